@@ -18,8 +18,7 @@ pub(super) enum Compared {
     Hashes(i64, Vec<MemberHash>),
 }
 
-/// Reads the hashes of all members' keys at the lowest of their revisions. Returns `Hashes`, equal or not. Returns `Again` if
-/// keys were compacted since then or at different revisions, and `Silent` with the first error of a member.
+/// Reads the hashes of all members' keys at the lowest of their revisions.
 pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared {
     let answers = members.survey(of).await;
     let mut revision = i64::MAX;
@@ -43,7 +42,6 @@ pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared
     check_compactions(revision, found)
 }
 
-/// Returns `Hashes`, or `Again` if the members were compacted at different revisions.
 fn check_compactions(revision: i64, found: Vec<(String, KeysHash)>) -> Compared {
     let compacted = found.first().map(|(_, hash)| hash.compact_revision);
     let mut others = found.iter();
@@ -51,9 +49,9 @@ fn check_compactions(revision: i64, found: Vec<(String, KeysHash)>) -> Compared 
         let text = "the members have compacted at different revisions; comparing again";
         return Compared::Again(text.to_owned());
     }
-    let text = |(member, hash): (String, KeysHash)| MemberHash {
-        member,
-        hash: format!("{:08x}", hash.hash),
+    let text = |(member, keys): (String, KeysHash)| {
+        let hash = format!("{:08x}", keys.hash);
+        MemberHash { member, hash }
     };
     Compared::Hashes(revision, found.into_iter().map(text).collect())
 }
@@ -78,14 +76,13 @@ pub(super) fn verdict(revision: i64, hashes: &[MemberHash]) -> Result<String, St
             names(&others.concat()),
             names(agree)
         )),
-        _ => Err(format!(
-            "at revision {revision}, no majority of the members has the same key space: {}",
-            groups
-                .iter()
-                .map(|group| names(group))
-                .collect::<Vec<_>>()
-                .join(" | ")
-        )),
+        _ => {
+            let groups: Vec<_> = groups.iter().map(|group| names(group)).collect();
+            Err(format!(
+                "at revision {revision}, no majority of the members has the same key space: {}",
+                groups.join(" | ")
+            ))
+        }
     }
 }
 

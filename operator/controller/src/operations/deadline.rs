@@ -46,11 +46,12 @@ fn has_stopped_members(operation: &EtcdOperation, cluster: &EtcdCluster) -> bool
     let Some(status) = &cluster.status else {
         return false;
     };
-    let restore = status.restore.as_ref();
+    let (restore, recovery) = (status.restore.as_ref(), status.recovery.as_ref());
     let restores = restore.is_some_and(|one| Some(&one.operation_uid) == operation.uid().as_ref());
-    let recovers = status.recovery.as_ref().is_some_and(|recovery| {
-        let asked = operation.spec.recover_quorum.as_ref();
-        asked.is_some_and(|asked| asked.survivor == recovery.member)
-    });
-    restores || recovers
+    let asked = operation
+        .spec
+        .recover_quorum
+        .as_ref()
+        .map(|asked| &asked.survivor);
+    restores || recovery.is_some_and(|recovery| Some(&recovery.member) == asked)
 }

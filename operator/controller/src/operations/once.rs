@@ -38,7 +38,7 @@ fn is_destructive(operation: &EtcdOperation) -> bool {
     operation.spec.verb().is_some_and(Verb::is_destructive)
 }
 
-/// Returns the UID of the EtcdCluster that the operation names; `None` if the operation names none or this cluster.
+/// Returns the UID of the EtcdCluster that the operation names, unless it is the UID of this cluster.
 fn other_cluster<'a>(operation: &'a EtcdOperation, cluster: &EtcdCluster) -> Option<&'a String> {
     let named = operation.spec.cluster_uid.as_ref();
     named.filter(|uid| Some(*uid) != cluster.metadata.uid.as_ref())
@@ -82,7 +82,7 @@ pub(super) fn refused(
     is_late(operation, at)
 }
 
-/// Returns why a pending operation is too late to start; `None` if the operation is not too late.
+/// Returns why a pending operation is too late to start.
 pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusal> {
     let by_default = is_destructive(operation).then_some(START_DEADLINE_S);
     let limit = operation.spec.start_deadline_seconds.or(by_default)?;
@@ -156,10 +156,8 @@ pub(super) fn with_result(
     let known = cluster.status.clone().unwrap_or_default();
     let mut status = known.clone();
     let uid = operation.uid()?;
-    status
-        .requests
-        .operation
-        .take_if(|request| request.uid == uid);
+    let request = &mut status.requests.operation;
+    request.take_if(|request| request.uid == uid);
     if other_cluster(operation, cluster).is_none() && same_name(operation, cluster).is_none() {
         status = recorded(operation, &status).unwrap_or(status);
         let mut past = status.past_operations.iter_mut();

@@ -16,23 +16,14 @@ use crate::report::{self, ConditionState};
 pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<&'a EtcdOperation> {
     let rank = |each: &EtcdOperation| {
         // A later release may have begun an operation in an unknown phase.
-        let runs = matches!(
-            phase(each),
-            OperationPhase::Running | OperationPhase::Unknown(_)
-        );
+        let waits = phase(each) == OperationPhase::Pending;
         let created = each.creation_timestamp().map(|time| time.0);
-        (
-            !runs,
-            each.spec.verb().map(urgency),
-            created,
-            each.name_any(),
-        )
+        let urgency = each.spec.verb().map(urgency);
+        (waits, urgency, created, each.name_any())
     };
     let others = all.iter().filter(|each| {
-        let done = each
-            .status
-            .as_ref()
-            .is_some_and(|status| status.completed_at.is_some());
+        let status = each.status.as_ref();
+        let done = status.is_some_and(|status| status.completed_at.is_some());
         let same = each.spec.cluster_name == of.spec.cluster_name && each.uid() != of.uid();
         let is_known = each.spec.verb().is_some();
         same && is_known && !done && each.metadata.deletion_timestamp.is_none()
@@ -44,9 +35,8 @@ pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<
 /// Returns the phase of an operation; `Pending` for a new one.
 pub(super) fn phase(operation: &EtcdOperation) -> OperationPhase {
     let status = operation.status.as_ref();
-    status
-        .and_then(|status| status.phase.clone())
-        .unwrap_or(OperationPhase::Pending)
+    let phase = status.and_then(|status| status.phase.clone());
+    phase.unwrap_or(OperationPhase::Pending)
 }
 
 /// Returns the rank of a verb; the lowest runs first. Repairs precede operations that need a serving cluster.
@@ -73,8 +63,7 @@ pub(super) fn described(operation: &EtcdOperation) -> EtcdOperationStatus {
     status
 }
 
-/// Returns the id of the member to replace, according to the status of the cluster. Returns `None` if the operation replaces
-/// none or the status does not list it.
+/// Returns the id of the member to replace, according to the status of the cluster.
 pub(super) fn member_to_replace(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,
@@ -120,8 +109,8 @@ pub(super) fn conditions(
         Some(OperationPhase::Running | OperationPhase::Pending | OperationPhase::Unknown(_))
         | None => "Unknown",
     };
-    let text = status.message.clone().or_else(|| status.progress.clone());
-    let message = text.unwrap_or_default();
+    let message = status.message.clone().or_else(|| status.progress.clone());
+    let message = message.unwrap_or_default();
     let state = ConditionState { status: value, reason, message };
     let generation = operation.metadata.generation;
     let made = report::condition(&status.conditions, "Succeeded", state, generation, now());

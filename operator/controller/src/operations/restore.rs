@@ -36,7 +36,7 @@ const GO_BACK: &str = "to return to the previous disks, delete this EtcdOperatio
 /// Advice for an unfinished restore whose EtcdOperation was deleted.
 pub(super) const UNFINISHED: &str = "wait, or create an EtcdOperation with undoRestore: {}";
 
-/// Returns the name of the operation whose restore is recorded and has not finished.
+/// Returns the name of the operation whose recorded restore has not finished.
 pub(super) fn in_progress<'a>(cluster: &Cluster<'a>) -> Option<&'a str> {
     let restore = last(cluster).filter(|last| last.phase != RestorePhase::Done)?;
     Some(&restore.operation)
@@ -66,8 +66,7 @@ pub(super) fn may_stop_members(
         && recorded(operation, cluster).is_none()
 }
 
-/// Returns why no member could start afterwards, so that members must not be stopped yet. Reasons: the spec makes no pods, a
-/// secret is missing, or another object has the name of a claim or of a pod that is started. `disks` are the disks to which the
+/// Returns why no member could start afterwards, so that members must not be stopped yet. `disks` are the disks to which the
 /// cluster returns; empty for new members. Returns `None` if an unfinished restore may have stopped members.
 fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Option<String> {
     if in_progress(cluster).is_some() {
@@ -79,12 +78,10 @@ fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Opt
     let missing = seen.missing_secrets.iter().map(String::as_str);
     // The restore replaces the backup in `spec.bootstrap.restore`.
     let missing = missing.filter(|name| !is_only_for_bootstrap(cluster, name));
-    let missing: Vec<_> = missing.collect();
+    let missing = missing.collect::<Vec<_>>().join(", ");
     if !missing.is_empty() {
-        return Some(format!(
-            "no member was stopped: secrets that the spec refers to do not exist: {}",
-            missing.join(", ")
-        ));
+        let text = "no member was stopped: secrets that the spec refers to do not exist";
+        return Some(format!("{text}: {missing}"));
     }
     let next = seen.ordinals.keys().next_back().map_or(0, |last| last + 1);
     let starts = |ordinal: Ordinal| match disks {
@@ -96,15 +93,14 @@ fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Opt
     };
     let mut taken = seen.taken.iter().filter(|taken| is_needed(taken.0));
     let (part, holder) = taken.next()?;
+    let (holder, advice) = (&holder.object, part.advice(&cluster.name));
     Some(format!(
-        "no member was stopped: {} has a name that the members would need; {}",
-        holder.object,
-        part.advice(&cluster.name)
+        "no member was stopped: {holder} has a name that the members would need; {advice}"
     ))
 }
 
 /// Decides whether a cluster can be restored from a backup. All members must have disks to keep and pods that the operator can
-/// stop. No earlier retained disks may exist, unless `forgetKeptDisks` is set. Waits while the new members could not start.
+/// stop. No earlier kept disks may exist, unless `forgetKeptDisks` is set.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
     if let Some(said) = &seen.rejected {
         return Start::Hold(format!("{NO_PODS}: {said}"));
@@ -122,8 +118,8 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
     Start::End(Err(why))
 }
 
-/// Returns why a new restore is refused: an undo could no longer return to the usable disks that the last finished restore
-/// kept. An undo, or a restore of a cluster that never served, keeps none.
+/// Returns why a new restore is refused: an undo could no longer return to the usable disks that the last finished restore kept.
+/// An undo, or a restore of a cluster that never served, keeps none.
 fn kept_disks_refusal(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let last = last(cluster)?;
     let returns = last.phase == RestorePhase::Done && last.source.is_some();
@@ -153,36 +149,30 @@ pub(super) fn wrong_cluster(
 }
 
 /// Decides whether a cluster can return to the disks that its last restore kept. If it has already returned, the operation
-/// succeeds and does nothing, because a repeated request must not toggle between the two. Waits while the members
-/// could not start again.
+/// succeeds and does nothing, because a repeated request must not toggle between the two.
 pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRestore) -> Start {
-    let meant = asked.operation.as_ref();
-    if let Some(last) = last(cluster)
-        && let Some(meant) = meant.filter(|meant| **meant != last.operation)
-    {
+    let Some(last) = last(cluster) else {
+        return Start::End(Err(NOTHING_KEPT.to_owned()));
+    };
+    let by = &last.operation;
+    if let Some(meant) = asked.operation.as_ref().filter(|meant| *meant != by) {
         return Start::End(Err(format!(
-            "there is nothing to undo: EtcdOperation {meant} has not stopped members, or {} has stopped them since then",
-            last.operation
+            "there is nothing to undo: EtcdOperation {meant} has not stopped members, or {by} has stopped them since then"
         )));
     }
-    if let Some(last) = last(cluster).filter(|last| last.source.is_none()) {
-        return match last.phase {
-            RestorePhase::Done => Start::End(Ok(format!(
-                "nothing to do: EtcdOperation {1} returned the cluster to {0}",
-                last.disks.join(", "),
-                last.operation
-            ))),
-            RestorePhase::Stopping | RestorePhase::Starting | RestorePhase::Unknown(_) => {
-                Start::Begin(None)
-            }
+    if last.source.is_none() {
+        let disks = last.disks.join(", ");
+        let text = format!("nothing to do: EtcdOperation {by} returned the cluster to {disks}");
+        return match last.phase == RestorePhase::Done {
+            true => Start::End(Ok(text)),
+            false => Start::Begin(None),
         };
     }
-    match cannot_return(cluster, seen) {
+    match cannot_return(cluster, seen, last) {
         Some(why) => Start::End(Err(why)),
         None => {
-            let kept = last(cluster).map(|last| &last.kept_disks[..]);
-            let taken = cannot_start(cluster, seen, kept.unwrap_or_default());
-            taken.map_or(Start::Begin(None), Start::Hold)
+            let waits = cannot_start(cluster, seen, &last.kept_disks);
+            waits.map_or(Start::Begin(None), Start::Hold)
         }
     }
 }
@@ -194,27 +184,23 @@ fn is_usable(cluster: &Cluster<'_>, seen: &Observed, name: &str) -> bool {
     claim.is_some_and(|claim| !claim.deleting && !claim.lost)
 }
 
-/// Returns why a cluster cannot return to its retained disks; `None` if a majority of them is usable.
-fn cannot_return(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
+/// Returns why a cluster cannot return to the disks that its last restore kept.
+fn cannot_return(cluster: &Cluster<'_>, seen: &Observed, last: &RestoreStatus) -> Option<String> {
     if let Some(name) = elsewhere(cluster, seen) {
         return Some(format!("{name} {FOREIGN}"));
     }
-    let kept = last(cluster).filter(|last| last.kept_cluster_id.is_some());
-    let Some(kept) = kept.map(|last| &last.kept_disks) else {
+    if last.kept_cluster_id.is_none() {
         return Some(NOTHING_KEPT.to_owned());
-    };
+    }
+    let kept = &last.kept_disks;
     let usable = kept.iter().filter(|name| is_usable(cluster, seen, name));
-    let found = usable.count();
-    (found < quorum(kept.len())).then(|| {
-        format!(
-            "{found} of the {} kept PVCs can be used, which is not a majority: {}",
-            kept.len(),
-            kept.join(", ")
-        )
+    let (found, all, names) = (usable.count(), kept.len(), kept.join(", "));
+    (found < quorum(all)).then(|| {
+        format!("{found} of the {all} kept PVCs can be used, which is not a majority: {names}")
     })
 }
 
-/// Returns the name of a member outside the pods of the cluster; `None` if neither the member list nor the status has one.
+/// Returns the name of a member outside the pods of the cluster, from the member list or the status.
 fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let now = seen.members().find(|member| member.ordinal.is_none());
     let status = cluster.resource.status.as_ref();
@@ -239,19 +225,17 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
             Start::Begin(_) => Next::Record(Box::new(returning(operation, cluster, seen))),
         };
     };
-    match record.phase {
-        RestorePhase::Starting if record.source.is_some() => {
-            Next::Watch(format!("{}; {GO_BACK}", progress(cluster)))
-        }
-        RestorePhase::Done if settled(cluster, seen, is_updated) => Next::Compare,
-        RestorePhase::Stopping
-        | RestorePhase::Starting
-        | RestorePhase::Done
-        | RestorePhase::Unknown(_) => Next::Watch(progress(cluster)),
+    if record.phase == RestorePhase::Done && settled(cluster, seen, is_updated) {
+        return Next::Compare;
+    }
+    let progress = progress(cluster);
+    match record.phase == RestorePhase::Starting && record.source.is_some() {
+        true => Next::Watch(format!("{progress}; {GO_BACK}")),
+        false => Next::Watch(progress),
     }
 }
 
-/// Returns the result message of a restore: the source, the comparison of the keys, and the retained disks.
+/// Returns the result message of a restore: the source, the comparison of the keys, and the kept disks.
 pub(super) fn result(
     restore: &RestoreStatus,
     namespace: &str,
@@ -280,8 +264,8 @@ pub(super) fn result(
     compared.map(text).map_err(text)
 }
 
-/// Returns the record of a restore from `source`. It keeps the disks in use. While an earlier restore is
-/// unfinished, it keeps the disks from before that restore. While an undo is unfinished, it keeps the disks of the undo.
+/// Returns the record of a restore from `source`. The restore keeps the disks in use. While an earlier restore is unfinished, it
+/// keeps the disks from before that restore. While an undo is unfinished, it keeps the disks of the undo.
 fn restoring(
     operation: &EtcdOperation,
     cluster: &Cluster<'_>,

@@ -19,9 +19,11 @@ use crate::{
 
 const CHECKS: &str = "restoring the backup in a scratch directory, before any member is stopped";
 
+const SOURCE_REMOVED: &str =
+    "status.source was removed from this EtcdOperation; create another EtcdOperation";
+
 impl<M: Members> Operations<M> {
-    /// Creates a job that restores the backup in a scratch directory. Records the restore once the job has succeeded. If the
-    /// job fails, the operation fails and no member is stopped.
+    /// Creates a job that restores the backup in a scratch directory. Records the restore once the job has succeeded.
     pub(in crate::operations) async fn check_backup(
         &self,
         at: &At<'_>,
@@ -29,9 +31,7 @@ impl<M: Members> Operations<M> {
         let (operation, cluster) = (at.operation, at.cluster);
         let source = operation.status.as_ref().and_then(|one| one.source.clone());
         let Some(mut source) = source else {
-            let text =
-                "status.source was removed from this EtcdOperation; create another EtcdOperation"
-                    .to_owned();
+            let text = SOURCE_REMOVED.to_owned();
             return self.end(operation, Some(cluster.resource), Err(text)).await;
         };
         let (client, name) = (&self.operator.client, check_name(operation));
@@ -45,43 +45,30 @@ impl<M: Members> Operations<M> {
                 Err(text) => self.end(operation, Some(cluster.resource), Err(text)).await,
             };
         };
-        let pods = self.pods(at).await?;
+        let uid = operation.uid().unwrap_or_default();
+        let (label, what) = ((OPERATION, uid.as_str()), "list the pods of the check");
+        let mut pods = list::<Pod>(client, &cluster.namespace, label, what).await?;
+        pods.sort_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
+        let mut newest = pods.iter().rev();
         if jobs::condition(&job, "Complete").is_some() {
             if source.to_time.is_some() {
-                source.to_revision = pods.iter().rev().find_map(jobs::fetched_revision);
+                source.to_revision = newest.find_map(jobs::fetched_revision);
             }
             let record = restoring(operation, cluster, &at.observation.seen, source);
             return self.record(at, record).await;
         }
         let refused = warnings::why_no_pods(client, &job, pods.len()).await;
-        let failure = pods
-            .iter()
-            .rev()
-            .find_map(jobs::named_pod_failure)
-            .or(refused);
+        let failure = newest.find_map(jobs::named_pod_failure).or(refused);
         let failure = failure.map(|found| found.message);
         let Some(failed) = jobs::condition(&job, "Failed") else {
             let failure = failure.map(|said| format!("{CHECKS}: {said}"));
-            return self
-                .watch(operation, failure.unwrap_or_else(|| CHECKS.to_owned()))
-                .await;
+            let progress = failure.unwrap_or_else(|| CHECKS.to_owned());
+            return self.watch(operation, progress).await;
         };
         let said = failure.or_else(|| failed.message.clone());
-        let text = format!(
-            "the backup cannot be restored, and no member was stopped: {}",
-            said.unwrap_or_default()
-        );
+        let text = "the backup cannot be restored, and no member was stopped";
+        let text = format!("{text}: {}", said.unwrap_or_default());
         self.end(operation, Some(cluster.resource), Err(text)).await
-    }
-
-    /// Lists the pods of the check, newest last.
-    async fn pods(&self, at: &At<'_>) -> Result<Vec<Pod>, PassError> {
-        let (client, namespace) = (&self.operator.client, &at.cluster.namespace);
-        let uid = at.operation.uid().unwrap_or_default();
-        let what = "list the pods of the check";
-        let mut pods = list::<Pod>(client, namespace, (OPERATION, &uid), what).await?;
-        pods.sort_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
-        Ok(pods)
     }
 
     /// Writes the record of a restore into the status of its cluster. After a conflict, the next pass writes it.
