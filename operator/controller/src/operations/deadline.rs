@@ -48,10 +48,7 @@ fn has_stopped_members(operation: &EtcdOperation, cluster: &EtcdCluster) -> bool
     };
     let (restore, recovery) = (status.restore.as_ref(), status.recovery.as_ref());
     let restores = restore.is_some_and(|one| Some(&one.operation_uid) == operation.uid().as_ref());
-    let asked = operation
-        .spec
-        .recover_quorum
-        .as_ref()
-        .map(|asked| &asked.survivor);
-    restores || recovery.is_some_and(|recovery| Some(&recovery.member) == asked)
+    let asked = operation.spec.recover_quorum.as_ref();
+    let survivor = asked.map(|asked| &asked.survivor);
+    restores || recovery.is_some_and(|recovery| Some(&recovery.member) == survivor)
 }
