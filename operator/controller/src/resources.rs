@@ -15,7 +15,7 @@ mod services;
 mod store;
 pub(crate) mod tls;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -42,15 +42,13 @@ pub(crate) enum ResourceError {
     Field { field: &'static str, reason: String },
     #[error("spec.{field}: {reason}. Remove it from the EtcdCluster")]
     Refused { field: &'static str, reason: String },
-    #[error("the EtcdCluster has no {0}")]
-    Incomplete(&'static str),
     #[error("the operator's --member-image {0:?} has no repository")]
     Image(String),
     #[error("cannot create or read a certificate: {0}")]
     Certificate(String),
 }
 
-/// Returns an owner reference to `resource`, so that Kubernetes deletes an object together with it.
+/// Returns an owner reference, so that Kubernetes deletes an object together with `resource`.
 fn owner<K: Resource<DynamicType = ()>>(resource: &K) -> OwnerReference {
     let controller = resource.controller_owner_ref(&()).unwrap_or_default();
     OwnerReference { block_owner_deletion: Some(true), ..controller }
@@ -93,12 +91,11 @@ pub(crate) fn ownership<K: Resource>(cluster: &Cluster<'_>, object: &K) -> Owner
     Ownership::Ours
 }
 
-/// Describes an object that has the name of one of the cluster's objects.
 pub(crate) fn holder<K: Resource<DynamicType = ()>>(cluster: &Cluster<'_>, object: &K) -> Holder {
     holder_of(cluster, &K::kind(&()), object)
 }
 
-/// Like [`holder`], for an object whose `kind` is known only at run time.
+/// Describes an object that has the name of one of the cluster's objects.
 pub(crate) fn holder_of(cluster: &Cluster<'_>, kind: &str, object: &impl Resource) -> Holder {
     let owners = object.owner_references();
     let controls = |owner: &&OwnerReference| owner.controller == Some(true);
@@ -119,7 +116,6 @@ fn word(value: impl Serialize) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// Returns the fingerprint of an object, for its annotation [`SPEC`].
 fn fingerprint(object: &impl Serialize) -> String {
     let text = serde_json::to_vec(object).unwrap_or_default();
     format!("{:.16x}", Sha256::digest(&text))
@@ -128,9 +124,7 @@ fn fingerprint(object: &impl Serialize) -> String {
 /// Adds the annotation [`SPEC`] with the fingerprint of the object.
 fn with_fingerprint<K: Object>(mut object: K) -> K {
     let print = fingerprint(&object);
-    let meta: &mut ObjectMeta = object.meta_mut();
-    let annotations = meta.annotations.get_or_insert_default();
-    annotations.insert(SPEC.to_owned(), print);
+    object.annotations_mut().insert(SPEC.to_owned(), print);
     object
 }
 
@@ -138,21 +132,18 @@ fn with_fingerprint<K: Object>(mut object: K) -> K {
 /// owners and labels that others added, because an apply would not remove them.
 pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
     let print = |object: &K| object.annotations().get(SPEC).cloned();
-    let labels = wanted.labels().iter();
     let kind = EtcdCluster::kind(&());
     let owners = |object: &K| {
         let owners = object.owner_references().iter();
         let clusters = owners.filter(|owner| owner.kind == kind);
         clusters.map(|owner| owner.uid.clone()).collect::<Vec<_>>()
     };
+    let mut labels = wanted.labels().iter();
     print(wanted) == print(seen)
         && owners(wanted) == owners(seen)
-        && labels
-            .into_iter()
-            .all(|(key, value)| seen.labels().get(key) == Some(value))
+        && labels.all(|(key, value)| seen.labels().get(key) == Some(value))
 }
 
-/// Returns whether a live object is missing, current or outdated, compared with the wanted object.
 pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
     match live {
         None => ObjectState::Missing,
@@ -161,7 +152,7 @@ pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
     }
 }
 
-/// Returns why no pods or no claims can be built from the spec; `None` if both can be built.
+/// Returns why no pods or no claims can be built from the spec.
 pub(crate) fn rejected(cluster: &Cluster<'_>) -> Option<ResourceError> {
     let pods = template(cluster, PeerTls::On).err();
     pods.or_else(|| claim(cluster, 0, PeerTls::On).err())

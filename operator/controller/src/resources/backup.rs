@@ -77,7 +77,6 @@ pub(crate) fn job(backup: &EtcdBackup, cluster: &Cluster<'_>) -> Result<Job, Res
     })))
 }
 
-/// Returns the labels of every object that takes backups of a cluster.
 pub(super) fn labels(cluster: &Cluster<'_>) -> BTreeMap<String, String> {
     [
         ("app.kubernetes.io/name", "etcd-backup"),
@@ -99,11 +98,8 @@ pub(super) fn merged(
     };
     let labels = pod.metadata.as_ref().and_then(|meta| meta.labels.clone());
     let mut pod = merge::merged(&pod, &with_restore_as_init(given.clone()))?;
-    let merged = pod
-        .metadata
-        .get_or_insert_default()
-        .labels
-        .get_or_insert_default();
+    let metadata = pod.metadata.get_or_insert_default();
+    let merged = metadata.labels.get_or_insert_default();
     merged.extend(labels.unwrap_or_default());
     Ok(pod)
 }
@@ -132,18 +128,14 @@ fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>) -> PodSpec {
     let settings = &backup.spec.settings;
     let access = store::access(&settings.store, false);
     let (mut volumes, mounts) = (access.volumes, access.mounts);
-    let command = |name: &str, verb: &str, args: Vec<String>, more: &[VolumeMount]| Container {
-        args: Some(
-            [
-                vec!["backup".to_owned(), verb.to_owned()],
-                args,
-                access.flags.clone(),
-            ]
-            .concat(),
-        ),
-        env: Some(access.env.clone()),
-        volume_mounts: Some([&mounts, more].concat()),
-        ..container(name, &cluster.environment.backup_image)
+    let command = |name: &str, verb: &str, args: Vec<String>, more: &[VolumeMount]| {
+        let verb = vec!["backup".to_owned(), verb.to_owned()];
+        Container {
+            args: Some([verb, args, access.flags.clone()].concat()),
+            env: Some(access.env.clone()),
+            volume_mounts: Some([&mounts, more].concat()),
+            ..container(name, &cluster.environment.backup_image)
+        }
     };
     let (save, of_cluster) = save(backup, cluster);
     let (of_cluster, cluster_mounts): (Vec<_>, Vec<_>) = of_cluster.into_iter().unzip();
@@ -217,13 +209,12 @@ pub(super) fn source(
     let mut args = vec![format!("--endpoints={}", endpoints.join(","))];
     let mut secrets = Vec::new();
     if spec.client_tls().is_some() {
-        for (flag, file) in [
+        let files = [
             ("cacert", "ca.crt"),
             ("cert", "tls.crt"),
             ("key", "tls.key"),
-        ] {
-            args.push(format!("--{flag}={OPERATOR_SECRET}/{file}"));
-        }
+        ];
+        args.extend(files.map(|(flag, file)| format!("--{flag}={OPERATOR_SECRET}/{file}")));
         let name = cluster.resource.secret_of(CertificateRole::Operator);
         secrets.push(store::secret("operator-tls", &name, OPERATOR_SECRET));
     }
@@ -238,13 +229,13 @@ pub(super) fn source(
 /// Returns the arguments of `backup save` and `backup accept` for the retention policy.
 fn retention(backup: &EtcdBackup) -> Vec<String> {
     let kept = backup.spec.retention.as_ref();
-    let last = kept.and_then(|kept| Some(format!("--keep-last={}", kept.keep_last?)));
-    let within =
-        kept.and_then(|kept| Some(format!("--keep-within={}", kept.keep_within.as_ref()?.0)));
+    let last = kept.and_then(|kept| kept.keep_last);
+    let last = last.map(|last| format!("--keep-last={last}"));
+    let within = kept.and_then(|kept| kept.keep_within.as_ref());
+    let within = within.map(|within| format!("--keep-within={}", within.0));
     last.into_iter().chain(within).collect()
 }
 
-/// Returns the arguments of `backup fetch`.
 fn fetch(backup: &EtcdBackup) -> Vec<String> {
     vec![
         format!("--from={}", location(backup)),
@@ -255,7 +246,6 @@ fn fetch(backup: &EtcdBackup) -> Vec<String> {
     ]
 }
 
-/// Returns the arguments of `backup accept`.
 fn accept(backup: &EtcdBackup) -> Vec<String> {
     let mut args = vec![
         format!("--from={}", location(backup)),

@@ -28,16 +28,11 @@ pub(crate) fn min_available(budget: &PodDisruptionBudget) -> Option<u32> {
     }
 }
 
-/// Returns the disruption budget of the voters. `min_available` applies unless the spec sets a number or percentage as
-/// `minAvailable` or `maxUnavailable`. Pods that are not ready can always be evicted in two cases: the resulting `minAvailable`
-/// is the number 0, or the spec sets only `maxUnavailable` and `min_available` is 0. Otherwise they can be evicted only while
-/// the budget is met, because their members can still vote.
+/// Returns the disruption budget of the voters. `min_available` applies unless the spec sets `minAvailable` or `maxUnavailable`.
+/// It also decides whether pods that are not ready can always be evicted.
 pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {
-    let options = cluster
-        .spec()
-        .pod_disruption_budget
-        .clone()
-        .unwrap_or_default();
+    let options = cluster.spec().pod_disruption_budget.clone();
+    let options = options.unwrap_or_default();
     let mut selector = cluster.selector();
     selector.insert(ROLE.to_owned(), word(Role::Voter));
     let number = i32::try_from(min_available).unwrap_or(i32::MAX);

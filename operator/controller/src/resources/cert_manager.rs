@@ -44,7 +44,6 @@ pub(crate) struct CertificateSpec {
     pub(crate) issuer_ref: IssuerRef,
 }
 
-/// Iterates over the Certificates of all roles whose source is cert-manager.
 pub(crate) fn certificates(
     cluster: &Cluster<'_>,
 ) -> impl Iterator<Item = (CertificateRole, Certificate)> {
@@ -59,15 +58,13 @@ pub(crate) fn certificates(
 
 /// Returns the Certificate for a role; `None` if the role's source is not cert-manager.
 pub(crate) fn certificate(cluster: &Cluster<'_>, role: CertificateRole) -> Option<Certificate> {
-    let asked = cluster
-        .spec()
-        .certificate_source(role)?
-        .cert_manager
-        .as_ref()?;
+    let source = cluster.spec().certificate_source(role)?;
+    let asked = source.cert_manager.as_ref()?;
     let names = tls::names(cluster, role);
     let is_address = |name: &String| name.parse::<IpAddr>().is_ok();
     let (ip_addresses, dns_names) = names.into_iter().partition(is_address);
     let name = cluster.resource.secret_name(role);
+    let usages = ["digital signature", "server auth", "client auth"];
     let spec = CertificateSpec {
         secret_name: name.clone(),
         common_name: Some(tls::common_name(cluster, role)),
@@ -75,9 +72,7 @@ pub(crate) fn certificate(cluster: &Cluster<'_>, role: CertificateRole) -> Optio
         ip_addresses,
         duration: asked.duration.clone(),
         renew_before: asked.renew_before.clone(),
-        usages: ["digital signature", "server auth", "client auth"]
-            .map(str::to_owned)
-            .to_vec(),
+        usages: usages.map(str::to_owned).to_vec(),
         private_key: json!({
             "algorithm": "ECDSA", "size": 256, "encoding": "PKCS8", "rotationPolicy": "Always",
         }),

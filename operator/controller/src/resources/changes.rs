@@ -58,10 +58,10 @@ pub(crate) fn changes_pod(
     let mut template = backup::merged(template, of)?;
     if let Some(spec) = &mut template.spec {
         // Drop containers that only the template mentions, such as the containers of a verification.
-        spec.containers
-            .retain(|container| container.image.is_some());
-        let init = spec.init_containers.iter_mut();
-        init.for_each(|init| init.retain(|container| container.image.is_some()));
+        let init = spec.init_containers.as_mut();
+        for containers in [&mut spec.containers].into_iter().chain(init) {
+            containers.retain(|container| container.image.is_some());
+        }
     }
     let metadata = ObjectMeta {
         // The fixed name prevents a second pod, which would store the changes twice.
@@ -70,9 +70,6 @@ pub(crate) fn changes_pod(
         owner_references: Some(vec![owner(schedule)]),
         ..template.metadata.unwrap_or_default()
     };
-    Ok(with_fingerprint(Pod {
-        metadata,
-        spec: template.spec,
-        status: None,
-    }))
+    let pod = Pod { metadata, spec: template.spec, status: None };
+    Ok(with_fingerprint(pod))
 }

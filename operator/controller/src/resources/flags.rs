@@ -15,7 +15,6 @@ pub(super) const VOLUME: &str = "/var/lib/etcd";
 pub(super) const PEER_SECRET: &str = "/etc/witan/peer";
 pub(super) const CLIENT_SECRET: &str = "/etc/witan/client";
 
-/// Returns the command line of a member.
 pub(super) fn flags(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let mut flags = identity(cluster, plan);
     flags.extend(bootstrap(cluster, plan));

@@ -77,18 +77,17 @@ pub(crate) struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    /// Derives the names of a cluster. Fails if the cluster has no namespace or no uid, or if its members have no image.
+    /// Derives the names of a cluster. Fails if its members have no image.
     pub(crate) fn new(
         resource: &'a EtcdCluster,
         environment: &'a Environment,
     ) -> Result<Self, ResourceError> {
-        let namespace = resource.namespace();
         Ok(Self {
             resource,
             environment,
             name: resource.name_any(),
-            namespace: namespace.ok_or(ResourceError::Incomplete("namespace"))?,
-            uid: resource.uid().ok_or(ResourceError::Incomplete("uid"))?,
+            namespace: resource.namespace().unwrap_or_default(),
+            uid: resource.uid().unwrap_or_default(),
             image: image(&resource.spec, &environment.member_image)?,
             trust: None,
             restore: None,
@@ -142,11 +141,8 @@ impl<'a> Cluster<'a> {
     /// Returns the URL of the client service.
     pub(crate) fn client_endpoint(&self) -> String {
         let (scheme, service) = (self.client_scheme(), self.resource.client_service());
-        format!(
-            "{scheme}://{service}.{}.svc:{}",
-            self.namespace,
-            ports::CLIENT
-        )
+        let space = &self.namespace;
+        format!("{scheme}://{service}.{space}.svc:{}", ports::CLIENT)
     }
 
     /// Returns the ordinal in the host of a member's peer URLs; `None` if the host is not a pod of this cluster.
@@ -168,9 +164,8 @@ impl<'a> Cluster<'a> {
     /// Returns the labels of every object. The operator's labels take precedence over the user's.
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
         let additional = self.spec().additional_metadata.as_ref();
-        let mut labels = additional
-            .map(|more| more.labels.clone())
-            .unwrap_or_default();
+        let labels = additional.map(|more| more.labels.clone());
+        let mut labels = labels.unwrap_or_default();
         let version = self.image.rsplit_once(':').map_or("latest", |(_, tag)| tag);
         let own = [
             ("app.kubernetes.io/name", "etcd"),
@@ -181,13 +176,11 @@ impl<'a> Cluster<'a> {
             (VERSION, &label_value(version)),
             (CLUSTER, &self.name),
         ];
-        for (key, value) in own {
-            labels.insert(key.to_owned(), value.to_owned());
-        }
+        labels.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
         labels
     }
 
-    /// Returns the metadata of an object of the cluster: labels, `spec.additionalMetadata.annotations` and owner reference.
+    /// Returns the metadata of an object of the cluster.
     pub(super) fn meta(&self, name: String) -> ObjectMeta {
         let additional = self.spec().additional_metadata.as_ref();
         ObjectMeta {
@@ -216,11 +209,8 @@ pub(super) fn scheme(tls: bool) -> &'static str {
 /// Converts a string to a valid label value: at most 63 characters, with `_` in place of invalid ones.
 fn label_value(text: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let text: String = text
-        .chars()
-        .map(|c| if allowed(c) { c } else { '_' })
-        .take(63)
-        .collect();
+    let text = text.replace(|c: char| !allowed(c), "_");
+    let text: String = text.chars().take(63).collect();
     let text = text.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     text.to_owned()
 }
@@ -231,10 +221,8 @@ fn image(spec: &EtcdClusterSpec, member_image: &str) -> Result<String, ResourceE
         return Ok(image.clone());
     }
     let slash = member_image.rfind('/').map_or(0, |at| at + 1);
-    let end = member_image[slash..]
-        .find([':', '@'])
-        .map_or(member_image.len(), |at| slash + at);
-    let repository = &member_image[..end];
+    let end = member_image[slash..].find([':', '@']);
+    let repository = &member_image[..end.map_or(member_image.len(), |at| slash + at)];
     if repository.is_empty() {
         return Err(ResourceError::Image(member_image.to_owned()));
     }

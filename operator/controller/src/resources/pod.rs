@@ -70,7 +70,7 @@ fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError>
     Ok(pod)
 }
 
-/// Returns the pod without the user's `podTemplate`.
+/// Builds the pod without the user's `podTemplate`.
 fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
     let spec = cluster.spec();
     let name = cluster.resource.member(plan.ordinal);
@@ -153,7 +153,6 @@ pub(super) fn list<T: DeserializeOwned>(
     items.iter().map(|item| typed(field, item)).collect()
 }
 
-/// Returns the pull secrets of the spec, else the operator's.
 fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
     let own = cluster.spec().image_pull_secrets.iter();
     let mut names: Vec<_> = own.map(|secret| secret.name.clone()).collect();

@@ -49,11 +49,8 @@ pub(super) fn containers(
     fetch.extend(access.flags);
     let changes = format!("--changes={VOLUME}/restore.changes");
     let revision = point.to_revision.map(|to| format!("--to-revision={to}"));
-    let time = point
-        .to_time
-        .as_ref()
-        .map(|to| format!("--to-time={}", to.0));
-    let to = revision.or(time);
+    let time = point.to_time.as_ref();
+    let to = revision.or(time.map(|to| format!("--to-time={}", to.0)));
     if let Some(to) = &to {
         fetch.extend([changes.clone(), to.clone()]);
     }

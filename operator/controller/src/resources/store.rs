@@ -58,23 +58,19 @@ pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
 
 /// Adds flags, credentials and the CA certificates of an S3 store to `access`.
 fn object_store(s3: &S3Store, access: &mut StoreAccess) {
-    let mut flag = |name: &str, value: &str| access.flags.push(format!("--s3-{name}={value}"));
-    flag("region", &s3.region);
-    if let Some(endpoint) = &s3.endpoint {
-        flag("endpoint", endpoint);
-    }
-    if s3.path_style {
-        access.flags.push("--s3-path-style".to_owned());
-    }
-    let mut flag = |name: &str, value: &str| access.flags.push(format!("--s3-{name}={value}"));
-    if let Some(encryption) = s3.server_side_encryption {
-        flag("server-side-encryption", &word(encryption));
-    }
-    if let Some(key) = &s3.kms_key_id {
-        flag("kms-key-id", key);
-    }
+    let encryption = s3.server_side_encryption.map(word);
+    let flag = |name: &str, value: &str| format!("--s3-{name}={value}");
+    let flags = [
+        Some(flag("region", &s3.region)),
+        s3.endpoint.as_ref().map(|url| flag("endpoint", url)),
+        s3.path_style.then(|| "--s3-path-style".to_owned()),
+        encryption.map(|name| flag("server-side-encryption", &name)),
+        s3.kms_key_id.as_ref().map(|key| flag("kms-key-id", key)),
+    ];
+    access.flags.extend(flags.into_iter().flatten());
     if let Some(authorities) = &s3.ca_secret_ref {
-        flag("cacert", &format!("{AUTHORITIES}/ca.crt"));
+        let file = format!("{AUTHORITIES}/ca.crt");
+        access.flags.push(flag("cacert", &file));
         let (volume, mount) = secret("store-ca", &authorities.name, AUTHORITIES);
         access.volumes.push(volume);
         access.mounts.push(mount);

@@ -56,9 +56,7 @@ pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret
 fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], ResourceError> {
     let key = KeyPair::generate().map_err(failed)?;
     let params = authority_params(cluster, now)?;
-    let certificate = params.self_signed(&key).map_err(failed)?;
-    let certificate = pem_text("CERTIFICATE", certificate.der())?;
-    Ok([certificate, pem_text("PRIVATE KEY", key.serialized_der())?])
+    pem_files(&params.self_signed(&key).map_err(failed)?, &key)
 }
 
 /// Returns the secret of a CA with the contents of [`FILES`]. `next` is the certificate and key of the next CA until it signs.
@@ -88,16 +86,13 @@ pub(crate) fn issue(
 ) -> Result<Secret, ResourceError> {
     let key = KeyPair::generate().map_err(failed)?;
     let mut params = CertificateParams::default();
-    params.subject_alt_names = names(cluster, role)
-        .into_iter()
-        .map(san)
-        .collect::<Result<_, _>>()?;
+    let names = names(cluster, role).into_iter().map(san);
+    params.subject_alt_names = names.collect::<Result<_, _>>()?;
     params.not_before = (now - CLOCK_SKEW).into();
     params.not_after = (now + validity(cluster, role)).into();
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name(cluster, role));
+    let name = common_name(cluster, role);
+    params.distinguished_name.push(DnType::CommonName, name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![
         ExtendedKeyUsagePurpose::ServerAuth,
@@ -109,8 +104,7 @@ pub(crate) fn issue(
     let authority_key = KeyPair::try_from(authority_key.as_slice()).map_err(failed)?;
     let issuer = Issuer::new(authority_params(cluster, now)?, authority_key);
     let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
-    let certificate = pem_text("CERTIFICATE", certificate.der())?;
-    let key = pem_text("PRIVATE KEY", key.serialized_der())?;
+    let [certificate, key] = pem_files(&certificate, &key)?;
     let files = [certificate, key, text(authority, "ca.crt")?];
     Ok(secret(cluster, role, files))
 }
@@ -134,7 +128,6 @@ pub(crate) fn observe_certificate(
     CertificateSeen { not_after, fits }
 }
 
-/// Returns the expiration time of a PEM certificate in seconds since 1970; `None` if the certificate cannot be read.
 fn not_after(certificate: &[u8]) -> Option<UnixSeconds> {
     let certificate = Certificate::from_pem(certificate).ok()?;
     let end = certificate.tbs_certificate.validity.not_after;
@@ -163,7 +156,6 @@ fn signed_by(secret: &Secret, authority: Option<&Secret>) -> bool {
     trusted.is_some() && trusted == present
 }
 
-/// Returns the text of a DNS name or an IP address; `None` for other kinds of names.
 fn name_text(name: &GeneralName) -> Option<String> {
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -226,7 +218,6 @@ fn service_names(cluster: &Cluster<'_>, service: &str) -> [String; 4] {
     ]
 }
 
-/// Returns an alternative name for a certificate: an IP address if the text is one, else a DNS name.
 fn san(name: String) -> Result<SanType, ResourceError> {
     match name.parse::<IpAddr>() {
         Ok(address) => Ok(SanType::IpAddress(address)),
@@ -249,13 +240,8 @@ pub(super) fn common_name(cluster: &Cluster<'_>, role: CertificateRole) -> Strin
 
 /// Returns how long a new certificate of this role is valid.
 fn validity(cluster: &Cluster<'_>, role: CertificateRole) -> Duration {
-    if role == CertificateRole::Authority {
-        return AUTHORITY_VALIDITY;
-    }
-    let managed = cluster
-        .spec()
-        .certificate_source(role)
-        .and_then(|source| source.managed.clone());
+    let source = cluster.spec().certificate_source(role);
+    let managed = source.and_then(|source| source.managed.clone());
     managed.unwrap_or_default().duration.duration()
 }
 
@@ -299,8 +285,15 @@ fn text(secret: &Secret, file: &str) -> Result<String, ResourceError> {
     value(secret, file).map(|text| String::from_utf8_lossy(text).into_owned())
 }
 
-fn pem_text(label: &str, der: &[u8]) -> Result<String, ResourceError> {
-    pem::encode_string(label, LineEnding::LF, der).map_err(failed)
+/// Returns a certificate and its key in PEM.
+fn pem_files(
+    certificate: &rcgen::Certificate,
+    key: &KeyPair,
+) -> Result<[String; 2], ResourceError> {
+    let pem = |label: &str, der: &[u8]| pem::encode_string(label, LineEnding::LF, der);
+    let certificate = pem("CERTIFICATE", certificate.der()).map_err(failed)?;
+    let key = pem("PRIVATE KEY", key.serialized_der()).map_err(failed)?;
+    Ok([certificate, key])
 }
 
 fn failed(error: impl std::fmt::Display) -> ResourceError {

@@ -71,12 +71,8 @@ pub(crate) fn succeeding(
     let next = new_authority(cluster, now)?;
     let trusted = format!("{former}{}", next[0]);
     let files = [former.to_owned(), String::new(), trusted];
-    let mut made = of_authority(
-        cluster,
-        files,
-        Some(next),
-        cluster.resource.requests().rotate_certificates,
-    );
+    let request = cluster.resource.requests().rotate_certificates;
+    let mut made = of_authority(cluster, files, Some(next), request);
     let annotations = made.metadata.annotations.get_or_insert_default();
     annotations.insert(ROTATED_AT.to_owned(), at.to_string());
     Ok(Some(made))
