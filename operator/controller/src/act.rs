@@ -188,7 +188,6 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Disarms the NOSPACE alarm of each member that raised it and records that in the status.
     async fn disarm(&self, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
         let members = self.observation.seen.members();
         for member in members.filter(|member| member.no_space) {
@@ -274,7 +273,6 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Applies the services whose names are not taken.
     async fn apply_services(&self) -> Result<(), ActError> {
         let services = [
             (Part::PeerService, resources::peer_service(self.cluster)),

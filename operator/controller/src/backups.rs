@@ -50,7 +50,6 @@ const PASS_LONGEST: Duration = Duration::from_secs(60);
 /// The action that errors name. A resource that has changed since it was read is not written; its watch starts another pass.
 const WRITE: &str = "write the status";
 
-/// Runs passes over EtcdBackups and EtcdBackupSchedules.
 pub(crate) struct Backups {
     client: Client,
     environment: Environment,
@@ -71,7 +70,6 @@ impl Backups {
         }
     }
 
-    /// Returns the stream of passes over the backups and schedules of one namespace (`None` for all).
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
         let (client, metrics) = (&self.client, &self.metrics);
         let jobs = passes::related::<Job, EtcdBackup>(client, namespace, passes::ours(), |job| {

@@ -48,7 +48,6 @@ const RETRY: Duration = Duration::from_millis(500);
 /// The time limit of a pass. It prevents an unresponsive API server from delaying passes over other clusters.
 const PASS_LONGEST: Duration = Duration::from_secs(60);
 
-/// The clusters of one namespace or of all namespaces.
 pub(crate) struct Scope<M> {
     operator: Arc<Operator<M>>,
     stores: Stores,

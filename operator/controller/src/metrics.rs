@@ -98,7 +98,6 @@ impl Metrics {
         self.series.render()
     }
 
-    /// Sets whether this replica acts, because it holds the lease or because there is no election.
     pub(crate) fn acts(&self, acts: bool) {
         self.leader.set(i64::from(acts));
     }

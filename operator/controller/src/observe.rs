@@ -52,7 +52,6 @@ impl Observation {
     }
 }
 
-/// Queries the members of a cluster and combines their responses with the cluster's objects.
 pub(crate) async fn observe<M: Members>(
     cluster: &Cluster<'_>,
     objects: Objects,

@@ -39,7 +39,6 @@ use decide::{Next, Start, advance, begin};
 use once::Refusal;
 use record::{conditions, described, first, member_to_replace, now, phase, was_replaced};
 
-/// How often a running operation is checked.
 const POLL: Duration = Duration::from_secs(2);
 /// How often a pending operation is checked. More frequent checks of many operations would load the members.
 const HOLD: Duration = Duration::from_secs(10);
@@ -52,7 +51,6 @@ const LATER_PHASE: &str =
     "ignoring an EtcdOperation in a phase that only a later release of the operator knows";
 const LATER_RECORD: &str = "is known only to a later release of the operator; upgrade the operator";
 
-/// Runs passes over EtcdOperations.
 pub(crate) struct Operations<M> {
     operator: Arc<Operator<M>>,
     /// Locked while deciding which operation of a cluster starts.
@@ -64,13 +62,11 @@ impl<M: Members> Operations<M> {
         Self { operator, turn: Mutex::default() }
     }
 
-    /// Returns the stream that reconciles the operations of one namespace (`None` for all).
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
         let (client, metrics) = (&self.operator.client, &self.operator.metrics);
         passes::run(self.clone(), client, metrics, namespace, []).1
     }
 
-    /// Advances an operation by one step and deletes it when it expires.
     async fn reconcile(&self, operation: &EtcdOperation) -> Result<Action, PassError> {
         let status = operation.status.clone().unwrap_or_default();
         if operation.metadata.deletion_timestamp.is_some() {
@@ -137,7 +133,6 @@ impl<M: Members> Operations<M> {
         done
     }
 
-    /// Returns a message about the operation that precedes `of` on the same cluster; `None` if none does.
     async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, PassError> {
         let namespace = of.namespace().unwrap_or_default();
         let (client, what) = (&self.operator.client, "list the EtcdOperations");
@@ -275,7 +270,6 @@ impl<M: Members> Operations<M> {
         }
     }
 
-    /// Reads the hashes of all members' keys. Returns `Silent` if a member has no address.
     async fn hashes(&self, at: &At<'_>) -> Compared {
         let seen = &at.observation.seen;
         let mut members = seen.members();
@@ -408,7 +402,6 @@ impl<M: Members> Operations<M> {
         announce::publish(&self.operator.recorder, cluster, &notice).await;
     }
 
-    /// Deletes a finished operation once its retention time is over. Returns when to check again.
     async fn expire(
         &self,
         operation: &EtcdOperation,
@@ -446,7 +439,6 @@ impl<M: Members> Passes<EtcdOperation> for Operations<M> {
     }
 }
 
-/// An operation and its observed cluster.
 struct At<'a> {
     operation: &'a EtcdOperation,
     cluster: &'a Cluster<'a>,

@@ -34,7 +34,6 @@ const IDLE: &str = "the step had no effect, although it was repeated several tim
 pub(crate) struct AllTried(Mutex<HashMap<(String, String), Tried>>);
 
 impl AllTried {
-    /// Calls `work` with the tried steps of a cluster and returns its result.
     pub(crate) fn with<T>(
         &self,
         namespace: &str,
@@ -137,7 +136,6 @@ impl Tried {
     }
 }
 
-/// Returns the backoff after a failure that follows `times` other failures.
 fn delay(times: u32) -> Duration {
     HELD_FIRST
         .saturating_mul(1 << times.min(10))

@@ -43,7 +43,6 @@ impl<M: Members> Actor<'_, M> {
         next.map_or_else(|| tls::authority(self.cluster, now), Ok)
     }
 
-    /// Advances the CA rotation in the CA's secret to `to`.
     pub(super) async fn rotate(&self, to: Rotation) -> Result<(), ActError> {
         let live = self.authority()?;
         let secret = tls::rotated(self.cluster, live, to, SystemTime::now())?;
@@ -51,7 +50,6 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Applies the cert-manager Certificate of a role; does nothing if the spec does not request one.
     pub(super) async fn request(&self, role: CertificateRole) -> Result<(), ActError> {
         let Some(request) = cert_manager::certificate(self.cluster, role) else {
             return Ok(());

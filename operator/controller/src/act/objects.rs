@@ -110,7 +110,6 @@ impl<M: Members> Actor<'_, M> {
         Ok(changed.map_err(cannot(what))?.resource_version())
     }
 
-    /// Applies an object as [`MANAGER`] with a forced server-side apply.
     pub(super) async fn force<K: Object>(
         &self,
         object: &K,
@@ -157,7 +156,6 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Deletes exactly this object. A missing object counts as deleted.
     pub(super) async fn delete<K: Object>(
         &self,
         object: Option<&K>,

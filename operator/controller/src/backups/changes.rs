@@ -20,7 +20,6 @@ use crate::{
     resources::{CHANGES, Cluster, STATUS_PORT, changes_pod, is_current, is_owned},
 };
 
-/// The time between two passes over a schedule that stores changes.
 const POLL: Duration = Duration::from_secs(15);
 /// The time until the next pass if the pod has not responded.
 const SOON: Duration = Duration::from_secs(3);

@@ -114,7 +114,6 @@ pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition
     conditions.find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the last revision of the changes that a pod has fetched with its backup.
 pub(crate) fn fetched_revision(pod: &Pod) -> Option<i64> {
     result::<FetchedBackup>(pod, FETCH)?.to_revision
 }
@@ -147,7 +146,6 @@ fn with_pod_name(pod: &Pod, failure: PodFailure) -> PodFailure {
     PodFailure { message, ..failure }
 }
 
-/// Adds the `Succeeded` condition.
 fn with_condition(
     status: EtcdBackupStatus,
     backup: &EtcdBackup,
@@ -164,7 +162,6 @@ fn with_condition(
     with(status, backup, "Succeeded", value, reason, now)
 }
 
-/// Adds a condition of the type `kind` with the message of the status.
 fn with(
     mut status: EtcdBackupStatus,
     backup: &EtcdBackup,

@@ -29,7 +29,6 @@ const POLL: Duration = Duration::from_secs(300);
 /// The decision about a schedule: which EtcdBackups to create and delete, and the new status.
 #[derive(Debug, PartialEq)]
 pub(super) struct Due {
-    /// The scheduled time for which to create a backup.
     pub(super) create: Option<Timestamp>,
     pub(super) delete: Vec<String>,
     pub(super) status: EtcdBackupScheduleStatus,
@@ -66,7 +65,6 @@ impl Times {
     }
 }
 
-/// Returns the decision for an invalid or paused schedule: no backup is created.
 fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus, overdue: bool) -> Due {
     Due { create: None, delete, status, overdue, requeue_after: POLL }
 }
@@ -190,7 +188,6 @@ fn expired(
     all.map(|backup| backup.name_any()).collect()
 }
 
-/// Returns whether the retention keeps a backup because of its age.
 fn is_young(kept: &BackupRetention, backup: &EtcdBackup, now: Timestamp) -> bool {
     kept.keep_within.as_ref().is_some_and(|span| {
         let age = backup.completed_at();

@@ -9,7 +9,6 @@ use witan_plan::model::{ClusterReport, MemberId, MemberSeen, Membership, Ordinal
 
 use crate::resources::Cluster;
 
-/// The first log index of a new cluster.
 const FIRST_INDEX: u64 = 1;
 
 /// The revision of an empty key space. A member restored from a backup starts with the backup's revision instead.
@@ -113,7 +112,6 @@ fn contradicts(one: &Report, other: &Report) -> bool {
     one.cluster_id == other.cluster_id && led(one) && led(other) && !agree
 }
 
-/// Summarizes a member's report about its cluster.
 fn cluster_report(best: &Report, report: &Report) -> ClusterReport {
     let last = report.raft_index.max(report.raft_applied_index);
     let stored = last > FIRST_INDEX || report.revision > FIRST_REVISION;

@@ -20,7 +20,6 @@ use crate::{
     resources::{self, Cluster, Ownership, holder},
 };
 
-/// The Kubernetes objects of a cluster.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Objects {
     pub(crate) pods: BTreeMap<Ordinal, Arc<Pod>>,

@@ -72,7 +72,6 @@ impl FoundBackup {
     }
 }
 
-/// Looks up a backup. The inner error says why the backup cannot be used.
 pub(crate) async fn find_backup(
     client: &Client,
     namespace: &str,

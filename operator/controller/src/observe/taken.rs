@@ -72,7 +72,6 @@ pub(super) fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     others.chain(of_members).collect()
 }
 
-/// Returns the ordinals of all members in the status.
 pub(super) fn known_ordinals(cluster: &Cluster<'_>) -> impl Iterator<Item = Ordinal> {
     let status = cluster.resource.status.iter();
     let members = status.flat_map(|status| &status.members);
@@ -88,7 +87,6 @@ pub(super) fn missing_in_restore(cluster: &Cluster<'_>, objects: &Objects) -> Ve
     missing_members(cluster, objects, ordinals.collect())
 }
 
-/// Returns the pods and claims of these ordinals that were not found by label.
 fn missing_members(
     cluster: &Cluster<'_>,
     objects: &Objects,

@@ -34,10 +34,8 @@ pub(super) enum Start {
     End(Result<String, String>),
 }
 
-/// The next action of a running operation.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
-    /// Record these requests in the status of the EtcdCluster.
     Request(Box<Requests>),
     MoveLeader {
         from: MemberId,
@@ -45,14 +43,12 @@ pub(super) enum Next {
     },
     Compare,
     CheckBackup,
-    /// Record a restore in the status of the EtcdCluster.
     Record(Box<RestoreStatus>),
     /// Wait for the cluster. The text is the progress.
     Watch(String),
     End(Result<String, String>),
 }
 
-/// Decides whether a pending operation starts, waits or ends immediately.
 pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Start {
     let begun = match verb {
         Verb::ConsistencyCheck => Ok(Start::Begin(None)),
@@ -133,7 +129,6 @@ fn request_of(operation: &EtcdOperation) -> Option<OperationRequest> {
     })
 }
 
-/// Returns the next action of a running operation.
 pub(super) fn advance(
     verb: Verb<'_>,
     operation: &EtcdOperation,

@@ -82,7 +82,6 @@ pub(super) fn refused(
     is_late(operation, at)
 }
 
-/// Returns why a pending operation is too late to start.
 pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusal> {
     let by_default = is_destructive(operation).then_some(START_DEADLINE_S);
     let limit = operation.spec.start_deadline_seconds.or(by_default)?;

@@ -32,7 +32,6 @@ pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<
     (rank(best) < rank(of)).then_some(best)
 }
 
-/// Returns the phase of an operation; `Pending` for a new one.
 pub(super) fn phase(operation: &EtcdOperation) -> OperationPhase {
     let status = operation.status.as_ref();
     let phase = status.and_then(|status| status.phase.clone());

@@ -210,7 +210,6 @@ fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
         .or_else(|| known.map(|member| member.name.clone()))
 }
 
-/// Returns the next action of a restore or an undo.
 pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> Next {
     let Some(record) = recorded(operation, cluster) else {
         if let Err(Start::Hold(why)) = managed(cluster) {

@@ -226,7 +226,6 @@ pub(super) fn source(
     (args, secrets)
 }
 
-/// Returns the arguments of `backup save` and `backup accept` for the retention policy.
 fn retention(backup: &EtcdBackup) -> Vec<String> {
     let kept = backup.spec.retention.as_ref();
     let last = kept.and_then(|kept| kept.keep_last);

@@ -14,7 +14,6 @@ use super::{
     owner, pod, store, with_fingerprint,
 };
 
-/// Label on the pod: the name of its schedule.
 pub(crate) const CHANGES: &str = "witan.dev/backup-changes";
 
 pub(crate) const STATUS_PORT: u16 = 8080;

@@ -17,7 +17,6 @@ use super::{
     owner, with_fingerprint, word,
 };
 
-/// Returns the claim of a member. The EtcdCluster owns the claim if the retention policy deletes claims with the cluster.
 pub(crate) fn claim(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
@@ -59,7 +58,6 @@ pub(crate) fn claim(
 /// because a webhook or an autoscaler can change the live claim.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct ClaimRequest {
-    /// The claim's spec without the size.
     spec: PersistentVolumeClaimSpec,
     bytes: u64,
     /// UID of the EtcdOperation that migrates the storage.

@@ -6,7 +6,6 @@ use witan_crd::OpenObject;
 
 use super::ResourceError;
 
-/// Converts an object that the operator writes as JSON to its type.
 pub(super) fn built<T: DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).expect("the operator's own JSON has the fields of its type")
 }

@@ -70,7 +70,6 @@ pub(crate) struct Cluster<'a> {
     pub(crate) trust: Option<String>,
     /// The backup from which the initial members start.
     pub(crate) restore: Option<RestorePoint>,
-    /// The request of a running EtcdOperation.
     pub(crate) active_request: Option<OperationRequest>,
     /// Whether the API server has admitted pods of this spec. If so, later rules do not apply, so that members can restart.
     pub(crate) is_admitted: bool,
@@ -138,7 +137,6 @@ impl<'a> Cluster<'a> {
         format!("{scheme}://{host}:{}", ports::CLIENT)
     }
 
-    /// Returns the URL of the client service.
     pub(crate) fn client_endpoint(&self) -> String {
         let (scheme, service) = (self.client_scheme(), self.resource.client_service());
         let space = &self.namespace;
@@ -180,7 +178,6 @@ impl<'a> Cluster<'a> {
         labels
     }
 
-    /// Returns the metadata of an object of the cluster.
     pub(super) fn meta(&self, name: String) -> ObjectMeta {
         let additional = self.spec().additional_metadata.as_ref();
         ObjectMeta {

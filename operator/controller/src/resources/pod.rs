@@ -216,7 +216,6 @@ pub(super) fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, R
     Ok(built(json!({"requests": requests})))
 }
 
-/// Returns the volumes for data (a claim or an `emptyDir`) and TLS secrets, with their mounts.
 fn volumes(
     cluster: &Cluster<'_>,
     plan: &PodPlan,

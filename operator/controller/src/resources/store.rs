@@ -56,7 +56,6 @@ pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
     access
 }
 
-/// Adds flags, credentials and the CA certificates of an S3 store to `access`.
 fn object_store(s3: &S3Store, access: &mut StoreAccess) {
     let encryption = s3.server_side_encryption.map(word);
     let flag = |name: &str, value: &str| format!("--s3-{name}={value}");

@@ -77,7 +77,6 @@ fn of_authority(
     secret
 }
 
-/// Issues a certificate for `role`, signed by `authority`. Returns its secret.
 pub(crate) fn issue(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -207,7 +206,6 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
     names.filter(|name| seen.insert(name.clone())).collect()
 }
 
-/// Returns the DNS names of a Service within the Kubernetes cluster.
 fn service_names(cluster: &Cluster<'_>, service: &str) -> [String; 4] {
     let space = &cluster.namespace;
     [
@@ -238,7 +236,6 @@ pub(super) fn common_name(cluster: &Cluster<'_>, role: CertificateRole) -> Strin
     }
 }
 
-/// Returns how long a new certificate of this role is valid.
 fn validity(cluster: &Cluster<'_>, role: CertificateRole) -> Duration {
     let source = cluster.spec().certificate_source(role);
     let managed = source.and_then(|source| source.managed.clone());
@@ -275,7 +272,6 @@ fn file((name, text): (&str, String)) -> (String, ByteString) {
     (name.to_owned(), ByteString(text.into_bytes()))
 }
 
-/// Returns the content of a file in a secret. Fails if the secret lacks the file.
 fn value<'a>(secret: &'a Secret, file: &str) -> Result<&'a [u8], ResourceError> {
     let missing = || ResourceError::Certificate(format!("the secret has no {file}"));
     secret_file(secret, file).ok_or_else(missing)
