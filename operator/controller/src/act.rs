@@ -132,10 +132,8 @@ impl<M: Members> Actor<'_, M> {
             Step::MoveLeader { from, to } => {
                 let leader = self.observation.address(from).cloned();
                 let gone = || ActError::Gone(format!("the leader {from:x}"));
-                let through = [leader.ok_or_else(gone)?];
-                self.members
-                    .change(&through, &Change::MoveLeader(to))
-                    .await?;
+                let (through, change) = ([leader.ok_or_else(gone)?], Change::MoveLeader(to));
+                self.members.change(&through, &change).await?;
             }
             Step::RemoveMember { id, reason } => {
                 if matches!(reason, Removal::Ephemeral | Removal::Migrated) {
@@ -235,8 +233,8 @@ impl<M: Members> Actor<'_, M> {
         let live = self.observation.objects.claim(ordinal);
         let owners = live.map(|claim| resources::owners_of_claim(self.cluster, claim));
         let marks = json!({"ownerReferences": owners});
-        self.mark(live, marks, "apply the retention policy to a claim")
-            .await
+        let what = "apply the retention policy to a claim";
+        self.mark(live, marks, what).await
     }
 
     /// Sets an annotation of a member's claim. Removes it if `value` is `None`.
@@ -283,9 +281,8 @@ impl<M: Members> Actor<'_, M> {
             if self.observation.seen.taken.contains_key(&part) {
                 continue;
             }
-            let live = objects.services.get(&service.name_any());
-            self.apply(&service, live.map(AsRef::as_ref), "apply a service")
-                .await?;
+            let live = objects.services.get(&service.name_any()).map(AsRef::as_ref);
+            self.apply(&service, live, "apply a service").await?;
         }
         Ok(())
     }
@@ -321,9 +318,9 @@ impl<M: Members> Actor<'_, M> {
         {
             let now = self.observation.seen.now;
             let words = format!("{bytes}@{now}: {}", refusal.message);
+            let mark = (REFUSED_BYTES, Some(words.as_str()));
             let what = "mark a claim that cannot grow";
-            self.annotate(ordinal, (REFUSED_BYTES, Some(&words)), what)
-                .await?;
+            self.annotate(ordinal, mark, what).await?;
         }
         grown
     }
@@ -360,10 +357,8 @@ impl<M: Members> Actor<'_, M> {
         let healthy = voters.filter(|member| member.healthy && Some(member.id) != but);
         let mut ids: Vec<MemberId> = healthy.map(|member| member.id).collect();
         ids.sort_by_key(|id| Some(*id) != membership.leader);
-        let known = ids
-            .into_iter()
-            .filter_map(|id| self.observation.address(id));
-        let mut addresses: Vec<Address> = known.cloned().collect();
+        let known = |id: MemberId| self.observation.address(id).cloned();
+        let mut addresses: Vec<Address> = ids.into_iter().filter_map(known).collect();
         // The only voter can be `but` itself.
         if addresses.is_empty() {
             addresses.extend(self.observation.addresses.values().cloned());

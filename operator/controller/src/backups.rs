@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// How long to wait before a backup that cannot start is retried.
-const RETRY: Duration = Duration::from_secs(15);
+const PENDING: Duration = Duration::from_secs(15);
 /// How often a running job is checked. No watch reports why its pod is waiting.
 const POLL: Duration = Duration::from_secs(10);
 const PASS_LONGEST: Duration = Duration::from_secs(60);
@@ -128,7 +128,7 @@ impl Backups {
             Some(BackupPhase::Succeeded | BackupPhase::Failed | BackupPhase::Unknown) => {
                 Action::await_change()
             }
-            Some(BackupPhase::Pending) | None => Action::requeue(RETRY),
+            Some(BackupPhase::Pending) | None => Action::requeue(PENDING),
             Some(BackupPhase::Running) => Action::requeue(POLL),
         })
     }
@@ -153,10 +153,9 @@ impl Backups {
         let _turn = self.turn.lock().await;
         let same = (BACKUP_OF, name.as_str());
         let same = list::<Job>(&self.client, namespace, same, "list the jobs").await?;
-        let mut others = same
-            .iter()
-            .filter(|job| job.labels().contains_key(BACKUP) && job.name_any() != backup.name_any());
-        if let Some(other) = others.find(|job| !progress::is_over(job)) {
+        let mut others = same.iter().filter(|job| job.labels().contains_key(BACKUP));
+        let other = |job: &&Job| job.name_any() != backup.name_any() && !progress::is_over(job);
+        if let Some(other) = others.find(other) {
             let other = other.name_any();
             return Ok(Err(format!(
                 "waiting for EtcdBackup {other}: only one backup of a cluster runs at a time"
@@ -314,10 +313,6 @@ impl Passes<EtcdBackup> for Backups {
         let namespace = namespace.unwrap_or_default();
         outcome.inspect_err(|_| self.metrics.failed_pass(&namespace, cluster))
     }
-
-    fn retry(&self, _: &str, _: &str) -> Duration {
-        RETRY
-    }
 }
 
 impl Passes<EtcdBackupSchedule> for Backups {
@@ -326,10 +321,6 @@ impl Passes<EtcdBackupSchedule> for Backups {
         let (namespace, cluster) = (schedule.namespace(), &schedule.spec.cluster_ref.name);
         let namespace = namespace.unwrap_or_default();
         outcome.inspect_err(|_| self.metrics.failed_pass(&namespace, cluster))
-    }
-
-    fn retry(&self, _: &str, _: &str) -> Duration {
-        RETRY
     }
 
     fn forget(&self, namespace: &str, name: &str) {
@@ -347,9 +338,8 @@ fn worsened(before: &[Condition], after: &[Condition]) -> Vec<String> {
         let mut before = before.iter();
         before.any(|before| before.type_ == after.type_ && before.reason == after.reason)
     };
-    let worse = after
-        .iter()
-        .filter(|after| after.status == "False" && after.reason != "Paused" && !known(after));
+    let worse = after.iter().filter(|after| after.status == "False");
+    let worse = worse.filter(|after| after.reason != "Paused" && !known(after));
     let texts = worse.map(|one| format!("{}: {}", one.reason, one.message));
     texts.collect()
 }

@@ -84,28 +84,25 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
         let span = tracing::info_span!("pass", namespace, cluster = name);
         let look = with_timeout(PASS_LONGEST, self.plan_from_watches(cluster));
         let outcome = look.instrument(span).await;
-        operator
-            .metrics
-            .pass(&namespace, &name, begun.elapsed(), outcome.is_err());
+        let (took, metrics) = (begun.elapsed(), &operator.metrics);
+        metrics.pass(&namespace, &name, took, outcome.is_err());
         if outcome.is_ok() {
-            operator
-                .tried
-                .with(&namespace, &name, Tried::on_pass_succeeded);
+            let this = ObjectRef::from_obj(cluster);
+            operator.tried.with(&this, Tried::on_pass_succeeded);
         }
         outcome
     }
 
     fn retry(&self, namespace: &str, name: &str) -> Duration {
-        self.operator
-            .tried
-            .with(namespace, name, Tried::on_pass_failed)
+        let cluster = ObjectRef::new(name).within(namespace);
+        self.operator.tried.with(&cluster, Tried::on_pass_failed)
     }
 
     fn forget(&self, namespace: &str, name: &str) {
         let cluster = ObjectRef::new(name).within(namespace);
         self.operator.rollouts.forget(&cluster);
         self.operator.metrics.forget_cluster(namespace, name);
-        self.operator.tried.forget(namespace, name);
+        self.operator.tried.forget(&cluster);
     }
 }
 
@@ -183,22 +180,23 @@ impl<M: Members> Scope<M> {
         done: Result<(), ActError>,
     ) -> Result<Action, PassError> {
         let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
+        let (this, tried) = (ObjectRef::from_obj(cluster), &self.operator.tried);
         if let Err(error) = done {
             if error.namespace_is_ending() {
                 return Ok(Action::await_change());
             }
             let premature = |tried: &mut Tried| tried.on_premature(step);
-            if error.is_premature() && !self.operator.tried.with(&namespace, &name, premature) {
+            if error.is_premature() && !tried.with(&this, premature) {
                 tracing::info!(step = step.kind(), %error, "the members temporarily refuse the step; retrying");
                 return Ok(Action::requeue(RETRY));
             }
             if let Some(said) = error.refusal() {
                 // No member was stopped, and only the user can resolve the refusal, so the permit is released.
                 if step.updates() {
-                    self.operator.rollouts.forget(&ObjectRef::from_obj(cluster));
+                    self.operator.rollouts.forget(&this);
                 }
                 let failed = |tried: &mut Tried| tried.hold(step, false, &said, Instant::now());
-                if self.operator.tried.with(&namespace, &name, failed) {
+                if tried.with(&this, failed) {
                     let (step, idle) = (step.clone(), false);
                     let notice = Refusal { step, held: true, idle, said }.notice();
                     announce::publish(&self.operator.recorder, cluster, &notice).await;
@@ -209,7 +207,7 @@ impl<M: Members> Scope<M> {
         let notice = step.notice(&name, &observation.seen);
         if step.acts() {
             let done = |tried: &mut Tried| tried.on_done(step, &observation.seen, Instant::now());
-            if self.operator.tried.with(&namespace, &name, done) {
+            if tried.with(&this, done) {
                 tracing::warn!(step = step.kind(), "the step has no effect; pausing it");
             }
             self.operator.metrics.step(&namespace, &name, &step.kind());
@@ -240,12 +238,9 @@ impl<M: Members> Scope<M> {
         observation.seen.no_backup = restore.as_ref().err().cloned();
         cluster.restore = restore.unwrap_or_default();
         observation.seen.acting_since = operator.acting_since;
-        let refused = |tried: &mut Tried| tried.refresh_refusals(&observation.seen, Instant::now());
-        let refused = operator
-            .tried
-            .with(&cluster.namespace, &cluster.name, refused);
-        observation.seen.refused = refused;
         let this = ObjectRef::from_obj(cluster.resource);
+        let refused = |tried: &mut Tried| tried.refresh_refusals(&observation.seen, Instant::now());
+        observation.seen.refused = operator.tried.with(&this, refused);
         observation.seen.rollout_queued = !operator.rollouts.admits(&this);
         Ok(observation)
     }

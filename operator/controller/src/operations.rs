@@ -42,7 +42,6 @@ use record::{conditions, described, first, member_to_replace, now, phase, was_re
 const POLL: Duration = Duration::from_secs(2);
 /// How often a pending operation is checked. More frequent checks of many operations would load the members.
 const HOLD: Duration = Duration::from_secs(10);
-const RETRY: Duration = Duration::from_secs(5);
 /// The time limit of a pass. Comparing members waits up to 60 s for their hashes.
 const PASS_LONGEST: Duration = Duration::from_secs(120);
 /// Seconds for which a finished operation is kept by default, unless it is destructive.
@@ -168,20 +167,13 @@ impl<M: Members> Operations<M> {
     /// level of the backup is above that of the members' release. It fails if the backup is of another cluster. The start is
     /// first recorded in the EtcdCluster; after a conflict the next pass tries again.
     async fn begin(&self, at: &At<'_>, start: Start) -> Result<Action, PassError> {
+        let (client, cluster) = (&self.operator.client, at.cluster.resource);
         let member = match start {
-            Start::Hold(why) => {
-                let cluster = at.cluster.resource;
-                return self.refuse_or_hold(at.operation, cluster, why).await;
-            }
-            Start::End(result) => {
-                return self
-                    .end(at.operation, Some(at.cluster.resource), result)
-                    .await;
-            }
+            Start::Hold(why) => return self.refuse_or_hold(at.operation, cluster, why).await,
+            Start::End(result) => return self.end(at.operation, Some(cluster), result).await,
             Start::Begin(member) => member,
         };
         let mut status = described(at.operation);
-        let (client, cluster) = (&self.operator.client, at.cluster.resource);
         if let Some(asked) = &at.operation.spec.restore {
             match find_backup(client, &at.cluster.namespace, &asked.from).await? {
                 Err(why) => return self.hold(at.operation, Some(cluster), why).await,
@@ -412,9 +404,8 @@ impl<M: Members> Operations<M> {
         let Some(kept) = operation.spec.ttl_seconds_after_finished.or(by_default) else {
             return Ok(Action::await_change());
         };
-        let age = Timestamp::now()
-            .as_second()
-            .saturating_sub(completed.0.as_second());
+        let (now, completed) = (Timestamp::now().as_second(), completed.0.as_second());
+        let age = now.saturating_sub(completed);
         if let Ok(rest) = u64::try_from(kept.saturating_sub(age))
             && rest > 0
         {
@@ -432,10 +423,6 @@ impl<M: Members> Passes<EtcdOperation> for Operations<M> {
         let (metrics, cluster) = (&self.operator.metrics, &operation.spec.cluster_name);
         let namespace = operation.namespace().unwrap_or_default();
         outcome.inspect_err(|_| metrics.failed_pass(&namespace, cluster))
-    }
-
-    fn retry(&self, _: &str, _: &str) -> Duration {
-        RETRY
     }
 }
 

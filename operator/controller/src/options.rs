@@ -63,10 +63,9 @@ impl Options {
     /// Returns the distinct namespaces to watch. A single `None` means all namespaces.
     pub(crate) fn scopes(&self) -> Vec<Option<String>> {
         let named: BTreeSet<_> = names(&self.watch_namespaces).into_iter().collect();
-        if named.is_empty() {
-            vec![None]
-        } else {
-            named.into_iter().map(Some).collect()
+        match named.is_empty() {
+            true => vec![None],
+            false => named.into_iter().map(Some).collect(),
         }
     }
 }

@@ -28,6 +28,8 @@ use crate::{
     resources::{MANAGER, ResourceError},
 };
 
+const RETRY: Duration = Duration::from_secs(5);
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PassError {
     #[error(transparent)]
@@ -59,7 +61,9 @@ pub(crate) trait Passes<K>: Send + Sync + 'static {
     fn pass(&self, object: &K) -> impl Future<Output = Result<Action, PassError>> + Send;
 
     /// Returns the time until the next pass after a failed one.
-    fn retry(&self, namespace: &str, name: &str) -> Duration;
+    fn retry(&self, _namespace: &str, _name: &str) -> Duration {
+        RETRY
+    }
 
     /// Drops the state of a deleted object.
     fn forget(&self, _namespace: &str, _name: &str) {}

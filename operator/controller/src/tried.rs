@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kube::runtime::reflector::ObjectRef;
 use witan_base::sync::Mutex;
+use witan_crd::EtcdCluster;
 use witan_plan::model::{Observed, Refusal, Step};
 
 /// The first backoff after a refused step or a failed pass. Each further failure doubles it.
@@ -29,24 +31,21 @@ const PREMATURE: u32 = 20;
 
 const IDLE: &str = "the step had no effect, although it was repeated several times";
 
-/// The tried steps of all clusters, by namespace and name.
+/// The tried steps of all clusters.
 #[derive(Debug, Default)]
-pub(crate) struct AllTried(Mutex<HashMap<(String, String), Tried>>);
+pub(crate) struct AllTried(Mutex<HashMap<ObjectRef<EtcdCluster>, Tried>>);
 
 impl AllTried {
     pub(crate) fn with<T>(
         &self,
-        namespace: &str,
-        name: &str,
+        cluster: &ObjectRef<EtcdCluster>,
         work: impl FnOnce(&mut Tried) -> T,
     ) -> T {
-        let key = (namespace.to_owned(), name.to_owned());
-        work(self.0.lock().entry(key).or_default())
+        work(self.0.lock().entry(cluster.clone()).or_default())
     }
 
-    pub(crate) fn forget(&self, namespace: &str, name: &str) {
-        let key = (namespace.to_owned(), name.to_owned());
-        self.0.lock().remove(&key);
+    pub(crate) fn forget(&self, cluster: &ObjectRef<EtcdCluster>) {
+        self.0.lock().remove(cluster);
     }
 }
 

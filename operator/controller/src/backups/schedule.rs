@@ -126,27 +126,24 @@ fn ready_state(
     newest: &[&EtcdBackup],
     active: Option<&&EtcdBackup>,
 ) -> (&'static str, String) {
-    let ended = newest.iter().find(|backup| backup.is_finished());
-    let of = |phase| ended.filter(|backup| backup.phase() == Some(phase) && !backup.is_whole());
-    let (failed, cut_off) = (of(BackupPhase::Failed), of(BackupPhase::Succeeded));
     let says = |backup: &EtcdBackup, how: &str| {
         let said = backup.status.as_ref()?.message.as_deref()?;
         Some(format!("EtcdBackup {} {how}: {said}", backup.name_any()))
     };
-    let failed = failed.and_then(|backup| says(backup, "has failed"));
-    let cut_off = cut_off.and_then(|backup| says(backup, "is unconfirmed"));
-    let waits = active.and_then(|backup| says(backup, "has not succeeded yet"));
+    let ended = newest.iter().find(|backup| backup.is_finished());
+    let troubled = ended.filter(|backup| !backup.is_whole());
+    let trouble = troubled.and_then(|backup| match backup.phase() == Some(BackupPhase::Failed) {
+        true => Some(("LastBackupFailed", says(backup, "has failed")?)),
+        false => Some(("LastBackupUnconfirmed", says(backup, "is unconfirmed")?)),
+    });
     if overdue {
         let late = "the last two backups of the schedule have not succeeded";
-        let why = waits.or(failed).or(cut_off);
+        let waits = active.and_then(|backup| says(backup, "has not succeeded yet"));
+        let why = waits.or(trouble.map(|(_, text)| text));
         let text = why.map_or(late.to_owned(), |why| format!("{late}. {why}"));
         return ("Overdue", text);
     }
-    match (failed, cut_off) {
-        (Some(failed), _) => ("LastBackupFailed", failed),
-        (None, Some(cut_off)) => ("LastBackupUnconfirmed", cut_off),
-        (None, None) => ("Scheduled", String::new()),
-    }
+    trouble.unwrap_or(("Scheduled", String::new()))
 }
 
 /// Returns the names of the EtcdBackups to delete: backups that the retention policy does not keep, failed backups beyond

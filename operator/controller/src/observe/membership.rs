@@ -64,9 +64,8 @@ pub(super) fn choose(
 
 /// Returns the feature level of the cluster of `best`: the highest that one of its members reports.
 fn level(best: &Report, reports: &[&Report]) -> Option<u32> {
-    let same = reports
-        .iter()
-        .filter(|report| report.cluster_id == best.cluster_id);
+    let same = |report: &&&Report| report.cluster_id == best.cluster_id;
+    let same = reports.iter().filter(same);
     same.filter_map(|report| report.running.cluster_level).max()
 }
 
@@ -164,8 +163,8 @@ pub(super) fn users(answers: &[Answer]) -> Option<bool> {
     answers.iter().find_map(|answer| match &answer.report {
         Ok(report) => report.users,
         Err(CallError::Refused { status, .. }) => {
-            let refused = [tonic::Code::Unauthenticated, tonic::Code::PermissionDenied]
-                .contains(&status.code());
+            let codes = [tonic::Code::Unauthenticated, tonic::Code::PermissionDenied];
+            let refused = codes.contains(&status.code());
             (refused || status.message().contains("user name is empty")).then_some(true)
         }
         Err(CallError::NoMember | CallError::Connection { .. }) => None,

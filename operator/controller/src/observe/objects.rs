@@ -143,13 +143,13 @@ impl Objects {
                 all.taken.insert(Part::PeerService, holder);
             }
         }
-        let budgets = budgets.into_iter();
-        for budget in budgets.filter(|budget| budget.name_any() == cluster.name) {
-            if resources::ownership(cluster, &*budget) == Ownership::Ours {
-                all.budget = Some(budget);
-            } else {
-                all.taken.insert(Part::Budget, holder(cluster, &*budget));
-            }
+        let mut budgets = budgets.into_iter();
+        all.budget = budgets.find(|budget| budget.name_any() == cluster.name);
+        let is_foreign = |budget: &mut Arc<PodDisruptionBudget>| {
+            resources::ownership(cluster, &**budget) != Ownership::Ours
+        };
+        if let Some(other) = all.budget.take_if(is_foreign) {
+            all.taken.insert(Part::Budget, holder(cluster, &*other));
         }
         all
     }

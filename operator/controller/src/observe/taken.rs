@@ -56,13 +56,12 @@ pub(super) fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     let budget = objects.budget.is_none().then_some(Part::Budget);
     let wanted = wanted(cluster);
     let durable = cluster.spec().is_durable();
-    let lacks = |ordinal: &Ordinal| {
-        !objects.pods.contains_key(ordinal) || (durable && !objects.claims.contains_key(ordinal))
+    let lacks = |ordinal: Ordinal| {
+        !objects.pods.contains_key(&ordinal) || (durable && !objects.claims.contains_key(&ordinal))
     };
-    let last = if (0..wanted).any(|ordinal| lacks(&ordinal)) {
-        wanted + SPARE_ORDINALS
-    } else {
-        0
+    let last = match (0..wanted).any(lacks) {
+        true => wanted + SPARE_ORDINALS,
+        false => 0,
     };
     // Replaced members have higher ordinals.
     let known = known_ordinals(cluster);
@@ -98,9 +97,8 @@ fn missing_members(
         let claim = durable && !objects.claims.contains_key(&ordinal);
         pod.into_iter().chain(claim.then_some(Part::Claim(ordinal)))
     });
-    parts
-        .filter(|part| !objects.taken.contains_key(part))
-        .collect()
+    let unknown = parts.filter(|part| !objects.taken.contains_key(part));
+    unknown.collect()
 }
 
 /// Returns the first ordinal above all members that the spec or a bootstrap wants.
