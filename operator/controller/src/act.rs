@@ -65,7 +65,7 @@ impl ActError {
                 let refused = refusal.is_refusal() || self.is_premature();
                 refused.then(|| refusal.to_string())
             }
-            ActError::Discovery(DiscoveryError::Lookup { .. }) => None,
+            ActError::Discovery(DiscoveryError::Lookup(_)) => None,
             ActError::Resource(_) | ActError::NoPassword(_) | ActError::Discovery(_) => {
                 Some(self.to_string())
             }

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Client, api::ListParams};
+use kube::Client;
 use witan_crd::{CLUSTER, EtcdCluster, is_ready, ports};
 use witan_members::page;
 
 use crate::{
-    api_server::{readable, typed, untyped},
+    api_server::{ApiFailure, get, list},
     observe::client_address,
     resources::Cluster,
 };
@@ -22,12 +22,8 @@ pub(crate) enum DiscoveryError {
         "bootstrap.discovery.local has no clusterRef, and the operator has no --discovery-service-url; set one of them"
     )]
     Unset,
-    #[error("cannot look up the discovery service {service}: {source}")]
-    Lookup {
-        service: String,
-        #[source]
-        source: kube::Error,
-    },
+    #[error(transparent)]
+    Lookup(#[from] ApiFailure),
     #[error("the discovery service {0} has no ready pod")]
     NotReady(String),
     #[error("cannot get a token from the discovery service at {url}: {why}")]
@@ -71,17 +67,15 @@ async fn service(
         return Ok((url.clone(), url));
     };
     let namespace = &cluster.namespace;
-    let failed = |source| DiscoveryError::Lookup { service: service.clone(), source };
-    let of = ListParams::default().labels(&format!("{CLUSTER}={service}"));
-    let pods = untyped::<Pod>(client, namespace).list(&of).await;
-    let pods = pods.map_err(failed)?;
-    let pods = pods.items.iter().filter_map(readable::<Pod>);
-    let mut ready = pods.filter(is_ready);
-    let address = ready.find_map(|pod| client_address(&pod));
-    let address = address.ok_or_else(|| DiscoveryError::NotReady(service.clone()))?;
-    let serving = untyped::<EtcdCluster>(client, namespace).get(service).await;
-    let serving = serving.and_then(|serving| typed::<EtcdCluster>(&serving));
-    let serving = serving.map_err(failed)?;
+    let what = "list the pods of the discovery service";
+    let pods = list::<Pod>(client, namespace, (CLUSTER, service), what).await?;
+    let mut ready = pods.iter().filter(|pod| is_ready(pod));
+    let address = ready.find_map(client_address);
+    let what = "read the EtcdCluster of the discovery service";
+    let serving = get::<EtcdCluster>(client, namespace, service, what).await?;
+    let (Some(address), Some(serving)) = (address, serving) else {
+        return Err(DiscoveryError::NotReady(service.clone()));
+    };
     let name = serving.client_service();
     let shown = format!("http://{name}.{namespace}.svc:{}", ports::CLIENT);
     Ok((format!("http://{address}"), shown))

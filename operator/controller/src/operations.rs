@@ -96,7 +96,7 @@ impl<M: Members> Operations<M> {
             let text = format!("{phase} of the EtcdCluster {LATER_RECORD}");
             return match runs {
                 true => self.watch(operation, text).await,
-                false => self.refuse_or_hold(operation, &cluster, text).await,
+                false => self.hold(operation, Some(&cluster), text).await,
             };
         }
         let refusal = match runs {
@@ -108,7 +108,7 @@ impl<M: Members> Operations<M> {
         }
         // An operation behind another one does not query the members.
         if !runs && let Some(why) = self.ahead(operation).await? {
-            return self.refuse_or_hold(operation, &cluster, why).await;
+            return self.hold(operation, Some(&cluster), why).await;
         }
         let mut named = Cluster::new(&cluster, &self.operator.environment)?;
         let mut objects = Objects::from_api_server(client, &named).await?;
@@ -144,7 +144,7 @@ impl<M: Members> Operations<M> {
         }))
     }
 
-    /// Fails a running operation whose cluster was deleted. A pending operation waits for the cluster until its start deadline.
+    /// Fails a running operation whose cluster was deleted. A pending operation waits for the cluster.
     async fn without_cluster(
         &self,
         operation: &EtcdOperation,
@@ -169,7 +169,7 @@ impl<M: Members> Operations<M> {
     async fn begin(&self, at: &At<'_>, start: Start) -> Result<Action, PassError> {
         let (client, cluster) = (&self.operator.client, at.cluster.resource);
         let member = match start {
-            Start::Hold(why) => return self.refuse_or_hold(at.operation, cluster, why).await,
+            Start::Hold(why) => return self.hold(at.operation, Some(cluster), why).await,
             Start::End(result) => return self.end(at.operation, Some(cluster), result).await,
             Start::Begin(member) => member,
         };
@@ -277,30 +277,19 @@ impl<M: Members> Operations<M> {
         compare(&self.operator.members, &addresses).await
     }
 
-    /// Records that an operation is waiting. Fails a recovery instead, because it must not stop members at a later, unexpected
-    /// time.
-    async fn refuse_or_hold(
-        &self,
-        operation: &EtcdOperation,
-        cluster: &EtcdCluster,
-        why: String,
-    ) -> Result<Action, PassError> {
-        if operation.spec.recover_quorum.is_none() {
-            return self.hold(operation, Some(cluster), why).await;
-        }
-        let text =
-            format!("{why}; a recovery does not wait: try again later with another EtcdOperation");
-        self.end(operation, Some(cluster), Err(text)).await
-    }
-
     /// Records that an operation is waiting. Also records the id of the member to replace, because another member may get its
-    /// name.
+    /// name. Fails a recovery instead, because it must not stop members at a later, unexpected time.
     async fn hold(
         &self,
         operation: &EtcdOperation,
         cluster: Option<&EtcdCluster>,
         why: String,
     ) -> Result<Action, PassError> {
+        if operation.spec.recover_quorum.is_some() {
+            let advice = "a recovery does not wait: try again later with another EtcdOperation";
+            let text = format!("{why}; {advice}");
+            return self.end(operation, cluster, Err(text)).await;
+        }
         let mut status = described(operation);
         let replaced = || member_to_replace(operation, cluster?);
         status.member_id = status.member_id.or_else(replaced);

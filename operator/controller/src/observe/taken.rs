@@ -103,17 +103,13 @@ fn missing_members(
 
 /// Returns the first ordinal above all members that the spec or a bootstrap wants.
 fn wanted(cluster: &Cluster<'_>) -> Ordinal {
-    cluster.spec().members().max(first_members(cluster))
-}
-
-/// Returns the ordinal after the initial members' ordinals; 0 until the initial members are recorded.
-fn first_members(cluster: &Cluster<'_>) -> Ordinal {
     let status = cluster.resource.status.as_ref();
     let members = status.and_then(|status| status.bootstrap_members);
     let restore = status.and_then(|status| status.restore.as_ref());
     let first = restore.and_then(|restore| restore.first_ordinal);
     let ordinal = |number: Option<i32>| number.and_then(|number| Ordinal::try_from(number).ok());
-    ordinal(members).unwrap_or(0) + ordinal(first).unwrap_or(0)
+    let initial = ordinal(members).unwrap_or(0) + ordinal(first).unwrap_or(0);
+    cluster.spec().members().max(initial)
 }
 
 #[cfg(test)]

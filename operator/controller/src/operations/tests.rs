@@ -175,6 +175,10 @@ async fn a_repair_precedes_waiting_operations() {
 async fn a_recovery_begins_at_once_or_fails() {
     let fake = FakeApi::default();
     let operations = started(&fake);
+    ask(&fake, "lost", &early(), &recovery());
+    let failed = pass(&fake, &operations, "lost").await;
+    says(failed.message, "a recovery does not wait");
+    assert_eq!(failed.phase, Some(OperationPhase::Failed));
     for more in [
         json!({"spec": {"paused": true}}),
         json!({"spec": {"replicas": 0}}),
