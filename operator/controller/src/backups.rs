@@ -37,7 +37,7 @@ use crate::{
     metrics::Metrics,
     operator::Operator,
     options::Environment,
-    passes::{self, PassError, Passes, with_timeout},
+    passes::{self, PassError, PassResult, Passes, with_timeout},
     resources::{BACKUP, BACKUP_OF, Cluster, SCHEDULE, backup::job, is_owned},
     warnings,
 };
@@ -91,7 +91,7 @@ impl Backups {
     }
 
     /// Creates the job of a backup if it does not exist, and writes the resulting status.
-    async fn reconcile(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
+    async fn reconcile(&self, backup: &EtcdBackup) -> PassResult {
         let before = backup.status.clone().unwrap_or_default();
         // Only a later release knows what an unknown phase needs.
         let is_later = before.phase == Some(BackupPhase::Unknown);
@@ -204,7 +204,7 @@ impl Backups {
     }
 
     /// Creates a due backup, deletes expired ones and writes the status. Publishes events about new failures.
-    async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
+    async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> PassResult {
         let namespace = schedule.namespace().unwrap_or_default();
         let name = schedule.name_any();
         if schedule.metadata.deletion_timestamp.is_some() {
@@ -307,7 +307,7 @@ impl Backups {
 }
 
 impl Passes<EtcdBackup> for Backups {
-    async fn pass(&self, backup: &EtcdBackup) -> Result<Action, PassError> {
+    async fn pass(&self, backup: &EtcdBackup) -> PassResult {
         let outcome = with_timeout(PASS_LONGEST, self.reconcile(backup)).await;
         let (namespace, cluster) = (backup.namespace(), &backup.spec.cluster_ref.name);
         let namespace = namespace.unwrap_or_default();
@@ -316,7 +316,7 @@ impl Passes<EtcdBackup> for Backups {
 }
 
 impl Passes<EtcdBackupSchedule> for Backups {
-    async fn pass(&self, schedule: &EtcdBackupSchedule) -> Result<Action, PassError> {
+    async fn pass(&self, schedule: &EtcdBackupSchedule) -> PassResult {
         let outcome = with_timeout(PASS_LONGEST, self.reconcile_schedule(schedule)).await;
         let (namespace, cluster) = (schedule.namespace(), &schedule.spec.cluster_ref.name);
         let namespace = namespace.unwrap_or_default();

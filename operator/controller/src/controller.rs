@@ -35,7 +35,7 @@ use crate::{
     backups::progress::fetched_revision,
     observe::{Objects, Observation, Stores, restore_source},
     operator::Operator,
-    passes::{self, PassError, Passes, with_timeout},
+    passes::{self, PassError, PassResult, Passes, with_timeout},
     report::{self, Subject},
     resources::Cluster,
     tried::Tried,
@@ -73,7 +73,7 @@ pub(crate) fn watch<M: Members>(
 
 impl<M: Members> Passes<EtcdCluster> for Scope<M> {
     /// Waits for a permit, runs one pass over a cluster and records its metrics. Does nothing while the operator is stopping.
-    async fn pass(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
+    async fn pass(&self, cluster: &EtcdCluster) -> PassResult {
         let operator = &self.operator;
         let permit = operator.passes.acquire().await;
         if permit.is_err() || operator.stopping.load(Ordering::Relaxed) {
@@ -109,7 +109,7 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
 impl<M: Members> Scope<M> {
     /// Plans the next step from the watch caches and the members' reports. Calls [`Scope::act`] if there is a step to take, a
     /// status to write or a claim without labels. Otherwise, releases the update permit of a cluster at rest.
-    async fn plan_from_watches(&self, cluster: &EtcdCluster) -> Result<Action, PassError> {
+    async fn plan_from_watches(&self, cluster: &EtcdCluster) -> PassResult {
         let mut named = Cluster::new(cluster, &self.operator.environment)?;
         let objects = Objects::from_watches(&self.stores, &named);
         let unlabelled = objects.lacks_mounted_claim(&named);
@@ -127,7 +127,7 @@ impl<M: Members> Scope<M> {
     }
 
     /// Rereads the cluster, plans and executes a step, and writes the status. Does nothing if the cluster no longer exists.
-    async fn act(&self, known: &EtcdCluster) -> Result<Action, PassError> {
+    async fn act(&self, known: &EtcdCluster) -> PassResult {
         let operator = &self.operator;
         let (namespace, name) = (known.namespace().unwrap_or_default(), known.name_any());
         let (client, what) = (&operator.client, "read the EtcdCluster");
@@ -178,7 +178,7 @@ impl<M: Members> Scope<M> {
         observation: &Observation,
         step: &Step,
         done: Result<(), ActError>,
-    ) -> Result<Action, PassError> {
+    ) -> PassResult {
         let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
         let (this, tried) = (ObjectRef::from_obj(cluster), &self.operator.tried);
         if let Err(error) = done {

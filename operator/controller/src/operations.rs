@@ -20,7 +20,8 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{ResourceExt as _, api::ListParams, runtime::controller::Action};
 use tokio::sync::Mutex;
 use witan_crd::{
-    EtcdCluster, EtcdClusterStatus, EtcdOperation, EtcdOperationStatus, OperationPhase, Verb,
+    EtcdCluster, EtcdClusterStatus, EtcdOperation, EtcdOperationStatus, OperationPhase,
+    RestoreStatus, Verb,
 };
 use witan_members::{Address, Change, Members};
 use witan_plan::model::Notice;
@@ -31,7 +32,7 @@ use crate::{
     backups::no_cluster,
     observe::{Objects, Observation, find_backup},
     operator::Operator,
-    passes::{self, PassError, Passes, with_timeout},
+    passes::{self, PassError, PassResult, Passes, with_timeout},
     resources::Cluster,
 };
 use compare::{Compared, compare, verdict};
@@ -66,7 +67,7 @@ impl<M: Members> Operations<M> {
         passes::run(self.clone(), client, metrics, namespace, []).1
     }
 
-    async fn reconcile(&self, operation: &EtcdOperation) -> Result<Action, PassError> {
+    async fn reconcile(&self, operation: &EtcdOperation) -> PassResult {
         let status = operation.status.clone().unwrap_or_default();
         if operation.metadata.deletion_timestamp.is_some() {
             return Ok(Action::await_change());
@@ -112,7 +113,8 @@ impl<M: Members> Operations<M> {
         }
         let mut named = Cluster::new(&cluster, &self.operator.environment)?;
         let mut objects = Objects::from_api_server(client, &named).await?;
-        if restore::may_stop_members(verb, operation, &named) {
+        let restores = matches!(verb, Verb::Restore(_) | Verb::UndoRestore(_));
+        if restores && restore::recorded(operation, &named).is_none() {
             objects.find_names_of_restore(client, &named).await?;
         }
         let observation = self.operator.observe(&mut named, objects, true).await?;
@@ -145,11 +147,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Fails a running operation whose cluster was deleted. A pending operation waits for the cluster.
-    async fn without_cluster(
-        &self,
-        operation: &EtcdOperation,
-        runs: bool,
-    ) -> Result<Action, PassError> {
+    async fn without_cluster(&self, operation: &EtcdOperation, runs: bool) -> PassResult {
         let name = &operation.spec.cluster_name;
         if runs {
             let text = format!("EtcdCluster {name} was deleted before the operation ended");
@@ -166,7 +164,7 @@ impl<M: Members> Operations<M> {
     /// Records that an operation starts, waits, or ends immediately. A restore waits if its backup cannot be used, or if the
     /// level of the backup is above that of the members' release. It fails if the backup is of another cluster. The start is
     /// first recorded in the EtcdCluster; after a conflict the next pass tries again.
-    async fn begin(&self, at: &At<'_>, start: Start) -> Result<Action, PassError> {
+    async fn begin(&self, at: &At<'_>, start: Start) -> PassResult {
         let (client, cluster) = (&self.operator.client, at.cluster.resource);
         let member = match start {
             Start::Hold(why) => return self.hold(at.operation, Some(cluster), why).await,
@@ -214,7 +212,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Carries out the next action of a running operation and records its progress or its end.
-    async fn advance(&self, at: &At<'_>, next: Next) -> Result<Action, PassError> {
+    async fn advance(&self, at: &At<'_>, next: Next) -> PassResult {
         let cluster = at.cluster.resource;
         let progress = match next {
             Next::End(result) => return self.end(at.operation, Some(cluster), result).await,
@@ -241,8 +239,29 @@ impl<M: Members> Operations<M> {
         self.watch(at.operation, progress).await
     }
 
+    /// Writes the record of a restore into the status of its cluster. After a conflict, the next pass writes it.
+    async fn record(&self, at: &At<'_>, record: RestoreStatus) -> PassResult {
+        let (client, cluster) = (&self.operator.client, at.cluster.resource);
+        let mut after = cluster.status.clone().unwrap_or_default();
+        after.restore = Some(record);
+        let what = "record the restore in the EtcdCluster";
+        let text = match write_status(client, cluster, &after, what).await? {
+            true => "the members are stopped, and their disks are kept",
+            false => "the EtcdCluster has changed; reading it again",
+        };
+        self.watch(at.operation, text.to_owned()).await
+    }
+
+    /// Writes the progress of a running operation, and requests the next pass.
+    async fn watch(&self, operation: &EtcdOperation, progress: String) -> PassResult {
+        let mut status = described(operation);
+        status.progress = Some(progress);
+        self.write(operation, status, "Running").await?;
+        Ok(Action::requeue(POLL))
+    }
+
     /// Compares the keys of all members and ends the operation with the result. After a restore, silent members are retried.
-    async fn compare(&self, at: &At<'_>) -> Result<Action, PassError> {
+    async fn compare(&self, at: &At<'_>) -> PassResult {
         let restored = restore::recorded(at.operation, at.cluster);
         let cluster = Some(at.cluster.resource);
         match self.hashes(at).await {
@@ -284,7 +303,7 @@ impl<M: Members> Operations<M> {
         operation: &EtcdOperation,
         cluster: Option<&EtcdCluster>,
         why: String,
-    ) -> Result<Action, PassError> {
+    ) -> PassResult {
         if operation.spec.recover_quorum.is_some() {
             let advice = "a recovery does not wait: try again later with another EtcdOperation";
             let text = format!("{why}; {advice}");
@@ -307,7 +326,7 @@ impl<M: Members> Operations<M> {
         operation: &EtcdOperation,
         cluster: Option<&EtcdCluster>,
         result: Result<String, impl Into<Refusal>>,
-    ) -> Result<Action, PassError> {
+    ) -> PassResult {
         let succeeded = result.is_ok();
         let (phase, event, reason, text) = match result.map_err(Into::into) {
             Ok(text) => (
@@ -383,11 +402,7 @@ impl<M: Members> Operations<M> {
         announce::publish(&self.operator.recorder, cluster, &notice).await;
     }
 
-    async fn expire(
-        &self,
-        operation: &EtcdOperation,
-        completed: &Time,
-    ) -> Result<Action, PassError> {
+    async fn expire(&self, operation: &EtcdOperation, completed: &Time) -> PassResult {
         let is_kept = operation.spec.verb().is_some_and(Verb::is_destructive);
         let by_default = (!is_kept).then_some(TTL_DEFAULT_S);
         let Some(kept) = operation.spec.ttl_seconds_after_finished.or(by_default) else {
@@ -407,7 +422,7 @@ impl<M: Members> Operations<M> {
 }
 
 impl<M: Members> Passes<EtcdOperation> for Operations<M> {
-    async fn pass(&self, operation: &EtcdOperation) -> Result<Action, PassError> {
+    async fn pass(&self, operation: &EtcdOperation) -> PassResult {
         let outcome = with_timeout(PASS_LONGEST, self.reconcile(operation)).await;
         let (metrics, cluster) = (&self.operator.metrics, &operation.spec.cluster_name);
         let namespace = operation.namespace().unwrap_or_default();

@@ -46,19 +46,22 @@ pub(crate) enum PassError {
     Api(#[from] ApiFailure),
 }
 
+/// When to run the next pass over the object.
+pub(crate) type PassResult = Result<Action, PassError>;
+
 /// Aborts a pass after `longest`. A request without a response must not hold resources that other passes need.
 pub(crate) async fn with_timeout(
     longest: Duration,
-    pass: impl Future<Output = Result<Action, PassError>>,
-) -> Result<Action, PassError> {
+    pass: impl Future<Output = PassResult>,
+) -> PassResult {
     let ended = tokio::time::timeout(longest, pass).await;
     ended.unwrap_or(Err(PassError::TooLong(longest)))
 }
 
 /// The work that the loop does for each object of a kind.
 pub(crate) trait Passes<K>: Send + Sync + 'static {
-    /// Runs a pass over an object. Returns when to run the next one.
-    fn pass(&self, object: &K) -> impl Future<Output = Result<Action, PassError>> + Send;
+    /// Runs a pass over an object.
+    fn pass(&self, object: &K) -> impl Future<Output = PassResult> + Send;
 
     /// Returns the time until the next pass after a failed one.
     fn retry(&self, _namespace: &str, _name: &str) -> Duration {
@@ -73,7 +76,7 @@ pub(crate) trait Passes<K>: Send + Sync + 'static {
 pub(crate) type Requests =
     BoxStream<'static, Result<ReconcileRequest<DynamicObject>, watcher::Error>>;
 
-type Pass = BoxFuture<'static, Result<Action, PassError>>;
+type Pass = BoxFuture<'static, PassResult>;
 
 /// Runs passes over the objects of a kind in a namespace (`None` for all): when an object changes, and for each request of
 /// `others`. Forgets objects that this release cannot parse. Returns the store of the objects and the stream of passes.

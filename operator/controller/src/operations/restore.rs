@@ -7,8 +7,7 @@ mod check;
 
 use kube::ResourceExt as _;
 use witan_crd::{
-    EtcdOperation, RestoreInPlace, RestorePhase, RestorePoint, RestoreStatus, UndoRestore, Verb,
-    quorum,
+    EtcdOperation, RestoreInPlace, RestorePhase, RestorePoint, RestoreStatus, UndoRestore, quorum,
 };
 use witan_plan::model::{Observed, Ordinal, Part};
 
@@ -54,16 +53,6 @@ pub(super) fn recorded<'a>(
 ) -> Option<&'a RestoreStatus> {
     let uid = operation.uid();
     last(cluster).filter(|last| Some(&last.operation_uid) == uid.as_ref())
-}
-
-/// Returns whether an operation is a restore or an undo that has not stopped members yet.
-pub(super) fn may_stop_members(
-    verb: Verb<'_>,
-    operation: &EtcdOperation,
-    cluster: &Cluster<'_>,
-) -> bool {
-    matches!(verb, Verb::Restore(_) | Verb::UndoRestore(_))
-        && recorded(operation, cluster).is_none()
 }
 
 /// Returns why no member could start afterwards, so that members must not be stopped yet. `disks` are the disks to which the

@@ -1,18 +1,17 @@
-//! Checks a backup before members are stopped for it and writes the record of the restore.
+//! Checks a backup before members are stopped for it.
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
-use kube::{ResourceExt as _, runtime::controller::Action};
-use witan_crd::{EtcdOperation, RestoreStatus};
+use kube::ResourceExt as _;
 use witan_members::Members;
 
 use super::{
-    super::{At, Operations, POLL, record::described},
+    super::{At, Operations},
     restoring,
 };
 use crate::{
-    api_server::{create_missing, get, list, write_status},
+    api_server::{create_missing, get, list},
     backups::progress as jobs,
-    passes::PassError,
+    passes::PassResult,
     resources::{OPERATION, check, check_name, is_owned},
     warnings,
 };
@@ -24,10 +23,7 @@ const SOURCE_REMOVED: &str =
 
 impl<M: Members> Operations<M> {
     /// Creates a job that restores the backup in a scratch directory. Records the restore once the job has succeeded.
-    pub(in crate::operations) async fn check_backup(
-        &self,
-        at: &At<'_>,
-    ) -> Result<Action, PassError> {
+    pub(in crate::operations) async fn check_backup(&self, at: &At<'_>) -> PassResult {
         let (operation, cluster) = (at.operation, at.cluster);
         let source = operation.status.as_ref().and_then(|one| one.source.clone());
         let Some(mut source) = source else {
@@ -69,34 +65,5 @@ impl<M: Members> Operations<M> {
         let text = "the backup cannot be restored, and no member was stopped";
         let text = format!("{text}: {}", said.unwrap_or_default());
         self.end(operation, Some(cluster.resource), Err(text)).await
-    }
-
-    /// Writes the record of a restore into the status of its cluster. After a conflict, the next pass writes it.
-    pub(in crate::operations) async fn record(
-        &self,
-        at: &At<'_>,
-        record: RestoreStatus,
-    ) -> Result<Action, PassError> {
-        let mut after = at.cluster.resource.status.clone().unwrap_or_default();
-        after.restore = Some(record);
-        let (client, cluster) = (&self.operator.client, at.cluster.resource);
-        let what = "record the restore in the EtcdCluster";
-        let text = match write_status(client, cluster, &after, what).await? {
-            true => "the members are stopped, and their disks are kept",
-            false => "the EtcdCluster has changed; reading it again",
-        };
-        self.watch(at.operation, text.to_owned()).await
-    }
-
-    /// Writes the progress of a running operation, and requests the next pass.
-    pub(in crate::operations) async fn watch(
-        &self,
-        operation: &EtcdOperation,
-        progress: String,
-    ) -> Result<Action, PassError> {
-        let mut status = described(operation);
-        status.progress = Some(progress);
-        self.write(operation, status, "Running").await?;
-        Ok(Action::requeue(POLL))
     }
 }
