@@ -143,10 +143,8 @@ impl SecretsSeen {
             parts.iter().all(|part| !self.taken.contains_key(part))
         });
         let complete = secret.filter(|secret| cert_manager::is_complete(secret));
-        let (issued, uid) = (
-            complete.is_some(),
-            live.as_ref().and_then(|live| live.uid()),
-        );
+        let issued = complete.is_some();
+        let uid = live.as_ref().and_then(|live| live.uid());
         let owned = complete.is_some_and(|secret| is_owned(secret, uid.as_deref()));
         match complete {
             Some(secret) => {

@@ -116,19 +116,15 @@ fn ready(
 ) -> ConditionState<'static> {
     let wanted = of.cluster.spec().replicas;
     let (healthy, total) = (count(seen.healthy_voters()), count(seen.members().count()));
-    let (all, ready, updated) = (
-        status.replicas,
-        status.ready_replicas,
-        status.updated_replicas,
-    );
+    let is_wanted = |number: Option<i32>| number == Some(wanted);
     let exact = wanted > 0
         && seen.refused.is_empty()
         && seen.rejected.is_none()
         && !next.progresses()
-        && [healthy, total].iter().all(|number| *number == wanted)
-        && [all, ready, updated]
-            .iter()
-            .all(|number| *number == Some(wanted));
+        && (healthy, total) == (wanted, wanted)
+        && is_wanted(status.replicas)
+        && is_wanted(status.ready_replicas)
+        && is_wanted(status.updated_replicas);
     if exact {
         let text = format!("all {wanted} members are healthy voters and up to date");
         return state(true, "MembersReady", text);
