@@ -43,6 +43,8 @@ pub(crate) enum ActError {
     NoPassword(String),
 }
 
+type ActResult = Result<(), ActError>;
+
 impl ActError {
     /// Returns whether the refusal is temporary: a learner has not caught up, or members have only just connected.
     pub(crate) fn is_premature(&self) -> bool {
@@ -98,11 +100,7 @@ pub(crate) struct Actor<'a, M> {
 impl<M: Members> Actor<'_, M> {
     /// Executes a step of the plan. A step for which [`Step::records`] is true also writes to `status`, which the caller must
     /// store.
-    pub(crate) async fn act(
-        &self,
-        step: &Step,
-        status: &mut EtcdClusterStatus,
-    ) -> Result<(), ActError> {
+    pub(crate) async fn act(&self, step: &Step, status: &mut EtcdClusterStatus) -> ActResult {
         match step.clone() {
             Step::Done | Step::Wait { .. } => {}
             Step::ApplyServices => self.apply_services().await?,
@@ -176,7 +174,7 @@ impl<M: Members> Actor<'_, M> {
         });
     }
 
-    async fn compact(&self, revision: i64, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
+    async fn compact(&self, revision: i64, status: &mut EtcdClusterStatus) -> ActResult {
         self.change(None, Change::Compact(revision)).await?;
         status.compaction = Some(CompactionStatus {
             compacted_at: report::time(self.observation.seen.now),
@@ -186,7 +184,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    async fn disarm(&self, status: &mut EtcdClusterStatus) -> Result<(), ActError> {
+    async fn disarm(&self, status: &mut EtcdClusterStatus) -> ActResult {
         let members = self.observation.seen.members();
         for member in members.filter(|member| member.no_space) {
             self.change(None, Change::DisarmNoSpace(member.id)).await?;
@@ -199,7 +197,7 @@ impl<M: Members> Actor<'_, M> {
 
     /// Deletes the pod of a member. Fails if the API server would refuse the pod that follows. For a silent member, then records
     /// the recreation on the claim. A record of a failed deletion would delay the next attempt by an hour.
-    async fn stop(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
+    async fn stop(&self, ordinal: Ordinal, reason: Stop) -> ActResult {
         self.check_next_template(ordinal, reason).await?;
         let pod = self.observation.objects.pod(ordinal);
         self.delete(pod, "delete the pod of a member").await?;
@@ -218,18 +216,18 @@ impl<M: Members> Actor<'_, M> {
         root.ok_or_else(|| ActError::NoPassword(name.unwrap_or_default()))
     }
 
-    async fn retire(&self, ordinal: Ordinal, held: bool) -> Result<(), ActError> {
+    async fn retire(&self, ordinal: Ordinal, held: bool) -> ActResult {
         let value = if held { HELD } else { "true" };
         let what = "annotate the claim of a removed member";
         self.annotate(ordinal, (RETIRED, Some(value)), what).await
     }
 
-    async fn revive(&self, ordinal: Ordinal) -> Result<(), ActError> {
+    async fn revive(&self, ordinal: Ordinal) -> ActResult {
         let what = "remove the annotation of a retired claim";
         self.annotate(ordinal, (RETIRED, None), what).await
     }
 
-    async fn own_claim(&self, ordinal: Ordinal) -> Result<(), ActError> {
+    async fn own_claim(&self, ordinal: Ordinal) -> ActResult {
         let live = self.observation.objects.claim(ordinal);
         let owners = live.map(|claim| resources::owners_of_claim(self.cluster, claim));
         let marks = json!({"ownerReferences": owners});
@@ -243,14 +241,14 @@ impl<M: Members> Actor<'_, M> {
         ordinal: Ordinal,
         (key, value): (&str, Option<&str>),
         what: &'static str,
-    ) -> Result<(), ActError> {
+    ) -> ActResult {
         let live = self.observation.objects.claim(ordinal);
         let marks = json!({"annotations": {key: value}});
         self.mark(live, marks, what).await
     }
 
     /// Fails if a pod is stopped for a new template or peer TLS mode, and the API server would refuse the pod that follows.
-    async fn check_next_template(&self, ordinal: Ordinal, reason: Stop) -> Result<(), ActError> {
+    async fn check_next_template(&self, ordinal: Ordinal, reason: Stop) -> ActResult {
         let seen = &self.observation.seen;
         let pod = seen.pod(ordinal).map(|pod| pod.peer_tls);
         let claim = seen.claim(ordinal).map(|claim| claim.peer_tls);
@@ -262,7 +260,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Fails if the member is a pod of this cluster and the API server would refuse the pod's new template.
-    async fn check_replacement(&self, id: MemberId) -> Result<(), ActError> {
+    async fn check_replacement(&self, id: MemberId) -> ActResult {
         let seen = &self.observation.seen;
         let member = seen.membership.as_ref().and_then(|list| list.by_id(id));
         match member.and_then(|member| member.ordinal) {
@@ -271,7 +269,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    async fn apply_services(&self) -> Result<(), ActError> {
+    async fn apply_services(&self) -> ActResult {
         let services = [
             (Part::PeerService, resources::peer_service(self.cluster)),
             (Part::ClientService, resources::client_service(self.cluster)),
@@ -287,7 +285,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    async fn apply_budget(&self, min_available: Option<u32>) -> Result<(), ActError> {
+    async fn apply_budget(&self, min_available: Option<u32>) -> ActResult {
         let budget = self.observation.objects.budget.as_deref();
         let Some(voters) = min_available else {
             let what = "delete the pod disruption budget";
@@ -299,7 +297,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Sets the role label of a member's pod with a merge patch, because applying only the label would remove all other fields.
-    async fn label(&self, ordinal: Ordinal, role: Role) -> Result<(), ActError> {
+    async fn label(&self, ordinal: Ordinal, role: Role) -> ActResult {
         let marks = json!({"labels": {ROLE: role}});
         let live = self.observation.objects.pod(ordinal);
         self.mark(live, marks, "label the pod of a member").await
@@ -307,7 +305,7 @@ impl<M: Members> Actor<'_, M> {
 
     /// Requests a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size, the time and the
     /// message, so that the plan waits before it retries. A full quota is not recorded, because it can change at any time.
-    async fn grow(&self, ordinal: Ordinal, bytes: u64) -> Result<(), ActError> {
+    async fn grow(&self, ordinal: Ordinal, bytes: u64) -> ActResult {
         let claim = self.observation.seen.claim(ordinal);
         let peer_tls = claim.map(|claim| claim.peer_tls).unwrap_or_default();
         let grown = self.apply_claim(ordinal, peer_tls, Some(bytes)).await;
@@ -331,7 +329,7 @@ impl<M: Members> Actor<'_, M> {
         ordinal: Ordinal,
         peer_tls: PeerTls,
         bytes: Option<u64>,
-    ) -> Result<(), ActError> {
+    ) -> ActResult {
         let live = self.observation.objects.claim(ordinal);
         let mut claim = resources::claim(self.cluster, ordinal, peer_tls)?;
         if let Some(live) = live {
@@ -344,7 +342,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    async fn change(&self, but: Option<MemberId>, change: Change) -> Result<(), ActError> {
+    async fn change(&self, but: Option<MemberId>, change: Change) -> ActResult {
         Ok(self.members.change(&self.through(but), &change).await?)
     }
 

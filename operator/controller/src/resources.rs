@@ -48,6 +48,8 @@ pub(crate) enum ResourceError {
     Certificate(String),
 }
 
+type BuildResult<T> = Result<T, ResourceError>;
+
 /// Returns an owner reference, so that Kubernetes deletes an object together with `resource`.
 fn owner<K: Resource<DynamicType = ()>>(resource: &K) -> OwnerReference {
     let controller = resource.controller_owner_ref(&()).unwrap_or_default();

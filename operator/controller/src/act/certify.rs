@@ -7,7 +7,7 @@ use witan_crd::CertificateRole;
 use witan_members::Members;
 use witan_plan::model::Rotation;
 
-use super::{ActError, Actor};
+use super::{ActError, ActResult, Actor};
 use crate::{
     api_server::get,
     resources::{
@@ -19,7 +19,7 @@ use crate::{
 
 impl<M: Members> Actor<'_, M> {
     /// Issues a new certificate for a role into its secret. First deletes cert-manager's Certificate of the role.
-    pub(super) async fn issue(&self, role: CertificateRole) -> Result<(), ActError> {
+    pub(super) async fn issue(&self, role: CertificateRole) -> ActResult {
         self.withdraw(role).await?;
         let now = SystemTime::now();
         let secret = match role {
@@ -43,14 +43,14 @@ impl<M: Members> Actor<'_, M> {
         next.map_or_else(|| tls::authority(self.cluster, now), Ok)
     }
 
-    pub(super) async fn rotate(&self, to: Rotation) -> Result<(), ActError> {
+    pub(super) async fn rotate(&self, to: Rotation) -> ActResult {
         let live = self.authority()?;
         let secret = tls::rotated(self.cluster, live, to, SystemTime::now())?;
         self.apply(&secret, Some(live), "rotate the authority in its secret")
             .await
     }
 
-    pub(super) async fn request(&self, role: CertificateRole) -> Result<(), ActError> {
+    pub(super) async fn request(&self, role: CertificateRole) -> ActResult {
         let Some(request) = cert_manager::certificate(self.cluster, role) else {
             return Ok(());
         };
@@ -60,7 +60,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Makes a cert-manager Certificate the owner of its secret, as cert-manager does with `--enable-certificate-owner-ref`.
-    pub(super) async fn own(&self, role: CertificateRole) -> Result<(), ActError> {
+    pub(super) async fn own(&self, role: CertificateRole) -> ActResult {
         let Some(request) = self.observation.secrets.requests.get(&role) else {
             return Ok(());
         };
@@ -70,7 +70,7 @@ impl<M: Members> Actor<'_, M> {
 
     /// Deletes the cluster's cert-manager Certificate of a role if cert-manager has written the role's secret: cert-manager
     /// would overwrite the operator's certificate. Does nothing if the Certificate is missing or belongs to another owner.
-    async fn withdraw(&self, role: CertificateRole) -> Result<(), ActError> {
+    async fn withdraw(&self, role: CertificateRole) -> ActResult {
         let secret = self.observation.secrets.issued.get(&role);
         if !secret.is_some_and(cert_manager::has_written) {
             return Ok(());

@@ -9,7 +9,7 @@ use serde_json::json;
 use witan_crd::{CLUSTER, Object};
 use witan_members::Members;
 
-use super::{ActError, Actor};
+use super::{ActError, ActResult, Actor};
 use crate::{
     api_server::{cannot, create, delete, untyped},
     resources::{self, MANAGER, Ownership, VERSION},
@@ -25,7 +25,7 @@ impl<M: Members> Actor<'_, M> {
         object: &K,
         live: Option<&K>,
         what: &'static str,
-    ) -> Result<(), ActError> {
+    ) -> ActResult {
         let Some(live) = live else {
             return self.create(object, what).await;
         };
@@ -42,11 +42,7 @@ impl<M: Members> Actor<'_, M> {
 
     /// Creates an object as [`CREATOR`]. An existing object of this cluster counts as created by an attempt whose response was
     /// lost. Restores the labels of such an object, because passes find it by them.
-    pub(super) async fn create<K: Object>(
-        &self,
-        object: &K,
-        what: &'static str,
-    ) -> Result<(), ActError> {
+    pub(super) async fn create<K: Object>(&self, object: &K, what: &'static str) -> ActResult {
         let params = PostParams {
             field_manager: Some(CREATOR.to_owned()),
             ..PostParams::default()
@@ -110,11 +106,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(changed.map_err(cannot(what))?.resource_version())
     }
 
-    pub(super) async fn force<K: Object>(
-        &self,
-        object: &K,
-        what: &'static str,
-    ) -> Result<(), ActError> {
+    pub(super) async fn force<K: Object>(&self, object: &K, what: &'static str) -> ActResult {
         let params = PatchParams::apply(MANAGER).force();
         let json = serde_json::to_value(object).map_err(kube::Error::SerdeError);
         let patch = Patch::Apply(json.map_err(cannot(what))?);
@@ -130,7 +122,7 @@ impl<M: Members> Actor<'_, M> {
         live: Option<&K>,
         marks: serde_json::Value,
         what: &'static str,
-    ) -> Result<(), ActError> {
+    ) -> ActResult {
         match live {
             Some(live) => self.mark_named::<K>(live, marks, what).await,
             None => Err(ActError::Gone(format!("the object to {what}"))),
@@ -143,7 +135,7 @@ impl<M: Members> Actor<'_, M> {
         live: &(impl Resource + Sync),
         mut marks: serde_json::Value,
         what: &'static str,
-    ) -> Result<(), ActError> {
+    ) -> ActResult {
         marks["uid"] = json!(live.uid());
         let params = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
@@ -160,7 +152,7 @@ impl<M: Members> Actor<'_, M> {
         &self,
         object: Option<&K>,
         what: &'static str,
-    ) -> Result<(), ActError> {
+    ) -> ActResult {
         if let Some(object) = object {
             delete(self.client, object, what).await?;
         }

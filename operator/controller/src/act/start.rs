@@ -6,7 +6,7 @@ use witan_crd::{EtcdCluster, EtcdClusterSpec};
 use witan_members::Members;
 use witan_plan::model::{Bootstrap, Ordinal, PeerTls, PodPlan};
 
-use super::{ActError, Actor};
+use super::{ActResult, Actor};
 use crate::{
     api_server::{cannot, create},
     resources::{self, Cluster, MANAGER, REFUSED},
@@ -16,7 +16,7 @@ impl<M: Members> Actor<'_, M> {
     /// Applies a member's claim if the spec has claims. Then creates the member's pod. An invalid spec must not cause quorum
     /// loss. Therefore, if the API server refuses the pod of a restarting member, creates it from the last admitted template.
     /// Returns the first error if this is not possible.
-    pub(super) async fn start(&self, plan: &PodPlan) -> Result<(), ActError> {
+    pub(super) async fn start(&self, plan: &PodPlan) -> ActResult {
         if self.cluster.spec().is_durable() {
             self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
         }
@@ -65,11 +65,7 @@ impl<M: Members> Actor<'_, M> {
     /// Creates a pod from the current template as a dry run, so that no member is stopped for a template that the API server
     /// refuses. A full quota still counts the pod that will be deleted, and a webhook may not support dry runs. These refusals
     /// count only if a pod with the template was refused before.
-    pub(super) async fn dry_run_pod(
-        &self,
-        ordinal: Ordinal,
-        peer_tls: PeerTls,
-    ) -> Result<(), ActError> {
+    pub(super) async fn dry_run_pod(&self, ordinal: Ordinal, peer_tls: PeerTls) -> ActResult {
         let plan = PodPlan::voter(ordinal, Bootstrap::Restart, peer_tls);
         let mut pod = resources::pod(self.cluster, &plan)?;
         pod.metadata.name = Some(format!("{}-trial", self.cluster.resource.member(ordinal)));

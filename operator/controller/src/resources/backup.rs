@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use witan_crd::{CertificateRole, EtcdBackup, OpenObject, Verify};
 
 use super::{
-    FETCH, RESTORE, ResourceError,
+    BuildResult, FETCH, RESTORE,
     merge::{self, built},
     names::{BACKUP, BACKUP_OF, Cluster, MANAGER},
     owner, pod, store,
@@ -56,7 +56,7 @@ pub(crate) fn stored_name(backup: &EtcdBackup) -> String {
 }
 
 /// Returns the job of a backup. Fails if the backup's `podTemplate` does not result in a valid pod.
-pub(crate) fn job(backup: &EtcdBackup, cluster: &Cluster<'_>) -> Result<Job, ResourceError> {
+pub(crate) fn job(backup: &EtcdBackup, cluster: &Cluster<'_>) -> BuildResult<Job> {
     let mut labels = labels(cluster);
     labels.insert(BACKUP.to_owned(), backup.name_any());
     let template = json!({"metadata": {"labels": labels}, "spec": pod_spec(backup, cluster)});
@@ -89,10 +89,7 @@ pub(super) fn labels(cluster: &Cluster<'_>) -> BTreeMap<String, String> {
 }
 
 /// Merges the `podTemplate` of the backup into the pod. Fails if the result is not a valid pod.
-pub(super) fn merged(
-    pod: PodTemplateSpec,
-    backup: &EtcdBackup,
-) -> Result<PodTemplateSpec, ResourceError> {
+pub(super) fn merged(pod: PodTemplateSpec, backup: &EtcdBackup) -> BuildResult<PodTemplateSpec> {
     let Some(given) = &backup.spec.settings.pod_template else {
         return Ok(pod);
     };

@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use witan_crd::{BackupChanges, EtcdBackup, EtcdBackupSchedule};
 
 use super::{
-    ResourceError,
+    BuildResult,
     backup::{self, SAVE},
     names::Cluster,
     owner, pod, store, with_fingerprint,
@@ -24,7 +24,7 @@ pub(crate) fn changes_pod(
     of: &EtcdBackup,
     changes: BackupChanges,
     cluster: &Cluster<'_>,
-) -> Result<Pod, ResourceError> {
+) -> BuildResult<Pod> {
     let access = store::access(&of.spec.settings.store, false);
     let (source, secrets) = backup::source(cluster, &[cluster.client_endpoint()]);
     let (secret_volumes, secret_mounts): (Vec<_>, Vec<_>) = secrets.into_iter().unzip();

@@ -11,7 +11,7 @@ use witan_crd::{AccessMode, Retention, Storage};
 use witan_plan::model::{Ordinal, PeerTls};
 
 use super::{
-    ResourceError,
+    BuildResult,
     merge::{built, typed},
     names::{CLUSTER_ID, Cluster, INSTANCE, PEER_TLS, REQUESTED},
     owner, with_fingerprint, word,
@@ -21,7 +21,7 @@ pub(crate) fn claim(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
     peer_tls: PeerTls,
-) -> Result<PersistentVolumeClaim, ResourceError> {
+) -> BuildResult<PersistentVolumeClaim> {
     let template = template(cluster)?;
     let mut metadata = cluster.member_meta(cluster.claim(ordinal), ordinal);
     let labels = metadata.labels.get_or_insert_default();
@@ -166,7 +166,7 @@ fn spec(
 }
 
 /// Returns the spec's `volumeClaimTemplate`, or an empty claim if there is none. Fails if the template is not a valid claim.
-fn template(cluster: &Cluster<'_>) -> Result<PersistentVolumeClaim, ResourceError> {
+fn template(cluster: &Cluster<'_>) -> BuildResult<PersistentVolumeClaim> {
     let storage = cluster.spec().storage.as_ref();
     match storage.and_then(|storage| storage.volume_claim_template.as_ref()) {
         Some(template) => typed("storage.volumeClaimTemplate", template),

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use witan_crd::OpenObject;
 
-use super::ResourceError;
+use super::{BuildResult, ResourceError};
 
 pub(super) fn built<T: DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).expect("the operator's own JSON has the fields of its type")
@@ -14,7 +14,7 @@ pub(super) fn built<T: DeserializeOwned>(object: Value) -> T {
 pub(super) fn typed<T: DeserializeOwned>(
     field: &'static str,
     object: &OpenObject,
-) -> Result<T, ResourceError> {
+) -> BuildResult<T> {
     serde_json::from_value(Value::Object(object.0.clone())).map_err(failed(field))
 }
 
@@ -22,7 +22,7 @@ pub(super) fn typed<T: DeserializeOwned>(
 pub(super) fn merged<T: Serialize + DeserializeOwned>(
     own: &T,
     template: &OpenObject,
-) -> Result<T, ResourceError> {
+) -> BuildResult<T> {
     let failed = failed("podTemplate");
     let mut merged = serde_json::to_value(own).map_err(&failed)?;
     merge(&mut merged, &Value::Object(template.0.clone()));

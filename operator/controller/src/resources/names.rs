@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use witan_crd::{CLUSTER, EtcdCluster, EtcdClusterSpec, OperationRequest, RestorePoint, ports};
 use witan_plan::model::{Ordinal, PeerTls};
 
-use super::{ResourceError, owner};
+use super::{BuildResult, ResourceError, owner};
 use crate::options::Environment;
 
 /// The field manager of server-side apply and the value of `app.kubernetes.io/managed-by`.
@@ -80,7 +80,7 @@ impl<'a> Cluster<'a> {
     pub(crate) fn new(
         resource: &'a EtcdCluster,
         environment: &'a Environment,
-    ) -> Result<Self, ResourceError> {
+    ) -> BuildResult<Self> {
         Ok(Self {
             resource,
             environment,
@@ -213,7 +213,7 @@ fn label_value(text: &str) -> String {
 }
 
 /// Returns `spec.image`, else the operator's member image with `spec.version`, if set. Fails if the image has no repository.
-fn image(spec: &EtcdClusterSpec, member_image: &str) -> Result<String, ResourceError> {
+fn image(spec: &EtcdClusterSpec, member_image: &str) -> BuildResult<String> {
     if let Some(image) = &spec.image {
         return Ok(image.clone());
     }

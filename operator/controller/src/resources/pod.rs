@@ -13,7 +13,7 @@ use witan_crd::{
 use witan_plan::model::{Bootstrap, PeerTls, PodPlan};
 
 use super::{
-    ResourceError, fingerprint, flags,
+    BuildResult, fingerprint, flags,
     merge::{built, merged, typed},
     names::{Cluster, PEER_TLS, RESTART, ROLE, START, TEMPLATE, TRUST},
     pod_template, restore, store, word,
@@ -29,13 +29,13 @@ const GRACE_SECONDS: i64 = 30;
 const START_SECONDS: i32 = 3600;
 
 /// Returns the fingerprint of the template that all pods with the same peer TLS mode share.
-pub(crate) fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> Result<String, ResourceError> {
+pub(crate) fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> BuildResult<String> {
     let common = PodPlan::voter(0, Bootstrap::Restart, peer_tls);
     Ok(fingerprint(&unmarked(cluster, &common)?))
 }
 
 /// Returns the pod of a member. Its annotations record how the member was started; `observe` reads them.
-pub(crate) fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
+pub(crate) fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> BuildResult<Pod> {
     let mut pod = unmarked(cluster, plan)?;
     let tls = cluster.spec().client_tls().is_some();
     let marks = [
@@ -50,7 +50,7 @@ pub(crate) fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, Resource
 }
 
 /// Returns the pod with the user's `podTemplate` merged in, but with the operator's names. [`pod`] adds the annotations.
-fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
+fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> BuildResult<Pod> {
     let own = own(cluster, plan)?;
     let Some(template) = &cluster.spec().pod_template else {
         return Ok(own);
@@ -71,7 +71,7 @@ fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError>
 }
 
 /// Builds the pod without the user's `podTemplate`.
-fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> Result<Pod, ResourceError> {
+fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> BuildResult<Pod> {
     let spec = cluster.spec();
     let name = cluster.resource.member(plan.ordinal);
     let mut metadata = cluster.member_meta(name.clone(), plan.ordinal);
@@ -149,7 +149,7 @@ pub(super) fn without_containers(
 pub(super) fn list<T: DeserializeOwned>(
     field: &'static str,
     items: &[OpenObject],
-) -> Result<Vec<T>, ResourceError> {
+) -> BuildResult<Vec<T>> {
     items.iter().map(|item| typed(field, item)).collect()
 }
 
@@ -167,7 +167,7 @@ fn container(
     cluster: &Cluster<'_>,
     plan: &PodPlan,
     mounts: Vec<VolumeMount>,
-) -> Result<Container, ResourceError> {
+) -> BuildResult<Container> {
     let port =
         |name: &str, number: i32| json!({"name": name, "containerPort": number, "protocol": "TCP"});
     Ok(built(json!({
@@ -208,7 +208,7 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Value {
 }
 
 /// Returns the resources in the spec, or default requests. Pods without requests are among the first to be evicted.
-pub(super) fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, ResourceError> {
+pub(super) fn resources(cluster: &Cluster<'_>) -> BuildResult<ResourceRequirements> {
     if let Some(given) = &cluster.spec().resources {
         return typed("resources", given);
     }
@@ -216,10 +216,7 @@ pub(super) fn resources(cluster: &Cluster<'_>) -> Result<ResourceRequirements, R
     Ok(built(json!({"requests": requests})))
 }
 
-fn volumes(
-    cluster: &Cluster<'_>,
-    plan: &PodPlan,
-) -> Result<Vec<(Volume, VolumeMount)>, ResourceError> {
+fn volumes(cluster: &Cluster<'_>, plan: &PodPlan) -> BuildResult<Vec<(Volume, VolumeMount)>> {
     let spec = cluster.spec();
     let data = if spec.is_durable() {
         let claim = json!({"claimName": cluster.claim(plan.ordinal)});
@@ -240,7 +237,7 @@ fn volumes(
 }
 
 /// Returns the `emptyDir` of a member without a disk: the spec's, or one in memory with the requested size.
-fn empty_dir(storage: Option<&Storage>) -> Result<EmptyDirVolumeSource, ResourceError> {
+fn empty_dir(storage: Option<&Storage>) -> BuildResult<EmptyDirVolumeSource> {
     match storage.and_then(|storage| storage.empty_dir.as_ref()) {
         Some(given) => typed("storage.emptyDir", given),
         None => Ok(built(json!({
@@ -255,7 +252,7 @@ fn selector(cluster: &Cluster<'_>) -> Value {
 }
 
 /// Returns the spec's affinity. If it has no pod anti-affinity, adds that of `podAntiAffinityPreset`.
-fn affinity(cluster: &Cluster<'_>) -> Result<Affinity, ResourceError> {
+fn affinity(cluster: &Cluster<'_>) -> BuildResult<Affinity> {
     let spec = cluster.spec();
     let mut affinity: Affinity = match &spec.affinity {
         Some(given) => typed("affinity", given)?,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use witan_crd::{CONTAINER, OPERATOR_FLAGS, OpenObject};
 
 use super::{
-    ResourceError,
+    BuildResult, ResourceError,
     restore::{FETCH, RESTORE},
 };
 
@@ -16,7 +16,7 @@ const OPERATOR_FIELDS: [&str; 3] = ["command", "args", "envFrom"];
 const RESERVED_INIT_CONTAINERS: [&str; 2] = [FETCH, RESTORE];
 
 /// Fails if the template sets fields or variables that the operator manages, or a name of its init containers.
-pub(super) fn check(template: &OpenObject) -> Result<(), ResourceError> {
+pub(super) fn check(template: &OpenObject) -> BuildResult<()> {
     let containers = |field| {
         let found = template.0.get("spec").and_then(|spec| spec.get(field));
         found.and_then(Value::as_array).into_iter().flatten()
@@ -51,7 +51,7 @@ fn name(element: &Value) -> Option<&str> {
     element.get("name")?.as_str()
 }
 
-fn refused(reason: String) -> Result<(), ResourceError> {
+fn refused(reason: String) -> BuildResult<()> {
     Err(ResourceError::Refused { field: "podTemplate", reason })
 }
 

@@ -11,7 +11,7 @@ use witan_crd::{EtcdOperation, RestorePoint};
 use witan_plan::model::{Bootstrap, PeerTls, PodPlan};
 
 use super::{
-    ResourceError, backup,
+    BuildResult, backup,
     flags::{self, VOLUME},
     merge::built,
     names::{Cluster, OPERATION},
@@ -31,7 +31,7 @@ pub(super) fn containers(
     cluster: &Cluster<'_>,
     plan: &PodPlan,
     point: &RestorePoint,
-) -> Result<(Vec<Container>, Vec<Volume>), ResourceError> {
+) -> BuildResult<(Vec<Container>, Vec<Volume>)> {
     let data = store::mount("data", VOLUME);
     let access = store::access(&point.store, true);
     // A resource quota can reject a pod whose containers request no resources.
@@ -90,7 +90,7 @@ pub(crate) fn check(
     cluster: &Cluster<'_>,
     operation: &EtcdOperation,
     point: &RestorePoint,
-) -> Result<Job, ResourceError> {
+) -> BuildResult<Job> {
     let alone = Bootstrap::New { first: 0, members: 1 };
     let plan = PodPlan::voter(0, alone, PeerTls::Off);
     let (mut containers, mut volumes) = containers(cluster, &plan, point)?;

@@ -27,7 +27,7 @@ use witan_crd::{CertificateRole, secret_file};
 use witan_plan::model::{CertificateSeen, UnixSeconds};
 
 use super::{
-    ResourceError,
+    BuildResult, ResourceError,
     names::{Cluster, ROTATION},
 };
 
@@ -45,7 +45,7 @@ const CLOCK_SKEW: Duration = Duration::from_secs(300);
 const OPERATOR_USER: &str = "root";
 
 /// Returns the secret of a new CA, which fulfills any pending rotation request.
-pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret, ResourceError> {
+pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> BuildResult<Secret> {
     let [certificate, key] = new_authority(cluster, now)?;
     let files = [certificate.clone(), key, certificate];
     let request = cluster.resource.requests().rotate_certificates;
@@ -53,7 +53,7 @@ pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<Secret
 }
 
 /// Creates a CA. Returns its certificate and its key in PEM.
-fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> Result<[String; 2], ResourceError> {
+fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> BuildResult<[String; 2]> {
     let key = KeyPair::generate().map_err(failed)?;
     let params = authority_params(cluster, now)?;
     pem_files(&params.self_signed(&key).map_err(failed)?, &key)
@@ -82,7 +82,7 @@ pub(crate) fn issue(
     role: CertificateRole,
     authority: &Secret,
     now: SystemTime,
-) -> Result<Secret, ResourceError> {
+) -> BuildResult<Secret> {
     let key = KeyPair::generate().map_err(failed)?;
     let mut params = CertificateParams::default();
     let names = names(cluster, role).into_iter().map(san);
@@ -216,7 +216,7 @@ fn service_names(cluster: &Cluster<'_>, service: &str) -> [String; 4] {
     ]
 }
 
-fn san(name: String) -> Result<SanType, ResourceError> {
+fn san(name: String) -> BuildResult<SanType> {
     match name.parse::<IpAddr>() {
         Ok(address) => Ok(SanType::IpAddress(address)),
         Err(_) => Ok(SanType::DnsName(name.try_into().map_err(failed)?)),
@@ -243,10 +243,7 @@ fn validity(cluster: &Cluster<'_>, role: CertificateRole) -> Duration {
 }
 
 /// Returns the parameters of a CA that cannot sign other CAs.
-fn authority_params(
-    cluster: &Cluster<'_>,
-    now: SystemTime,
-) -> Result<CertificateParams, ResourceError> {
+fn authority_params(cluster: &Cluster<'_>, now: SystemTime) -> BuildResult<CertificateParams> {
     let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
     params.not_before = (now - CLOCK_SKEW).into();
     params.not_after = (now + AUTHORITY_VALIDITY).into();
@@ -272,20 +269,17 @@ fn file((name, text): (&str, String)) -> (String, ByteString) {
     (name.to_owned(), ByteString(text.into_bytes()))
 }
 
-fn value<'a>(secret: &'a Secret, file: &str) -> Result<&'a [u8], ResourceError> {
+fn value<'a>(secret: &'a Secret, file: &str) -> BuildResult<&'a [u8]> {
     let missing = || ResourceError::Certificate(format!("the secret has no {file}"));
     secret_file(secret, file).ok_or_else(missing)
 }
 
-fn text(secret: &Secret, file: &str) -> Result<String, ResourceError> {
+fn text(secret: &Secret, file: &str) -> BuildResult<String> {
     value(secret, file).map(|text| String::from_utf8_lossy(text).into_owned())
 }
 
 /// Returns a certificate and its key in PEM.
-fn pem_files(
-    certificate: &rcgen::Certificate,
-    key: &KeyPair,
-) -> Result<[String; 2], ResourceError> {
+fn pem_files(certificate: &rcgen::Certificate, key: &KeyPair) -> BuildResult<[String; 2]> {
     let pem = |label: &str, der: &[u8]| pem::encode_string(label, LineEnding::LF, der);
     let certificate = pem("CERTIFICATE", certificate.der()).map_err(failed)?;
     let key = pem("PRIVATE KEY", key.serialized_der()).map_err(failed)?;

@@ -11,7 +11,7 @@ use witan_crd::{AUTHORITY_OVERLAP, CertificateRole, Span};
 use witan_plan::model::{AuthoritySeen, Rotation};
 
 use super::{NEXT, is_for, issue, new_authority, of_authority, secret, signed_by, text, value};
-use crate::resources::{Cluster, ROTATED_AT, ROTATION, ResourceError, fingerprint};
+use crate::resources::{BuildResult, Cluster, ROTATED_AT, ROTATION, fingerprint};
 
 /// How long both CAs are trusted before each of the next two stages, unless the annotation overrides it. Clients outside the
 /// cluster must fetch new CAs and certificates within this time.
@@ -25,7 +25,7 @@ pub(crate) fn rotated(
     present: &Secret,
     to: Rotation,
     now: SystemTime,
-) -> Result<Secret, ResourceError> {
+) -> BuildResult<Secret> {
     let (signer, key) = (text(present, "tls.crt")?, text(present, "tls.key")?);
     let (files, next) = match to {
         Rotation::Introduced => {
@@ -59,7 +59,7 @@ pub(crate) fn succeeding(
     cluster: &Cluster<'_>,
     of: &Secret,
     now: SystemTime,
-) -> Result<Option<Secret>, ResourceError> {
+) -> BuildResult<Option<Secret>> {
     let trusted = text(of, "ca.crt")?;
     // The first CA in the file signs.
     let former = trusted.split_inclusive(PEM_END).next().unwrap_or_default();
@@ -86,7 +86,7 @@ pub(crate) fn renewed(
     authority: &Secret,
     present: Option<&Secret>,
     now: SystemTime,
-) -> Result<Secret, ResourceError> {
+) -> BuildResult<Secret> {
     if !value(authority, "tls.key")?.is_empty() {
         return issue(cluster, role, authority, now);
     }
