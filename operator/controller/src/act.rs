@@ -52,8 +52,7 @@ impl ActError {
         said("unhealthy cluster") || said("in sync with leader")
     }
 
-    /// Returns why the API server, a member or the discovery service refused the step, or why no object can be built from the
-    /// spec. Returns `None` for other errors: the step may have taken effect, or may succeed in the next pass.
+    /// Returns why the step was refused; `None` if it may have taken effect, or may succeed in the next pass.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self {
             ActError::Api(failure) => {
@@ -98,8 +97,7 @@ pub(crate) struct Actor<'a, M> {
 }
 
 impl<M: Members> Actor<'_, M> {
-    /// Executes a step of the plan. A step for which [`Step::records`] is true also writes to `status`, which the caller must
-    /// store.
+    /// Executes a step. If [`Step::records`] is true, also changes `status`, which the caller must store.
     pub(crate) async fn act(&self, step: &Step, status: &mut EtcdClusterStatus) -> ActResult {
         match step.clone() {
             Step::Done | Step::Wait { .. } => {}

@@ -107,8 +107,7 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
 }
 
 impl<M: Members> Scope<M> {
-    /// Plans the next step from the watch caches and the members' reports. Calls [`Scope::act`] if there is a step to take, a
-    /// status to write or a claim without labels. Otherwise, releases the update permit of a cluster at rest.
+    /// Plans the next step from the watch caches and the members' reports. If anything is to be done, calls [`Scope::act`].
     async fn plan_from_watches(&self, cluster: &EtcdCluster) -> PassResult {
         let mut named = Cluster::new(cluster, &self.operator.environment)?;
         let objects = Objects::from_watches(&self.stores, &named);
@@ -224,8 +223,7 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(step))
     }
 
-    /// Observes a cluster, with the backup for its initial members, refused steps and the rollout permit. Sets
-    /// `cluster.restore`.
+    /// Observes a cluster, its backup, refused steps and the rollout permit. Sets `cluster.restore`.
     async fn observe(
         &self,
         cluster: &mut Cluster<'_>,
@@ -266,8 +264,6 @@ impl<M: Members> Scope<M> {
     }
 }
 
-/// Returns when to run the next pass: immediately after a step that acted, otherwise after the wait, but at most after
-/// [`POLL`]. A cluster that is being deleted waits for a change.
 fn next_pass(step: &Step) -> Action {
     if let Step::Wait { why, after } = step {
         return match *why == Why::Deleting {

@@ -161,9 +161,8 @@ impl<M: Members> Operations<M> {
         self.hold(operation, None, text).await
     }
 
-    /// Records that an operation starts, waits, or ends immediately. A restore waits if its backup cannot be used, or if the
-    /// level of the backup is above that of the members' release. It fails if the backup is of another cluster. The start is
-    /// first recorded in the EtcdCluster; after a conflict the next pass tries again.
+    /// Records that an operation starts, waits, or ends immediately. The start is first recorded in the EtcdCluster; after a
+    /// conflict the next pass tries again.
     async fn begin(&self, at: &At<'_>, start: Start) -> PassResult {
         let (client, cluster) = (&self.operator.client, at.cluster.resource);
         let member = match start {
@@ -296,8 +295,8 @@ impl<M: Members> Operations<M> {
         compare(&self.operator.members, &addresses).await
     }
 
-    /// Records that an operation is waiting. Also records the id of the member to replace, because another member may get its
-    /// name. Fails a recovery instead, because it must not stop members at a later, unexpected time.
+    /// Records that an operation is waiting, and the id of the member to replace, because another member may get its name.
+    /// Fails a recovery instead, because it must not stop members at a later, unexpected time.
     async fn hold(
         &self,
         operation: &EtcdOperation,

@@ -75,8 +75,7 @@ impl<M: Members> Operator<M> {
         }
     }
 
-    /// Observes a cluster: its objects, its secrets and the reports of its members. Sets `trust` and `active_request` of
-    /// `cluster`. With `fresh`, rereads cached secrets.
+    /// Observes a cluster. Sets `trust` and `active_request` of `cluster`. With `fresh`, rereads cached secrets.
     pub(crate) async fn observe(
         &self,
         cluster: &mut Cluster<'_>,

@@ -78,8 +78,8 @@ pub(crate) type Requests =
 
 type Pass = BoxFuture<'static, PassResult>;
 
-/// Runs passes over the objects of a kind in a namespace (`None` for all): when an object changes, and for each request of
-/// `others`. Forgets objects that this release cannot parse. Returns the store of the objects and the stream of passes.
+/// Runs passes over the objects of a kind in a namespace (`None` for all), and for each request of `others`. Forgets objects
+/// that this release cannot parse.
 pub(crate) fn run<K: Object>(
     work: Arc<impl Passes<K>>,
     client: &Client,

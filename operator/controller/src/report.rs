@@ -102,9 +102,8 @@ fn updated(seen: &Observed) -> usize {
     updated.count()
 }
 
-/// Returns the record of a recovery. A running recovery is done once a quorum serves and every usable disk belongs to a member.
-/// If a quorum already serves, a requested recovery is recorded as done immediately. A record in an unknown phase is kept. A
-/// finished record is kept only while the recovery is requested.
+/// Returns the record of a recovery. A running recovery is done once a quorum serves and every usable disk belongs to a
+/// member. A finished record is kept only while the recovery is requested.
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let list = seen.membership.as_ref();
     let serves = list.is_some_and(Membership::is_confirmed);
@@ -143,8 +142,7 @@ fn has_disks_without_member(seen: &Observed) -> bool {
     })
 }
 
-/// If a pod with the template of the current spec exists, returns this spec as JSON. Otherwise, returns the spec recorded in the
-/// previous status.
+/// Returns the spec as JSON once a pod has its template, else the recorded spec.
 fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     let mut pods = seen.pods();
     let present = seen.rejected.is_none() && pods.any(|(_, pod)| !pod.outdated);
@@ -153,8 +151,6 @@ fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     present.flatten().or_else(before)
 }
 
-/// Returns `status.phase`: the message of the notice with a capital letter, or the number of ready members during the
-/// bootstrap. Without a notice, returns that the cluster is healthy.
 fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     match notice {
         None => "Cluster in healthy state".to_owned(),
@@ -270,8 +266,7 @@ fn feature_level(before: &EtcdClusterStatus, membership: Option<&Membership>) ->
     reported.map(i64::from).or(before.feature_level)
 }
 
-/// Returns the lowest version in the pods' image tags. If there is no such version, returns the lowest version that members
-/// report.
+/// Returns the lowest version in the pods' image tags, else the lowest version that members report.
 fn lowest_version(seen: &Observed) -> Option<String> {
     let images = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
     let said = seen.members().filter_map(|member| member.version.as_ref());

@@ -71,8 +71,7 @@ pub(crate) enum Ownership {
     Foreign,
 }
 
-/// Returns the owner of an object: `Ours` if this cluster owns it; otherwise `Foreign` if it lacks the cluster's label, and
-/// `Ending` if an EtcdCluster of this name owns it. An object with the label but without a controller is `Ours`. Examples are a
+/// Returns the owner of an object. An object with the cluster's label but without a controller is `Ours`. Examples are a
 /// kept claim, and an object after `kubectl delete --cascade=orphan`.
 pub(crate) fn ownership<K: Resource>(cluster: &Cluster<'_>, object: &K) -> Ownership {
     let kind = EtcdCluster::kind(&());
@@ -130,8 +129,8 @@ fn with_fingerprint<K: Object>(mut object: K) -> K {
     object
 }
 
-/// Returns whether a live object has the fingerprint, the labels and the EtcdCluster owners of the wanted object. Ignores
-/// owners and labels that others added, because an apply would not remove them.
+/// Returns whether a live object is as wanted. Ignores owners and labels that others added, because an apply would not
+/// remove them.
 pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
     let print = |object: &K| object.annotations().get(SPEC).cloned();
     let kind = EtcdCluster::kind(&());

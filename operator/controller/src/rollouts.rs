@@ -24,8 +24,8 @@ impl Rollouts {
         in_progress.len() < self.limit || in_progress.contains(cluster)
     }
 
-    /// Takes a permit for the first step of an update; a repair of a pod needs no permit. Releases it once the update is
-    /// complete or waits for the user. Returns `false` if no permit is free, so that the step must wait.
+    /// Takes a permit for the first step of an update, unless it repairs a pod. Releases the permit once the update is
+    /// complete or waits for the user. Returns `false` if no permit is free.
     pub(crate) fn take_or_release(
         &self,
         cluster: ObjectRef<EtcdCluster>,

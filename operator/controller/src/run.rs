@@ -124,8 +124,8 @@ async fn connect(options: &Options) -> Result<(Client, String), Box<dyn Error>> 
     Ok((client, namespace))
 }
 
-/// Runs the passes in all `scopes` until `end` completes. If `end` returns `true`, running passes may finish, so that the next
-/// leader acts alone; otherwise they are aborted. Returns the value of `end`, or `false` if the watches ended first.
+/// Runs the passes in all `scopes` until `end` completes. If `end` returns `true`, running passes may finish, so that the
+/// next leader acts alone. Returns the value of `end`, or `false` if the watches ended first.
 async fn work<M: Members>(
     operator: Arc<Operator<M>>,
     scopes: Vec<Option<String>>,

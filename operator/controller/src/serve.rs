@@ -36,8 +36,7 @@ pub(crate) fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Serve
     })
 }
 
-/// Serves `/healthz` and `/readyz`. A replica is ready once the API server has answered and the replica has loaded all clusters
-/// or is a standby.
+/// Serves `/healthz` and `/readyz`. A standby replica is also ready.
 pub(crate) fn health(on: SocketAddr, readiness: Arc<AtomicBool>) -> io::Result<Server> {
     let readiness = web::Data::from(readiness);
     serve(on, move |config| {

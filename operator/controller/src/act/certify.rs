@@ -68,8 +68,7 @@ impl<M: Members> Actor<'_, M> {
         self.force(&cert_manager::owned(request), what).await
     }
 
-    /// Deletes the cluster's cert-manager Certificate of a role if cert-manager has written the role's secret: cert-manager
-    /// would overwrite the operator's certificate. Does nothing if the Certificate is missing or belongs to another owner.
+    /// Deletes the Certificate of a role, because cert-manager would overwrite the operator's certificate.
     async fn withdraw(&self, role: CertificateRole) -> ActResult {
         let secret = self.observation.secrets.issued.get(&role);
         if !secret.is_some_and(cert_manager::has_written) {

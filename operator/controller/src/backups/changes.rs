@@ -170,9 +170,8 @@ fn gap_text(gap: &ChangesGap) -> String {
     )
 }
 
-/// Returns the new status of a schedule's changes, and the `ChangesStored` condition. The condition is `False` if stored
-/// changes are late, have a time in the future, or cannot be restored because no backup precedes them. While the pod does not
-/// answer, a missing backup and a gap that it reported stay in the condition.
+/// Returns the new status of a schedule's changes, and the `ChangesStored` condition. While the pod does not answer, a
+/// missing backup and a gap that it reported stay in the condition.
 pub(super) fn status(
     schedule: &EtcdBackupSchedule,
     seen: &Seen,

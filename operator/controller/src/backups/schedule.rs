@@ -146,9 +146,8 @@ fn ready_state(
     trouble.unwrap_or(("Scheduled", String::new()))
 }
 
-/// Returns the names of the EtcdBackups to delete: backups that the retention policy does not keep, failed backups beyond
-/// [`FAILED_KEPT`], and successful backups beyond [`SUCCEEDED_KEPT`]. `newest` is sorted newest first. Backups that no quorum
-/// confirmed are counted separately. The jobs apply the same policy to the files.
+/// Returns the names of the EtcdBackups to delete. `newest` is sorted newest first. Backups that no quorum confirmed are
+/// counted separately. The jobs apply the same policy to the files.
 fn expired(
     newest: &[&EtcdBackup],
     retention: Option<&BackupRetention>,

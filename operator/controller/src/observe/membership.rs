@@ -14,10 +14,8 @@ const FIRST_INDEX: u64 = 1;
 /// The revision of an empty key space. A member restored from a backup starts with the backup's revision instead.
 const FIRST_REVISION: i64 = 1;
 
-/// Returns the list of members and their reports; `None` if no member answered.
-///
-/// Prefers a list that a quorum confirmed, then the leader's list, then the list of the member with the highest applied index.
-/// `known` are the ordinals with a pod or a claim.
+/// Returns the list of members and their reports. Prefers a list that a quorum confirmed, then the leader's list, then the
+/// list of the member with the highest applied index. `known` are the ordinals with a pod or a claim.
 pub(super) fn choose(
     cluster: &Cluster<'_>,
     answers: &[Answer],
@@ -92,8 +90,7 @@ fn listed_by_others(
     ordinals.collect()
 }
 
-/// Returns whether the list of `later` can follow from that of `earlier`: it still contains a quorum of the voters of
-/// `earlier`.
+/// Returns whether the list of `later` still contains a quorum of the voters of `earlier`, so that it can follow.
 fn may_precede(earlier: &Report, later: &Report) -> bool {
     let voters = earlier.members.iter().filter(|member| !member.is_learner);
     let (left, all) = (
@@ -103,8 +100,7 @@ fn may_precede(earlier: &Report, later: &Report) -> bool {
     left.count() >= quorum(all.count())
 }
 
-/// Returns whether two members with the same cluster id serve with different quorums. Can briefly return `true` after an
-/// election.
+/// Returns whether two members serve with different quorums. Can briefly return `true` after an election.
 fn contradicts(one: &Report, other: &Report) -> bool {
     let led = |report: &Report| report.linearizable && report.leader_id != 0;
     let agree = lists(one, other.leader_id) && lists(other, one.leader_id);
@@ -171,8 +167,7 @@ pub(super) fn users(answers: &[Answer]) -> Option<bool> {
     })
 }
 
-/// Combines a member's entry in the list with its own report and with the alarms that any member reports about it. The member
-/// is healthy if it knows a leader in this list and has no CORRUPT alarm.
+/// Combines a member's entry in the list with its own report and with the alarms that any member reports about it.
 fn member(entry: &Member, best: &Report, reports: &[&Report]) -> MemberSeen {
     let own = reports.iter().find(|report| report.member_id == entry.id);
     let raised = |alarm_type| ids_with(alarm_type, reports).contains(&entry.id);

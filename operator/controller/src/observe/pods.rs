@@ -53,8 +53,7 @@ const CANNOT_START: [&str; 8] = [
     "ErrImageInspect",
 ];
 
-/// Returns whether a pod of a cluster that has served would still restore a backup before it starts. Without the backup store
-/// such a pod could not restart, although its member has data.
+/// Returns whether a pod of a cluster that has served still restores a backup, so that it needs the store to restart.
 fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
     let spec = pod.spec.iter();
     let mut init = spec.flat_map(|spec| spec.init_containers.iter().flatten());

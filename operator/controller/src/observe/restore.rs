@@ -58,8 +58,7 @@ pub(crate) struct FoundBackup {
 }
 
 impl FoundBackup {
-    /// Returns why the members of a cluster cannot start from the backup: its feature level is above that of their release.
-    /// Returns `None` if they can, or if the operator does not know one of the levels. Members then check the level.
+    /// Returns why members cannot start from the backup. If the operator does not know a level, members check it.
     pub(crate) fn level_above(&self, cluster: &Cluster<'_>) -> Option<String> {
         let release = wanted_version(cluster)?;
         let (level, supported) = (self.level?, level_of(&release)?);

@@ -56,8 +56,7 @@ fn check_compactions(revision: i64, found: Vec<(String, KeysHash)>) -> Compared 
     Compared::Hashes(revision, found.into_iter().map(text).collect())
 }
 
-/// Compares the members' key hashes at `revision`. Returns a message: `Ok` if all agree, `Err` if some differ. The error names
-/// the members that differ from the majority, or all groups if there is no majority.
+/// Returns `Ok` with a message if the members' key hashes agree, else `Err`, which names the members that differ.
 pub(super) fn verdict(revision: i64, hashes: &[MemberHash]) -> Result<String, String> {
     let mut groups = BTreeMap::<&str, Vec<&str>>::new();
     for of in hashes {

@@ -11,8 +11,8 @@ use super::{
 /// Default time limit in seconds within which an operation that stops all members must begin to stop them.
 const ACTIVE_DEADLINE_S: i64 = 3600;
 
-/// Returns a message if the `activeDeadlineSeconds` of a running operation have passed; `None` before that, and without a
-/// limit. Also returns `None` once members were stopped for a restore or a recovery, because it must not be left half done.
+/// Returns why a running operation has exceeded its time; `None` once members were stopped for a restore or a recovery,
+/// because it must not be left half done.
 pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Option<Refusal> {
     let stops_all = operation.spec.verb().is_some_and(Verb::stops_all_members);
     let by_default = stops_all.then_some(ACTIVE_DEADLINE_S);

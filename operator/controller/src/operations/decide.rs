@@ -241,8 +241,7 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
     Start::Begin(None)
 }
 
-/// Decides whether a transfer of leadership to the voter `to` starts. Without a name, chooses the healthy follower with the
-/// highest applied index, then the lowest id.
+/// Decides whether a leader transfer starts. Without a name, chooses the healthy follower with the highest applied index.
 fn begin_leader_transfer(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -302,8 +301,8 @@ fn begin_replacement(
     Start::End(Err(format!("{named} {why}")))
 }
 
-/// Returns the next action of a leader transfer: success once the member leads, failure if it is no longer a voter. Waits while
-/// it does not serve: members accept no writes during a transfer, and this one would end only with a timeout.
+/// Returns the next action of a leader transfer. Waits while the member does not serve: members accept no writes during a
+/// transfer, and this one would end only with a timeout.
 fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());

@@ -115,8 +115,7 @@ fn same_name<'a>(
     same.next().map(|(_, uid, began)| (uid.as_str(), began))
 }
 
-/// Returns the status of the cluster with a record of this operation, to be written before it starts; `None` if it needs no
-/// record or has one. Beyond [`RECORDED`] records, drops the oldest replacement, else the oldest record.
+/// Returns the status of the cluster with a record of this operation; `None` if it needs no record or has one.
 pub(super) fn recorded(
     operation: &EtcdOperation,
     status: &EtcdClusterStatus,

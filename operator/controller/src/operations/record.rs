@@ -10,9 +10,8 @@ use witan_plan::model::MemberId;
 
 use crate::report::{self, ConditionState};
 
-/// Returns the operation that comes before `of` on the same cluster: the running one, else the most urgent and then the oldest
-/// pending one. Ignores operations that have finished, are being deleted, or have no known verb. Returns `None` if `of` comes
-/// first.
+/// Returns the operation that comes before `of` on the same cluster: the running one, else the most urgent and then the
+/// oldest pending one.
 pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<&'a EtcdOperation> {
     let rank = |each: &EtcdOperation| {
         // A later release may have begun an operation in an unknown phase.

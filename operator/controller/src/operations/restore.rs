@@ -88,8 +88,7 @@ fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Opt
     ))
 }
 
-/// Decides whether a cluster can be restored from a backup. All members must have disks to keep and pods that the operator can
-/// stop. No earlier kept disks may exist, unless `forgetKeptDisks` is set.
+/// Decides whether a cluster can be restored from a backup, so that an undo can still return to its disks.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
     if let Some(said) = &seen.rejected {
         return Start::Hold(format!("{NO_PODS}: {said}"));

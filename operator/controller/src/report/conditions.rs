@@ -181,8 +181,7 @@ pub(super) fn degraded(
     }
 }
 
-/// Returns the `UpToDate` condition: `True` if every pod has the current template and storage. `False` if no pod exists, unless
-/// `wanted`, the desired number of members, is 0.
+/// Returns the `UpToDate` condition: `True` if every pod has the current template and storage.
 fn up_to_date(wanted: i32, status: &EtcdClusterStatus) -> ConditionState<'static> {
     let all = status.replicas.unwrap_or(0);
     if all == 0 && wanted > 0 {

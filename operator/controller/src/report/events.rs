@@ -8,8 +8,7 @@ use super::conditions;
 /// The reason of a member whose peer URL differs from its pod's.
 pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
 
-/// Returns warnings about the differences between two statuses: a new reason of the `Degraded` condition and members with a
-/// foreign peer URL. `notice` describes the next step of the cluster in `after`.
+/// Returns warnings about a new reason of the `Degraded` condition and about new foreign peer URLs.
 pub(crate) fn events(
     seen: &Observed,
     [before, after]: [&EtcdClusterStatus; 2],

@@ -28,8 +28,8 @@ pub(crate) fn min_available(budget: &PodDisruptionBudget) -> Option<u32> {
     }
 }
 
-/// Returns the disruption budget of the voters. `min_available` applies unless the spec sets `minAvailable` or `maxUnavailable`.
-/// It also decides whether pods that are not ready can always be evicted.
+/// Returns the disruption budget of the voters. `min_available` applies unless the spec sets `minAvailable` or
+/// `maxUnavailable`.
 pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruptionBudget {
     let options = cluster.spec().pod_disruption_budget.clone();
     let options = options.unwrap_or_default();

@@ -102,9 +102,8 @@ pub(crate) fn applied_to(
     claim
 }
 
-/// Returns whether a member must move to a new claim. It must if an EtcdOperation migrates the storage, or if the recorded
-/// request differs from the spec or is larger. A spec without a storage class accepts any class, and a spec without a size any
-/// size.
+/// Returns whether a member must move to a new claim. A spec without a storage class accepts any class, and a spec without a
+/// size any size.
 pub(crate) fn must_migrate(cluster: &Cluster<'_>, live: &PersistentVolumeClaim) -> bool {
     let wanted = template(cluster).ok();
     let wanted = wanted.and_then(|wanted| ClaimRequest::of(cluster, spec(cluster, wanted.spec)));

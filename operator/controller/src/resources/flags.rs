@@ -63,8 +63,7 @@ fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     ]
 }
 
-/// Returns the flags with which a member finds its cluster: a discovery URL, or the member list and the state of the cluster. A
-/// restarted member lists only itself. A forced member also gets `--force-new-cluster`.
+/// Returns the flags with which a member finds its cluster. A restarted member lists only itself.
 fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let own = |ordinal| {
         let url = cluster.peer_url(ordinal, plan.peer_tls);

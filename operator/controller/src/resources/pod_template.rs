@@ -15,7 +15,6 @@ const OPERATOR_FIELDS: [&str; 3] = ["command", "args", "envFrom"];
 /// The operator's init containers, which restore a backup.
 const RESERVED_INIT_CONTAINERS: [&str; 2] = [FETCH, RESTORE];
 
-/// Fails if the template sets fields or variables that the operator manages, or a name of its init containers.
 pub(super) fn check(template: &OpenObject) -> BuildResult<()> {
     let containers = |field| {
         let found = template.0.get("spec").and_then(|spec| spec.get(field));

@@ -59,8 +59,7 @@ fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> BuildResult<[String;
     pem_files(&params.self_signed(&key).map_err(failed)?, &key)
 }
 
-/// Returns the secret of a CA with the contents of [`FILES`]. `next` is the certificate and key of the next CA until it signs.
-/// `request` is the rotation request that this secret fulfills.
+/// Returns the secret of a CA. `next` is the next CA until it signs. `request` is the rotation that this secret fulfills.
 fn of_authority(
     cluster: &Cluster<'_>,
     files: [String; 3],
@@ -172,9 +171,8 @@ fn name_text(name: &GeneralName) -> Option<String> {
     }
 }
 
-/// Returns the distinct alternative names of a certificate; none for the CA and the operator. A wildcard name under the peer
-/// service's domain covers all members, so scaling does not require a new certificate. Server certificates also contain the
-/// names of the services and the local host. Additional names of the spec come last.
+/// Returns the distinct alternative names of a certificate. A wildcard name under the peer service's domain covers all
+/// members, so scaling does not require a new certificate.
 pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
     let (peer, space) = (cluster.resource.peer_service(), &cluster.namespace);
     let mut names = vec![
