@@ -309,18 +309,16 @@ impl Backups {
 impl Passes<EtcdBackup> for Backups {
     async fn pass(&self, backup: &EtcdBackup) -> PassResult {
         let outcome = with_timeout(PASS_LONGEST, self.reconcile(backup)).await;
-        let (namespace, cluster) = (backup.namespace(), &backup.spec.cluster_ref.name);
-        let namespace = namespace.unwrap_or_default();
-        outcome.inspect_err(|_| self.metrics.failed_pass(&namespace, cluster))
+        let cluster = &backup.spec.cluster_ref.name;
+        outcome.inspect_err(|_| self.metrics.failed_pass(backup, cluster))
     }
 }
 
 impl Passes<EtcdBackupSchedule> for Backups {
     async fn pass(&self, schedule: &EtcdBackupSchedule) -> PassResult {
         let outcome = with_timeout(PASS_LONGEST, self.reconcile_schedule(schedule)).await;
-        let (namespace, cluster) = (schedule.namespace(), &schedule.spec.cluster_ref.name);
-        let namespace = namespace.unwrap_or_default();
-        outcome.inspect_err(|_| self.metrics.failed_pass(&namespace, cluster))
+        let cluster = &schedule.spec.cluster_ref.name;
+        outcome.inspect_err(|_| self.metrics.failed_pass(schedule, cluster))
     }
 
     fn forget(&self, namespace: &str, name: &str) {

@@ -4,6 +4,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use kube::{Resource, ResourceExt as _};
 use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, core::Collector as _};
 use witan_base::metrics::{ProcessSeries, Register};
 use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, quorum};
@@ -166,13 +167,15 @@ impl Metrics {
         let durations = self.durations.with_label_values(&[namespace, name]);
         durations.observe(took.as_secs_f64());
         if failed {
-            self.failed_pass(namespace, name);
+            self.errors.with_label_values(&[namespace, name]).inc();
         }
     }
 
-    /// Counts a failed pass over a cluster, or over an object that names the cluster.
-    pub(crate) fn failed_pass(&self, namespace: &str, cluster: &str) {
-        self.errors.with_label_values(&[namespace, cluster]).inc();
+    /// Counts a failed pass over an object that names a cluster.
+    pub(crate) fn failed_pass(&self, object: &impl Resource, cluster: &str) {
+        let namespace = object.namespace().unwrap_or_default();
+        let labels = [namespace.as_str(), cluster];
+        self.errors.with_label_values(&labels).inc();
     }
 
     pub(crate) fn watch_failed(&self, kind: &str) {

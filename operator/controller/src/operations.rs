@@ -288,9 +288,8 @@ impl<M: Members> Operations<M> {
         if addresses.is_empty() || unknown.is_some() {
             let name = unknown.map(|member| seen.name_of(&at.cluster.name, member.id));
             let name = name.unwrap_or_else(|| "any member".to_owned());
-            return Compared::Silent(format!(
-                "cannot reach {name}: it has no pod with an address"
-            ));
+            let why = format!("cannot reach {name}: it has no pod with an address");
+            return Compared::Silent(why);
         }
         compare(&self.operator.members, &addresses).await
     }
@@ -424,8 +423,7 @@ impl<M: Members> Passes<EtcdOperation> for Operations<M> {
     async fn pass(&self, operation: &EtcdOperation) -> PassResult {
         let outcome = with_timeout(PASS_LONGEST, self.reconcile(operation)).await;
         let (metrics, cluster) = (&self.operator.metrics, &operation.spec.cluster_name);
-        let namespace = operation.namespace().unwrap_or_default();
-        outcome.inspect_err(|_| metrics.failed_pass(&namespace, cluster))
+        outcome.inspect_err(|_| metrics.failed_pass(operation, cluster))
     }
 }
 

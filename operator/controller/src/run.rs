@@ -51,9 +51,8 @@ async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
     serve(options, &metrics, &readiness)?;
     let (client, namespace) = connect(options).await?;
     let identity = options.identity.clone().unwrap_or_else(identity);
-    let election = options
-        .leader_elect
-        .then(|| Election::new(client.clone(), &namespace, &options.lease_name, &identity));
+    let (lease, elects) = (&options.lease_name, options.leader_elect);
+    let election = elects.then(|| Election::new(client.clone(), &namespace, lease, &identity));
     let mut end = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut taken = Instant::now();
@@ -110,10 +109,8 @@ async fn connect(options: &Options) -> Result<(Client, String), Box<dyn Error>> 
     let mut config = Config::infer().await?;
     config.read_timeout = Some(READ_TIMEOUT);
     config.reset_reader_on_write = true;
-    let namespace = options
-        .lease_namespace
-        .clone()
-        .unwrap_or_else(|| config.default_namespace.clone());
+    let namespace = options.lease_namespace.clone();
+    let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config)?;
     let version = client.apiserver_version().await?;
     tracing::info!(

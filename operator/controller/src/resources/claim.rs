@@ -85,8 +85,7 @@ impl ClaimRequest {
 /// Records a request in the annotation [`REQUESTED`] of a claim. Does nothing for `None`.
 fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
     if let Some(text) = request.and_then(|request| serde_json::to_string(&request).ok()) {
-        let annotations = claim.metadata.annotations.get_or_insert_default();
-        annotations.insert(REQUESTED.to_owned(), text);
+        claim.annotations_mut().insert(REQUESTED.to_owned(), text);
     }
 }
 

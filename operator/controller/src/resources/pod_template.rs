@@ -22,21 +22,18 @@ pub(super) fn check(template: &OpenObject) -> BuildResult<()> {
     };
     let mut init = containers("initContainers").filter_map(name);
     if let Some(name) = init.find(|name| RESERVED_INIT_CONTAINERS.contains(name)) {
-        return refused(format!(
-            "the name of init container {name} is reserved for the operator"
-        ));
+        let reason = format!("the name of init container {name} is reserved for the operator");
+        return refused(reason);
     }
     let own = containers("containers").filter(|one| name(one) == Some(CONTAINER));
     for container in own {
         let set = |field: &&&str| container.get(**field).is_some();
         if let Some(field) = OPERATOR_FIELDS.iter().find(set) {
-            return refused(format!(
-                "only the operator sets {field} of container {CONTAINER}"
-            ));
+            let reason = format!("only the operator sets {field} of container {CONTAINER}");
+            return refused(reason);
         }
         let variables = container.get("env").and_then(Value::as_array);
-        let names = variables.into_iter().flatten();
-        let mut names = names.filter_map(name);
+        let mut names = variables.into_iter().flatten().filter_map(name);
         if let Some(name) = names.find(|name| is_managed(name)) {
             return refused(format!(
                 "the operator manages the flag of variable {name} of container {CONTAINER}"

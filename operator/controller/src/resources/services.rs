@@ -22,9 +22,8 @@ pub(crate) fn client_service(cluster: &Cluster<'_>) -> Service {
         labels.entry(key).or_insert(value);
     }
     labels.insert(SERVICE.to_owned(), "client".to_owned());
-    meta.annotations
-        .get_or_insert_default()
-        .extend(options.annotations);
+    let annotations = meta.annotations.get_or_insert_default();
+    annotations.extend(options.annotations);
     let mut selector = cluster.selector();
     selector.insert(ROLE.to_owned(), word(Role::Voter));
     with_fingerprint(Service {

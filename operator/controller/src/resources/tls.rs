@@ -97,8 +97,7 @@ pub(crate) fn issue(
         ExtendedKeyUsagePurpose::ClientAuth,
     ];
     params.use_authority_key_identifier_extension = true;
-    let authority_key = value(authority, "tls.key")?;
-    let (_, authority_key) = pem::decode_vec(authority_key).map_err(failed)?;
+    let (_, authority_key) = pem::decode_vec(value(authority, "tls.key")?).map_err(failed)?;
     let authority_key = KeyPair::try_from(authority_key.as_slice()).map_err(failed)?;
     let issuer = Issuer::new(authority_params(cluster, now)?, authority_key);
     let certificate = params.signed_by(&key, &issuer).map_err(failed)?;

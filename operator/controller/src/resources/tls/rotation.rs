@@ -45,9 +45,8 @@ pub(crate) fn rotated(
         Rotation::Switched | Rotation::Rest => present.annotations().get(ROTATION).cloned(),
     };
     let mut secret = of_authority(cluster, files, next, request);
-    let annotations = secret.metadata.annotations.get_or_insert_default();
-    let at = Timestamp::try_from(now).map_err(super::failed)?;
-    annotations.insert(ROTATED_AT.to_owned(), at.to_string());
+    let at = Timestamp::try_from(now).map_err(super::failed)?.to_string();
+    secret.annotations_mut().insert(ROTATED_AT.to_owned(), at);
     // Makes the apply fail if the secret has changed since it was read.
     secret.metadata.resource_version = present.metadata.resource_version.clone();
     Ok(secret)
@@ -73,8 +72,8 @@ pub(crate) fn succeeding(
     let files = [former.to_owned(), String::new(), trusted];
     let request = cluster.resource.requests().rotate_certificates;
     let mut made = of_authority(cluster, files, Some(next), request);
-    let annotations = made.metadata.annotations.get_or_insert_default();
-    annotations.insert(ROTATED_AT.to_owned(), at.to_string());
+    let at = at.to_string();
+    made.annotations_mut().insert(ROTATED_AT.to_owned(), at);
     Ok(Some(made))
 }
 
@@ -90,9 +89,8 @@ pub(crate) fn renewed(
     if !value(authority, "tls.key")?.is_empty() {
         return issue(cluster, role, authority, now);
     }
-    let kept = present
-        .filter(|present| !signed_by(present, Some(authority)) && is_for(cluster, role, present));
-    let Some(kept) = kept else {
+    let kept = present.filter(|present| !signed_by(present, Some(authority)));
+    let Some(kept) = kept.filter(|kept| is_for(cluster, role, kept)) else {
         let mut next = authority.clone();
         let key = value(authority, NEXT[1])?.to_vec();
         let files = next.data.get_or_insert_default();
