@@ -18,7 +18,7 @@ use witan_plan::model::{Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role,
 
 use crate::{
     api_server::ApiFailure,
-    discovery::{self, DiscoveryError},
+    discovery,
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     report,
     resources::{self, Cluster, RETIRED, ROLE, ResourceError},
@@ -32,15 +32,13 @@ pub(crate) enum ActError {
     #[error(transparent)]
     Member(#[from] CallError),
     #[error(transparent)]
-    Discovery(#[from] DiscoveryError),
-    #[error(transparent)]
     Resource(#[from] ResourceError),
+    #[error("{0}")]
+    Refused(String),
     #[error("cannot {what}: the name belongs to {}", holder.object)]
     NameTaken { what: &'static str, holder: Holder },
     #[error("{0} no longer exists; the next pass observes the cluster again")]
     Gone(String),
-    #[error("secret {0} has no key `password`, or its value is not UTF-8")]
-    NoPassword(String),
 }
 
 type ActResult = Result<(), ActError>;
@@ -66,10 +64,7 @@ impl ActError {
                 let refused = refusal.is_refusal() || self.is_premature();
                 refused.then(|| refusal.to_string())
             }
-            ActError::Discovery(DiscoveryError::Lookup(_)) => None,
-            ActError::Resource(_) | ActError::NoPassword(_) | ActError::Discovery(_) => {
-                Some(self.to_string())
-            }
+            ActError::Resource(_) | ActError::Refused(_) => Some(self.to_string()),
             ActError::NameTaken { .. } | ActError::Gone(_) => None,
         }
     }
@@ -210,8 +205,9 @@ impl<M: Members> Actor<'_, M> {
     fn root(&self) -> Result<Login, ActError> {
         let root = self.observation.secrets.login.clone();
         let secret = self.cluster.spec().root_secret();
-        let name = secret.map(|secret| secret.name.clone());
-        root.ok_or_else(|| ActError::NoPassword(name.unwrap_or_default()))
+        let name = secret.map_or("", |secret| &secret.name);
+        let why = format!("secret {name} has no key `password`, or its value is not UTF-8");
+        root.ok_or(ActError::Refused(why))
     }
 
     async fn retire(&self, ordinal: Ordinal, held: bool) -> ActResult {

@@ -9,53 +9,41 @@ use witan_crd::{CLUSTER, EtcdCluster, is_ready, ports};
 use witan_members::page;
 
 use crate::{
-    api_server::{ApiFailure, get, list},
+    act::ActError,
+    api_server::{get, list},
     observe::client_address,
     resources::Cluster,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DiscoveryError {
-    #[error(
-        "bootstrap.discovery.local has no clusterRef, and the operator has no --discovery-service-url; set one of them"
-    )]
-    Unset,
-    #[error(transparent)]
-    Lookup(#[from] ApiFailure),
-    #[error("the discovery service {0} has no ready pod")]
-    NotReady(String),
-    #[error("cannot get a token from the discovery service at {url}: {why}")]
-    NoToken { url: String, why: String },
-}
+const UNSET: &str = "bootstrap.discovery.local has no clusterRef, and the operator has no --discovery-service-url; set one of them";
 
 /// Creates a token for `members` members at the discovery service. Returns the token's URL.
 pub(crate) async fn create_token(
     client: &Client,
     cluster: &Cluster<'_>,
     members: u32,
-) -> Result<String, DiscoveryError> {
+) -> Result<String, ActError> {
     let (ask, shown) = service(client, cluster).await?;
     let url = format!("{}/new?size={members}", ask.trim_end_matches('/'));
-    let no_token = |why: String| DiscoveryError::NoToken { url: url.clone(), why };
+    let refused = |why: &str| {
+        let text = format!("cannot get a token from the discovery service at {url}: {why}");
+        ActError::Refused(text)
+    };
     let answer = page::get(&url, None, TIMEOUT, page::PAGE_BYTES_MAX).await;
-    let answer = answer.map_err(|error| no_token(error.to_string()))?;
+    let answer = answer.map_err(|error| refused(&error.to_string()))?;
     let token = String::from_utf8_lossy(&answer);
     // The token's URL has the host of the request, but members use another name for the service.
     let token = token.trim().rsplit('/').next().unwrap_or_default();
     if token.is_empty() {
-        let why = "the response is not the URL of a token";
-        return Err(no_token(why.to_owned()));
+        return Err(refused("the response is not the URL of a token"));
     }
     Ok(format!("{}/{token}", shown.trim_end_matches('/')))
 }
 
 /// Returns two URLs of the discovery service: one for the operator's request, and one for the members.
-async fn service(
-    client: &Client,
-    cluster: &Cluster<'_>,
-) -> Result<(String, String), DiscoveryError> {
+async fn service(client: &Client, cluster: &Cluster<'_>) -> Result<(String, String), ActError> {
     let bootstrap = cluster.spec().bootstrap.as_ref();
     let named = bootstrap.and_then(|from| {
         let local = from.discovery.as_ref()?.local.as_ref()?;
@@ -63,7 +51,7 @@ async fn service(
     });
     let Some(service) = named.map(|named| &named.name) else {
         let url = cluster.environment.discovery_service_url.clone();
-        let url = url.ok_or(DiscoveryError::Unset)?;
+        let url = url.ok_or_else(|| ActError::Refused(UNSET.to_owned()))?;
         return Ok((url.clone(), url));
     };
     let namespace = &cluster.namespace;
@@ -74,7 +62,8 @@ async fn service(
     let what = "read the EtcdCluster of the discovery service";
     let serving = get::<EtcdCluster>(client, namespace, service, what).await?;
     let (Some(address), Some(serving)) = (address, serving) else {
-        return Err(DiscoveryError::NotReady(service.clone()));
+        let text = format!("the discovery service {service} has no ready pod");
+        return Err(ActError::Refused(text));
     };
     let name = serving.client_service();
     let shown = format!("http://{name}.{namespace}.svc:{}", ports::CLIENT);

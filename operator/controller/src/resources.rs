@@ -36,17 +36,8 @@ use witan_plan::model::{Holder, ObjectState, PeerTls};
 
 /// Why an object cannot be built from the spec.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ResourceError {
-    /// A part of the spec that is passed through unchanged does not have the expected type.
-    #[error("spec.{field} is not valid in a pod or claim: {reason}. Correct it in the EtcdCluster")]
-    Field { field: &'static str, reason: String },
-    #[error("spec.{field}: {reason}. Remove it from the EtcdCluster")]
-    Refused { field: &'static str, reason: String },
-    #[error("the operator's --member-image {0:?} has no repository")]
-    Image(String),
-    #[error("cannot create or read a certificate: {0}")]
-    Certificate(String),
-}
+#[error("{0}")]
+pub(crate) struct ResourceError(String);
 
 type BuildResult<T> = Result<T, ResourceError>;
 

@@ -30,7 +30,10 @@ pub(super) fn merged<T: Serialize + DeserializeOwned>(
 }
 
 fn failed(field: &'static str) -> impl Fn(serde_json::Error) -> ResourceError {
-    move |error| ResourceError::Field { field, reason: error.to_string() }
+    move |error| {
+        let text = format!("spec.{field} is not valid in a pod or claim: {error}");
+        ResourceError(format!("{text}. Correct it in the EtcdCluster"))
+    }
 }
 
 /// Merges `more` into `base`: objects by key, mounts by `mountPath`, and other lists by `name`. An empty list changes nothing. A

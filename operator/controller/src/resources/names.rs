@@ -221,7 +221,8 @@ fn image(spec: &EtcdClusterSpec, member_image: &str) -> BuildResult<String> {
     let end = member_image[slash..].find([':', '@']);
     let repository = &member_image[..end.map_or(member_image.len(), |at| slash + at)];
     if repository.is_empty() {
-        return Err(ResourceError::Image(member_image.to_owned()));
+        let text = format!("the operator's --member-image {member_image:?} has no repository");
+        return Err(ResourceError(text));
     }
     Ok(match &spec.version {
         Some(version) => format!("{repository}:{version}"),

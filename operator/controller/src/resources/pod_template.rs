@@ -48,7 +48,8 @@ fn name(element: &Value) -> Option<&str> {
 }
 
 fn refused(reason: String) -> BuildResult<()> {
-    Err(ResourceError::Refused { field: "podTemplate", reason })
+    let text = format!("spec.podTemplate: {reason}. Remove it from the EtcdCluster");
+    Err(ResourceError(text))
 }
 
 /// Returns whether a variable sets a flag that the operator manages.

@@ -267,8 +267,7 @@ fn file((name, text): (&str, String)) -> (String, ByteString) {
 }
 
 fn value<'a>(secret: &'a Secret, file: &str) -> BuildResult<&'a [u8]> {
-    let missing = || ResourceError::Certificate(format!("the secret has no {file}"));
-    secret_file(secret, file).ok_or_else(missing)
+    secret_file(secret, file).ok_or_else(|| failed(format!("the secret has no {file}")))
 }
 
 fn text(secret: &Secret, file: &str) -> BuildResult<String> {
@@ -284,5 +283,5 @@ fn pem_files(certificate: &rcgen::Certificate, key: &KeyPair) -> BuildResult<[St
 }
 
 fn failed(error: impl std::fmt::Display) -> ResourceError {
-    ResourceError::Certificate(error.to_string())
+    ResourceError(format!("cannot create or read a certificate: {error}"))
 }
