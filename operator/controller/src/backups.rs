@@ -264,10 +264,6 @@ impl Backups {
         let (namespace, name) = (backup.namespace().unwrap_or_default(), backup.name_any());
         let what = "create an EtcdBackup";
         let created = create_missing(&self.client, &namespace, &backup, what).await?;
-        if let Ok(Some(_)) = created {
-            let schedule = schedule.name_any();
-            tracing::info!(namespace, schedule, backup = name, "created an EtcdBackup");
-        }
         Ok(created.map(|_| name))
     }
 
