@@ -221,10 +221,11 @@ impl Backups {
         let punctuality = &self.metrics.schedule;
         punctuality.set(&namespace, &name, success, due.overdue);
         if let Some(time) = due.create {
-            match self.create_scheduled(schedule, time).await? {
-                Ok(created) => {
+            let (backup, what) = (scheduled(schedule, time), "create an EtcdBackup");
+            match create_missing(client, &namespace, &backup, what).await? {
+                Ok(_) => {
                     due.status.last_schedule_time = Some(Time(time));
-                    due.status.active = Some(created);
+                    due.status.active = Some(backup.name_any());
                 }
                 Err(why) => {
                     due.status.conditions = schedule::ready(schedule, "BackupRefused", &why, now);
@@ -252,19 +253,6 @@ impl Backups {
             }
         }
         Ok(Action::requeue(due.requeue_after))
-    }
-
-    /// Creates the EtcdBackup of a schedule for a scheduled time. Returns its name. The inner error is the refusal.
-    async fn create_scheduled(
-        &self,
-        schedule: &EtcdBackupSchedule,
-        time: Timestamp,
-    ) -> Result<Result<String, String>, PassError> {
-        let backup = scheduled(schedule, time);
-        let (namespace, name) = (backup.namespace().unwrap_or_default(), backup.name_any());
-        let what = "create an EtcdBackup";
-        let created = create_missing(&self.client, &namespace, &backup, what).await?;
-        Ok(created.map(|_| name))
     }
 
     /// Reconciles the pod that stores the changes of a schedule and adds its progress to the status.
