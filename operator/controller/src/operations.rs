@@ -5,7 +5,6 @@
 //! restart of the operator, and a finished operation never runs again.
 
 mod compare;
-mod deadline;
 mod decide;
 mod once;
 mod record;
@@ -101,7 +100,7 @@ impl<M: Members> Operations<M> {
             };
         }
         let refusal = match runs {
-            true => deadline::exceeded(operation, &cluster),
+            true => once::exceeded(operation, &cluster),
             false => once::refused(operation, &cluster, Timestamp::now()),
         };
         if let Some(refusal) = refusal {

@@ -2,6 +2,7 @@
 //! manifest in Git, a restored object or a repeated job can create the same operation again with another UID.
 //!
 //! The status of the EtcdCluster records such an operation before it starts and keeps the record after its deletion.
+//! This module also limits the time for which an operation waits and runs.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::ResourceExt as _;
@@ -14,6 +15,9 @@ use super::record::now;
 
 /// Default time limit in seconds within which a destructive operation must start.
 const START_DEADLINE_S: i64 = 600;
+
+/// Default time limit in seconds within which an operation that stops all members must begin to stop them.
+const ACTIVE_DEADLINE_S: i64 = 3600;
 
 const RECORDED: usize = 50;
 
@@ -30,7 +34,7 @@ impl From<String> for Refusal {
     }
 }
 
-pub(super) fn refusal(reason: &'static str, text: String) -> Option<Refusal> {
+fn refusal(reason: &'static str, text: String) -> Option<Refusal> {
     Some(Refusal { reason, text })
 }
 
@@ -97,6 +101,48 @@ pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusa
         waited.unwrap_or_default()
     );
     refusal("StartDeadlineExceeded", text)
+}
+
+/// Returns why a running operation has exceeded its time; `None` once members were stopped for a restore or a recovery,
+/// because it must not be left half done.
+pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Option<Refusal> {
+    let stops_all = operation.spec.verb().is_some_and(Verb::stops_all_members);
+    let by_default = stops_all.then_some(ACTIVE_DEADLINE_S);
+    let limit = operation.spec.active_deadline_seconds.or(by_default)?;
+    let begun = operation.status.as_ref()?.started_at.as_ref()?;
+    let age = now().0.as_second().saturating_sub(begun.0.as_second());
+    if age < limit || has_stopped_members(operation, cluster) {
+        return None;
+    }
+    let rest = match operation.spec.verb()? {
+        Verb::ReplaceMember(_) => "its request is removed",
+        Verb::MigrateStorage => "the remaining members keep their claims",
+        Verb::Restart | Verb::RotateCertificates => {
+            "the operator continues with the remaining members"
+        }
+        Verb::RecoverQuorum(_) | Verb::Restore(_) | Verb::UndoRestore(_) => "no member was stopped",
+        Verb::MoveLeader(_) | Verb::ConsistencyCheck => "nothing was changed",
+    };
+    let progress = operation.status.as_ref()?.progress.clone();
+    let progress = progress.map(|last| format!("; last progress: {last}"));
+    let text = format!(
+        "the operation did not {} within {limit} s (spec.activeDeadlineSeconds); {rest}{}",
+        if stops_all { "stop members" } else { "end" },
+        progress.unwrap_or_default()
+    );
+    refusal("DeadlineExceeded", text)
+}
+
+/// Returns whether the status of the cluster records the restore or recovery of this operation.
+fn has_stopped_members(operation: &EtcdOperation, cluster: &EtcdCluster) -> bool {
+    let Some(status) = &cluster.status else {
+        return false;
+    };
+    let (restore, recovery) = (status.restore.as_ref(), status.recovery.as_ref());
+    let restores = restore.is_some_and(|one| Some(&one.operation_uid) == operation.uid().as_ref());
+    let asked = operation.spec.recover_quorum.as_ref();
+    let survivor = asked.map(|asked| &asked.survivor);
+    restores || recovery.is_some_and(|recovery| Some(&recovery.member) == survivor)
 }
 
 /// Returns the UID and start time of an earlier operation with the same name. Old releases recorded only the last restore.
