@@ -193,10 +193,14 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
             None => drop(seen.missing.insert(name)),
         }
     }
-    for (role, wanted) in cert_manager::certificates(cluster) {
+    for role in ROLES {
+        let Some(wanted) = cert_manager::certificate(cluster, role) else {
+            continue;
+        };
         let name = cluster.resource.secret_name(role);
         let found = secret(&name).await?;
-        seen.requested(client, cluster, (role, &wanted), found.as_ref())
+        let request = (role, &wanted);
+        seen.requested(client, cluster, request, found.as_ref())
             .await?;
         named.extend(found.map(|found| (name, found)));
     }
