@@ -17,11 +17,13 @@ pub(crate) async fn publish<K: Resource<DynamicType = ()>>(
 ) {
     let (kind, namespace, name) = (K::kind(&()), resource.namespace(), resource.name_any());
     let Notice { reason, member, message, warning } = notice;
-    if *warning {
+    let type_ = if *warning {
         tracing::warn!(namespace, %kind, name, reason, member, "{message}");
+        EventType::Warning
     } else {
         tracing::info!(namespace, %kind, name, reason, member, "{message}");
-    }
+        EventType::Normal
+    };
     // Kubernetes aggregates events with the same reason under the first note. The resource version makes a note about a changed
     // resource a separate event, as in Kubernetes' own recorder.
     let about = ObjectReference {
@@ -30,11 +32,7 @@ pub(crate) async fn publish<K: Resource<DynamicType = ()>>(
     };
     let end = notice.message.floor_char_boundary(EVENT_NOTE_BYTES);
     let event = Event {
-        type_: if notice.warning {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        },
+        type_,
         reason: notice.reason.to_owned(),
         note: Some(notice.message[..end].to_owned()),
         action: notice.reason.to_owned(),

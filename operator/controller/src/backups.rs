@@ -47,8 +47,6 @@ const PENDING: Duration = Duration::from_secs(15);
 /// How often a running job is checked. No watch reports why its pod is waiting.
 const POLL: Duration = Duration::from_secs(10);
 const PASS_LONGEST: Duration = Duration::from_secs(60);
-/// The action that errors name. A resource that has changed since it was read is not written; its watch starts another pass.
-const WRITE: &str = "write the status";
 
 pub(crate) struct Backups {
     client: Client,
@@ -121,7 +119,8 @@ impl Backups {
                 Err(why) => progress::pending(backup, why, now),
             },
         };
-        if status != before && write_status(&self.client, backup, &status, WRITE).await? {
+        let what = "write the status of the EtcdBackup";
+        if status != before && write_status(&self.client, backup, &status, what).await? {
             self.announce(backup, &before, &status).await;
         }
         Ok(match status.phase {
@@ -238,7 +237,8 @@ impl Backups {
         }
         self.reconcile_changes(schedule, &mut due).await?;
         let before = schedule.status.clone().unwrap_or_default();
-        if due.status != before && write_status(&self.client, schedule, &due.status, WRITE).await? {
+        let what = "write the status of the EtcdBackupSchedule";
+        if due.status != before && write_status(client, schedule, &due.status, what).await? {
             let after = &due.status.conditions;
             let gap = changes::new_gap(&before.conditions, after).map(str::to_owned);
             if gap.is_some() {

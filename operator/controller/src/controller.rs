@@ -151,7 +151,7 @@ impl<M: Members> Scope<M> {
             cluster: &named,
             observation: &observation,
         };
-        // Recording steps write the status after they run. Other steps are announced before they run.
+        // Recording steps run before the status is written.
         let mut done = Ok(());
         if step.records() {
             done = actor.act(&step, &mut facts).await;
