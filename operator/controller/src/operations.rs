@@ -36,7 +36,7 @@ use crate::{
 };
 use compare::{Compared, compare, verdict};
 use decide::{Next, Start, advance, begin};
-use once::Refusal;
+use once::Outcome;
 use record::{conditions, described, first, member_to_replace, now, phase, was_replaced};
 
 const POLL: Duration = Duration::from_secs(2);
@@ -322,20 +322,15 @@ impl<M: Members> Operations<M> {
         &self,
         operation: &EtcdOperation,
         cluster: Option<&EtcdCluster>,
-        result: Result<String, impl Into<Refusal>>,
+        result: Result<String, impl Into<Outcome>>,
     ) -> PassResult {
         let succeeded = result.is_ok();
-        let (phase, event, reason, text) = match result.map_err(Into::into) {
-            Ok(text) => (
-                OperationPhase::Succeeded,
-                "OperationSucceeded",
-                "Done",
-                text,
-            ),
-            Err(Refusal { reason, text }) => {
-                (OperationPhase::Failed, "OperationFailed", reason, text)
-            }
+        let (phase, event) = match succeeded {
+            true => (OperationPhase::Succeeded, "OperationSucceeded"),
+            false => (OperationPhase::Failed, "OperationFailed"),
         };
+        let done = |text| Outcome { reason: "Done", text };
+        let Outcome { reason, text } = result.map_or_else(Into::into, done);
         let mut status = described(operation);
         status.phase = Some(phase.clone());
         status.started_at.get_or_insert_with(now);
@@ -388,10 +383,8 @@ impl<M: Members> Operations<M> {
         text: String,
     ) {
         let (name, verb) = (operation.name_any(), operation.spec.verb().map(Verb::name));
-        let message = format!(
-            "EtcdOperation {name} ({}): {text}",
-            verb.unwrap_or_default()
-        );
+        let verb = verb.unwrap_or_default();
+        let message = format!("EtcdOperation {name} ({verb}): {text}");
         let warning = reason == "OperationFailed";
         let member = operation.status.as_ref();
         let member = member.and_then(|status| status.member.clone());

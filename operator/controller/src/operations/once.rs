@@ -21,21 +21,21 @@ const ACTIVE_DEADLINE_S: i64 = 3600;
 
 const RECORDED: usize = 50;
 
-/// Why an operation failed, as the reason and the message of its condition.
+/// The reason and the message of the condition of a finished operation.
 #[derive(Debug, PartialEq)]
-pub(super) struct Refusal {
+pub(super) struct Outcome {
     pub(super) reason: &'static str,
     pub(super) text: String,
 }
 
-impl From<String> for Refusal {
+impl From<String> for Outcome {
     fn from(text: String) -> Self {
         Self { reason: "Failed", text }
     }
 }
 
-fn refusal(reason: &'static str, text: String) -> Option<Refusal> {
-    Some(Refusal { reason, text })
+fn refusal(reason: &'static str, text: String) -> Option<Outcome> {
+    Some(Outcome { reason, text })
 }
 
 fn is_destructive(operation: &EtcdOperation) -> bool {
@@ -53,7 +53,7 @@ pub(super) fn refused(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,
     at: Timestamp,
-) -> Option<Refusal> {
+) -> Option<Outcome> {
     let name = &operation.spec.cluster_name;
     if let Some(asked) = other_cluster(operation, cluster) {
         let found = cluster.uid().unwrap_or_default();
@@ -86,7 +86,7 @@ pub(super) fn refused(
     is_late(operation, at)
 }
 
-pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusal> {
+pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Outcome> {
     let by_default = is_destructive(operation).then_some(START_DEADLINE_S);
     let limit = operation.spec.start_deadline_seconds.or(by_default)?;
     let created = operation.creation_timestamp()?.0;
@@ -105,7 +105,7 @@ pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Refusa
 
 /// Returns why a running operation has exceeded its time; `None` once members were stopped for a restore or a recovery,
 /// because it must not be left half done.
-pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Option<Refusal> {
+pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Option<Outcome> {
     let stops_all = operation.spec.verb().is_some_and(Verb::stops_all_members);
     let by_default = stops_all.then_some(ACTIVE_DEADLINE_S);
     let limit = operation.spec.active_deadline_seconds.or(by_default)?;
