@@ -92,9 +92,8 @@ impl Tried {
             self.refused.remove(0);
         }
         let refusal = Refusal { step: step.clone(), held: true, idle, said: said.to_owned() };
-        let until = now + delay(times);
-        self.refused
-            .push(Entry { refusal, times: times + 1, until });
+        let entry = Entry { refusal, times: times + 1, until: now + delay(times) };
+        self.refused.push(entry);
         before.is_none_or(|entry| entry.refusal.said != said)
     }
 

@@ -139,9 +139,8 @@ fn ordinals(
         let ordinal = cluster.resource.ordinal(&member.name);
         (member.id, ordinal.filter(|ordinal| known.contains(ordinal)))
     });
-    let reached = members
-        .iter()
-        .map(|member| (member.id, cluster.ordinal_of_urls(&member.peer_urls)));
+    let reached = members.iter();
+    let reached = reached.map(|member| (member.id, cluster.ordinal_of_urls(&member.peer_urls)));
     let mut found = BTreeMap::new();
     for (id, ordinal) in answered.chain(before).chain(named).chain(reached) {
         let Some(ordinal) = ordinal else { continue };
