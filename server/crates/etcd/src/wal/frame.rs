@@ -17,33 +17,18 @@ pub(super) struct Frame {
     pub(super) end: usize,
 }
 
-/// The result of reading at an offset in a segment.
-pub(super) enum NextFrame {
-    Frame(Frame),
-    /// The frame exceeds the end of the segment.
-    Beyond,
-    /// The segment ends here, or only preallocated zeros follow.
-    Nothing,
-}
-
 /// Reads the frame at an offset. Its first 64-bit word contains the record's length in the lower 56 bits. If the highest bit is
-/// set, bits 56 to 58 contain the number of padding bytes after the record.
-pub(super) fn read_frame(segment: &Bytes, offset: usize) -> NextFrame {
-    let Some(word) = segment.get(offset..offset + LENGTH_BYTES) else {
-        return NextFrame::Nothing;
-    };
-    let word = word.try_into().map_or(0, u64::from_le_bytes);
-    if word == 0 {
-        return NextFrame::Nothing;
-    }
+/// set, bits 56 to 58 contain the number of padding bytes after the record. Returns `None` at a length of 0, as in preallocated
+/// zeros, and for a frame that exceeds the segment.
+pub(super) fn read_frame(segment: &Bytes, offset: usize) -> Option<Frame> {
+    let word = segment.get(offset..offset + LENGTH_BYTES)?.try_into();
+    let word = word.map_or(0, u64::from_le_bytes);
     let padding = if word >> 63 == 1 { (word >> 56) & 7 } else { 0 };
     let begin = offset + LENGTH_BYTES;
     let bytes = (word & ((1 << 56) - 1)) as usize;
     let end = begin + bytes + padding as usize;
-    if end > segment.len() {
-        return NextFrame::Beyond;
-    }
-    NextFrame::Frame(Frame { record: segment.slice(begin..begin + bytes), end })
+    let is_frame = word != 0 && end <= segment.len();
+    is_frame.then(|| Frame { record: segment.slice(begin..begin + bytes), end })
 }
 
 impl Frame {
@@ -70,12 +55,11 @@ impl Frame {
 
 /// Returns the offset of the first frame at or after `from` whose record decodes, or `None`. Does not verify checksums.
 pub(super) fn find(segment: &Bytes, from: usize) -> Option<usize> {
+    let is_record = |frame: Frame| {
+        let decoded = frame.decode();
+        decoded.is_some_and(|(_, record)| record.encoded_len() == frame.record.len())
+    };
     (from..segment.len())
         .step_by(LENGTH_BYTES)
-        .find(|offset| match read_frame(segment, *offset) {
-            NextFrame::Frame(frame) => frame
-                .decode()
-                .is_some_and(|(_, record)| record.encoded_len() == frame.record.len()),
-            NextFrame::Beyond | NextFrame::Nothing => false,
-        })
+        .find(|offset| read_frame(segment, *offset).is_some_and(is_record))
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     super::{EtcdError, raft_messages::RecordKind},
     Segment,
-    frame::{self, LENGTH_BYTES, NextFrame},
+    frame::{self, LENGTH_BYTES},
 };
 
 /// The position of a record, for errors.
@@ -31,14 +31,6 @@ impl Place<'_> {
 pub(super) type VisitRecord<'a> =
     dyn FnMut(&Place<'_>, RecordKind, Bytes) -> Result<(), EtcdError> + 'a;
 
-/// Why the records of a segment end.
-enum Stop {
-    /// No further bytes follow.
-    End,
-    Torn,
-    Damaged(&'static str),
-}
-
 /// Calls `visit` with each record of the segments. Returns the size in bytes of a torn write at the end.
 pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<u64, EtcdError> {
     // The first record contains the checksum of the data before the first segment, which is unknown.
@@ -46,49 +38,40 @@ pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<
     let mut torn = 0;
     for (position, Segment { path, .. }) in segments.iter().enumerate() {
         let bytes = Bytes::from(fs::read(path).map_err(|error| EtcdError::io(path, error))?);
-        let (offset, stop) = scan_segment(path, &bytes, &mut crc, visit)?;
+        let offset = scan_segment(path, &bytes, &mut crc, visit)?;
         let place = Place { path, offset };
         torn = bytes[offset..]
             .iter()
             .rposition(|byte| *byte != 0)
             .map_or(0, |last| last as u64 + 1);
-        let is_last = position + 1 == segments.len();
-        match stop {
-            Stop::Damaged(what) => return Err(place.damaged(what)),
-            _ if torn == 0 => {}
-            _ if !is_last => {
-                return Err(place.damaged("a record is incomplete, and another segment follows"));
-            }
-            Stop::End | Stop::Torn => {
-                if let Some(next) = frame::find(&bytes, offset + LENGTH_BYTES) {
-                    let what = format!(
-                        "a record is incomplete, and another record follows at byte {next}"
-                    );
-                    return Err(place.damaged(&what));
-                }
-            }
+        if torn == 0 {
+            continue;
+        }
+        if position + 1 < segments.len() {
+            return Err(place.damaged("a record is incomplete, and another segment follows"));
+        }
+        if let Some(next) = frame::find(&bytes, offset + LENGTH_BYTES) {
+            let what = format!("a record is incomplete, and another record follows at byte {next}");
+            return Err(place.damaged(&what));
         }
     }
     Ok(torn)
 }
 
-/// Visits the records of a segment. Returns the offset at which they end, and why. `crc` is the checksum of all previous data.
+/// Visits the records of a segment. Returns the offset after the last record, where a torn write can follow. Fails if a
+/// record is damaged. `crc` is the checksum of all previous data.
 fn scan_segment(
     path: &Path,
     bytes: &Bytes,
     crc: &mut Option<u32>,
     visit: &mut VisitRecord<'_>,
-) -> Result<(usize, Stop), EtcdError> {
+) -> Result<usize, EtcdError> {
     let mut offset = 0;
-    loop {
-        let frame = match frame::read_frame(bytes, offset) {
-            NextFrame::Frame(frame) => frame,
-            NextFrame::Beyond => return Ok((offset, Stop::Torn)),
-            NextFrame::Nothing => return Ok((offset, Stop::End)),
-        };
+    while let Some(frame) = frame::read_frame(bytes, offset) {
+        let place = Place { path, offset };
         let invalid = |what| match frame.is_torn(offset) {
-            true => Ok((offset, Stop::Torn)),
-            false => Ok((offset, Stop::Damaged(what))),
+            true => Ok(offset),
+            false => Err(place.damaged(what)),
         };
         let Some((kind, record)) = frame.decode() else {
             return invalid("it is not a log record");
@@ -102,7 +85,8 @@ fn scan_segment(
             return invalid("the record fails its checksum");
         }
         *crc = Some(sum);
-        visit(&Place { path, offset }, kind, record.data)?;
+        visit(&place, kind, record.data)?;
         offset = frame.end;
     }
+    Ok(offset)
 }
