@@ -80,7 +80,7 @@ pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdErr
     let summary = wal::summarize(&segments)?;
     let snapshot = snap::newest(&snap_dir, &summary.snapshots)?;
     let after = snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
-    let backend = BackendMeta::read(backend_path(&snap_dir, db, after)?)?;
+    let backend = backend(&snap_dir, db, after)?;
     let entries = wal::entries(&segments, after, backend.consistent_index)?;
     let last = entries.last().map_or(after, |entry| entry.index);
     if summary.hard_state.commit > last {
@@ -115,16 +115,17 @@ fn lock(db: &Path) -> Result<File, EtcdError> {
     }
 }
 
-/// Returns the path of the backend that belongs to the Raft snapshot at index `snapshot`. If the member stopped while it
-/// installed the leader's snapshot, this is a separate file. Fails with `BackendTooOld` if that file is missing.
-fn backend_path(snap_dir: &Path, db: PathBuf, snapshot: u64) -> Result<PathBuf, EtcdError> {
-    let index = BackendMeta::read(db.clone())?.consistent_index;
+/// Reads the backend that belongs to the Raft snapshot at index `snapshot`. If the member stopped while it installed the
+/// leader's snapshot, this is a separate file. Fails with `BackendTooOld` if that file is missing.
+fn backend(snap_dir: &Path, db: PathBuf, snapshot: u64) -> Result<BackendMeta, EtcdError> {
+    let backend = BackendMeta::read(db)?;
+    let index = backend.consistent_index;
     if snapshot <= index {
-        return Ok(db);
+        return Ok(backend);
     }
     let received = snap_dir.join(format!("{snapshot:016x}.snap.db"));
     if received.is_file() {
-        return Ok(received);
+        return BackendMeta::read(received);
     }
-    Err(EtcdError::BackendTooOld { path: db, index, snapshot, received })
+    Err(EtcdError::BackendTooOld { path: backend.path, index, snapshot, received })
 }
