@@ -75,21 +75,6 @@ fn allows_key(auth: &Auth, user: Option<&User>, key: &[u8], wish: PathAccess) ->
     auth.allows_path(user, key, wish)
 }
 
-/// Returns whether the caller's roles in the state `auth` grant the access `wish` to a v2 key. While v2 authentication is
-/// disabled, returns true.
-pub(super) async fn authorize_key(
-    ctx: &Context,
-    request: &HttpRequest,
-    (key, wish): (&[u8], PathAccess),
-    auth: &Auth,
-) -> Result<bool, NodeError> {
-    if !ctx.node.v2_auth_enabled() {
-        return Ok(true);
-    }
-    let shown = basic_credentials(ctx, request).await?;
-    Ok(shown.allow(auth, key, wish))
-}
-
 /// The caller of a request, and the access that the request requires. Watches and reads take each state from
 /// [`KeyAccess::view`], because after the first check, permissions may change or authentication may be enabled.
 #[derive(Debug)]
@@ -115,12 +100,6 @@ impl KeyAccess {
         Self { required, header, caller: None }
     }
 
-    /// Returns the key and the access to it, or `None` if every caller has access.
-    pub fn required(&self) -> Option<(&[u8], PathAccess)> {
-        let (key, wish) = self.required.as_ref()?;
-        Some((&key[..], *wish))
-    }
-
     /// Returns whether the caller has access in this member's current state. Fails like [`KeyAccess::view`].
     pub async fn is_granted(&mut self, ctx: &Context) -> Result<bool, NodeError> {
         if self.required.is_none() || !ctx.node.v2_auth_enabled() {
@@ -143,6 +122,18 @@ impl KeyAccess {
             }
             self.caller = Some(check_header(ctx, self.header.as_ref()).await?);
         }
+    }
+
+    /// Returns whether the caller has access in the state `auth`. Fails like [`KeyAccess::view`].
+    pub(super) async fn is_granted_in(
+        &mut self,
+        ctx: &Context,
+        auth: &Auth,
+    ) -> Result<bool, NodeError> {
+        if self.is_allowed(auth).is_none() {
+            self.caller = Some(check_header(ctx, self.header.as_ref()).await?);
+        }
+        Ok(self.is_allowed(auth) == Some(true))
     }
 
     /// Returns whether the caller has access in the state `auth`, or `None` if the caller must be identified first.
@@ -188,13 +179,14 @@ async fn has_rights(
     request: &HttpRequest,
     access: Access,
 ) -> Result<bool, NodeError> {
-    let rights = match basic_credentials(ctx, request).await? {
+    let header = request.headers().get(AUTHORIZATION);
+    let rights = match check_header(ctx, header).await? {
         BasicCredentials::User(name) => {
             let view = ctx.node.view().await?;
             let user = view.machine.auth.user(&name);
             Rights { user: user.is_some(), root: user.is_some_and(is_path_root) }
         }
-        BasicCredentials::Invalid => bearer(ctx, request).await?,
+        BasicCredentials::Invalid => bearer(ctx, header).await?,
         BasicCredentials::Anonymous => Rights::default(),
     };
     Ok(match access {
@@ -213,8 +205,7 @@ struct Rights {
 }
 
 /// Returns the rights of the user whose token the `Authorization` header contains, or no rights without a valid token.
-async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, NodeError> {
-    let header = request.headers().get(AUTHORIZATION);
+async fn bearer(ctx: &Context, header: Option<&HeaderValue>) -> Result<Rights, NodeError> {
     let token = header.map(|value| value.to_str().unwrap_or_default());
     let shown = Credentials::of_token(token);
     ctx.authenticator.await_token(&ctx.node, &shown).await;
@@ -232,14 +223,6 @@ async fn bearer(ctx: &Context, request: &HttpRequest) -> Result<Rights, NodeErro
 /// Builds the 401 response of routes other than keys: a JSON object with the message.
 pub(super) fn unauthorized() -> HttpResponse {
     reply::error_message(HttpResponse::Unauthorized(), INSUFFICIENT.into())
-}
-
-/// Checks a request's Basic credentials with [`check_header`].
-async fn basic_credentials(
-    ctx: &Context,
-    request: &HttpRequest,
-) -> Result<BasicCredentials, NodeError> {
-    check_header(ctx, request.headers().get(AUTHORIZATION)).await
 }
 
 /// Checks the Basic credentials in a header. Returns `Anonymous` without a header, and `Invalid` if the credentials are

@@ -9,12 +9,13 @@ use witan_gocompat::{
     json,
     text::{self, Length, Sink},
 };
-use witan_machine::{auth::path_permissions::PathAccess, view::View};
+use witan_machine::view::View;
 use witan_node::{CurrentView, NodeError};
 use witan_tree::{Event, Node, Tree, TreeError};
 
 use super::{
-    Context, basic_auth,
+    Context,
+    basic_auth::KeyAccess,
     blocking::{self, INLINE_BYTES, INLINE_ITEMS},
     client::Disconnect,
     reply::{self, ChargedText, FramedBody, ResponseRefused},
@@ -97,13 +98,13 @@ impl From<TreeError> for ReadRefused {
 
 /// Reads a node and its subtree if `recursive`. Returns the rendered body and the tree's index. A small result is read from
 /// `view`. A large one waits for a permit, checks `access` again, and is charged and read from the latest state on another
-/// thread. If `access` is `None`, every caller has access.
+/// thread.
 pub fn read<'a>(
     ctx: &'a Context,
     request: &'a HttpRequest,
     view: CurrentView,
     (key, recursive): (Bytes, bool),
-    access: Option<(&'a [u8], PathAccess)>,
+    access: &'a mut KeyAccess,
     write: impl Fn(&mut dyn Sink, &Event) + Send + 'static,
 ) -> impl Future<Output = Result<(FramedBody, u64), ReadRefused>> + 'a {
     let now_ns = witan_node::now_ns();
@@ -162,7 +163,7 @@ fn reserve(
 async fn read_large<T: Send + 'static>(
     ctx: &Context,
     request: &HttpRequest,
-    access: Option<(&[u8], PathAccess)>,
+    access: &mut KeyAccess,
     look: impl FnOnce(&View) -> T + Send + 'static,
 ) -> Result<T, ReadRefused> {
     let client = Disconnect::of(request);
@@ -170,9 +171,7 @@ async fn read_large<T: Send + 'static>(
         job = ctx.large_read() => job?,
         () = client.disconnected() => return Err(NodeError::TooMany.into()),
     };
-    if let Some(access) = access
-        && !basic_auth::authorize_key(ctx, request, access, &job.machine.auth).await?
-    {
+    if !access.is_granted_in(ctx, &job.machine.auth).await? {
         return Err(ReadRefused::Unauthorized);
     }
     Ok(job.run(look).await?.0)

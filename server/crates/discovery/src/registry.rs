@@ -233,7 +233,8 @@ impl TokenRequest<'_> {
             render::event(out, &shown);
         };
         let asked = (self.key(), params.recursive);
-        let read = rendering::read(self.ctx, self.request, view, asked, None, write);
+        let mut access = KeyAccess::new(self.request, None);
+        let read = rendering::read(self.ctx, self.request, view, asked, &mut access, write);
         let (body, index) = read.await?;
         Ok(headers::success(node, StatusCode::OK, index).body(body))
     }

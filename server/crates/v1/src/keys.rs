@@ -32,8 +32,8 @@ pub(super) async fn get(
     };
     let now_ns = witan_node::now_ns();
     let write = move |out: &mut dyn Sink, event: &Event| render::read(out, event, now_ns);
-    let (node, required) = ((key.clone(), false), access.required());
-    let found = rendering::read(ctx, request, view, node, required, write).await;
+    let node = (key.clone(), false);
+    let found = rendering::read(ctx, request, view, node, &mut access, write).await;
     match found {
         Ok((body, _)) => {
             ctx.reads.count(true);

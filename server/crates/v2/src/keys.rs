@@ -252,8 +252,8 @@ async fn get(
     let node = &ctx.node;
     let recursive = params.recursive;
     let view = readable_view(ctx, &mut access, params.quorum).await?;
-    let (below, required) = ((key, recursive), access.required());
-    let found = rendering::read(ctx, request, view, below, required, render::event).await;
+    let below = (key, recursive);
+    let found = rendering::read(ctx, request, view, below, &mut access, render::event).await;
     if let Ok(_) | Err(ReadRefused::Tree(_)) = &found {
         ctx.reads.count(found.is_ok());
     }
