@@ -53,26 +53,26 @@ enum BasicCredentials {
 }
 
 impl BasicCredentials {
-    /// Returns whether the user's roles in the state `auth` grant the access `wish` to `key`.
-    fn allow(&self, auth: &Auth, key: &[u8], wish: PathAccess) -> bool {
+    /// Returns whether the user's roles in the state `auth` grant `access` to `key`.
+    fn allow(&self, auth: &Auth, key: &[u8], access: PathAccess) -> bool {
         match self {
-            Self::Anonymous => allows_key(auth, None, key, wish),
+            Self::Anonymous => allows_key(auth, None, key, access),
             Self::User(name) => {
                 let user = auth.user(name);
-                user.is_some_and(|user| allows_key(auth, Some(user), key, wish))
+                user.is_some_and(|user| allows_key(auth, Some(user), key, access))
             }
             Self::Invalid => false,
         }
     }
 }
 
-/// Returns whether a user's roles (for `None`, the guest role) grant the access `wish` to a v2 key. Only an administrator may
+/// Returns whether a user's roles (for `None`, the guest role) grant `access` to a v2 key. Only an administrator may
 /// read discovery tokens, because anyone who knows a token can register a member.
-fn allows_key(auth: &Auth, user: Option<&User>, key: &[u8], wish: PathAccess) -> bool {
-    if !wish.write && discovery::shows_tokens(key, wish.recursive) {
+fn allows_key(auth: &Auth, user: Option<&User>, key: &[u8], access: PathAccess) -> bool {
+    if !access.write && discovery::shows_tokens(key, access.recursive) {
         return user.is_some_and(is_path_root);
     }
-    auth.allows_path(user, key, wish)
+    auth.allows_path(user, key, access)
 }
 
 /// The caller of a request, and the access that the request requires. Watches and reads take each state from
@@ -96,7 +96,7 @@ impl KeyAccess {
         if let Some(header) = &mut header {
             header.set_sensitive(true); // not in debug output
         }
-        let required = required.map(|(key, wish)| (Bytes::copy_from_slice(key), wish));
+        let required = required.map(|(key, access)| (Bytes::copy_from_slice(key), access));
         Self { required, header, caller: None }
     }
 
@@ -138,14 +138,14 @@ impl KeyAccess {
 
     /// Returns whether the caller has access in the state `auth`, or `None` if the caller must be identified first.
     fn is_allowed(&self, auth: &Auth) -> Option<bool> {
-        let Some((key, wish)) = &self.required else {
+        let Some((key, access)) = &self.required else {
             return Some(true);
         };
         if !auth.path_auth_enabled() {
             return Some(true);
         }
         let caller = self.caller.as_ref()?;
-        Some(caller.allow(auth, key, *wish))
+        Some(caller.allow(auth, key, *access))
     }
 }
 

@@ -26,6 +26,7 @@ use witan_auth::{Authenticator, Credentials};
 use witan_base::{account::Account, metrics::MetricsPage, panics::PanicMetrics};
 use witan_config::Settings;
 use witan_logging::LogLevelHandle;
+use witan_machine::auth::path_permissions::PathAccess;
 use witan_node::Node;
 
 pub use health_metrics::HealthMetrics;
@@ -113,8 +114,12 @@ impl Context {
 
     /// If a sample is running, counts a v1 or v2 operation on a key.
     #[inline]
-    pub fn count_tree_key(&self, operation: KeyOperation, key: &[u8]) {
+    pub fn count_tree_key(&self, access: PathAccess, key: &[u8]) {
         if self.sampler.is_on() {
+            let operation = match access.write {
+                true => KeyOperation::Write,
+                false => KeyOperation::Read,
+            };
             self.sampler.count(KeySpace::V2, operation, key);
         }
     }

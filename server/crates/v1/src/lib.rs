@@ -27,7 +27,6 @@ use witan_dialect::{
     client::Disconnect,
     rendering,
     reply::{self, FramedBody},
-    sampling::KeyOperation,
 };
 use witan_gocompat::text::Sink;
 use witan_logging::LogLimit;
@@ -92,14 +91,10 @@ async fn answer(
         return Ok(unauthorized());
     }
     // Watches are not counted as reads or writes.
-    if let Some((key, wish)) = required
+    if let Some((key, access)) = required
         && !matches!(asked, V1Request::Watch { .. })
     {
-        let operation = match wish.write {
-            true => KeyOperation::Write,
-            false => KeyOperation::Read,
-        };
-        ctx.count_tree_key(operation, key);
+        ctx.count_tree_key(access, key);
     }
     let node = &ctx.node;
     let change = match asked {

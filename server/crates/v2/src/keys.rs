@@ -16,7 +16,6 @@ use witan_dialect::{
     blocking::{self, INLINE_BYTES},
     rendering::{self, ReadRefused},
     reply,
-    sampling::KeyOperation,
 };
 use witan_gocompat::{mime, text::Sink};
 use witan_logging::LogLimit;
@@ -70,21 +69,6 @@ impl Intent {
             Self::Write(WriteMethod::Delete) => HttpMethod::Delete,
         }
     }
-
-    fn key_operation(self) -> KeyOperation {
-        match self {
-            Self::Get | Self::Head => KeyOperation::Read,
-            Self::Write(_) => KeyOperation::Write,
-        }
-    }
-
-    /// Returns whether the body is parsed as a form, which is so only for PUT and POST.
-    fn reads_form(self) -> bool {
-        match self {
-            Self::Write(WriteMethod::Put | WriteMethod::Post) => true,
-            Self::Get | Self::Head | Self::Write(WriteMethod::Delete) => false,
-        }
-    }
 }
 
 /// Answers any request below `/v2/keys`; `path` is the entire cleaned path.
@@ -94,26 +78,25 @@ pub(super) async fn handle(
     payload: &mut web::Payload,
     path: &[u8],
 ) -> HttpResponse {
-    match serve(ctx, request, payload, path).await {
-        Ok(response) => response,
-        Err(error) => {
-            if error.code == ErrorCode::RaftInternal
-                && let Some(left_out) = FAILED_REQUESTS.admit()
-            {
-                let cause = Bytes::from(error.cause.concat());
-                tracing::warn!(
-                    left_out,
-                    ?cause,
-                    "v2 request failed: no reply from the cluster"
-                );
-            }
-            headers::failure(ctx, request, error).await
-        }
+    let error = match serve(ctx, request, payload, path).await {
+        Ok(response) => return response,
+        Err(error) => error,
+    };
+    if error.code == ErrorCode::RaftInternal
+        && let Some(left_out) = FAILED_REQUESTS.admit()
+    {
+        let cause = Bytes::from(error.cause.concat());
+        tracing::warn!(
+            left_out,
+            ?cause,
+            "v2 request failed: no reply from the cluster"
+        );
     }
+    headers::failure(ctx, request, error).await
 }
 
-/// Parses, authorizes, executes and measures a request. Metrics count a watch as received, but not as answered. Responds with
-/// 405 to a method that `/v2/keys` does not serve.
+/// Parses, authorizes, executes and measures a request. As in etcd, `quorum` takes precedence over `wait` and applies only to
+/// GET. Metrics count a watch as received, but not as answered.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,
@@ -123,32 +106,36 @@ async fn serve(
     let Some((intent, params)) = intent(ctx, request, payload).await? else {
         return Ok(reply::method_not_allowed(None));
     };
-    let key = key_of_url(path);
-    let wish = PathAccess {
+    // As in etcd, the access check includes the final slash: `/app/*` matches `/app/`.
+    let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
+    let key = tree_key(sent);
+    let required = PathAccess {
         write: matches!(intent, Intent::Write(_)),
         recursive: params.recursive,
     };
-    // As in etcd, the access check includes the final slash: `/app/*` matches `/app/`.
-    let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
-    let mut access = KeyAccess::new(request, Some((sent, wish)));
+    let mut access = KeyAccess::new(request, Some((sent, required)));
     if !access.is_granted(ctx).await? {
         return Err(ReadRefused::Unauthorized.into());
     }
     let (metrics, method) = (&ctx.v2_metrics, intent.metric_label(&params));
     metrics.count_received(method);
     let began = Instant::now();
-    let watches = intent == Intent::Get && params.wait && !params.quorum;
-    if !watches {
-        ctx.count_tree_key(intent.key_operation(), &key);
+    let quorum = intent == Intent::Get && params.quorum;
+    if intent == Intent::Get && params.wait && !quorum {
+        return watch::open(ctx, request, key, access, &params).await;
     }
-    let answer = execute(ctx, request, intent, (key, access), params).await;
-    if !watches {
-        let status = match &answer {
-            Ok(response) => response.status().as_u16(),
-            Err(error) => error.code.status(),
-        };
-        metrics.record_response(method, status, began.elapsed());
-    }
+    ctx.count_tree_key(required, &key);
+    let answer = match intent {
+        Intent::Get | Intent::Head => {
+            get(ctx, request, (key, access), params.recursive, quorum).await
+        }
+        Intent::Write(method) => write(ctx, request, method, key, params).await,
+    };
+    let status = match &answer {
+        Ok(response) => response.status().as_u16(),
+        Err(error) => error.code.status(),
+    };
+    metrics.record_response(method, status, began.elapsed());
     answer
 }
 
@@ -162,61 +149,33 @@ pub async fn intent(
         return Ok(None);
     };
     let form = form(intent, request, payload).await?;
-    let query = request.uri().query().unwrap_or_default();
     let large = form.as_ref().is_some_and(|form| form.len() > INLINE_BYTES);
-    let (is_get, query) = (intent == Intent::Get, query.to_owned());
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let is_get = intent == Intent::Get;
     let read = move || parse::params(is_get, query.as_bytes(), form.as_deref());
-    Ok(Some((
-        intent,
-        blocking::run_if(ctx.account(), large, read).await??,
-    )))
+    let params = blocking::run_if(ctx.account(), large, read).await??;
+    Ok(Some((intent, params)))
 }
 
-/// Executes an authorized request: a read, a watch or a write. A GET with `quorum` ignores `wait`. `key` is the tree key. Reads
-/// and watches check `access` in the state that they return.
-async fn execute(
-    ctx: &Context,
-    request: &HttpRequest,
-    intent: Intent,
-    (key, access): (Bytes, KeyAccess),
-    params: Params,
-) -> Result<HttpResponse, V2Error> {
-    match intent {
-        Intent::Get if params.quorum => get(ctx, request, (key, access), &params).await,
-        Intent::Get if params.wait => watch::open(ctx, request, key, access, &params).await,
-        Intent::Get | Intent::Head => {
-            let local = Params { quorum: false, ..params };
-            get(ctx, request, (key, access), &local).await
-        }
-        Intent::Write(write) => self::write(ctx, request, write, key, params).await,
+/// Returns the tree key of a path below `/v2/keys`, without one trailing slash; `/` for the root.
+fn tree_key(sent: &[u8]) -> Bytes {
+    match sent.strip_suffix(b"/").unwrap_or(sent) {
+        b"" => Bytes::from_static(b"/"),
+        key => Bytes::copy_from_slice(key),
     }
 }
 
-/// Returns the tree key of a URL path under `/v2/keys`, without one trailing slash; `/` for the root.
-fn key_of_url(path: &[u8]) -> Bytes {
-    let rest = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
-    let rest = rest.strip_suffix(b"/").unwrap_or(rest);
-    if rest.is_empty() {
-        Bytes::from_static(b"/")
-    } else {
-        Bytes::copy_from_slice(rest)
-    }
-}
-
-/// Reads the form body of a PUT or POST. Returns `None` for other methods and media types, whose body etcd ignores, too. Fails
+/// Reads the form body of a PUT or POST. Returns `None` for other methods and media types, whose bodies etcd also ignores. Fails
 /// with `InvalidForm` if the media type or the form is invalid.
 async fn form(
     intent: Intent,
     request: &HttpRequest,
     payload: &mut web::Payload,
 ) -> Result<Option<Vec<u8>>, V2Error> {
-    if !intent.reads_form() {
-        let sent = request
-            .headers()
-            .get(CONTENT_LENGTH)
-            .is_some_and(|length| length != "0");
+    if !matches!(intent, Intent::Write(WriteMethod::Put | WriteMethod::Post)) {
+        let length = request.headers().get(CONTENT_LENGTH);
         if intent == Intent::Write(WriteMethod::Delete)
-            && sent
+            && length.is_some_and(|length| length != "0")
             && let Some(left_out) = IGNORED_BODIES.admit()
         {
             tracing::warn!(
@@ -230,28 +189,23 @@ async fn form(
     if media.is_empty() {
         return Ok(None);
     }
-    let media = mime::parse(&media)
-        .map_err(|fault| V2Error::before_store(ErrorCode::InvalidForm, fault))?;
-    if media != reply::FORM {
+    let invalid = |cause: &'static str| V2Error::before_store(ErrorCode::InvalidForm, cause);
+    if mime::parse(&media).map_err(invalid)? != reply::FORM {
         return Ok(None);
     }
-    match reply::read_form(payload).await {
-        Ok(form) => Ok(Some(form)),
-        Err(cause) => Err(V2Error::before_store(ErrorCode::InvalidForm, cause)),
-    }
+    let form = reply::read_form(payload).await;
+    form.map(Some).map_err(invalid)
 }
 
-/// Reads a node, with `quorum` linearizably, otherwise from this member's state. A large listing waits for a permit and is
-/// rendered on another thread.
+/// Reads a node: linearizably with `quorum`, otherwise from this member's state.
 async fn get(
     ctx: &Context,
     request: &HttpRequest,
     (key, mut access): (Bytes, KeyAccess),
-    params: &Params,
+    recursive: bool,
+    quorum: bool,
 ) -> Result<HttpResponse, V2Error> {
-    let node = &ctx.node;
-    let recursive = params.recursive;
-    let view = readable_view(ctx, &mut access, params.quorum).await?;
+    let view = readable_view(ctx, &mut access, quorum).await?;
     let below = (key, recursive);
     let found = rendering::read(ctx, request, view, below, &mut access, render::event).await;
     if let Ok(_) | Err(ReadRefused::Tree(_)) = &found {
@@ -259,8 +213,7 @@ async fn get(
     }
     let (body, index) = found?;
     ctx.v2_metrics.count_read(recursive);
-    let mut answer = headers::success(node, StatusCode::OK, index);
-    Ok(answer.body(body))
+    Ok(headers::success(&ctx.node, StatusCode::OK, index).body(body))
 }
 
 /// Returns the view to read, which is linearizable with `quorum`. Fails if the caller has no access in this view, because the
@@ -289,23 +242,16 @@ pub async fn write(
     key: Bytes,
     params: Params,
 ) -> Result<HttpResponse, V2Error> {
-    let node = &ctx.node;
     let bare = params.no_value_on_success && write != WriteMethod::Delete;
     let mutation = parse::mutation(write, key, params, witan_node::now_ns());
-    let event = node.propose(mutation).await?.output;
-    let mut answer = headers::success(node, status(&event), event.index);
-    let least_bytes = if bare {
-        0
-    } else {
-        rendering::least_bytes(&event)
+    let event = ctx.node.propose(mutation).await?.output;
+    let mut answer = headers::success(&ctx.node, status(&event), event.index);
+    let least_bytes = match bare {
+        true => 0,
+        false => rendering::least_bytes(&event),
     };
-    let write = move |out: &mut dyn Sink| {
-        if bare {
-            render::bare(out, &event);
-        } else {
-            render::event(out, &event);
-        }
-    };
+    let push: fn(&mut dyn Sink, &Event) = if bare { render::bare } else { render::event };
+    let write = move |out: &mut dyn Sink| push(out, &event);
     let body = rendering::body(ctx, request, least_bytes, write).await;
     Ok(answer.body(body))
 }
