@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::rand::{self, SystemRandom};
 use tokio::time::timeout;
 use witan_base::{
     account::{Account, JobKind, Resource},
@@ -40,7 +40,6 @@ pub struct PasswordHasher {
     verified: VerifiedPasswords,
     /// The hash to compare an unknown user's password with, so that response times do not reveal which users exist.
     dummy_hash: Bytes,
-    random: SystemRandom,
 }
 
 impl PasswordHasher {
@@ -55,54 +54,39 @@ impl PasswordHasher {
             );
         }
         let cost = if known { cost } else { COST };
-        let random = SystemRandom::new();
         Ok(Self {
             cost,
-            verified: VerifiedPasswords::new(&random).map_err(|_| HashError::Failed)?,
+            verified: VerifiedPasswords::new().map_err(|_| HashError::Failed)?,
             dummy_hash: password::dummy_hash(cost).into(),
-            random,
         })
     }
 
     /// Returns the hash of a password with a random salt. Fails with `TooLong` above `password::BYTES_MAX`.
     pub async fn hash(&self, account: &Account, password: String) -> Result<Bytes, HashError> {
-        if password.len() > password::BYTES_MAX {
-            return Err(HashError::TooLong);
-        }
-        let mut salt = [0; 16];
-        let drawn = self.random.fill(&mut salt);
-        drawn.map_err(|_| HashError::Failed)?;
+        let salt = rand::generate::<[u8; 16]>(&SystemRandom::new());
+        let salt = salt.map_err(|_| HashError::Failed)?.expose();
         let cost = self.cost;
-        let hashed = self
-            .on_hashing_thread(account, move || password::hash(&password, cost, salt))
-            .await?;
+        let work = move || password::hash(&password, cost, salt);
+        let hashed = self.on_hashing_thread(account, work).await?;
         hashed.map(Bytes::from)
     }
 
     /// Returns whether a password matches the stored hash `hashed`. If `hashed` is `None`, compares with another hash, which
-    /// takes as long, and returns `false`. Skips hashing for a recently verified password and for a password above
-    /// `password::BYTES_MAX`, which never matches. Fails with `TooMany` if too many passwords are waiting or this one has
-    /// waited too long.
+    /// takes as long, and returns `false`. Skips hashing for a recently verified password. Fails with `TooMany` if too many
+    /// passwords are waiting or this one has waited too long.
     pub(super) async fn matches(
         &self,
         account: &Account,
         password: &str,
         hashed: Option<&Bytes>,
     ) -> Result<bool, HashError> {
-        // Longer passwords are never hashed, so they match no hash.
-        if password.len() > password::BYTES_MAX {
-            return Ok(false);
-        }
         if hashed.is_some_and(|hashed| self.verified.contains(password, hashed)) {
             return Ok(true);
         }
-        let (given, stored) = (
-            password.to_owned(),
-            hashed.unwrap_or(&self.dummy_hash).clone(),
-        );
-        let matches = self
-            .on_hashing_thread(account, move || password::matches(&given, &stored))
-            .await?;
+        let given = password.to_owned();
+        let stored = hashed.unwrap_or(&self.dummy_hash).clone();
+        let work = move || password::matches(&given, &stored);
+        let matches = self.on_hashing_thread(account, work).await?;
         if let Some(hashed) = hashed.filter(|_| matches) {
             self.verified.insert(password, hashed);
         }

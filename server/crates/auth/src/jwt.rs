@@ -123,7 +123,7 @@ impl Jwt {
     }
 
     /// Signs a token that expires `ttl` after `now_s` (Unix seconds). Returns `None` if there is no private key.
-    fn sign(
+    pub(super) fn sign(
         &self,
         user: &str,
         revision: u64,
@@ -137,13 +137,6 @@ impl Jwt {
         };
         let header = Header::new(self.method);
         Some(encode(&header, &claims, self.signs.as_ref()?))
-    }
-
-    /// Issues a token, like `sign`.
-    pub(super) fn token(&self, user: &str, revision: u64, now_s: i64) -> Option<String> {
-        let signed = self.sign(user, revision, now_s)?;
-        // Signing was tested at startup.
-        signed.ok()
     }
 
     /// Verifies a token's signature and times. Returns its claims, or `None` if the token is invalid.

@@ -13,7 +13,7 @@ pub mod password;
 mod verified;
 
 use bytes::Bytes;
-use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::rand::{self, SystemRandom};
 use witan_base::account::Account;
 use witan_config::AuthSettings;
 use witan_logging::{LogLimit, shorten};
@@ -61,7 +61,6 @@ pub struct Authenticator {
     kind: TokenKind,
     /// Hashes passwords.
     pub hashing: PasswordHasher,
-    random: SystemRandom,
 }
 
 impl Authenticator {
@@ -80,7 +79,6 @@ impl Authenticator {
             kind,
             hashing: PasswordHasher::new(settings.bcrypt_cost)
                 .map_err(|error| error.to_string())?,
-            random: SystemRandom::new(),
         })
     }
 
@@ -150,7 +148,7 @@ impl Authenticator {
     /// Returns the random prefix for a new simple token, or an empty string if tokens are signed.
     pub fn token_prefix(&self) -> Result<String, TokenError> {
         match &self.kind {
-            TokenKind::Simple => self.letters(),
+            TokenKind::Simple => Self::letters(),
             TokenKind::Jwt(_) => Ok(String::new()),
         }
     }
@@ -165,20 +163,20 @@ impl Authenticator {
     ) -> Result<String, TokenError> {
         match &self.kind {
             TokenKind::Simple => Ok(format!("{prefix}.{index}")),
-            TokenKind::Jwt(jwt) => jwt
-                .token(user, revision, witan_node::now_s())
-                .ok_or(TokenError::VerifyOnly),
+            TokenKind::Jwt(jwt) => {
+                let signed = jwt.sign(user, revision, witan_node::now_s());
+                // With a private key, signing succeeded at startup.
+                signed.and_then(Result::ok).ok_or(TokenError::VerifyOnly)
+            }
         }
     }
 
     /// Returns [`TOKEN_LETTERS`] random letters. Fails if the system provides no random numbers.
-    fn letters(&self) -> Result<String, TokenError> {
+    fn letters() -> Result<String, TokenError> {
         let mut letters = String::with_capacity(TOKEN_LETTERS);
-        let mut drawn = [0; TOKEN_LETTERS];
         while letters.len() < TOKEN_LETTERS {
-            self.random
-                .fill(&mut drawn)
-                .map_err(|_| TokenError::NoRandomness)?;
+            let drawn = rand::generate::<[u8; TOKEN_LETTERS]>(&SystemRandom::new());
+            let drawn = drawn.map_err(|_| TokenError::NoRandomness)?.expose();
             // Reject values at or above a multiple of the alphabet's size, which would bias the letters.
             let fair = drawn.iter().filter(|byte| **byte < 4 * 52);
             let fair = fair.map(|byte| char::from(ALPHABET[usize::from(byte % 52)]));

@@ -11,7 +11,7 @@ use std::{
 use ring::{
     error::Unspecified,
     hmac::{self, HMAC_SHA256},
-    rand::SecureRandom,
+    rand::SystemRandom,
 };
 use witan_base::sync::Mutex;
 
@@ -37,9 +37,9 @@ impl std::fmt::Debug for VerifiedPasswords {
 
 impl VerifiedPasswords {
     /// Creates an empty cache with a random key. Fails if the system provides no random numbers.
-    pub(super) fn new(random: &dyn SecureRandom) -> Result<Self, Unspecified> {
+    pub(super) fn new() -> Result<Self, Unspecified> {
         Ok(Self {
-            key: hmac::Key::generate(HMAC_SHA256, random)?,
+            key: hmac::Key::generate(HMAC_SHA256, &SystemRandom::new())?,
             known: Mutex::default(),
         })
     }
@@ -51,19 +51,16 @@ impl VerifiedPasswords {
         since.is_some_and(|since| since.elapsed() < VERIFIED_TTL)
     }
 
-    /// Records that this password matches this stored hash. Evicts the oldest entry if the cache is full.
+    /// Records that this password matches this stored hash.
     pub(super) fn insert(&self, password: &str, hashed: &[u8]) {
         let mark = self.digest(password, hashed);
         let mut known = self.known.lock();
-        if known.len() >= VERIFIED_CACHED && !known.contains_key(&mark) {
-            known.retain(|_, since| since.elapsed() < VERIFIED_TTL);
-            let first = known.iter().min_by_key(|(_, since)| **since);
-            let first = first.map(|(mark, _)| *mark);
-            if let Some(first) = first.filter(|_| known.len() >= VERIFIED_CACHED) {
-                known.remove(&first);
-            }
-        }
         known.insert(mark, Instant::now());
+        if known.len() > VERIFIED_CACHED
+            && let Some((&oldest, _)) = known.iter().min_by_key(|(_, since)| **since)
+        {
+            known.remove(&oldest);
+        }
     }
 
     /// Returns the keyed digest of a password and its stored hash.
@@ -80,13 +77,11 @@ impl VerifiedPasswords {
 
 #[cfg(test)]
 mod tests {
-    use ring::rand::SystemRandom;
-
     use super::*;
 
     #[test]
     fn a_password_is_verified_only_with_its_hash() {
-        let verified = VerifiedPasswords::new(&SystemRandom::new()).unwrap();
+        let verified = VerifiedPasswords::new().unwrap();
         verified.insert("secret", b"$2a$10$hash");
         assert!(verified.contains("secret", b"$2a$10$hash"));
         assert!(
@@ -103,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_number_of_entries_is_bounded() {
-        let verified = VerifiedPasswords::new(&SystemRandom::new()).unwrap();
+        let verified = VerifiedPasswords::new().unwrap();
         for at in 0..=VERIFIED_CACHED {
             verified.insert(&at.to_string(), b"hash");
         }
