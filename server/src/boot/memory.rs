@@ -29,7 +29,7 @@ fn budget_bytes(wanted: Option<u64>, data_dir: &Path) -> u64 {
         return budget_bytes;
     };
     let limit = without_files(limit, storage::memory_bytes(data_dir));
-    let (limit_bytes, limit_source) = (limit.bytes, limit.source.name());
+    let (limit_bytes, limit_source) = (limit.bytes, limit.source);
     let budget_bytes = wanted.unwrap_or(limit.budget_bytes());
     tracing::info!(
         budget_bytes,
@@ -59,14 +59,12 @@ pub(super) fn budget(
 
 #[cfg(test)]
 mod tests {
-    use witan_base::memory_limit::MemoryLimitSource;
-
     use super::*;
 
     #[test]
     fn files_in_memory_leave_less_for_the_process() {
         let left = |files_mib: u64| {
-            let limit = MemoryLimit { bytes: 1 << 30, source: MemoryLimitSource::Cgroup };
+            let limit = MemoryLimit { bytes: 1 << 30, source: "cgroup" };
             without_files(limit, files_mib.saturating_mul(1 << 20)).bytes >> 20
         };
         assert_eq!([0, 256, 700, u64::MAX].map(left), [1024, 768, 512, 512]);

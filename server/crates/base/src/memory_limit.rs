@@ -15,44 +15,23 @@ const RESERVE_BYTES_MIN: u64 = 64 << 20;
 /// Maximum size in bytes of the reserve. A larger limit leaves no more memory free.
 const RESERVE_BYTES_MAX: u64 = 512 << 20;
 
-/// The source of a memory limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemoryLimitSource {
-    /// The cgroup of this process or one of its ancestors.
-    Cgroup,
-    /// The memory of the machine.
-    Machine,
-}
-
-impl MemoryLimitSource {
-    /// Returns the name in log lines.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cgroup => "cgroup",
-            Self::Machine => "machine",
-        }
-    }
-}
-
 /// The memory limit of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimit {
     /// Size in bytes.
     pub bytes: u64,
-    /// The source of the limit.
-    pub source: MemoryLimitSource,
+    /// The source of the limit in log lines: `cgroup` or `machine`.
+    pub source: &'static str,
 }
 
 impl MemoryLimit {
     /// Reads the limit from the pseudo files below `root`, which is `/` except in tests. Returns `None` if none is readable.
     pub fn read(root: &Path) -> Option<Self> {
-        let cgroup = cgroup_bytes(root).map(|bytes| (bytes, MemoryLimitSource::Cgroup));
-        let machine = machine_bytes(root).map(|bytes| (bytes, MemoryLimitSource::Machine));
-        let smallest = cgroup
-            .into_iter()
-            .chain(machine)
-            .min_by_key(|(bytes, _)| *bytes);
-        smallest.map(|(bytes, source)| Self { bytes, source })
+        let limit = |source| move |bytes| Self { bytes, source };
+        let cgroup = cgroup_bytes(root).map(limit("cgroup"));
+        let machine = machine_bytes(root).map(limit("machine"));
+        let limits = cgroup.into_iter().chain(machine);
+        limits.min_by_key(|limit| limit.bytes)
     }
 
     /// Returns the default memory budget in bytes: the limit less [`Self::reserve_bytes`].
@@ -143,7 +122,7 @@ fn machine_bytes(root: &Path) -> Option<u64> {
 }
 
 /// Returns the number in the line that begins with `name`, or `None` if there is none.
-fn field(text: &str, name: &str) -> Option<u64> {
+pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
 }
@@ -180,7 +159,7 @@ mod tests {
 
         fn limit(&self) -> (u64, &'static str) {
             let limit = MemoryLimit::read(&self.0).unwrap();
-            (limit.bytes, limit.source.name())
+            (limit.bytes, limit.source)
         }
     }
 
@@ -255,8 +234,7 @@ mod tests {
 
     #[test]
     fn the_reserve_is_an_eighth_within_a_range() {
-        let reserve =
-            |bytes| MemoryLimit { bytes, source: MemoryLimitSource::Cgroup }.reserve_bytes() / MIB;
+        let reserve = |bytes| MemoryLimit { bytes, source: "cgroup" }.reserve_bytes() / MIB;
         let limits = [100, 500, 1024, 2048, 65536].map(|mib| reserve(mib * MIB));
         assert_eq!(limits, [25, 64, 128, 256, 512]);
     }

@@ -5,6 +5,7 @@ use std::fs;
 use prometheus::{Counter, Gauge, IntGauge};
 
 use super::{gauge, register::Register};
+use crate::memory_limit::field;
 
 /// Linux reports processor time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -53,7 +54,7 @@ impl ProcessSeries {
             self.start.set(start);
         }
         let status = status();
-        for (series, name) in [(&self.resident, "VmRSS"), (&self.virtual_, "VmSize")] {
+        for (series, name) in [(&self.resident, "VmRSS:"), (&self.virtual_, "VmSize:")] {
             series.set(field(&status, name).unwrap_or(0) as f64 * 1024.0);
         }
         self.virtual_max
@@ -65,19 +66,18 @@ impl ProcessSeries {
 
 /// Returns the resident memory of this process in bytes, or 0 if `/proc` cannot be read.
 pub fn resident_bytes() -> u64 {
-    field(&status(), "VmRSS").unwrap_or(0) * 1024
+    field(&status(), "VmRSS:").unwrap_or(0) * 1024
 }
 
 /// Returns the resident and the swapped memory of this process in bytes, if possible without mapped files; 0 if `/proc` cannot
-/// be read.
+/// be read. Swapped pages count, because they need memory again when they are used.
 pub fn anonymous_bytes() -> u64 {
     anonymous_kib(&status()) * 1024
 }
 
-/// Returns the memory of [`anonymous_bytes`] in KiB. Swapped pages count, because they need memory again when they are used.
 fn anonymous_kib(status: &str) -> u64 {
-    let resident = field(status, "RssAnon").or_else(|| field(status, "VmRSS"));
-    resident.unwrap_or(0) + field(status, "VmSwap").unwrap_or(0)
+    let resident = field(status, "RssAnon:").or_else(|| field(status, "VmRSS:"));
+    resident.unwrap_or(0) + field(status, "VmSwap:").unwrap_or(0)
 }
 
 /// Returns the number of open file descriptors and their soft limit. A value is 0 if the system does not report it.
@@ -89,14 +89,6 @@ pub fn file_descriptors() -> (u64, u64) {
 /// Returns the text of `/proc/self/status`, or an empty string if the file cannot be read.
 fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
-}
-
-/// Returns the number in the line `name` of `/proc/self/status`, such as `VmRSS: 1234 kB`, or `None` if there is no such line.
-fn field(status: &str, name: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Returns the fields of `/proc/self/stat` after the second, with 0 for non-numeric fields. The second field is in parentheses
@@ -151,14 +143,5 @@ mod tests {
         let status = "VmRSS:\t  900 kB\nRssAnon:\t  500 kB\nVmSwap:\t  70 kB\n";
         assert_eq!(anonymous_kib(status), 570);
         assert_eq!(anonymous_kib("VmRSS:\t  900 kB\n"), 900);
-    }
-
-    #[test]
-    fn fields_are_whole_names() {
-        let status = "VmRSSx:\t1 kB\nVmRSS:\t  1234 kB\n";
-        assert_eq!(
-            (field(status, "VmRSS"), field(status, "Vm")),
-            (Some(1234), None)
-        );
     }
 }
