@@ -4,7 +4,6 @@
 //! step, and [`run_blocking`] for work on another thread. Elsewhere (the replica, the log, the checkpoint, the workers' own
 //! tasks), a panic can leave a partial change, so the process exits with [`EXIT_PANICKED`].
 
-mod metrics;
 #[cfg(feature = "planted-panics")]
 mod planted;
 mod source;
@@ -26,8 +25,7 @@ use tokio::task::{AbortHandle, JoinError, JoinHandle, spawn_blocking};
 #[cfg(feature = "planted-panics")]
 use self::planted::reached;
 
-pub use metrics::PanicMetrics;
-pub use source::PanicSource;
+pub use source::{PanicMetrics, PanicSource};
 
 /// The exit code after an uncontained panic.
 pub const EXIT_PANICKED: i32 = 31;

@@ -1,4 +1,10 @@
-//! Sources of contained panics.
+//! Sources of contained panics, and the metrics that count them.
+
+use std::sync::Arc;
+
+use prometheus::IntCounter;
+
+use crate::metrics::Register;
 
 /// The kind of work that panicked, a label value of the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +29,7 @@ pub enum PanicSource {
 
 impl PanicSource {
     /// The label values, in the order of the variants.
-    pub(super) const LABELS: [&'static str; 8] = [
+    const LABELS: [&'static str; 8] = [
         "grpc",
         "grpc_stream",
         "http",
@@ -37,5 +43,23 @@ impl PanicSource {
     /// Returns the label value.
     pub fn label(self) -> &'static str {
         Self::LABELS[self as usize]
+    }
+}
+
+/// Counters of contained panics by source. Clones share them.
+#[derive(Clone, Debug)]
+pub struct PanicMetrics(Arc<[IntCounter; PanicSource::LABELS.len()]>);
+
+impl PanicMetrics {
+    /// Registers the counters.
+    #[rustfmt::skip]
+    pub fn register(on: &Register) -> Self {
+        let all = on.counters("witan_panics_total", "Total number of panics that ended a request or connection, by handler.", &["handler"]);
+        Self(Arc::new(PanicSource::LABELS.map(|source| all.with_label_values(&[source]))))
+    }
+
+    /// Counts a contained panic.
+    pub fn panicked(&self, source: PanicSource) {
+        self.0[source as usize].inc();
     }
 }
