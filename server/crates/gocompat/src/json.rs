@@ -8,9 +8,6 @@ pub use write::{encode, float, push_string, push_string_of};
 
 use crate::text;
 
-/// Go's error message for an incomplete value.
-const UNEXPECTED_END: &str = "unexpected end of JSON input";
-
 /// Checks that `text` is one JSON value, with optional white space around it. Returns the error message of Go's decoder.
 pub fn check(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
@@ -129,8 +126,9 @@ impl<'a> Scanner<'a> {
 /// The end of Go's error message for an invalid start of a name.
 const NO_KEY: &str = "looking for beginning of object key string";
 
+/// Returns Go's error message for an incomplete value.
 fn ended() -> String {
-    UNEXPECTED_END.into()
+    "unexpected end of JSON input".into()
 }
 
 /// Returns Go's error message for an invalid byte. `context` is the end of this message.

@@ -3,7 +3,7 @@
 use std::io;
 
 use serde::Serialize;
-use serde_json::ser::{CharEscape, Formatter, Serializer};
+use serde_json::ser::{CharEscape, CompactFormatter, Formatter, Serializer};
 
 use crate::text::Sink;
 
@@ -62,15 +62,14 @@ fn push_escaped_text(out: &mut dyn Sink, text: &str) {
                 out.push(HEX[usize::from(bytes[at + 2] & 0xf)]);
                 plain_from = at + 3;
             }
-            _ => push_unicode_escape(out, byte),
+            _ => {
+                out.extend_from_slice(b"\\u00");
+                out.push(HEX[usize::from(byte >> 4)]);
+                out.push(HEX[usize::from(byte & 0xf)]);
+            }
         }
     }
     out.extend_from_slice(&bytes[plain_from..]);
-}
-
-fn push_unicode_escape(out: &mut dyn Sink, byte: u8) {
-    let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]);
-    out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
 }
 
 /// Encodes a value as JSON like Go's encoder, without a final newline.
@@ -98,20 +97,14 @@ impl Formatter for GoJson {
     where
         W: ?Sized + io::Write,
     {
-        let byte = match escape {
-            CharEscape::Quote => b'"',
-            CharEscape::ReverseSolidus => b'\\',
-            CharEscape::Solidus => return writer.write_all(b"/"),
-            CharEscape::Backspace => 0x08,
-            CharEscape::FormFeed => 0x0c,
-            CharEscape::LineFeed => b'\n',
-            CharEscape::CarriageReturn => b'\r',
-            CharEscape::Tab => b'\t',
-            CharEscape::AsciiControl(byte) => byte,
-        };
-        let mut out = Vec::with_capacity(6);
-        push_escaped(&mut out, &[byte]);
-        writer.write_all(&out)
+        // Go has no short escapes for these two.
+        if matches!(escape, CharEscape::Backspace) {
+            return writer.write_all(b"\\u0008");
+        }
+        if matches!(escape, CharEscape::FormFeed) {
+            return writer.write_all(b"\\u000c");
+        }
+        CompactFormatter.write_char_escape(writer, escape)
     }
 
     fn write_f64<W>(&mut self, writer: &mut W, value: f64) -> io::Result<()>
