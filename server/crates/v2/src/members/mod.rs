@@ -20,11 +20,11 @@ use witan_dialect::{Context, reply};
 use witan_logging::LogLimit;
 use witan_machine::{
     command::{ChangeMembers, UpdatePeerUrls},
-    member::{self, Member as Known, MemberId, MemberRegistry},
+    member::{Member as Known, MemberId, MemberRegistry, MembershipError},
 };
 use witan_node::{NodeError, ProposeError, Reconfiguration};
 
-use super::headers;
+use super::headers::{self, json_response};
 
 /// Limits log lines that any client can trigger.
 static REFUSED_CHANGES: LogLimit = LogLimit::new();
@@ -45,6 +45,10 @@ impl MembersHttpError {
     /// Returns a 404 error for an unknown member, with `id` in its text.
     fn unknown(id: &str) -> Self {
         Self(StatusCode::NOT_FOUND, format!("{NO_SUCH_MEMBER}{id}"))
+    }
+
+    fn removed(id: MemberId) -> Self {
+        Self(StatusCode::GONE, format!("{REMOVED}{id}"))
     }
 }
 
@@ -102,21 +106,18 @@ fn missing_id(ctx: &Context) -> HttpResponse {
 async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let list = MemberList { members: members.by_id.values().map(api_member).collect() };
-    Ok(headers::json_response(ctx, request, StatusCode::OK, &list))
+    Ok(json_response(ctx, request, StatusCode::OK, &list))
 }
 
 /// Returns the leader, or fails with 503 if this member knows no leader.
 async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
-    let leader = members.by_id.get(&ctx.node.status().leader);
-    let leader = leader
-        .ok_or_else(|| MembersHttpError(StatusCode::SERVICE_UNAVAILABLE, NO_LEADER_TEXT.into()))?;
-    Ok(headers::json_response(
-        ctx,
-        request,
-        StatusCode::OK,
-        &api_member(leader),
-    ))
+    let Some(leader) = members.by_id.get(&ctx.node.status().leader) else {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Err(MembersHttpError(status, NO_LEADER_TEXT.into()));
+    };
+    let leader = api_member(leader);
+    Ok(json_response(ctx, request, StatusCode::OK, &leader))
 }
 
 /// Adds a voter with the body's peer URLs and returns 201, or 500 if the change could cause quorum loss.
@@ -136,12 +137,7 @@ async fn add(
     let created = api_member(&member);
     let change = ChangeMembers { add: Some(member), voters: true, ..ChangeMembers::default() };
     replicate(ctx, change).await?;
-    Ok(headers::json_response(
-        ctx,
-        request,
-        StatusCode::CREATED,
-        &created,
-    ))
+    Ok(json_response(ctx, request, StatusCode::CREATED, &created))
 }
 
 /// Replaces a member's peer URLs and returns 204. Fails with 404 for an unknown member, 410 for a removed member, and 409 if
@@ -154,15 +150,7 @@ async fn update(
 ) -> Result<HttpResponse, MembersHttpError> {
     let number = parse_id(id)?;
     let urls = body::peer_urls(request, payload).await?;
-    let members = members(ctx).await?;
-    find_member(&members, number)?;
-    let mut others = members.by_id.values().filter(|it| it.member_id() != number);
-    if others.any(|other| other.peer_urls.iter().any(|url| urls.contains(url))) {
-        return Err(MembersHttpError(
-            StatusCode::CONFLICT,
-            PEER_URL_EXISTS.into(),
-        ));
-    }
+    check_exists(ctx, number).await?;
     // Propose even unchanged URLs, because the change increments the v2 index.
     let change = UpdatePeerUrls { id: number.0, peer_urls: urls };
     match ctx.node.propose(change).await {
@@ -174,7 +162,7 @@ async fn update(
 /// Removes a member and returns 204, or 404 if it is unknown, 410 if it was removed, and 500 if quorum loss is possible.
 async fn remove(ctx: &Context, id: &str) -> Result<HttpResponse, MembersHttpError> {
     let number = parse_id(id)?;
-    find_member(&members(ctx).await?, number)?;
+    check_exists(ctx, number).await?;
     check_quorum(ctx, Reconfiguration::Remove(number)).await?;
     let change = ChangeMembers { remove: number.0, voters: true, ..ChangeMembers::default() };
     replicate(ctx, change).await?;
@@ -186,33 +174,27 @@ async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHt
     let removed = MemberId(change.remove);
     match ctx.node.propose(change).await {
         Ok(_) => Ok(()),
-        Err(ProposeError::Refused(member::MembershipError::NotFound))
-            if removed != MemberId::NONE =>
-        {
-            Err(MembersHttpError(
-                StatusCode::GONE,
-                format!("{REMOVED}{removed}"),
-            ))
+        Err(ProposeError::Refused(MembershipError::NotFound)) if removed != MemberId::NONE => {
+            Err(MembersHttpError::removed(removed))
         }
         Err(error) => Err(change_refused(error, removed)),
     }
 }
 
 /// Maps the error of a proposed change to member `id` to etcd's status and text.
-fn change_refused(error: ProposeError<member::MembershipError>, id: MemberId) -> MembersHttpError {
+fn change_refused(error: ProposeError<MembershipError>, id: MemberId) -> MembersHttpError {
     let error = match error {
         ProposeError::Fault(fault) => return fault.into(),
         ProposeError::Refused(error) => error,
     };
+    let conflict = |text: &str| MembersHttpError(StatusCode::CONFLICT, text.into());
     match error {
-        member::MembershipError::PeerUrlExists => {
-            MembersHttpError(StatusCode::CONFLICT, PEER_URL_EXISTS.into())
-        }
-        member::MembershipError::Exists => MembersHttpError(StatusCode::CONFLICT, ID_EXISTS.into()),
-        member::MembershipError::NotFound => MembersHttpError::unknown(&id.to_string()),
-        member::MembershipError::TooManyLearners
-        | member::MembershipError::LastVoter
-        | member::MembershipError::NotLearner => MembersHttpError::internal(&error.to_string()),
+        MembershipError::PeerUrlExists => conflict(PEER_URL_EXISTS),
+        MembershipError::Exists => conflict(ID_EXISTS),
+        MembershipError::NotFound => MembersHttpError::unknown(&id.to_string()),
+        MembershipError::TooManyLearners
+        | MembershipError::LastVoter
+        | MembershipError::NotLearner => MembersHttpError::internal(&error.to_string()),
     }
 }
 
@@ -235,20 +217,20 @@ async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
 fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
     let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
     let number = u64::from_str_radix(id, 16).ok().filter(|_| digits);
-    number
-        .map(MemberId)
-        .ok_or_else(|| MembersHttpError::unknown(id))
+    let number = number.ok_or_else(|| MembersHttpError::unknown(id))?;
+    Ok(MemberId(number))
 }
 
-/// Returns the member with this ID. Fails with 410 if the member was removed and with 404 if it never existed.
-fn find_member(members: &MemberRegistry, id: MemberId) -> Result<&Known, MembersHttpError> {
+/// Fails with 410 if the member was removed and with 404 if it never existed.
+async fn check_exists(ctx: &Context, id: MemberId) -> Result<(), MembersHttpError> {
+    let members = members(ctx).await?;
     if members.removed_ids.contains(&id) {
-        return Err(MembersHttpError(StatusCode::GONE, format!("{REMOVED}{id}")));
+        return Err(MembersHttpError::removed(id));
     }
-    members
-        .by_id
-        .get(&id)
-        .ok_or_else(|| MembersHttpError::unknown(&id.to_string()))
+    match members.by_id.contains_key(&id) {
+        true => Ok(()),
+        false => Err(MembersHttpError::unknown(&id.to_string())),
+    }
 }
 
 /// Converts a member to an object of the v2 members API.
