@@ -64,12 +64,12 @@ impl Credentials {
 
     /// Returns the caller of a signed token, or `None` if the token is invalid or expired. Verifies the signature only once.
     pub(super) fn verified_claims(&self, jwt: &Jwt, token: &str) -> Option<Caller> {
-        let shown = self.0.as_ref()?;
-        let claimed = match shown.claimed.get() {
+        let presented = self.0.as_ref()?;
+        let claimed = match presented.claimed.get() {
             Some(claimed) => claimed,
             None => {
                 let claimed = jwt.verify(token)?;
-                shown.claimed.get_or_init(|| claimed)
+                presented.claimed.get_or_init(|| claimed)
             }
         };
         claimed.is_current().then(|| claimed.caller.clone())
@@ -98,8 +98,8 @@ mod tests {
     #[test]
     fn a_token_can_be_in_either_header() {
         let token = |pairs: &[_]| {
-            let shown = Credentials::of_call(&headers(pairs), None);
-            shown.token().map(str::to_owned)
+            let credentials = Credentials::of_call(&headers(pairs), None);
+            credentials.token().map(str::to_owned)
         };
         assert_eq!(token(&[]), None);
         assert_eq!(token(&[("token", "a.1")]).unwrap(), "a.1");
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn debug_does_not_print_credentials() {
-        let shown = Credentials::of_token(Some("verysecret"));
-        assert!(!format!("{shown:?}").contains("verysecret"));
+        let credentials = Credentials::of_token(Some("verysecret"));
+        assert!(!format!("{credentials:?}").contains("verysecret"));
     }
 }

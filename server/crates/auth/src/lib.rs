@@ -106,27 +106,27 @@ impl Authenticator {
         Ok(matches)
     }
 
-    /// Returns the caller that `shown` authenticates, or `None` if there are no credentials. A token takes precedence over a
-    /// certificate, even if the token is invalid. Does not check whether authentication is enabled or the user exists. Call
+    /// Returns the caller that the credentials authenticate, or `None` if there are no credentials. A token takes precedence over
+    /// a certificate, even if the token is invalid. Does not check whether authentication is enabled or the user exists. Call
     /// [`Self::await_token`] first.
     pub fn recognize(
         &self,
         node: &Node,
-        shown: &Credentials,
+        credentials: &Credentials,
     ) -> Result<Option<Caller>, InvalidToken> {
         // Read the revision before the token, because the token's user may change later.
         let revision = node.auth().revision;
-        let user = match shown.token() {
+        let user = match credentials.token() {
             Some(token) => match &self.kind {
                 TokenKind::Simple => node.tokens().use_token(token).ok_or(InvalidToken)?,
                 TokenKind::Jwt(jwt) => {
-                    return shown
+                    return credentials
                         .verified_claims(jwt, token)
                         .map(Some)
                         .ok_or(InvalidToken);
                 }
             },
-            None => match shown.certificate() {
+            None => match credentials.certificate() {
                 Some(name) => name.to_owned(),
                 None => return Ok(None),
             },
@@ -136,9 +136,9 @@ impl Authenticator {
 
     /// If a simple token is unknown, waits until this member has applied all earlier commits: another member may have issued
     /// it.
-    pub async fn await_token(&self, node: &Node, shown: &Credentials) {
+    pub async fn await_token(&self, node: &Node, credentials: &Credentials) {
         let simple = matches!(self.kind, TokenKind::Simple);
-        let token = shown.token().filter(|_| simple);
+        let token = credentials.token().filter(|_| simple);
         if token.is_some_and(|token| node.tokens().is_ahead(token)) {
             // If the read fails, the token stays unknown. The box keeps the futures of calls small.
             let _ = Box::pin(node.read_index()).await;

@@ -207,10 +207,10 @@ struct Rights {
 /// Returns the rights of the user whose token the `Authorization` header contains, or no rights without a valid token.
 async fn bearer(ctx: &Context, header: Option<&HeaderValue>) -> Result<Rights, NodeError> {
     let token = header.map(|value| value.to_str().unwrap_or_default());
-    let shown = Credentials::of_token(token);
-    ctx.authenticator.await_token(&ctx.node, &shown).await;
+    let credentials = Credentials::of_token(token);
+    ctx.authenticator.await_token(&ctx.node, &credentials).await;
     let view = ctx.node.view().await?;
-    let Ok(Some(caller)) = ctx.authenticator.recognize(&ctx.node, &shown) else {
+    let Ok(Some(caller)) = ctx.authenticator.recognize(&ctx.node, &credentials) else {
         return Ok(Rights::default());
     };
     let auth = &view.machine.auth;
@@ -331,14 +331,14 @@ mod tests {
     /// The roles of a user can change while the server hashes the password.
     #[test]
     fn access_depends_on_the_roles_in_the_given_state() {
-        let shown = BasicCredentials::User("alice".into());
+        let caller = BasicCredentials::User("alice".into());
         let auth = state(true);
-        assert!(shown.allow(&auth, b"/a", READ));
+        assert!(caller.allow(&auth, b"/a", READ));
         let alice = User { name: "alice".into(), ..User::default() };
         let reads = PathPatterns { read: vec!["/a".into()], write: Vec::new() };
         let mut revoked = Auth::default();
         revoked.import_path_auth(true, vec![alice], vec![("app".into(), reads)]);
-        assert!(!shown.allow(&revoked, b"/a", READ));
+        assert!(!caller.allow(&revoked, b"/a", READ));
     }
 
     #[test]

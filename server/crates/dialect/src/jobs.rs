@@ -128,9 +128,9 @@ mod tests {
         let account = Totals::register(&Register::default(), u64::MAX).open();
         let _other = account.permit(JobKind::Read).await;
         let (end, ended) = oneshot::channel::<()>();
-        let mut asked = Box::pin(run_to_end(account.permit(JobKind::Read).await, ended));
-        assert!(asked.as_mut().now_or_never().is_none());
-        drop(asked);
+        let mut call = Box::pin(run_to_end(account.permit(JobKind::Read).await, ended));
+        assert!(call.as_mut().now_or_never().is_none());
+        drop(call);
         tokio::task::yield_now().await;
         let free = || account.try_permit(JobKind::Read).is_some();
         assert!(!free(), "the work continues");

@@ -109,8 +109,8 @@ fn mutation(put: V1Put, now_ns: i64) -> TreeOperation {
     };
     let expires_ns = ttl.map(|ttl| now_ns.saturating_add(ttl.saturating_mul(NANOS_PER_SECOND)));
     let (refresh, prev_index) = (false, None);
-    let asked = CompareAndSwap { path, value, expires_ns, refresh, prev_value, prev_index };
-    TreeOperation::choose(method, creates.then_some(false), (false, false), asked)
+    let swap = CompareAndSwap { path, value, expires_ns, refresh, prev_value, prev_index };
+    TreeOperation::choose(method, creates.then_some(false), (false, false), swap)
 }
 
 /// Maps a tree error to v1. `directory` is the error code if a directory is at the key.

@@ -79,25 +79,25 @@ async fn answer(
     let (method, path) = (request.method().clone(), path.to_vec());
     let query = request.uri().query().unwrap_or_default().to_owned();
     let read = move || parse(method.as_str(), &path, query.as_bytes(), form.as_deref());
-    let asked = match blocking::run_if(ctx.account(), large, read).await? {
-        Ok(asked) => asked,
+    let parsed = match blocking::run_if(ctx.account(), large, read).await? {
+        Ok(parsed) => parsed,
         Err(V1RequestError::Path) => return Ok(reply::not_found()),
         Err(V1RequestError::Method) => return Ok(HttpResponse::MethodNotAllowed().finish()),
         Err(V1RequestError::Rule(error)) => return Err(error),
     };
-    let required = required_access(&asked);
+    let required = required_access(&parsed);
     let mut access = KeyAccess::new(request, required);
     if !access.is_granted(ctx).await? {
         return Ok(unauthorized());
     }
     // Watches are not counted as reads or writes.
     if let Some((key, access)) = required
-        && !matches!(asked, V1Request::Watch { .. })
+        && !matches!(parsed, V1Request::Watch { .. })
     {
         ctx.count_tree_key(access, key);
     }
     let node = &ctx.node;
-    let change = match asked {
+    let change = match parsed {
         V1Request::Get { key } => {
             let found = keys::get(ctx, request, key, access).await?;
             return Ok(found.map_or_else(unauthorized, framed));
@@ -133,8 +133,8 @@ async fn answer(
 
 /// Returns the key that a request accesses, and the access that it needs by v2's rules. Returns `None` if the request has no
 /// key.
-fn required_access(asked: &V1Request) -> Option<(&[u8], PathAccess)> {
-    let (key, write, recursive) = match asked {
+fn required_access(parsed: &V1Request) -> Option<(&[u8], PathAccess)> {
+    let (key, write, recursive) = match parsed {
         V1Request::Get { key } => (key, false, false),
         V1Request::Put(put) => (&put.key, true, false),
         V1Request::Delete { key } => (key, true, false),

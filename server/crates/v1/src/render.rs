@@ -32,18 +32,18 @@ pub(crate) fn write_change(out: &mut dyn Sink, event: &Event) {
         }
     };
     let Event { node, prev, index, .. } = event;
-    let shown = V1Response {
+    let response = V1Response {
         key: key(node),
         dir: node.dir,
         prev_value: prev.as_ref().map_or(&[][..], value),
         index: *index,
         ..V1Response::default()
     };
-    let shown = if removes {
+    let response = if removes {
         V1Response {
             action: "DELETE",
             expires_ns: prev.as_ref().and_then(|prev| prev.expires_ns),
-            ..shown
+            ..response
         }
     } else {
         V1Response {
@@ -53,10 +53,10 @@ pub(crate) fn write_change(out: &mut dyn Sink, event: &Event) {
             expires_ns: node.expires_ns,
             // v2 rounds the TTL up, v1 rounds it down, and the remaining time is never a whole number of seconds.
             ttl: (node.ttl - 1).max(0),
-            ..shown
+            ..response
         }
     };
-    push(out, &shown);
+    push(out, &response);
 }
 
 /// Appends the result of a read: an object for a file, or a list of objects for a directory.
@@ -93,8 +93,8 @@ fn get_response(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
 
 /// Appends the GET response for a member's record, which the tree does not contain.
 pub(crate) fn push_record(out: &mut dyn Sink, key: &[u8], value: &[u8], index: u64) {
-    let shown = V1Response { action: "GET", key, value, index, ..V1Response::default() };
-    push(out, &shown);
+    let response = V1Response { action: "GET", key, value, index, ..V1Response::default() };
+    push(out, &response);
 }
 
 /// Returns a node's path, or `/` for the root.
@@ -111,28 +111,28 @@ fn value(node: &Node) -> &[u8] {
 }
 
 /// Appends a response as JSON.
-fn push(out: &mut dyn Sink, shown: &V1Response<'_>) {
+fn push(out: &mut dyn Sink, response: &V1Response<'_>) {
     out.extend_from_slice(b"{\"action\":\"");
-    out.extend_from_slice(shown.action.as_bytes());
+    out.extend_from_slice(response.action.as_bytes());
     out.extend_from_slice(b"\",\"key\":");
-    json::push_string(out, shown.key);
-    if shown.dir {
+    json::push_string(out, response.key);
+    if response.dir {
         out.extend_from_slice(b",\"dir\":true");
     }
-    push_text(out, ",\"prevValue\":", shown.prev_value);
-    push_text(out, ",\"value\":", shown.value);
-    if shown.new_key {
+    push_text(out, ",\"prevValue\":", response.prev_value);
+    push_text(out, ",\"value\":", response.value);
+    if response.new_key {
         out.extend_from_slice(b",\"newKey\":true");
     }
-    if let Some(expires_ns) = shown.expires_ns {
+    if let Some(expires_ns) = response.expires_ns {
         push_text(out, ",\"expiration\":", text::time(expires_ns).as_bytes());
     }
-    if shown.ttl != 0 {
+    if response.ttl != 0 {
         out.extend_from_slice(b",\"ttl\":");
-        text::push_number(out, shown.ttl);
+        text::push_number(out, response.ttl);
     }
     out.extend_from_slice(b",\"index\":");
-    text::push_number(out, shown.index);
+    text::push_number(out, response.index);
     out.push(b'}');
 }
 

@@ -233,9 +233,9 @@ mod tests {
         GET /v1/leader/ - no path
     "#;
 
-    fn told(asked: &Result<V1Request, V1RequestError>) -> String {
+    fn described(parsed: &Result<V1Request, V1RequestError>) -> String {
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-        match asked {
+        match parsed {
             Ok(V1Request::Get { key }) => format!("get {}", text(key)),
             Ok(V1Request::Delete { key }) => format!("delete {}", text(key)),
             Ok(V1Request::Watch { key, from }) => format!("watch {} {from:?}", text(key)),
@@ -266,8 +266,8 @@ mod tests {
         for line in lines.filter(|line| !line.is_empty()) {
             let words: Vec<&str> = line.splitn(4, ' ').collect();
             let form = if words[2] == "-" { "" } else { words[2] };
-            let asked = parse(words[0], words[1].as_bytes(), b"", Some(form.as_bytes()));
-            assert_eq!(told(&asked), words[3], "{line}");
+            let parsed = parse(words[0], words[1].as_bytes(), b"", Some(form.as_bytes()));
+            assert_eq!(described(&parsed), words[3], "{line}");
         }
     }
 
@@ -285,9 +285,9 @@ mod tests {
 
     #[test]
     fn a_query_is_parsed_like_a_form() {
-        let asked = parse("PUT", b"/v1/keys/a", b"value=q&ttl=1", Some(b"value=b"));
-        assert_eq!(told(&asked), "put /a b Some(1) None");
-        let asked = parse("POST", b"/v1/watch/a", b"index=3", None);
-        assert_eq!(told(&asked), "watch /a Some(3)");
+        let parsed = parse("PUT", b"/v1/keys/a", b"value=q&ttl=1", Some(b"value=b"));
+        assert_eq!(described(&parsed), "put /a b Some(1) None");
+        let parsed = parse("POST", b"/v1/watch/a", b"index=3", None);
+        assert_eq!(described(&parsed), "watch /a Some(3)");
     }
 }

@@ -176,9 +176,9 @@ fn boolean(fields: &FormFields, name: &str, mark: &str) -> Result<Option<bool>, 
 pub fn mutation(write: WriteMethod, path: Bytes, params: Params, now_ns: i64) -> TreeOperation {
     let expires_ns = params.ttl.map(|ttl| expiration(now_ns, ttl));
     let Params { value, prev_value, prev_index, refresh, .. } = params;
-    let asked = CompareAndSwap { path, value, expires_ns, refresh, prev_value, prev_index };
+    let swap = CompareAndSwap { path, value, expires_ns, refresh, prev_value, prev_index };
     let below = (params.dir, params.recursive);
-    TreeOperation::choose(write, params.prev_exist, below, asked)
+    TreeOperation::choose(write, params.prev_exist, below, swap)
 }
 
 /// Returns the end of a TTL in Unix nanoseconds, at most `i64::MAX`.

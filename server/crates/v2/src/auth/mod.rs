@@ -27,19 +27,13 @@ use witan_dialect::{
 use witan_gocompat::text::Sink;
 use witan_logging::LogLimit;
 use witan_machine::{
-    auth::{
-        self, Auth,
-        path_permissions::{self, PathAuthError},
-    },
+    auth::{self, Auth, path_permissions::PathAuthError},
     operation::{ByPath, Operation},
     view::View,
 };
 use witan_node::{NodeError, ProposeError};
 
-use super::headers;
-
-const LIST: &str = "GET";
-const ONE: &str = "GET,PUT,DELETE";
+use super::headers::{self, json_response};
 
 /// Size in bytes of an empty string of a request: in the request and in its command, whose lists can be half empty.
 const STRING_BYTES: usize = 4 * size_of::<String>();
@@ -85,9 +79,9 @@ impl From<NodeError> for AuthHttpError {
     }
 }
 
-impl From<path_permissions::PathAuthError> for AuthHttpError {
-    fn from(refusal: path_permissions::PathAuthError) -> Self {
-        use path_permissions::PathAuthError as R;
+impl From<PathAuthError> for AuthHttpError {
+    fn from(refusal: PathAuthError) -> Self {
+        use PathAuthError as R;
         let status = match refusal {
             R::NoRoot
             | R::Enabled
@@ -109,8 +103,8 @@ impl From<path_permissions::PathAuthError> for AuthHttpError {
     }
 }
 
-impl From<ProposeError<path_permissions::PathAuthError>> for AuthHttpError {
-    fn from(error: ProposeError<path_permissions::PathAuthError>) -> Self {
+impl From<ProposeError<PathAuthError>> for AuthHttpError {
+    fn from(error: ProposeError<PathAuthError>) -> Self {
         match error {
             ProposeError::Fault(fault) => fault.into(),
             ProposeError::Refused(refusal) => refusal.into(),
@@ -152,8 +146,8 @@ impl<'a> AuthResource<'a> {
     /// Returns the value of the `Allow` header.
     fn methods(self) -> &'static str {
         match self {
-            Self::Users | Self::Roles => LIST,
-            Self::Enable | Self::User(_) | Self::Role(_) => ONE,
+            Self::Users | Self::Roles => "GET",
+            Self::Enable | Self::User(_) | Self::Role(_) => "GET,PUT,DELETE",
         }
     }
 }
@@ -188,12 +182,8 @@ async fn serve(
     match (resource, request.method().as_str()) {
         (AuthResource::Enable, "GET") => {
             let enabled = ctx.node.view().await?.machine.auth.path_auth_enabled();
-            Ok(headers::json_response(
-                ctx,
-                request,
-                StatusCode::OK,
-                &Enabled { enabled },
-            ))
+            let enabled = Enabled { enabled };
+            Ok(json_response(ctx, request, StatusCode::OK, &enabled))
         }
         (AuthResource::Enable, "PUT") => propose(ctx, auth::Enable {}).await,
         (AuthResource::Enable, _) => propose(ctx, auth::Disable {}).await,
@@ -201,22 +191,20 @@ async fn serve(
         (AuthResource::User(name), "GET") => users::get(ctx, request, name).await,
         (AuthResource::User(name), "PUT") => users::put(ctx, request, payload, name).await,
         (AuthResource::User(name), _) => {
-            let name = name.to_owned();
-            propose(ctx, auth::UserDelete { name }).await
+            propose(ctx, auth::UserDelete { name: name.into() }).await
         }
         (AuthResource::Roles, _) => roles::list(ctx, request).await,
         (AuthResource::Role(name), "GET") => roles::get(ctx, request, name).await,
         (AuthResource::Role(name), "PUT") => roles::put(ctx, request, payload, name).await,
         (AuthResource::Role(name), _) => {
-            let name = name.to_owned();
-            propose(ctx, auth::RoleDelete { name }).await
+            propose(ctx, auth::RoleDelete { name: name.into() }).await
         }
     }
 }
 
 /// Reads users or roles as a large read, because each user of a role repeats the patterns of the role. `write` appends the
 /// response, whose size in bytes is at least the result of `least_bytes`. Fails if `least_bytes` fails.
-async fn shown(
+async fn read_auth(
     ctx: &Context,
     request: &HttpRequest,
     least_bytes: impl FnOnce(&Auth) -> Result<usize, PathAuthError> + Send + 'static,
@@ -250,7 +238,7 @@ fn render(
 /// Proposes a change to users, roles or the authentication switch. The response body is empty.
 async fn propose<V>(ctx: &Context, verb: V) -> Result<HttpResponse, AuthHttpError>
 where
-    ByPath<V>: Operation<Error = path_permissions::PathAuthError>,
+    ByPath<V>: Operation<Error = PathAuthError>,
 {
     ctx.node.propose(ByPath(verb)).await?;
     Ok(headers::build(&ctx.node, StatusCode::OK)
@@ -346,7 +334,7 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
         let body = format!(r#"{{"x":{deep},"user":"a"}}"#);
         let parsed: Option<UserChange> = parse(body.as_bytes());
-        assert_eq!(parsed.map(|asked| asked.user), Some("a".into()));
+        assert_eq!(parsed.map(|change| change.user), Some("a".into()));
     }
 
     #[test]

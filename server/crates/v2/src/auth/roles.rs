@@ -14,7 +14,7 @@ use witan_machine::{
     operation::ByPath,
 };
 
-use super::{AuthHttpError, body, shown};
+use super::{AuthHttpError, body, read_auth};
 use crate::headers::json_response;
 
 /// Lists all roles by name, including root. Roles without v2 patterns have empty lists.
@@ -22,7 +22,7 @@ pub(super) async fn list(
     ctx: &Context,
     request: &HttpRequest,
 ) -> Result<HttpResponse, AuthHttpError> {
-    shown(ctx, request, |_| Ok(0), write_list).await
+    read_auth(ctx, request, |_| Ok(0), write_list).await
 }
 
 /// Appends the roles as a `RoleList` and a newline.
@@ -60,7 +60,7 @@ pub(super) async fn get(
         push_roles(out, auth, &names);
         out.push(b'\n');
     };
-    shown(ctx, request, least_bytes, write).await
+    read_auth(ctx, request, least_bytes, write).await
 }
 
 /// Creates a role with the body's permissions (201), or changes a role by the body's `grant` and `revoke` (200).
@@ -70,16 +70,13 @@ pub(super) async fn put(
     payload: &mut web::Payload,
     name: &str,
 ) -> Result<HttpResponse, AuthHttpError> {
-    let (asked, _charge): (RoleChange, _) = body(ctx, payload).await?;
-    if asked.role != name {
+    let (change, _charge): (RoleChange, _) = body(ctx, payload).await?;
+    let RoleChange { role, permissions, grant, revoke } = change;
+    if role != name {
         return Err(AuthHttpError::bad(OTHER_ROLE));
     }
-    let (grant, revoke) = (
-        asked.grant.unwrap_or_default(),
-        asked.revoke.unwrap_or_default(),
-    );
-    let permissions = asked.permissions.unwrap_or_default();
-    let role = asked.role;
+    let (grant, revoke) = (grant.unwrap_or_default(), revoke.unwrap_or_default());
+    let permissions = permissions.unwrap_or_default();
     if grant.kv.is_empty() && revoke.kv.is_empty() {
         let create = RoleCreate {
             name: role.clone(),
@@ -97,13 +94,8 @@ pub(super) async fn put(
         grant: patterns(grant.kv),
         revoke: patterns(revoke.kv),
     };
-    let now = ctx.node.propose(ByPath(update)).await?.output;
-    Ok(json_response(
-        ctx,
-        request,
-        StatusCode::OK,
-        &api_role(role, now),
-    ))
+    let role = api_role(role, ctx.node.propose(ByPath(update)).await?.output);
+    Ok(json_response(ctx, request, StatusCode::OK, &role))
 }
 
 /// Returns a role with its patterns, or `None` if v2 has no role with this name.
@@ -116,8 +108,8 @@ fn api_role(role: String, patterns: path_permissions::PathPatterns) -> Role {
     Role { role, permissions: Permissions { kv } }
 }
 
-fn patterns(asked: Patterns) -> path_permissions::PathPatterns {
-    let [read, write] = [asked.read, asked.write].map(Option::unwrap_or_default);
+fn patterns(lists: Patterns) -> path_permissions::PathPatterns {
+    let [read, write] = [lists.read, lists.write].map(Option::unwrap_or_default);
     path_permissions::PathPatterns { read, write }
 }
 

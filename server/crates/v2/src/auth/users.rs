@@ -19,7 +19,7 @@ use witan_machine::{
     operation::ByPath,
 };
 
-use super::{AuthHttpError, body, roles, shown};
+use super::{AuthHttpError, body, read_auth, roles};
 use crate::headers::json_response;
 
 /// Lists all users with their roles. Omits roles that do not exist.
@@ -27,7 +27,7 @@ pub(super) async fn list(
     ctx: &Context,
     request: &HttpRequest,
 ) -> Result<HttpResponse, AuthHttpError> {
-    shown(ctx, request, |auth| Ok(least_bytes(auth)), write_list).await
+    read_auth(ctx, request, |auth| Ok(least_bytes(auth)), write_list).await
 }
 
 /// Appends the users as a `UserList` and a newline.
@@ -90,7 +90,7 @@ pub(super) async fn get(
         }
         out.push(b'\n');
     };
-    shown(ctx, request, check, write).await
+    read_auth(ctx, request, check, write).await
 }
 
 /// Creates or changes a user. A body creates the user if it contains `roles`, or if the user is new and the body contains neither
@@ -101,35 +101,33 @@ pub(super) async fn put(
     payload: &mut web::Payload,
     name: &str,
 ) -> Result<HttpResponse, AuthHttpError> {
-    let (mut asked, _charge): (UserChange, _) = body(ctx, payload).await?;
-    if asked.user != name {
+    let (change, _charge): (UserChange, _) = body(ctx, payload).await?;
+    let UserChange { user, password, roles, grant, revoke } = change;
+    if user != name {
         return Err(AuthHttpError::bad(OTHER_USER));
     }
-    let gives_roles = asked.roles.as_ref().is_some_and(|roles| !roles.is_empty());
-    let (grant, revoke) = (
-        asked.grant.take().unwrap_or_default(),
-        asked.revoke.take().unwrap_or_default(),
-    );
+    let password = password.filter(|password| !password.is_empty());
+    let gives_roles = roles.as_ref().is_some_and(|roles| !roles.is_empty());
+    let (grant, revoke) = (grant.unwrap_or_default(), revoke.unwrap_or_default());
     let changes = !grant.is_empty() || !revoke.is_empty();
     if changes && gives_roles {
         return Err(AuthHttpError::bad(ROLES_AND_GRANT));
     }
     let known = ctx.node.view().await?.machine.auth.user(name).is_some();
-    let creates = !changes && (gives_roles || !known);
-    if creates {
+    if !changes && (gives_roles || !known) {
         let status = match gives_roles {
             true => StatusCode::OK,
             false => StatusCode::CREATED,
         };
-        let user = create(ctx, asked).await?;
+        let user = create(ctx, user, password, roles).await?;
         return Ok(json_response(ctx, request, status, &user));
     }
     if !known {
-        return Err(PathAuthError::UserMissing(name.to_owned()).into());
+        return Err(PathAuthError::UserMissing(user).into());
     }
     let update = UserUpdate {
-        name: name.to_owned(),
-        password: match asked.password.filter(|password| !password.is_empty()) {
+        name: user.clone(),
+        password: match password {
             Some(password) => hash(ctx, password).await?,
             None => Bytes::new(),
         },
@@ -137,19 +135,22 @@ pub(super) async fn put(
         revoke,
     };
     let done = ctx.node.propose(ByPath(update)).await?;
-    let user = User { user: name.to_owned(), roles: Some(done.output) };
+    let user = User { user, roles: Some(done.output) };
     Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
 /// Creates a user with a hashed password, or fails with 400 if the password is empty. The user root always gets the role root.
-async fn create(ctx: &Context, asked: UserChange) -> Result<User, AuthHttpError> {
-    let name = asked.user;
-    let Some(password) = asked.password.filter(|password| !password.is_empty()) else {
+async fn create(
+    ctx: &Context,
+    name: String,
+    password: Option<String>,
+    mut roles: Option<Vec<String>>,
+) -> Result<User, AuthHttpError> {
+    let Some(password) = password else {
         return Err(AuthHttpError::bad(&format!(
             "auth: Cannot create user {name} with an empty password"
         )));
     };
-    let mut roles = asked.roles;
     let has_root = roles.iter().flatten().any(|role| role == ROOT);
     if name == ROOT && !has_root {
         roles.get_or_insert_default().push(ROOT.into());
@@ -163,7 +164,7 @@ async fn create(ctx: &Context, asked: UserChange) -> Result<User, AuthHttpError>
     Ok(User { user: name, roles })
 }
 
-/// Returns the bcrypt hash of a password. Fails with 400 if it is too long and with 503 while too many others wait.
+/// Returns the bcrypt hash of a password. Fails with 400 if it is too long and with 503 if too many passwords are waiting.
 async fn hash(ctx: &Context, password: String) -> Result<Bytes, AuthHttpError> {
     let hashing = &ctx.authenticator.hashing;
     let hashed = hashing.hash(ctx.account(), password).await;
