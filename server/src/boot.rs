@@ -278,7 +278,6 @@ fn serve(
         health_metrics: HealthMetrics::register(&register),
         v2_metrics: V2Metrics::register(&register),
         v3_metrics: V3Metrics::register(&register),
-        reads: witan_dialect::read_counters::ReadCounters::default(),
         metrics_page: MetricsPage::new(register),
         settings: config.settings.clone(),
         log_level,

@@ -1,7 +1,10 @@
 //! Routes and authorizes HTTP/1 requests by the table of routes, before their body is read.
 
 use actix_web::{HttpRequest, HttpResponse};
-use witan_api::access::{HttpRoute, Resource};
+use witan_api::{
+    access::{HttpRoute, Resource},
+    v2::auth::INSUFFICIENT,
+};
 use witan_config::Settings;
 
 use super::{Context, basic_auth, reply};
@@ -32,12 +35,10 @@ pub async fn denied_response(
     if !ctx.node.any_auth_enabled() {
         return None;
     }
-    match basic_auth::authorize_route(ctx, request, route).await {
-        Ok(true) => None,
-        Ok(false) => Some(basic_auth::unauthorized()),
-        Err(fault) => Some(reply::error_message(
-            HttpResponse::ServiceUnavailable(),
-            fault.to_string(),
-        )),
-    }
+    let (status, message) = match basic_auth::authorize_route(ctx, request, route).await {
+        Ok(true) => return None,
+        Ok(false) => (HttpResponse::Unauthorized(), INSUFFICIENT.to_owned()),
+        Err(fault) => (HttpResponse::ServiceUnavailable(), fault.to_string()),
+    };
+    Some(reply::error_message(status, message))
 }

@@ -5,7 +5,7 @@
 //! hashed (`witan_auth`). Client certificates are ignored, because any web page can make a browser present one.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest,
     http::header::{AUTHORIZATION, HeaderValue},
 };
 use base64::{
@@ -26,9 +26,7 @@ use witan_machine::auth::{
 };
 use witan_node::{CurrentView, NodeError};
 
-pub use witan_api::v2::auth::INSUFFICIENT;
-
-use super::{Context, reply};
+use super::Context;
 
 const BASIC: &str = "basic ";
 
@@ -218,11 +216,6 @@ async fn bearer(ctx: &Context, header: Option<&HeaderValue>) -> Result<Rights, N
         user: auth.user(&caller.user).is_some(),
         root: auth.check_admin(Some(&caller)).is_ok(),
     })
-}
-
-/// Builds the 401 response of routes other than keys: a JSON object with the message.
-pub(super) fn unauthorized() -> HttpResponse {
-    reply::error_message(HttpResponse::Unauthorized(), INSUFFICIENT.into())
 }
 
 /// Checks the Basic credentials in a header. Returns `Anonymous` without a header, and `Invalid` if the credentials are

@@ -2,8 +2,8 @@
 //! dialect.
 //!
 //! Reading order: this file → `access`, `basic_auth` (authorization) → `form` (fields) → `reply`, `rendering` (HTTP/1
-//! responses) → `blocking`, `jobs` (long work) → `client` (disconnects) → `read_counters` and the series of each dialect →
-//! `sampling` (the most active keys).
+//! responses) → `blocking`, `jobs` (long work) → `client` (disconnects) → the metrics of each dialect → `sampling` (the most
+//! active keys).
 
 pub mod access;
 pub mod basic_auth;
@@ -12,7 +12,6 @@ pub mod client;
 pub mod form;
 mod health_metrics;
 pub mod jobs;
-pub mod read_counters;
 pub mod rendering;
 pub mod reply;
 pub mod sampling;
@@ -33,7 +32,6 @@ pub use health_metrics::HealthMetrics;
 pub use v2_metrics::V2Metrics;
 pub use v3_metrics::V3Metrics;
 
-use read_counters::ReadCounters;
 use sampling::{KeyOperation, Sampler};
 
 /// State that all handlers share.
@@ -49,8 +47,6 @@ pub struct SharedContext {
     pub v2_metrics: V2Metrics,
     /// Series for v3 calls.
     pub v3_metrics: V3Metrics,
-    /// Counts reads of the v2 tree through v1 and v2.
-    pub reads: ReadCounters,
     /// The settings that handlers read.
     pub settings: Settings,
     /// Changes the log level.

@@ -19,15 +19,6 @@ pub enum KeyOperation {
     Write,
 }
 
-impl KeyOperation {
-    fn counts(self) -> TopCounts {
-        match self {
-            Self::Read => TopCounts { reads: 1, ..TopCounts::default() },
-            Self::Write => TopCounts { writes: 1, ..TopCounts::default() },
-        }
-    }
-}
-
 /// Counts operations on keys during a [`Sample`].
 #[derive(Debug, Default)]
 pub struct Sampler {
@@ -45,8 +36,12 @@ impl Sampler {
     /// Counts an operation if a sample is running.
     #[cold]
     pub fn count(&self, key_space: KeySpace, operation: KeyOperation, key: &[u8]) {
+        let counts = match operation {
+            KeyOperation::Read => TopCounts { reads: 1, ..TopCounts::default() },
+            KeyOperation::Write => TopCounts { writes: 1, ..TopCounts::default() },
+        };
         if let Some(tally) = &mut *self.tally.lock() {
-            tally.add(key_space, key, operation.counts());
+            tally.add(key_space, key, counts);
         }
     }
 

@@ -1,6 +1,9 @@
 //! Metrics for v2 requests. The node counts the effects of these requests on the tree.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use witan_base::metrics::Register;
@@ -38,6 +41,8 @@ pub struct V2Metrics {
     failed: IntCounterVec,
     /// Counters for reads of one node or directory and for recursive reads.
     reads: [IntCounter; 2],
+    /// The numbers of reads that found a node and of reads that failed, for the statistics of v1 and v2.
+    lookups: [AtomicU64; 2],
 }
 
 impl V2Metrics {
@@ -58,6 +63,7 @@ impl V2Metrics {
             successful: HttpMethod::LABELS.map(|method| successful.with_label_values(&[method])),
             failed,
             reads: ["get", "getRecursive"].map(|action| reads.with_label_values(&[action])),
+            lookups: Default::default(),
         }
     }
 
@@ -79,6 +85,17 @@ impl V2Metrics {
     /// Counts a successful read, by whether it was `recursive`.
     pub fn count_read(&self, recursive: bool) {
         self.reads[usize::from(recursive)].inc();
+    }
+
+    /// Counts a v1 or v2 read, by whether it found a node.
+    pub fn count_lookup(&self, found: bool) {
+        self.lookups[usize::from(!found)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of v1 and v2 reads that found a node, and the number of reads that failed.
+    pub fn lookups(&self) -> [u64; 2] {
+        let count = |lookups: &AtomicU64| lookups.load(Ordering::Relaxed);
+        self.lookups.each_ref().map(count)
     }
 }
 

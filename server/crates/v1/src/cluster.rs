@@ -6,7 +6,7 @@ use witan_api::v1::{
     error::ErrorCode,
     stats::{V1LeaderInfo, V1LeaderStats, V1SelfStats, V1StoreStats},
 };
-use witan_dialect::read_counters::ReadCounters;
+use witan_dialect::Context;
 use witan_gocompat::{json, text};
 use witan_machine::{member::Member, view::View};
 use witan_node::{Node, Role};
@@ -67,16 +67,16 @@ fn record(member: &Member) -> String {
 
 /// Answers a request for statistics. If this member is not the leader, redirects leader statistics to the leader (307).
 pub(super) async fn stats(
-    node: &Node,
-    reads: &ReadCounters,
+    ctx: &Context,
     request: &HttpRequest,
     stats: V1Stats,
 ) -> Result<HttpResponse, V1Error> {
+    let node = &ctx.node;
     let view = node.view().await?;
     match stats {
         V1Stats::Member => Ok(text(request, json::encode(&of_self(node, &view)))),
         V1Stats::Store => {
-            let stats = of_store(&view.machine.tree.counts(), reads);
+            let stats = of_store(&view.machine.tree.counts(), ctx.v2_metrics.lookups());
             Ok(text(request, json::encode(&stats)))
         }
         V1Stats::Leader => {
@@ -126,9 +126,9 @@ fn of_self(node: &Node, view: &View) -> V1SelfStats {
 }
 
 /// Converts v2's counters to v1's. v1 counts successes and failures together, and creations and updates as sets.
-fn of_store(counts: &WriteCounts, reads: &ReadCounters) -> V1StoreStats {
+fn of_store(counts: &WriteCounts, [found, failed]: [u64; 2]) -> V1StoreStats {
     V1StoreStats {
-        gets: reads.found() + reads.failed(),
+        gets: found + failed,
         sets: counts.sets_success
             + counts.sets_fail
             + counts.create_success

@@ -36,11 +36,11 @@ pub(super) async fn get(
     let found = rendering::read(ctx, request, view, node, &mut access, write).await;
     match found {
         Ok((body, _)) => {
-            ctx.reads.count(true);
+            ctx.v2_metrics.count_lookup(true);
             Ok(Some(body))
         }
         Err(ReadRefused::Tree(_)) => {
-            ctx.reads.count(false);
+            ctx.v2_metrics.count_lookup(false);
             Err(V1Error::new(ErrorCode::KeyNotFound, key))
         }
         Err(ReadRefused::Fault(fault)) => Err(fault.into()),

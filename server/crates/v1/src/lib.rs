@@ -19,10 +19,10 @@ use actix_web::{
     web::{self, Payload},
 };
 use bytes::Bytes;
-use witan_api::v1::error::ErrorCode;
+use witan_api::{v1::error::ErrorCode, v2::auth::INSUFFICIENT};
 use witan_dialect::{
     Context,
-    basic_auth::{INSUFFICIENT, KeyAccess},
+    basic_auth::KeyAccess,
     blocking::{self, INLINE_BYTES},
     client::Disconnect,
     rendering,
@@ -121,7 +121,7 @@ async fn answer(
             return Ok(text(request, cluster::machines(node).await?));
         }
         V1Request::Stats(stats) => {
-            return cluster::stats(node, &ctx.reads, request, stats).await;
+            return cluster::stats(ctx, request, stats).await;
         }
     };
     let least_bytes = rendering::least_bytes(&change);

@@ -209,7 +209,7 @@ async fn get(
     let below = (key, recursive);
     let found = rendering::read(ctx, request, view, below, &mut access, render::event).await;
     if let Ok(_) | Err(ReadRefused::Tree(_)) = &found {
-        ctx.reads.count(found.is_ok());
+        ctx.v2_metrics.count_lookup(found.is_ok());
     }
     let (body, index) = found?;
     ctx.v2_metrics.count_read(recursive);

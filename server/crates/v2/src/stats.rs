@@ -12,7 +12,7 @@ use witan_api::v2::{
         StoreStats,
     },
 };
-use witan_dialect::{Context, read_counters::ReadCounters, reply};
+use witan_dialect::{Context, reply};
 use witan_gocompat::{json, text};
 use witan_machine::member::MemberId;
 use witan_node::{FollowerCounts, Node, Role};
@@ -113,14 +113,14 @@ pub(super) async fn of_store(ctx: &Context, request: &HttpRequest) -> HttpRespon
             return answer(request, StatusCode::INTERNAL_SERVER_ERROR, &message);
         }
     };
-    let stats = store(&counts, &ctx.reads, node.watchers() as u64);
+    let stats = store(&counts, ctx.v2_metrics.lookups(), node.watchers() as u64);
     answer(request, StatusCode::OK, &stats)
 }
 
-fn store(counts: &WriteCounts, reads: &ReadCounters, watchers: u64) -> StoreStats {
+fn store(counts: &WriteCounts, [found, failed]: [u64; 2], watchers: u64) -> StoreStats {
     StoreStats {
-        gets_success: reads.found(),
-        gets_fail: reads.failed(),
+        gets_success: found,
+        gets_fail: failed,
         sets_success: counts.sets_success,
         sets_fail: counts.sets_fail,
         delete_success: counts.delete_success,
@@ -165,13 +165,9 @@ mod tests {
             compare_and_delete_fail: 1,
             expire_count: 8,
         };
-        let reads = ReadCounters::default();
-        for found in [true, true, false] {
-            reads.count(found);
-        }
         let expect = r#"{"getsSuccess":2,"getsFail":1,"setsSuccess":1172,"setsFail":9,"deleteSuccess":19,"deleteFail":6,"updateSuccess":18,"updateFail":2,"createSuccess":14,"createFail":7,"compareAndSwapSuccess":9,"compareAndSwapFail":9,"compareAndDeleteSuccess":7,"compareAndDeleteFail":1,"expireCount":8,"watchers":3}"#;
         assert_eq!(
-            String::from_utf8(json::encode(&store(&counts, &reads, 3))).unwrap(),
+            String::from_utf8(json::encode(&store(&counts, [2, 1], 3))).unwrap(),
             expect
         );
     }

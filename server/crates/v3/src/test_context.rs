@@ -10,10 +10,7 @@ use witan_base::{
     panics::PanicMetrics,
 };
 use witan_config::{Config, Environment, Invocation};
-use witan_dialect::{
-    Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics, read_counters::ReadCounters,
-    sampling::Sampler,
-};
+use witan_dialect::{Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics, sampling::Sampler};
 use witan_logging::LogLevelHandle;
 use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
 use witan_node::Node;
@@ -32,7 +29,6 @@ pub(crate) fn context(node: Node) -> Context {
         health_metrics: HealthMetrics::register(&on),
         v2_metrics: V2Metrics::register(&on),
         v3_metrics: V3Metrics::register(&on),
-        reads: ReadCounters::default(),
         settings: config.settings,
         log_level,
         authenticator: Arc::new(authenticator),
