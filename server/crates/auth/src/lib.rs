@@ -26,7 +26,6 @@ pub use hashing::{HashError, PasswordHasher};
 /// Number of letters before the dot of a simple token.
 const TOKEN_LETTERS: usize = 16;
 
-/// The letters of a simple token.
 const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /// Limits log lines about wrong names and passwords, because any client can cause them.
@@ -171,7 +170,6 @@ impl Authenticator {
         }
     }
 
-    /// Returns [`TOKEN_LETTERS`] random letters. Fails if the system provides no random numbers.
     fn letters() -> Result<String, TokenError> {
         let mut letters = String::with_capacity(TOKEN_LETTERS);
         while letters.len() < TOKEN_LETTERS {

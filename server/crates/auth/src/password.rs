@@ -68,7 +68,6 @@ fn key(password: &str) -> Vec<u8> {
     key
 }
 
-/// Parses a hash into cost, salt and digest. Returns `None` if the hash is invalid.
 fn parse(hashed: &[u8]) -> Option<(u32, [u8; 16], [u8; HASH_BYTES])> {
     let text = std::str::from_utf8(hashed).ok()?;
     let mut parts = text.strip_prefix("$2")?.splitn(3, '$');

@@ -51,7 +51,6 @@ impl VerifiedPasswords {
         since.is_some_and(|since| since.elapsed() < VERIFIED_TTL)
     }
 
-    /// Records that this password matches this stored hash.
     pub(super) fn insert(&self, password: &str, hashed: &[u8]) {
         let mark = self.digest(password, hashed);
         let mut known = self.known.lock();
@@ -63,7 +62,6 @@ impl VerifiedPasswords {
         }
     }
 
-    /// Returns the keyed digest of a password and its stored hash.
     fn digest(&self, password: &str, hashed: &[u8]) -> PasswordDigest {
         let mut digest = hmac::Context::with_key(&self.key);
         digest.update(&(hashed.len() as u64).to_be_bytes());

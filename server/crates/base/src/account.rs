@@ -251,7 +251,6 @@ impl Account {
         Some(self.combine_permits(kind, own, of_all))
     }
 
-    /// Combines the permits of the account and of the process into one permit.
     fn combine_permits(
         &self,
         kind: JobKind,

@@ -72,7 +72,6 @@ fn cgroup_bytes(root: &Path) -> Option<u64> {
     limits.min()
 }
 
-/// Returns the lowest memory limit of a v2 cgroup and its ancestors, or `None` if none is set.
 fn v2_bytes(mount: &Path, path: &str) -> Option<u64> {
     smallest(path, |folder| {
         let limits = ["memory.max", "memory.high"];
@@ -83,7 +82,6 @@ fn v2_bytes(mount: &Path, path: &str) -> Option<u64> {
     })
 }
 
-/// Returns the lowest memory limit of a v1 cgroup and its ancestors, or `None` if none is set.
 fn v1_bytes(mounts: &Path, path: &str) -> Option<u64> {
     let mount = mounts.join("memory");
     smallest(path, |folder| {

@@ -25,7 +25,6 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// A file of the page.
 #[derive(Clone, Copy, Debug)]
 struct Asset {
     name: &'static str,

@@ -171,7 +171,6 @@ pub(super) async fn authorize_route(
     has_rights(ctx, request, access).await
 }
 
-/// Returns whether the caller has the access in this member's state.
 async fn has_rights(
     ctx: &Context,
     request: &HttpRequest,

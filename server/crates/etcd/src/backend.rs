@@ -127,7 +127,6 @@ fn json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
     serde_json::from_slice(value).map_err(|error| error.to_string())
 }
 
-/// Parses a key, the hexadecimal ID of a member.
 fn member_id(key: &[u8]) -> Result<u64, String> {
     u64::from_str_radix(&text(key)?, 16).map_err(|_| "it is not a member id".into())
 }

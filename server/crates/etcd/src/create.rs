@@ -74,7 +74,6 @@ pub fn parent(dir: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// Creates all directories and files of a member in the directory.
 fn fill(
     dir: &Path,
     new: &NewDirectory,
@@ -131,7 +130,6 @@ fn log(new: &NewDirectory) -> Vec<u8> {
     segment.bytes().to_vec()
 }
 
-/// Encodes the `.snap` file.
 fn snapshot(new: &NewDirectory) -> Vec<u8> {
     let metadata = SnapMetadata {
         conf_state: Some(configuration(new)),
@@ -179,7 +177,6 @@ fn v2_store(member: &Member) -> Value {
     })
 }
 
-/// Builds a node of the v2 store.
 fn node(path: &str, value: String, children: Value) -> Value {
     json!({
         "Path": path,

@@ -104,7 +104,6 @@ fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     Ok(EntryPayload::Request(Box::new(request)))
 }
 
-/// Returns the tags of all fields in an encoded message.
 fn tags(mut data: Bytes) -> Result<Vec<u32>, DecodeError> {
     let mut tags = Vec::new();
     while data.has_remaining() {

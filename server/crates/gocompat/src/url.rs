@@ -112,7 +112,6 @@ fn check_host_bytes(host: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks the percent escapes in a path. Returns Go's error message.
 fn check_escapes(path: &str) -> Result<(), String> {
     unescape(path.as_bytes(), Plus::IsPlus)
         .map(drop)

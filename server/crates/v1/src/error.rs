@@ -29,7 +29,6 @@ impl V1Error {
         out.push(b'}');
     }
 
-    /// Builds the response: the status of the code, and the error as JSON. The media type is plain text.
     pub(super) async fn answer(self, ctx: &Context, request: &HttpRequest) -> HttpResponse {
         let status =
             StatusCode::from_u16(self.code.status()).expect("the table holds real statuses");

@@ -127,7 +127,6 @@ fn map_tree_error(error: &witan_tree::TreeError, key: Bytes, directory: ErrorCod
     V1Error::new(code, key)
 }
 
-/// Builds the error `TestFailed`, whose cause contains the actual and the wanted value.
 fn test_failed(actual: Bytes, wanted: Bytes) -> V1Error {
     let (begin, between) = (
         Bytes::from_static(b"TestAndSet: "),

@@ -97,7 +97,6 @@ pub(crate) fn push_record(out: &mut dyn Sink, key: &[u8], value: &[u8], index: u
     push(out, &response);
 }
 
-/// Returns a node's path, or `/` for the root.
 fn key(node: &Node) -> &[u8] {
     if node.path.is_empty() {
         b"/"
@@ -110,7 +109,6 @@ fn value(node: &Node) -> &[u8] {
     node.value.as_deref().unwrap_or_default()
 }
 
-/// Appends a response as JSON.
 fn push(out: &mut dyn Sink, response: &V1Response<'_>) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(response.action.as_bytes());

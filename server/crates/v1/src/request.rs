@@ -50,7 +50,6 @@ pub(crate) struct V1Put {
     pub(crate) prev_value: Option<Bytes>,
 }
 
-/// The subject of the statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum V1Stats {
     Member,
@@ -176,7 +175,6 @@ fn is_keyword(key: &[u8]) -> bool {
     v1::KEYWORDS.iter().any(|word| word.as_bytes() == first)
 }
 
-/// Parses a decimal number with an optional sign. Returns `None` if it is invalid or out of range.
 fn number(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }

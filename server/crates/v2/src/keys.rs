@@ -46,7 +46,6 @@ pub enum Intent {
 }
 
 impl Intent {
-    /// Returns the intent of an HTTP method, or `None` if `/v2/keys` does not serve the method.
     fn of(method: &Method) -> Option<Self> {
         match method.as_str() {
             "GET" => Some(Self::Get),
@@ -58,7 +57,6 @@ impl Intent {
         }
     }
 
-    /// Returns the value of the metric label `method` for the request.
     fn metric_label(self, params: &Params) -> HttpMethod {
         match self {
             Self::Get if params.quorum => HttpMethod::QuorumGet,
@@ -256,7 +254,6 @@ pub async fn write(
     Ok(answer.body(body))
 }
 
-/// Returns a write's status: 201 if it created a node, otherwise 200.
 fn status(event: &Event) -> StatusCode {
     match event.action {
         Action::Create => StatusCode::CREATED,

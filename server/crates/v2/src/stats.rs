@@ -85,7 +85,6 @@ pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     answer(request, StatusCode::OK, &stats)
 }
 
-/// Converts a follower's counts to etcd's format. Before the first round trip, the minimum is `NO_LATENCY_MS`.
 fn follower(counts: &FollowerCounts) -> FollowerStats {
     let trips = &counts.trips;
     FollowerStats {

@@ -86,7 +86,6 @@ pub fn file_descriptors() -> (u64, u64) {
     (used, rlimit::Resource::NOFILE.get_soft().unwrap_or(0))
 }
 
-/// Returns the text of `/proc/self/status`, or an empty string if the file cannot be read.
 fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
@@ -103,7 +102,6 @@ fn stat() -> Option<Vec<f64>> {
     )
 }
 
-/// Returns this process's user and system time in seconds, or `None` if the time cannot be read.
 fn cpu_seconds() -> Option<f64> {
     // Fields 14 and 15 of the file are user time and system time.
     let stat = stat()?;

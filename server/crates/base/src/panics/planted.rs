@@ -29,7 +29,6 @@ struct PlantedPanic {
 }
 
 impl PlantedPanic {
-    /// Parses the text of a file. Returns `None` if it is malformed.
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ').map(str::to_owned);
         let (boundary, moment) = (words.next()?, words.next()?);

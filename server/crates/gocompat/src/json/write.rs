@@ -24,7 +24,6 @@ pub fn push_string_of<'a>(out: &mut dyn Sink, pieces: impl IntoIterator<Item = &
     out.push(b'"');
 }
 
-/// Appends the contents of a JSON string, escaped as in [`push_string`].
 fn push_escaped(out: &mut dyn Sink, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         push_escaped_text(out, chunk.valid());
@@ -34,7 +33,6 @@ fn push_escaped(out: &mut dyn Sink, bytes: &[u8]) {
     }
 }
 
-/// Appends valid UTF-8, escaped as in [`push_string`].
 fn push_escaped_text(out: &mut dyn Sink, text: &str) {
     let bytes = text.as_bytes();
     let mut plain_from = 0;

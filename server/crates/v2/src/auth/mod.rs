@@ -143,7 +143,6 @@ impl<'a> AuthResource<'a> {
         }
     }
 
-    /// Returns the value of the `Allow` header.
     fn methods(self) -> &'static str {
         match self {
             Self::Users | Self::Roles => "GET",
@@ -172,7 +171,6 @@ pub(super) async fn handle(
     })
 }
 
-/// Executes a request on a resource. The caller must have checked access and method.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,

@@ -108,7 +108,6 @@ fn strings(value: Value) -> Result<Vec<String>, String> {
     items.into_iter().map(string).collect()
 }
 
-/// Returns the name of a JSON value's type, as used in Go's error messages.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

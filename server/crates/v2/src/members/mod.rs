@@ -42,7 +42,6 @@ impl MembersHttpError {
         Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
     }
 
-    /// Returns a 404 error for an unknown member, with `id` in its text.
     fn unknown(id: &str) -> Self {
         Self(StatusCode::NOT_FOUND, format!("{NO_SUCH_MEMBER}{id}"))
     }
@@ -109,7 +108,6 @@ async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Memb
     Ok(json_response(ctx, request, StatusCode::OK, &list))
 }
 
-/// Returns the leader, or fails with 503 if this member knows no leader.
 async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let Some(leader) = members.by_id.get(&ctx.node.status().leader) else {
@@ -233,7 +231,6 @@ async fn check_exists(ctx: &Context, id: MemberId) -> Result<(), MembersHttpErro
     }
 }
 
-/// Converts a member to an object of the v2 members API.
 fn api_member(member: &Known) -> Member {
     Member {
         id: member.member_id().to_string(),
