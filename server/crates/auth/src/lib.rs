@@ -82,8 +82,8 @@ impl Authenticator {
     }
 
     /// Returns whether a password matches the stored hash `hashed` of the user `name`. If `hashed` is `None`, because there is
-    /// no such user, returns `false` after the same time. Logs a wrong name or password, unless too many were logged. If an
-    /// unknown name is longer than new names may be, returns `false` at once and logs nothing.
+    /// no such user, returns `false` after the same time. Logs a wrong name or password, unless too many were logged. An unknown
+    /// name that is longer than new names can be is neither checked nor logged.
     pub async fn check_password(
         &self,
         account: &Account,
@@ -133,8 +133,8 @@ impl Authenticator {
         Ok(Some(Caller { user, revision }))
     }
 
-    /// If a simple token is unknown, waits until this member has applied all earlier commits: another member may have issued
-    /// it.
+    /// If a simple token is unknown, waits until this member has applied all earlier commits, because another member may have
+    /// issued the token.
     pub async fn await_token(&self, node: &Node, credentials: &Credentials) {
         let simple = matches!(self.kind, TokenKind::Simple);
         let token = credentials.token().filter(|_| simple);

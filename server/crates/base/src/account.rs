@@ -303,7 +303,7 @@ impl Drop for Charge {
 pub struct Permit {
     account: Account,
     kind: JobKind,
-    /// Whether it also holds a permit of the process.
+    /// Whether this permit includes a permit of the process.
     holds_process_permit: bool,
 }
 

@@ -1,8 +1,8 @@
 //! Authenticates and authorizes HTTP/1 requests with Basic credentials, by etcd 3.4's rules for v2. The state machine
 //! implements the rules (`witan_machine::auth::path_permissions`).
 //!
-//! While v2 authentication is disabled, a request for a key costs one atomic load. A password that was not verified recently is
-//! hashed (`witan_auth`). Client certificates are ignored, because any web page can make a browser present one.
+//! While v2 authentication is disabled, the check of a key costs one atomic load. Client certificates are ignored, because any
+//! web page can make a browser present one.
 
 use actix_web::{
     HttpRequest,
@@ -44,8 +44,8 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
 #[derive(Debug)]
 enum BasicCredentials {
     Anonymous,
-    /// A user with a correct password, also after the password changes. Holds only the name, because the user's roles may
-    /// change during the check.
+    /// A user who presented the correct password. Later changes of the password do not matter. Contains only the name, because
+    /// the user's roles can change.
     User(String),
     Invalid,
 }
@@ -81,7 +81,7 @@ pub struct KeyAccess {
     required: Option<(Bytes, PathAccess)>,
     /// The header `Authorization` of the request.
     header: Option<HeaderValue>,
-    /// The caller, or `None` until a state requires one.
+    /// The caller; `None` until a state has v2 authentication enabled.
     caller: Option<BasicCredentials>,
 }
 

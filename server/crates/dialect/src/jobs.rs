@@ -23,8 +23,8 @@ impl Context {
         self.node.job(permit).await
     }
 
-    /// Runs `work`, a short read, on this member's state with [`read_from_disk`]. Like a short read of values in memory, it
-    /// runs to its end even if the state pins too much memory.
+    /// Runs `work`, a short read, on this member's state with [`read_from_disk`]. As with values in memory, `work` runs to its
+    /// end even if the state pins too much memory.
     pub async fn disk_read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&View) -> T + Send + 'static,
@@ -40,9 +40,9 @@ impl Context {
 /// Runs `work`, a short read of values on disk, on another thread. Waits for a permit first and then for `state`, so that a
 /// waiting reader pins no state. Fails with `Stopped` if the runtime ends first.
 ///
-/// Holds the process's permit until `work` ends. Holds the connection's permit until the caller takes the result, and charges
-/// the values in it, which have `bytes` bytes: a connection may not be polled for a long time. Fails with `TooMany` if the
-/// memory for unread responses is used up.
+/// Holds the process's permit until `work` ends, and the connection's permit until the caller takes the result. Until then, also
+/// charges the values in the result, which have `bytes` bytes, because a connection may not be polled for a long time. Fails with
+/// `TooMany` if the memory for unread responses is used up.
 pub async fn read_from_disk<S, T, E>(
     account: &Account,
     state: impl Future<Output = Result<S, E>> + Send + 'static,

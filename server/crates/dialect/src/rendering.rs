@@ -139,7 +139,7 @@ pub fn read<'a>(
 }
 
 /// Charges the memory of a node and its subtree before they are read. Each node of the result contains its entire path, so the
-/// result can be much larger than the tree. Measures with growing limits, because only limits stop a count early.
+/// result can be much larger than the tree. Measures with growing limits, because a limit stops the measurement early.
 fn reserve(
     account: &Account,
     tree: &Tree,

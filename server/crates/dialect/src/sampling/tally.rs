@@ -1,5 +1,5 @@
-//! Counts by prefix in bounded memory. Sums are exact. Beyond `ROWS_MAX`, the rows with the smallest counts are folded into a
-//! remainder, so heavy prefixes survive even if they start late.
+//! Counts by prefix in bounded memory. Sums are exact. Beyond `ROWS_MAX`, the rows with the smallest counts are added to a
+//! remainder, so that a busy prefix keeps its row even if its operations start late.
 
 use std::{
     cmp::Reverse,
@@ -8,7 +8,7 @@ use std::{
 
 use witan_api::top::{KeySpace, TopCounts, TopRow};
 
-/// Maximum number of rows of a tally; when it is exceeded, the rows with the smallest counts are folded into the remainder. A row
+/// Maximum number of rows of a tally; when it is exceeded, the rows with the smallest counts are added to the remainder. A row
 /// takes a few hundred bytes, so the page stays below 4 MiB.
 const ROWS_MAX: usize = 2048;
 /// Number of path segments in a prefix. Kubernetes objects have two segments before their namespace.

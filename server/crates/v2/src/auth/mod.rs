@@ -35,7 +35,7 @@ use witan_node::{NodeError, ProposeError};
 
 use super::headers::{self, json_response};
 
-/// Size in bytes of an empty string of a request: in the request and in its command, whose lists can be half empty.
+/// Memory in bytes of an empty string, in the request and in its command. Their lists can be half empty.
 const STRING_BYTES: usize = 4 * size_of::<String>();
 
 /// Limits log lines that any client can trigger.
@@ -200,8 +200,8 @@ async fn serve(
     }
 }
 
-/// Reads users or roles as a large read, because each user of a role repeats the patterns of the role. `write` appends the
-/// response, whose size in bytes is at least the result of `least_bytes`. Fails if `least_bytes` fails.
+/// Reads users or roles as a large read, because the response repeats the patterns of a role for each of its users. `write`
+/// appends the response. `least_bytes` returns a lower bound of its size in bytes, or the reason why there is no response.
 async fn read_auth(
     ctx: &Context,
     request: &HttpRequest,
@@ -228,7 +228,7 @@ fn render(
     least_bytes: usize,
     write: impl Fn(&mut dyn Sink),
 ) -> Result<ChargedText, ResponseRefused> {
-    // While nothing is charged, a charge of any size is granted, and a list can be larger than the memory.
+    // Without another charge, a charge of any size is granted, but a list can be larger than the memory.
     let _other = account.hold(Resource::Answers, 1).ok_or(ResponseRefused)?;
     rendering::render_here(account, true, least_bytes, write)
 }
