@@ -15,7 +15,7 @@ pub mod jobs;
 pub mod rendering;
 pub mod reply;
 pub mod sampling;
-pub mod v2_metrics;
+mod v2_metrics;
 mod v3_metrics;
 
 use std::{ops::Deref, sync::Arc};

@@ -8,26 +8,13 @@ use std::{
 use prometheus::{Histogram, IntCounter, IntCounterVec};
 use witan_base::metrics::Register;
 
-/// The values of the label `method` in the v2 series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpMethod {
-    /// GET.
-    Get,
-    /// GET with `quorum=true`, a linearizable read.
-    QuorumGet,
-    /// HEAD.
-    Head,
-    /// PUT.
-    Put,
-    /// POST.
-    Post,
-    /// DELETE.
-    Delete,
-}
+/// The values of the label `method`. QGET is a GET with `quorum=true`.
+const METHODS: [&str; 6] = ["GET", "QGET", "HEAD", "PUT", "POST", "DELETE"];
 
-impl HttpMethod {
-    /// The labels of all methods, in the order of the variants.
-    const LABELS: [&'static str; 6] = ["GET", "QGET", "HEAD", "PUT", "POST", "DELETE"];
+/// Returns the index of one of the [`METHODS`].
+fn index(method: &str) -> usize {
+    let known = METHODS.iter().position(|known| *known == method);
+    known.expect("v2 serves no other method")
 }
 
 /// Failure statuses whose counters exist from startup, so that a rate includes the first failure.
@@ -36,8 +23,8 @@ const COMMON_FAILURES: [&str; 4] = ["400", "404", "412", "500"];
 /// Series for v2 requests.
 #[derive(Debug)]
 pub struct V2Metrics {
-    received: [IntCounter; HttpMethod::LABELS.len()],
-    successful: [Histogram; HttpMethod::LABELS.len()],
+    received: [IntCounter; METHODS.len()],
+    successful: [Histogram; METHODS.len()],
     failed: IntCounterVec,
     /// Counters for reads of one node or directory and for recursive reads.
     reads: [IntCounter; 2],
@@ -52,15 +39,15 @@ impl V2Metrics {
         let received = on.counters("etcd_http_received_total", "Counter of v2 requests received into the system (successfully parsed and authd).", &["method"]);
         let successful = on.histograms("etcd_http_successful_duration_seconds", "Bucketed histogram of processing time (s) of successfully handled v2 requests (non-watches), by method (GET/PUT etc.).", (0.0005, 13), &["method"]);
         let failed = on.counters("etcd_http_failed_total", "Counter of handle failures of v2 requests (non-watches), by method (GET/PUT etc.) and code (400, 500 etc.).", &["method", "code"]);
-        for method in HttpMethod::LABELS {
+        for method in METHODS {
             for code in COMMON_FAILURES {
                 failed.with_label_values(&[method, code]);
             }
         }
         let reads = on.counters("etcd_debugging_store_reads_total", "Total number of v2 reads by action (get/getRecursive), local to this member.", &["action"]);
         Self {
-            received: HttpMethod::LABELS.map(|method| received.with_label_values(&[method])),
-            successful: HttpMethod::LABELS.map(|method| successful.with_label_values(&[method])),
+            received: METHODS.map(|method| received.with_label_values(&[method])),
+            successful: METHODS.map(|method| successful.with_label_values(&[method])),
             failed,
             reads: ["get", "getRecursive"].map(|action| reads.with_label_values(&[action])),
             lookups: Default::default(),
@@ -68,16 +55,16 @@ impl V2Metrics {
     }
 
     /// Counts a request that was parsed and authorized.
-    pub fn count_received(&self, method: HttpMethod) {
-        self.received[method as usize].inc();
+    pub fn count_received(&self, method: &str) {
+        self.received[index(method)].inc();
     }
 
     /// Records the response to a request other than a watch: its duration if `status` is below 400, otherwise a failure.
-    pub fn record_response(&self, method: HttpMethod, status: u16, took: Duration) {
+    pub fn record_response(&self, method: &str, status: u16, took: Duration) {
         if status < 400 {
-            self.successful[method as usize].observe(took.as_secs_f64());
+            self.successful[index(method)].observe(took.as_secs_f64());
         } else {
-            let labels = [HttpMethod::LABELS[method as usize], &status.to_string()];
+            let labels = [method, &status.to_string()];
             self.failed.with_label_values(&labels).inc();
         }
     }
@@ -108,10 +95,10 @@ mod tests {
     fn requests_are_counted_by_their_result() {
         let on = Register::default();
         let metrics = V2Metrics::register(&on);
-        metrics.count_received(HttpMethod::QuorumGet);
-        metrics.record_response(HttpMethod::Put, 412, Duration::from_millis(1));
-        metrics.record_response(HttpMethod::Put, 403, Duration::from_millis(1));
-        metrics.record_response(HttpMethod::Put, 201, Duration::from_micros(600));
+        metrics.count_received("QGET");
+        metrics.record_response("PUT", 412, Duration::from_millis(1));
+        metrics.record_response("PUT", 403, Duration::from_millis(1));
+        metrics.record_response("PUT", 201, Duration::from_micros(600));
         let text = MetricsPage::new(on).render();
         for line in [
             r#"etcd_http_received_total{method="QGET"} 1"#,

@@ -9,7 +9,6 @@ use actix_web::{
 };
 use bytes::Bytes;
 use witan_api::v2::error::ErrorCode;
-use witan_dialect::v2_metrics::HttpMethod;
 use witan_dialect::{
     Context,
     basic_auth::KeyAccess,
@@ -54,17 +53,6 @@ impl Intent {
             "POST" => Some(Self::Write(WriteMethod::Post)),
             "DELETE" => Some(Self::Write(WriteMethod::Delete)),
             _ => None,
-        }
-    }
-
-    fn metric_label(self, params: &Params) -> HttpMethod {
-        match self {
-            Self::Get if params.quorum => HttpMethod::QuorumGet,
-            Self::Get => HttpMethod::Get,
-            Self::Head => HttpMethod::Head,
-            Self::Write(WriteMethod::Put) => HttpMethod::Put,
-            Self::Write(WriteMethod::Post) => HttpMethod::Post,
-            Self::Write(WriteMethod::Delete) => HttpMethod::Delete,
         }
     }
 }
@@ -115,10 +103,13 @@ async fn serve(
     if !access.is_granted(ctx).await? {
         return Err(ReadRefused::Unauthorized.into());
     }
-    let (metrics, method) = (&ctx.v2_metrics, intent.metric_label(&params));
-    metrics.count_received(method);
-    let began = Instant::now();
     let quorum = intent == Intent::Get && params.quorum;
+    let label = match quorum {
+        true => "QGET",
+        false => request.method().as_str(),
+    };
+    ctx.v2_metrics.count_received(label);
+    let began = Instant::now();
     if intent == Intent::Get && params.wait && !quorum {
         return watch::open(ctx, request, key, access, &params).await;
     }
@@ -133,7 +124,8 @@ async fn serve(
         Ok(response) => response.status().as_u16(),
         Err(error) => error.code.status(),
     };
-    metrics.record_response(method, status, began.elapsed());
+    let took = began.elapsed();
+    ctx.v2_metrics.record_response(label, status, took);
     answer
 }
 

@@ -29,7 +29,7 @@ pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let stats = SelfStats {
         name: identity.name.clone(),
         id: identity.member_id.to_string(),
-        state: state(node.status().role).into(),
+        state: format!("State{:?}", node.status().role),
         start_time: text::time(identity.started_ns),
         leader_info: leader_info(node),
         recv_append_request_cnt: received.messages,
@@ -40,15 +40,6 @@ pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
         send_bandwidth_rate: sent.byte_rate,
     };
     answer(request, StatusCode::OK, &stats)
-}
-
-fn state(role: Role) -> &'static str {
-    match role {
-        Role::Follower => "StateFollower",
-        Role::PreCandidate => "StatePreCandidate",
-        Role::Candidate => "StateCandidate",
-        Role::Leader => "StateLeader",
-    }
 }
 
 /// Returns the leader's ID and when this member learned of it. Without a leader, returns an empty ID and Go's zero time.
