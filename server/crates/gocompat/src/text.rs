@@ -69,43 +69,33 @@ pub fn parse_time(text: &str) -> Option<i64> {
 
 /// Formats a duration in nanoseconds like Go: `0s`, `1.5µs`, `812.5ms`, `4m17.1s`, `1h0m0s`.
 pub fn duration(nanos: i64) -> String {
-    let sign = if nanos < 0 { "-" } else { "" };
+    let mut text = String::from(if nanos < 0 { "-" } else { "" });
     let size = nanos.unsigned_abs();
-    let small = |unit: u64, digits: usize, name: &str| {
-        let mut text = format!("{sign}{}", size / unit);
-        push_fraction(&mut text, size % unit, digits);
-        text.push_str(name);
-        text
-    };
-    match size {
+    let (unit_ns, digits, name) = match size {
         0 => return "0s".into(),
-        1..1_000 => return small(1, 0, "ns"),
-        1_000..1_000_000 => return small(1_000, 3, "µs"),
-        1_000_000..1_000_000_000 => return small(1_000_000, 6, "ms"),
-        1_000_000_000.. => {}
-    }
+        1..1_000 => (1, 0, "ns"),
+        1_000..1_000_000 => (1_000, 3, "µs"),
+        1_000_000..NANOS_PER_SECOND => (1_000_000, 6, "ms"),
+        NANOS_PER_SECOND.. => (NANOS_PER_SECOND, 9, "s"),
+    };
     let seconds = size / NANOS_PER_SECOND;
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
-    let mut text = String::from(sign);
     if hours > 0 {
         text.push_str(&format!("{hours}h"));
     }
-    if hours > 0 || minutes > 0 {
+    if seconds >= 60 {
         text.push_str(&format!("{minutes}m"));
     }
-    text.push_str(&format!("{}", seconds % 60));
-    push_fraction(&mut text, size % NANOS_PER_SECOND, 9);
-    text.push('s');
-    text
-}
-
-/// Appends a nonzero `fraction` as a decimal point and `digits` places, without trailing zeros.
-fn push_fraction(text: &mut String, fraction: u64, digits: usize) {
+    let whole = size / unit_ns - seconds / 60 * 60;
+    text.push_str(&whole.to_string());
+    let fraction = size % unit_ns;
     if fraction != 0 {
         let padded = format!("{fraction:0digits$}");
         text.push('.');
         text.push_str(padded.trim_end_matches('0'));
     }
+    text.push_str(name);
+    text
 }
 
 /// Quotes a string like Go's `%q`. Bytes outside valid UTF-8 become `\xNN`. Escapes only control characters, while Go also
@@ -170,6 +160,18 @@ pub fn parse_uint(text: &[u8]) -> Option<u64> {
     text.parse().ok()
 }
 
+/// The units of Go's durations in nanoseconds. Longer names come first, because "m" is a prefix of "ms".
+const UNITS: [(&str, u64); 8] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("μs", 1_000),
+    ("ms", 1_000_000),
+    ("s", NANOS_PER_SECOND),
+    ("m", 60 * NANOS_PER_SECOND),
+    ("h", 3600 * NANOS_PER_SECOND),
+];
+
 /// Parses an unsigned duration like `time.ParseDuration`: numbers with optional fractions, each with a unit, or `0`. Returns
 /// `None` if the duration is invalid or too large.
 pub fn parse_duration(text: &str) -> Option<Duration> {
@@ -184,29 +186,13 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at(end);
-        let (unit_ns, tail) = split_unit(tail)?;
+        let mut units = UNITS.iter();
+        let unit = units.find_map(|(name, ns)| Some((*ns, tail.strip_prefix(name)?)));
+        let (unit_ns, tail) = unit?;
         total = total.checked_add(parse_part(number, unit_ns)?)?;
         rest = tail;
     }
     Some(total)
-}
-
-/// Splits off a leading unit and returns its nanoseconds and the rest. Returns `None` if the text does not start with a unit.
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    // Longer names come first, because "m" is a prefix of "ms".
-    const UNITS: [(&str, u64); 8] = [
-        ("ns", 1),
-        ("us", 1_000),
-        ("µs", 1_000),
-        ("μs", 1_000),
-        ("ms", 1_000_000),
-        ("s", 1_000_000_000),
-        ("m", 60_000_000_000),
-        ("h", 3_600_000_000_000),
-    ];
-    UNITS
-        .iter()
-        .find_map(|(name, ns)| text.strip_prefix(name).map(|rest| (*ns, rest)))
 }
 
 /// Converts a decimal number of units to a duration in whole nanoseconds. Returns `None` if the number is invalid or too large.
