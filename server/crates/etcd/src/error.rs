@@ -78,4 +78,9 @@ impl EtcdError {
     pub(crate) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io { path: path.into(), error }
     }
+
+    /// Returns the error for a log in `dir` that lacks segments or entries. `what` describes the gap.
+    pub(crate) fn incomplete_log(dir: &Path, what: impl Into<String>) -> Self {
+        Self::Log { path: dir.into(), what: what.into() }
+    }
 }

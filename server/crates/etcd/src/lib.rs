@@ -77,20 +77,16 @@ pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdErr
     let lock = lock(&db)?;
     let wal_dir = wal_dir.map_or_else(|| member.join("wal"), Path::to_path_buf);
     let segments = wal::segments(&wal_dir)?;
-    let summary = wal::summarize(&segments)?;
+    let summary = wal::summarize(&wal_dir, &segments)?;
     let snapshot = snap::newest(&snap_dir, &summary.snapshots)?;
     let after = snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
     let backend = backend(&snap_dir, db, after)?;
-    let entries = wal::entries(&segments, after, backend.consistent_index)?;
+    let entries = wal::entries(&wal_dir, &segments, after, backend.consistent_index)?;
     let last = entries.last().map_or(after, |entry| entry.index);
-    if summary.hard_state.commit > last {
-        return Err(EtcdError::Log {
-            path: wal_dir,
-            what: format!(
-                "it ends at entry {last}, but entries up to {} were committed",
-                summary.hard_state.commit
-            ),
-        });
+    let committed = summary.hard_state.commit;
+    if committed > last {
+        let what = format!("it ends at entry {last}, but entries up to {committed} were committed");
+        return Err(EtcdError::incomplete_log(&wal_dir, what));
     }
     Ok(EtcdDirectory {
         member_id: summary.metadata.member_id,

@@ -43,9 +43,9 @@ pub(crate) struct Summary {
 /// Returns the segments in a directory, in order. Fails if one is missing. Ignores other files.
 pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     let failed = |error| EtcdError::io(dir, error);
-    let incomplete = |what| EtcdError::Log { path: dir.into(), what };
+    let incomplete = |what: &str| EtcdError::incomplete_log(dir, what);
     if !dir.is_dir() {
-        return Err(incomplete("the directory does not exist".into()));
+        return Err(incomplete("the directory does not exist"));
     }
     let mut found = Vec::new();
     for file in fs::read_dir(dir).map_err(failed)? {
@@ -57,12 +57,13 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     }
     found.sort_by_key(|segment| segment.sequence);
     if found.is_empty() {
-        return Err(incomplete("the directory has no file *.wal".into()));
+        return Err(incomplete("the directory has no file *.wal"));
     }
     for pair in found.windows(2) {
         let next = pair[0].sequence.saturating_add(1);
         if pair[1].sequence != next {
-            return Err(incomplete(format!("the file {next:016x}-*.wal is missing")));
+            let what = format!("the file {next:016x}-*.wal is missing");
+            return Err(incomplete(&what));
         }
     }
     Ok(found)
@@ -78,7 +79,7 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
 /// Reads the log except its entries. Returns the metadata, the last hard state, the snapshots up to its commit index, and the
 /// size of a torn write at the end. Fails if a record is damaged, the segments belong to different members, or the metadata is
 /// missing.
-pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
+pub(crate) fn summarize(dir: &Path, segments: &[Segment]) -> Result<Summary, EtcdError> {
     let mut metadata = None;
     let mut hard_state = HardState::default();
     let mut snapshots: Vec<WalSnapshot> = Vec::new();
@@ -98,7 +99,8 @@ pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
         Ok(())
     })?;
     snapshots.retain(|snapshot| snapshot.index <= hard_state.commit);
-    let metadata = metadata.ok_or_else(|| incomplete(segments, "it has no metadata record"))?;
+    let incomplete = || EtcdError::incomplete_log(dir, "it has no metadata record");
+    let metadata = metadata.ok_or_else(incomplete)?;
     Ok(Summary { metadata, hard_state, snapshots, torn_bytes })
 }
 
@@ -106,6 +108,7 @@ pub(crate) fn summarize(segments: &[Segment]) -> Result<Summary, EtcdError> {
 /// the index `applied` have no data, because the log can be larger than the memory. `segments` must be sorted and not empty.
 /// Fails if the segments start later, or if an entry is missing or damaged.
 pub(crate) fn entries(
+    dir: &Path,
     segments: &[Segment],
     after: u64,
     applied: u64,
@@ -117,7 +120,7 @@ pub(crate) fn entries(
         let what = format!(
             "it starts at entry {begin}, after the newest intact snapshot (member/snap/*.snap), which ends at entry {after}"
         );
-        incomplete(segments, &what)
+        EtcdError::incomplete_log(dir, what)
     })?;
     let mut entries: Vec<RaftEntry> = Vec::new();
     scan(&segments[first..], &mut |place, kind, data| {
@@ -145,13 +148,4 @@ pub(crate) fn entries(
 
 fn message<M: Message + Default>(place: &Place<'_>, data: Bytes) -> Result<M, EtcdError> {
     M::decode(data).map_err(|error| place.damaged(&error.to_string()))
-}
-
-/// Returns the error for a log that lacks segments or entries. `what` describes the gap.
-fn incomplete(segments: &[Segment], what: &str) -> EtcdError {
-    let dir = segments.first().and_then(|segment| segment.path.parent());
-    EtcdError::Log {
-        path: dir.map(Path::to_path_buf).unwrap_or_default(),
-        what: what.into(),
-    }
 }
