@@ -24,15 +24,25 @@ use witan_api::top::KeySpace;
 use witan_auth::{Authenticator, Credentials};
 use witan_base::{account::Account, metrics::MetricsPage, panics::PanicMetrics};
 use witan_config::Settings;
-use witan_logging::LogLevelHandle;
+use witan_logging::{LogLevelHandle, LogLimit};
 use witan_machine::auth::path_permissions::PathAccess;
-use witan_node::Node;
+use witan_node::{Node, NodeError};
 
 pub use health_metrics::HealthMetrics;
 pub use v2_metrics::V2Metrics;
 pub use v3_metrics::V3Metrics;
 
 use sampling::{KeyOperation, Sampler};
+
+/// Limits log lines that any client can trigger.
+static FAILED_REQUESTS: LogLimit = LogLimit::new();
+
+/// Logs that the cluster did not execute a request of v1 or v2. The response does not always contain the reason.
+pub fn log_failure(api: &str, reason: NodeError) {
+    if let Some(left_out) = FAILED_REQUESTS.admit() {
+        tracing::warn!(left_out, api, %reason, "failed to execute a request");
+    }
+}
 
 /// State that all handlers share.
 #[derive(Debug)]

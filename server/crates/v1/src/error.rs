@@ -59,6 +59,7 @@ impl From<NodeError> for V1Error {
             | NodeError::Stopped
             | NodeError::Internal => fault.to_string(),
         };
+        witan_dialect::log_failure("v1", fault);
         Self::new(ErrorCode::RaftInternal, cause)
     }
 }

@@ -18,7 +18,6 @@ use actix_web::{
     http::{StatusCode, header::CONTENT_TYPE},
     web::{self, Payload},
 };
-use bytes::Bytes;
 use witan_api::{v1::error::ErrorCode, v2::auth::INSUFFICIENT};
 use witan_dialect::{
     Context,
@@ -29,15 +28,11 @@ use witan_dialect::{
     reply::{self, FramedBody},
 };
 use witan_gocompat::text::Sink;
-use witan_logging::LogLimit;
 use witan_machine::auth::path_permissions::PathAccess;
 
 use request::{V1Request, V1RequestError, parse};
 
 use self::error::V1Error;
-
-/// Limits log lines that any client can trigger.
-static FAILED_REQUESTS: LogLimit = LogLimit::new();
 
 /// Answers a request for a v1 path and drains its body.
 pub async fn handle(
@@ -50,19 +45,7 @@ pub async fn handle(
     reply::drain(&mut payload).await;
     match answer {
         Ok(response) => response,
-        Err(error) => {
-            if error.code == ErrorCode::RaftInternal
-                && let Some(left_out) = FAILED_REQUESTS.admit()
-            {
-                let cause = Bytes::from(error.cause.concat());
-                tracing::warn!(
-                    left_out,
-                    ?cause,
-                    "v1 request failed: no reply from the cluster"
-                );
-            }
-            error.answer(ctx, request).await
-        }
+        Err(error) => error.answer(ctx, request).await,
     }
 }
 

@@ -50,11 +50,11 @@ impl From<witan_tree::TreeError> for V2Error {
 
 impl From<NodeError> for V2Error {
     fn from(fault: NodeError) -> Self {
-        let code = match fault == NodeError::NoSpace {
-            true => ErrorCode::NoSpace,
-            false => ErrorCode::RaftInternal,
-        };
-        Self::before_store(code, fault.of_etcd())
+        if fault == NodeError::NoSpace {
+            return Self::before_store(ErrorCode::NoSpace, fault.of_etcd());
+        }
+        witan_dialect::log_failure("v2 keys", fault);
+        Self::before_store(ErrorCode::RaftInternal, fault.of_etcd())
     }
 }
 

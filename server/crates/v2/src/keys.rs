@@ -29,9 +29,8 @@ use super::{
     render, watch,
 };
 
-/// Limit log lines that any client can trigger.
+/// Limits log lines that any client can trigger.
 static IGNORED_BODIES: LogLimit = LogLimit::new();
-static FAILED_REQUESTS: LogLimit = LogLimit::new();
 
 /// The action of a request to `/v2/keys`, by its HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,21 +63,10 @@ pub(super) async fn handle(
     payload: &mut web::Payload,
     path: &[u8],
 ) -> HttpResponse {
-    let error = match serve(ctx, request, payload, path).await {
-        Ok(response) => return response,
-        Err(error) => error,
-    };
-    if error.code == ErrorCode::RaftInternal
-        && let Some(left_out) = FAILED_REQUESTS.admit()
-    {
-        let cause = Bytes::from(error.cause.concat());
-        tracing::warn!(
-            left_out,
-            ?cause,
-            "v2 request failed: no reply from the cluster"
-        );
+    match serve(ctx, request, payload, path).await {
+        Ok(response) => response,
+        Err(error) => headers::failure(ctx, request, error).await,
     }
-    headers::failure(ctx, request, error).await
 }
 
 /// Parses, authorizes, executes and measures a request. As in etcd, `quorum` takes precedence over `wait` and applies only to

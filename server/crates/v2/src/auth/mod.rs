@@ -25,7 +25,6 @@ use witan_dialect::{
     reply::{self, ChargedText, ResponseRefused},
 };
 use witan_gocompat::text::Sink;
-use witan_logging::LogLimit;
 use witan_machine::{
     auth::{self, Auth, path_permissions::PathAuthError},
     operation::{ByPath, Operation},
@@ -37,9 +36,6 @@ use super::headers::{self, json_response};
 
 /// Memory in bytes of an empty string, in the request and in its command. Their lists can be half empty.
 const STRING_BYTES: usize = 4 * size_of::<String>();
-
-/// Limits log lines that any client can trigger.
-static FAILED_REQUESTS: LogLimit = LogLimit::new();
 
 /// An error response: status and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,13 +49,7 @@ impl AuthHttpError {
 
 impl From<NodeError> for AuthHttpError {
     fn from(fault: NodeError) -> Self {
-        if let Some(left_out) = FAILED_REQUESTS.admit() {
-            tracing::warn!(
-                left_out,
-                reason = %fault,
-                "v2 request on users failed: no reply from the cluster"
-            );
-        }
+        witan_dialect::log_failure("v2 auth", fault);
         match fault {
             NodeError::NoSpace => Self(StatusCode::INSUFFICIENT_STORAGE, fault.of_etcd()),
             NodeError::TooLarge => Self::bad(&fault.of_etcd()),
