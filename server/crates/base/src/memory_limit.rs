@@ -62,45 +62,31 @@ fn cgroup_bytes(root: &Path) -> Option<u64> {
         let (id, rest) = line.split_once(':')?;
         let (controllers, path) = rest.split_once(':')?;
         if (id, controllers) == ("0", "") {
-            return v2_bytes(&mounts, path);
+            return lowest_limit(&mounts, path, &["memory.max", "memory.high"]);
         }
         if controllers.split(',').any(|name| name == "memory") {
-            return v1_bytes(&mounts, path);
+            return lowest_limit(&mounts.join("memory"), path, &["memory.limit_in_bytes"]);
         }
         None
     });
     limits.min()
 }
 
-fn v2_bytes(mount: &Path, path: &str) -> Option<u64> {
-    smallest(path, |folder| {
-        let limits = ["memory.max", "memory.high"];
-        limits
-            .into_iter()
-            .filter_map(|file| number(&mount.join(folder).join(file)))
-            .min()
-    })
-}
-
-fn v1_bytes(mounts: &Path, path: &str) -> Option<u64> {
-    let mount = mounts.join("memory");
-    smallest(path, |folder| {
-        let folder = mount.join(folder);
-        let own = number(&folder.join("memory.limit_in_bytes"));
-        // This limit includes ancestors that a container does not see.
-        let stat = fs::read_to_string(folder.join("memory.stat")).ok();
-        let hierarchical = stat.and_then(|stat| field(&stat, "hierarchical_memory_limit "));
-        own.into_iter().chain(hierarchical.filter(is_limit)).min()
-    })
-}
-
-/// Returns the smallest limit that `limit` finds for the cgroup `path` and its ancestors, up to the root of the mount. In a
-/// container, the path may be invisible, and the root of the mount is the container's cgroup. Returns `None` if it finds none.
-fn smallest(path: &str, limit: impl Fn(&Path) -> Option<u64>) -> Option<u64> {
+/// Returns the smallest limit in the `files` of the cgroup `path` and its ancestors, up to the root of the mount. In a container,
+/// the path may be invisible, and the root of the mount is the container's cgroup. Returns `None` if there is no limit.
+fn lowest_limit(mount: &Path, path: &str, files: &[&str]) -> Option<u64> {
     let path = Path::new(path.trim_start_matches('/'));
     // The path of a cgroup outside the cgroup namespace begins with `..`.
     let outside = path.components().any(|part| part == Component::ParentDir);
     let path = if outside { Path::new("") } else { path };
+    let limit = |folder: &Path| {
+        let folder = mount.join(folder);
+        let own = files.iter().filter_map(|file| number(&folder.join(file)));
+        // In cgroup v1, this limit includes ancestors that a container does not see.
+        let stat = fs::read_to_string(folder.join("memory.stat")).ok();
+        let hierarchical = stat.and_then(|stat| field(&stat, "hierarchical_memory_limit "));
+        own.chain(hierarchical.filter(is_limit)).min()
+    };
     path.ancestors().filter_map(limit).min()
 }
 

@@ -76,11 +76,10 @@ pub fn decode(body: &[u8]) -> Result<Vec<String>, String> {
         }
     };
     let mut urls = Vec::new();
-    for (_, value) in fields
-        .into_iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case(FIELD))
-    {
-        urls = strings(value)?;
+    for (name, value) in fields {
+        if name.eq_ignore_ascii_case(FIELD) {
+            urls = strings(value)?;
+        }
     }
     Ok(urls)
 }
