@@ -10,9 +10,11 @@ use witan_dialect::{Context, rendering, reply};
 use witan_gocompat::text::Sink;
 use witan_node::NodeError;
 
+/// An error response of v1.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct V1Error {
-    pub(crate) code: ErrorCode,
+pub struct V1Error {
+    /// The code, which determines the message and the HTTP status.
+    pub code: ErrorCode,
     /// The text of `cause`, in pieces to avoid copying values. It can contain any bytes, because keys can.
     pub(crate) cause: Vec<Bytes>,
 }

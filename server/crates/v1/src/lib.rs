@@ -5,12 +5,10 @@
 //! and `render` are pure.
 
 mod cluster;
-mod error;
-#[cfg(feature = "fuzz")]
-pub mod fuzz;
+pub mod error;
 mod keys;
 mod render;
-mod request;
+pub mod request;
 mod watch;
 
 use actix_web::{

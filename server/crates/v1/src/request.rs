@@ -12,7 +12,8 @@ const FIELDS: &[&str] = &["value", "ttl", "prevValue", "index"];
 
 /// A parsed request. Keys are absolute and clean paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum V1Request {
+#[expect(missing_docs, reason = "the other names suffice")]
+pub enum V1Request {
     /// Reads a file or a directory.
     Get {
         key: Bytes,
@@ -40,7 +41,8 @@ pub(crate) enum V1Request {
 
 /// A write of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct V1Put {
+pub struct V1Put {
+    /// The key.
     pub key: Bytes,
     /// The new value; never empty.
     pub(crate) value: Bytes,
@@ -51,7 +53,8 @@ pub(crate) struct V1Put {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum V1Stats {
+#[expect(missing_docs, reason = "the names suffice")]
+pub enum V1Stats {
     Member,
     Leader,
     Store,
@@ -59,7 +62,8 @@ pub(crate) enum V1Stats {
 
 /// Why parsing refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum V1RequestError {
+pub enum V1RequestError {
+    /// v1 has no such path.
     Path,
     /// The path does not serve the method.
     Method,
@@ -81,7 +85,7 @@ fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
 }
 
 /// Parses a request. `path` is decoded and cleaned. `form` is the body, if it is a form.
-pub(crate) fn parse(
+pub fn parse(
     method: &str,
     path: &[u8],
     query: &[u8],
