@@ -95,21 +95,14 @@ async fn answer(
             let records = cluster::records(node, name.as_deref()).await?;
             return Ok(text(request, records));
         }
-        V1Request::Leader => {
-            return Ok(text(request, cluster::leader(node).await?));
-        }
-        V1Request::Machines => {
-            return Ok(text(request, cluster::machines(node).await?));
-        }
-        V1Request::Stats(stats) => {
-            return cluster::stats(ctx, request, stats).await;
-        }
+        V1Request::Leader => return Ok(text(request, cluster::leader(node).await?)),
+        V1Request::Machines => return Ok(text(request, cluster::machines(node).await?)),
+        V1Request::Stats(stats) => return cluster::stats(ctx, request, stats).await,
     };
     let least_bytes = rendering::least_bytes(&change);
     let write = move |out: &mut dyn Sink| render::write_change(out, &change);
-    Ok(framed(
-        rendering::body(ctx, request, least_bytes, write).await,
-    ))
+    let body = rendering::body(ctx, request, least_bytes, write).await;
+    Ok(framed(body))
 }
 
 /// Returns the key that a request accesses, and the access that it needs by v2's rules. Returns `None` if the request has no

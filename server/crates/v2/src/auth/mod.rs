@@ -178,15 +178,11 @@ async fn serve(
         (AuthResource::Users, _) => users::list(ctx, request).await,
         (AuthResource::User(name), "GET") => users::get(ctx, request, name).await,
         (AuthResource::User(name), "PUT") => users::put(ctx, request, payload, name).await,
-        (AuthResource::User(name), _) => {
-            propose(ctx, auth::UserDelete { name: name.into() }).await
-        }
+        (AuthResource::User(name), _) => propose(ctx, auth::UserDelete { name: name.into() }).await,
         (AuthResource::Roles, _) => roles::list(ctx, request).await,
         (AuthResource::Role(name), "GET") => roles::get(ctx, request, name).await,
         (AuthResource::Role(name), "PUT") => roles::put(ctx, request, payload, name).await,
-        (AuthResource::Role(name), _) => {
-            propose(ctx, auth::RoleDelete { name: name.into() }).await
-        }
+        (AuthResource::Role(name), _) => propose(ctx, auth::RoleDelete { name: name.into() }).await,
     }
 }
 

@@ -9,7 +9,7 @@ use witan_gocompat::{json, text::Sink};
 use witan_machine::{
     auth::{
         Auth,
-        path_permissions::{self, RoleCreate, RoleUpdate},
+        path_permissions::{PathAuthError, PathPatterns, RoleCreate, RoleUpdate},
     },
     operation::ByPath,
 };
@@ -53,7 +53,7 @@ pub(super) async fn get(
     let missing = names.clone();
     let least_bytes = move |auth: &Auth| {
         let [name] = missing;
-        let role = find(auth, &name).ok_or(path_permissions::PathAuthError::RoleMissing(name));
+        let role = find(auth, &name).ok_or(PathAuthError::RoleMissing(name));
         role.map(|_| 0)
     };
     let write = move |out: &mut dyn Sink, auth: &Auth| {
@@ -103,14 +103,14 @@ pub(super) fn find(auth: &Auth, name: &str) -> Option<Role> {
     Some(api_role(name.to_owned(), auth.patterns(name)?))
 }
 
-fn api_role(role: String, patterns: path_permissions::PathPatterns) -> Role {
+fn api_role(role: String, patterns: PathPatterns) -> Role {
     let kv = Patterns { read: Some(patterns.read), write: Some(patterns.write) };
     Role { role, permissions: Permissions { kv } }
 }
 
-fn patterns(lists: Patterns) -> path_permissions::PathPatterns {
+fn patterns(lists: Patterns) -> PathPatterns {
     let [read, write] = [lists.read, lists.write].map(Option::unwrap_or_default);
-    path_permissions::PathPatterns { read, write }
+    PathPatterns { read, write }
 }
 
 #[cfg(test)]
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn lists_are_encoded_like_their_type() {
-        let patterns = |path: &str| path_permissions::PathPatterns {
+        let patterns = |path: &str| PathPatterns {
             read: vec![path.into(), "/<".into()],
             write: Vec::new(),
         };
