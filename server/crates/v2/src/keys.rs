@@ -8,7 +8,7 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
-use witan_api::v2::error::ErrorCode;
+use witan_api::v2::{KEYS, error::ErrorCode};
 use witan_dialect::{
     Context,
     basic_auth::KeyAccess,
@@ -81,7 +81,7 @@ async fn serve(
         return Ok(reply::method_not_allowed(None));
     };
     // As in etcd, the access check includes the final slash: `/app/*` matches `/app/`.
-    let sent = super::below(path, witan_api::v2::KEYS.as_bytes()).unwrap_or_default();
+    let sent = path.strip_prefix(KEYS.as_bytes()).unwrap_or_default();
     let key = tree_key(sent);
     let required = PathAccess {
         write: matches!(intent, Intent::Write(_)),

@@ -28,13 +28,6 @@ fn methods(resource: V2Resource) -> Option<&'static str> {
     }
 }
 
-/// Returns the part of a path after `prefix`: empty, or starting with `/`. Returns `None` if the path is not at or below
-/// `prefix`.
-fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
-    path.strip_prefix(prefix)
-        .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
-}
-
 /// Answers a request for a v2 resource and drains its body. The caller must have authorized the client.
 pub async fn handle(
     ctx: &Context,

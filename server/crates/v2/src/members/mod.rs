@@ -64,9 +64,10 @@ pub(super) async fn handle(
     payload: &mut web::Payload,
     path: &[u8],
 ) -> HttpResponse {
-    let rest = super::below(path, witan_api::v2::MEMBERS.as_bytes()).unwrap_or_default();
-    let rest = String::from_utf8_lossy(rest.strip_prefix(b"/").unwrap_or(rest)).into_owned();
-    let served = match (request.method().as_str(), rest.as_str()) {
+    let prefix = witan_api::v2::MEMBERS.as_bytes();
+    let rest = path.strip_prefix(prefix).unwrap_or_default();
+    let rest = String::from_utf8_lossy(rest.strip_prefix(b"/").unwrap_or(rest));
+    let served = match (request.method().as_str(), &*rest) {
         ("GET", "") => list(ctx, request).await,
         ("GET", "leader") => leader(ctx, request).await,
         ("GET", _) => Err(MembersHttpError(StatusCode::NOT_FOUND, NOT_FOUND.into())),
