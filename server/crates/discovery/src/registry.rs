@@ -174,9 +174,7 @@ impl TokenRequest<'_> {
     /// Answers a request with an allowed method: shows the page in a browser, watches, reads, registers or deletes.
     async fn serve(&self, payload: &mut web::Payload) -> Result<HttpResponse, V2Error> {
         let (ctx, request) = (self.ctx, self.request);
-        let Some((intent, params)) = keys::intent(ctx, request, payload).await? else {
-            return Ok(reply::method_not_allowed(None));
-        };
+        let (intent, params) = keys::intent(ctx, request, payload).await?;
         match intent {
             Intent::Get if params.wait => {
                 self.directory(&ctx.node.read().await?.machine.tree)?;

@@ -44,14 +44,14 @@ pub enum Intent {
 }
 
 impl Intent {
-    fn of(method: &Method) -> Option<Self> {
+    fn of(method: &Method) -> Self {
         match method.as_str() {
-            "GET" => Some(Self::Get),
-            "HEAD" => Some(Self::Head),
-            "PUT" => Some(Self::Write(WriteMethod::Put)),
-            "POST" => Some(Self::Write(WriteMethod::Post)),
-            "DELETE" => Some(Self::Write(WriteMethod::Delete)),
-            _ => None,
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "PUT" => Self::Write(WriteMethod::Put),
+            "POST" => Self::Write(WriteMethod::Post),
+            "DELETE" => Self::Write(WriteMethod::Delete),
+            _ => unreachable!("the callers serve no other method"),
         }
     }
 }
@@ -77,9 +77,7 @@ async fn serve(
     payload: &mut web::Payload,
     path: &[u8],
 ) -> Result<HttpResponse, V2Error> {
-    let Some((intent, params)) = intent(ctx, request, payload).await? else {
-        return Ok(reply::method_not_allowed(None));
-    };
+    let (intent, params) = intent(ctx, request, payload).await?;
     // As in etcd, the access check includes the final slash: `/app/*` matches `/app/`.
     let sent = path.strip_prefix(KEYS.as_bytes()).unwrap_or_default();
     let key = tree_key(sent);
@@ -117,22 +115,21 @@ async fn serve(
     answer
 }
 
-/// Parses intent and parameters from method, query and form body. Returns `None` if `/v2/keys` does not serve the method.
+/// Parses intent and parameters from method, query and form body. The caller must have checked that the method is one of
+/// `/v2/keys`.
 pub async fn intent(
     ctx: &Context,
     request: &HttpRequest,
     payload: &mut web::Payload,
-) -> Result<Option<(Intent, Params)>, V2Error> {
-    let Some(intent) = Intent::of(request.method()) else {
-        return Ok(None);
-    };
+) -> Result<(Intent, Params), V2Error> {
+    let intent = Intent::of(request.method());
     let form = form(intent, request, payload).await?;
     let large = form.as_ref().is_some_and(|form| form.len() > INLINE_BYTES);
     let query = request.uri().query().unwrap_or_default().to_owned();
     let is_get = intent == Intent::Get;
     let read = move || parse::params(is_get, query.as_bytes(), form.as_deref());
     let params = blocking::run_if(ctx.account(), large, read).await??;
-    Ok(Some((intent, params)))
+    Ok((intent, params))
 }
 
 /// Returns the tree key of a path below `/v2/keys`, without one trailing slash; `/` for the root.
