@@ -87,11 +87,11 @@ impl<'a> Scanner<'a> {
 
     /// Consumes a value, including its nested values.
     pub fn value(&mut self) -> Result<(), String> {
-        self.take(JsonProgress::default())
+        self.rest(JsonProgress::default())
     }
 
-    /// Consumes the rest of a value or name whose start `progress` has checked.
-    fn take(&mut self, mut progress: JsonProgress) -> Result<(), String> {
+    /// Consumes the rest of a value whose start `progress` has checked.
+    fn rest(&mut self, mut progress: JsonProgress) -> Result<(), String> {
         let rest = &self.text[self.at..];
         match progress.take(rest)? {
             Some(length) => self.at += length,
@@ -104,7 +104,7 @@ impl<'a> Scanner<'a> {
     /// Consumes a member's name, including its quotes. Skips white space before it. Fails if no string follows.
     pub fn key(&mut self) -> Result<(), String> {
         match self.token()? {
-            b'"' => self.take(JsonProgress::in_string()),
+            b'"' => self.scalar(b'"'),
             byte => Err(unexpected(byte, NO_KEY)),
         }
     }
@@ -117,9 +117,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Consumes a scalar value after its first byte `first`.
+    /// Consumes the rest of a scalar value after its first byte `first`, which must not open a container.
     pub fn scalar(&mut self, first: u8) -> Result<(), String> {
-        self.take(JsonProgress::in_scalar(first)?)
+        let mut progress = JsonProgress::default();
+        progress.take(&[first])?;
+        self.rest(progress)
     }
 }
 

@@ -63,17 +63,6 @@ enum ByteResult {
 }
 
 impl JsonProgress {
-    /// Starts validating a string after its opening quote.
-    pub(super) fn in_string() -> Self {
-        Self { open: Vec::new(), step: Step::String(StringRole::Value) }
-    }
-
-    /// Starts validating a scalar after its first byte. Fails if no scalar starts with this byte.
-    pub(super) fn in_scalar(first: u8) -> Result<Self, String> {
-        let step = scalar(first)?;
-        Ok(Self { open: Vec::new(), step })
-    }
-
     /// Validates the next bytes. Returns how many of them belong to the value if they complete it, otherwise `None`. The error
     /// is Go's text for the first invalid byte.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
