@@ -137,7 +137,13 @@ impl JsonProgress {
             Step::Literal(name, at) => return self.literal(name, at, byte),
             Step::Number(number) => match number.next(byte)? {
                 Some(number) => self.step = Step::Number(number),
-                None => return self.after_number(byte),
+                None => {
+                    self.step = Step::After;
+                    return match self.open.is_empty() {
+                        true => Ok(ByteResult::Beyond),
+                        false => self.take_byte(byte),
+                    };
+                }
             },
         }
         Ok(ByteResult::Inside)
@@ -147,19 +153,25 @@ impl JsonProgress {
     /// exceeds `DEPTH_MAX`.
     fn begin(&mut self, byte: u8) -> Result<(), String> {
         self.step = match byte {
-            b'{' | b'[' => {
-                if self.open.len() == DEPTH_MAX {
-                    return Err(unexpected(byte, "exceeded max depth"));
-                }
-                // In ASCII, a closing bracket is two after its opening bracket.
-                self.open.push(byte + 2);
-                if byte == b'{' {
-                    Step::KeyOrEnd
-                } else {
-                    Step::ValueOrEnd
-                }
+            b'{' | b'[' if self.open.len() == DEPTH_MAX => {
+                return Err(unexpected(byte, "exceeded max depth"));
             }
-            _ => scalar(byte)?,
+            b'{' => {
+                self.open.push(b'}');
+                Step::KeyOrEnd
+            }
+            b'[' => {
+                self.open.push(b']');
+                Step::ValueOrEnd
+            }
+            b'"' => Step::String(StringRole::Value),
+            b't' => Step::Literal("true", 1),
+            b'f' => Step::Literal("false", 1),
+            b'n' => Step::Literal("null", 1),
+            b'-' => Step::Number(Number::AfterMinus),
+            b'0' => Step::Number(Number::AfterZero),
+            b'1'..=b'9' => Step::Number(Number::Integer),
+            _ => return Err(unexpected(byte, "looking for beginning of value")),
         };
         Ok(())
     }
@@ -208,16 +220,6 @@ impl JsonProgress {
             ByteResult::Inside
         }
     }
-
-    /// Handles the byte after a number. Returns `Beyond` outside containers, otherwise handles the byte as after any value.
-    fn after_number(&mut self, byte: u8) -> Result<ByteResult, String> {
-        self.step = Step::After;
-        if self.open.is_empty() {
-            Ok(ByteResult::Beyond)
-        } else {
-            self.take_byte(byte)
-        }
-    }
 }
 
 impl Number {
@@ -254,20 +256,6 @@ impl Number {
         };
         Ok(Some(next))
     }
-}
-
-/// Returns the state after the first byte of a scalar.
-fn scalar(first: u8) -> Result<Step, String> {
-    Ok(match first {
-        b'"' => Step::String(StringRole::Value),
-        b't' => Step::Literal("true", 1),
-        b'f' => Step::Literal("false", 1),
-        b'n' => Step::Literal("null", 1),
-        b'-' => Step::Number(Number::AfterMinus),
-        b'0' => Step::Number(Number::AfterZero),
-        b'1'..=b'9' => Step::Number(Number::Integer),
-        _ => return Err(unexpected(first, "looking for beginning of value")),
-    })
 }
 
 /// Returns the length of the leading bytes without escapes, quotes and control characters.
