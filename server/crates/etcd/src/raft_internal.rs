@@ -89,12 +89,10 @@ pub(crate) const HEADER_TAG: u32 = 100;
 
 /// Returns whether etcd's `InternalRaftRequest` has a field with this tag.
 pub(crate) fn is_known(tag: u32) -> bool {
-    let ranges = [1..=11, 100..=100, 1000..=1000, 1011..=1013, 1100..=1107];
-    let newer = [1200..=1204, 1300..=1302, 9900..=9900];
-    ranges
-        .iter()
-        .chain(&newer)
-        .any(|range| range.contains(&tag))
+    matches!(
+        tag,
+        1..=11 | 100 | 1000 | 1011..=1013 | 1100..=1107 | 1200..=1204 | 1300..=1302 | 9900
+    )
 }
 
 /// Sets the cluster version; in the log since etcd 3.5.
