@@ -79,9 +79,9 @@ impl Jwt {
             let read = path.map(|path| fs::read(path).map_err(|e| format!("{name}={path}: {e}")));
             read.transpose()
         };
-        let asked = given.get("sign-method").copied().unwrap_or_default();
-        let method: Result<Algorithm, _> = asked.parse();
-        let method = method.map_err(|_| format!("sign-method {asked:?} is not known"))?;
+        let name = given.get("sign-method").copied().unwrap_or_default();
+        let method: Result<Algorithm, _> = name.parse();
+        let method = method.map_err(|_| format!("sign-method {name:?} is not known"))?;
         let ttl = match given.get("ttl").filter(|ttl| !ttl.is_empty()) {
             Some(ttl) => {
                 parse_duration(ttl).ok_or_else(|| format!("ttl={ttl} is not a duration"))?
