@@ -44,16 +44,15 @@ pub struct PasswordHasher {
 
 impl PasswordHasher {
     /// Creates a hasher. Replaces an invalid cost and logs a warning. Fails if the system provides no random numbers.
-    pub(super) fn new(cost: u32) -> Result<Self, HashError> {
-        let known = password::COSTS.contains(&cost);
-        if !known {
+    pub(super) fn new(mut cost: u32) -> Result<Self, HashError> {
+        if !password::COSTS.contains(&cost) {
             tracing::warn!(
                 given = cost,
                 cost = COST,
                 "invalid bcrypt cost; using the default"
             );
+            cost = COST;
         }
-        let cost = if known { cost } else { COST };
         Ok(Self {
             cost,
             verified: VerifiedPasswords::new().map_err(|_| HashError::Failed)?,

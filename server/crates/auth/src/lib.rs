@@ -23,6 +23,8 @@ use witan_node::Node;
 pub use credentials::Credentials;
 pub use hashing::{HashError, PasswordHasher};
 
+use jwt::Jwt;
+
 /// Number of letters before the dot of a simple token.
 const TOKEN_LETTERS: usize = 16;
 
@@ -47,17 +49,11 @@ pub enum TokenError {
     NoRandomness,
 }
 
-/// The kind of token that `--auth-token` selects.
-#[derive(Debug)]
-enum TokenKind {
-    Simple,
-    Jwt(Box<jwt::Jwt>),
-}
-
 /// Authenticates callers and checks passwords.
 #[derive(Debug)]
 pub struct Authenticator {
-    kind: TokenKind,
+    /// The keys of signed tokens; `None` if tokens are simple.
+    jwt: Option<Jwt>,
     /// Hashes passwords.
     pub hashing: PasswordHasher,
 }
@@ -69,13 +65,13 @@ impl Authenticator {
             .token
             .split_once(',')
             .unwrap_or((&settings.token, ""));
-        let kind = match name {
-            "simple" => TokenKind::Simple,
-            "jwt" => TokenKind::Jwt(Box::new(jwt::Jwt::new(options)?)),
+        let jwt = match name {
+            "simple" => None,
+            "jwt" => Some(Jwt::new(options)?),
             _ => return Err("must be simple or jwt".into()),
         };
         Ok(Self {
-            kind,
+            jwt,
             hashing: PasswordHasher::new(settings.bcrypt_cost)
                 .map_err(|error| error.to_string())?,
         })
@@ -116,13 +112,11 @@ impl Authenticator {
         // Read the revision before the token, because the token's user may change later.
         let revision = node.auth().revision;
         let user = match credentials.token() {
-            Some(token) => match &self.kind {
-                TokenKind::Simple => node.tokens().use_token(token).ok_or(InvalidToken)?,
-                TokenKind::Jwt(jwt) => {
-                    return credentials
-                        .verified_claims(jwt, token)
-                        .map(Some)
-                        .ok_or(InvalidToken);
+            Some(token) => match &self.jwt {
+                None => node.tokens().use_token(token).ok_or(InvalidToken)?,
+                Some(jwt) => {
+                    let caller = credentials.verified_claims(jwt, token);
+                    return caller.map(Some).ok_or(InvalidToken);
                 }
             },
             None => match credentials.certificate() {
@@ -136,8 +130,7 @@ impl Authenticator {
     /// If a simple token is unknown, waits until this member has applied all earlier commits, because another member may have
     /// issued the token.
     pub async fn await_token(&self, node: &Node, credentials: &Credentials) {
-        let simple = matches!(self.kind, TokenKind::Simple);
-        let token = credentials.token().filter(|_| simple);
+        let token = credentials.token().filter(|_| self.jwt.is_none());
         if token.is_some_and(|token| node.tokens().is_ahead(token)) {
             // If the read fails, the token stays unknown. The box keeps the futures of calls small.
             let _ = Box::pin(node.read_index()).await;
@@ -146,9 +139,9 @@ impl Authenticator {
 
     /// Returns the random prefix for a new simple token, or an empty string if tokens are signed.
     pub fn token_prefix(&self) -> Result<String, TokenError> {
-        match &self.kind {
-            TokenKind::Simple => Self::letters(),
-            TokenKind::Jwt(_) => Ok(String::new()),
+        match self.jwt {
+            None => Self::letters(),
+            Some(_) => Ok(String::new()),
         }
     }
 
@@ -160,9 +153,9 @@ impl Authenticator {
         revision: u64,
         (prefix, index): (&str, u64),
     ) -> Result<String, TokenError> {
-        match &self.kind {
-            TokenKind::Simple => Ok(format!("{prefix}.{index}")),
-            TokenKind::Jwt(jwt) => {
+        match &self.jwt {
+            None => Ok(format!("{prefix}.{index}")),
+            Some(jwt) => {
                 let signed = jwt.sign(user, revision, witan_node::now_s());
                 // With a private key, signing succeeded at startup.
                 signed.and_then(Result::ok).ok_or(TokenError::VerifyOnly)
