@@ -21,8 +21,7 @@ pub(super) struct Frame {
 /// set, bits 56 to 58 contain the number of padding bytes after the record. Returns `None` at a length of 0, as in preallocated
 /// zeros, and for a frame that exceeds the segment.
 pub(super) fn read_frame(segment: &Bytes, offset: usize) -> Option<Frame> {
-    let word = segment.get(offset..offset + LENGTH_BYTES)?.try_into();
-    let word = word.map_or(0, u64::from_le_bytes);
+    let word = u64::from_le_bytes(*segment.get(offset..)?.first_chunk()?);
     let padding = if word >> 63 == 1 { (word >> 56) & 7 } else { 0 };
     let begin = offset + LENGTH_BYTES;
     let bytes = (word & ((1 << 56) - 1)) as usize;
