@@ -1,10 +1,7 @@
 //! Counts by prefix in bounded memory. Sums are exact. Beyond `ROWS_MAX`, the rows with the smallest counts are added to a
 //! remainder, so that a busy prefix keeps its row even if its operations start late.
 
-use std::{
-    cmp::Reverse,
-    collections::{HashMap, hash_map::Entry},
-};
+use std::{cmp::Reverse, collections::HashMap};
 
 use witan_api::top::{KeySpace, TopCounts, TopRow};
 
@@ -19,37 +16,23 @@ const PREFIX_BYTES_MAX: usize = 256;
 /// Counts by prefix, with a remainder.
 #[derive(Debug, Default)]
 pub struct Tally {
-    rows: HashMap<Row, TopCounts>,
+    rows: HashMap<(KeySpace, Box<[u8]>), TopCounts>,
     others: TopCounts,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Row {
-    key_space: KeySpace,
-    prefix: Box<[u8]>,
 }
 
 impl Tally {
     /// Adds `counts` to the row of the key's prefix. If there are more than `ROWS_MAX` rows, keeps only the half with the largest
     /// counts.
     pub fn add(&mut self, key_space: KeySpace, key: &[u8], counts: TopCounts) {
-        let prefix = prefix(key).into();
-        match self.rows.entry(Row { key_space, prefix }) {
-            Entry::Occupied(mut known) => *known.get_mut() += counts,
-            Entry::Vacant(new) => {
-                new.insert(counts);
-                if self.rows.len() > ROWS_MAX {
-                    self.keep(ROWS_MAX / 2);
-                }
-            }
+        let row = self.rows.entry((key_space, prefix(key).into()));
+        *row.or_default() += counts;
+        if self.rows.len() > ROWS_MAX {
+            self.keep(ROWS_MAX / 2);
         }
     }
 
-    /// Keeps the `rows` rows with the largest counts and adds the others to the remainder.
+    /// Keeps the `rows` rows with the largest counts and adds the others to the remainder. There must be more rows.
     fn keep(&mut self, rows: usize) {
-        if self.rows.len() <= rows {
-            return;
-        }
         let mut all: Vec<_> = self.rows.drain().collect();
         all.select_nth_unstable_by_key(rows, |(_, counts)| Reverse(counts.total()));
         for (_, counts) in all.split_off(rows) {
@@ -60,9 +43,9 @@ impl Tally {
 
     /// Returns the rows, largest counts first, and the remainder.
     pub fn into_rows(self) -> (Vec<TopRow>, TopCounts) {
-        let row = |(row, counts): (Row, TopCounts)| TopRow {
-            key_space: row.key_space,
-            prefix: String::from_utf8_lossy(&row.prefix).into_owned(),
+        let row = |((key_space, prefix), counts): ((_, Box<[u8]>), _)| TopRow {
+            key_space,
+            prefix: String::from_utf8_lossy(&prefix).into_owned(),
             counts,
         };
         let mut rows: Vec<_> = self.rows.into_iter().map(row).collect();
