@@ -50,21 +50,20 @@ pub async fn open(
     };
     let first = cursor.next(&view.machine.tree)?;
     drop(view); // holding the view would make the next writes copy
-    let stream = params.stream;
-    let cursor = WatchBody {
+    let body = WatchBody {
         ctx: ctx.clone(),
         access,
         waiter,
         cursor,
         ready: first,
         client: Disconnect::of(request),
-        stream,
+        stream: params.stream,
         ended: false,
         charge: None,
     };
-    let lines = stream::unfold(cursor, |mut cursor| async move {
-        let line = cursor.next_line().await?;
-        Some((line, cursor))
+    let lines = stream::unfold(body, |mut body| async move {
+        let line = body.next_line().await?;
+        Some((line, body))
     });
     let mut response = headers::success(node, StatusCode::OK, index).streaming(lines);
     reply::end_with_connection(request, &mut response);
