@@ -158,8 +158,7 @@ fn reserve(
     Err(ResponseRefused)
 }
 
-/// Waits for a permit, checks the caller's access again, and runs `look` on another thread. Fails with `TooMany` if the client
-/// disconnects first and with `Unauthorized` if the caller has lost access.
+/// Waits for a permit, checks the caller's access again, and runs `look` on another thread.
 async fn read_large<T: Send + 'static>(
     ctx: &Context,
     request: &HttpRequest,

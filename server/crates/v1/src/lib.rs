@@ -47,8 +47,7 @@ pub async fn handle(
     }
 }
 
-/// Parses, authorizes and executes a request. Returns a plain-text response for an unknown path, an unsupported method or
-/// missing permission, and an error for any other failure.
+/// Parses, authorizes and executes a request. Fails only with errors that v1 encodes as JSON.
 async fn answer(
     ctx: &Context,
     request: &HttpRequest,
@@ -105,8 +104,7 @@ async fn answer(
     Ok(framed(body))
 }
 
-/// Returns the key that a request accesses, and the access that it needs by v2's rules. Returns `None` if the request has no
-/// key.
+/// Returns the key of a request and the required access by v2's rules. Returns `None` if the request has no key.
 fn required_access(parsed: &V1Request) -> Option<(&[u8], PathAccess)> {
     let (key, write, recursive) = match parsed {
         V1Request::Get { key } => (key, false, false),
