@@ -5,7 +5,7 @@ use witan_tidy::{files, none};
 const TABLE: &str = "server/crates/config/src/flags";
 
 /// Beginning of a supported flag's row, before the name of its test.
-const SUPPORTED: &str = "supported(\"";
+const SUPPORTED: &str = "Supported(\"";
 
 #[test]
 fn each_supported_flag_has_a_test_that_uses_it() {

@@ -69,10 +69,10 @@ fn default(flag: &Flag) -> &str {
 /// Returns the sentence about a flag's status for the help text, or an empty string for a supported flag.
 fn note(flag: &Flag) -> String {
     match flag.status {
-        FlagStatus::Supported { .. } => String::new(),
-        FlagStatus::Accepted { why } => format!(" No effect: {why}."),
-        FlagStatus::Refused { reason } => format!(" Refused: {reason}."),
-        FlagStatus::Alias { of } => format!(" Use --{of}."),
+        FlagStatus::Supported(_) => String::new(),
+        FlagStatus::Accepted(why) => format!(" No effect: {why}."),
+        FlagStatus::Refused(reason) => format!(" Refused: {reason}."),
+        FlagStatus::Alias(of) => format!(" Use --{of}."),
     }
 }
 
@@ -119,10 +119,10 @@ mod tests {
     /// Describes how a flag is handled, for the table in `docs/reference/flags.md`.
     fn status(flag: &Flag) -> String {
         match flag.status {
-            FlagStatus::Supported { test } => format!("supported (test `{test}`)"),
-            FlagStatus::Accepted { why } => format!("no effect: {why}"),
-            FlagStatus::Refused { reason } => format!("refused unless default: {reason}"),
-            FlagStatus::Alias { of } => format!("old name of `--{of}`"),
+            FlagStatus::Supported(test) => format!("supported (test `{test}`)"),
+            FlagStatus::Accepted(why) => format!("no effect: {why}"),
+            FlagStatus::Refused(reason) => format!("refused unless default: {reason}"),
+            FlagStatus::Alias(of) => format!("old name of `--{of}`"),
         }
     }
 

@@ -82,7 +82,7 @@ impl FlagValues {
     /// [`UNARY_WARNING`] is given under both names.
     fn resolve_aliases(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
-            let FlagStatus::Alias { of } = flag.status else {
+            let FlagStatus::Alias(of) = flag.status else {
                 continue;
             };
             if let Some(text) = self.given.remove(flag.name) {
@@ -107,14 +107,14 @@ impl FlagValues {
                 continue;
             }
             match flag.status {
-                FlagStatus::Refused { reason } => {
+                FlagStatus::Refused(reason) => {
                     return Err(ConfigError::Refused { flag: flag.name, reason });
                 }
-                FlagStatus::Accepted { why } => {
+                FlagStatus::Accepted(why) => {
                     self.warnings
                         .push(format!("--{} has no effect: {why}", flag.name));
                 }
-                FlagStatus::Supported { .. } | FlagStatus::Alias { .. } => {}
+                FlagStatus::Supported(_) | FlagStatus::Alias(_) => {}
             }
         }
         Ok(())

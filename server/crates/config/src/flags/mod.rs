@@ -24,26 +24,14 @@ pub enum FlagKind {
 /// How this release handles a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagStatus {
-    /// The flag works as in etcd, as an end-to-end test proves.
-    Supported {
-        /// Name of a test function in `tests/e2e/tests`.
-        test: &'static str,
-    },
-    /// The flag is accepted and has no effect.
-    Accepted {
-        /// Why the flag has no effect.
-        why: &'static str,
-    },
-    /// Every value except the default is refused.
-    Refused {
-        /// The error message.
-        reason: &'static str,
-    },
-    /// The flag is an older name of another flag.
-    Alias {
-        /// Name of the other flag.
-        of: &'static str,
-    },
+    /// The flag works as in etcd. The name is a test function in `tests/e2e/tests` that proves it.
+    Supported(&'static str),
+    /// The flag is accepted and has no effect, for this reason.
+    Accepted(&'static str),
+    /// Every value except the default is refused, for this reason.
+    Refused(&'static str),
+    /// The flag is an older name of this flag.
+    Alias(&'static str),
 }
 
 /// One row of the table.
@@ -86,18 +74,6 @@ impl Flag {
     }
 }
 
-const fn supported(test: &'static str) -> FlagStatus {
-    FlagStatus::Supported { test }
-}
-
-const fn accepted(why: &'static str) -> FlagStatus {
-    FlagStatus::Accepted { why }
-}
-
-const fn refused(reason: &'static str) -> FlagStatus {
-    FlagStatus::Refused { reason }
-}
-
 /// The groups of flags with their titles, in the order of the help text.
 pub const GROUPS: &[(&str, &[Flag])] = &[
     ("Member", member::FLAGS),
@@ -131,10 +107,10 @@ mod tests {
             assert!(names.insert(flag.name), "{} twice", flag.name);
             assert!(keys.insert(flag.yaml), "{} twice", flag.yaml);
             assert!(!flag.help.is_empty(), "{} has no help", flag.name);
-            if let FlagStatus::Alias { of } = flag.status {
+            if let FlagStatus::Alias(of) = flag.status {
                 let target = find(of).unwrap_or_else(|| panic!("{} names no flag", flag.name));
                 assert!(
-                    !matches!(target.status, FlagStatus::Alias { .. }),
+                    !matches!(target.status, FlagStatus::Alias(_)),
                     "{}",
                     flag.name
                 );

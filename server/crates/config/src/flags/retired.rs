@@ -1,23 +1,24 @@
 //! Names that only older versions of etcd have.
 
-use super::{Flag, FlagKind, FlagStatus, accepted, refused};
+use super::{Flag, FlagKind, FlagStatus};
 use FlagKind::{Bool, Duration, Integer, Text};
+use FlagStatus::{Accepted, Alias, Refused};
 
 const NO_PROXY: &str = "Witan has no v2 proxy";
 
 /// Creates the row for an older name of the flag `of`.
 const fn old(name: &'static str, kind: FlagKind, default: &'static str, of: &'static str) -> Flag {
-    Flag::new(name, kind, default, "Old name.", FlagStatus::Alias { of })
+    Flag::new(name, kind, default, "Old name.", Alias(of))
 }
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
-    Flag::new("proxy", Text, "off", "Runs etcd 3.5 or older as a v2 proxy.", refused(NO_PROXY)),
-    Flag::new("proxy-failure-wait", Integer, "5000", "Milliseconds for which the v2 proxy does not use a failed endpoint.", accepted(NO_PROXY)),
-    Flag::new("proxy-refresh-interval", Integer, "30000", "Milliseconds between two refreshes of the v2 proxy's endpoints.", accepted(NO_PROXY)),
-    Flag::new("proxy-dial-timeout", Integer, "1000", "Timeout of the v2 proxy for connections, in milliseconds.", accepted(NO_PROXY)),
-    Flag::new("proxy-write-timeout", Integer, "5000", "Timeout of the v2 proxy for writes, in milliseconds.", accepted(NO_PROXY)),
-    Flag::new("proxy-read-timeout", Integer, "0", "Timeout of the v2 proxy for reads, in milliseconds.", accepted(NO_PROXY)),
+    Flag::new("proxy", Text, "off", "Runs etcd 3.5 or older as a v2 proxy.", Refused(NO_PROXY)),
+    Flag::new("proxy-failure-wait", Integer, "5000", "Milliseconds for which the v2 proxy does not use a failed endpoint.", Accepted(NO_PROXY)),
+    Flag::new("proxy-refresh-interval", Integer, "30000", "Milliseconds between two refreshes of the v2 proxy's endpoints.", Accepted(NO_PROXY)),
+    Flag::new("proxy-dial-timeout", Integer, "1000", "Timeout of the v2 proxy for connections, in milliseconds.", Accepted(NO_PROXY)),
+    Flag::new("proxy-write-timeout", Integer, "5000", "Timeout of the v2 proxy for writes, in milliseconds.", Accepted(NO_PROXY)),
+    Flag::new("proxy-read-timeout", Integer, "0", "Timeout of the v2 proxy for reads, in milliseconds.", Accepted(NO_PROXY)),
     old("log-output", Text, "default", "log-outputs"),
     old("experimental-backend-bbolt-freelist-type", Text, "map", "backend-bbolt-freelist-type"),
     old("experimental-bootstrap-defrag-threshold-megabytes", Integer, "0", "bootstrap-defrag-threshold-megabytes"),
