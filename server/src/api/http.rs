@@ -246,8 +246,8 @@ fn limit_to_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     }
 }
 
-/// Refuses a host name that is not in `--host-whitelist` with 421; an empty list accepts all names. Protects browsers against
-/// DNS rebinding (CVE-2018-5702), which uses a foreign host name.
+/// Refuses a host name that is not in `--host-whitelist` with 421. Protects browsers against DNS rebinding (CVE-2018-5702),
+/// which uses a foreign host name.
 fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
     let accepted = &settings.host_whitelist;
     let given = request
@@ -257,7 +257,7 @@ fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
         .unwrap_or_default();
     let given = String::from_utf8_lossy(given);
     let name = host_name(&given);
-    if accepted.is_empty() || accepted.iter().any(|host| host == "*" || host == name) {
+    if accepted.iter().any(|host| host == "*" || host == name) {
         return Ok(());
     }
     let message = format!(

@@ -90,26 +90,31 @@ impl FlagValues {
         {
             return Err(ConfigError::Advertise);
         }
-        let auto_compaction = self.auto_compaction()?;
-        let initial_advertise_peer_urls = self.advertised_urls("initial-advertise-peer-urls")?;
+        let initial_advertise_peer_urls =
+            self.urls("initial-advertise-peer-urls", Url::advertisable)?;
         let initial_cluster = self.initial_cluster(&name, &initial_advertise_peer_urls)?;
         self.check_value_types()?;
         let mut warnings = Vec::new();
         let gates = self.feature_gates(&mut warnings)?;
         let peers = self.peer_settings((&gates, &initial_advertise_peer_urls), &mut warnings)?;
-        let discovery = self.discovery(&mut warnings)?;
         let mut config = Config {
-            discovery,
+            discovery: self.discovery(&mut warnings)?,
             data_dir,
-            listen_client_urls: self.bind_urls("listen-client-urls")?,
-            listen_client_http_urls: self.bind_urls("listen-client-http-urls")?,
-            listen_metrics_urls: self.bind_urls("listen-metrics-urls")?,
-            listen_peer_urls: self.bind_urls("listen-peer-urls")?,
-            advertise_client_urls: self.advertised_urls("advertise-client-urls")?,
+            listen_client_urls: self.urls("listen-client-urls", Url::bindable)?,
+            listen_client_http_urls: self.urls("listen-client-http-urls", Url::bindable)?,
+            listen_metrics_urls: self.urls("listen-metrics-urls", Url::bindable)?,
+            listen_peer_urls: self.urls("listen-peer-urls", Url::bindable)?,
+            advertise_client_urls: self.urls("advertise-client-urls", Url::advertisable)?,
             initial_advertise_peer_urls,
             initial_cluster,
             initial_cluster_token: self.text("initial-cluster-token").to_owned(),
-            initial_cluster_state: self.initial_cluster_state()?,
+            initial_cluster_state: self.choice(
+                "initial-cluster-state",
+                &[
+                    ("new", ClusterState::New),
+                    ("existing", ClusterState::Existing),
+                ],
+            )?,
             adopt_etcd: self.boolean("adopt-etcd")?,
             wal_dir: self.path("wal-dir"),
             follow: self.follow()?,
@@ -126,7 +131,7 @@ impl FlagValues {
             },
             memory_budget_bytes: self.memory_budget_bytes()?,
             warning_apply_duration: self.duration("warning-apply-duration")?,
-            auto_compaction,
+            auto_compaction: self.auto_compaction()?,
             connections: self.connections(settings.max_message_bytes())?,
             extensive_metrics: self.choice("metrics", &[("basic", false), ("extensive", true)])?,
             tls: PortTls::default(),
@@ -221,46 +226,30 @@ impl FlagValues {
             .collect()
     }
 
-    /// Returns a list of names. An empty list or `*` becomes `["*"]`, which means all names.
+    /// Returns a list of names. An empty list becomes `["*"]`, which means all names.
     fn names(&self, flag: &'static str) -> Vec<String> {
-        let list = self.list(flag);
-        if list.is_empty() || list.iter().any(|name| name == "*") {
-            vec!["*".into()]
-        } else {
-            list
+        let mut names = self.list(flag);
+        if names.is_empty() {
+            names.push("*".to_owned());
         }
+        names
     }
 
-    /// Parses a list of URLs, or the flag's default. An empty text is an empty list.
-    fn urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
-        let text = self.text(flag);
-        if text.is_empty() {
-            return Ok(Vec::new());
-        }
-        Url::list(text).map_err(|source| ConfigError::Url { flag, source })
-    }
-
-    /// Parses a list of URLs to listen on. Fails if a host name is not `localhost`.
-    fn bind_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
-        self.checked_urls(flag, Url::bindable)
-    }
-
-    /// Parses a list of advertised URLs. Fails if a URL has no host.
-    fn advertised_urls(&self, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
-        self.checked_urls(flag, Url::advertisable)
-    }
-
-    /// Parses a list of URLs and runs `check` on each of them.
-    fn checked_urls(
+    /// Parses a list of URLs and checks each of them. An empty text is an empty list.
+    fn urls(
         &self,
         flag: &'static str,
         check: impl Fn(&Url) -> Result<(), UrlError>,
     ) -> Result<Vec<Url>, ConfigError> {
-        let urls = self.urls(flag)?;
-        for url in &urls {
-            check(url).map_err(|source| ConfigError::Url { flag, source })?;
+        let text = self.text(flag);
+        if text.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(urls)
+        let urls = Url::list(text).and_then(|urls| {
+            urls.iter().try_for_each(check)?;
+            Ok(urls)
+        });
+        urls.map_err(|source| ConfigError::Url { flag, source })
     }
 
     /// Returns the heartbeat interval and the election timeout. As in etcd, both must be positive, and the timeout must be at
@@ -326,14 +315,6 @@ impl FlagValues {
             bytes @ MEMORY_BUDGET_BYTES_MIN.. => Ok(Some(bytes)),
             _ => Err(self.bad(flag, "must be 0 or at least 67108864 (64 MiB)")),
         }
-    }
-
-    fn initial_cluster_state(&self) -> Result<ClusterState, ConfigError> {
-        let choices = [
-            ("new", ClusterState::New),
-            ("existing", ClusterState::Existing),
-        ];
-        self.choice("initial-cluster-state", &choices)
     }
 
     /// Parses the settings that request handlers read. A quota or a progress interval of 0 means the default. Fails if a value

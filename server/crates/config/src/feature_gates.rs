@@ -7,16 +7,9 @@ use super::{ConfigError, values::FlagValues};
 
 const FLAG: &str = "feature-gates";
 
-/// etcd's name for [`super::CorruptionChecks::initial`].
 pub(super) const INITIAL_CORRUPT_CHECK: &str = "InitialCorruptCheck";
-
-/// etcd's name for [`super::CorruptionChecks::compactions`].
 pub(super) const COMPACT_HASH_CHECK: &str = "CompactHashCheck";
-
-/// etcd's name for [`super::PeerSettings::local_address`].
 pub(super) const SET_MEMBER_LOCAL_ADDR: &str = "SetMemberLocalAddr";
-
-/// etcd's names for all alpha features and all beta features.
 const ALL_ALPHA: &str = "AllAlpha";
 const ALL_BETA: &str = "AllBeta";
 
@@ -48,7 +41,7 @@ const GATES: [(&str, Option<Fixed>); 11] = [
 ];
 
 /// The given gates and their values. The last value of a gate takes precedence.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct FeatureGates(Vec<(&'static str, bool)>);
 
 impl FeatureGates {
@@ -59,18 +52,6 @@ impl FeatureGates {
             given.find(|(known, _)| *known == name).map(|(_, on)| *on)
         };
         given(name).or_else(|| given(ALL_ALPHA)).unwrap_or(false)
-    }
-
-    /// Warns about each gate whose value differs from the feature's fixed value.
-    fn warn(&self, warnings: &mut Vec<String>) {
-        for (name, on) in &self.0 {
-            let gate = GATES.iter().find(|(known, _)| known == name);
-            if let Some((_, Some((here, why)))) = gate
-                && here != on
-            {
-                warnings.push(format!("--{FLAG} {name}={on} has no effect: {why}"));
-            }
-        }
     }
 }
 
@@ -87,7 +68,7 @@ impl FlagValues {
                 return Err(self.bad(FLAG, &format!("missing bool value for {part}")));
             };
             let (name, value) = (name.trim(), value.trim());
-            let Some((known, _)) = GATES.iter().find(|(known, _)| *known == name) else {
+            let Some((known, fixed)) = GATES.iter().find(|(known, _)| *known == name) else {
                 let known = GATES.map(|(known, _)| known).join(", ");
                 let reason = format!("unrecognized feature gate: {name}; known are {known}");
                 return Err(self.bad(FLAG, &reason));
@@ -95,9 +76,13 @@ impl FlagValues {
             let Some(on) = parse_bool(value) else {
                 return Err(self.bad(FLAG, &format!("invalid value of {name}={value}")));
             };
+            if let Some((here, why)) = fixed
+                && *here != on
+            {
+                warnings.push(format!("--{FLAG} {name}={on} has no effect: {why}"));
+            }
             gates.0.push((known, on));
         }
-        gates.warn(warnings);
         Ok(gates)
     }
 }
