@@ -246,12 +246,8 @@ fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<MemberId, JoinE
 
 /// Returns whether both lists contain the same addresses.
 fn has_urls(known: &[String], given: &[Url]) -> bool {
-    let parsed: Vec<Url> = known.iter().filter_map(|url| url.parse().ok()).collect();
-    let all_in = |of: &[Url], others: &[Url]| {
-        of.iter()
-            .all(|url| others.iter().any(|other| other.same_endpoint(url)))
-    };
-    parsed.len() == known.len() && all_in(&parsed, given) && all_in(given, &parsed)
+    let parsed: Result<Vec<Url>, _> = known.iter().map(|url| url.parse()).collect();
+    parsed.is_ok_and(|parsed| Url::same_endpoints(&parsed, given))
 }
 
 fn text(urls: &[Url]) -> String {

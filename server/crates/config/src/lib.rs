@@ -172,25 +172,15 @@ impl Config {
     /// Fails unless `urls`, this member's URLs in the initial cluster, are its advertised peer URLs.
     fn check_advertised(&self, urls: &[Url]) -> Result<(), ConfigError> {
         let advertised = &self.initial_advertise_peer_urls;
-        let lacks = |of: &[Url], others: &[Url]| {
-            !of.iter()
-                .all(|url| others.iter().any(|other| other.same_endpoint(url)))
-        };
-        if !lacks(urls, advertised) && !lacks(advertised, urls) {
+        if Url::same_endpoints(urls, advertised) {
             return Ok(());
         }
-        Err(ConfigError::AdvertisedPeers {
-            has: urls
-                .iter()
-                .map(|url| format!("{}={url}", self.name))
-                .collect::<Vec<_>>()
-                .join(","),
-            missing: advertised
-                .iter()
-                .map(Url::to_string)
-                .collect::<Vec<_>>()
-                .join(","),
-        })
+        let has: Vec<String> = urls
+            .iter()
+            .map(|url| format!("{}={url}", self.name))
+            .collect();
+        let missing: Vec<String> = advertised.iter().map(Url::to_string).collect();
+        Err(ConfigError::AdvertisedPeers { has: has.join(","), missing: missing.join(",") })
     }
 
     /// Fails if a URL occurs twice in the initial cluster, because two members with the same URLs have the same id.

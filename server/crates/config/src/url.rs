@@ -1,6 +1,6 @@
 //! URLs of members as etcd accepts them: `http://host:port`, `unix://socket` or `unix:socket`.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 /// A URL on which a member listens or at which it is reachable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,12 +73,10 @@ impl Url {
     /// Checks that the host is an IP address or `localhost`: a bind address must not depend on DNS.
     pub fn bindable(&self) -> Result<(), UrlError> {
         match &self.address {
-            Address::Unix(_) => Ok(()),
-            Address::Tcp(host, _) if host == "localhost" => Ok(()),
-            Address::Tcp(host, _) => match host.parse::<std::net::IpAddr>() {
-                Ok(_) => Ok(()),
-                Err(_) => Err(UrlError::Bind(self.text.clone())),
-            },
+            Address::Tcp(host, _) if host != "localhost" && host.parse::<IpAddr>().is_err() => {
+                Err(UrlError::Bind(self.text.clone()))
+            }
+            Address::Tcp(..) | Address::Unix(_) => Ok(()),
         }
     }
 
@@ -99,8 +97,16 @@ impl Url {
         }
     }
 
-    /// Returns whether both URLs have the same TLS setting, host and port (or socket path). `localhost` equals `127.0.0.1`.
-    pub fn same_endpoint(&self, other: &Url) -> bool {
+    /// Returns whether both lists name the same endpoints, in any order. `localhost` equals `127.0.0.1`.
+    pub fn same_endpoints(one: &[Url], other: &[Url]) -> bool {
+        let all_in = |of: &[Url], others: &[Url]| {
+            of.iter()
+                .all(|url| others.iter().any(|other| other.same_endpoint(url)))
+        };
+        all_in(one, other) && all_in(other, one)
+    }
+
+    fn same_endpoint(&self, other: &Url) -> bool {
         fn host(address: &Address) -> (&str, u16) {
             match address {
                 Address::Tcp(host, port) if host == "localhost" => ("127.0.0.1", *port),
