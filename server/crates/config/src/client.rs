@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{ConfigError, discovery::is_http, values::FlagValues};
 
 /// Timeouts, TLS and user of a client connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientSettings {
     /// Timeout for connecting to an endpoint.
     pub dial_timeout: Duration,

@@ -148,7 +148,11 @@ impl MemberArguments {
             .endpoint
             .parse()
             .map_err(|_| unreached("not a URL".into()))?;
-        let tls = TlsClient::for_http1(&self.settings())?;
+        let tls = TlsClient::for_http1(&ClientSettings {
+            ca: self.cacert.clone(),
+            key_pair: self.cert.clone().zip(self.key.clone()),
+            ..ClientSettings::default()
+        })?;
         let route = Route { uri: &uri, proxy: None, tls: &tls, patience: DIAL_TIMEOUT };
         let stream = route.open().await.map_err(unreached)?;
         let mut request = Request::builder()
@@ -172,20 +176,5 @@ impl MemberArguments {
         let message = body["message"].as_str();
         let message = message.map_or_else(|| format!("the response is {status}"), str::to_owned);
         Err(FollowCommandError::Refused(message))
-    }
-
-    /// Returns the settings from which the TLS client is created. They contain no user, because `request` sends the user
-    /// itself.
-    fn settings(&self) -> ClientSettings {
-        ClientSettings {
-            dial_timeout: DIAL_TIMEOUT,
-            request_timeout: Duration::MAX,
-            keepalive_time: Duration::ZERO,
-            keepalive_timeout: Duration::ZERO,
-            ca: self.cacert.clone(),
-            key_pair: self.cert.clone().zip(self.key.clone()),
-            skip_verify: false,
-            user: None,
-        }
     }
 }

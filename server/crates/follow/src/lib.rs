@@ -222,12 +222,7 @@ mod tests {
         let client = ClientSettings {
             dial_timeout: timeout,
             request_timeout: timeout,
-            keepalive_time: timeout,
-            keepalive_timeout: timeout,
-            ca: None,
-            key_pair: None,
-            skip_verify: false,
-            user: None,
+            ..ClientSettings::default()
         };
         let endpoints = vec!["http://127.0.0.1:1".to_owned()];
         Source::new(&FollowSource { endpoints, client }).unwrap()
