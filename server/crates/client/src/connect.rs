@@ -30,8 +30,8 @@ impl Route<'_> {
         self.uri.scheme_str() == Some("https")
     }
 
-    /// Connects within `patience`, with TLS for https. Through a proxy, https uses a `CONNECT` tunnel and http is sent to the
-    /// proxy. No HTTP request is sent yet. The error names the authority of the connection.
+    /// Connects within `patience`, with TLS for https. Through a proxy, https uses a `CONNECT` tunnel, and http requests go to
+    /// the proxy. An error names the server or the proxy.
     pub async fn open(&self) -> Result<Box<dyn PeerStream>, String> {
         let authority = self.proxy.map_or_else(|| self.authority(), str::to_owned);
         match timeout(self.patience, self.dial(&authority)).await {
@@ -43,8 +43,6 @@ impl Route<'_> {
         }
     }
 
-    /// Connects to `authority`, which is the server or its proxy. For https, opens the proxy's tunnel, if any, and performs the
-    /// TLS handshake with the server.
     async fn dial(&self, authority: &str) -> io::Result<Box<dyn PeerStream>> {
         let mut stream = TcpStream::connect(authority).await?;
         stream.set_nodelay(true)?;
@@ -69,7 +67,6 @@ impl Route<'_> {
     }
 }
 
-/// Requests a tunnel to `authority` from a proxy (`CONNECT`). Fails if the status is not 2xx or the response head is too long.
 async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;

@@ -44,7 +44,6 @@ pub struct Http2 {
 }
 
 impl Http2 {
-    /// Performs the HTTP/2 handshake over a stream and drives the connection.
     async fn open(stream: Box<dyn PeerStream>, settings: &ClientSettings) -> hyper::Result<Self> {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new());
@@ -136,8 +135,7 @@ impl Session {
             let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
             let mut client = session.client(AuthClient::with_origin);
             let answered = in_time(settings, client.authenticate(request)).await?;
-            let token = answered.into_inner().token.parse();
-            session.token = token.ok();
+            session.token = answered.into_inner().token.parse().ok();
         }
         Ok(session)
     }

@@ -7,11 +7,10 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
-use witan_config::ClientSettings;
-use witan_transport::{any_server, system_roots};
-
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use witan_config::ClientSettings;
+use witan_transport::{any_server, system_roots};
 
 /// An unusable TLS file.
 #[derive(Debug, thiserror::Error)]
@@ -25,23 +24,20 @@ pub struct ClientTlsError {
 pub struct TlsClient(TlsConnector);
 
 impl TlsClient {
-    /// Creates TLS settings that trust the system's CAs and have no client certificate.
-    pub fn of_system() -> Result<Self, ClientTlsError> {
-        let builder = builder()?.with_root_certificates(system_roots());
-        let config = Arc::new(builder.with_no_client_auth());
-        Ok(Self(TlsConnector::from(config)))
-    }
-
-    /// Creates TLS settings for HTTP/2 from the files in the flags.
-    pub fn of_flags(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
-        let mut config = config_of_flags(asked)?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self(TlsConnector::from(Arc::new(config))))
-    }
-
-    /// Creates TLS settings for HTTP/1.1 from the files in the flags.
+    /// Creates TLS settings for HTTP/1.1.
     pub fn for_http1(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
-        Ok(Self(TlsConnector::from(Arc::new(config_of_flags(asked)?))))
+        Self::new(asked, Vec::new())
+    }
+
+    /// Creates TLS settings for HTTP/2.
+    pub fn for_http2(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
+        Self::new(asked, vec![b"h2".to_vec()])
+    }
+
+    fn new(asked: &ClientSettings, alpn: Vec<Vec<u8>>) -> Result<Self, ClientTlsError> {
+        let mut config = client_config(asked)?;
+        config.alpn_protocols = alpn;
+        Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
     /// Performs the TLS handshake with `host` over a connection.
@@ -55,9 +51,11 @@ impl TlsClient {
     }
 }
 
-/// Builds the TLS configuration from the flags.
-fn config_of_flags(asked: &ClientSettings) -> Result<ClientConfig, ClientTlsError> {
-    let builder = builder()?;
+/// Reads the TLS files. Without a CA file, trusts the CAs of the system.
+fn client_config(asked: &ClientSettings) -> Result<ClientConfig, ClientTlsError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ClientTlsError { what: "TLS".to_owned(), reason: error.to_string() })?;
     let builder = if asked.skip_verify {
         builder
             .dangerous()
@@ -68,22 +66,13 @@ fn config_of_flags(asked: &ClientSettings) -> Result<ClientConfig, ClientTlsErro
             None => system_roots(),
         })
     };
-    let config = match &asked.key_pair {
-        Some((cert, key)) => {
-            let (chain, own) = (certificates(cert)?, PrivateKeyDer::from_pem_file(key));
-            let own = own.map_err(|error| unreadable(key, &error))?;
-            let with_key = builder.with_client_auth_cert(chain, own);
-            with_key.map_err(|error| unreadable(cert, &error))?
-        }
-        None => builder.with_no_client_auth(),
+    let Some((cert, key)) = &asked.key_pair else {
+        return Ok(builder.with_no_client_auth());
     };
-    Ok(config)
-}
-
-fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, ClientTlsError> {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ClientTlsError { what: "TLS".to_owned(), reason: error.to_string() })
+    let chain = certificates(cert)?;
+    let own = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
+    let with_key = builder.with_client_auth_cert(chain, own);
+    with_key.map_err(|error| unreadable(cert, &error))
 }
 
 fn roots_of(path: &Path) -> Result<RootCertStore, ClientTlsError> {

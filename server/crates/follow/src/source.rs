@@ -51,7 +51,7 @@ pub struct Source {
 impl Source {
     /// Reads the TLS files without connecting.
     pub fn new(asked: &FollowSource) -> Result<Self, ClientTlsError> {
-        let tls = TlsClient::of_flags(&asked.client)?;
+        let tls = TlsClient::for_http2(&asked.client)?;
         Ok(Self { asked: asked.clone(), tls, next: AtomicUsize::new(0) })
     }
 

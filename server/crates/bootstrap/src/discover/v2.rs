@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use witan_api::{discovery::SIZE, v2::error::ErrorCode};
 use witan_client::{Route, TlsClient};
-use witan_config::V2Discovery;
+use witan_config::{ClientSettings, V2Discovery};
 use witan_transport::exchange;
 
 use super::{
@@ -101,7 +101,7 @@ impl Registry {
             path,
             uri,
             proxy: asked.proxy.clone(),
-            tls: TlsClient::of_system()?,
+            tls: TlsClient::for_http1(&ClientSettings::default())?,
         })
     }
 

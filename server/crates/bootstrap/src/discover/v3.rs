@@ -35,7 +35,7 @@ impl Registry {
     /// Reads the TLS files in `settings`, and fails only if they cannot be used. Does not connect; the first request does.
     pub(super) fn new(settings: &V3Discovery) -> Result<Self, DiscoverError> {
         Ok(Self {
-            tls: TlsClient::of_flags(&settings.client)?,
+            tls: TlsClient::for_http2(&settings.client)?,
             settings: settings.clone(),
             at: 0,
             session: None,
