@@ -6,7 +6,10 @@ mod limit;
 mod line;
 mod output;
 
-use std::{io, io::IsTerminal as _, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
@@ -20,7 +23,7 @@ use output::Outputs;
 
 /// Target of Witan's own lines.
 const OWN_TARGET: &str = "witan";
-/// Target of a library. It is silenced because clients that do not speak HTTP could fill the disk with its lines.
+/// Target of a library. A client that does not speak HTTP causes a line for each request, so it could fill the disk.
 const CLIENTS_TARGET: &str = "actix_http::h1";
 
 /// Changes the log level at run time.
@@ -58,14 +61,13 @@ fn default_format(outputs: &[LogOutput]) -> LogFormat {
     }
 }
 
-/// Returns a subscriber that writes log lines to `outputs`, and the handle that changes its level.
 fn subscriber(
     level: LevelFilter,
     format: LogFormat,
     outputs: Outputs,
 ) -> (impl tracing::Subscriber + Send + Sync, LogLevelHandle) {
     let (filter, handle) = reload::Layer::new(targets(level));
-    let lines = LogFormatter::new(format, outputs).with_filter(filter);
+    let lines = LogFormatter { format, outputs }.with_filter(filter);
     (
         tracing_subscriber::registry().with(lines),
         LogLevelHandle(handle),

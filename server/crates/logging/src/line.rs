@@ -17,14 +17,8 @@ use super::output::Outputs;
 
 /// Writes one line per event to all outputs.
 pub(super) struct LogFormatter {
-    format: LogFormat,
-    outputs: Outputs,
-}
-
-impl LogFormatter {
-    pub(super) fn new(format: LogFormat, outputs: Outputs) -> Self {
-        Self { format, outputs }
-    }
+    pub(super) format: LogFormat,
+    pub(super) outputs: Outputs,
 }
 
 impl<S: Subscriber> Layer<S> for LogFormatter {
@@ -118,7 +112,7 @@ fn needs_quotes(c: char) -> bool {
 }
 
 impl EventFields {
-    /// Appends a string to the message, or adds it as a field. Quotes the field if necessary.
+    /// Appends a string to the message, or adds it as a field. Quotes a field if necessary.
     fn text(&mut self, field: &Field, text: &str) {
         match (field.name(), self.format) {
             ("message", _) => self.message.push_str(text),

@@ -1,6 +1,7 @@
 //! The outputs of log lines: stdout, stderr and files with rotation.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -31,9 +32,8 @@ impl Outputs {
                 LogOutput::File(path) => Output::File(LogFile::open(path, rotation)?),
             })
         };
-        Ok(Self(Mutex::new(
-            outputs.iter().map(open).collect::<io::Result<_>>()?,
-        )))
+        let outputs: io::Result<_> = outputs.iter().map(open).collect();
+        Ok(Self(Mutex::new(outputs?)))
     }
 
     /// Writes a line to all outputs. Ignores errors, because a full disk must not stop the member.
@@ -64,12 +64,11 @@ impl LogFile {
         Ok(Self { path: path.to_owned(), file, size, rotation })
     }
 
-    /// Appends a line. Rotates the file first if the line would exceed its size limit.
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let length = line.len() as u64;
         if let Some(rotation) = self.rotation
             && self.size > 0
-            && self.size + length > rotation.max_size_mib.max(1) << 20
+            && self.size + length > rotation.max_size_mib << 20
         {
             // If the rotation fails, the file grows, because a file that is too large is better than a lost line.
             let _failed = self.rotate(rotation);
@@ -79,8 +78,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Renames the file (`witan-2026-…Z.log`), creates a new one, and deletes the oldest rotated files as the rotation
-    /// requires.
+    /// Renames the file (`witan-2026-…Z.log`), creates a new one, and deletes surplus and old rotated files.
     fn rotate(&mut self, rotation: Rotation) -> io::Result<()> {
         let (stem, extension) = self.name();
         let time = timestamp(SystemTime::now()).replace(':', "-");
@@ -94,39 +92,34 @@ impl LogFile {
             return Err(error);
         }
         *self = Self::open(&self.path, self.rotation)?;
-        let mut aside = self.rotated_files()?;
-        let keep = if rotation.max_backups == 0 {
-            aside.len()
-        } else {
-            rotation.max_backups
+        let aside = self.rotated_files()?;
+        let surplus = match rotation.max_backups {
+            0 => 0,
+            keep => aside.len().saturating_sub(keep),
         };
-        let surplus = aside.len().saturating_sub(keep);
-        let old = |path: &PathBuf| {
-            let age = fs::metadata(path).and_then(|meta| meta.modified());
-            let age = age
-                .ok()
-                .and_then(|modified| modified.elapsed().ok())
-                .unwrap_or_default();
-            let limit = Duration::from_secs(rotation.max_age_days.saturating_mul(86_400));
-            rotation.max_age_days > 0 && age > limit
+        let age_max = Duration::from_secs(rotation.max_age_days.saturating_mul(86_400));
+        let is_old = |path: &Path| {
+            let modified = fs::metadata(path).and_then(|meta| meta.modified());
+            let age = modified.ok().and_then(|at| at.elapsed().ok());
+            !age_max.is_zero() && age.is_some_and(|age| age > age_max)
         };
-        let kept = aside.split_off(surplus);
-        for path in aside.into_iter().chain(kept.into_iter().filter(old)) {
-            fs::remove_file(path)?;
+        for (at, path) in aside.iter().enumerate() {
+            if at < surplus || is_old(path) {
+                fs::remove_file(path)?;
+            }
         }
         Ok(())
     }
 
     /// Returns the stem of the file's name and the extension with its dot.
     fn name(&self) -> (String, String) {
-        let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
+        let text = |part: &OsStr| part.to_string_lossy().into_owned();
         let stem = self.path.file_stem().map(text).unwrap_or_default();
-        let extension = self
-            .path
-            .extension()
-            .map(|e| format!(".{}", text(e)))
-            .unwrap_or_default();
-        (stem, extension)
+        let extension = self.path.extension().map(text);
+        (
+            stem,
+            extension.map_or_else(String::new, |it| format!(".{it}")),
+        )
     }
 
     /// Returns the rotated files, oldest first.
