@@ -108,7 +108,7 @@ impl CorruptionChecker {
     }
 
     /// Compares current states every `--corrupt-check-time`, and states after compactions every `--compact-hash-check-time`.
-    /// Replaces this member's state when it has the CORRUPT alarm or a damaged checkpoint. `differed` is the result of
+    /// Replaces this member's state if the member has the CORRUPT alarm or a damaged checkpoint. `differed` is the result of
     /// [`Self::check_at_start`]. Completes when the process stops.
     pub async fn run(self, differed: bool) {
         tokio::select! {
@@ -120,7 +120,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// If this member leads others, compares the hashes of current states every `--corrupt-check-time` and raises alarms.
+    /// While this member leads other members, compares their states every `--corrupt-check-time`. Never completes.
     async fn compare_regularly(&self) {
         let Some(every) = self.checks.every else {
             return std::future::pending().await;
@@ -137,8 +137,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// Every `--compact-hash-check-time`, while this member leads other members, compares their states after the last
-    /// compaction that all of them hashed, and raises alarms. Never completes.
+    /// While this member leads other members, compares their states after the last compaction that all of them hashed, every
+    /// `--compact-hash-check-time`. Never completes.
     async fn compare_compactions(&self) {
         let Some(every) = self.checks.compactions else {
             return std::future::pending().await;
@@ -173,10 +173,9 @@ impl CorruptionChecker {
         tracing::warn!(%error, "failed to compare the members' states");
     }
 
-    /// When this member has the CORRUPT alarm, compares its state with the others'. Replaces a corrupt state and disarms the
-    /// alarm. If the state never differed, a client raised the alarm and must disarm it. `differed` says whether an earlier
-    /// comparison found a difference. Does nothing while this member is the only one, because no other state exists to compare
-    /// with. Retries failures after a pause. Never completes.
+    /// While this member has the CORRUPT alarm, compares its state with the others', replaces a corrupt state, and then disarms
+    /// the alarm. If the state never differed, a client raised the alarm and must disarm it. `differed` says whether an earlier
+    /// comparison found a difference. Never completes.
     async fn follow_alarm(&self, mut differed: bool) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -197,28 +196,27 @@ impl CorruptionChecker {
                         "this member's state equals the others' again; disarming its alarm"
                     );
                     self.change_alarm(own, AlarmAction::Deactivate).await;
+                    continue;
                 }
-                // A client raised the alarm and must disarm it.
-                Ok(Standing::Sound) => handled = true,
-                // This member may be the corrupt one.
+                Ok(Standing::Sound) => {
+                    handled = true;
+                    continue;
+                }
                 Ok(Standing::Unconfirmed) => {
                     tracing::warn!("most voters did not report their state; comparing again later");
-                    sleep(REBUILD_PAUSE).await;
                 }
                 Ok(Standing::Corrupt | Standing::Unknown(_)) => {
                     tracing::error!("this member's state is still corrupt; retrying later");
-                    sleep(REBUILD_PAUSE).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "failed to compare this member's state; retrying later");
-                    sleep(REBUILD_PAUSE).await;
                 }
             }
+            sleep(REBUILD_PAUSE).await;
         }
     }
 
-    /// Whenever this member's checkpoint is damaged, replaces it with the leader's state. Retries failures after a pause. Never
-    /// completes.
+    /// Replaces a damaged checkpoint of this member with the leader's state. Never completes.
     async fn follow_damage(&self) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -250,7 +248,10 @@ impl CorruptionChecker {
                 StateAgreement::Undecided => return Ok(Standing::Unknown(comparison)),
                 StateAgreement::Outvoted { majority, .. } if !majority.contains(&own) => majority,
                 StateAgreement::Agreed { .. } | StateAgreement::Outvoted { .. } => {
-                    return Ok(undisputed(&comparison.members, own));
+                    return Ok(match is_confirmed(&comparison.members, own) {
+                        true => Standing::Sound,
+                        false => Standing::Unconfirmed,
+                    });
                 }
             };
             *differed = true;
@@ -274,9 +275,8 @@ impl CorruptionChecker {
         Ok(Standing::Corrupt)
     }
 
-    /// Replaces this member's state with the leader's. A leader first transfers leadership to a voter of `majority`. If
-    /// `majority` is empty, it transfers leadership to the member that lags least. Fails if this member becomes the leader during
-    /// the replacement.
+    /// Replaces this member's state with the leader's. A leader first transfers leadership to a voter of `majority`, or, if
+    /// `majority` is empty, to the member that lags least. Fails if this member becomes the leader during the replacement.
     async fn rebuild(&self, majority: &[MemberId]) -> Result<(), RebuildError> {
         if self.leads() {
             let next = {
@@ -298,8 +298,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// Raises the CORRUPT alarm for the members that differ from the majority; without a majority, for the whole cluster. Skips
-    /// alarms that are already raised. Also counts the comparison by its outcome.
+    /// Counts the comparison by its outcome. Raises the CORRUPT alarm for the members that differ from the majority. Without a
+    /// majority, raises the alarm for the whole cluster.
     async fn raise_alarms(&self, comparison: &Comparison) {
         self.metrics.compared(&comparison.agreement);
         let (index, hashes) = (comparison.index, comparison.hashes());
@@ -311,12 +311,8 @@ impl CorruptionChecker {
             StateAgreement::Outvoted { corrupt, .. } => corrupt.clone(),
             StateAgreement::Undecided => vec![WHOLE_CLUSTER],
         };
-        let Ok(alarms) = self
-            .node
-            .view()
-            .await
-            .map(|view| view.machine.alarms.clone())
-        else {
+        let view = self.node.view().await;
+        let Ok(alarms) = view.map(|view| view.machine.alarms.clone()) else {
             return;
         };
         for member in corrupt {
@@ -335,7 +331,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// Raises or disarms an alarm through the log. Only logs a failure, because the next comparison tries again.
+    /// Raises or disarms an alarm through the log. Logs a failure, because the next comparison tries again.
     async fn change_alarm(&self, alarm: Alarm, action: AlarmAction) {
         let command = AlarmCommand {
             action: action as i32,
@@ -355,14 +351,6 @@ impl CorruptionChecker {
     async fn is_alone(&self) -> bool {
         let view = self.node.view().await;
         view.is_ok_and(|view| view.machine.members.by_id.len() <= 1)
-    }
-}
-
-/// Returns the standing of a member whose state does not differ from a majority's.
-fn undisputed(members: &[MemberHash], own: MemberId) -> Standing {
-    match is_confirmed(members, own) {
-        true => Standing::Sound,
-        false => Standing::Unconfirmed,
     }
 }
 
@@ -395,8 +383,7 @@ mod tests {
         ] {
             let keys = [Some(1)].into_iter().chain(others);
             let members: Vec<_> = (1..).zip(keys).map(|(id, keys)| member(id, keys)).collect();
-            let standing = undisputed(&members, MemberId(1));
-            assert_eq!(matches!(standing, Standing::Sound), sound, "{others:?}");
+            assert_eq!(is_confirmed(&members, MemberId(1)), sound, "{others:?}");
         }
     }
 }

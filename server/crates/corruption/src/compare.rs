@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use witan_api::peer::StateHash;
 use witan_config::Url;
-use witan_machine::member::{Member, MemberId, MemberRegistry};
+use witan_machine::member::Member;
 use witan_node::{Node, NodeError};
 use witan_peer::{PeerDialer, query};
 
@@ -65,7 +65,7 @@ enum Answer {
     Unreachable,
 }
 
-/// Makes all members hash their state at a new log index and compares the hashes. See [`at`].
+/// Makes all members hash their state at a new log index and compares the hashes as [`at`] does.
 pub(super) async fn now(
     node: &Node,
     dialer: &PeerDialer,
@@ -88,7 +88,7 @@ pub(super) async fn at(
     let own = timeout(HASH_TIMEOUT, node.state_hashes().wait_for(index)).await;
     let own = own.ok().flatten().ok_or(CompareError::NotHashed)?;
     let deadline = Instant::now() + OTHERS_TIMEOUT + 2 * begun.elapsed();
-    let registry = &node.view().await?.machine.members.clone();
+    let registry = node.view().await?.machine.members.clone();
     let own_id = node.identity().member_id;
     let of_member = |member: &Member| MemberHash {
         member: member.member_id(),
@@ -96,18 +96,21 @@ pub(super) async fn at(
         found: (member.member_id() == own_id).then(|| own.clone()),
     };
     let mut members: Vec<MemberHash> = registry.by_id.values().map(of_member).collect();
-    let mut waiting: Vec<MemberId> = registry.by_id.keys().copied().collect();
-    waiting.retain(|id| *id != own_id);
+    let mut waiting: Vec<&Member> = registry.by_id.values().collect();
+    waiting.retain(|member| member.member_id() != own_id);
     loop {
-        let answers = ask(registry, dialer, &waiting, index).await;
-        waiting.clear();
-        for (id, answer) in answers {
+        let asking = waiting.iter().copied();
+        let asking = asking.map(|member| ask(registry.cluster_id, member, dialer, index));
+        let answers = join_all(asking).await;
+        for (member, answer) in std::mem::take(&mut waiting).into_iter().zip(answers) {
             match answer {
-                Answer::NotYet => waiting.push(id),
+                Answer::NotYet => waiting.push(member),
                 Answer::Unreachable => {}
                 Answer::Hash(found) => {
-                    let of_it = members.iter_mut().filter(|member| member.member == id);
-                    of_it.for_each(|member| member.found = Some(found.clone()));
+                    let mut known = members.iter_mut();
+                    if let Some(known) = known.find(|it| it.member == member.member_id()) {
+                        known.found = Some(found);
+                    }
                 }
             }
         }
@@ -118,23 +121,8 @@ pub(super) async fn at(
     }
 }
 
-/// Queries members concurrently for their state hash after entry `index`. Skips unknown members.
-async fn ask(
-    registry: &MemberRegistry,
-    dialer: &PeerDialer,
-    members: &[MemberId],
-    index: u64,
-) -> Vec<(MemberId, Answer)> {
-    let members = members.iter().filter_map(|id| registry.by_id.get(id));
-    let asking = members.map(|member| async move {
-        let answer = ask_one(registry.cluster_id, member, dialer, index).await;
-        (member.member_id(), answer)
-    });
-    join_all(asking).await
-}
-
 /// Queries a member for its hash at each peer URL until one answers.
-async fn ask_one(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u64) -> Answer {
+async fn ask(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u64) -> Answer {
     let urls = member.peer_urls.iter().filter_map(|url| url.parse().ok());
     let id = member.member_id();
     for url in urls.collect::<Vec<Url>>() {
