@@ -3,10 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use witan_bootstrap::{
-    self as bootstrap,
-    join::{self, JoinedCluster},
-};
+use witan_bootstrap::{self as bootstrap, FirstState, join};
 use witan_config::{ClusterState, Config};
 use witan_follow::Seed;
 use witan_machine::{
@@ -46,16 +43,15 @@ fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<Vie
     Box::new(View { machine, position: first.position })
 }
 
-/// Opens the data directory. Initializes a directory without state for a new cluster, for the cluster `joined`, or from the
-/// source's snapshot `seed`. Existing state in the directory takes precedence over the flags and over `joined` and `seed`. With
-/// `force_new_cluster`, removes all other members from the state and logs the removal.
+/// Opens the data directory. If it has no state, initializes it for a new cluster, with the first state `joined` in a running
+/// cluster, or from the source's snapshot `seed`. With `--force-new-cluster`, removes all other members from the state.
 pub(super) async fn open(
     (config, dialer): (&Config, &PeerDialer),
-    (joined, seed): (Option<JoinedCluster>, Option<Seed>),
+    (joined, seed): (Option<FirstState>, Option<Seed>),
     (metrics, cache): (StorageMetrics, &Arc<BlockCache>),
 ) -> Result<OpenedDisk, BootError> {
     let dir = &config.data_dir;
-    let (mut begun, first_state) = bootstrap::beginning(config, joined.as_ref());
+    let (mut begun, first_state) = joined.unwrap_or_else(|| bootstrap::new_cluster(config));
     let found = storage::identity(dir)?;
     if seed.is_some() {
         begun.cluster_id = bootstrap::followed_cluster_id(begun, found);

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use witan_adopt::{self as adopt, Adopted, Progress};
 use witan_base::panics;
-use witan_bootstrap::{
-    discover,
-    join::{self, JoinedCluster},
-};
+use witan_bootstrap::{FirstState, discover, join};
 use witan_config::{ClusterState, Config};
 use witan_follow::{self as follow, Seed, SeedError, Source};
 use witan_machine::values::BlockCache;
@@ -21,8 +18,8 @@ use super::error::BootError;
 pub(super) struct Prepared {
     /// The configuration with the discovered members.
     pub(super) config: Config,
-    /// The running cluster to join, if any.
-    pub(super) joined: Option<JoinedCluster>,
+    /// The first state in the running cluster to join, if any.
+    pub(super) joined: Option<FirstState>,
     /// The cluster to follow, with its snapshot if the data directory has no state.
     pub(super) followed: Option<(Source, Option<Seed>)>,
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use witan_config::{ClusterState, Config, Url};
 use witan_machine::{
     levels::{self, Level},
-    member::{MemberId, MemberRegistry},
+    member::MemberId,
     view::View,
 };
 use witan_peer::{
@@ -19,7 +19,10 @@ use witan_snapshot as snapshot;
 use witan_storage::DataIdentity;
 use witan_transport::error_text;
 
-use super::etcd::{self, EtcdMember};
+use super::{
+    FirstState,
+    etcd::{self, EtcdMember},
+};
 
 /// Time for which a joining member retries while no other member answers. etcd waits this long for one response but gives up
 /// immediately if a connection is refused.
@@ -65,29 +68,12 @@ pub enum JoinError {
     Etcd(#[from] EtcdMember),
 }
 
-/// A running cluster to which this member was added.
-#[derive(Clone, Debug)]
-pub struct JoinedCluster {
-    /// This member's identity in the cluster.
-    pub identity: DataIdentity,
-    /// The cluster's current members. One of them sends the state to this member.
-    members: MemberRegistry,
-}
-
-impl JoinedCluster {
-    /// Returns the state that a joining member starts with: the members, an empty log position and no voters.
-    pub fn state(&self) -> Box<View> {
-        let mut state = View::default();
-        state.machine.members = self.members.clone();
-        Box::new(state)
-    }
-}
-
-/// Queries the other members of `--initial-cluster`. Returns the cluster to join, or `None` if this member starts a new one.
+/// Queries the other members of `--initial-cluster`. Returns the first state of a member that joins their cluster, or `None` if
+/// this member starts a new cluster.
 pub async fn query_members(
     config: &Config,
     dialer: &PeerDialer,
-) -> Result<Option<JoinedCluster>, JoinError> {
+) -> Result<Option<FirstState>, JoinError> {
     let others = config.initial_cluster.iter();
     let others = others.filter(|(name, _)| *name != config.name);
     let urls: Vec<&Url> = others.flat_map(|(_, urls)| urls).collect();
@@ -152,8 +138,8 @@ async fn ask_levels(urls: &[&Url], dialer: &PeerDialer) -> Vec<Level> {
     answers.into_iter().filter_map(Result::ok).collect()
 }
 
-/// Fails if this release does not support the cluster's feature level, because the other members would refuse its streams.
-/// Checks the highest of `levels`, because a member that is still applying its log may report an earlier level.
+/// Fails if this release does not support the cluster's feature level, because the other members would refuse its streams. Uses
+/// the highest of `levels`, because a member that is still applying its log may report an earlier level.
 fn check_level(levels: &[Level]) -> Result<(), JoinError> {
     match levels.iter().max() {
         Some(level) if *level > levels::OWN => Err(JoinError::Level(*level)),
@@ -195,9 +181,10 @@ fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), Jo
     }
 }
 
-/// Joins the first cluster that contains this member. Checks all responses, because a member that is still applying its log may
-/// not know the latest members. If no cluster matches, fails with the error of the first response.
-fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, JoinError> {
+/// Returns the first state in the first cluster that contains this member: the cluster's members, an empty log position and no
+/// voters. Checks all responses, because a member that is still applying its log may not know the latest members. If no cluster
+/// matches, fails with the error of the first response.
+fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<FirstState, JoinError> {
     let fits = |cluster| own_id_in(config, cluster).map(|id| (cluster, id));
     let later = |error| {
         let mut fitting = clusters[1..]
@@ -207,12 +194,14 @@ fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<JoinedCluster, 
     };
     let (cluster, own_id) = fits(&clusters[0]).or_else(later)?;
     check_not_started(own_id, clusters)?;
-    let mut members = MemberRegistry { cluster_id: cluster.id, ..MemberRegistry::default() };
+    let mut state = Box::<View>::default();
+    let members = &mut state.machine.members;
+    members.cluster_id = cluster.id;
     for shown in cluster.members.iter().cloned() {
         let member = snapshot::known_member(shown);
         members.by_id.insert(member.member_id(), member);
     }
-    Ok(JoinedCluster { identity: DataIdentity::new(cluster.id, own_id), members })
+    Ok((DataIdentity::new(cluster.id, own_id), state))
 }
 
 /// Matches the members of `--initial-cluster` with the members of `cluster` by their peer URLs and returns this member's id.
@@ -297,9 +286,8 @@ mod tests {
     fn a_joining_member_finds_its_id_by_its_urls() {
         let config = config(ClusterState::Existing);
         let two = cluster(&[(7, "http://127.0.0.1:1"), (8, "http://localhost:2")]);
-        let found = joined(&config, &[two]).expect("a matching cluster");
-        assert_eq!(found.identity, DataIdentity::new(0xC1, MemberId(8)));
-        let state = found.state();
+        let (identity, state) = joined(&config, &[two]).expect("a matching cluster");
+        assert_eq!(identity, DataIdentity::new(0xC1, MemberId(8)));
         assert_eq!(state.machine.members.by_id.len(), 2);
         assert!(state.position.index == 0 && state.position.voters.is_empty());
         let mut recovered = Recovered { checkpoint: Some(*state), ..Recovered::default() };

@@ -21,15 +21,13 @@ use witan_node::now_ns;
 use witan_replica::replica::genesis;
 use witan_storage::DataIdentity;
 
-use join::JoinedCluster;
-
 pub use etcd::EtcdMember;
 
-/// Returns the identity and the first state of a member without data, in a new cluster or in the cluster `joined`.
-pub fn beginning(config: &Config, joined: Option<&JoinedCluster>) -> (DataIdentity, Box<View>) {
-    if let Some(joined) = joined {
-        return (joined.identity, joined.state());
-    }
+/// The identity and the first state of a member without data.
+pub type FirstState = (DataIdentity, Box<View>);
+
+/// Returns the first state of a member that starts a new cluster.
+pub fn new_cluster(config: &Config) -> FirstState {
     let members = first_members(config);
     let ids: Vec<u64> = members.iter().map(|m| m.id).collect();
     let cluster_id = ids::cluster_id(&ids);

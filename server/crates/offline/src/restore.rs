@@ -184,7 +184,7 @@ fn first_member_state(
         unreachable!("the flags start a member")
     };
     config.bootstrap()?;
-    let (identity, state) = bootstrap::beginning(&config, None);
+    let (identity, state) = bootstrap::new_cluster(&config);
     Ok((identity, state, config.data_dir))
 }
 

@@ -65,13 +65,11 @@ pub async fn complete(
     })
 }
 
-/// Builds this member's registration. Its id is computed from its peer URLs and the token; its value contains its name and
-/// URLs. `found` is the identity in the data directory.
+/// Builds this member's registration. `found` is the identity in the data directory.
 fn own(config: &Config, found: Option<DataIdentity>, token: &str) -> Registration {
     let urls = &config.initial_advertise_peer_urls;
-    let mut sorted: Vec<String> = urls.iter().map(ToString::to_string).collect();
-    sorted.sort_unstable();
-    let id = MemberId(ids::member_id(&sorted, token, None));
+    let peer_urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
+    let id = MemberId(ids::member_id(&peer_urls, token, None));
     Registration {
         id,
         value: text(&[(config.name.clone(), urls.clone())]),
