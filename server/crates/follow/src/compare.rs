@@ -31,7 +31,11 @@ impl Copier<'_> {
     pub(super) async fn compare(&mut self) -> Result<Option<bool>, CopyError> {
         let there = self.source_hash().await?;
         self.copy_to(there.revision).await?;
-        self.compact(there.compacted).await?;
+        if there.compacted > 0 {
+            let compact = Compact { revision: there.compacted };
+            let compact = FollowOperation::Compact(compact);
+            self.calls.propose(compact).await?;
+        }
         self.compare_with(there).await
     }
 
@@ -61,15 +65,6 @@ impl Copier<'_> {
             ),
             Err(error) => tracing::warn!(%error, "the keys were not compared after the cut-over"),
         }
-    }
-
-    /// Compacts this cluster to a revision. Does nothing if the source was never compacted.
-    async fn compact(&self, compacted: i64) -> Result<(), CopyError> {
-        if compacted <= 0 {
-            return Ok(());
-        }
-        let compact = FollowOperation::Compact(Compact { revision: compacted });
-        self.calls.propose(compact).await
     }
 
     /// Compares the keys with the source's hash at its revision. Returns whether they are equal, or `None` if the compacted

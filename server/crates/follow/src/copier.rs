@@ -53,7 +53,10 @@ impl<'a> Copier<'a> {
         let session = &calls.session;
         let watch = session.watch(revision + 1).await?;
         tracing::info!(endpoint = session.endpoint, revision, "follows the source");
-        handle.update(|status| status.connected(session.endpoint, revision));
+        handle.update(|status| {
+            status.endpoint = Some(session.endpoint.to_owned());
+            status.revision = revision;
+        });
         Ok(Self {
             calls,
             watch,
@@ -92,15 +95,14 @@ impl<'a> Copier<'a> {
 
     /// Adds the revisions of a watch message. Fails if the watch has ended or the message is from another cluster.
     fn take(&mut self, answer: Result<Option<WatchResponse>, Status>) -> Result<(), CopyError> {
-        let answer = answer.map_err(|status| self.calls.session.error(status))?;
-        let ended = || Status::unavailable("the watch has ended");
-        let answer = answer.ok_or_else(|| self.calls.session.error(ended()))?;
+        let failed = |status| self.calls.session.error(status);
+        let answer = answer.map_err(failed)?;
+        let answer = answer.ok_or_else(|| failed(Status::unavailable("the watch has ended")))?;
         if answer.compact_revision > 0 {
             return Err(CopyError::Compacted { revision: self.revision });
         }
         if answer.canceled {
-            let canceled = Status::unavailable(answer.cancel_reason);
-            return Err(self.calls.session.error(canceled).into());
+            return Err(failed(Status::unavailable(answer.cancel_reason)).into());
         }
         let header = answer.header.unwrap_or_default();
         self.calls.check_cluster(header.cluster_id)?;
@@ -122,9 +124,8 @@ impl<'a> Copier<'a> {
         let (mut bytes, mut writes) = (0, 0);
         for revision in revisions {
             let of_next = (size(&revision), revision.writes.len());
-            if !entry.is_empty()
-                && (bytes + of_next.0 > ENTRY_BYTES || writes + of_next.1 > ENTRY_WRITES)
-            {
+            let is_full = bytes + of_next.0 > ENTRY_BYTES || writes + of_next.1 > ENTRY_WRITES;
+            if is_full && !entry.is_empty() {
                 self.propose_revisions(std::mem::take(&mut entry)).await?;
                 (bytes, writes) = (0, 0);
             }
@@ -132,10 +133,10 @@ impl<'a> Copier<'a> {
             writes += of_next.1;
             entry.push(revision);
         }
-        match entry.is_empty() {
-            true => Ok(()),
-            false => self.propose_revisions(entry).await,
+        if entry.is_empty() {
+            return Ok(());
         }
+        self.propose_revisions(entry).await
     }
 
     /// Proposes revisions as one log entry. If a lease is missing, adds it and proposes the entry again.

@@ -86,11 +86,13 @@ pub async fn seed(source: &Source, config: &Config) -> Result<Seed, SeedError> {
     let folder = SnapshotFolder::of(config);
     let mut last = None;
     for _ in source.endpoints() {
-        let downloaded = match source.open().await {
-            Ok(session) => download_unfenced(&session, &folder).await,
-            Err(error) => Err(error.into()),
+        let downloaded = async {
+            let session = source.open().await?;
+            // A fence shows that another cluster has replaced the source or is about to.
+            session.fences(&MemberRegistry::default()).await?.check()?;
+            download(&session, &folder).await
         };
-        match downloaded {
+        match downloaded.await {
             Ok(seed) => return Ok(seed),
             Err(error) => {
                 tracing::warn!(%error, "failed to get a snapshot of the source");
@@ -99,16 +101,6 @@ pub async fn seed(source: &Source, config: &Config) -> Result<Seed, SeedError> {
         }
     }
     Err(last.expect("the source has an endpoint"))
-}
-
-/// Downloads a snapshot. Fails if the source is fenced, because another cluster has replaced it or is about to. Ignores
-/// alarms of the source's own members.
-async fn download_unfenced(
-    session: &SourceSession<'_>,
-    folder: &SnapshotFolder,
-) -> Result<Seed, SeedError> {
-    session.fences(&MemberRegistry::default()).await?.check()?;
-    download(session, folder).await
 }
 
 /// Downloads a snapshot of the session's member and checks its digest.
@@ -130,8 +122,7 @@ pub(super) async fn download_auth(
 ) -> Result<Auth, SeedError> {
     let seed = download(session, folder).await?;
     run_blocking(folder, move || {
-        let auth = snapshot::read_auth(&seed.file.0, seed.length)?;
-        Ok(auth)
+        Ok(snapshot::read_auth(&seed.file.0, seed.length)?)
     })
     .await
 }
@@ -181,11 +172,8 @@ impl SnapshotFile {
         let failed = |source| SeedError::File { path: path(), source };
         if let Some(dir) = self.0.parent() {
             let mut builder = DirBuilder::new();
-            builder
-                .recursive(true)
-                .mode(0o700)
-                .create(dir)
-                .map_err(failed)?;
+            let created = builder.recursive(true).mode(0o700).create(dir);
+            created.map_err(failed)?;
         }
         // A killed process may have left this file.
         drop(fs::remove_file(&self.0));

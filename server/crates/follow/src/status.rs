@@ -41,12 +41,6 @@ pub struct FollowStatus {
 }
 
 impl FollowStatus {
-    /// Records the endpoint that is being read, and the last copied revision.
-    pub(super) fn connected(&mut self, endpoint: &str, copied: i64) {
-        self.endpoint = Some(endpoint.to_owned());
-        self.revision = copied;
-    }
-
     /// Records that all revisions up to this one are copied.
     pub(super) fn copied(&mut self, revision: i64) {
         self.revision = revision;

@@ -31,16 +31,16 @@ impl Copier<'_> {
             self.abandon().await?;
         }
         let fenced_by = fences.check().err();
-        if let Some(error) = &fenced_by {
-            if self.fenced_by != fenced_by {
-                tracing::warn!(%error, "cannot cut over");
-            }
-            self.calls.handle.update(|status| status.fenced = true);
+        if let Some(error) = &fenced_by
+            && self.fenced_by != fenced_by
+        {
+            tracing::warn!(%error, "cannot cut over");
         }
+        self.calls.handle.update(|status| {
+            status.fenced = fenced_by.is_some();
+            status.source_revision = revision;
+        });
         self.fenced_by = fenced_by;
-        self.calls
-            .handle
-            .update(|status| status.source_revision = revision);
         self.sync_leases().await?;
         self.sync_users(false).await
     }
