@@ -2,14 +2,11 @@
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
-use witan_api::changes::{ChangeGroup, LogReader, Segment, SegmentId, TARGET, Target, Unreadable};
+use witan_api::changes::{LogReader, SegmentId, TARGET, Target, Unreadable};
 use witan_machine::{
     Reply, StateMachine,
-    command::{Command, Entry},
-    follow::{
-        FollowCommand, FollowError, FollowLeases, FollowOperation, FollowRevisions,
-        FollowedRevision,
-    },
+    command::Entry,
+    follow::{FollowError, FollowLeases, FollowOperation, FollowRevisions, FollowedRevision},
     lease::{LeaseGrant, TTL_MAX_S},
     revision::Revision,
 };
@@ -72,14 +69,11 @@ impl<'a> ChangesFolder<'a> {
         after_file: &mut dyn FnMut(&StateMachine) -> Result<(), E>,
     ) -> Result<(), E> {
         let target = self.target.revision;
-        let entries = fs::read_dir(self.folder).map_err(unread(self.folder))?;
-        let names = entries.map(|entry| Ok(entry?.file_name()));
-        let names: io::Result<Vec<_>> = names.collect();
-        let names = names.map_err(unread(self.folder))?;
-        let mut ids: Vec<_> = names
-            .iter()
-            .filter_map(|name| SegmentId::parse(name.to_str()?))
-            .collect();
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(self.folder).map_err(unread(self.folder))? {
+            let name = entry.map_err(unread(self.folder))?.file_name();
+            ids.extend(name.to_str().and_then(SegmentId::parse));
+        }
         ids.sort_unstable();
         let folder = || self.folder.display().to_string();
         let last = machine.kv.revision().0;
@@ -93,8 +87,7 @@ impl<'a> ChangesFolder<'a> {
         machine.members.follows = true;
         let mut log = LogReader::default();
         for id in ids {
-            let segment = self.read(id, &mut log)?;
-            self.apply_segment(id, segment, machine)?;
+            self.apply_file(id, &mut log, machine)?;
             after_file(machine)?;
         }
         machine.members.follows = false;
@@ -105,30 +98,30 @@ impl<'a> ChangesFolder<'a> {
         }
     }
 
-    fn read(&self, id: SegmentId, log: &mut LogReader) -> Result<Segment, ChangesError> {
-        let path = self.folder.join(id.file_name());
-        let bytes = fs::read(&path).map_err(unread(&path))?;
-        let path = path.display().to_string();
-        let read = log.read(id, &bytes);
-        read.map_err(|why| ChangesError::Unreadable { path, why })
-    }
-
-    /// Applies a segment's revisions up to the target revision.
-    fn apply_segment(
+    /// Applies the revisions in a file up to the target revision.
+    fn apply_file(
         &self,
         id: SegmentId,
-        segment: Segment,
+        log: &mut LogReader,
         machine: &mut StateMachine,
     ) -> Result<(), ChangesError> {
-        let name = || self.folder.join(id.file_name()).display().to_string();
+        let path = self.folder.join(id.file_name());
+        let bytes = fs::read(&path).map_err(unread(&path))?;
+        let shown = || path.display().to_string();
+        let segment = log.read(id, &bytes);
+        let segment = segment.map_err(|why| ChangesError::Unreadable { path: shown(), why })?;
         let leases = segment.leases.iter().map(|lease| (lease.id, lease.ttl_s));
         let leases: BTreeMap<i64, i64> = leases.collect();
-        for revision in revisions(segment.groups) {
+        let mut revisions = Vec::new();
+        for event in segment.groups.into_iter().flat_map(|group| group.events) {
+            witan_follow::add_event(&mut revisions, event);
+        }
+        for revision in revisions {
             if revision.revision > self.target.revision {
                 break;
             }
             write(machine, revision, &leases)
-                .map_err(|source| ChangesError::Refused { path: name(), source })?;
+                .map_err(|source| ChangesError::Refused { path: shown(), source })?;
         }
         Ok(())
     }
@@ -138,15 +131,6 @@ impl<'a> ChangesFolder<'a> {
 fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
     let path = path.display().to_string();
     move |source| ChangesError::Read { path, source }
-}
-
-/// Groups the changes by revision.
-fn revisions(groups: Vec<ChangeGroup>) -> Vec<FollowedRevision> {
-    let mut revisions = Vec::new();
-    for event in groups.into_iter().flat_map(|group| group.events) {
-        witan_follow::add_event(&mut revisions, event);
-    }
-    revisions
 }
 
 /// Applies a revision. First ends the leases of keys that it creates, then grants missing leases. Their TTLs in seconds are in
@@ -163,16 +147,16 @@ fn write(
     let ended: Vec<i64> = leased.filter(|id| leases.contains_key(id)).collect();
     if !ended.is_empty() {
         let leases = FollowLeases { granted: Vec::new(), ended };
-        follow(machine, &FollowOperation::Leases(leases))?;
+        follow(machine, FollowOperation::Leases(leases))?;
     }
     let operation = FollowOperation::Revisions(FollowRevisions { revisions: vec![revision] });
     loop {
-        match follow(machine, &operation) {
+        match follow(machine, operation.clone()) {
             Err(FollowError::LeaseNotFound { lease }) => {
                 let ttl_s = leases.get(&lease.0).copied().unwrap_or(TTL_MAX_S);
                 let granted = vec![LeaseGrant { id: lease.0, ttl_s }];
                 let leases = FollowLeases { granted, ended: Vec::new() };
-                follow(machine, &FollowOperation::Leases(leases))?;
+                follow(machine, FollowOperation::Leases(leases))?;
             }
             outcome => return outcome,
         }
@@ -180,13 +164,8 @@ fn write(
 }
 
 /// Applies an operation of a following cluster to the state.
-fn follow(machine: &mut StateMachine, operation: &FollowOperation) -> Result<(), FollowError> {
-    let command = FollowCommand { operation: Some(operation.clone()) };
-    let entry = Entry {
-        stamp: None,
-        command: Some(Command::Follow(command)),
-        caller: None,
-    };
+fn follow(machine: &mut StateMachine, operation: FollowOperation) -> Result<(), FollowError> {
+    let entry = Entry::unstamped(operation.into(), None);
     let Reply::Followed(outcome) = machine.apply(&entry).reply else {
         unreachable!("the reply belongs to another command");
     };
@@ -199,7 +178,7 @@ mod tests {
 
     use bytes::Bytes;
     use witan_api::{
-        changes::{self, GrantedLease},
+        changes::{self, ChangeGroup, GrantedLease, Segment},
         v3::mvccpb::{Event, KeyValue, event::EventType},
     };
     use witan_machine::kv::{Kv, Range};

@@ -36,8 +36,8 @@ pub(super) fn restore(
         remove_snapshot(arguments)?;
         return Ok(format!("{dir} is not empty; nothing was restored\n"));
     }
-    let changes = arguments.changes.as_deref().map(ChangesFolder::open);
-    let changes = changes.transpose()?;
+    let changes = arguments.changes.as_deref();
+    let changes = changes.map(ChangesFolder::open).transpose()?;
     let (length, has_digest) = digest::length("open", &arguments.file)?;
     let mut bar = ProgressBar::new();
     if !arguments.skip_hash_check {
@@ -142,20 +142,16 @@ fn remove_snapshot(arguments: &RestoreArguments) -> Result<(), OfflineError> {
     if !arguments.remove_snapshot {
         return Ok(());
     }
-    if let Some(folder) = &arguments.changes {
-        removed(folder, fs::remove_dir_all(folder))?;
-    }
-    removed(&arguments.file, fs::remove_file(&arguments.file))
-}
-
-/// Converts the outcome of a removal. A missing file is not an error.
-fn removed(path: &Path, outcome: io::Result<()>) -> Result<(), OfflineError> {
-    match outcome {
+    let removed = |path: &Path, outcome: io::Result<()>| match outcome {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(OfflineError::open("remove", path)(error))
         }
         Ok(()) | Err(_) => Ok(()),
+    };
+    if let Some(folder) = &arguments.changes {
+        removed(folder, fs::remove_dir_all(folder))?;
     }
+    removed(&arguments.file, fs::remove_file(&arguments.file))
 }
 
 /// Returns the member's identity, its cluster's first state, and the data directory of a member with these flags. Fails if
