@@ -6,9 +6,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use witan_api::v3::etcdserverpb::{
-    AlarmRequest, AuthUserAddRequest, AuthUserChangePasswordRequest,
-};
+use witan_api::v3::etcdserverpb::AlarmRequest;
 use witan_auth::password;
 use witan_etcd::{
     ConfChange, ConfChangeKind, EntryPayload, InternalRaftRequest, LogEntry, MemberContext,
@@ -55,11 +53,8 @@ pub(super) enum Change {
 }
 
 impl Change {
-    fn command(command: impl Into<Command>) -> Self {
-        Self::Entry(Box::new(Entry {
-            command: Some(command.into()),
-            ..Entry::default()
-        }))
+    fn command(command: Command) -> Self {
+        Self::Entry(Entry::unstamped(command, None))
     }
 }
 
@@ -80,19 +75,18 @@ pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> 
 /// Converts a v2 request to an entry whose stamp has the request's time. Fails if a member's attributes are invalid.
 fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     let change = v2_store::as_witan_change(request);
-    Ok(
-        match change.map_err(|error| AdoptError::entry(index, error.to_string()))? {
-            V2Change::Tree(operation) => Change::Entry(Box::new(Entry {
-                stamp: Some(Stamp { now_ns: v2_time_ns(request), ..Stamp::default() }),
-                command: Some(operation.into()),
-                caller: None,
-            })),
-            V2Change::Publish(publish) => Change::command(Command::Publish(publish)),
-            V2Change::ClusterVersion(version) => Change::command(Command::ClusterVersion(version)),
-            V2Change::Auth => Change::PathAuth,
-            V2Change::Nothing => Change::None,
-        },
-    )
+    let change = change.map_err(|error| AdoptError::entry(index, error.to_string()))?;
+    Ok(match change {
+        V2Change::Tree(operation) => Change::Entry(Box::new(Entry {
+            stamp: Some(Stamp { now_ns: v2_time_ns(request), ..Stamp::default() }),
+            command: Some(operation.into()),
+            caller: None,
+        })),
+        V2Change::Publish(publish) => Change::command(Command::Publish(publish)),
+        V2Change::ClusterVersion(version) => Change::command(Command::ClusterVersion(version)),
+        V2Change::Auth => Change::PathAuth,
+        V2Change::Nothing => Change::None,
+    })
 }
 
 /// Returns a v2 request's time in Unix nanoseconds. For SYNC, this is the request's own time. Otherwise, it is 1 second before
@@ -163,11 +157,7 @@ fn of_v3(request: &InternalRaftRequest, index: u64, cluster_id: u64) -> Result<C
         user: header.username.clone(),
         revision: header.auth_revision,
     });
-    Ok(Change::Entry(Box::new(Entry {
-        stamp: None,
-        command: Some(command),
-        caller,
-    })))
+    Ok(Change::Entry(Entry::unstamped(command, caller)))
 }
 
 /// Converts a put, deletion, transaction or compaction. Witan's read limits do not apply, because etcd has already executed the
@@ -228,11 +218,8 @@ fn cluster(request: &InternalRaftRequest) -> Option<Command> {
         return Some(Command::ClusterVersion(ClusterVersion::of(version)));
     }
     if let Some(set) = &request.downgrade_info_set {
-        let target = if set.enabled {
-            set.version.clone()
-        } else {
-            String::new()
-        };
+        let target = set.enabled.then(|| set.version.clone());
+        let target = target.unwrap_or_default();
         return Some(Command::Downgrade(Downgrade { target }));
     }
     let set = request.cluster_member_attr_set.as_ref()?;
@@ -268,14 +255,22 @@ fn auth(
     index: u64,
     cluster_id: u64,
 ) -> Result<Option<AuthOperation>, AdoptError> {
+    let hash = |hashed: &str, clear: &str| password_hash(hashed, clear, index, cluster_id);
     let operation = if request.auth_enable.is_some() {
         AuthOperation::Enable(Enable {})
     } else if request.auth_disable.is_some() {
         AuthOperation::Disable(Disable {})
     } else if let Some(asked) = &request.auth_user_add {
-        AuthOperation::UserAdd(user_add(asked, index, cluster_id)?)
+        let options = asked.options.as_ref();
+        let no_password = options.is_some_and(|options| options.no_password);
+        let password = match no_password {
+            true => Bytes::new(),
+            false => hash(&asked.hashed_password, &asked.password)?,
+        };
+        AuthOperation::UserAdd(UserAdd { name: asked.name.clone(), password, no_password })
     } else if let Some(asked) = &request.auth_user_change_password {
-        AuthOperation::UserPassword(user_password(asked, index, cluster_id)?)
+        let password = hash(&asked.hashed_password, &asked.password)?;
+        AuthOperation::UserPassword(UserPassword { name: asked.name.clone(), password })
     } else if let Some(asked) = request.auth_user_delete.clone() {
         AuthOperation::UserDelete(UserDelete { name: asked.name })
     } else if let Some(asked) = request.auth_user_grant_role.clone() {
@@ -299,32 +294,6 @@ fn auth(
         return Ok(None);
     };
     Ok(Some(operation))
-}
-
-/// Converts the creation of a user. Fails if the password cannot be hashed or decoded.
-fn user_add(
-    asked: &AuthUserAddRequest,
-    index: u64,
-    cluster_id: u64,
-) -> Result<UserAdd, AdoptError> {
-    let options = asked.options.as_ref();
-    let no_password = options.is_some_and(|options| options.no_password);
-    let password = if no_password {
-        Bytes::new()
-    } else {
-        password_hash(&asked.hashed_password, &asked.password, index, cluster_id)?
-    };
-    Ok(UserAdd { name: asked.name.clone(), password, no_password })
-}
-
-/// Converts a change of a user's password. Fails if the password cannot be hashed or decoded.
-fn user_password(
-    asked: &AuthUserChangePasswordRequest,
-    index: u64,
-    cluster_id: u64,
-) -> Result<UserPassword, AdoptError> {
-    let password = password_hash(&asked.hashed_password, &asked.password, index, cluster_id)?;
-    Ok(UserPassword { name: asked.name.clone(), password })
 }
 
 /// Returns the bcrypt hash of the password in the entry at `index`: `hashed`, which is in base64, or else a new hash of

@@ -22,7 +22,10 @@ pub(super) fn committed(
 ) -> Result<(View, Vec<String>), AdoptError> {
     let backend = &etcd.backend;
     let mut machine = snapshot::read(&backend.path, backend.length, None, built)?.machine;
-    let mut v2 = v2_at_snapshot(etcd)?;
+    let mut v2 = match &etcd.snapshot {
+        Some(snapshot) if !snapshot.data.is_empty() => V2Store::read(&snapshot.data)?,
+        Some(_) | None => V2Store::default(),
+    };
     // etcd keeps Witan's own bucket when it restores a snapshot, so the state still has this feature level.
     let raised_level = machine.members.raised_level;
     machine.members = MemberRegistry { raised_level, ..registry(backend) };
@@ -53,25 +56,14 @@ pub(super) fn committed(
     Ok((View { machine, position }, shared_names))
 }
 
-/// Returns the v2 store in raft's snapshot, or an empty store if there is no snapshot.
-fn v2_at_snapshot(etcd: &EtcdDirectory) -> Result<V2Store, AdoptError> {
-    match &etcd.snapshot {
-        Some(snapshot) if !snapshot.data.is_empty() => Ok(V2Store::read(&snapshot.data)?),
-        Some(_) | None => Ok(V2Store::default()),
-    }
-}
-
 /// Builds the member registry from the backend: members, removed ids, cluster version and downgrade target.
 fn registry(backend: &BackendMeta) -> MemberRegistry {
     let members = backend.members.iter().cloned();
     let members = members.map(|shown| (MemberId(shown.id), snapshot::known_member(shown)));
-    let downgrade = backend
-        .downgrade
-        .as_ref()
-        .filter(|downgrade| downgrade.enabled);
+    let downgrade = backend.downgrade.as_ref().filter(|it| it.enabled);
     MemberRegistry {
         cluster_version: backend.cluster_version.clone().unwrap_or_default(),
-        downgrade_target: downgrade.map_or_else(String::new, |d| d.target_version.clone()),
+        downgrade_target: downgrade.map_or_else(String::new, |it| it.target_version.clone()),
         by_id: members.collect(),
         removed_ids: backend.removed.iter().copied().map(MemberId).collect(),
         ..MemberRegistry::default()
@@ -167,16 +159,14 @@ fn configuration(etcd: &EtcdDirectory, index: u64) -> [Vec<u64>; 2] {
 
 /// Returns the term of the entry at `index` from the log, the snapshot or the backend. Fails if none of them contains it.
 fn term(etcd: &EtcdDirectory, index: u64) -> Result<u64, AdoptError> {
-    let of_entry = etcd.entries.iter().find(|log| log.index == index);
-    let of_snapshot = etcd
-        .snapshot
-        .as_ref()
-        .filter(|snapshot| snapshot.index == index);
-    let of_backend = (etcd.backend.consistent_index == index).then_some(etcd.backend.term);
-    of_entry
-        .map(|log| log.term)
-        .or_else(|| of_snapshot.map(|snapshot| snapshot.term))
-        .or(of_backend)
+    let entries = etcd.entries.iter().map(|log| (log.index, log.term));
+    let snapshot = etcd.snapshot.iter();
+    let snapshot = snapshot.map(|snapshot| (snapshot.index, snapshot.term));
+    let backend = (etcd.backend.consistent_index, etcd.backend.term);
+    let mut known = entries.chain(snapshot).chain([backend]);
+    known
+        .find(|(at, _)| *at == index)
+        .map(|(_, term)| term)
         .filter(|term| *term != 0)
         .ok_or_else(|| {
             AdoptError::entry(
