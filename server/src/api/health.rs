@@ -17,11 +17,9 @@ use witan_machine::{
 };
 use witan_node::{NodeError, Shortage};
 
-/// Limit log lines that any client can trigger.
+// Any client can trigger these log lines.
 static UNHEALTHY: LogLimit = LogLimit::new();
 static FAILED_PROBES: LogLimit = LogLimit::new();
-
-const NO_LEADER: &str = "RAFT NO LEADER";
 
 /// Name of the NOSPACE alarm in the reasons of `/health` and in `?exclude=`.
 const NO_SPACE: &str = "NOSPACE";
@@ -65,7 +63,7 @@ async fn health(ctx: &Context, query: &Query) -> HttpResponse {
                 .insert_header((CONTENT_TYPE, reply::TEXT))
                 .body(health_body(true, ""))
         }
-        Err(NodeError::NoLeader) => unhealthy(ctx, NO_LEADER),
+        Err(NodeError::NoLeader) => unhealthy(ctx, "RAFT NO LEADER"),
         Err(fault) => unhealthy(ctx, &format!("RANGE ERROR:{}", fault.of_etcd())),
     }
 }
@@ -143,36 +141,24 @@ impl Check {
 
     /// Runs the check. Fails with the reason for the report.
     async fn run(self, ctx: &Context) -> Result<(), String> {
-        match self {
-            DataCorruption => {
-                let view = ctx.node.view().await.map_err(NodeError::of_etcd)?;
-                if view.machine.alarms.any(AlarmType::Corrupt) {
-                    Err("alarm activated: CORRUPT".into())
-                } else {
-                    Ok(())
+        let node = &ctx.node;
+        let done = match self {
+            SerializableRead => node.fresh_view().await.map(drop),
+            LinearizableRead => node.read_index().await.map(drop),
+            DataCorruption => match node.view().await {
+                Ok(view) if view.machine.alarms.any(AlarmType::Corrupt) => {
+                    return Err("alarm activated: CORRUPT".to_owned());
                 }
-            }
-            SerializableRead => ctx
-                .node
-                .fresh_view()
-                .await
-                .map(drop)
-                .map_err(NodeError::of_etcd),
-            LinearizableRead => ctx
-                .node
-                .read_index()
-                .await
-                .map(drop)
-                .map_err(NodeError::of_etcd),
-            NonLearner => {
-                let view = ctx.node.view().await.map_err(NodeError::of_etcd)?;
-                if ctx.node.is_learner(&view) {
-                    Err("not supported for learner".into())
-                } else {
-                    Ok(())
+                other => other.map(drop),
+            },
+            NonLearner => match node.view().await {
+                Ok(view) if node.is_learner(&view) => {
+                    return Err("not supported for learner".to_owned());
                 }
-            }
-        }
+                other => other.map(drop),
+            },
+        };
+        done.map_err(NodeError::of_etcd)
     }
 }
 
@@ -189,15 +175,11 @@ impl Probe {
             "readyz" => ("readyz", READYZ),
             _ => return None,
         };
-        let whole = check.is_none();
-        let checks = match check {
-            None => checks,
-            Some(one) => {
-                let at = checks.iter().position(|check| check.name() == one)?;
-                &checks[at..=at]
-            }
+        let Some(one) = check else {
+            return Some(Self { name, checks, aggregate: true });
         };
-        Some(Self { name, checks, aggregate: whole })
+        let at = checks.iter().position(|check| check.name() == one)?;
+        Some(Self { name, checks: &checks[at..=at], aggregate: false })
     }
 
     /// Runs the checks and answers 200, or 503 with a report if a check fails. On the probe's own path, `?exclude=CHECK` skips

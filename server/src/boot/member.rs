@@ -219,36 +219,31 @@ fn replica_config(
     copied: bool,
     memory_bytes: u64,
 ) -> replica::Config {
-    let in_ticks = |time: Duration| time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
+    let ticks = |time: Duration| {
+        let ticks = time.as_nanos() / config.heartbeat_interval.as_nanos();
+        u64::try_from(ticks).unwrap_or(u64::MAX)
+    };
+    let compaction = |wanted: AutoCompaction| match wanted {
+        AutoCompaction::Periodic(period) => replica::AutoCompaction::Periodic {
+            period: ticks(period).max(1),
+            hour: ticks(HOUR).max(1),
+        },
+        AutoCompaction::Revisions(keep) => replica::AutoCompaction::Revisions {
+            keep,
+            check_interval_ticks: ticks(REVISIONS_LOOK).max(1),
+        },
+    };
     replica::Config {
         id: id.0,
-        election_ticks: usize::try_from(in_ticks(config.election_timeout)).unwrap_or(usize::MAX),
+        election_ticks: usize::try_from(ticks(config.election_timeout)).unwrap_or(usize::MAX),
         heartbeat_ticks: 1,
         election_ns: u64::try_from(config.election_timeout.as_nanos()).unwrap_or(u64::MAX),
         seed: RandomState::new().hash_one(now_ns()),
         pre_vote: config.pre_vote,
-        compaction: config
-            .auto_compaction
-            .map(|wanted| compaction_in_ticks(wanted, config)),
-        request_ticks: u64::try_from(in_ticks(request_timeout(config))).unwrap_or(u64::MAX),
+        compaction: config.auto_compaction.map(compaction),
+        request_ticks: ticks(request_timeout(config)),
         copied,
         level: levels::OWN,
         tuning: replica::Tuning { memory_bytes, ..replica::Tuning::default() },
-    }
-}
-
-/// Converts the times of automatic compaction to ticks, at least one.
-fn compaction_in_ticks(wanted: AutoCompaction, config: &Config) -> replica::AutoCompaction {
-    let ticks = |time: Duration| {
-        let ticks = time.as_nanos() / config.heartbeat_interval.as_nanos().max(1);
-        u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
-    };
-    match wanted {
-        AutoCompaction::Periodic(period) => {
-            replica::AutoCompaction::Periodic { period: ticks(period), hour: ticks(HOUR) }
-        }
-        AutoCompaction::Revisions(keep) => {
-            replica::AutoCompaction::Revisions { keep, check_interval_ticks: ticks(REVISIONS_LOOK) }
-        }
     }
 }

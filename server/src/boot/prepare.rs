@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use witan_adopt::{self as adopt, Adopted, Progress};
+use witan_adopt::{self as adopt, Progress};
 use witan_base::panics;
 use witan_bootstrap::{FirstState, discover, join};
 use witan_config::{ClusterState, Config};
@@ -89,30 +89,20 @@ async fn adopt_etcd(config: &Config, cache: &Arc<BlockCache>) -> Result<DataIden
     let adopted = panics::run_blocking(adopting).await;
     let adopted =
         adopted.map_err(|error| BootError::io("adopt the data of etcd")(error.into()))??;
-    let Adopted {
-        identity,
-        index,
-        undecided,
-        revision,
-        keys,
-        members,
-        torn_bytes,
-        shared_names,
-    } = adopted;
-    if !shared_names.is_empty() {
+    if !adopted.shared_names.is_empty() {
         tracing::warn!(
-            ?shared_names,
+            shared_names = ?adopted.shared_names,
             "merged v2 and v3 users and roles of the same name"
         );
     }
     tracing::info!(
-        index,
-        undecided,
-        revision = revision.0,
-        keys,
-        members,
-        torn_bytes,
+        index = adopted.index,
+        undecided = adopted.undecided,
+        revision = adopted.revision.0,
+        keys = adopted.keys,
+        members = adopted.members,
+        torn_bytes = adopted.torn_bytes,
         "adopted the data of etcd"
     );
-    Ok(identity)
+    Ok(adopted.identity)
 }

@@ -385,7 +385,7 @@ impl FlagValues {
     /// Returns the minimum lease TTL as etcd does: one and a half election timeouts in whole heartbeats, rounded up to seconds.
     fn lease_ttl_min_s(&self) -> Result<i64, ConfigError> {
         let (heartbeat, election) = self.elections()?;
-        let ticks = election.as_millis() / heartbeat.as_millis().max(1);
+        let ticks = election.as_millis() / heartbeat.as_millis();
         let shortest_ms = ticks * 3 / 2 * heartbeat.as_millis();
         Ok(i64::try_from(shortest_ms.div_ceil(1000)).unwrap_or(i64::MAX))
     }
