@@ -121,7 +121,6 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     member.end(end, port, &stop).await
 }
 
-/// Creates the task that compares the members' states.
 fn corruption_checker(
     config: &Config,
     node: &Node,
@@ -136,8 +135,8 @@ fn corruption_checker(
     }
 }
 
-/// Returns the TLS settings with which `--force-new-cluster` queries the other members. Opens self-signed certificates, which
-/// exist if the member has run before. Returns `from_files` if it is given or the flag is not set.
+/// Returns the TLS settings with which `--force-new-cluster` queries the other members. Without certificate files, opens the
+/// self-signed certificates, which exist if the member has run before.
 fn dialing_tls(
     config: &Config,
     from_files: Option<&PeerTls>,
@@ -159,7 +158,7 @@ fn peer_dialer(config: &Config, tls: Option<PeerTls>) -> PeerDialer {
 }
 
 /// Opens TLS for the client ports and for peers: from self-signed certificates if `self_signed` is true, else from certificate
-/// files. Returns `None` for ports that use the other kind or no TLS.
+/// files. Skips ports that use the other kind.
 fn open_tls(
     config: &Config,
     metrics: &TransportMetrics,
@@ -180,7 +179,6 @@ fn open_tls(
     Ok((server, peer))
 }
 
-/// Creates the authenticator and reads its token keys. Fails if `--auth-token` is invalid.
 fn authenticator(config: &Config) -> Result<Arc<Authenticator>, BootError> {
     let flag = "auth-token";
     let made = Authenticator::new(&config.settings.auth);
@@ -264,8 +262,7 @@ async fn has_cluster_version(node: &Node) -> bool {
     view.is_ok_and(|view| !view.machine.members.cluster_version.is_empty())
 }
 
-/// Starts the workers that serve clients on the bound sockets, each with the APIs of its surface. Registers the metrics of the
-/// APIs. `/metrics` then serves all metrics in `register`.
+/// Starts the workers that serve clients on the bound sockets, each with the APIs of its surface.
 fn serve(
     config: &Config,
     (bound, security, peer_tls): (Vec<Bound>, Option<ServerTls>, Option<PeerTls>),

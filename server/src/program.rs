@@ -19,8 +19,7 @@ use witan_offline::{self as offline, OfflineError};
 
 use crate::{boot, systemd};
 
-/// Runs the command that the program's name or the arguments select: etcdutl, an offline command, `follow`, `gateway`, the
-/// version, the help, or a member. Returns when it ends.
+/// Runs the command that the program's name or the first argument selects; by default, a member.
 pub fn main() -> ExitCode {
     panics::install_hook();
     let mut arguments = std::env::args_os();
@@ -79,7 +78,6 @@ fn follow(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     })
 }
 
-/// Sets up logging and runs the member until it stops.
 fn start(config: Config) -> ExitCode {
     let log_level = match logging::init(&config.log) {
         Ok(log_level) => log_level,
@@ -118,14 +116,13 @@ fn forward(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Raises the soft limit of open files, which only protects programs that use select(), to the hard limit.
+/// Raises the soft limit of open files to the hard limit. The soft limit only protects programs that use select().
 fn raise_file_limit() {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "failed to raise the limit of open files");
     }
 }
 
-/// Prints the result of an offline command and returns its exit code.
 fn without_member(outcome: Result<String, OfflineError>) -> ExitCode {
     match outcome {
         Ok(text) => show(&text),
@@ -134,7 +131,6 @@ fn without_member(outcome: Result<String, OfflineError>) -> ExitCode {
     }
 }
 
-/// Prints the result of a command that calls a running member and returns its exit code.
 fn called_member(outcome: Result<String, FollowCommandError>) -> ExitCode {
     match outcome {
         Ok(text) => show(&text),
@@ -153,7 +149,6 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Prints an error after `Error: ` and returns `code`.
 fn failed(error: &dyn std::error::Error, code: ExitCode) -> ExitCode {
     // If this fails, there is no other place to report it.
     let _ = writeln!(io::stderr(), "Error: {error}");

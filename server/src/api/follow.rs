@@ -10,9 +10,9 @@ use witan_node::ProposeError;
 
 use super::{answer, refusal};
 
-/// Answers an authorized GET of the status or an authorized POST of another path. Other methods get a 405. `/follow/cut-over`
-/// waits for its result. A POST must have the content type JSON, so that browsers send a preflight request for pages of another
-/// origin. If `handle` is `None`, this member does not follow: the response is 404 and says whether the cluster follows.
+/// Answers an authorized GET of the status or an authorized POST of another path. A POST must have the content type JSON, so
+/// that browsers send a preflight request for pages of another origin. If `handle` is `None`, this member does not follow a
+/// cluster.
 pub(crate) async fn handle(
     ctx: &Context,
     handle: Option<&FollowHandle>,
@@ -53,8 +53,7 @@ pub(crate) async fn handle(
     }
 }
 
-/// Records in the log that the source is gone. Any member of the cluster can do this. Responds with 409 if the state machine
-/// refuses it, and with 503 after a fault.
+/// Records in the log that the source is gone. Any member of the cluster can do this.
 async fn source_gone(ctx: &Context) -> HttpResponse {
     let gone = FollowOperation::SourceGone(SourceGone {});
     match ctx.node.propose(gone).await {

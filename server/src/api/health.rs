@@ -29,8 +29,7 @@ pub(super) fn serves(path: &str) -> bool {
     path == "/health" || Probe::of(path).is_some()
 }
 
-/// Answers a GET of `/health`, `/livez`, `/readyz`, or a path of one of their checks, such as `/readyz/non_learner`. Call it only
-/// for a path that [`serves`] accepts.
+/// Answers a GET of a path that [`serves`] accepts.
 pub(super) async fn handle(ctx: &Context, request: &HttpRequest, path: &str) -> HttpResponse {
     let query = Query::of(request.query_string());
     match Probe::of(path) {
@@ -68,7 +67,6 @@ async fn health(ctx: &Context, query: &Query) -> HttpResponse {
     }
 }
 
-/// Counts and logs a failed `/health` check and returns a 503 response with the reason.
 fn unhealthy(ctx: &Context, reason: &str) -> HttpResponse {
     ctx.health_metrics.failures.inc();
     if let Some(left_out) = UNHEALTHY.admit() {
@@ -90,7 +88,6 @@ async fn alarm(ctx: &Context, query: &Query) -> Option<&'static str> {
     alarms.find(|alarm| !excluded(alarm)).map(alarm_name)
 }
 
-/// Returns the name of an alarm in the reasons of `/health` and in `?exclude=`.
 fn alarm_name(alarm: Alarm) -> &'static str {
     if alarm.is(AlarmType::NoSpace) {
         NO_SPACE
@@ -106,7 +103,7 @@ fn alarm_name(alarm: Alarm) -> &'static str {
 struct Probe {
     name: &'static str,
     checks: &'static [Check],
-    /// Whether the probe's own path was requested. On a check's own path, the check cannot be excluded.
+    /// Whether the path names the probe itself. The path of a single check runs that check even if the query excludes it.
     aggregate: bool,
 }
 
@@ -129,7 +126,6 @@ const READYZ: &[Check] = &[
 ];
 
 impl Check {
-    /// Returns the name of the check, which is the last part of its own path.
     fn name(self) -> &'static str {
         match self {
             DataCorruption => "data_corruption",
@@ -139,7 +135,7 @@ impl Check {
         }
     }
 
-    /// Runs the check. Fails with the reason for the report.
+    /// Runs the check. An error is the reason for the report.
     async fn run(self, ctx: &Context) -> Result<(), String> {
         let node = &ctx.node;
         let done = match self {
@@ -182,8 +178,8 @@ impl Probe {
         Some(Self { name, checks: &checks[at..=at], aggregate: false })
     }
 
-    /// Runs the checks and answers 200, or 503 with a report if a check fails. On the probe's own path, `?exclude=CHECK` skips
-    /// a check. `?verbose` also reports when all checks pass.
+    /// Runs the checks and answers 200, or 503 with a report if a check fails. `?exclude=CHECK` skips a check of an aggregate
+    /// probe. `?verbose` also reports when all checks pass.
     async fn answer(self, ctx: &Context, query: &Query) -> HttpResponse {
         let (mut report, mut failed) = (String::new(), false);
         for check in self.checks {

@@ -62,7 +62,6 @@ enum Route {
 }
 
 impl HttpFrontend {
-    /// Creates the frontend of the running member.
     pub(crate) fn new(
         ctx: Context,
         tls: Vec<ServerTls>,
@@ -135,8 +134,8 @@ fn check_request(
     Ok(path::clean(&path))
 }
 
-/// Routes a request with a checked target and host. The gateway answers v3; dialects answer other routes after the sender is
-/// authorized. Answers `OPTIONS` and unknown paths itself.
+/// Passes a request with a checked target and host to the gateway of v3 or, after authorization, to the handler of its
+/// resource.
 async fn serve(
     front: &HttpFrontend,
     ctx: &Context,
@@ -227,8 +226,7 @@ async fn serve_resource(
     }
 }
 
-/// Returns the handler of a cleaned path. This is the gateway for the three v3 prefixes, otherwise the matching row of the
-/// route table if its dialect is enabled.
+/// Returns the handler of a cleaned path.
 fn route(settings: &Settings, path: &[u8]) -> Route {
     const V3: [&[u8]; 3] = [b"/v3/", b"/v3beta/", b"/v3alpha/"];
     if V3.iter().any(|prefix| path.starts_with(prefix)) {
@@ -318,7 +316,6 @@ fn origin(request: &HttpRequest) -> Option<HeaderValue> {
     headers.get(ORIGIN).cloned().or_else(is_foreign)
 }
 
-/// Returns whether `--cors` allows this origin.
 fn allows_origin(settings: &Settings, origin: &HeaderValue) -> bool {
     let mut allowed = settings.cors.iter();
     allowed.any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
@@ -341,7 +338,6 @@ fn host_name(host: &str) -> &str {
     }
 }
 
-/// Adds the CORS headers to a response if `--cors` allows the request's origin.
 fn add_origin(request: &HttpRequest, settings: &Settings, response: &mut HttpResponse) {
     let origin = if settings.cors.iter().any(|origin| origin == "*") {
         HeaderValue::from_static("*")

@@ -6,12 +6,12 @@ use tracing::level_filters::LevelFilter;
 use witan_dialect::{Context, blocking::INLINE_BYTES, reply};
 
 const FIELD: &str = "Level";
-/// Error for a body that is not a JSON object with a string for the level (400).
+/// Error for a body that is not a JSON object with a string as level.
 const NO_JSON: &str = "Invalid json body";
-/// Prefix of the error for an unknown level (400), before the level.
+/// The error for an unknown level begins with this text and ends with the level.
 const NO_LEVEL: &str = "Invalid log level ";
 
-/// Sets the log level in the body of a PUT and answers 204; 400 for an invalid level, and 405 for another method.
+/// Sets the log level in the body of a PUT.
 pub(crate) async fn handle(
     ctx: &Context,
     request: &HttpRequest,

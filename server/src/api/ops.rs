@@ -12,7 +12,6 @@ use witan_transport::ServerTls;
 
 use super::{health, top};
 
-/// Replaces a password in the shown command line.
 const HIDDEN: &str = "***";
 
 /// Returns whether a cleaned path is also served on the metrics URLs.
@@ -20,7 +19,7 @@ pub(crate) fn serves_on_metrics(path: &[u8]) -> bool {
     path == b"/metrics" || std::str::from_utf8(path).is_ok_and(health::serves)
 }
 
-/// Answers an authorized request, with 404 for an unknown check of a probe. `tls` is the TLS that the metrics describe.
+/// Answers an authorized request. `tls` is the TLS that the metrics describe.
 pub(crate) async fn handle(
     ctx: &Context,
     tls: &[ServerTls],
@@ -46,8 +45,8 @@ pub(crate) async fn handle(
     }
 }
 
-/// Answers `/version`. The cluster version is `NOT_DECIDED` while it is undecided or the state cannot be read; the cluster's
-/// level is then the first one.
+/// Answers `/version`. While no cluster version is decided or the state cannot be read, reports `NOT_DECIDED` and the first
+/// level.
 async fn version(ctx: &Context) -> HttpResponse {
     let view = ctx.node.view().await.ok();
     let members = view.as_ref().map(|view| &view.machine.members);
@@ -60,7 +59,7 @@ async fn version(ctx: &Context) -> HttpResponse {
         .body(page)
 }
 
-/// Updates the metrics that depend on the state or on TLS files and returns the metrics page.
+/// Updates the metrics that depend on the state or on TLS files, and returns the page.
 async fn metrics(ctx: &Context, tls: &[ServerTls]) -> HttpResponse {
     ctx.node.show_metrics().await;
     tls.iter().for_each(ServerTls::refresh);

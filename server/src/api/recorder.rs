@@ -15,12 +15,11 @@ use witan_base::account::{JobKind, Permit};
 use witan_dialect::{Context, blocking, reply};
 use witan_recorder::HandedFiles;
 
-/// The response if there is no file to send.
 const NOTHING: &str = "there is no recording to serve: nothing is recorded yet, the recorder has failed (see the \
     log of this member), or its files have plaintext values (--flight-recorder-values), which are not served (copy \
     DATA_DIR/recorder)";
 
-/// Answers with all recorded files; 404 if this member does not record, 429 while too many snapshots or recordings are sent.
+/// Answers with all recorded files as one stream.
 pub(super) async fn handle(
     ctx: &Context,
     folder: Option<PathBuf>,

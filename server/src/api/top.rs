@@ -15,8 +15,7 @@ use witan_node::Node;
 const TAKEN: &str = "this member is already counting requests for another caller, which takes up to 30 seconds; try again later";
 const STOPPING: &str = "this member is stopping";
 
-/// Answers a GET with the page after the requested number of seconds. Responds with 400 if that number is invalid, with 429
-/// while another caller is being served, and with 503 if the member stops.
+/// Answers a GET with the page after the requested number of seconds. Serves one caller at a time.
 pub(super) async fn handle(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let Some(seconds) = seconds(request.query_string()) else {
         let (least, most) = (SECONDS.start(), SECONDS.end());

@@ -79,8 +79,8 @@ pub(super) async fn open(
             write_first_state(of, &mut storage, &recovered, first_state, seed)?
         }
     };
-    // The flags do not determine the id of a member that joined a cluster or the id of a cluster that followed another one. With
-    // discovery, the flags are incomplete, because a member with data skips discovery.
+    // The flags do not determine the id of a member that joined a cluster, or of a cluster that followed another one. With
+    // discovery, the flags name no members, because a member with data skips discovery.
     let flags_name_ids = config.initial_cluster_state == ClusterState::New
         && config.discovery.is_none()
         && checkpoint.machine.members.source_cluster_id == 0;

@@ -67,7 +67,6 @@ impl BootError {
         move |source| Self::Io { what, source }
     }
 
-    /// Creates the error for a directory whose log or checkpoint cannot be used.
     pub(super) fn corrupt(dir: &Path, source: CorruptRecord) -> Self {
         match source {
             CorruptRecord::Later(what) => {
@@ -77,7 +76,7 @@ impl BootError {
         }
     }
 
-    /// Returns the exit code, which differs for each reason.
+    /// Returns the exit code of the process. Reasons that need different actions have different codes.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Storage(error) => error.exit_code(),

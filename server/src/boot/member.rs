@@ -21,7 +21,7 @@ use witan_transport::{BoundPeer, RunningServer, Signal};
 
 use super::{disk::OpenedDisk, error::BootError, recorder};
 
-/// The request timeout without the two election timeouts that are added to it, as in etcd.
+/// The request timeout is this time plus two election timeouts, as in etcd.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -67,8 +67,7 @@ impl RunningMember {
         outcome
     }
 
-    /// Transfers leadership if this member leads, so that clients need not wait for an election. Logs a failure unless there is
-    /// no other active voter.
+    /// Transfers leadership if this member leads, so that clients need not wait for an election.
     async fn hand_over(&self) {
         match self.node.transfer_leadership(None).await {
             Ok(leader) => {
@@ -97,7 +96,6 @@ impl RunningMember {
     }
 }
 
-/// Parts of the peer streams: sockets, dialer and metrics.
 pub(super) type PeerParts = (Vec<BoundPeer>, PeerDialer, (PeerMetrics, SnapshotMetrics));
 
 /// Starts the replica's thread, the checkpointer and the peer streams on the opened data directory.
@@ -181,7 +179,6 @@ fn start_checkpointer(
     Ok(checkpointer)
 }
 
-/// Collects the settings and the identity that all node handles share.
 fn shared_parts(
     config: &Config,
     (identity, storage): (&DataIdentity, &storage::Storage),

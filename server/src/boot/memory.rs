@@ -10,15 +10,14 @@ use witan_storage as storage;
 
 use super::error::BootError;
 
-/// Returns the limit without the memory for files of at most `files_bytes` bytes, for which the system counts the same memory.
-/// At least half of the limit remains.
+/// Returns the limit less `files_bytes`, the size of files that the system keeps in memory. At least half of the limit remains.
 fn without_files(limit: MemoryLimit, files_bytes: u64) -> MemoryLimit {
     let bytes = limit.bytes - files_bytes.min(limit.bytes / 2);
     MemoryLimit { bytes, ..limit }
 }
 
 /// Returns the memory budget in bytes: `wanted`, or the limit of this process less a reserve and less the files in `data_dir`
-/// if they are in memory. Logs it with its source. Unlimited if neither is known.
+/// if they are in memory. The budget is unlimited if neither is known.
 fn budget_bytes(wanted: Option<u64>, data_dir: &Path) -> u64 {
     let Some(limit) = MemoryLimit::read(Path::new("/")) else {
         let budget_bytes = wanted.unwrap_or(u64::MAX);

@@ -14,7 +14,6 @@ use witan_transport::{PeerTls, TransportMetrics};
 
 use super::error::BootError;
 
-/// The results of the startup steps before the disk is opened.
 pub(super) struct Prepared {
     /// The configuration with the discovered members.
     pub(super) config: Config,
@@ -25,8 +24,7 @@ pub(super) struct Prepared {
 }
 
 /// Discovers the initial members of the cluster and queries them to find out whether this member joins them. A member with a
-/// state joins no cluster. `tls` comes from files; self-signed certificates are created before the first query. `cache` decides
-/// which values stay in memory while the member adopts etcd's data.
+/// state joins no cluster. `tls` is the TLS from files, or `None` if the member creates its certificates itself.
 pub(super) async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,
@@ -72,8 +70,7 @@ pub(super) async fn prepare(
     Ok(Prepared { config, joined, followed: None })
 }
 
-/// Adopts etcd's data in the data directory and logs the steps and the result. Returns the identity of the data. `cache`
-/// decides which values stay in memory.
+/// Adopts etcd's data in the data directory and returns its identity.
 async fn adopt_etcd(config: &Config, cache: &Arc<BlockCache>) -> Result<DataIdentity, BootError> {
     let (dir, wal_dir) = (config.data_dir.clone(), config.wal_dir.clone());
     let cache = cache.clone();
