@@ -52,7 +52,7 @@ impl<'a> Calls<'a> {
     }
 
     /// Proposes an operation until this cluster has applied it; applying it again has no effect. Fails if the operation is
-    /// refused or too large, or if this node was stopped or removed. Shows any other error in the status and retries.
+    /// refused or too large, or if this node was stopped or removed. Retries after any other error.
     pub(super) async fn propose(&self, operation: FollowOperation) -> Result<(), CopyError> {
         let mut warned = false;
         loop {

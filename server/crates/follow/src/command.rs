@@ -83,7 +83,6 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<String, FollowCo
     actix_rt::System::new().block_on(ask(&line.verb))
 }
 
-/// Calls the running member and returns the output to print.
 async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
     let (member, method, path) = match verb {
         FollowVerb::Status(member) => (member, Method::GET, "/follow"),
@@ -137,8 +136,8 @@ fn status_lines(status: &Value) -> String {
 }
 
 impl MemberArguments {
-    /// Sends a request without a body. Returns the response, or the message of a refusal as an error. Waits without a time
-    /// limit.
+    /// Sends a request without a body and returns the response. Waits for it without a time limit, because a cut-over has its
+    /// own.
     async fn request(&self, method: Method, path: &str) -> Result<Value, FollowCommandError> {
         let unreached = |reason: String| FollowCommandError::Unreached {
             endpoint: self.endpoint.clone(),

@@ -52,7 +52,7 @@ impl Copier<'_> {
         }
     }
 
-    /// Compares the keys after the cut-over, when the source no longer changes. Logs failures.
+    /// Compares the keys after the cut-over, when the source no longer changes.
     pub(super) async fn compare_after_cut_over(&self) {
         let compared = match self.calls.session.hash().await {
             Ok(there) => self.compare_with(there).await,

@@ -35,7 +35,7 @@ pub(super) struct Copier<'a> {
 }
 
 impl<'a> Copier<'a> {
-    /// Opens a session and a watch after this cluster's revision. Fails with `NotFollowing` if the cluster no longer follows.
+    /// Opens a session and a watch of all revisions that this cluster does not have.
     pub(super) async fn begin(
         node: &'a Node,
         source: &'a Source,
@@ -93,7 +93,7 @@ impl<'a> Copier<'a> {
         Ok(self.received.take())
     }
 
-    /// Adds the revisions of a watch message. Fails if the watch has ended or the message is from another cluster.
+    /// Adds the revisions of a watch message. Fails if the watch has ended.
     fn take(&mut self, answer: Result<Option<WatchResponse>, Status>) -> Result<(), CopyError> {
         let failed = |status| self.calls.session.error(status);
         let answer = answer.map_err(failed)?;
@@ -113,9 +113,8 @@ impl<'a> Copier<'a> {
         self.received.add(answer.events, answer.fragment)
     }
 
-    /// Proposes revisions and waits until they are applied. Each log entry contains up to [`ENTRY_BYTES`] and
-    /// [`ENTRY_WRITES`], or one larger revision. Adds missing leases. Fails if this node has stopped, a revision is refused
-    /// or too large, or the source does not report a lease's TTL.
+    /// Proposes revisions and waits until they are applied. Each log entry contains up to [`ENTRY_BYTES`] and [`ENTRY_WRITES`],
+    /// or one larger revision.
     pub(super) async fn write(
         &mut self,
         revisions: Vec<FollowedRevision>,
@@ -164,7 +163,7 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Copies until this cluster reaches the source's `revision`. Fails if the watch does not deliver it.
+    /// Copies until this cluster has the source's `revision`.
     pub(super) async fn copy_to(&mut self, revision: i64) -> Result<(), CopyError> {
         let session = self.calls.session.clone();
         while self.revision < revision {

@@ -22,9 +22,8 @@ const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Copier<'_> {
-    /// Runs the cut-over and sends its result to the requester. Returns `true` if it succeeded, or `false` if it was refused
-    /// or the requester has gone. After success, compares the keys once more. After an error, the source may refuse writes
-    /// until the next session abandons the cut-over.
+    /// Runs the cut-over and sends its result to the requester. Returns whether it succeeded. After an error, the source may
+    /// refuse writes until the next session abandons the cut-over.
     pub(super) async fn answer_cut_over(&mut self, to: CutOverRequest) -> Result<bool, CopyError> {
         if to.is_closed() {
             return Ok(false);
@@ -124,8 +123,8 @@ impl Copier<'_> {
         fence::take_over(&calls, recorded, copy).await.map(drop)
     }
 
-    /// Abandons all attempts at a cut-over and lets the source accept writes again. Fails with `NotFollowing` if a cut-over
-    /// has succeeded; the source then stays fenced.
+    /// Abandons all attempts at a cut-over and lets the source accept writes again. Fails with `NotFollowing` if a cut-over has
+    /// succeeded; the source then stays fenced.
     pub(super) async fn abandon(&self) -> Result<(), CopyError> {
         fence::abandon(&self.calls).await?;
         tracing::warn!("the cut-over was abandoned; the source accepts writes again");

@@ -33,7 +33,6 @@ pub enum FenceError {
     Corrupt(Vec<u64>),
 }
 
-/// Formats ids like etcdctl.
 fn list(ids: &[u64]) -> String {
     let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
     ids.join(", ")
@@ -129,7 +128,7 @@ fn of(member_id: u64, alarm: AlarmType) -> AlarmMember {
     AlarmMember { member_id, alarm: alarm as i32 }
 }
 
-/// Records the next attempt at a cut-over, which ends all earlier attempts. Returns the registry with this attempt.
+/// Records the next attempt at a cut-over, which ends all earlier attempts.
 pub(super) async fn begin<C: FenceCalls>(calls: &C) -> Result<MemberRegistry, C::Error> {
     let mut recorded = calls.recorded().await?;
     recorded.cut_over_attempt = recorded.cut_over_attempt.saturating_add(1);
@@ -148,7 +147,6 @@ async fn raise<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result<()
     Ok(())
 }
 
-/// Disarms the alarms of one kind.
 async fn lower<C: FenceCalls>(
     calls: &C,
     alarms: &[AlarmMember],

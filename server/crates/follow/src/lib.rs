@@ -55,14 +55,14 @@ use status::CutOverRequest;
 /// Delay before the next endpoint is tried. It doubles after each session.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Maximum delay before the next endpoint is tried; a longer delay is shortened to this one.
+/// Maximum delay before the next endpoint is tried; a longer delay is shortened.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// Interval at which leases and users are copied and, after the cut-over, the fence is checked.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Starts the task that copies the source. Returns the handle for its status and for cut-overs, or `None` without a source.
-/// Always registers the metrics, because alerts use them.
+/// Starts the task that copies the source. Returns its handle, or `None` without a source. Registers the metrics in both cases,
+/// because alerts use them.
 pub fn start(
     config: &Config,
     source: Option<Source>,
@@ -77,8 +77,8 @@ pub fn start(
     Some(handle)
 }
 
-/// Copies the source until the cut-over, then checks its fence until the source is gone. Logs and retries failures. Returns
-/// early only if this member stops or was removed.
+/// Copies the source until the cut-over, then checks its fence until the source is gone. Returns early only if this member
+/// stops or was removed.
 async fn run(
     node: Node,
     source: Source,
@@ -117,7 +117,7 @@ async fn run(
     }
 }
 
-/// Returns this cluster's members and the state of its cut-over from this member's state, which may be behind the leader's.
+/// Returns the cluster's members from this member's state, which may be behind the leader's.
 async fn members(node: &Node) -> Result<MemberRegistry, NodeError> {
     let view = node.view().await?;
     Ok(view.machine.members.clone())
@@ -169,8 +169,8 @@ async fn follow(
     }
 }
 
-/// Checks the source through one connection after the cut-over. Completes when an operator declares the source gone. Fails if
-/// the connection fails. `members` must be as new as the cut-over.
+/// Checks the fence through one connection until the connection fails or an operator declares the source gone. `members` must
+/// be as new as the cut-over.
 async fn guard(
     node: &Node,
     source: &Source,

@@ -29,7 +29,7 @@ pub(super) struct ReceivedRevisions {
 }
 
 impl ReceivedRevisions {
-    /// Adds the events of a message. `continues` says whether the next message may contain more events of the last revision.
+    /// Adds the events of a message. If `continues` is set, the next message may contain more events of the last revision.
     /// Fails if a revision does not fit into a log entry.
     pub(super) fn add(&mut self, events: Vec<Event>, continues: bool) -> Result<(), CopyError> {
         for event in events {
@@ -69,7 +69,6 @@ impl ReceivedRevisions {
         bytes >= ENTRY_BYTES || writes >= ENTRY_WRITES
     }
 
-    /// Removes and returns the complete revisions.
     pub(super) fn take(&mut self) -> Vec<FollowedRevision> {
         let whole =
             self.revisions.len() - usize::from(self.continues && !self.revisions.is_empty());

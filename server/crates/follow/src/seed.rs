@@ -81,7 +81,7 @@ pub struct Seed {
     source_cluster_id: u64,
 }
 
-/// Downloads a snapshot of the source to the data directory. Tries each endpoint once and fails with the last error.
+/// Downloads a snapshot of the source to the data directory. Tries each endpoint once.
 pub async fn seed(source: &Source, config: &Config) -> Result<Seed, SeedError> {
     let folder = SnapshotFolder::of(config);
     let mut last = None;
@@ -103,7 +103,6 @@ pub async fn seed(source: &Source, config: &Config) -> Result<Seed, SeedError> {
     Err(last.expect("the source has an endpoint"))
 }
 
-/// Downloads a snapshot of the session's member and checks its digest.
 async fn download(session: &SourceSession<'_>, folder: &SnapshotFolder) -> Result<Seed, SeedError> {
     let source_cluster_id = session.read().await?.cluster_id;
     let file = SnapshotFile(folder.dir.join("source-snapshot"));
@@ -161,8 +160,8 @@ impl Seed {
 struct SnapshotFile(PathBuf);
 
 impl SnapshotFile {
-    /// Receives a snapshot into the file. Fails if the snapshot is larger than its first part announces or leaves too little
-    /// disk space. Only the owner can read the file, because it contains password hashes.
+    /// Receives a snapshot into the file. Fails if the snapshot is larger than announced or leaves too little disk space. Only
+    /// the owner can read the file, because it contains password hashes.
     async fn receive(
         &self,
         session: &SourceSession<'_>,

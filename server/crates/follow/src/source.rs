@@ -60,7 +60,6 @@ impl Source {
         &self.asked.endpoints
     }
 
-    /// Opens a session with the next endpoint.
     pub(super) async fn open(&self) -> Result<SourceSession<'_>, SourceError> {
         let at = self.next.fetch_add(1, Relaxed) % self.asked.endpoints.len();
         let endpoint = &self.asked.endpoints[at];
@@ -83,7 +82,6 @@ impl SourceSession<'_> {
         SourceError { endpoint: self.endpoint.to_owned(), status }
     }
 
-    /// Waits for the response to a call. Fails after the client's timeout. An error names the endpoint.
     async fn in_time<T>(
         &self,
         call: impl Future<Output = Result<tonic::Response<T>, Status>>,

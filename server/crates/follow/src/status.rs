@@ -41,7 +41,6 @@ pub struct FollowStatus {
 }
 
 impl FollowStatus {
-    /// Records that all revisions up to this one are copied.
     pub(super) fn copied(&mut self, revision: i64) {
         self.revision = revision;
         self.source_revision = self.source_revision.max(revision);
@@ -161,7 +160,7 @@ impl FollowHandle {
         });
     }
 
-    /// Requests the cut-over and waits for its result. Fails immediately if following is interrupted or a cut-over is
+    /// Requests the cut-over and waits for its result. Fails immediately if following is interrupted or another cut-over is
     /// running.
     pub async fn cut_over(&self) -> Result<CutOverReport, CutOverRefused> {
         let gone = || CutOverRefused::Failed("this cluster follows no source".to_owned());
@@ -183,7 +182,6 @@ impl FollowHandle {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Records that the cut-over is done at this revision.
     pub(super) fn taken_over(&self, revision: i64) {
         self.update(|status| {
             status.following = false;
@@ -192,8 +190,7 @@ impl FollowHandle {
         });
     }
 
-    /// Records the result of a check after the cut-over: what the check found, and the source's revision. `cut_over` is the
-    /// revision of the cut-over.
+    /// Records what a check after the cut-over found and the source's revision. `cut_over` is the revision of the cut-over.
     pub(super) fn guarded(&self, cut_over: i64, (found, revision): (Guarded, i64)) {
         let before = self.status();
         if found == Guarded::RaisedAgain {

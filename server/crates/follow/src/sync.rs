@@ -18,9 +18,8 @@ const SNAPSHOT_SHARE: u32 = 20;
 const ENDED_LEASE_S: i64 = 60;
 
 impl Copier<'_> {
-    /// Abandons attempts that have fences at the source, then copies leases, users and roles. Reports another cluster's fence
-    /// in the status; a cut-over is then refused. May postpone users and roles, to limit snapshots. Fails if a cut-over has
-    /// succeeded; the source then stays fenced.
+    /// Abandons attempts that have fences at the source, then copies leases, users and roles. A fence of another cluster makes
+    /// a cut-over impossible. Fails if a cut-over has succeeded; the source then stays fenced.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
         let revision = self.calls.revision().await?;
         let recorded = self.calls.recorded().await?;
@@ -79,7 +78,6 @@ impl Copier<'_> {
             .await
     }
 
-    /// Proposes one entry that grants and ends leases of this cluster.
     async fn propose_leases(
         &self,
         granted: Vec<LeaseGrant>,
