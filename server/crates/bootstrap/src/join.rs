@@ -94,8 +94,8 @@ pub async fn query_members(
     }
 }
 
-/// Queries the members at these URLs for up to [`JOIN_PATIENCE`] until one answers. Returns all responses of that round.
-/// Fails with each member's error.
+/// Queries the members at these URLs for up to [`JOIN_PATIENCE`] until one answers. Returns all responses of that round, or
+/// each member's error.
 async fn fetch_clusters_with_retry(
     urls: &[&Url],
     dialer: &PeerDialer,
@@ -118,7 +118,6 @@ async fn fetch_clusters_with_retry(
     }
 }
 
-/// Queries the members at these URLs for their cluster. Returns the responses and the error messages.
 async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec<String>) {
     let answers = join_all(urls.iter().map(|url| query::cluster(url, dialer))).await;
     let mut failures = Vec::new();
@@ -233,7 +232,6 @@ fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<MemberId, JoinE
     Ok(own_id)
 }
 
-/// Returns whether both lists contain the same addresses.
 fn has_urls(known: &[String], given: &[Url]) -> bool {
     let parsed: Result<Vec<Url>, _> = known.iter().map(|url| url.parse()).collect();
     parsed.is_ok_and(|parsed| Url::same_endpoints(&parsed, given))

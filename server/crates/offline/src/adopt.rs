@@ -5,7 +5,6 @@ use witan_api::ids;
 
 use super::{arguments::AdoptArguments, error::OfflineError, progress::ProgressBar, value_cache};
 
-/// Adopts an etcd data directory and returns the output to print. Shows a progress bar on a terminal.
 pub(super) fn adopt(arguments: &AdoptArguments) -> Result<String, OfflineError> {
     let mut bar = ProgressBar::new();
     let adopted = witan_adopt::adopt(

@@ -47,7 +47,7 @@ pub(super) struct ChangesFolder<'a> {
 }
 
 impl<'a> ChangesFolder<'a> {
-    /// Reads the target revision in a directory. Fails if the directory has no valid target file.
+    /// Opens a directory of changes and reads its target revision.
     pub(super) fn open(folder: &'a Path) -> Result<Self, ChangesError> {
         let path = folder.join(TARGET);
         let json = fs::read(&path).map_err(unread(&path))?;
@@ -62,7 +62,7 @@ impl<'a> ChangesFolder<'a> {
     }
 
     /// Applies the changes after the state's revision up to the target revision. Fails if they start later or end earlier.
-    /// Calls `after_file` after each file and returns its error.
+    /// Calls `after_file` after each file.
     pub(super) fn apply<E: From<ChangesError>>(
         &self,
         machine: &mut StateMachine,
@@ -133,8 +133,8 @@ fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
     move |source| ChangesError::Read { path, source }
 }
 
-/// Applies a revision. First ends the leases of keys that it creates, then grants missing leases. Their TTLs in seconds are in
-/// `leases`; a lease that `leases` does not contain gets the maximum TTL.
+/// Applies a revision. First ends the leases of keys that the revision creates, then grants missing leases. `leases` has the
+/// TTLs in seconds; another lease gets the maximum TTL.
 fn write(
     machine: &mut StateMachine,
     revision: FollowedRevision,
@@ -163,7 +163,6 @@ fn write(
     }
 }
 
-/// Applies an operation of a following cluster to the state.
 fn follow(machine: &mut StateMachine, operation: FollowOperation) -> Result<(), FollowError> {
     let entry = Entry::unstamped(operation.into(), None);
     let Reply::Followed(outcome) = machine.apply(&entry).reply else {

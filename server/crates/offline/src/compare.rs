@@ -9,7 +9,6 @@ use witan_snapshot as snapshot;
 
 use super::error::OfflineError;
 
-/// The fields that are read from a record of `witan-operator backup save`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
@@ -19,8 +18,8 @@ struct Record {
     keys_hash: Option<KeysHash>,
 }
 
-/// Compares the hash of the keys with the hash in a record. Returns a message for the report, even if the record has no hash.
-/// Fails if the hashes or the compacted revisions differ.
+/// Compares the hash of the keys with the hash in a record and returns a message for the report. Fails if the hashes or the
+/// compacted revisions differ.
 pub(super) fn keys(record: &Path, kv: &Kv) -> Result<String, OfflineError> {
     let unreadable =
         |reason: String| OfflineError::Record { path: record.display().to_string(), reason };

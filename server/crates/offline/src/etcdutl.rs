@@ -73,7 +73,6 @@ enum EtcdutlCommand {
     },
 }
 
-/// Runs a command of etcdutl and returns the output to print.
 pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
     match &line.command {
         EtcdutlCommand::Snapshot { verb } => snapshot(verb, &line.write_out),
@@ -107,7 +106,6 @@ pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
     }
 }
 
-/// Parses a duration as in Go.
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "must be a duration, such as 10s".to_owned())
 }

@@ -21,8 +21,7 @@ use super::{
 
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// Writes the member's state as an etcd data directory. Returns the output to print. Fails if the target exists or is inside
-/// the member's directory, or if there is not enough disk space.
+/// Writes the member's state as an etcd data directory and returns the output to print.
 pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError> {
     let (from, to) = (&arguments.data_dir, &arguments.etcd);
     check_target(from, to).map_err(OfflineError::export(to))?;
@@ -54,7 +53,6 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError
     ))
 }
 
-/// Fails if the target exists or is inside the member's directory.
 fn check_target(from: &Path, to: &Path) -> io::Result<()> {
     let refusal = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     if fs::symlink_metadata(to).is_ok() {
@@ -70,7 +68,7 @@ fn check_target(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Describes the etcd data directory to create: this member, as a voter, and the state's position in the log.
+/// Describes the etcd data directory to create. Its only member is this one, as a voter.
 fn new_directory(identity: &DataIdentity, view: &View) -> NewDirectory {
     let known = view.machine.members.by_id.get(&identity.member_id);
     let member = Member {
@@ -86,7 +84,6 @@ fn new_directory(identity: &DataIdentity, view: &View) -> NewDirectory {
     }
 }
 
-/// Fails if less than `bytes` are free where the directory `to` is created.
 fn check_space(to: &Path, bytes: u64) -> io::Result<()> {
     let free = storage::free_bytes(witan_etcd::parent(to));
     if free < bytes {
@@ -96,7 +93,6 @@ fn check_space(to: &Path, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the snapshot file to `out` and advances the progress bar.
 fn write(file: &SnapshotFile<'_>, out: &mut File, bar: &mut ProgressBar) -> io::Result<()> {
     let mut out = io::BufWriter::with_capacity(BUFFER_BYTES, out);
     file.write(&mut |part| {

@@ -12,7 +12,6 @@ use super::{
     value_cache,
 };
 
-/// A summary of a data directory.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Info {
@@ -30,7 +29,7 @@ struct Info {
     v2_index: u64,
 }
 
-/// Reads a data directory and returns the output to print. Fails for a format other than `simple` and `json`.
+/// Reads a data directory and returns the output to print.
 pub(super) fn info(dir: &Path, format: &str) -> Result<String, OfflineError> {
     let show: fn(&Info) -> Result<String, OfflineError> = match format {
         "simple" => |info| Ok(info.lines()),

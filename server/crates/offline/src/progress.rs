@@ -23,13 +23,12 @@ impl ProgressBar {
         }
     }
 
-    /// Begins a step of `total` bytes at 0 %.
     pub(super) fn begin(&mut self, step: &'static str, total: u64) {
         (self.step, self.total, self.done, self.percent) = (step, total.max(1), 0, 0);
         self.draw();
     }
 
-    /// Adds processed bytes and redraws the bar if the percentage has changed.
+    /// Adds processed bytes. Redraws the bar if the percentage has changed.
     pub(super) fn advance(&mut self, bytes: usize) {
         self.done += bytes as u64;
         let percent = (self.done * 100 / self.total).min(100);
@@ -54,7 +53,6 @@ impl ProgressBar {
         }
     }
 
-    /// Clears the bar's line.
     pub(super) fn end(&self) {
         if self.shown {
             let _ = write!(io::stderr(), "\r\x1b[2K");

@@ -11,8 +11,8 @@ use super::{arguments::ReplayArguments, error::OfflineError};
 
 type Form = fn(&ShownTurn<'_>) -> String;
 
-/// Replays the recordings in a file or directory, writes their turns to `out` and returns the results. Fails if a replay
-/// differs.
+/// Replays the recordings in a file or directory, writes their turns to `out` and returns the results. Fails if an effect
+/// differs from the recording.
 pub(super) fn replay(
     arguments: &ReplayArguments,
     out: &mut dyn io::Write,
@@ -40,13 +40,12 @@ pub(super) fn replay(
     }
 }
 
-/// Returns the milliseconds from the start of the recording to the turn.
 fn since_ms(turn: &ShownTurn<'_>) -> i64 {
     turn.at_ns.saturating_sub(turn.head.began_ns) / 1_000_000
 }
 
-/// Formats a turn for `--write-out simple`. The first line contains the turn's number, its time and whether the replay differs.
-/// One line follows for each input (`>`) and effect (`<`).
+/// Formats a turn for `--write-out simple`: its number, its time and whether the replay differs, then a line for each input
+/// (`>`) and effect (`<`).
 fn simple(turn: &ShownTurn<'_>) -> String {
     let at = since_ms(turn);
     let mark = match turn.equal {

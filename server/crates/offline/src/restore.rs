@@ -19,7 +19,6 @@ use super::{
     progress::ProgressBar,
 };
 
-/// Creates a data directory from a snapshot and returns the output to print. `cache` decides which values stay in memory.
 pub(super) fn restore(
     arguments: &RestoreArguments,
     cache: &Arc<BlockCache>,
@@ -71,7 +70,6 @@ pub(super) fn restore(
     Ok(text)
 }
 
-/// An error while a snapshot is read into a new directory.
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
     #[error(transparent)]
@@ -95,8 +93,8 @@ fn finish_error(error: OpenError, dir: &Path) -> OfflineError {
     error.into()
 }
 
-/// Builds the state from a snapshot and its changes. `length` is the snapshot's size in bytes. Takes the members and the
-/// position from `genesis`. Writes parts of the state to `directory`. Returns the state and the text of `--compare`.
+/// Builds the state from a snapshot of `length` bytes and its changes. Takes the members and the position from `genesis`.
+/// Writes parts of the state to `directory`. Returns the state and the text of `--compare`.
 fn build(
     arguments: &RestoreArguments,
     (length, changes): (u64, Option<&ChangesFolder<'_>>),
@@ -137,7 +135,7 @@ fn build(
     Ok((View { machine, position }, compared))
 }
 
-/// Removes the snapshot and its changes if `--remove-snapshot` is set. Ignores missing files.
+/// Removes the snapshot and its changes if `--remove-snapshot` is set.
 fn remove_snapshot(arguments: &RestoreArguments) -> Result<(), OfflineError> {
     if !arguments.remove_snapshot {
         return Ok(());
@@ -154,8 +152,7 @@ fn remove_snapshot(arguments: &RestoreArguments) -> Result<(), OfflineError> {
     removed(&arguments.file, fs::remove_file(&arguments.file))
 }
 
-/// Returns the member's identity, its cluster's first state, and the data directory of a member with these flags. Fails if
-/// such a member cannot start a cluster.
+/// Returns the member's identity, its cluster's first state, and the data directory of a member with these flags.
 fn first_member_state(
     arguments: &RestoreArguments,
 ) -> Result<(DataIdentity, Box<View>, PathBuf), OfflineError> {

@@ -19,7 +19,6 @@ const LOCK_POLL: Duration = Duration::from_millis(50);
 
 const TITLES: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"];
 
-/// Reads a snapshot's statistics and formats them. Fails for an unknown format.
 pub(super) fn status(path: &Path, format: &str) -> Result<String, OfflineError> {
     let show: fn(&SnapshotStatus) -> Result<String, OfflineError> = match format {
         "simple" => |status| Ok(format!("{}\n", cells(status).join(", "))),
@@ -41,7 +40,6 @@ fn refused(format: &str) -> OfflineError {
     }
 }
 
-/// The hash of a key space, as `hashkv` prints it.
 #[derive(Debug, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 struct KeysHash {
@@ -125,7 +123,6 @@ impl KeysHash {
     }
 }
 
-/// Returns the cells of etcdutl's table.
 fn cells(status: &SnapshotStatus) -> [String; 5] {
     [
         format!("{:x}", status.hash),
@@ -136,7 +133,6 @@ fn cells(status: &SnapshotStatus) -> [String; 5] {
     ]
 }
 
-/// Formats a value as one line of JSON.
 pub(super) fn json<T: serde::Serialize>(found: &T) -> Result<String, OfflineError> {
     match serde_json::to_string(found) {
         Ok(text) => Ok(format!("{text}\n")),
@@ -144,7 +140,6 @@ pub(super) fn json<T: serde::Serialize>(found: &T) -> Result<String, OfflineErro
     }
 }
 
-/// Formats the statistics like etcdutl's output format `fields`.
 fn fields(status: &SnapshotStatus) -> String {
     format!(
         "\"Hash\" : {}\n\"Revision\" : {}\n\"Keys\" : {}\n\"Size\" : {}\n\"Version\" : {}\n",

@@ -22,7 +22,6 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 const DNS_PORT: u16 = 53;
 /// Timeout for a name server's response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Number of rounds through all name servers.
 const ROUNDS: usize = 3;
 /// Maximum size in bytes of a UDP response.
 const DATAGRAM_BYTES: usize = 4096;
@@ -79,7 +78,6 @@ pub async fn lookup_srv(
     Err(DnsError::NoAnswer { name, reason })
 }
 
-/// Returns the addresses of the name servers in `/etc/resolv.conf`.
 fn name_servers() -> Result<Vec<SocketAddr>, DnsError> {
     let text = fs::read(RESOLV_CONF).map_err(|error| DnsError::ResolvConf(error.to_string()))?;
     let read = Config::parse(text).map_err(|error| DnsError::ResolvConf(error.to_string()))?;
@@ -130,7 +128,6 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     }
 }
 
-/// Sends a length-prefixed DNS query over TCP and returns the response without its prefix.
 async fn ask_over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;

@@ -23,9 +23,8 @@ pub use error::DiscoverError;
 
 use registry::Registration;
 
-/// Returns the configuration with the discovered members. Returns `config` unchanged if it does not use discovery or if
-/// `has_state` is true, because the data directory then contains the members. If the directory has the identity `found` but no
-/// state, the member's first start was interrupted.
+/// Returns the configuration with the discovered members. A member with a state (`has_state`) or without discovery keeps its
+/// configuration. If the directory has the identity `found` but no state, the member's first start was interrupted.
 pub async fn complete(
     config: Config,
     found: Option<DataIdentity>,
@@ -78,7 +77,6 @@ fn own(config: &Config, found: Option<DataIdentity>, token: &str) -> Registratio
     }
 }
 
-/// Formats members like `--initial-cluster`.
 fn text(cluster: &[(String, Vec<Url>)]) -> String {
     let parts = cluster
         .iter()
@@ -86,7 +84,7 @@ fn text(cluster: &[(String, Vec<Url>)]) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// Parses registered values (`NAME=URL,…`) into members sorted by name, each with sorted URLs. Fails if a value is invalid.
+/// Parses registered values (`NAME=URL,…`) into members sorted by name, each with sorted URLs.
 fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
     let mut cluster = Vec::new();
     for value in values {
@@ -102,7 +100,6 @@ fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverEr
     Ok(cluster)
 }
 
-/// Fails if members share a name or a URL.
 fn check_distinct(cluster: &[(String, Vec<Url>)]) -> Result<(), DiscoverError> {
     let (mut names, mut urls) = (HashSet::new(), HashSet::new());
     let distinct = cluster.iter().all(|(name, of_member)| {

@@ -114,8 +114,8 @@ pub(super) async fn join(
     }
 }
 
-/// Registers this member and retries after temporary failures. Treats `Duplicate` as success after a failed attempt, or if an
-/// earlier process may have registered the member.
+/// Registers this member and retries after temporary failures. `Duplicate` is a success if an earlier attempt or process may
+/// have registered the member.
 async fn register(
     registry: &mut impl Registry,
     own: &Registration,
@@ -125,7 +125,6 @@ async fn register(
     loop {
         match registry.register(own).await {
             Ok(()) => break,
-            // An earlier attempt succeeded, but its response was lost or its process was killed.
             Err(Failure::Final(DiscoverError::Duplicate(_))) if tried => break,
             Err(failure) => {
                 wait_after(failure, pause).await?;

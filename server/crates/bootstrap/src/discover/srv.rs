@@ -11,8 +11,6 @@ use super::{dns, error::DiscoverError};
 /// The SRV services to look up and the URL scheme of each.
 const SERVICES: [(&str, &str); 2] = [("_etcd-server-ssl", "https"), ("_etcd-server", "http")];
 
-/// Finds all members by SRV records. Fails if this member is not among them. Ignores records with an invalid URL. Fails if no
-/// record is left.
 pub(super) async fn members(
     asked: &SrvDiscovery,
     config: &Config,
@@ -38,9 +36,8 @@ pub(super) async fn members(
     name_members(urls, config).await
 }
 
-/// Returns the members at `urls`, sorted by name. The URLs with the scheme and an address of one of this member's advertised
-/// peer URLs belong to this member and get its name. Each other URL is a member that gets a number as its name. Fails if no URL
-/// belongs to this member.
+/// Returns the members at `urls`, sorted by name. URLs with the scheme and an address of this member's advertised peer URLs
+/// belong to this member. Each other URL is a member whose name is a number.
 async fn name_members(
     urls: Vec<Url>,
     config: &Config,

@@ -30,7 +30,6 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// The URL of a discovery token and the settings to reach it.
 pub(super) struct Registry {
     uri: Uri,
     /// The token's path, without a trailing slash.
@@ -57,7 +56,6 @@ struct Node {
     created_index: u64,
 }
 
-/// A response with its status and `X-Etcd-Index`.
 struct Response {
     status: StatusCode,
     index: u64,
@@ -81,7 +79,7 @@ impl Response {
         }
     }
 
-    /// Returns the HTTP status and the first [`SHOWN_CHARS`] characters of the body, for error messages.
+    /// Returns the HTTP status and the start of the body, for error messages.
     fn shown(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         let text: String = text.trim().chars().take(SHOWN_CHARS).collect();
@@ -90,7 +88,7 @@ impl Response {
 }
 
 impl Registry {
-    /// Creates a registry from the URL of v2 discovery without connecting. Fails if the URL is invalid.
+    /// Creates a registry without connecting.
     pub(super) fn new(asked: &V2Discovery) -> Result<Self, DiscoverError> {
         let uri: Uri = asked
             .url
@@ -105,7 +103,6 @@ impl Registry {
         })
     }
 
-    /// Sends one request on a new connection and returns the response.
     async fn ask(&self, method: Method, target: &str, body: String) -> Result<Response, String> {
         let route = Route {
             uri: &self.uri,
@@ -141,7 +138,6 @@ impl Registry {
         Ok(Response { status: head.status, index: index.unwrap_or(0), body })
     }
 
-    /// Sends a request and reads its response within [`REQUEST_TIMEOUT`]. Returns the response and its index.
     async fn request(
         &self,
         method: Method,

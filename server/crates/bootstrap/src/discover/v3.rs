@@ -22,7 +22,6 @@ use super::{
 /// Maximum time to wait for a change. The registry is then read again, so that a vanished registry is detected.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The keys of a discovery token and the settings to reach them.
 pub(super) struct Registry {
     settings: V3Discovery,
     tls: TlsClient,
@@ -32,7 +31,7 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Reads the TLS files in `settings`, and fails only if they cannot be used. Does not connect; the first request does.
+    /// Creates a registry without connecting.
     pub(super) fn new(settings: &V3Discovery) -> Result<Self, DiscoverError> {
         Ok(Self {
             tls: TlsClient::for_http2(&settings.client)?,
@@ -46,7 +45,6 @@ impl Registry {
         format!("{REGISTRY}/{}/{below}", self.settings.token)
     }
 
-    /// Returns the open session, or opens one with the current endpoint.
     async fn session(&mut self) -> Result<Session, Failure> {
         if let Some(session) = &self.session {
             return Ok(session.clone());
@@ -57,7 +55,6 @@ impl Registry {
         Ok(self.session.insert(session).clone())
     }
 
-    /// Waits for a call's response up to the request timeout. A timeout can be retried.
     async fn in_time<T>(
         &mut self,
         call: impl Future<Output = Result<T, Status>>,
@@ -84,7 +81,6 @@ impl Registry {
         }
     }
 
-    /// Returns the key range of all registrations.
     fn members(&self) -> (String, String) {
         // `0` is the character after `/`.
         (self.key("members/"), self.key("members0"))
@@ -92,8 +88,7 @@ impl Registry {
 }
 
 impl registry::Registry for Registry {
-    /// Reads the cluster size and all registrations in key order. Does not check the values. Returns a final failure if the
-    /// size is missing, invalid or zero.
+    /// Reads the cluster size and all registrations.
     async fn read(&mut self) -> Result<RegistryState, Failure> {
         let session = self.session().await?;
         let mut kv = session.client(KvClient::with_origin);
