@@ -58,7 +58,7 @@ impl Change {
     }
 }
 
-/// Converts an entry of the log of cluster `cluster_id`. Fails if the entry is invalid or changes several members at once.
+/// Converts an entry of the log of cluster `cluster_id`.
 pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> {
     match &log.payload {
         EntryPayload::Empty => Ok(Change::None),
@@ -72,7 +72,7 @@ pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> 
     }
 }
 
-/// Converts a v2 request to an entry whose stamp has the request's time. Fails if a member's attributes are invalid.
+/// Converts a v2 request to an entry whose stamp has the request's time.
 fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     let change = v2_store::as_witan_change(request);
     let change = change.map_err(|error| AdoptError::entry(index, error.to_string()))?;
@@ -98,7 +98,7 @@ fn v2_time_ns(request: &RequestV2) -> i64 {
     }
 }
 
-/// Converts a change of raft's configuration. Fails if its kind is unknown or the added member cannot be parsed.
+/// Converts a change of raft's configuration.
 pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptError> {
     let kind = ConfChangeKind::try_from(change.kind);
     let kind = kind.map_err(|_| AdoptError::entry(index, "it has an unknown change type"))?;
@@ -248,8 +248,7 @@ fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     Some(command).filter(|command| Command::Alarm(*command).is_known())
 }
 
-/// Converts a change of v3 users or roles. Returns `None` for other requests. Fails if a password cannot be hashed or
-/// decoded.
+/// Converts a change of v3 users or roles. Returns `None` for other requests.
 fn auth(
     request: &InternalRaftRequest,
     index: u64,

@@ -56,7 +56,7 @@ pub(super) fn committed(
     Ok((View { machine, position }, shared_names))
 }
 
-/// Builds the member registry from the backend: members, removed ids, cluster version and downgrade target.
+/// Builds the member registry from the backend.
 fn registry(backend: &BackendMeta) -> MemberRegistry {
     let members = backend.members.iter().cloned();
     let members = members.map(|shown| (MemberId(shown.id), snapshot::known_member(shown)));
@@ -70,7 +70,7 @@ fn registry(backend: &BackendMeta) -> MemberRegistry {
     }
 }
 
-/// Applies an entry to the v2 store. Does nothing if the entry does not concern the store.
+/// Applies an entry to the v2 store, if the entry concerns the store.
 fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
     if let EntryPayload::RequestV2(request) = &log.payload {
         v2.apply(request);

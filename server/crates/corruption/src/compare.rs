@@ -19,7 +19,6 @@ const HASH_TIMEOUT: Duration = Duration::from_secs(30);
 /// member may never have a hash at this index.
 const OTHERS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Pause before members without a hash are queried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The reason why a comparison failed.
@@ -31,7 +30,6 @@ pub(super) enum CompareError {
     NotHashed,
 }
 
-/// A comparison of all members at one log index.
 #[derive(Clone, Debug)]
 pub(super) struct Comparison {
     pub(super) index: u64,

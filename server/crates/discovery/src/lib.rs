@@ -95,7 +95,7 @@ impl NewTokenError {
         }
     }
 
-    /// Builds the plain-text response for the error. `TooOften` includes `Retry-After`.
+    /// Builds the plain-text response for the error.
     fn answer(&self) -> HttpResponse {
         let mut response = reply::text(self.status(), &self.to_string());
         if matches!(self, Self::TooOften) {
@@ -129,8 +129,8 @@ impl Default for DiscoveryService {
 }
 
 impl DiscoveryService {
-    /// Creates a token and responds with its URL, or with the error, as plain text. Accepts any method. Reads the rest of the
-    /// body before it responds, so that the connection stays open.
+    /// Creates a token and responds with its URL, or with the error, as plain text. Reads the rest of the body first, so that
+    /// the connection stays open.
     pub async fn new_token(
         &self,
         ctx: &Context,
@@ -147,8 +147,7 @@ impl DiscoveryService {
         }
     }
 
-    /// Creates a random token's directory in the v2 tree and returns the token's URL. The directory expires after
-    /// `TOKEN_LIFETIME`. Fails with `RegistryFull` if there are too many tokens. Counts against the rate limit unless the
+    /// Creates a random token's directory in the v2 tree and returns the token's URL. Counts against the rate limit unless the
     /// size or the host is invalid.
     async fn make_token(
         &self,
@@ -187,8 +186,8 @@ impl DiscoveryService {
     }
 }
 
-/// Returns the new cluster's size from the form, or else from the query, like Go's `FormValue`. Returns `SIZE_DEFAULT` if
-/// neither has a size. Fails if the size is not from 1 to `SIZE_MAX`.
+/// Returns the new cluster's size from the form, or else from the query, like Go's `FormValue`. Fails if the size is not from 1
+/// to `SIZE_MAX`.
 async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, NewTokenError> {
     let form = if reply::media_type(request) == reply::FORM {
         let read = reply::read(payload, INLINE_BYTES).await;

@@ -18,7 +18,6 @@ const STYLE: &str = "body{font-family:sans-serif;margin:2em;max-width:60em}\
                      table{border-collapse:collapse}\
                      td,th{border:1px solid #999;padding:.3em .6em;text-align:left}";
 
-/// The data on the page.
 pub(super) struct Shown {
     /// The value for `--discovery`; empty if the host is unknown.
     pub(super) url: String,
@@ -28,7 +27,6 @@ pub(super) struct Shown {
     pub(super) directory: Node,
 }
 
-/// Builds the HTML response to a browser.
 pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
@@ -44,7 +42,7 @@ pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
         .body(reply::framed(request, html(shown).into_bytes()))
 }
 
-/// Renders the page: a summary, the registrations in order of creation, the missing members, and the token's expiration.
+/// Renders the page. The registrations are in order of creation.
 fn html(shown: &Shown) -> String {
     let mut members: Vec<&Node> = shown.directory.nodes.iter().flatten().collect();
     // The members that registered first form the cluster.
@@ -94,7 +92,8 @@ fn html(shown: &Shown) -> String {
     out
 }
 
-/// Returns names and URLs in a registration (`NAME=URL,…`) as HTML. Ignores bytes after `REGISTRATION_BYTES_MAX`.
+/// Returns names and URLs in a registration (`NAME=URL,…`) as HTML. A v2 client can write a registration of any length, so only
+/// its start is shown.
 fn registration(node: &Node) -> (String, String) {
     let value = node.value.clone().unwrap_or_default();
     let value = String::from_utf8_lossy(&value[..value.len().min(REGISTRATION_BYTES_MAX)]);
@@ -110,7 +109,6 @@ fn registration(node: &Node) -> (String, String) {
     (escape(&names.join(", ")), escape(&urls.join(", ")))
 }
 
-/// Escapes a text for HTML.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

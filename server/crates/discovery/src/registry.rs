@@ -101,12 +101,10 @@ pub(super) async fn create(
     Ok(made?)
 }
 
-/// Returns the path of a token's directory in the v2 tree.
 fn directory(token: &str) -> String {
     format!("{REGISTRY}/{token}")
 }
 
-/// The kind of a path below a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RegistryPath {
     Token,
@@ -135,8 +133,7 @@ impl RegistryPath {
     }
 }
 
-/// Answers any request for a token or a path below it. `path` is the entire cleaned path. Answers 404 if the path contains no
-/// token, and 405 if it does not support the method.
+/// Answers any request for a token or a path below it. `path` is the entire cleaned path.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -160,7 +157,6 @@ pub(super) async fn handle(
     }
 }
 
-/// A request below a token.
 struct TokenRequest<'a> {
     ctx: &'a Context,
     request: &'a HttpRequest,
@@ -171,7 +167,7 @@ struct TokenRequest<'a> {
 }
 
 impl TokenRequest<'_> {
-    /// Answers a request with an allowed method: shows the page in a browser, watches, reads, registers or deletes.
+    /// Answers a request with an allowed method.
     async fn serve(&self, payload: &mut web::Payload) -> Result<HttpResponse, V2Error> {
         let (ctx, request) = (self.ctx, self.request);
         let (intent, params) = keys::intent(ctx, request, payload).await?;
@@ -198,9 +194,8 @@ impl TokenRequest<'_> {
         key.into()
     }
 
-    /// Returns the token's directory with its registrations. Fails with `NoSpace` if it has more than `INLINE_ITEMS` nodes or
-    /// `INLINE_BYTES` bytes of paths and values. A v2 client can create such a directory, and its listing would block the
-    /// worker. Fails with `NotDir` if it is a file.
+    /// Returns the token's directory with its registrations. A v2 client can create a directory with more than `INLINE_ITEMS`
+    /// nodes or `INLINE_BYTES` bytes, whose listing would block the worker, or a file in its place. Both are errors.
     fn directory(&self, tree: &Tree) -> Result<witan_tree::Node, V2Error> {
         let path = directory(self.token);
         if tree.shows_more_than(path.as_bytes(), false, INLINE_ITEMS, INLINE_BYTES) {
@@ -216,7 +211,7 @@ impl TokenRequest<'_> {
         Err(error)
     }
 
-    /// Responds with a node from a linearizable read, in v2's format. Omits the expiration of the token's directory.
+    /// Responds with a node from a linearizable read, in v2's format.
     async fn get(&self, params: &Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let view = node.read().await?;
@@ -237,7 +232,6 @@ impl TokenRequest<'_> {
         Ok(headers::success(node, StatusCode::OK, index).body(body))
     }
 
-    /// Responds with the token's page for browsers, from a linearizable read.
     async fn page(&self) -> Result<HttpResponse, V2Error> {
         let view = self.ctx.node.read().await?;
         let tree = &view.machine.tree;
@@ -262,8 +256,7 @@ impl TokenRequest<'_> {
         std::str::from_utf8(&value).ok()?.parse().ok()
     }
 
-    /// Writes a registration within the limits. If the token expires between the check and the write, deletes the directory
-    /// that the write created and fails with `KeyNotFound`.
+    /// Writes a registration within the limits. Fails if the token expires between the check and the write.
     async fn register(&self, params: Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let guard = self.lock.acquire().await?;
@@ -282,7 +275,7 @@ impl TokenRequest<'_> {
         let now = self.directory(&node.view().await?.machine.tree);
         match now {
             Ok(now) if now.created == before.created => Ok(response),
-            // The token expired before the write, which created a directory without expiration.
+            // The token expired before the write, which then created a directory without expiration. Delete that directory.
             Ok(_) => {
                 let delete = Delete {
                     path: directory(self.token).into(),

@@ -47,7 +47,7 @@ pub fn init(log: &LogConfig) -> io::Result<LogLevelHandle> {
     Ok(log_level)
 }
 
-/// Returns the default format: `Console` if every output is a terminal, otherwise `Json`.
+/// Returns the default format.
 fn default_format(outputs: &[LogOutput]) -> LogFormat {
     let terminal = |output: &LogOutput| match output {
         LogOutput::Stderr => io::stderr().is_terminal(),

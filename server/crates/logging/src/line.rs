@@ -90,7 +90,6 @@ impl fmt::Display for SourceLocation<'_> {
     }
 }
 
-/// A text that is displayed as a JSON string.
 struct JsonString<'a>(&'a str);
 
 impl fmt::Display for JsonString<'_> {
