@@ -31,7 +31,6 @@ const MEMORY_BUDGET_BYTES_MIN: u64 = 64 << 20;
 /// Value of `--max-request-bytes` above which etcd logs a warning.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 
-/// Warns about values that are valid but rarely intended.
 fn warn(config: &Config, warnings: &mut Vec<String>) {
     if config.settings.max_request_bytes > REQUEST_BYTES_RECOMMENDED {
         warnings.push("--max-request-bytes exceeds the recommended 10 MiB".to_owned());
@@ -78,7 +77,7 @@ pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
 
 impl FlagValues {
     /// Builds and checks the configuration from the given values and the defaults. From `environment`, reads only
-    /// `NOTIFY_SOCKET`; the given values already include the variables of the flags. Adds warnings about unusual values.
+    /// `NOTIFY_SOCKET`; the given values already include the variables of the flags.
     pub(super) fn config(self, environment: &Environment) -> Result<Config, ConfigError> {
         let (heartbeat_interval, election_timeout) = self.elections()?;
         let name = self.text("name").to_owned();
@@ -158,24 +157,21 @@ impl FlagValues {
         self.given(name).unwrap_or_else(|| row().default)
     }
 
-    /// Returns the error for an invalid value of a flag.
     pub(super) fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
         let value = self.text(flag).to_owned();
         ConfigError::Value { value, flag, reason: reason.to_owned() }
     }
 
-    /// Parses a flag's text, or its default, as a boolean.
     pub(super) fn boolean(&self, flag: &'static str) -> Result<bool, ConfigError> {
         text::parse_bool(self.text(flag)).ok_or_else(|| self.bad(flag, "must be true or false"))
     }
 
-    /// Parses a flag's text, or its default, as a duration.
     pub(super) fn duration(&self, flag: &'static str) -> Result<Duration, ConfigError> {
         text::parse_duration(self.text(flag))
             .ok_or_else(|| self.bad(flag, "must be a duration such as 100ms or 1h30m"))
     }
 
-    /// Parses a flag's text, or its default, as a number. Fails if `N` cannot hold it.
+    /// Parses a flag's text, or its default, as a number that `N` can hold.
     pub(super) fn number<N: std::str::FromStr>(
         &self,
         flag: &'static str,
@@ -185,8 +181,7 @@ impl FlagValues {
             .map_err(|_| self.bad(flag, "must be a number within the range of the flag"))
     }
 
-    /// Returns the value that `choices` assigns to the flag's text, regardless of case. For any other text, fails with a list
-    /// of the choices.
+    /// Returns the value that `choices` assigns to the flag's text, regardless of case.
     pub(super) fn choice<V: Copy>(
         &self,
         flag: &'static str,
@@ -317,8 +312,7 @@ impl FlagValues {
         }
     }
 
-    /// Parses the settings that request handlers read. A quota or a progress interval of 0 means the default. Fails if a value
-    /// is invalid.
+    /// Parses the settings that request handlers read. A quota or a progress interval of 0 means the default.
     fn settings(&self) -> Result<Settings, ConfigError> {
         Ok(Settings {
             max_request_bytes: self.number("max-request-bytes")?,
@@ -353,8 +347,7 @@ impl FlagValues {
         })
     }
 
-    /// Returns the URL of the discovery service without trailing slashes, or `None` if the URL is empty. Fails unless it is an
-    /// HTTP or HTTPS URL without a query.
+    /// Returns the URL of the discovery service without trailing slashes, or `None` if the URL is empty.
     fn discovery_service_url(&self) -> Result<Option<String>, ConfigError> {
         let flag = "discovery-service-url";
         let text = self.text(flag).trim_end_matches('/');
@@ -438,8 +431,7 @@ impl FlagValues {
         })
     }
 
-    /// Returns the settings of the log. Without `--log-format`, the format is JSON if `--logger` is given. Fails if `default`
-    /// is not the only output.
+    /// Returns the settings of the log. Without `--log-format`, the format is JSON if `--logger` is given.
     fn log(&self) -> Result<LogConfig, ConfigError> {
         let level = self.choice(
             "log-level",
@@ -480,8 +472,7 @@ impl FlagValues {
         Ok(LogConfig { level, format, rotation: self.rotation(&outputs)?, outputs })
     }
 
-    /// Returns the settings of log rotation, or `None` if rotation is disabled. Fails if compression is set or if the number of
-    /// log files is not 1.
+    /// Returns the settings of log rotation, or `None` if rotation is disabled.
     fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
         if !self.boolean("enable-log-rotation")? {
             return Ok(None);

@@ -36,7 +36,7 @@ impl FlagValues {
         self.given(flag).map(PathBuf::from)
     }
 
-    /// Returns the files of a certificate and its key. Fails if only one of the flags is given.
+    /// Returns the files of a certificate and its key.
     pub(super) fn key_pair(
         &self,
         [cert, key]: [&'static str; 2],
@@ -45,14 +45,13 @@ impl FlagValues {
         self.files([cert, key]).map_err(incomplete)
     }
 
-    /// Returns the user name and the password from two flags, or `None` if no user is given.
     pub(super) fn user(&self, [user, password]: [&'static str; 2]) -> Option<(String, String)> {
         let name = self.given(user)?.to_owned();
         Some((name, self.text(password).to_owned()))
     }
 
     /// Returns the endpoints. As in etcd, an endpoint without a scheme gets `https` if the flags configure TLS (`has_tls`),
-    /// otherwise `http`. Fails if the list is empty or an endpoint is not an HTTP or HTTPS URL.
+    /// otherwise `http`.
     pub(super) fn endpoints(
         &self,
         flag: &'static str,

@@ -82,8 +82,7 @@ impl FlagValues {
         })))
     }
 
-    /// Builds v2 discovery from `url` and `--discovery-proxy`, the `HOST:PORT` of a plain HTTP proxy. Fails if either is
-    /// invalid.
+    /// Builds v2 discovery from `url` and `--discovery-proxy`, the `HOST:PORT` of a plain HTTP proxy.
     fn v2_discovery(&self, url: &str) -> Result<Discovery, ConfigError> {
         if !is_http(url) {
             return Err(self.bad("discovery", "must be an http or https URL with a token"));
@@ -109,7 +108,6 @@ impl FlagValues {
         Ok(Discovery::V2(V2Discovery { url, proxy }))
     }
 
-    /// Builds v3 discovery from its flags and `token`.
     fn v3_discovery(&self, token: &str) -> Result<Discovery, ConfigError> {
         let client = ClientSettings {
             dial_timeout: self.duration("discovery-dial-timeout")?,

@@ -56,8 +56,7 @@ impl FeatureGates {
 }
 
 impl FlagValues {
-    /// Parses `--feature-gates`: a comma-separated list of `NAME=BOOL`, with Go's spellings of booleans. Fails for an unknown
-    /// name. Warns about gates that have no effect.
+    /// Parses `--feature-gates`: a comma-separated list of `NAME=BOOL`, with Go's spellings of booleans.
     pub(super) fn feature_gates(
         &self,
         warnings: &mut Vec<String>,

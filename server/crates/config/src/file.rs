@@ -19,8 +19,7 @@ pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigErr
     parse(&text, values).map_err(|reason| ConfigError::Yaml { path: path.to_owned(), reason })
 }
 
-/// Adds the values of a YAML document to `values`. Warns about an unknown key. Fails if the document is not a mapping, or if
-/// a value is invalid for its flag.
+/// Adds the values of a YAML document to `values`.
 pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     match serde_yaml::from_str(text).map_err(|error| error.to_string())? {
         Value::Null => Ok(()),
@@ -35,7 +34,7 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     }
 }
 
-/// Adds the value of a key, or the values of a section. Warns about an unknown key. Fails for a value of the wrong type.
+/// Adds the value of a key, or the values of a section. Warns about an unknown key.
 fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
     if key == CLIENT_COMMON_NAMES {
         let names = texts_of(&value).ok_or_else(|| format!("{key}: the value is not a list"))?;

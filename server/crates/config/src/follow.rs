@@ -20,7 +20,6 @@ pub struct FollowSource {
 }
 
 impl FlagValues {
-    /// Returns the cluster to follow, or `None` if `--from` is missing.
     pub(super) fn follow(&self) -> Result<Option<FollowSource>, ConfigError> {
         if self.given("from").is_none() {
             return Ok(None);

@@ -147,8 +147,8 @@ impl Config {
     }
 
     /// Returns this member's URLs in the initial cluster. Fails if the initial cluster lacks this member or contains a URL
-    /// twice. In a new cluster, this member's URLs must be its advertised peer URLs. With SRV discovery, checks only the name.
-    /// As in etcd, the `--initial-` flags apply only to an empty data directory; do not call this for any other directory.
+    /// twice. In a new cluster, these URLs must be the advertised peer URLs. As in etcd, the `--initial-` flags apply only to
+    /// an empty data directory; do not call this for any other directory.
     pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
         let Some((_, urls)) = self
             .initial_cluster

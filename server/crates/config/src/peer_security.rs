@@ -6,8 +6,7 @@ use super::{
 };
 
 impl FlagValues {
-    /// Returns the TLS settings between members, with the cipher suites and versions of the client port. Checks the flags against
-    /// each other and against the URLs in `config` and adds warnings.
+    /// Returns the TLS settings between members, with the cipher suites and versions of the client port.
     pub(super) fn peer_tls(
         &self,
         config: &Config,

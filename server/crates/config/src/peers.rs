@@ -67,7 +67,6 @@ impl FlagValues {
         })
     }
 
-    /// Returns the duration in `--level-hold`, or `None` for `never`.
     fn level_hold(&self) -> Result<Option<Duration>, ConfigError> {
         let flag = "level-hold";
         let text = self.text(flag);

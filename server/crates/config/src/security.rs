@@ -122,7 +122,7 @@ pub(super) fn check_allowed_names(
 }
 
 impl FlagValues {
-    /// Returns the TLS settings of the client port. Checks the flags against each other and the URLs in `config`; adds warnings.
+    /// Returns the TLS settings of the client port. The URLs in `config` decide whether a certificate is required.
     pub(super) fn tls(
         &self,
         config: &Config,
@@ -191,7 +191,7 @@ impl FlagValues {
         })
     }
 
-    /// Warns about settings that limit client certificates. Without a CA file, the client port does not request certificates.
+    /// Warns about settings that limit client certificates, which the client port does not request without a CA file.
     fn warn_without_client_ca(&self, warnings: &mut Vec<String>) {
         for (setting, given) in [
             ("--client-crl-file", self.path("client-crl-file").is_some()),
@@ -210,8 +210,8 @@ impl FlagValues {
         }
     }
 
-    /// Returns the source of a port's certificate: the files in two flags, or, if `auto` is set, a self-signed certificate
-    /// valid for `years` years. Files take precedence, with a warning that names `port`. Returns `None` if there is neither.
+    /// Returns the source of a port's certificate: the files in two flags or, if `auto` is set, a self-signed certificate valid
+    /// for `years` years. Files take precedence, with a warning that names `port`.
     pub(super) fn certificate(
         &self,
         files: [&'static str; 2],
@@ -230,8 +230,7 @@ impl FlagValues {
         Ok(Some(ServerCertificate::Files { cert, key }))
     }
 
-    /// Returns the paths in the flags of a certificate and its key, or `None` if both are missing. Fails if only one is
-    /// missing.
+    /// Returns the files in the flags of a certificate and its key, or `None` if both flags are missing.
     pub(super) fn files(
         &self,
         flags: [&'static str; 2],
@@ -246,8 +245,7 @@ impl FlagValues {
         }
     }
 
-    /// Returns the minimum and the maximum TLS version. Fails for unknown versions and cipher suites, for a minimum above the
-    /// maximum, and for cipher suites with TLS 1.3 only.
+    /// Returns the minimum and the maximum TLS version, and checks the cipher suites, which TLS 1.3 does not use.
     fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
         let suites = self.list("cipher-suites");
         let unknown = |name: &&String| !GO_CIPHER_SUITES.contains(&name.as_str());

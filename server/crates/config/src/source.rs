@@ -22,7 +22,7 @@ pub fn environment() -> Environment {
 const CONFIG_FILE: &str = "config-file";
 
 /// Collects the values of all flags: from the configuration file if one is given, otherwise from the command line and the
-/// environment. Fails if a flag is on the command line and in the environment.
+/// environment.
 pub(super) fn collect_values(
     line: HashMap<&'static str, String>,
     environment: &Environment,
@@ -105,7 +105,7 @@ fn command() -> Command {
 }
 
 /// Converts `-name` to `--name`, because Go's flag package accepts both, and `-h` to `--help`. Keeps values that begin with a
-/// dash. Fails for an argument that is not a flag, including a lone `--`.
+/// dash.
 fn normalize_dashes(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Vec<OsString>, ConfigError> {

@@ -127,8 +127,7 @@ impl fmt::Display for Url {
 impl FromStr for Url {
     type Err = UrlError;
 
-    /// Parses `http[s]://HOST:PORT`, `unix[s]://PATH` or `unix[s]:PATH`. Ignores surrounding spaces. Fails for another scheme,
-    /// a missing port, or a path after the port.
+    /// Parses `http[s]://HOST:PORT`, `unix[s]://PATH` or `unix[s]:PATH`. Ignores surrounding spaces.
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
         let owned = || text.to_owned();
