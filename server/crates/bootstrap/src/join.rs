@@ -88,7 +88,9 @@ pub async fn query_members(
             let cluster = fetch_clusters_with_retry(&urls, dialer).await;
             let cluster = cluster.map_err(JoinError::Unreachable)?;
             etcd::refuse(&urls, dialer).await?;
-            check_level(&ask_levels(&urls, dialer).await)?;
+            let asked = urls.iter().map(|url| query::cluster_level(url, dialer));
+            let levels: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+            check_level(&levels)?;
             joined(config, &cluster).map(Some)
         }
     }
@@ -129,12 +131,6 @@ async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec
         }
     }
     (clusters, failures)
-}
-
-/// Queries the members at these URLs for the cluster's feature level. Omits members that do not answer.
-async fn ask_levels(urls: &[&Url], dialer: &PeerDialer) -> Vec<Level> {
-    let answers = join_all(urls.iter().map(|url| query::cluster_level(url, dialer))).await;
-    answers.into_iter().filter_map(Result::ok).collect()
 }
 
 /// Fails if this release does not support the cluster's feature level, because the other members would refuse its streams. Uses

@@ -36,15 +36,6 @@ impl FlagValues {
         self.given(flag).map(PathBuf::from)
     }
 
-    /// Returns the files of a certificate and its key.
-    pub(super) fn key_pair(
-        &self,
-        [cert, key]: [&'static str; 2],
-    ) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
-        let incomplete = |_| self.bad(cert, &format!("--{cert} and --{key} must be set together"));
-        self.files([cert, key]).map_err(incomplete)
-    }
-
     pub(super) fn user(&self, [user, password]: [&'static str; 2]) -> Option<(String, String)> {
         let name = self.given(user)?.to_owned();
         Some((name, self.text(password).to_owned()))

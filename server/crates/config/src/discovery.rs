@@ -115,7 +115,7 @@ impl FlagValues {
             keepalive_time: self.duration("discovery-keepalive-time")?,
             keepalive_timeout: self.duration("discovery-keepalive-timeout")?,
             ca: self.path("discovery-cacert"),
-            key_pair: self.key_pair(["discovery-cert", "discovery-key"])?,
+            key_pair: self.files(["discovery-cert", "discovery-key"])?,
             skip_verify: self.boolean("discovery-insecure-skip-tls-verify")?,
             user: self.user(["discovery-user", "discovery-password"]),
         };

@@ -30,7 +30,7 @@ impl FlagValues {
             keepalive_time: KEEPALIVE_TIME,
             keepalive_timeout: KEEPALIVE_TIMEOUT,
             ca: self.path("from-cacert"),
-            key_pair: self.key_pair(["from-cert", "from-key"])?,
+            key_pair: self.files(["from-cert", "from-key"])?,
             skip_verify: self.boolean("from-insecure-skip-tls-verify")?,
             user: self.user(["from-user", "from-password"]),
         };

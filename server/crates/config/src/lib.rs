@@ -161,36 +161,22 @@ impl Config {
             // SRV discovery compares names and addresses itself.
             return Ok(urls);
         }
-        self.check_distinct_urls()?;
+        // Two members with the same URLs have the same id.
+        let mut known = HashSet::new();
+        let mut all = self.initial_cluster.iter().flat_map(|(_, urls)| urls);
+        if let Some(url) = all.find(|url| !known.insert(*url)) {
+            return Err(ConfigError::DuplicateUrl(url.clone()));
+        }
         // The cluster already knows the URLs of a joining member.
-        if self.initial_cluster_state == ClusterState::New {
-            self.check_advertised(urls)?;
+        let begins = self.initial_cluster_state == ClusterState::New;
+        let advertised = &self.initial_advertise_peer_urls;
+        if begins && !Url::same_endpoints(urls, advertised) {
+            let has = urls.iter().map(|url| format!("{}={url}", self.name));
+            let has = has.collect::<Vec<_>>().join(",");
+            let missing: Vec<String> = advertised.iter().map(Url::to_string).collect();
+            return Err(ConfigError::AdvertisedPeers { has, missing: missing.join(",") });
         }
         Ok(urls)
-    }
-
-    /// Fails unless `urls`, this member's URLs in the initial cluster, are its advertised peer URLs.
-    fn check_advertised(&self, urls: &[Url]) -> Result<(), ConfigError> {
-        let advertised = &self.initial_advertise_peer_urls;
-        if Url::same_endpoints(urls, advertised) {
-            return Ok(());
-        }
-        let has: Vec<String> = urls
-            .iter()
-            .map(|url| format!("{}={url}", self.name))
-            .collect();
-        let missing: Vec<String> = advertised.iter().map(Url::to_string).collect();
-        Err(ConfigError::AdvertisedPeers { has: has.join(","), missing: missing.join(",") })
-    }
-
-    /// Fails if a URL occurs twice in the initial cluster, because two members with the same URLs have the same id.
-    fn check_distinct_urls(&self) -> Result<(), ConfigError> {
-        let mut known = HashSet::new();
-        let mut urls = self.initial_cluster.iter().flat_map(|(_, urls)| urls);
-        match urls.find(|url| !known.insert(*url)) {
-            Some(url) => Err(ConfigError::DuplicateUrl(url.clone())),
-            None => Ok(()),
-        }
     }
 }
 

@@ -73,30 +73,6 @@ impl FlagValues {
         if given.count() > 1 {
             return Err(ConfigError::Bootstrap);
         }
-        self.check_statuses()
-    }
-
-    /// Moves the values of old names to the current flags, unless the current flags are also given. As in etcd, fails if
-    /// [`UNARY_WARNING`] is given under both names.
-    fn resolve_aliases(&mut self) -> Result<(), ConfigError> {
-        for flag in flags::all() {
-            let FlagStatus::Alias(of) = flag.status else {
-                continue;
-            };
-            if let Some(text) = self.given.remove(flag.name) {
-                if of == UNARY_WARNING && self.given(of).is_some() {
-                    return Err(ConfigError::BothNames { old: flag.name, new: of });
-                }
-                self.warnings
-                    .push(format!("--{} is an old name of --{of}", flag.name));
-                self.given.entry(of).or_insert(text);
-            }
-        }
-        Ok(())
-    }
-
-    /// Fails for flags that this release refuses and warns about flags without effect. Accepts default values.
-    fn check_statuses(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
             let Some(text) = self.given.get(flag.name) else {
                 continue;
@@ -113,6 +89,25 @@ impl FlagValues {
                         .push(format!("--{} has no effect: {why}", flag.name));
                 }
                 FlagStatus::Supported(_) | FlagStatus::Alias(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the values of old names to the current flags, unless the current flags are also given. As in etcd, fails if
+    /// [`UNARY_WARNING`] is given under both names.
+    fn resolve_aliases(&mut self) -> Result<(), ConfigError> {
+        for flag in flags::all() {
+            let FlagStatus::Alias(of) = flag.status else {
+                continue;
+            };
+            if let Some(text) = self.given.remove(flag.name) {
+                if of == UNARY_WARNING && self.given(of).is_some() {
+                    return Err(ConfigError::BothNames { old: flag.name, new: of });
+                }
+                self.warnings
+                    .push(format!("--{} is an old name of --{of}", flag.name));
+                self.given.entry(of).or_insert(text);
             }
         }
         Ok(())

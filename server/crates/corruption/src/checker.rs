@@ -286,15 +286,14 @@ impl CorruptionChecker {
             };
             self.node.transfer_leadership(next).await?;
         }
+        let leading = async {
+            while !self.leads() {
+                sleep(ALARM_INTERVAL).await;
+            }
+        };
         tokio::select! {
             rebuilt = self.node.rebuild() => Ok(rebuilt?),
-            () = self.wait_until_leading() => Err(RebuildError::Leads),
-        }
-    }
-
-    async fn wait_until_leading(&self) {
-        while !self.leads() {
-            sleep(ALARM_INTERVAL).await;
+            () = leading => Err(RebuildError::Leads),
         }
     }
 

@@ -104,7 +104,11 @@ impl Copier<'_> {
             pause_ms,
             "this cluster has taken over; the source refuses writes"
         );
-        self.calls.handle.taken_over(revision);
+        self.calls.handle.update(|status| {
+            status.following = false;
+            status.guarding = true;
+            status.copied(revision);
+        });
         Ok(Ok(CutOverReport { revision, pause_ms }))
     }
 

@@ -182,14 +182,6 @@ impl FollowHandle {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    pub(super) fn taken_over(&self, revision: i64) {
-        self.update(|status| {
-            status.following = false;
-            status.guarding = true;
-            status.copied(revision);
-        });
-    }
-
     /// Records what a check after the cut-over found and the source's revision. `cut_over` is the revision of the cut-over.
     pub(super) fn guarded(&self, cut_over: i64, (found, revision): (Guarded, i64)) {
         let before = self.status();
