@@ -53,7 +53,6 @@ pub struct DiscoveryService {
     /// One permit for each token that can still be created in this period.
     rate: Arc<Semaphore>,
     lock: RegistryLock,
-    random: SystemRandom,
 }
 
 /// Why no token was created.
@@ -123,7 +122,6 @@ impl Default for DiscoveryService {
         Self {
             rate: Arc::new(Semaphore::new(TOKENS_PER_PERIOD)),
             lock: RegistryLock::default(),
-            random: SystemRandom::new(),
         }
     }
 }
@@ -164,7 +162,7 @@ impl DiscoveryService {
             drop(permit);
         });
         let mut bits = [0; TOKEN_DIGITS / 2];
-        let drawn = self.random.fill(&mut bits);
+        let drawn = SystemRandom::new().fill(&mut bits);
         drawn.map_err(|_| NewTokenError::Random)?;
         let token: String = bits.iter().map(|byte| format!("{byte:02x}")).collect();
         registry::create(&ctx.node, &self.lock, &token, size).await?;

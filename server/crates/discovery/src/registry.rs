@@ -203,12 +203,10 @@ impl TokenRequest<'_> {
             return Err(V2Error::before_store(ErrorCode::NoSpace, cause));
         }
         let found = tree.get(path.as_bytes(), false, witan_node::now_ns())?;
-        if found.node.dir {
-            return Ok(found.node);
+        match found.node.dir {
+            true => Ok(found.node),
+            false => Err(V2Error::before_store(ErrorCode::NotDir, path)),
         }
-        // The service itself never creates a file here.
-        let error = V2Error::before_store(ErrorCode::NotDir, path);
-        Err(error)
     }
 
     /// Responds with a node from a linearizable read, in v2's format.
@@ -261,9 +259,9 @@ impl TokenRequest<'_> {
         let node = &self.ctx.node;
         let guard = self.lock.acquire().await?;
         let before = {
-            let view = node.read().await?;
-            let before = self.directory(&view.machine.tree)?;
-            self.check_bounds(&before, self.size(&view.machine.tree), &params)?;
+            let tree = &node.read().await?.machine.tree;
+            let before = self.directory(tree)?;
+            self.check_bounds(&before, self.size(tree), &params)?;
             before
         };
         let (ctx, request, key) = (self.ctx.clone(), self.request.clone(), self.key());
@@ -272,22 +270,15 @@ impl TokenRequest<'_> {
         let (response, guard) = jobs::run_to_end(guard, write).await?;
         drop(guard);
         let response = response?;
-        let now = self.directory(&node.view().await?.machine.tree);
-        match now {
-            Ok(now) if now.created == before.created => Ok(response),
-            // The token expired before the write, which then created a directory without expiration. Delete that directory.
-            Ok(_) => {
-                let delete = Delete {
-                    path: directory(self.token).into(),
-                    dir: true,
-                    recursive: true,
-                };
-                node.propose(TreeOperation::Delete(delete)).await?;
-                let cause = directory(self.token);
-                Err(V2Error::before_store(ErrorCode::KeyNotFound, cause))
-            }
-            Err(gone) => Err(gone),
+        let now = self.directory(&node.view().await?.machine.tree)?;
+        if now.created == before.created {
+            return Ok(response);
         }
+        // The token expired before the write, which then created a directory without expiration. Delete that directory.
+        let path = directory(self.token);
+        let delete = Delete { path: path.clone().into(), dir: true, recursive: true };
+        node.propose(TreeOperation::Delete(delete)).await?;
+        Err(V2Error::before_store(ErrorCode::KeyNotFound, path))
     }
 
     /// Fails if the registration is a directory or too long, or if it is new and the token already has
