@@ -93,18 +93,16 @@ pub(super) async fn join(
             }
         };
         pause = RETRY_FIRST;
-        let members = first_members(&state, own)?;
-        if members.len() as u64 == state.size {
-            return Ok(members
-                .into_iter()
-                .map(|entry| entry.value.clone())
-                .collect());
+        let (members, size) = (first_members(&state, own)?, state.size);
+        let registered = members.len();
+        if registered as u64 == size {
+            let values = members.into_iter().map(|entry| entry.value.clone());
+            return Ok(values.collect());
         }
-        if seen != Some(members.len()) {
-            seen = Some(members.len());
+        if seen.replace(registered) != Some(registered) {
             tracing::info!(
-                registered = members.len(),
-                size = state.size,
+                registered,
+                size,
                 "waiting for the other members to register"
             );
         }
@@ -155,16 +153,17 @@ fn first_members<'a>(
 
 /// Sleeps after a temporary failure and doubles the next pause, up to [`RETRY_LONGEST`]. Returns a final failure as an error.
 async fn wait_after(failure: Failure, pause: &mut Duration) -> Result<(), DiscoverError> {
-    let reason = match failure {
+    match failure {
         Failure::Final(error) => return Err(error),
-        Failure::Retry(reason) => reason,
-    };
-    let seconds = pause.as_secs();
-    tracing::warn!(
-        reason,
-        seconds,
-        "discovery is unavailable; retrying after a pause"
-    );
+        Failure::Retry(reason) => {
+            let seconds = pause.as_secs();
+            tracing::warn!(
+                reason,
+                seconds,
+                "discovery is unavailable; retrying after a pause"
+            );
+        }
+    }
     tokio::time::sleep(*pause).await;
     *pause = (*pause * 2).min(RETRY_LONGEST);
     Ok(())

@@ -44,12 +44,8 @@ async fn name_members(
 ) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
     let mut own = HashSet::new();
     for url in &config.initial_advertise_peer_urls {
-        own.extend(
-            addresses(url)
-                .await
-                .into_iter()
-                .map(|at| (at, url.is_tls())),
-        );
+        let found = addresses(url).await;
+        own.extend(found.into_iter().map(|at| (at, url.is_tls())));
     }
     let mut cluster: Vec<(String, Vec<Url>)> = Vec::new();
     let mut own_urls = Vec::new();
@@ -66,13 +62,14 @@ async fn name_members(
         cluster.push((name.unwrap_or_default(), vec![url]));
     }
     if own_urls.is_empty() {
-        let list = |urls: &mut dyn Iterator<Item = &Url>| {
-            urls.map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        };
+        let found = cluster.iter().flat_map(|(_, urls)| urls);
+        let found: Vec<String> = found.map(Url::to_string).collect();
+        let own = config.initial_advertise_peer_urls.iter();
+        let own: Vec<String> = own.map(Url::to_string).collect();
         return Err(DiscoverError::NotInRecords {
             name: config.name.clone(),
-            found: list(&mut cluster.iter().flat_map(|(_, urls)| urls)),
-            own: list(&mut config.initial_advertise_peer_urls.iter()),
+            found: found.join(", "),
+            own: own.join(", "),
         });
     }
     cluster.push((config.name.clone(), own_urls));

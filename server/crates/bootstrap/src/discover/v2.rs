@@ -112,6 +112,7 @@ impl Registry {
         };
         let io = route.open().await?;
         let authority = route.authority();
+        let host = self.uri.authority().map_or("", |it| it.as_str());
         // A proxy expects the absolute URL.
         let asked = match &self.proxy {
             Some(_) if !route.is_tls() => format!("http://{authority}{target}"),
@@ -120,10 +121,7 @@ impl Registry {
         let request = Request::builder()
             .method(method)
             .uri(asked)
-            .header(
-                header::HOST,
-                self.uri.authority().map_or("", |a| a.as_str()),
-            )
+            .header(header::HOST, host)
             .header(header::ACCEPT, "application/json")
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::CONNECTION, "close")
@@ -215,13 +213,12 @@ impl Answer {
             Some(code) if code == ErrorCode::KeyNotFound.code() => {
                 Err(DiscoverError::SizeNotFound(self.cause.clone()).into())
             }
-            Some(code @ 300..400) => Err(Failure::Retry(format!(
-                "{target}: {code}: {} ({})",
-                self.message, self.cause
-            ))),
             Some(code) => {
                 let shown = format!("{target}: {code}: {} ({})", self.message, self.cause);
-                Err(DiscoverError::Endpoint(shown).into())
+                Err(match code {
+                    300..400 => Failure::Retry(shown),
+                    _ => DiscoverError::Endpoint(shown).into(),
+                })
             }
         }
     }

@@ -49,8 +49,9 @@ impl Registry {
         if let Some(session) = &self.session {
             return Ok(session.clone());
         }
-        let endpoint = self.settings.endpoints[self.at % self.settings.endpoints.len()].clone();
-        let opened = Session::open(&endpoint, &self.settings.client, &self.tls).await;
+        let endpoints = &self.settings.endpoints;
+        let endpoint = &endpoints[self.at % endpoints.len()];
+        let opened = Session::open(endpoint, &self.settings.client, &self.tls).await;
         let session = opened.map_err(|status| self.failed(&status))?;
         Ok(self.session.insert(session).clone())
     }
@@ -114,12 +115,11 @@ impl registry::Registry for Registry {
             value: String::from_utf8_lossy(&pair.value).into_owned(),
             created: pair.create_revision.unsigned_abs(),
         });
+        let revision = found.header.map_or(0, |header| header.revision);
         Ok(RegistryState {
             size,
             entries: entries.collect(),
-            index: found
-                .header
-                .map_or(0, |header| header.revision.unsigned_abs()),
+            index: revision.unsigned_abs(),
         })
     }
 
