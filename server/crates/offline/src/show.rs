@@ -7,36 +7,71 @@ use std::{
     time::{Duration, Instant},
 };
 
-use witan_snapshot::{self as snapshot, SnapshotKeys, SnapshotStatus, digest};
+use witan_machine::revision::Revision;
+use witan_snapshot::{self as snapshot, SnapshotKeys, digest};
 
 use super::error::OfflineError;
-use witan_machine::revision::Revision;
 
 const NEVER_COMPACTED: i64 = -1;
 
 /// Interval at which a locked file is tried again, as in bbolt.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-const TITLES: [&str; 5] = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"];
+/// A value in the output: its title and text in a table, and its name and text in the output format `fields`.
+type Column = (&'static str, String, &'static str, String);
 
-pub(super) fn status(path: &Path, format: &str) -> Result<String, OfflineError> {
-    let show: fn(&SnapshotStatus) -> Result<String, OfflineError> = match format {
-        "simple" => |status| Ok(format!("{}\n", cells(status).join(", "))),
-        "table" => |status| Ok(table(&TITLES, &cells(status))),
-        "json" => json,
-        "fields" => |status| Ok(fields(status)),
-        _ => return Err(refused(format)),
-    };
-    let (length, _) = digest::length("stat", path)?;
-    let status = snapshot::status(path, length).map_err(OfflineError::broken(path))?;
-    show(&status)
+/// Creates the column of a value that has the same text in all formats.
+fn column(title: &'static str, name: &'static str, value: &dyn ToString) -> Column {
+    (title, value.to_string(), name, value.to_string())
 }
 
-/// Returns etcdutl's error for an unsupported output format.
-fn refused(format: &str) -> OfflineError {
+pub(super) fn status(path: &Path, format: &str) -> Result<String, OfflineError> {
+    check_format(format)?;
+    let (length, _) = digest::length("stat", path)?;
+    let status = snapshot::status(path, length).map_err(OfflineError::broken(path))?;
+    let (hash, bytes) = (status.hash, status.bytes);
+    let columns = [
+        ("HASH", format!("{hash:x}"), "Hash", hash.to_string()),
+        column("REVISION", "Revision", &status.revision),
+        column("TOTAL KEYS", "Keys", &status.keys),
+        ("TOTAL SIZE", human(bytes), "Size", bytes.to_string()),
+        column("VERSION", "Version", &status.version),
+    ];
+    show(format, &columns, &status)
+}
+
+/// Fails for an output format that etcdutl does not support.
+fn check_format(format: &str) -> Result<(), OfflineError> {
     match format {
-        "protobuf" => OfflineError::NotInFormat("protobuf"),
-        _ => OfflineError::Format,
+        "simple" | "table" | "json" | "fields" => Ok(()),
+        "protobuf" => Err(OfflineError::NotInFormat("protobuf")),
+        _ => Err(OfflineError::Format),
+    }
+}
+
+/// Formats the columns, or `value` as JSON. The caller has checked the format.
+fn show(
+    format: &str,
+    columns: &[Column],
+    value: &impl serde::Serialize,
+) -> Result<String, OfflineError> {
+    let cells: Vec<&str> = columns.iter().map(|(_, cell, ..)| cell.as_str()).collect();
+    match format {
+        "simple" => Ok(format!("{}\n", cells.join(", "))),
+        "table" => Ok(table(columns)),
+        "fields" => {
+            let fields = columns.iter();
+            let fields = fields.map(|(_, _, name, value)| format!("\"{name}\" : {value}\n"));
+            Ok(fields.collect())
+        }
+        _ => json(value),
+    }
+}
+
+pub(super) fn json<T: serde::Serialize>(found: &T) -> Result<String, OfflineError> {
+    match serde_json::to_string(found) {
+        Ok(text) => Ok(format!("{text}\n")),
+        Err(_) => Err(OfflineError::NotInFormat("json")),
     }
 }
 
@@ -56,13 +91,7 @@ pub(super) fn hash_kv(
     format: &str,
     timeout: Duration,
 ) -> Result<String, OfflineError> {
-    let show: fn(&KeysHash) -> Result<String, OfflineError> = match format {
-        "simple" => |found| Ok(format!("{}\n", found.cells().join(", "))),
-        "table" => |found| Ok(table(&KeysHash::TITLES, &found.cells())),
-        "json" => json,
-        "fields" => |found| Ok(found.fields()),
-        _ => return Err(refused(format)),
-    };
+    check_format(format)?;
     // Like etcdutl, report a missing file first.
     digest::length("stat", path)?;
     let _locked = lock(path, timeout)?;
@@ -75,14 +104,24 @@ pub(super) fn hash_kv(
         false => OfflineError::FutureRevision,
     })?;
     let hash = keys.hash(hash_revision);
-    show(&KeysHash {
+    let found = KeysHash {
         hash: hash.map_err(OfflineError::broken(path))?,
         hash_revision: hash_revision.0,
         compact_revision: match kv.compacted().0 {
             0 => NEVER_COMPACTED,
             compacted => compacted,
         },
-    })
+    };
+    let columns = [
+        column("HASH", "Hash", &found.hash),
+        column("HASH REVISION", "Hash revision", &found.hash_revision),
+        column(
+            "COMPACT REVISION",
+            "Compact revision",
+            &found.compact_revision,
+        ),
+    ];
+    show(format, &columns, &found)
 }
 
 /// Takes the shared lock by which bbolt's readers exclude a writer, such as a running etcd. Closing the file releases the
@@ -104,70 +143,21 @@ fn lock(path: &Path, timeout: Duration) -> Result<File, OfflineError> {
     }
 }
 
-impl KeysHash {
-    const TITLES: [&str; 3] = ["HASH", "HASH REVISION", "COMPACT REVISION"];
-
-    fn cells(&self) -> [String; 3] {
-        [
-            self.hash.to_string(),
-            self.hash_revision.to_string(),
-            self.compact_revision.to_string(),
-        ]
-    }
-
-    fn fields(&self) -> String {
-        let [hash, hash_revision, compact_revision] = self.cells();
-        format!(
-            "\"Hash\" : {hash}\n\"Hash revision\" : {hash_revision}\n\"Compact revision\" : {compact_revision}\n"
-        )
-    }
-}
-
-fn cells(status: &SnapshotStatus) -> [String; 5] {
-    [
-        format!("{:x}", status.hash),
-        status.revision.to_string(),
-        status.keys.to_string(),
-        human(status.bytes),
-        status.version.clone(),
-    ]
-}
-
-pub(super) fn json<T: serde::Serialize>(found: &T) -> Result<String, OfflineError> {
-    match serde_json::to_string(found) {
-        Ok(text) => Ok(format!("{text}\n")),
-        Err(_) => Err(OfflineError::NotInFormat("json")),
-    }
-}
-
-fn fields(status: &SnapshotStatus) -> String {
-    format!(
-        "\"Hash\" : {}\n\"Revision\" : {}\n\"Keys\" : {}\n\"Size\" : {}\n\"Version\" : {}\n",
-        status.hash, status.revision, status.keys, status.bytes, status.version
-    )
-}
-
 /// Formats a table with one row. Titles are centered, cells are right-aligned.
-fn table<const N: usize>(titles: &[&str; N], cells: &[String; N]) -> String {
-    let widths: Vec<usize> = titles
+fn table(columns: &[Column]) -> String {
+    let widths = columns
         .iter()
-        .zip(cells)
-        .map(|(title, cell)| title.len().max(cell.len()))
-        .collect();
+        .map(|(title, cell, ..)| title.len().max(cell.len()));
+    let widths: Vec<usize> = widths.collect();
     let line = |begin: char, between: &str, end: char| {
         let dashes: Vec<String> = widths.iter().map(|width| "─".repeat(width + 2)).collect();
         format!("{begin}{}{end}\n", dashes.join(between))
     };
-    let titles: String = titles
-        .iter()
-        .zip(&widths)
-        .map(|(title, width)| format!("│ {title:^width$} "))
-        .collect();
-    let row: String = cells
-        .iter()
-        .zip(&widths)
-        .map(|(cell, width)| format!("│ {cell:>width$} "))
-        .collect();
+    let (mut titles, mut row) = (String::new(), String::new());
+    for ((title, cell, ..), width) in columns.iter().zip(&widths) {
+        titles += &format!("│ {title:^width$} ");
+        row += &format!("│ {cell:>width$} ");
+    }
     let [top, middle, bottom] = [
         line('┌', "┬", '┐'),
         line('├', "┼", '┤'),
