@@ -58,7 +58,7 @@ pub enum AdoptError {
     Removed { member_id: MemberId },
     #[error(
         "the voters and learners in the data are {registered:x?}, and in raft's configuration {in_raft:x?}. Start etcd on \
-         this directory and stop it, or take another member's directory"
+         this directory and stop it, or use another member's directory"
     )]
     Members {
         /// Voters and learners in the member list.

@@ -171,7 +171,7 @@ fn term(etcd: &EtcdDirectory, index: u64) -> Result<u64, AdoptError> {
         .ok_or_else(|| {
             AdoptError::entry(
                 index,
-                "it is in the backend, but not in the log; take another member's directory",
+                "it is in the backend, but not in the log; use another member's directory",
             )
         })
 }

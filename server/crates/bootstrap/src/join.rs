@@ -36,12 +36,12 @@ const JOIN_RETRY: Duration = Duration::from_millis(250);
 pub enum JoinError {
     #[error(
         "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given \
-         URLs: {0}. The members of --initial-cluster must run, and be reachable from here"
+         URLs: {0}. The members of --initial-cluster must be running and reachable from this member"
     )]
     Unreachable(String),
     #[error(
         "error validating peerURLs {known}: member count is unequal: --initial-cluster names {given} \
-         members. It must name this member and all members that the cluster has"
+         members. It must name this member and all members of the cluster"
     )]
     Count { known: String, given: usize },
     #[error(

@@ -34,8 +34,8 @@ const WHOLE_CLUSTER: MemberId = MemberId::NONE;
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the state of this member differs from that of others, and no majority with the leader agrees on one (after \
-     entry {index} of the raft log {hashes}). Find the member whose data is right; remove the others and add \
-     them as new members, or restore a backup"
+     entry {index} of the raft log {hashes}). Find the member with the correct data, remove the other members and \
+     add them again, or restore a backup"
 )]
 pub struct InconsistentState {
     index: u64,

@@ -70,17 +70,17 @@ pub enum OfflineError {
     Recording(#[from] witan_recorder::ReadError),
     #[error("{0}")]
     NotReproduced(String),
-    #[error("write the output: {0}")]
+    #[error("cannot write the output: {0}")]
     Output(io::Error),
     #[error(transparent)]
     Adopt(#[from] AdoptError),
     #[error("write {path}: {source}")]
     Export { path: String, source: io::Error },
     #[error(
-        "{0}: this member has not received the state of its cluster; take another member's directory"
+        "{0}: this member has not received the state of its cluster; use another member's directory"
     )]
     NoState(String),
-    #[error("{0}: this member was removed from its cluster; take another member's directory")]
+    #[error("{0}: this member was removed from its cluster; use another member's directory")]
     NotAMember(String),
     #[error(transparent)]
     Changes(#[from] ChangesError),

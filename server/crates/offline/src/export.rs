@@ -39,7 +39,7 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError
     let kv = &view.machine.kv;
     let left_out = match view.machine.tree.lists_more_than(b"/", false, 0) {
         false => "",
-        true => "the keys of v2 are left out: etcd 3.6 and later have no v2\n",
+        true => "v2 keys were not exported: etcd 3.6 and later have no v2 API\n",
     };
     Ok(format!(
         "exported {} to {}: member {}, the only member of cluster {:x}, {} keys, revision {}, its log ends at entry \

@@ -123,7 +123,7 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     match read(&answer, id, name)? {
         Answer::Records(records) => Ok(records),
         Answer::Truncated | Answer::Foreign => {
-            Err(io::Error::other("the answer does not match the question"))
+            Err(io::Error::other("the response does not match the query"))
         }
     }
 }

@@ -36,8 +36,8 @@ pub enum DiscoverError {
         source: MembersError,
     },
     #[error(
-        "discovery cluster {0} has duplicate names or URLs: each member needs a --name and \
-         --initial-advertise-peer-urls of its own"
+        "discovery cluster {0} has duplicate names or URLs: each member needs its own --name and \
+         --initial-advertise-peer-urls"
     )]
     NotDistinct(String),
     #[error("discovery: {0}")]

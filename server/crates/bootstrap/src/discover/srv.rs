@@ -85,7 +85,7 @@ async fn addresses(url: &Url) -> Vec<SocketAddr> {
     match tokio::net::lookup_host((host.as_str(), *port)).await {
         Ok(found) => found.collect(),
         Err(error) => {
-            tracing::warn!(host, %error, "a member's name does not resolve");
+            tracing::warn!(host, %error, "failed to resolve the host of a member");
             Vec::new()
         }
     }
