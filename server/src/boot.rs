@@ -20,6 +20,7 @@ use witan_base::{
 use witan_config::{Config, ConfigError, PortTls, ServerCertificate};
 use witan_corruption::{CorruptionChecker, CorruptionMetrics, InconsistentState};
 use witan_dialect::{Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics};
+use witan_discovery::DiscoveryService;
 use witan_follow::{self as follow, FollowHandle};
 use witan_logging::LogLevelHandle;
 use witan_machine::command::PublishAttributes;
@@ -36,9 +37,6 @@ use prepare::{Prepared, prepare};
 pub use error::BootError;
 
 use crate::{api::http::HttpFrontend, systemd};
-
-/// Size in bytes above which `--quota-backend-bytes` logs a warning, as in etcd.
-const QUOTA_BYTES_ADVISED: u64 = 8 << 30;
 
 /// Delay before a failed publication is retried.
 const PUBLISH_RETRY: Duration = Duration::from_millis(100);
@@ -74,12 +72,13 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let disk = disk::open((&config, &dialer), (joined, seed), kept).await?;
     let (own_security, own_peer_tls) = open_tls(&config, &metrics, true)?;
     let (security, peer_tls) = (security.or(own_security), peer_tls.or(own_peer_tls));
-    warn_of_quota(config.settings.quota_bytes);
     let totals = Totals::register(&on, memory.bytes());
     let fed = (NodeMetrics::register(&on), &totals);
     let panics = PanicMetrics::register(&on);
     let dialer = peer_dialer(&config, peer_tls.clone());
-    let links = (bound_peers, dialer.clone(), peer_metrics(&on, &panics));
+    let peer_metrics = PeerMetrics::register(&on, panics.clone());
+    let peer_metrics = (peer_metrics, SnapshotMetrics::register(&on));
+    let links = (bound_peers, dialer.clone(), peer_metrics);
     let member = member::start(&config, (disk, links, memory), fed, stopping)?;
     let checker = corruption_checker(&config, &member.node, dialer, &on);
     let follow = follow::start(&config, source, &member.node, &on);
@@ -148,11 +147,6 @@ fn dialing_tls(
     }
 }
 
-fn peer_metrics(on: &Register, panics: &PanicMetrics) -> (PeerMetrics, SnapshotMetrics) {
-    let metrics = PeerMetrics::register(on, panics.clone());
-    (metrics, SnapshotMetrics::register(on))
-}
-
 fn peer_dialer(config: &Config, tls: Option<PeerTls>) -> PeerDialer {
     PeerDialer { tls, local_address: config.peers.local_address }
 }
@@ -188,18 +182,6 @@ fn authenticator(config: &Config) -> Result<Arc<Authenticator>, BootError> {
         reason,
     })?;
     Ok(Arc::new(authenticator))
-}
-
-/// Logs a warning for a very large quota, because all keys are in memory.
-fn warn_of_quota(quota_bytes: Option<u64>) {
-    if let Some(quota_bytes) = quota_bytes.filter(|bytes| *bytes > QUOTA_BYTES_ADVISED) {
-        let advised_bytes = QUOTA_BYTES_ADVISED;
-        tracing::warn!(
-            quota_bytes,
-            advised_bytes,
-            "quota exceeds the recommended maximum"
-        );
-    }
 }
 
 /// Waits up to `limit` until this member is published, then compares its state with the others' and starts regular
@@ -285,13 +267,14 @@ fn serve(
     let calls = witan_v3::Services::new(ctx.clone());
     let peer_port = peer_tls.as_ref().map(PeerTls::server);
     let tls = security.iter().chain(peer_port).cloned().collect();
-    let front = Arc::new(HttpFrontend::new(
+    let front = Arc::new(HttpFrontend {
         ctx,
         tls,
+        discovery: DiscoveryService::default(),
         follow,
         levels,
-        recorder::folder(config),
-    ));
+        recordings: recorder::folder(config),
+    });
     let served = Handlers {
         http: move |surface, request, payload| {
             let front = front.clone();

@@ -21,7 +21,7 @@ use witan_api::access::{HttpRoute, Resource};
 use witan_config::Settings;
 use witan_console as console;
 use witan_dialect::{Context, access, client, reply};
-use witan_discovery as discovery;
+use witan_discovery::DiscoveryService;
 use witan_follow::FollowHandle;
 use witan_gocompat::path::{self, Plus};
 use witan_peer::FeatureLevels;
@@ -41,14 +41,14 @@ const TARGET_BYTES_MAX: usize = 32 << 10;
 /// The frontend of all dialects. A process has only one, because it contains the discovery service's limit.
 #[derive(Debug)]
 pub struct HttpFrontend {
-    ctx: Context,
+    pub(crate) ctx: Context,
     /// The TLS of the ports that use it.
-    tls: Vec<ServerTls>,
-    discovery: discovery::DiscoveryService,
-    follow: Option<FollowHandle>,
-    levels: FeatureLevels,
+    pub(crate) tls: Vec<ServerTls>,
+    pub(crate) discovery: DiscoveryService,
+    pub(crate) follow: Option<FollowHandle>,
+    pub(crate) levels: FeatureLevels,
     /// The flight recorder's directory, if this member records.
-    recordings: Option<PathBuf>,
+    pub(crate) recordings: Option<PathBuf>,
 }
 
 /// The handler of a path.
@@ -62,23 +62,6 @@ enum Route {
 }
 
 impl HttpFrontend {
-    pub(crate) fn new(
-        ctx: Context,
-        tls: Vec<ServerTls>,
-        follow: Option<FollowHandle>,
-        levels: FeatureLevels,
-        recordings: Option<PathBuf>,
-    ) -> Self {
-        Self {
-            discovery: discovery::DiscoveryService::default(),
-            follow,
-            levels,
-            recordings,
-            tls,
-            ctx,
-        }
-    }
-
     /// Answers a request that arrived at a listener of the kind `surface`.
     pub async fn answer(
         &self,

@@ -30,10 +30,16 @@ const WATCH_PROGRESS_INTERVAL_FLOOR: Duration = Duration::from_millis(100);
 const MEMORY_BUDGET_BYTES_MIN: u64 = 64 << 20;
 /// Value of `--max-request-bytes` above which etcd logs a warning.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
+/// Value of `--quota-backend-bytes` above which etcd logs a warning.
+const QUOTA_BYTES_RECOMMENDED: u64 = 8 << 30;
 
 fn warn(config: &Config, warnings: &mut Vec<String>) {
     if config.settings.max_request_bytes > REQUEST_BYTES_RECOMMENDED {
         warnings.push("--max-request-bytes exceeds the recommended 10 MiB".to_owned());
+    }
+    let quota_bytes = config.settings.quota_bytes.unwrap_or(0);
+    if quota_bytes > QUOTA_BYTES_RECOMMENDED {
+        warnings.push("--quota-backend-bytes exceeds the recommended 8 GiB".to_owned());
     }
     if config.name == DEFAULT_NAME {
         warnings.push(

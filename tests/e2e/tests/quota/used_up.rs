@@ -204,5 +204,5 @@ fn a_negative_quota_is_unlimited_and_a_large_one_causes_a_warning() {
     let vast = Launch::witan()
         .arg("--quota-backend-bytes=8589934593")
         .start();
-    vast.wait_log(0, "quota exceeds the recommended maximum");
+    vast.wait_log(0, "--quota-backend-bytes exceeds the recommended 8 GiB");
 }
