@@ -1,6 +1,6 @@
 //! `witan replay`: executes a recording with this program's core and shows each turn.
 
-use std::{fmt::Write as _, io};
+use std::io;
 
 use serde_json::json;
 use witan_base::panics::UnwindScope;
@@ -32,9 +32,8 @@ pub(super) fn replay(
     })?;
     written.map_err(OfflineError::Output)?;
     let equal = |it: &Replayed| it.verdict == Verdict::Reproduced && it.faults.is_empty();
-    let all_equal = replayed.iter().all(equal);
     let said: String = replayed.iter().map(result).collect();
-    match all_equal {
+    match replayed.iter().all(equal) {
         true => Ok(said),
         false => Err(OfflineError::NotReproduced(said.trim_end().to_owned())),
     }
@@ -97,36 +96,26 @@ fn result(replayed: &Replayed) -> String {
         "member {member}, witan {}, recorded from Unix time {began} on: ",
         head.version
     );
-    let _ = match &replayed.verdict {
-        Verdict::Reproduced => writeln!(text, "reproduced {equal} turns"),
+    match &replayed.verdict {
+        Verdict::Reproduced => text += &format!("reproduced {equal} turns\n"),
         Verdict::Shown { why } => {
-            writeln!(
-                text,
-                "reproduced {equal} of {read} turns, the others are only shown: {why}"
-            )
+            text +=
+                &format!("reproduced {equal} of {read} turns, the others are only shown: {why}\n");
         }
         Verdict::Differs { turn, expected, got, whole } => {
-            let _ = writeln!(
-                text,
-                "differs at turn {turn}; {equal} of {read} turns are equal"
-            );
+            text += &format!("differs at turn {turn}; {equal} of {read} turns are equal\n");
             for (effects, whose) in [(expected, "recorded"), (got, "replayed")] {
                 for effect in effects {
-                    let _ = writeln!(text, "  {whose}: {} {}", effect.text(), effect.outcome());
+                    text += &format!("  {whose}: {} {}\n", effect.text(), effect.outcome());
                 }
             }
-            if *whole {
-                Ok(())
-            } else {
-                writeln!(
-                    text,
-                    "  the recording lacks earlier keys or values, which may be the cause"
-                )
+            if !whole {
+                text += "  the recording lacks earlier keys or values, which may be the cause\n";
             }
         }
-    };
+    }
     for fault in replayed.faults.iter().chain(&replayed.cut) {
-        let _ = writeln!(text, "  {fault}");
+        text += &format!("  {fault}\n");
     }
     text
 }
