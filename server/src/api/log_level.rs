@@ -41,9 +41,7 @@ fn requested_level(body: &[u8]) -> Result<LevelFilter, String> {
     let fields = match values.next() {
         Some(Ok(Value::Object(fields))) => fields,
         Some(Ok(Value::Null)) => serde_json::Map::new(),
-        Some(Ok(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)))
-        | Some(Err(_))
-        | None => return Err(NO_JSON.into()),
+        Some(Ok(_) | Err(_)) | None => return Err(NO_JSON.into()),
     };
     let mut name = String::new();
     for (_, value) in fields

@@ -21,17 +21,16 @@ pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigErr
 
 /// Adds the values of a YAML document to `values`.
 pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
-    match serde_yaml::from_str(text).map_err(|error| error.to_string())? {
-        Value::Null => Ok(()),
-        Value::Mapping(mapping) => mapping.into_iter().try_for_each(|(key, value)| {
-            entry(&scalar(&key).ok_or("a key is not a string")?, value, values)
-        }),
-        Value::Bool(_)
-        | Value::Number(_)
-        | Value::String(_)
-        | Value::Sequence(_)
-        | Value::Tagged(_) => Err("the file is not a mapping of flags to values".into()),
+    let document: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+    if document == Value::Null {
+        return Ok(());
     }
+    let Value::Mapping(mapping) = document else {
+        return Err("the file is not a mapping of flags to values".to_owned());
+    };
+    mapping.into_iter().try_for_each(|(key, value)| {
+        entry(&scalar(&key).ok_or("a key is not a string")?, value, values)
+    })
 }
 
 /// Adds the value of a key, or the values of a section. Warns about an unknown key.
@@ -92,15 +91,10 @@ fn text_of(flag: &Flag, value: &Value) -> Option<String> {
 
 /// Returns the texts of a list of scalars, or the text of one scalar. Returns `None` for a mapping or a nested list.
 fn texts_of(value: &Value) -> Option<Vec<String>> {
-    match value {
-        Value::Sequence(list) => list.iter().map(scalar).collect(),
-        Value::Null
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::String(_)
-        | Value::Mapping(_)
-        | Value::Tagged(_) => scalar(value).map(|text| vec![text]),
+    if let Value::Sequence(list) = value {
+        return list.iter().map(scalar).collect();
     }
+    scalar(value).map(|text| vec![text])
 }
 
 #[cfg(test)]

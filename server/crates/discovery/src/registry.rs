@@ -105,31 +105,13 @@ fn directory(token: &str) -> String {
     format!("{REGISTRY}/{token}")
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RegistryPath {
-    Token,
-    Registration,
-    /// The size, or a path that members do not write.
-    Other,
-}
-
-impl RegistryPath {
-    /// Returns the kind of the path `below`, which has no leading or trailing slash.
-    fn of(below: &[u8]) -> Self {
-        match below {
-            b"" => Self::Token,
-            name if name.starts_with(b"_") || name.contains(&b'/') => Self::Other,
-            _ => Self::Registration,
-        }
-    }
-
-    /// Returns the value of the header `Allow`.
-    fn methods(self) -> &'static str {
-        match self {
-            Self::Token => "GET,HEAD,DELETE",
-            Self::Registration => "GET,HEAD,PUT,DELETE",
-            Self::Other => "GET,HEAD",
-        }
+/// Returns the value of the header `Allow` for the path `below` a token, which has no leading or trailing slash.
+fn allowed_methods(below: &[u8]) -> &'static str {
+    match below {
+        b"" => "GET,HEAD,DELETE",
+        // The size, or a path that members do not write.
+        name if name.starts_with(b"_") || name.contains(&b'/') => "GET,HEAD",
+        _ => "GET,HEAD,PUT,DELETE",
     }
 }
 
@@ -146,7 +128,7 @@ pub(super) async fn handle(
     };
     let below = rest.strip_prefix(b"/").unwrap_or_default();
     let below = below.strip_suffix(b"/").unwrap_or(below);
-    let allow = RegistryPath::of(below).methods();
+    let allow = allowed_methods(below);
     if !reply::allows(request, allow) {
         return reply::method_not_allowed(Some(allow));
     }
