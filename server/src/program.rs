@@ -45,21 +45,18 @@ pub fn main() -> ExitCode {
     if let Some(outcome) = offline::run(&command, arguments.by_ref().skip(1)) {
         return without_member(outcome);
     }
-    member(arguments, |_| Ok(()))
+    member(arguments, false)
 }
 
-/// Loads a member's configuration and runs the member if `check` accepts the configuration.
-fn member(
-    arguments: impl Iterator<Item = OsString>,
-    check: impl FnOnce(&Config) -> Result<(), SeedError>,
-) -> ExitCode {
+/// Loads a member's configuration and runs the member. If `follows` is set, the configuration must name a source.
+fn member(arguments: impl Iterator<Item = OsString>, follows: bool) -> ExitCode {
     match Config::load(arguments, &config::environment()) {
         Ok(Invocation::Version) => show(&version::text()),
         Ok(Invocation::Help(help)) => show(&help),
-        Ok(Invocation::Start(config)) => match check(&config) {
-            Ok(()) => start(*config),
-            Err(error) => report_error(&error),
-        },
+        Ok(Invocation::Start(config)) if follows && config.follow.is_none() => {
+            report_error(&SeedError::NoSource)
+        }
+        Ok(Invocation::Start(config)) => start(*config),
         Err(error) => report_error(&error),
     }
 }
@@ -72,10 +69,7 @@ fn follow(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if arguments.peek().is_none_or(asks) {
         return called_member(command::run(arguments));
     }
-    member(arguments, |config| match config.follow {
-        Some(_) => Ok(()),
-        None => Err(SeedError::NoSource),
-    })
+    member(arguments, true)
 }
 
 fn start(config: Config) -> ExitCode {

@@ -8,7 +8,6 @@ use witan_bootstrap::{FirstState, discover, join};
 use witan_config::{ClusterState, Config};
 use witan_follow::{self as follow, Seed, SeedError, Source};
 use witan_machine::values::BlockCache;
-use witan_peer::PeerDialer;
 use witan_storage::{self as storage, DataIdentity, OpenError};
 use witan_transport::{PeerTls, TransportMetrics};
 
@@ -58,14 +57,11 @@ pub(super) async fn prepare(
         let followed = Some((source, Some(seed)));
         return Ok(Prepared { config, joined: None, followed });
     }
-    let own = match tls {
-        Some(_) => None,
+    let tls = match tls {
+        Some(tls) => Some(tls.clone()),
         None => PeerTls::open(&config, metrics)?,
     };
-    let dialer = PeerDialer {
-        tls: tls.cloned().or(own),
-        local_address: config.peers.local_address,
-    };
+    let dialer = super::peer_dialer(&config, tls);
     let joined = join::query_members(&config, &dialer).await?;
     Ok(Prepared { config, joined, followed: None })
 }

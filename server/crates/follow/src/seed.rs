@@ -75,7 +75,7 @@ impl SnapshotFolder {
 /// A snapshot of the source in the data directory, with a verified digest. Dropping the value deletes the file.
 #[derive(Debug)]
 pub struct Seed {
-    file: SnapshotFile,
+    path: PathBuf,
     /// Size of the file in bytes without its digest.
     length: u64,
     source_cluster_id: u64,
@@ -104,12 +104,15 @@ pub async fn seed(source: &Source, config: &Config) -> Result<Seed, SeedError> {
 }
 
 async fn download(session: &SourceSession<'_>, folder: &SnapshotFolder) -> Result<Seed, SeedError> {
-    let source_cluster_id = session.read().await?.cluster_id;
-    let file = SnapshotFile(folder.dir.join("source-snapshot"));
-    file.receive(session, folder.disk).await?;
+    let mut seed = Seed {
+        path: folder.dir.join("source-snapshot"),
+        length: 0,
+        source_cluster_id: session.read().await?.cluster_id,
+    };
+    seed.receive(session, folder.disk).await?;
     run_blocking(folder, move || {
-        let length = file.check()?;
-        Ok(Seed { file, length, source_cluster_id })
+        seed.length = seed.check()?;
+        Ok(seed)
     })
     .await
 }
@@ -121,7 +124,7 @@ pub(super) async fn download_auth(
 ) -> Result<Auth, SeedError> {
     let seed = download(session, folder).await?;
     run_blocking(folder, move || {
-        Ok(snapshot::read_auth(&seed.file.0, seed.length)?)
+        Ok(snapshot::read_auth(&seed.path, seed.length)?)
     })
     .await
 }
@@ -142,7 +145,7 @@ impl Seed {
     /// Reads the source's state without its alarms and members, but with its cluster id. Writes parts of the state to
     /// `checkpoint`, in which no checkpoint may have been published.
     pub fn read(self, checkpoint: &mut Checkpoint) -> Result<StateMachine, SeedError> {
-        let path = &self.file.0;
+        let path = &self.path;
         let found = snapshot::read(path, self.length, None, &mut |machine, _| {
             let written = checkpoint.write_part(machine);
             written.map_err(|source| SeedError::File { path: path.display().to_string(), source })
@@ -153,13 +156,7 @@ impl Seed {
         machine.members.source_cluster_id = self.source_cluster_id;
         Ok(machine)
     }
-}
 
-/// The received snapshot file, which is deleted on drop.
-#[derive(Debug)]
-struct SnapshotFile(PathBuf);
-
-impl SnapshotFile {
     /// Receives a snapshot into the file. Fails if the snapshot is larger than announced or leaves too little disk space. Only
     /// the owner can read the file, because it contains password hashes.
     async fn receive(
@@ -167,18 +164,18 @@ impl SnapshotFile {
         session: &SourceSession<'_>,
         disk: SpaceConfig,
     ) -> Result<(), SeedError> {
-        let path = || self.0.display().to_string();
+        let path = || self.path.display().to_string();
         let failed = |source| SeedError::File { path: path(), source };
-        if let Some(dir) = self.0.parent() {
+        if let Some(dir) = self.path.parent() {
             let mut builder = DirBuilder::new();
             let created = builder.recursive(true).mode(0o700).create(dir);
             created.map_err(failed)?;
         }
         // A killed process may have left this file.
-        drop(fs::remove_file(&self.0));
+        drop(fs::remove_file(&self.path));
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
-        let mut file = options.open(&self.0).map_err(failed)?;
+        let mut file = options.open(&self.path).map_err(failed)?;
         let mut parts = session.snapshot().await?;
         let mut received = 0;
         let mut shown = 0;
@@ -189,7 +186,7 @@ impl SnapshotFile {
             let total = received.saturating_add(part.remaining_bytes);
             let announced = match announced {
                 Some(announced) => announced,
-                None if storage::has_room(disk, &self.0, total) => *announced.insert(total),
+                None if storage::has_room(disk, &self.path, total) => *announced.insert(total),
                 None => return Err(SeedError::NoRoom { bytes: total, path: path() }),
             };
             if received > announced.saturating_add(digest::DIGEST_BYTES) {
@@ -208,18 +205,18 @@ impl SnapshotFile {
     /// Checks the digest at the end of the file. Returns the size of the snapshot in bytes, without the digest. Fails if the
     /// digest is missing or wrong.
     fn check(&self) -> Result<u64, SeedError> {
-        let (length, has_digest) = digest::length("stat", &self.0)?;
+        let (length, has_digest) = digest::length("stat", &self.path)?;
         if !has_digest {
             return Err(SeedError::NoDigest);
         }
-        digest::check(&self.0, length, &mut |_| {})?;
+        digest::check(&self.path, length, &mut |_| {})?;
         Ok(length)
     }
 }
 
-impl Drop for SnapshotFile {
+impl Drop for Seed {
     fn drop(&mut self) {
         // If this fails, the next snapshot overwrites the file.
-        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.path);
     }
 }
