@@ -12,26 +12,18 @@ impl FlagValues {
         config: &Config,
         warnings: &mut Vec<String>,
     ) -> Result<PeerTlsConfig, ConfigError> {
-        let (listen, call) = (
-            &config.listen_peer_urls,
-            &config.initial_advertise_peer_urls,
-        );
-        let (client_ca, crl) = (
-            self.path("peer-trusted-ca-file"),
-            self.path("peer-crl-file"),
-        );
+        let listen = &config.listen_peer_urls;
+        let client_ca = self.path("peer-trusted-ca-file");
+        let crl = self.path("peer-crl-file");
         let client_cert_auth = self.boolean("peer-client-cert-auth")?;
         let allowed_common_names = self.list("peer-cert-allowed-cn");
         let allowed_hostnames = self.list("peer-cert-allowed-hostname");
-        let auto = (
-            self.boolean("peer-auto-tls")?,
-            self.number("self-signed-cert-validity")?,
-        );
         let skip_san_check = self.boolean("peer-skip-client-san-verification")?;
         let files = ["peer-cert-file", "peer-key-file"];
-        let certificate = self.certificate(files, auto, ("peer", warnings))?;
+        let certificate = self.certificate(files, "peer-auto-tls", ("peer", warnings))?;
         let client = self.files(["peer-client-cert-file", "peer-client-key-file"])?;
-        if let Some(url) = listen.iter().chain(call).find(|url| url.is_tls()) {
+        let mut urls = listen.iter().chain(&config.initial_advertise_peer_urls);
+        if let Some(url) = urls.find(|url| url.is_tls()) {
             if certificate.is_none() {
                 return Err(ConfigError::PeerHttpsWithoutCertificate(url.to_string()));
             }

@@ -133,15 +133,11 @@ impl FlagValues {
             urls.chain(&config.listen_client_http_urls)
         };
         let client_cert_auth = self.boolean("client-cert-auth")?;
-        let auto = (
-            self.boolean("auto-tls")?,
-            self.number("self-signed-cert-validity")?,
-        );
         let (client_ca, crl) = (self.path("trusted-ca-file"), self.path("client-crl-file"));
         let allowed_hostnames = self.list("client-cert-allowed-hostname");
         let (min_version, max_version) = self.checked_versions()?;
-        let certificate =
-            self.certificate(["cert-file", "key-file"], auto, ("client", warnings))?;
+        let files = ["cert-file", "key-file"];
+        let certificate = self.certificate(files, "auto-tls", ("client", warnings))?;
         let secure_client = clients().find(|url| url.is_tls());
         let secure_metrics = config.listen_metrics_urls.iter().any(|url| url.is_tls());
         if certificate.is_none() {
@@ -210,14 +206,16 @@ impl FlagValues {
         }
     }
 
-    /// Returns the source of a port's certificate: the files in two flags or, if `auto` is set, a self-signed certificate valid
-    /// for `years` years. Files take precedence, with a warning that names `port`.
+    /// Returns the source of a port's certificate: the files in two flags or, if the flag `auto` is set, a self-signed
+    /// certificate. Files take precedence, with a warning that names `port`.
     pub(super) fn certificate(
         &self,
         files: [&'static str; 2],
-        (auto, years): (bool, u32),
+        auto: &'static str,
         (port, warnings): (&str, &mut Vec<String>),
     ) -> Result<Option<ServerCertificate>, ConfigError> {
+        let auto = self.boolean(auto)?;
+        let years = self.number("self-signed-cert-validity")?;
         let Some((cert, key)) = self.files(files)? else {
             if auto && years == 0 {
                 return Err(ConfigError::SelfSignedValidity);
