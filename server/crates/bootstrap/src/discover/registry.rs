@@ -73,17 +73,7 @@ pub(super) async fn join(
     own: &Registration,
 ) -> Result<Vec<String>, DiscoverError> {
     let mut pause = RETRY_FIRST;
-    loop {
-        match registry.read().await {
-            Ok(state) => {
-                first_members(&state, own)?;
-                break;
-            }
-            Err(failure) => wait_after(failure, &mut pause).await?,
-        }
-    }
-    register(registry, own, &mut pause).await?;
-    let mut seen = None;
+    let (mut is_registered, mut seen) = (false, None);
     loop {
         let state = match registry.read().await {
             Ok(state) => state,
@@ -94,6 +84,11 @@ pub(super) async fn join(
         };
         pause = RETRY_FIRST;
         let (members, size) = (first_members(&state, own)?, state.size);
+        if !is_registered {
+            register(registry, own).await?;
+            is_registered = true;
+            continue;
+        }
         let registered = members.len();
         if registered as u64 == size {
             let values = members.into_iter().map(|entry| entry.value.clone());
@@ -114,18 +109,14 @@ pub(super) async fn join(
 
 /// Registers this member and retries after temporary failures. `Duplicate` is a success if an earlier attempt or process may
 /// have registered the member.
-async fn register(
-    registry: &mut impl Registry,
-    own: &Registration,
-    pause: &mut Duration,
-) -> Result<(), DiscoverError> {
-    let mut tried = own.exists;
+async fn register(registry: &mut impl Registry, own: &Registration) -> Result<(), DiscoverError> {
+    let (mut pause, mut tried) = (RETRY_FIRST, own.exists);
     loop {
         match registry.register(own).await {
             Ok(()) => break,
             Err(Failure::Final(DiscoverError::Duplicate(_))) if tried => break,
             Err(failure) => {
-                wait_after(failure, pause).await?;
+                wait_after(failure, &mut pause).await?;
                 tried = true;
             }
         }
