@@ -330,7 +330,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// Raises or disarms an alarm through the log. Logs a failure, because the next comparison tries again.
+    /// Raises or disarms an alarm through the log. Only logs a failure, because the next comparison tries again.
     async fn change_alarm(&self, alarm: Alarm, action: AlarmAction) {
         let command = AlarmCommand {
             action: action as i32,

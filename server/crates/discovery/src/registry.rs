@@ -176,8 +176,8 @@ impl TokenRequest<'_> {
         key.into()
     }
 
-    /// Returns the token's directory with its registrations. A v2 client can create a directory with more than `INLINE_ITEMS`
-    /// nodes or `INLINE_BYTES` bytes, whose listing would block the worker, or a file in its place. Both are errors.
+    /// Returns the token's directory with its registrations. Fails if a v2 client has created a file in its place, or a
+    /// directory so large that its listing would block the worker.
     fn directory(&self, tree: &Tree) -> Result<witan_tree::Node, V2Error> {
         let path = directory(self.token);
         if tree.shows_more_than(path.as_bytes(), false, INLINE_ITEMS, INLINE_BYTES) {

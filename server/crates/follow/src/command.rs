@@ -136,8 +136,8 @@ fn status_lines(status: &Value) -> String {
 }
 
 impl MemberArguments {
-    /// Sends a request without a body and returns the response. Waits for it without a time limit, because a cut-over has its
-    /// own.
+    /// Sends a request without a body and returns the response. The request has no time limit, because the member limits the
+    /// time of a cut-over.
     async fn request(&self, method: Method, path: &str) -> Result<Value, FollowCommandError> {
         let unreached = |reason: String| FollowCommandError::Unreached {
             endpoint: self.endpoint.clone(),

@@ -40,7 +40,7 @@ impl Copier<'_> {
                 (Err(CutOverRefused::Failed(reason)), Err(error))
             }
         };
-        // The requester may have gone.
+        // The requester may have disconnected.
         let _ = to.send(answer);
         if let Ok(true) = done {
             self.compare_after_cut_over().await;

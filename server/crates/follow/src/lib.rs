@@ -136,7 +136,7 @@ pub async fn warn_if_unguarded(node: &Node) {
     }
 }
 
-/// Follows through one connection until it fails or the cut-over is done.
+/// Follows through one connection until the connection fails or the cut-over is done.
 async fn follow(
     node: &Node,
     source: &Source,
