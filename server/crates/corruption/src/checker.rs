@@ -1,7 +1,7 @@
 //! Schedules comparisons of states. After a difference, the leader raises alarms, and corrupt members replace their state.
 //! Members with a damaged checkpoint also replace their state.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use witan_config::CorruptionChecks;
@@ -9,7 +9,7 @@ use witan_machine::{
     alarm::{Alarm, AlarmAction, AlarmCommand, AlarmType},
     member::MemberId,
 };
-use witan_node::{Node, NodeError, TransferError};
+use witan_node::Node;
 use witan_peer::PeerDialer;
 
 use super::{
@@ -40,17 +40,6 @@ const WHOLE_CLUSTER: MemberId = MemberId::NONE;
 pub struct InconsistentState {
     index: u64,
     hashes: String,
-}
-
-/// The reason why a state was not replaced.
-#[derive(Debug, thiserror::Error)]
-enum RebuildError {
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    #[error("cannot transfer leadership: {0}")]
-    Transfer(#[from] TransferError),
-    #[error("this member is now the leader")]
-    Leads,
 }
 
 /// The result of comparing this member's state with the others.
@@ -277,14 +266,15 @@ impl CorruptionChecker {
 
     /// Replaces this member's state with the leader's. A leader first transfers leadership to a voter of `majority`, or, if
     /// `majority` is empty, to the member that lags least. Fails if this member becomes the leader during the replacement.
-    async fn rebuild(&self, majority: &[MemberId]) -> Result<(), RebuildError> {
+    async fn rebuild(&self, majority: &[MemberId]) -> Result<(), Box<dyn Error>> {
         if self.leads() {
             let next = {
                 let view = self.node.view().await?;
                 let members = &view.machine.members;
                 majority.iter().copied().find(|id| members.is_voter(*id))
             };
-            self.node.transfer_leadership(next).await?;
+            let transferred = self.node.transfer_leadership(next).await;
+            transferred.map_err(|error| format!("cannot transfer leadership: {error}"))?;
         }
         let leading = async {
             while !self.leads() {
@@ -293,7 +283,7 @@ impl CorruptionChecker {
         };
         tokio::select! {
             rebuilt = self.node.rebuild() => Ok(rebuilt?),
-            () = leading => Err(RebuildError::Leads),
+            () = leading => Err("this member is now the leader".into()),
         }
     }
 
