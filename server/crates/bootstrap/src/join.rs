@@ -1,5 +1,5 @@
-//! Joins a running cluster (`--initial-cluster-state=existing`) and prevents a member that lost its data from starting anew.
-//! Both query the members in `--initial-cluster`.
+//! Joins a running cluster (`--initial-cluster-state=existing`) and refuses to start a member that has lost its data. Both
+//! query the members in `--initial-cluster`.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -49,7 +49,7 @@ pub(super) struct RestoreArguments {
     /// Peer URLs of this member.
     #[arg(long, default_value = "http://localhost:2380")]
     pub(super) initial_advertise_peer_urls: String,
-    /// Do not verify the digest at the end of the file. A file from a data directory has no digest.
+    /// Does not verify the digest at the end of the file. A file from a data directory has no digest.
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true)]
     pub(super) skip_hash_check: bool,
     /// No effect: Witan does not map the store into memory.
@@ -58,10 +58,10 @@ pub(super) struct RestoreArguments {
     /// Number to add to the last revision.
     #[arg(long, default_value_t = 0)]
     pub(super) bump_revision: u64,
-    /// Mark everything up to the last revision as compacted (required with --bump-revision).
+    /// Marks everything up to the last revision as compacted (required with --bump-revision).
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true)]
     pub(super) mark_compacted: bool,
-    /// Do nothing if the data directory is not empty, because an init container can run again.
+    /// Succeeds without a restore if the data directory is not empty, so that an init container can run again.
     #[arg(long)]
     pub(super) skip_existing: bool,
     /// Directory with the changes to apply after the snapshot, written by `witan-operator backup fetch`.
@@ -71,7 +71,7 @@ pub(super) struct RestoreArguments {
     /// restored key space must have the same hash.
     #[arg(long, value_name = "FILE")]
     pub(super) compare: Option<PathBuf>,
-    /// Remove FILE and the directory of changes when the data directory is complete.
+    /// Removes FILE and the directory of changes when the data directory is complete.
     #[arg(long)]
     pub(super) remove_snapshot: bool,
 }
