@@ -46,10 +46,10 @@ use values::FlagValues;
 /// Default of `--name`.
 pub const DEFAULT_NAME: &str = "default";
 
-/// The validated configuration.
+/// The validated configuration. A field without a comment has the name of its flag.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the name of a flag describes the field")]
 pub struct Config {
-    /// `--name`.
     pub name: String,
     /// `--data-dir`, by default `NAME.etcd`.
     pub data_dir: PathBuf,
@@ -59,19 +59,14 @@ pub struct Config {
     pub listen_client_http_urls: Vec<Url>,
     /// `--listen-metrics-urls`: only `/metrics` and `/health`.
     pub listen_metrics_urls: Vec<Url>,
-    /// `--listen-peer-urls`.
     pub listen_peer_urls: Vec<Url>,
-    /// `--advertise-client-urls`.
     pub advertise_client_urls: Vec<Url>,
-    /// `--initial-advertise-peer-urls`.
     pub initial_advertise_peer_urls: Vec<Url>,
     /// `--initial-cluster`: name and peer URLs of each initial member, sorted.
     pub initial_cluster: Vec<(String, Vec<Url>)>,
     /// How to find the initial members. Before discovery, `initial_cluster` contains only this member.
     pub discovery: Option<Discovery>,
-    /// `--initial-cluster-token`.
     pub initial_cluster_token: String,
-    /// `--initial-cluster-state`.
     pub initial_cluster_state: ClusterState,
     /// `--adopt-etcd`: whether to adopt the data of etcd.
     pub adopt_etcd: bool,
@@ -83,21 +78,16 @@ pub struct Config {
     pub force_new_cluster: bool,
     /// When members compare their states.
     pub corruption: CorruptionChecks,
-    /// `--heartbeat-interval`.
     pub heartbeat_interval: Duration,
-    /// `--election-timeout`.
     pub election_timeout: Duration,
-    /// `--pre-vote`.
     pub pre_vote: bool,
     /// Settings of connections to other members.
     pub peers: PeerSettings,
-    /// `--unsafe-no-fsync`.
     pub unsafe_no_fsync: bool,
     /// `--disk-reserve-bytes` and `--disk-ballast-bytes`.
     pub disk: SpaceConfig,
     /// `--memory-budget-bytes`; `None` derives it from the memory limit of this process.
     pub memory_budget_bytes: Option<u64>,
-    /// `--warning-apply-duration`.
     pub warning_apply_duration: Duration,
     /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` disables compaction.
     pub auto_compaction: Option<AutoCompaction>,
@@ -294,16 +284,14 @@ impl Default for Rotation {
     }
 }
 
-/// The settings that request handlers read.
+/// The settings that request handlers read. A field without a comment has the name of its flag.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the name of a flag describes the field")]
 pub struct Settings {
     /// `--max-request-bytes`: maximum size in bytes of a v3 proposal.
     pub max_request_bytes: usize,
-    /// `--max-txn-ops`.
     pub max_txn_ops: usize,
-    /// `--strict-reconfig-check`.
     pub strict_reconfig_check: bool,
-    /// `--max-learners`.
     pub max_learners: u32,
     /// `--discovery-service-url`, without a final slash.
     pub discovery_service_url: Option<String>,
@@ -311,13 +299,10 @@ pub struct Settings {
     pub cors: Vec<String>,
     /// `--host-whitelist`: accepted `Host` names; `*` accepts all.
     pub host_whitelist: Vec<String>,
-    /// `--enable-grpc-gateway`.
     pub enable_grpc_gateway: bool,
-    /// `--enable-console`.
     pub enable_console: bool,
     /// `--flight-recorder-megabytes` and `--flight-recorder-values`.
     pub flight_recorder: FlightRecorder,
-    /// `--enable-v2`.
     pub enable_v2: bool,
     /// `--enable-v1`. Requires `--enable-v2`, because v1 serves the same keys.
     pub enable_v1: bool,
