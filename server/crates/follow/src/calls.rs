@@ -83,7 +83,7 @@ impl FenceCalls for Calls<'_> {
     type Error = CopyError;
 
     async fn recorded(&self) -> Result<MemberRegistry, CopyError> {
-        let view = self.node.read().await.map_err(CopyError::Node)?;
+        let view = self.node.read().await?;
         Ok(view.machine.members.clone())
     }
 

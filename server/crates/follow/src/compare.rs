@@ -70,8 +70,8 @@ impl Copier<'_> {
     /// Compares the keys with the source's hash at its revision. Returns whether they are equal, or `None` if the compacted
     /// revisions differ.
     async fn compare_with(&self, there: SourceHash) -> Result<Option<bool>, CopyError> {
-        self.calls.node.read().await.map_err(CopyError::Node)?;
-        let job = self.calls.node.job(()).await.map_err(CopyError::Node)?;
+        self.calls.node.read().await?;
+        let job = self.calls.node.job(()).await?;
         if job.machine.kv.compacted().0.max(0) != there.compacted.max(0) {
             return Ok(None);
         }
@@ -81,7 +81,7 @@ impl Copier<'_> {
                 end.until_told(view.machine.kv.hashed_versions(Revision(there.revision))),
             )
         };
-        let (here, ()) = job.run(hash).await.map_err(CopyError::Node)?;
+        let (here, ()) = job.run(hash).await?;
         let equal = here == there.hash;
         self.calls.handle.compared(there.revision, equal);
         Ok(Some(equal))

@@ -42,7 +42,7 @@ impl<'a> Copier<'a> {
         handle: &'a FollowHandle,
     ) -> Result<Self, CopyError> {
         let (revision, source_cluster_id) = {
-            let view = node.read().await.map_err(CopyError::Node)?;
+            let view = node.read().await?;
             let members = &view.machine.members;
             if !members.follows {
                 return Err(FollowError::NotFollowing.into());

@@ -40,5 +40,5 @@ pub(super) enum CopyError {
     #[error(transparent)]
     Users(#[from] SeedError),
     #[error("this cluster: {0}")]
-    Node(NodeError),
+    Node(#[from] NodeError),
 }

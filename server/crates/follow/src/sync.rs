@@ -48,7 +48,7 @@ impl Copier<'_> {
     pub(super) async fn sync_leases(&self) -> Result<(), CopyError> {
         let there = self.calls.session.leases().await?;
         let (ended, new) = {
-            let view = self.calls.node.read().await.map_err(CopyError::Node)?;
+            let view = self.calls.node.read().await?;
             let kv = &view.machine.kv;
             let is_new = |lease: &&LeaseId| kv.leases().get(**lease).is_none();
             let new: Vec<LeaseId> = there.iter().filter(is_new).copied().collect();
@@ -110,7 +110,7 @@ impl Copier<'_> {
     /// if the source does not report the revision.
     pub(super) async fn users_changed(&self) -> Result<(Option<u64>, Option<bool>), CopyError> {
         let told = self.calls.session.auth_revision().await?;
-        let view = self.calls.node.read().await.map_err(CopyError::Node)?;
+        let view = self.calls.node.read().await?;
         let copied = self.auth_revision.unwrap_or(view.machine.auth.revision());
         Ok((told, told.map(|there| there != copied)))
     }
