@@ -20,6 +20,10 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const ELECTION_MS_MAX: u64 = 50_000;
 /// Default of `--quota-backend-bytes`.
 const QUOTA_BYTES: u64 = 2 << 30;
+const CLUSTER_STATES: [(&str, ClusterState); 2] = [
+    ("new", ClusterState::New),
+    ("existing", ClusterState::Existing),
+];
 /// Lifetime of a simple token if `--auth-token-ttl` is 0.
 const TOKEN_TTL: Duration = Duration::from_secs(300);
 /// Default of `--watch-progress-notify-interval`.
@@ -113,13 +117,7 @@ impl FlagValues {
             initial_advertise_peer_urls,
             initial_cluster,
             initial_cluster_token: self.text("initial-cluster-token").to_owned(),
-            initial_cluster_state: self.choice(
-                "initial-cluster-state",
-                &[
-                    ("new", ClusterState::New),
-                    ("existing", ClusterState::Existing),
-                ],
-            )?,
+            initial_cluster_state: self.choice("initial-cluster-state", &CLUSTER_STATES)?,
             adopt_etcd: self.boolean("adopt-etcd")?,
             wal_dir: self.path("wal-dir"),
             follow: self.follow()?,
