@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -56,34 +56,27 @@ struct Node {
     created_index: u64,
 }
 
-struct Response {
-    status: StatusCode,
-    index: u64,
-    body: Bytes,
-}
-
-impl Response {
-    /// Parses a response. A server error or status 429 can be retried; an unreadable response is final.
-    fn read(self, target: &str) -> Result<(Answer, u64), Failure> {
-        if self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(Failure::Retry(format!("{target}: {}", self.shown())));
-        }
-        match serde_json::from_slice::<Answer>(&self.body) {
-            Ok(answer) if self.status.is_success() || answer.error_code.is_some() => {
-                Ok((answer, self.index))
-            }
-            Ok(_) | Err(_) => {
-                let shown = format!("{target} answers {}", self.shown());
-                Err(DiscoverError::Endpoint(shown).into())
-            }
-        }
-    }
-
-    /// Returns the HTTP status and the start of the body, for error messages.
-    fn shown(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body);
+/// Parses a response and its index. A server error or status 429 can be retried; an unreadable response is final.
+fn read(response: &Response<Bytes>, target: &str) -> Result<(Answer, u64), Failure> {
+    let status = response.status();
+    let shown = || {
+        let text = String::from_utf8_lossy(response.body());
         let text: String = text.trim().chars().take(SHOWN_CHARS).collect();
-        format!("{} {text:?}", self.status)
+        format!("{status} {text:?}")
+    };
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(Failure::Retry(format!("{target}: {}", shown())));
+    }
+    match serde_json::from_slice::<Answer>(response.body()) {
+        Ok(answer) if status.is_success() || answer.error_code.is_some() => {
+            let index = response.headers().get(witan_api::v2::INDEX_HEADER);
+            let index = index.and_then(|value| value.to_str().ok()?.parse().ok());
+            Ok((answer, index.unwrap_or(0)))
+        }
+        Ok(_) | Err(_) => {
+            let shown = format!("{target} answers {}", shown());
+            Err(DiscoverError::Endpoint(shown).into())
+        }
     }
 }
 
@@ -103,7 +96,12 @@ impl Registry {
         })
     }
 
-    async fn ask(&self, method: Method, target: &str, body: String) -> Result<Response, String> {
+    async fn ask(
+        &self,
+        method: Method,
+        target: &str,
+        body: String,
+    ) -> Result<Response<Bytes>, String> {
         let route = Route {
             uri: &self.uri,
             proxy: self.proxy.as_deref(),
@@ -128,12 +126,7 @@ impl Registry {
             .body(body)
             .map_err(|error| error.to_string())?;
         let answer = exchange(io, request).await;
-        let (head, body) = answer
-            .map_err(|error| format!("{authority} does not answer: {error}"))?
-            .into_parts();
-        let index = head.headers.get(witan_api::v2::INDEX_HEADER);
-        let index = index.and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Response { status: head.status, index: index.unwrap_or(0), body })
+        answer.map_err(|error| format!("{authority} does not answer: {error}"))
     }
 
     async fn request(
@@ -146,7 +139,7 @@ impl Registry {
         let uri = &self.uri;
         let late = |_| Failure::Retry(format!("{uri} does not answer within {REQUEST_TIMEOUT:?}"));
         let answered = asked.map_err(late)?.map_err(Failure::Retry)?;
-        answered.read(target)
+        read(&answered, target)
     }
 }
 
@@ -191,8 +184,8 @@ impl registry::Registry for Registry {
         );
         // The body does not matter: the next `read` reads the current state.
         match timeout(WAIT_TIMEOUT, self.ask(Method::GET, &target, String::new())).await {
-            Ok(Ok(answered)) if answered.status.is_success() => Ok(()),
-            Ok(Ok(answered)) => answered.read(&target).and_then(|(answer, _)| {
+            Ok(Ok(answered)) if answered.status().is_success() => Ok(()),
+            Ok(Ok(answered)) => read(&answered, &target).and_then(|(answer, _)| {
                 // The history no longer contains this index. The next `read` starts from the current index.
                 match answer.error_code == Some(ErrorCode::HistoryCleared.code()) {
                     true => Ok(()),
