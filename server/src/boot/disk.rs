@@ -80,7 +80,7 @@ pub(super) async fn open(
         }
     };
     // The flags do not determine the id of a member that joined a cluster, or of a cluster that followed another one. With
-    // discovery, the flags name no members, because a member with data skips discovery.
+    // discovery, the flags do not name the members, and a member with data skips discovery.
     let flags_name_ids = config.initial_cluster_state == ClusterState::New
         && config.discovery.is_none()
         && checkpoint.machine.members.source_cluster_id == 0;

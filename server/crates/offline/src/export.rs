@@ -31,9 +31,14 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError
     let new = new_directory(&identity, &view);
     let file = SnapshotFile::of(&view).map_err(OfflineError::export(to))?;
     bar.begin("writing", file.bytes());
-    check_space(to, file.bytes())
-        .and_then(|()| witan_etcd::create(to, &new, |out| write(&file, out, &mut bar)))
-        .map_err(OfflineError::export(to))?;
+    let free = storage::free_bytes(witan_etcd::parent(to));
+    let created = if free < file.bytes() {
+        let text = format!("{free} bytes are free, and the data needs {}", file.bytes());
+        Err(io::Error::new(io::ErrorKind::StorageFull, text))
+    } else {
+        witan_etcd::create(to, &new, |out| write(&file, out, &mut bar))
+    };
+    created.map_err(OfflineError::export(to))?;
     bar.end();
     let (index, term) = last;
     let kv = &view.machine.kv;
@@ -82,15 +87,6 @@ fn new_directory(identity: &DataIdentity, view: &View) -> NewDirectory {
         index: view.position.index,
         term: view.position.term,
     }
-}
-
-fn check_space(to: &Path, bytes: u64) -> io::Result<()> {
-    let free = storage::free_bytes(witan_etcd::parent(to));
-    if free < bytes {
-        let text = format!("{free} bytes are free, and the data needs {bytes}");
-        return Err(io::Error::new(io::ErrorKind::StorageFull, text));
-    }
-    Ok(())
 }
 
 fn write(file: &SnapshotFile<'_>, out: &mut File, bar: &mut ProgressBar) -> io::Result<()> {
