@@ -32,7 +32,7 @@ pub(crate) async fn handle(
         return source_gone(ctx).await;
     }
     let Some(handle) = handle else {
-        return not_here(ctx).await;
+        return not_following(ctx).await;
     };
     if shows {
         return answer(StatusCode::OK, &handle.status());
@@ -64,7 +64,7 @@ async fn source_gone(ctx: &Context) -> HttpResponse {
 }
 
 /// Returns the response of a member that was not started with `--from`.
-async fn not_here(ctx: &Context) -> HttpResponse {
+async fn not_following(ctx: &Context) -> HttpResponse {
     let view = ctx.node.view().await.ok();
     let members = view.map(|view| view.machine.members.clone());
     let members = members.unwrap_or_default();

@@ -37,7 +37,7 @@ const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 /// Value of `--quota-backend-bytes` above which etcd logs a warning.
 const QUOTA_BYTES_RECOMMENDED: u64 = 8 << 30;
 
-fn warn(config: &Config, warnings: &mut Vec<String>) {
+fn warn_of_unusual_values(config: &Config, warnings: &mut Vec<String>) {
     if config.settings.max_request_bytes > REQUEST_BYTES_RECOMMENDED {
         warnings.push("--max-request-bytes exceeds the recommended 10 MiB".to_owned());
     }
@@ -151,7 +151,7 @@ impl FlagValues {
         config.tls = self.tls(&config, &mut warnings)?;
         config.peer_tls = self.peer_tls(&config, &mut warnings)?;
         warnings.splice(0..0, self.warnings);
-        warn(&config, &mut warnings);
+        warn_of_unusual_values(&config, &mut warnings);
         Ok(Config { warnings, ..config })
     }
 

@@ -147,7 +147,7 @@ async fn raise<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result<()
     Ok(())
 }
 
-async fn lower<C: FenceCalls>(
+async fn disarm<C: FenceCalls>(
     calls: &C,
     alarms: &[AlarmMember],
     kind: AlarmType,
@@ -198,7 +198,7 @@ pub(super) async fn abandon<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
     let present = recorded.fence_id(recorded.cut_over_attempt);
     fences.own.retain(|alarm| alarm.member_id != present);
     for kind in ALARMS.into_iter().rev() {
-        lower(calls, &fences.own, kind).await?;
+        disarm(calls, &fences.own, kind).await?;
     }
     Ok(())
 }
@@ -241,10 +241,10 @@ pub(super) async fn guard<C: FenceCalls>(
     if open {
         // Before etcd 3.6, a raised CORRUPT alarm can have no effect; a new one has an effect only after the old one is
         // disarmed.
-        lower(calls, &fences.own, AlarmType::Corrupt).await?;
+        disarm(calls, &fences.own, AlarmType::Corrupt).await?;
     }
     raise(calls, &recorded).await?;
-    lower(calls, &fences.own, AlarmType::Nospace).await?;
+    disarm(calls, &fences.own, AlarmType::Nospace).await?;
     ensure_in_force(calls, &recorded).await?;
     Ok((Guarded::RaisedAgain, calls.revision().await?))
 }

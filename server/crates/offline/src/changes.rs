@@ -120,7 +120,7 @@ impl<'a> ChangesFolder<'a> {
             if revision.revision > self.target.revision {
                 break;
             }
-            write(machine, revision, &leases)
+            apply_revision(machine, revision, &leases)
                 .map_err(|source| ChangesError::Refused { path: shown(), source })?;
         }
         Ok(())
@@ -135,7 +135,7 @@ fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
 
 /// Applies a revision. First ends the leases of keys that the revision creates, then grants missing leases. `leases` has the
 /// TTLs in seconds; another lease gets the maximum TTL.
-fn write(
+fn apply_revision(
     machine: &mut StateMachine,
     revision: FollowedRevision,
     leases: &BTreeMap<i64, i64>,
@@ -147,23 +147,26 @@ fn write(
     let ended: Vec<i64> = leased.filter(|id| leases.contains_key(id)).collect();
     if !ended.is_empty() {
         let leases = FollowLeases { granted: Vec::new(), ended };
-        follow(machine, FollowOperation::Leases(leases))?;
+        apply_operation(machine, FollowOperation::Leases(leases))?;
     }
     let operation = FollowOperation::Revisions(FollowRevisions { revisions: vec![revision] });
     loop {
-        match follow(machine, operation.clone()) {
+        match apply_operation(machine, operation.clone()) {
             Err(FollowError::LeaseNotFound { lease }) => {
                 let ttl_s = leases.get(&lease.0).copied().unwrap_or(TTL_MAX_S);
                 let granted = vec![LeaseGrant { id: lease.0, ttl_s }];
                 let leases = FollowLeases { granted, ended: Vec::new() };
-                follow(machine, FollowOperation::Leases(leases))?;
+                apply_operation(machine, FollowOperation::Leases(leases))?;
             }
             outcome => return outcome,
         }
     }
 }
 
-fn follow(machine: &mut StateMachine, operation: FollowOperation) -> Result<(), FollowError> {
+fn apply_operation(
+    machine: &mut StateMachine,
+    operation: FollowOperation,
+) -> Result<(), FollowError> {
     let entry = Entry::unstamped(operation.into(), None);
     let Reply::Followed(outcome) = machine.apply(&entry).reply else {
         unreachable!("the reply belongs to another command");

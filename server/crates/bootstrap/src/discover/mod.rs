@@ -37,13 +37,13 @@ pub async fn complete(
     let (cluster, token) = match &discovery {
         Discovery::V2(asked) => {
             let mut registry = v2::Registry::new(asked)?;
-            let own = own(&config, found, &asked.url);
+            let own = own_registration(&config, found, &asked.url);
             let text = registry::join(&mut registry, &own).await?;
             (registered(text)?, asked.url.clone())
         }
         Discovery::V3(asked) => {
             let mut registry = v3::Registry::new(asked)?;
-            let own = own(&config, found, &asked.token);
+            let own = own_registration(&config, found, &asked.token);
             let text = registry::join(&mut registry, &own).await?;
             (registered(text)?, asked.token.clone())
         }
@@ -54,7 +54,7 @@ pub async fn complete(
     };
     check_distinct(&cluster)?;
     tracing::info!(
-        members = text(&cluster),
+        members = format_members(&cluster),
         "found the initial members of the cluster"
     );
     Ok(Config {
@@ -65,19 +65,19 @@ pub async fn complete(
 }
 
 /// Builds this member's registration. `found` is the identity in the data directory.
-fn own(config: &Config, found: Option<DataIdentity>, token: &str) -> Registration {
+fn own_registration(config: &Config, found: Option<DataIdentity>, token: &str) -> Registration {
     let urls = &config.initial_advertise_peer_urls;
     let peer_urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
     let id = MemberId(ids::member_id(&peer_urls, token, None));
     Registration {
         id,
-        value: text(&[(config.name.clone(), urls.clone())]),
+        value: format_members(&[(config.name.clone(), urls.clone())]),
         // A member writes its identity only after its registration.
         exists: found.is_some_and(|found| found.member_id == id),
     }
 }
 
-fn text(cluster: &[(String, Vec<Url>)]) -> String {
+fn format_members(cluster: &[(String, Vec<Url>)]) -> String {
     let parts = cluster
         .iter()
         .flat_map(|(name, urls)| urls.iter().map(move |url| format!("{name}={url}")));
@@ -107,7 +107,7 @@ fn check_distinct(cluster: &[(String, Vec<Url>)]) -> Result<(), DiscoverError> {
     });
     match distinct {
         true => Ok(()),
-        false => Err(DiscoverError::NotDistinct(text(cluster))),
+        false => Err(DiscoverError::NotDistinct(format_members(cluster))),
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_registration_exists_if_the_data_directory_has_its_id() {
         let config = Config::default();
-        let of = |found| own(&config, found, "token");
+        let of = |found| own_registration(&config, found, "token");
         let id = of(None).id;
         let identity = |id| Some(DataIdentity::new(1, id));
         assert!(!of(None).exists && !of(identity(MemberId(7))).exists);
@@ -149,7 +149,7 @@ mod tests {
             let values = values.iter().map(|value| (*value).to_owned()).collect();
             let cluster = registered(values).map_err(|error| error.to_string())?;
             check_distinct(&cluster).map_err(|error| error.to_string())?;
-            Ok::<_, String>(text(&cluster))
+            Ok::<_, String>(format_members(&cluster))
         };
         assert_eq!(
             of(&["b=http://b:1", "a=http://a:2,a=http://a:1"]).unwrap(),
