@@ -12,7 +12,7 @@ use prost_types::{
 pub fn generate(set: &FileDescriptorSet) -> String {
     let mut out = String::from(
         "// This file is @generated from the protos: what JSON must know about messages.\n\
-         use crate::v3::shape::{EnumShape, FieldKind, FieldShape, MessageShape, Shaped};\n",
+         use crate::v3::shape::{EnumShape, FieldKind, FieldShape, shaped};\n",
     );
     for file in &set.file {
         for kind in &file.enum_type {
@@ -50,10 +50,12 @@ fn enumeration(out: &mut String, package: &str, outer: &str, kind: &EnumDescript
 
 fn table(out: &mut String, package: &str, message: &DescriptorProto) {
     let full = format!("{package}.{}", message.name());
-    let name = constant(&full);
+    // Prost spells the name this way.
+    let prost_name = message.name().replace("KV", "Kv");
     let _ = writeln!(
         out,
-        "static {name}: MessageShape = MessageShape {{ fields: &["
+        "shaped!({}, super::{package}::{prost_name}, [",
+        constant(&full)
     );
     for field in &message.field {
         let oneof = field.oneof_index.map(|index| {
@@ -70,12 +72,7 @@ fn table(out: &mut String, package: &str, message: &DescriptorProto) {
             field.label() == Label::Repeated,
         );
     }
-    let _ = writeln!(
-        out,
-        "] }};\nimpl Shaped for super::{package}::{} {{ const SHAPE: &'static MessageShape = &{name}; }}",
-        // Prost spells the name this way.
-        message.name().replace("KV", "Kv")
-    );
+    out.push_str("]);\n");
 }
 
 fn kind(field: &FieldDescriptorProto) -> String {

@@ -1,90 +1,217 @@
-//! Serializes protobuf messages as JSON, with functions for the generated serde attributes. Fields have their original names, and
-//! zero fields are omitted. 64-bit integers become strings, bytes become padded standard base64, and enums become names.
+//! Serializes protobuf messages as JSON by the tables of their fields. Fields have their original names, and zero fields are
+//! omitted. 64-bit integers become strings, bytes become padded standard base64, and enums become names.
 //!
 //! Not here: deserialization. The gateway parses bodies with `shape`.
 
-use std::{fmt, marker::PhantomData};
+use std::iter;
 
-use ::bytes::Bytes;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Serialize, Serializer};
+use prost::{
+    Message,
+    encoding::{WireType, decode_key, decode_varint},
+};
+use serde::{
+    Serialize, Serializer,
+    ser::{Error as _, SerializeMap as _},
+};
 
-use super::{authpb, etcdserverpb, mvccpb};
+use super::shape::{FieldKind, FieldShape, MessageShape, Shaped};
 
-/// Returns whether a field has its default value, which is omitted.
-pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-/// Serializes a 64-bit integer as a string.
-pub fn integer<T: fmt::Display, S: Serializer>(
-    value: &T,
+/// Serializes a message.
+pub(super) fn serialize<M: Message + Shaped, S: Serializer>(
+    message: &M,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
+    let encoded = message.encode_to_vec();
+    EncodedMessage { encoded: &encoded, shape: M::SHAPE }.serialize(serializer)
 }
 
-/// Serializes bytes as padded standard base64.
-pub fn bytes<S: Serializer>(value: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&STANDARD.encode(value))
+/// A message in its protobuf encoding, which omits zero fields.
+struct EncodedMessage<'a> {
+    encoded: &'a [u8],
+    shape: &'a MessageShape,
 }
 
-/// Serializes a list of byte strings like [`bytes()`].
-pub fn bytes_list<S: Serializer>(value: &[Bytes], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(value.iter().map(|bytes| STANDARD.encode(bytes)))
+/// The elements of a list in an encoded message.
+struct List<'a> {
+    encoded: &'a [u8],
+    field: &'a FieldShape,
 }
 
-/// An enum whose values have names in JSON.
-pub trait NamedEnum: Sized + TryFrom<i32> {
-    /// Returns the value's name in the proto file.
-    fn name(&self) -> &'static str;
+/// A single value or an element of a list.
+struct Value<'a> {
+    kind: FieldKind,
+    wire: WireValue<'a>,
 }
 
-macro_rules! named {
-    ($($kind:ty),* $(,)?) => {$(
-        impl NamedEnum for $kind {
-            fn name(&self) -> &'static str {
-                self.as_str_name()
+/// A value as protobuf encodes it.
+#[derive(Clone, Copy)]
+struct WireValue<'a> {
+    /// The value of an integer, a bool or an enum. For all other kinds, the length of `bytes`.
+    integer: u64,
+    /// The content of a string, bytes, a message or a list of integers; otherwise empty.
+    bytes: &'a [u8],
+}
+
+/// Returns the values of the field with this number in an encoded message.
+fn values(mut rest: &[u8], number: u32) -> impl Iterator<Item = WireValue<'_>> {
+    let fields = iter::from_fn(move || next_field(&mut rest));
+    fields.filter_map(move |(found, wire)| (found == number).then_some(wire))
+}
+
+/// Reads a field's number and value, or returns `None` at the end of the message. Supports the wire types of all kinds in
+/// [`FieldKind`].
+fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(u32, WireValue<'a>)> {
+    // Creating an error takes longer than reading a field.
+    if rest.is_empty() {
+        return None;
+    }
+    let (number, wire_type) = decode_key(rest).ok()?;
+    let integer = decode_varint(rest).ok()?;
+    let mut bytes: &[u8] = &[];
+    if wire_type == WireType::LengthDelimited {
+        (bytes, *rest) = rest.split_at_checked(usize::try_from(integer).ok()?)?;
+    }
+    Some((number, WireValue { integer, bytes }))
+}
+
+impl Serialize for EncodedMessage<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let encoded = self.encoded;
+        let mut json = serializer.serialize_map(None)?;
+        for field in self.shape.fields {
+            let Some(wire) = values(encoded, field.number).next() else {
+                continue;
+            };
+            if field.list {
+                json.serialize_entry(field.name, &List { encoded, field })?;
+            } else {
+                json.serialize_entry(field.name, &Value { kind: field.kind, wire })?;
             }
         }
-    )*};
+        json.end()
+    }
 }
 
-named! {
-    authpb::permission::Type,
-    mvccpb::event::EventType,
-    etcdserverpb::AlarmType,
-    etcdserverpb::alarm_request::AlarmAction,
-    etcdserverpb::compare::CompareResult,
-    etcdserverpb::compare::CompareTarget,
-    etcdserverpb::downgrade_request::DowngradeAction,
-    etcdserverpb::range_request::SortOrder,
-    etcdserverpb::range_request::SortTarget,
-    etcdserverpb::watch_create_request::FilterType,
-}
-
-/// An enum value that serializes as its name, or as its number if the value has no name.
-struct EnumValue<T>(i32, PhantomData<T>);
-
-impl<T: NamedEnum> Serialize for EnumValue<T> {
+impl Serialize for List<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match T::try_from(self.0) {
-            Ok(value) => serializer.serialize_str(value.name()),
-            Err(_) => serializer.serialize_i32(self.0),
+        let (kind, values) = (self.field.kind, values(self.encoded, self.field.number));
+        match kind {
+            FieldKind::String | FieldKind::Bytes | FieldKind::Message(_) => {
+                serializer.collect_seq(values.map(|wire| Value { kind, wire }))
+            }
+            // One field contains all integers of a list.
+            FieldKind::Bool
+            | FieldKind::Int64
+            | FieldKind::Uint64
+            | FieldKind::Uint32
+            | FieldKind::Enum(_) => serializer.collect_seq(values.flat_map(|packed| {
+                let mut rest = packed.bytes;
+                let integers = iter::from_fn(move || decode_varint(&mut rest).ok());
+                integers.map(move |integer| Value { kind, wire: WireValue { integer, bytes: &[] } })
+            })),
         }
     }
 }
 
-/// Serializes an enum value as its name, or as its number if the value has no name.
-pub fn named<T: NamedEnum, S: Serializer>(value: &i32, serializer: S) -> Result<S::Ok, S::Error> {
-    EnumValue::<T>(*value, PhantomData).serialize(serializer)
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let WireValue { integer, bytes } = self.wire;
+        match self.kind {
+            FieldKind::Bool => serializer.serialize_bool(integer != 0),
+            FieldKind::Int64 => serializer.collect_str(&integer.cast_signed()),
+            FieldKind::Uint64 => serializer.collect_str(&integer),
+            FieldKind::Uint32 => serializer.serialize_u64(integer),
+            FieldKind::String => {
+                serializer.serialize_str(str::from_utf8(bytes).map_err(S::Error::custom)?)
+            }
+            FieldKind::Bytes => serializer.serialize_str(&STANDARD.encode(bytes)),
+            FieldKind::Enum(shape) => {
+                // Protobuf extends a negative value to 64 bits.
+                let value = integer as i32;
+                match shape.values.iter().find(|(_, known)| *known == value) {
+                    Some((name, _)) => serializer.serialize_str(name),
+                    None => serializer.serialize_i32(value),
+                }
+            }
+            FieldKind::Message(shape) => {
+                EncodedMessage { encoded: bytes, shape }.serialize(serializer)
+            }
+        }
+    }
 }
 
-/// Serializes a list of enum values like [`named()`].
-pub fn named_list<T: NamedEnum, S: Serializer>(
-    values: &[i32],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let values = values.iter();
-    serializer.collect_seq(values.map(|value| EnumValue::<T>(*value, PhantomData)))
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            etcdserverpb::{
+                Compare, LeaseTimeToLiveResponse, RangeRequest, RequestOp, ResponseHeader,
+                ResponseOp, TxnResponse, WatchCreateRequest, compare::TargetUnion,
+                request_op::Request, response_op::Response,
+            },
+            mvccpb::{Event, KeyValue},
+        },
+        *,
+    };
+
+    fn json(message: &impl Serialize) -> String {
+        serde_json::to_string(message).unwrap()
+    }
+
+    #[test]
+    fn zero_fields_are_omitted_and_integers_are_strings() {
+        assert_eq!(json(&ResponseHeader::default()), "{}");
+        let header = ResponseHeader {
+            cluster_id: u64::MAX,
+            revision: -7,
+            ..ResponseHeader::default()
+        };
+        assert_eq!(
+            json(&header),
+            r#"{"cluster_id":"18446744073709551615","revision":"-7"}"#
+        );
+    }
+
+    #[test]
+    fn nested_messages_and_oneofs_keep_empty_values() {
+        let response = Some(Response::ResponseTxn(TxnResponse::default()));
+        let responses = vec![ResponseOp { response }, ResponseOp::default()];
+        let txn = TxnResponse { succeeded: true, responses, ..TxnResponse::default() };
+        assert_eq!(
+            json(&txn),
+            r#"{"succeeded":true,"responses":[{"response_txn":{}},{}]}"#
+        );
+        let request = Some(Request::RequestRange(RangeRequest::default()));
+        let range = RequestOp { request };
+        assert_eq!(json(&range), r#"{"request_range":{}}"#);
+        let compare = Compare {
+            target_union: Some(TargetUnion::Version(0)),
+            ..Compare::default()
+        };
+        assert_eq!(json(&compare), r#"{"version":"0"}"#);
+    }
+
+    #[test]
+    fn enums_are_names_and_unknown_values_are_numbers() {
+        let event = |r#type| {
+            let kv = KeyValue { key: "a".into(), ..KeyValue::default() };
+            json(&Event { r#type, kv: Some(kv), prev_kv: None })
+        };
+        assert_eq!(event(0), r#"{"kv":{"key":"YQ=="}}"#);
+        assert_eq!(event(1), r#"{"type":"DELETE","kv":{"key":"YQ=="}}"#);
+        assert_eq!(event(-3), r#"{"type":-3,"kv":{"key":"YQ=="}}"#);
+        let filters = vec![1, 0, 9];
+        assert_eq!(
+            json(&WatchCreateRequest { filters, ..WatchCreateRequest::default() }),
+            r#"{"filters":["NODELETE","NOPUT",9]}"#
+        );
+    }
+
+    #[test]
+    fn lists_of_bytes_keep_empty_elements() {
+        let keys = vec!["a".into(), "".into()];
+        let lease = LeaseTimeToLiveResponse { id: 1, keys, ..LeaseTimeToLiveResponse::default() };
+        assert_eq!(json(&lease), r#"{"ID":"1","keys":["YQ==",""]}"#);
+    }
 }

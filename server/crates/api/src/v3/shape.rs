@@ -1,4 +1,4 @@
-//! Tables of message fields for parsing JSON request bodies, generated from the protos.
+//! Tables of message fields for parsing and writing JSON, generated from the protos.
 
 /// The fields of a message, in proto order.
 #[derive(Debug)]
@@ -52,3 +52,23 @@ pub trait Shaped {
     /// Table of the message's fields.
     const SHAPE: &'static MessageShape;
 }
+
+/// Defines the table of a message's fields and implements [`Shaped`] and [`serde::Serialize`] for the message.
+macro_rules! shaped {
+    ($table:ident, $message:ty, [$($field:expr,)*]) => {
+        static $table: $crate::v3::shape::MessageShape =
+            $crate::v3::shape::MessageShape { fields: &[$($field),*] };
+
+        impl $crate::v3::shape::Shaped for $message {
+            const SHAPE: &'static $crate::v3::shape::MessageShape = &$table;
+        }
+
+        impl serde::Serialize for $message {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $crate::v3::json::serialize(self, serializer)
+            }
+        }
+    };
+}
+
+pub(crate) use shaped;
