@@ -10,7 +10,7 @@ use crate::{
     frame::{self, END_HEADERS, END_STREAM, PAYLOAD_MAX, Reason},
     hpack::Encoder,
     limits::{HEADER_LIST_BYTES_MAX, OUTPUT_MAX, VISIT_BYTES, WINDOW_BYTES},
-    stream::{ResponseEnd, Stream, unsent},
+    stream::{Stream, unsent},
 };
 
 /// Maximum size in bytes of a flow-control window; a larger window is a client error.
@@ -157,13 +157,6 @@ impl FrameWriter {
         true
     }
 
-    /// Writes the headers of a successful response whose message follows.
-    pub(crate) fn ok_headers(&mut self, id: u32) {
-        let mut block = Vec::new();
-        self.encoder.plain_headers(&mut block);
-        self.block(id, &block, false);
-    }
-
     /// Writes a response's headers, which end the stream if `end` is set.
     pub(crate) fn headers(&mut self, id: u32, status: StatusCode, headers: &HeaderMap, end: bool) {
         let mut block = Vec::new();
@@ -209,15 +202,12 @@ impl FrameWriter {
     }
 
     /// Writes the end of a response: its trailers, or an empty DATA frame.
-    pub(crate) fn end(&mut self, id: u32, end: &ResponseEnd) {
+    pub(crate) fn end(&mut self, id: u32, trailers: Option<&HeaderMap>) {
+        let Some(trailers) = trailers else {
+            return frame::head(&mut self.output, 0, frame::DATA, END_STREAM, id);
+        };
         let mut block = Vec::new();
-        match end {
-            ResponseEnd::Ok => self.encoder.plain_ok(&mut block),
-            ResponseEnd::Trailers(trailers) => self.encoder.trailers(trailers, &mut block),
-            ResponseEnd::Plain => {
-                return frame::head(&mut self.output, 0, frame::DATA, END_STREAM, id);
-            }
-        }
+        self.encoder.trailers(trailers, &mut block);
         self.block(id, &block, true);
     }
 

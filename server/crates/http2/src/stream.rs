@@ -1,6 +1,6 @@
 //! A connection's streams. Frames find them by id, and wake-ups by slot.
 
-use std::{collections::BTreeMap, mem, rc::Rc, sync::Arc, task::Waker, time::Instant};
+use std::{borrow::Cow, collections::BTreeMap, mem, rc::Rc, sync::Arc, task::Waker, time::Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -49,8 +49,8 @@ pub(crate) struct Stream<S: Service> {
     pub(crate) pending: Bytes,
     /// The charge for the response's bytes.
     pub(crate) answer: ResourceCharge<S>,
-    /// The end of the response, to be sent after `pending`.
-    pub(crate) end: Option<ResponseEnd>,
+    /// The trailers, to be sent after `pending`.
+    pub(crate) trailers: Option<Cow<'static, HeaderMap>>,
     /// The charge for the call, against the server's budget of calls.
     pub(crate) call_charge: ResourceCharge<S>,
     pub(crate) queued: bool,
@@ -73,15 +73,6 @@ pub(crate) enum Receiving {
     /// Content that is dropped, because the response does not depend on it.
     Unwanted,
     Ended,
-}
-
-#[derive(Debug)]
-pub(crate) enum ResponseEnd {
-    /// The trailers contain `grpc-status: 0`.
-    Ok,
-    Trailers(HeaderMap),
-    /// The response is not gRPC and has no trailers.
-    Plain,
 }
 
 /// Returns the minimum number of remaining bytes in a body, according to its size hint. Includes bytes that the body has not
@@ -133,7 +124,7 @@ impl<S: Service> Stream<S> {
             messages: Messages::default(),
             pending: Bytes::new(),
             answer: ResourceCharge::new(&meters.answers),
-            end: None,
+            trailers: None,
             call_charge: ResourceCharge::new(&meters.calls),
             queued: false,
         })
@@ -155,7 +146,7 @@ impl<S: Service> Stream<S> {
 
     /// Returns whether the response's headers have been written.
     pub(crate) fn answered(&self) -> bool {
-        self.body.is_some() || self.end.is_some()
+        self.body.is_some() || self.trailers.is_some()
     }
 }
 

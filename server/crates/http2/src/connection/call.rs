@@ -1,9 +1,11 @@
 //! Starts and polls the calls of a connection. Writes and ends their responses.
 
 use std::{
+    borrow::Cow,
     mem,
     pin::Pin,
     rc::Rc,
+    sync::LazyLock,
     task::{Context, Poll},
 };
 
@@ -19,8 +21,13 @@ use crate::{
     limits::CALL_WORK,
     message::{Assembler, PREFIX_BYTES},
     meter::ResourceCharge,
-    stream::{Receiving, ResponseEnd, Stream, unsent},
+    stream::{Receiving, Stream, unsent},
 };
+
+const GRPC: &str = "application/grpc";
+
+/// The trailers of a successful call. Responses share them, because many small responses can wait for a window.
+static OK_TRAILERS: LazyLock<HeaderMap> = LazyLock::new(|| Status::new(Status::OK, "").trailers());
 
 /// The state of a stream after a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -299,9 +306,12 @@ impl<S: Service> Connection<S> {
         // Building a large response took time.
         self.work += message.len();
         self.count_sent(stream, length);
-        self.writer.ok_headers(stream.id);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(GRPC));
+        self.writer
+            .headers(stream.id, StatusCode::OK, &headers, false);
         stream.pending = message.into();
-        stream.end = Some(ResponseEnd::Ok);
+        stream.trailers = Some(Cow::Borrowed(&*OK_TRAILERS));
         StreamProgress::Waits
     }
 
@@ -346,8 +356,8 @@ impl<S: Service> Connection<S> {
             if !self.writer.pending(stream, slot) {
                 return StreamProgress::Waits;
             }
-            if let Some(end) = stream.end.take() {
-                return self.end(stream, &end);
+            if let Some(trailers) = stream.trailers.take() {
+                return self.end(stream, Some(&*trailers));
             }
             let Some(body) = &mut stream.body else {
                 return StreamProgress::Waits;
@@ -366,9 +376,9 @@ impl<S: Service> Connection<S> {
                     return StreamProgress::Failed(Reason::Internal);
                 }
                 Poll::Ready(Some(Err(status))) => {
-                    return self.end(stream, &ResponseEnd::Trailers(status.trailers()));
+                    return self.end(stream, Some(&status.trailers()));
                 }
-                Poll::Ready(None) => return self.end(stream, &ResponseEnd::Plain),
+                Poll::Ready(None) => return self.end(stream, None),
             };
             match frame.into_data() {
                 Ok(data) => {
@@ -385,21 +395,17 @@ impl<S: Service> Connection<S> {
                 }
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
-                    stream.end = Some(ResponseEnd::Trailers(trailers));
+                    stream.trailers = Some(Cow::Owned(trailers));
                 }
             }
         }
     }
 
     /// Reports the end of a call to the service and writes the end of its response.
-    fn end(&mut self, stream: &mut Stream<S>, end: &ResponseEnd) -> StreamProgress {
-        let code = match end {
-            ResponseEnd::Ok => Status::OK,
-            ResponseEnd::Trailers(trailers) => Status::code_of(trailers).unwrap_or(Status::UNKNOWN),
-            ResponseEnd::Plain => Status::UNKNOWN,
-        };
-        self.ended(stream, code);
-        self.writer.end(stream.id, end);
+    fn end(&mut self, stream: &mut Stream<S>, trailers: Option<&HeaderMap>) -> StreamProgress {
+        let code = trailers.and_then(Status::code_of);
+        self.ended(stream, code.unwrap_or(Status::UNKNOWN));
+        self.writer.end(stream.id, trailers);
         StreamProgress::Ended
     }
 
@@ -427,11 +433,10 @@ impl<S: Service> Connection<S> {
         (stream.running, stream.pending) = (None, Bytes::new());
         let mut trailers = status.trailers();
         if stream.answered() {
-            return self.end(stream, &ResponseEnd::Trailers(trailers));
+            return self.end(stream, Some(&trailers));
         }
         self.ended(stream, status.code);
-        let grpc = HeaderValue::from_static("application/grpc");
-        trailers.insert(header::CONTENT_TYPE, grpc);
+        trailers.insert(header::CONTENT_TYPE, HeaderValue::from_static(GRPC));
         self.writer
             .headers(stream.id, refusal.http_status(), &trailers, true);
         StreamProgress::Ended

@@ -9,9 +9,6 @@ use super::TABLE_BYTES;
 
 const STATUS_200: u8 = 0x88;
 
-/// `content-type: application/grpc` with a name from the static table, not added to the client's table.
-const PLAIN_TYPE: &[u8] = b"\x0f\x10\x10application/grpc";
-
 /// `grpc-status: 0`, added to the client's table.
 const ENTER_OK: &[u8] = b"\x40\x0bgrpc-status\x010";
 
@@ -87,19 +84,6 @@ impl Encoder {
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap, out: &mut Vec<u8>) {
         self.close(out);
         fields(trailers, out);
-    }
-
-    /// Encodes the headers of a successful gRPC response without adding to the client's table.
-    pub(crate) fn plain_headers(&mut self, out: &mut Vec<u8>) {
-        self.close(out);
-        out.push(STATUS_200);
-        out.extend_from_slice(PLAIN_TYPE);
-    }
-
-    /// Encodes the trailers `grpc-status: 0`, without adding to the client's table.
-    pub(crate) fn plain_ok(&mut self, out: &mut Vec<u8>) {
-        self.close(out);
-        out.extend_from_slice(PLAIN_OK);
     }
 
     /// Writes the table size update once if the client has shrunk its table.
