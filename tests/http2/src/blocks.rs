@@ -63,7 +63,7 @@ fn same(own: &mut Decoder, h2: &mut Client<Reference>, stream: u32, fields: &[u8
     let mut size = 0;
     let decoded = own.decode(&block, |field| {
         size += field.bytes();
-        read.push((field.name().to_vec(), field.value().to_vec()));
+        read.push((field.name.to_vec(), field.value.to_vec()));
     });
     assert!(
         own.table_size().1 <= 4096,

@@ -211,7 +211,7 @@ impl Checker {
         }
         let mut fields = Vec::new();
         let keep = |field: &witan_http2::hpack::HeaderField| {
-            fields.push((field.name().to_vec(), field.value().to_vec()));
+            fields.push((field.name.to_vec(), field.value.to_vec()));
         };
         let decoded = self.decoder.decode(&block, keep);
         decoded.map_err(|_| "4.3: a block that does not decode")?;

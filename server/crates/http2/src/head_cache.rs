@@ -124,7 +124,7 @@ impl RequestFields {
 
     /// Adds a field. Returns `None` if the field makes the request malformed.
     fn keep(&mut self, field: &HeaderField) -> Option<()> {
-        let value = field.value();
+        let value = &field.value;
         let pseudo_is_late = !self.headers.is_empty();
         let twice = match &field.known {
             FieldName::Method => {

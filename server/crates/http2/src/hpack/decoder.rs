@@ -14,8 +14,10 @@ pub struct HpackError;
 /// One header field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderField {
-    name: Bytes,
-    value: Bytes,
+    /// The name as received.
+    pub name: Bytes,
+    /// The value as received.
+    pub value: Bytes,
     pub(crate) known: FieldName,
 }
 
@@ -45,20 +47,6 @@ impl FieldName {
 }
 
 impl HeaderField {
-    fn new(name: Bytes, known: FieldName, value: Bytes) -> Self {
-        Self { name, value, known }
-    }
-
-    /// Returns the name as received.
-    pub fn name(&self) -> &Bytes {
-        &self.name
-    }
-
-    /// Returns the value as received.
-    pub fn value(&self) -> &Bytes {
-        &self.value
-    }
-
     /// Returns the size in bytes as HPACK counts it: name, value and 32 bytes.
     pub fn bytes(&self) -> usize {
         self.name.len() + self.value.len() + FIELD_OVERHEAD
@@ -69,8 +57,8 @@ thread_local! {
     static FIELDS: Rc<[HeaderField]> = STATIC
         .iter()
         .map(|(name, value)| {
-            let (name, value) = (name.as_bytes(), value.as_bytes());
-            HeaderField::new(Bytes::from_static(name), FieldName::new(name), Bytes::from_static(value))
+            let known = FieldName::new(name.as_bytes());
+            HeaderField { name: Bytes::from(*name), value: Bytes::from(*value), known }
         })
         .collect();
 }
@@ -151,7 +139,8 @@ impl Decoder {
                 (field.name.clone(), field.known.clone())
             }
         };
-        Ok(HeaderField::new(name, known, Bytes::from(at.string()?)))
+        let value = Bytes::from(at.string()?);
+        Ok(HeaderField { name, value, known })
     }
 
     /// Returns the field with this index in the static or the dynamic table. The first index is 1.

@@ -26,7 +26,7 @@ mod tests {
         let mut fields = Vec::new();
         decoder.decode(block, |field| {
             let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-            fields.push((text(field.name()), text(field.value())));
+            fields.push((text(&field.name), text(&field.value)));
         })?;
         Ok(fields)
     }
