@@ -35,16 +35,19 @@ pub struct Audit {
 impl<S: Service> Connection<S> {
     /// Counts the connection's resources. Takes time proportional to the number of streams.
     pub fn audit(&self) -> Audit {
-        let block = self.open_block.as_ref().map_or(0, |open| open.charged());
+        let block = self.open_block.as_ref();
         let mut audit = Audit {
             streams: self.streams.len(),
-            requests: (self.meters.requests.used(), block),
+            requests: (
+                self.meters.requests.used(),
+                block.map_or(0, |open| open.charge.bytes()),
+            ),
             answers: (self.meters.answers.used(), 0),
             calls: (
                 self.meters.calls.used() + self.meters.streaming_calls.used(),
                 0,
             ),
-            deadlines: (self.timers.len(), 0),
+            deadlines: (self.timers.deadlines.len(), 0),
             output: self.writer.ready().len(),
             send_queue: self.writer.send_queue.len(),
             lists_capacity: self.ready.capacity()

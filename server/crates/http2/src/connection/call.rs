@@ -68,7 +68,7 @@ impl<S: Service> Connection<S> {
             && let Some(at) = self.now.checked_add(timeout)
         {
             stream.deadline = Some(at);
-            self.timers.add(at, id);
+            self.timers.deadlines.insert((at, id));
         }
         if ended {
             return self.start(slot, stream, head, Body::Whole(Bytes::new()));
@@ -478,7 +478,7 @@ impl<S: Service> Connection<S> {
     /// Removes the deadline of an ended stream and frees its slot.
     pub(super) fn release(&mut self, slot: usize, stream: &Stream<S>) {
         if let Some(at) = stream.deadline {
-            self.timers.remove(at, stream.id);
+            self.timers.deadlines.remove(&(at, stream.id));
         }
         self.streams.release(slot, stream.id);
     }

@@ -402,7 +402,7 @@ impl<S: Service> Connection<S> {
     /// Ends the connection: drops all streams and sends a GOAWAY with this reason.
     fn fail(&mut self, reason: Reason) {
         self.streams.clear();
-        self.timers.clear();
+        self.timers.deadlines.clear();
         self.writer.send_queue.clear();
         self.woken.clear();
         self.open_block = None;

@@ -18,16 +18,9 @@ pub(super) struct OpenBlock<S: Service> {
     stream: u32,
     flags: BlockFlags,
     bytes: Vec<u8>,
-    charge: ResourceCharge<S>,
+    pub(super) charge: ResourceCharge<S>,
     /// Number of CONTINUATION frames so far.
     frames: usize,
-}
-
-impl<S: Service> OpenBlock<S> {
-    /// Returns the bytes of the block that are charged to the connection.
-    pub(super) fn charged(&self) -> usize {
-        self.charge.bytes()
-    }
 }
 
 /// Properties of a HEADERS frame, apart from its header block.

@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct ConnectionTimers {
     /// Deadlines of streams.
-    deadlines: BTreeSet<(Instant, u32)>,
+    pub(super) deadlines: BTreeSet<(Instant, u32)>,
     /// Time of the next check for slow messages and stalled clients; `None` if there are no streams.
     next_check: Option<Instant>,
     mark: Option<StallMark>,
@@ -52,22 +52,6 @@ impl ConnectionTimers {
     pub(super) fn received(&mut self, now: Instant) {
         self.received = now;
         self.ping_sent = None;
-    }
-
-    pub(super) fn add(&mut self, at: Instant, id: u32) {
-        self.deadlines.insert((at, id));
-    }
-
-    pub(super) fn remove(&mut self, at: Instant, id: u32) {
-        self.deadlines.remove(&(at, id));
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.deadlines.clear();
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.deadlines.len()
     }
 
     /// Schedules a check for slow messages and stalled clients, unless one is scheduled.
@@ -116,7 +100,7 @@ impl<S: Service> Connection<S> {
             if self.timers.ping_sent.replace(self.now).is_some() {
                 // Send no GOAWAY, because the client does not read.
                 self.streams.clear();
-                self.timers.clear();
+                self.timers.deadlines.clear();
                 self.phase = Phase::Closed;
             } else {
                 frame::ping(&mut self.writer.output, 0, ping::KEEP_ALIVE);
