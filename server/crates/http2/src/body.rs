@@ -58,6 +58,15 @@ fn cost(message: &Bytes) -> usize {
     message.len() + MESSAGE_OVERHEAD
 }
 
+/// Wakes the call if it waits for a message.
+fn wake_reader(mut queue: MutexGuard<'_, QueueState>) {
+    let reader = queue.reader.take();
+    drop(queue);
+    if let Some(reader) = reader {
+        reader.wake();
+    }
+}
+
 /// Creates both halves of a message queue. Wakes `connection` when the call has taken messages.
 pub(crate) fn stream(connection: Waker) -> (RequestSender, RequestStream) {
     let queue = Mutex::default();
@@ -72,36 +81,26 @@ impl RequestQueue {
 }
 
 impl RequestSender {
-    /// Adds a message to the queue, or drops it if the call has stopped reading. Wakes the call if it waits for a message.
+    /// Adds a message to the queue, or drops it if the call has stopped reading.
     pub(crate) fn send(&self, message: Bytes) {
         let mut queue = self.0.queue();
-        if queue.dropped {
-            return;
-        }
-        queue.held += cost(&message);
-        queue.messages.push_back(message);
-        let reader = queue.reader.take();
-        drop(queue);
-        if let Some(reader) = reader {
-            reader.wake();
+        if !queue.dropped {
+            queue.held += cost(&message);
+            queue.messages.push_back(message);
+            wake_reader(queue);
         }
     }
 
     /// Ends the stream of messages. `Aborted` also drops the queued messages. Only the first call has an effect.
     pub(crate) fn end(&self, how: Result<(), Aborted>) {
         let mut queue = self.0.queue();
-        if queue.ended.is_some() {
-            return;
-        }
-        queue.ended = Some(how);
-        if how.is_err() {
-            queue.messages.clear();
-            queue.held = 0;
-        }
-        let reader = queue.reader.take();
-        drop(queue);
-        if let Some(reader) = reader {
-            reader.wake();
+        if queue.ended.is_none() {
+            queue.ended = Some(how);
+            if how.is_err() {
+                queue.messages.clear();
+                queue.held = 0;
+            }
+            wake_reader(queue);
         }
     }
 

@@ -74,19 +74,12 @@ pub enum Refusal {
 impl Refusal {
     /// Returns the HTTP status of the response, which is 200 for most refusals.
     pub(crate) fn http_status(self) -> StatusCode {
-        match self {
-            Self::NotPost => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BadTimeout => StatusCode::BAD_REQUEST,
-            Self::Deadline
-            | Self::ShuttingDown
-            | Self::TooLarge { .. }
-            | Self::SecondMessage
-            | Self::NoRoom(_)
-            | Self::TooSlow
-            | Self::UnknownEncoding
-            | Self::NoEncoding
-            | Self::UnknownFlag(_)
-            | Self::Corrupt => StatusCode::OK,
+        if self == Self::NotPost {
+            StatusCode::METHOD_NOT_ALLOWED
+        } else if self == Self::BadTimeout {
+            StatusCode::BAD_REQUEST
+        } else {
+            StatusCode::OK
         }
     }
 }
