@@ -58,38 +58,31 @@ impl Assembler {
         content: &'a [u8],
         max: usize,
     ) -> Result<Assembled<'a>, Refusal> {
-        let more = PREFIX_BYTES.saturating_sub(self.buffer.len());
-        let mut rest = content;
-        if more > 0 && self.buffer.is_empty() && content.len() >= PREFIX_BYTES {
-            let end = self.check(content, max)?;
-            if let Some((message, rest)) = content.split_at_checked(end) {
-                return self.whole(message, None, rest, max);
-            }
-        } else if more > 0 {
-            let (prefix, after) = content.split_at(more.min(content.len()));
-            self.buffer.extend_from_slice(prefix);
-            rest = after;
-            if self.buffer.len() < PREFIX_BYTES {
-                return Ok(Assembled { message: None, rest, inflated: 0 });
-            }
+        // A message that is complete in the content is copied only once.
+        if self.buffer.is_empty()
+            && let Some((message, rest)) = content.split_at_checked(self.end(content, max)?)
+        {
+            return match message[0] {
+                0 => Ok(Assembled::plain(Bytes::copy_from_slice(message), rest)),
+                _ => Assembled::inflated(message, rest, max),
+            };
         }
-        let begin = if self.buffer.is_empty() {
-            rest
-        } else {
-            &self.buffer
-        };
-        let end = self.check(begin, max)?;
-        let (part, after) = rest.split_at(rest.len().min(end - self.buffer.len()));
-        self.grow(self.buffer.len() + part.len(), end);
-        self.buffer.extend_from_slice(part);
-        if self.buffer.len() < end {
-            return Ok(Assembled { message: None, rest: after, inflated: 0 });
+        let mut rest = content;
+        for _ in ["prefix", "content"] {
+            let end = self.end(&self.buffer, max)?;
+            let (part, after) = rest.split_at(rest.len().min(end - self.buffer.len()));
+            self.grow(self.buffer.len() + part.len(), end);
+            self.buffer.extend_from_slice(part);
+            rest = after;
+        }
+        if self.buffer.len() < self.end(&self.buffer, max)? {
+            return Ok(Assembled { message: None, rest, inflated: 0 });
         }
         let message = mem::take(&mut self.buffer);
-        if message[0] == 0 {
-            return self.whole(&[], Some(message), after, max);
+        match message[0] {
+            0 => Ok(Assembled::plain(message.into(), rest)),
+            _ => Assembled::inflated(&message, rest, max),
         }
-        self.whole(&message, None, after, max)
     }
 
     /// Grows the buffer for `needed` bytes of a message of `end` bytes. Reserves at most twice the capacity and at most the
@@ -103,7 +96,7 @@ impl Assembler {
 
     /// Checks a message's prefix. Returns the length in bytes of the message with its prefix, or the prefix's length if the
     /// prefix is incomplete. Fails for a message above `max` bytes and for an unsupported flag.
-    fn check(&self, begin: &[u8], max: usize) -> Result<usize, Refusal> {
+    fn end(&self, begin: &[u8], max: usize) -> Result<usize, Refusal> {
         let Some(&[flag, a, b, c, d]) = begin.first_chunk::<PREFIX_BYTES>() else {
             return Ok(PREFIX_BYTES);
         };
@@ -119,25 +112,19 @@ impl Assembler {
         }
         Ok(PREFIX_BYTES + length)
     }
+}
 
-    /// Returns a complete message: `owned` if it is set, otherwise a copy of `slice`, decompressed if its flag says so.
-    fn whole<'a>(
-        &self,
-        slice: &[u8],
-        owned: Option<Vec<u8>>,
-        rest: &'a [u8],
-        max: usize,
-    ) -> Result<Assembled<'a>, Refusal> {
-        let (message, inflated) = match owned {
-            Some(owned) => (owned.into(), 0),
-            None if slice[0] == 0 => (Bytes::copy_from_slice(slice), 0),
-            None => {
-                let message = inflate(&slice[PREFIX_BYTES..], max)?;
-                let inflated = message.len();
-                (message.into(), inflated)
-            }
-        };
-        Ok(Assembled { message: Some(message), rest, inflated })
+impl<'a> Assembled<'a> {
+    /// Returns a complete message that is not compressed.
+    fn plain(message: Bytes, rest: &'a [u8]) -> Self {
+        Self { message: Some(message), rest, inflated: 0 }
+    }
+
+    /// Returns a complete message after decompression.
+    fn inflated(message: &[u8], rest: &'a [u8], max: usize) -> Result<Self, Refusal> {
+        let message = inflate(&message[PREFIX_BYTES..], max)?;
+        let inflated = message.len();
+        Ok(Self { message: Some(message.into()), rest, inflated })
     }
 }
 
