@@ -42,10 +42,6 @@ use super::{
     tls::PeerCertificate,
 };
 
-pub(super) const DEADLINE: &str = "context deadline exceeded";
-pub(super) const STOPPED: &str = "etcdserver: server stopped";
-const TOO_MANY: &str = "etcdserver: too many requests";
-
 /// Metadata key of a client's API version.
 const CLIENT_VERSION: &str = "client-api-version";
 
@@ -262,39 +258,59 @@ impl<C: CallHandler> Service for ConnectionService<C> {
         self.account.release(charged(what), amount);
     }
 
+    /// Returns a status with the message of etcd or grpc-go, if they have one for the refusal.
     fn refuse(&self, head: &Head, refusal: Refusal) -> Status {
         let (code, text) = match refusal {
-            Refusal::Deadline => (Code::DeadlineExceeded, DEADLINE.into()),
-            Refusal::ShuttingDown => (Code::Unavailable, STOPPED.into()),
+            Refusal::Deadline => (Code::DeadlineExceeded, "context deadline exceeded".into()),
+            Refusal::ShuttingDown => (Code::Unavailable, "etcdserver: server stopped".into()),
             Refusal::TooLarge { length, max } => (
                 Code::ResourceExhausted,
                 format!("grpc: received message larger than max ({length} vs. {max})"),
             ),
-            Refusal::SecondMessage => {
-                let text = "the request has more than one message";
-                (Code::Internal, text.into())
+            Refusal::SecondMessage => (
+                Code::Internal,
+                "the request has more than one message".into(),
+            ),
+            Refusal::NoRoom(what) => (
+                no_room(head.method(), what),
+                "etcdserver: too many requests".into(),
+            ),
+            Refusal::TooSlow => (
+                Code::DeadlineExceeded,
+                "the request arrives too slowly".into(),
+            ),
+            Refusal::UnknownEncoding => {
+                let name = header(head, "grpc-encoding");
+                let text =
+                    format!("grpc: Decompressor is not installed for grpc-encoding {name:?}");
+                (Code::Unimplemented, text)
             }
-            // The message is etcd's.
-            Refusal::NoRoom(what) => (no_room(head.method(), what), TOO_MANY.into()),
-            Refusal::TooSlow => {
-                let text = "the request arrives too slowly";
-                (Code::DeadlineExceeded, text.into())
+            Refusal::NotPost => {
+                let method = head.parts().method.as_str();
+                let text = format!(
+                    "Received a HEADERS frame with :method {method:?} which should be POST"
+                );
+                (Code::Internal, text)
             }
-            Refusal::UnknownEncoding => (Code::Unimplemented, unknown_encoding(head)),
-            Refusal::NotPost => (Code::Internal, not_post(head)),
-            Refusal::BadTimeout => (Code::Internal, bad_timeout(head)),
-            Refusal::NoEncoding => {
-                let text = "grpc: compressed flag set with identity or empty encoding";
-                (Code::Internal, text.into())
+            Refusal::BadTimeout => {
+                let timeout = header(head, "grpc-timeout");
+                (
+                    Code::Internal,
+                    format!("malformed grpc-timeout: {timeout:?}"),
+                )
             }
+            Refusal::NoEncoding => (
+                Code::Internal,
+                "grpc: compressed flag set with identity or empty encoding".into(),
+            ),
             Refusal::UnknownFlag(flag) => (
                 Code::Internal,
                 format!("grpc: received unexpected payload format {flag}"),
             ),
-            Refusal::Corrupt => {
-                let text = "grpc: failed to decompress the received message";
-                (Code::Internal, text.into())
-            }
+            Refusal::Corrupt => (
+                Code::Internal,
+                "grpc: failed to decompress the received message".into(),
+            ),
         };
         Status::new(code.into(), text)
     }
@@ -309,22 +325,6 @@ fn no_room(method: &MethodInfo, what: Resource) -> Code {
         Resource::Requests | Resource::Answers if resumes => Code::Unavailable,
         Resource::Requests | Resource::Answers | Resource::Calls => Code::ResourceExhausted,
     }
-}
-
-/// Returns grpc-go's error message for an unsupported compression.
-fn unknown_encoding(head: &Head) -> String {
-    let name = header(head, "grpc-encoding");
-    format!("grpc: Decompressor is not installed for grpc-encoding {name:?}")
-}
-
-fn bad_timeout(head: &Head) -> String {
-    format!("malformed grpc-timeout: {:?}", header(head, "grpc-timeout"))
-}
-
-/// Returns grpc-go's error message for a method other than POST.
-fn not_post(head: &Head) -> String {
-    let method = head.parts().method.as_str();
-    format!("Received a HEADERS frame with :method {method:?} which should be POST")
 }
 
 /// Returns a header's value as text, or an empty string if the header is missing.

@@ -45,18 +45,13 @@ impl TlsError {
     /// Returns whether a file could not be read for a reason outside the file, for example because no file descriptor is free.
     /// Such a file may become readable without a change of its metadata.
     pub(super) fn is_temporary(&self) -> bool {
-        match self {
-            // A new file and another mode change the metadata.
-            Self::Read { source, .. } => !matches!(
-                source.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
-            ),
-            Self::Content { .. }
-            | Self::Pair { .. }
-            | Self::NoSuite { .. }
-            | Self::Hostname { .. }
-            | Self::SelfSigned { .. }
-            | Self::Settings(_) => false,
-        }
+        let Self::Read { source, .. } = self else {
+            return false;
+        };
+        // A new file and another mode change the metadata.
+        !matches!(
+            source.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+        )
     }
 }
