@@ -71,12 +71,12 @@ impl Service for Calls {
 
     fn method(&self, head: &mut request::Parts) -> (Call, RequestMode) {
         let call = Call::of(head.uri.path());
-        let intake = if call == Call::Parts {
+        let mode = if call == Call::Parts {
             RequestMode::Streaming
         } else {
             RequestMode::Collected
         };
-        (call, intake)
+        (call, mode)
     }
 
     fn begin(&self, _head: &Rc<Head<Call>>) -> Followed {

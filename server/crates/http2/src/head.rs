@@ -20,7 +20,7 @@ pub enum RequestMode {
 pub struct Head<M> {
     pub(crate) parts: request::Parts,
     pub(crate) method: M,
-    pub(crate) intake: RequestMode,
+    pub(crate) mode: RequestMode,
     pub(crate) timeout: Option<Duration>,
     pub(crate) grpc: bool,
     pub(crate) encoding: Encoding,

@@ -4,7 +4,7 @@ use std::{borrow::Cow, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request, uri::Scheme,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, uri::Scheme,
 };
 
 use crate::{
@@ -63,7 +63,7 @@ impl<M> HeadCache<M> {
         if fields.bytes > HEADER_LIST_BYTES_MAX {
             return Ok(HeaderBlock::TooLarge);
         }
-        let Some(head) = fields.request(service) else {
+        let Some(head) = fields.head(service) else {
             return Ok(HeaderBlock::Malformed);
         };
         let head = Rc::new(head);
@@ -126,7 +126,7 @@ impl RequestFields {
     fn keep(&mut self, field: &HeaderField) -> Option<()> {
         let value = &field.value;
         let pseudo_is_late = !self.headers.is_empty();
-        let twice = match &field.known {
+        let wrong = match &field.known {
             FieldName::Method => {
                 let method = Method::from_bytes(value).ok()?;
                 self.method.replace(method).is_some() || pseudo_is_late
@@ -162,17 +162,18 @@ impl RequestFields {
             }
             FieldName::Wrong => true,
         };
-        (!twice).then_some(())
+        (!wrong).then_some(())
     }
 
-    /// Builds a head from the fields, or returns `None` if they are not a valid request.
-    fn request<S: Service>(self, service: &S) -> Option<Head<S::Method>> {
+    /// Builds a head from the fields and the service's data. Returns `None` if the fields are not a valid request.
+    fn head<S: Service>(self, service: &S) -> Option<Head<S::Method>> {
         if self.wrong || !self.scheme {
             return None;
         }
+        let content_length = content_length(&self.headers)?;
+        let grpc = is_grpc(&self.headers);
         let mut request = Request::new(());
         *request.method_mut() = self.method?;
-        let grpc = is_grpc(&self.headers);
         *request.uri_mut() = path(self.path?, grpc)?;
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers;
@@ -181,7 +182,36 @@ impl RequestFields {
         if let Some(authority) = self.authority.filter(|_| !grpc) {
             parts.headers.insert(header::HOST, authority);
         }
-        head(parts, self.bytes, service)
+        let encoding = match parts.headers.get(ENCODING).map(HeaderValue::as_bytes) {
+            None | Some(b"identity") => Encoding::Identity,
+            Some(b"gzip") => Encoding::Gzip,
+            Some(_) => Encoding::Unknown,
+        };
+        // Calls receive messages uncompressed.
+        if encoding == Encoding::Gzip {
+            parts.headers.remove(ENCODING);
+        }
+        let given_timeout = parts.headers.get(TIMEOUT);
+        let timeout = given_timeout.and_then(|value| timeout(value.to_str().ok()?));
+        let refusal = if parts.method != Method::POST {
+            Some(Refusal::NotPost)
+        } else if given_timeout.is_some() && timeout.is_none() {
+            Some(Refusal::BadTimeout)
+        } else {
+            (encoding == Encoding::Unknown).then_some(Refusal::UnknownEncoding)
+        };
+        let (method, mode) = service.method(&mut parts);
+        Some(Head {
+            parts,
+            method,
+            mode,
+            timeout,
+            grpc,
+            encoding,
+            refusal,
+            content_length,
+            bytes: self.bytes,
+        })
     }
 }
 
@@ -196,44 +226,6 @@ fn path(given: Bytes, grpc: bool) -> Option<Uri> {
     path.path_and_query()
         .filter(|_| path.authority().is_none())?;
     Some(path)
-}
-
-/// Builds a head from a request without its body, and the service's data. Returns `None` if `content-length` is invalid.
-pub(crate) fn head<S: Service>(
-    mut parts: request::Parts,
-    bytes: usize,
-    service: &S,
-) -> Option<Head<S::Method>> {
-    let content_length = content_length(&parts.headers)?;
-    let encoding = match parts.headers.get(ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => Encoding::Identity,
-        Some(b"gzip") => Encoding::Gzip,
-        Some(_) => Encoding::Unknown,
-    };
-    // Calls receive messages uncompressed.
-    if encoding == Encoding::Gzip {
-        parts.headers.remove(ENCODING);
-    }
-    let (grpc, timeout) = (is_grpc(&parts.headers), timeout(&parts.headers));
-    let refusal = if parts.method != Method::POST {
-        Some(Refusal::NotPost)
-    } else if timeout.is_none() && parts.headers.contains_key(TIMEOUT) {
-        Some(Refusal::BadTimeout)
-    } else {
-        (encoding == Encoding::Unknown).then_some(Refusal::UnknownEncoding)
-    };
-    let (method, intake) = service.method(&mut parts);
-    Some(Head {
-        parts,
-        method,
-        intake,
-        timeout,
-        grpc,
-        encoding,
-        refusal,
-        content_length,
-        bytes,
-    })
 }
 
 /// Returns the value of `content-length`: `Some(None)` if there is no such header, `None` if the value is not a single number.
@@ -265,13 +257,8 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Returns the value of `grpc-timeout`, or `None` if the header is missing or invalid.
-fn timeout(headers: &HeaderMap) -> Option<Duration> {
-    timeout_of(headers.get(TIMEOUT)?.to_str().ok()?)
-}
-
-/// Parses up to eight digits and one of the units `H`, `M`, `S`, `m`, `u` and `n`. Returns `None` for any other text.
-fn timeout_of(text: &str) -> Option<Duration> {
+/// Parses a timeout: up to eight digits and one of the units `H`, `M`, `S`, `m`, `u` and `n`. Returns `None` for any other text.
+fn timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -322,16 +309,12 @@ mod tests {
             ("2n", 2),
         ];
         for (text, nanos) in units {
-            assert_eq!(
-                timeout_of(text),
-                Some(Duration::from_nanos(nanos)),
-                "{text}"
-            );
+            assert_eq!(timeout(text), Some(Duration::from_nanos(nanos)), "{text}");
         }
         let longest = Duration::from_secs(99_999_999 * 3600);
-        assert_eq!(timeout_of("99999999H"), Some(longest));
+        assert_eq!(timeout("99999999H"), Some(longest));
         for text in ["", "S", "2", "2s", "-2S", "2\u{b5}", "123456789S"] {
-            assert_eq!(timeout_of(text), None, "{text}");
+            assert_eq!(timeout(text), None, "{text}");
         }
     }
 
@@ -346,7 +329,7 @@ mod tests {
         let one = request(&mut heads, &first);
         assert_eq!(one.path(), "/a.B/C");
         assert!(one.grpc && one.timeout.is_none());
-        assert_eq!(one.intake, RequestMode::Collected);
+        assert_eq!(one.mode, RequestMode::Collected);
         assert!(Rc::ptr_eq(&one, &request(&mut heads, &first)));
         for n in 0..2 * CACHED_HEADS {
             let mut other = first.clone();

@@ -183,11 +183,11 @@ impl<C: CallHandler> Service for ConnectionService<C> {
             }));
             of_version.clone()
         });
-        let intake = match &call {
+        let mode = match &call {
             Some(call) if call.takes_one_message => RequestMode::Collected,
             Some(_) | None => RequestMode::Streaming,
         };
-        (MethodInfo { call, client }, intake)
+        (MethodInfo { call, client }, mode)
     }
 
     fn begin(&self, head: &Rc<Head>) -> CallCounter {

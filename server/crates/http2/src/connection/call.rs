@@ -74,7 +74,7 @@ impl<S: Service> Connection<S> {
             return self.start(slot, stream, head, Body::Whole(Bytes::new()));
         }
         let assembler = Assembler::new(head.encoding);
-        match head.intake {
+        match head.mode {
             RequestMode::Collected => {
                 let message = None;
                 stream.receiving = Receiving::Message { assembler, message };
@@ -117,7 +117,7 @@ impl<S: Service> Connection<S> {
 
     /// Charges the stream for the call and its request head. Fails if the service refuses a charge.
     fn admit(&self, stream: &mut Stream<S>, head: &Head<S::Method>) -> Result<(), Refusal> {
-        if head.intake == RequestMode::Streaming {
+        if head.mode == RequestMode::Streaming {
             stream.call_charge = ResourceCharge::new(&self.meters.streaming_calls);
         }
         if !stream.call_charge.set(1) {
