@@ -194,10 +194,6 @@ impl<S: Service> Streams<S> {
         slot
     }
 
-    pub(crate) fn slot_of(&self, id: u32) -> Option<usize> {
-        self.by_id.get(&id).copied()
-    }
-
     pub(crate) fn waker(&self, slot: usize) -> Waker {
         self.slots[slot].waker.clone()
     }
@@ -217,6 +213,12 @@ impl<S: Service> Streams<S> {
     /// Takes a stream out of its slot; `None` if the slot is empty. [`Streams::keep`] or [`Streams::release`] must follow.
     pub(crate) fn take(&mut self, slot: usize) -> Option<Box<Stream<S>>> {
         self.slots.get_mut(slot)?.stream.take()
+    }
+
+    /// Takes an open stream out of its slot, like [`Streams::take`]. Returns `None` if no stream with this id is open.
+    pub(crate) fn take_by_id(&mut self, id: u32) -> Option<(usize, Box<Stream<S>>)> {
+        let slot = *self.by_id.get(&id)?;
+        Some((slot, self.take(slot)?))
     }
 
     pub(crate) fn keep(&mut self, slot: usize, stream: Box<Stream<S>>) {

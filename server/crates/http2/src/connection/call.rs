@@ -234,8 +234,7 @@ impl<S: Service> Connection<S> {
             StreamProgress::Ended => self.finish(slot, stream),
             StreamProgress::Failed(reason) => {
                 self.writer.reset(stream.id, reason);
-                self.record_end(stream.id, matches!(stream.receiving, Receiving::Ended));
-                self.release(slot, &stream);
+                self.close(slot, &stream);
             }
         }
     }
@@ -444,13 +443,11 @@ impl<S: Service> Connection<S> {
 
     /// Frees a stream whose response is complete. If the request is incomplete, tells the client to stop sending it.
     fn finish(&mut self, slot: usize, stream: Box<Stream<S>>) {
-        let whole = matches!(stream.receiving, Receiving::Ended);
-        if !whole {
+        if !matches!(stream.receiving, Receiving::Ended) {
             self.writer.reset(stream.id, Reason::NoError);
         }
         self.faults = self.faults.saturating_sub(1);
-        self.record_end(stream.id, whole);
-        self.release(slot, &stream);
+        self.close(slot, &stream);
     }
 
     /// Resets a stream after a client error. Fails if the client has caused too many errors, so that the connection must end.
@@ -461,9 +458,14 @@ impl<S: Service> Connection<S> {
         reason: Reason,
     ) -> Result<(), Reason> {
         self.writer.reset(stream.id, reason);
-        self.record_end(stream.id, matches!(stream.receiving, Receiving::Ended));
-        self.release(slot, &stream);
+        self.close(slot, &stream);
         self.fault()
+    }
+
+    /// Records an ended stream and frees its slot.
+    fn close(&mut self, slot: usize, stream: &Stream<S>) {
+        self.record_end(stream.id, matches!(stream.receiving, Receiving::Ended));
+        self.release(slot, stream);
     }
 
     /// Records an ended stream, to classify later frames. `whole` says whether its request was complete.

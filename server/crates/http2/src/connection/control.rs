@@ -102,10 +102,7 @@ impl<S: Service> Connection<S> {
         if self.is_idle(frame.stream) {
             return Err(Reason::Protocol);
         }
-        let Some(slot) = self.streams.slot_of(frame.stream) else {
-            return Ok(());
-        };
-        let Some(mut stream) = self.streams.take(slot) else {
+        let Some((slot, mut stream)) = self.streams.take_by_id(frame.stream) else {
             return Ok(());
         };
         stream.send_credit += more;
@@ -136,11 +133,8 @@ impl<S: Service> Connection<S> {
                 Ok(())
             };
         }
-        match self.streams.slot_of(frame.stream) {
-            Some(slot) => match self.streams.take(slot) {
-                Some(stream) => self.reset(slot, stream, Reason::FrameSize),
-                None => Ok(()),
-            },
+        match self.streams.take_by_id(frame.stream) {
+            Some((slot, stream)) => self.reset(slot, stream, Reason::FrameSize),
             None => Err(Reason::FrameSize),
         }
     }

@@ -153,11 +153,8 @@ impl<S: Service> Connection<S> {
     fn on_trailers(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         let well_formed = self.heads.read_trailers(block);
         let well_formed = well_formed.map_err(|_| Reason::Compression)?;
-        let Some(slot) = self.streams.slot_of(id) else {
+        let Some((slot, stream)) = self.streams.take_by_id(id) else {
             return self.on_late(id, flags.end);
-        };
-        let Some(stream) = self.streams.take(slot) else {
-            return Ok(());
         };
         let reason = match &stream.receiving {
             Receiving::Ended => Some(Reason::StreamClosed),
@@ -192,14 +189,11 @@ impl<S: Service> Connection<S> {
         self.writer.received(length)?;
         let content = frame.unpadded()?;
         let end = frame.has(END_STREAM);
-        let Some(slot) = self.streams.slot_of(frame.stream) else {
+        let Some((slot, mut stream)) = self.streams.take_by_id(frame.stream) else {
             return match self.ended.late(frame.stream, end) {
                 LateFrame::Ignored => Ok(()),
                 LateFrame::Closed | LateFrame::Unused => Err(Reason::StreamClosed),
             };
-        };
-        let Some(mut stream) = self.streams.take(slot) else {
-            return Ok(());
         };
         stream.receive_window -= length as i64;
         if let Err(reason) = Self::check_data(&mut stream, content) {
@@ -289,15 +283,13 @@ impl<S: Service> Connection<S> {
         if self.is_idle(frame.stream) {
             return Err(Reason::Protocol);
         }
-        let Some(slot) = self.streams.slot_of(frame.stream) else {
+        let Some((slot, stream)) = self.streams.take_by_id(frame.stream) else {
             // The client may have sent the reset before it received the end of the response.
             self.ended.late(frame.stream, true);
             return Ok(());
         };
-        if let Some(stream) = self.streams.take(slot) {
-            self.ended.push_complete(stream.id);
-            self.release(slot, &stream);
-        }
+        self.ended.push_complete(stream.id);
+        self.release(slot, &stream);
         self.fault()
     }
 }

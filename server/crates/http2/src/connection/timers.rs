@@ -119,10 +119,7 @@ impl<S: Service> Connection<S> {
                 return;
             }
             self.timers.deadlines.pop_first();
-            let slot = self.streams.slot_of(id);
-            if let Some(slot) = slot
-                && let Some(mut stream) = self.streams.take(slot)
-            {
+            if let Some((slot, mut stream)) = self.streams.take_by_id(id) {
                 stream.deadline = None;
                 self.refuse(slot, stream, Refusal::Deadline);
             }
