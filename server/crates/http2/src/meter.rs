@@ -35,10 +35,10 @@ impl<S: Service> ResourceMeter<S> {
         self.used.get()
     }
 
-    /// Adds `bytes` units. If they exceed the reservation, reserves a complete step or, if the service refuses the step, only the
+    /// Adds units. If they exceed the reservation, reserves a complete step or, if the service refuses the step, only the
     /// missing units. Returns `false` and changes nothing if the service refuses both.
-    fn take(&self, bytes: usize) -> bool {
-        let used = self.used.get().saturating_add(bytes);
+    fn take(&self, units: usize) -> bool {
+        let used = self.used.get().saturating_add(units);
         let needed = used.saturating_sub(self.free);
         let reserved = self.reserved.get();
         if needed > reserved {
@@ -56,9 +56,9 @@ impl<S: Service> ResourceMeter<S> {
         true
     }
 
-    /// Subtracts `bytes` units. Releases the unused reservation if none is needed, or if it exceeds four steps.
-    fn release(&self, bytes: usize) {
-        let used = self.used.get() - bytes;
+    /// Subtracts units. Releases the unused reservation if none is needed, or if it exceeds four steps.
+    fn release(&self, units: usize) {
+        let used = self.used.get() - units;
         self.used.set(used);
         let needed = used.saturating_sub(self.free);
         let excess = self.reserved.get() - needed;
@@ -81,34 +81,34 @@ impl<S: Service> Drop for ResourceMeter<S> {
 #[derive(Debug)]
 pub(crate) struct ResourceCharge<S: Service> {
     meter: Rc<ResourceMeter<S>>,
-    bytes: usize,
+    units: usize,
 }
 
 impl<S: Service> ResourceCharge<S> {
     pub(crate) fn new(meter: &Rc<ResourceMeter<S>>) -> Self {
-        Self { meter: meter.clone(), bytes: 0 }
+        Self { meter: meter.clone(), units: 0 }
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    pub(crate) fn units(&self) -> usize {
+        self.units
     }
 
-    /// Changes the charge to `bytes` units. Returns `false` and changes nothing if a reservation is refused.
-    pub(crate) fn set(&mut self, bytes: usize) -> bool {
-        if bytes > self.bytes {
-            if !self.meter.take(bytes - self.bytes) {
+    /// Changes the charge to this number of units. Returns `false` and changes nothing if a reservation is refused.
+    pub(crate) fn set(&mut self, units: usize) -> bool {
+        if units > self.units {
+            if !self.meter.take(units - self.units) {
                 return false;
             }
         } else {
-            self.meter.release(self.bytes - bytes);
+            self.meter.release(self.units - units);
         }
-        self.bytes = bytes;
+        self.units = units;
         true
     }
 }
 
 impl<S: Service> Drop for ResourceCharge<S> {
     fn drop(&mut self) {
-        self.meter.release(self.bytes);
+        self.meter.release(self.units);
     }
 }

@@ -40,7 +40,7 @@ impl<S: Service> Connection<S> {
             streams: self.streams.len(),
             requests: (
                 self.meters.requests.used(),
-                block.map_or(0, |open| open.charge.bytes()),
+                block.map_or(0, |open| open.charge.units()),
             ),
             answers: (self.meters.answers.used(), 0),
             calls: (
@@ -60,9 +60,9 @@ impl<S: Service> Connection<S> {
             unacknowledged: self.writer.unacknowledged,
         };
         for (_, stream) in self.streams.iter() {
-            audit.requests.1 += stream.request.bytes();
-            audit.answers.1 += stream.answer.bytes();
-            audit.calls.1 += stream.call_charge.bytes();
+            audit.requests.1 += stream.request.units();
+            audit.answers.1 += stream.answer.units();
+            audit.calls.1 += stream.call_charge.units();
             audit.deadlines.1 += usize::from(stream.deadline.is_some());
         }
         audit

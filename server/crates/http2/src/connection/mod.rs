@@ -327,10 +327,10 @@ impl<S: Service> Connection<S> {
 
     /// Removes the slots of ended streams from the send queue if there are many.
     fn prune_send_queue(&mut self) {
-        let (line, streams) = (&mut self.writer.send_queue, &mut self.streams);
-        if line.len() > 2 * streams.len() + STREAMS_FREE {
+        let (queue, streams) = (&mut self.writer.send_queue, &mut self.streams);
+        if queue.len() > 2 * streams.len() + STREAMS_FREE {
             streams.each(|_, stream| stream.queued = false);
-            line.retain(|slot| {
+            queue.retain(|slot| {
                 streams
                     .get_mut(*slot)
                     .is_some_and(|s| !s.pending.is_empty() && !mem::replace(&mut s.queued, true))

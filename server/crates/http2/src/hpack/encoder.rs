@@ -22,14 +22,14 @@ const ENTERED_TYPE: u8 = 0x80 | 63;
 /// Table size update to 0, after which the client's table is not used.
 const TABLE_SIZE_ZERO: u8 = 0x20;
 
-/// Encodes a connection's blocks. The variants say whether fields have been added to the client's table.
+/// Encodes a connection's blocks. The variants are the states of the client's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Encoder {
     /// The client's settings are not known yet.
     #[default]
     Unknown,
-    No,
-    Yes,
+    NotAdded,
+    Added,
     /// The client has shrunk its table. No more fields are added, and the next block must start with a table size update.
     Closing,
     Closed,
@@ -40,9 +40,9 @@ impl Encoder {
     pub(crate) fn settings(&mut self, table_bytes: Option<u32>) {
         let small = table_bytes.is_some_and(|bytes| (bytes as usize) < TABLE_BYTES);
         *self = match *self {
-            Self::Unknown | Self::No | Self::Yes if small => Self::Closing,
-            Self::Unknown => Self::No,
-            kept @ (Self::No | Self::Yes | Self::Closing | Self::Closed) => kept,
+            Self::Unknown | Self::NotAdded | Self::Added if small => Self::Closing,
+            Self::Unknown => Self::NotAdded,
+            kept @ (Self::NotAdded | Self::Added | Self::Closing | Self::Closed) => kept,
         };
     }
 
@@ -54,11 +54,11 @@ impl Encoder {
         const CLOSING: &[u8] = b"\x20\x88\x0f\x10\x10application/grpc";
         match *self {
             Self::Unknown | Self::Closed => (PLAIN, PLAIN_OK),
-            Self::No => {
-                *self = Self::Yes;
+            Self::NotAdded => {
+                *self = Self::Added;
                 (ENTERING, ENTER_OK)
             }
-            Self::Yes => (ENTERED, &[ENTERED_OK]),
+            Self::Added => (ENTERED, &[ENTERED_OK]),
             Self::Closing => {
                 *self = Self::Closed;
                 (CLOSING, PLAIN_OK)
