@@ -2,7 +2,6 @@
 //! to HTTP/2. `witan_http2` implements the protocol, and `grpc` serves gRPC calls.
 
 use std::{
-    cell::OnceCell,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -67,12 +66,7 @@ impl Http2Requests {
         client: &ConnectionInfo,
         account: Account,
     ) -> ConnectionRequests {
-        ConnectionRequests {
-            service: self.0.clone(),
-            over_tls: client.over_tls,
-            account,
-            data: OnceCell::new(),
-        }
+        ConnectionRequests { service: self.0.clone(), over_tls: client.over_tls, account }
     }
 }
 
@@ -80,8 +74,6 @@ pub(super) struct ConnectionRequests {
     service: Rc<HttpService>,
     over_tls: bool,
     account: Account,
-    /// The result of [`super::connection_data`]. Created on demand, because most connections carry only gRPC calls.
-    data: OnceCell<Rc<Extensions>>,
 }
 
 pub(super) type RunningRequest = Pin<Box<dyn Future<Output = Response<HttpBody>>>>;
@@ -93,27 +85,19 @@ impl ConnectionRequests {
             let refusal = HttpResponse::BadRequest().body("400 Bad Request");
             return Box::pin(std::future::ready(response(refusal, false)));
         };
-        request
-            .extensions_mut()
-            .insert(self.connection_data().clone());
+        // Handlers read the data with `connection_data`.
+        let mut data = Extensions::new();
+        data.insert(self.account.clone());
+        if self.over_tls {
+            data.insert(OverTls);
+        }
+        request.extensions_mut().insert(Rc::new(data));
         let head_only = *request.method() == http1::Method::HEAD;
         let answer = self.service.call(request);
         Box::pin(async move {
             let answer = answer.await.map(ServiceResponse::into);
             let answer = answer.unwrap_or_else(HttpResponse::from_error);
             response(answer, head_only)
-        })
-    }
-
-    /// Returns the connection's account and TLS marker for handlers. Creates them on first use.
-    fn connection_data(&self) -> &Rc<Extensions> {
-        self.data.get_or_init(|| {
-            let mut data = Extensions::new();
-            data.insert(self.account.clone());
-            if self.over_tls {
-                data.insert(OverTls);
-            }
-            Rc::new(data)
         })
     }
 }

@@ -2,7 +2,7 @@
 //! to the crate `http2`, and any other to actix-web. Both stacks run on the actix worker that accepted the connection. One
 //! handler answers all requests that are not gRPC.
 
-use std::{io, net::SocketAddr, os::fd::AsFd, rc::Rc};
+use std::{io, net::SocketAddr, rc::Rc};
 
 use actix_http::{HttpService, Protocol};
 use actix_service::{Service, ServiceFactory, fn_factory, fn_service, map_config};
@@ -39,32 +39,24 @@ type PlainStream<S> = StallTimeout<Secured<S>>;
 type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
 
 /// A client's connection, over TCP or a Unix socket.
-pub(super) trait ClientStream: AsyncRead + AsyncWrite + AsFd + Unpin + 'static {
-    /// Returns the client's address, or `None` for a Unix socket.
-    fn client_address(&self) -> Option<SocketAddr>;
+pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
     /// Sets the options of a TCP socket: no delay, and at most as many unsent bytes as an HTTP/2 connection queues itself. More
-    /// unsent bytes would delay later frames, such as a ping's acknowledgment.
-    fn tune(&self) -> io::Result<()>;
+    /// unsent bytes would delay later frames, such as a ping's acknowledgment. Returns the client's address, or `None` for a
+    /// Unix socket.
+    fn tune(&self) -> io::Result<Option<SocketAddr>>;
 }
 
 impl ClientStream for TcpStream {
-    fn client_address(&self) -> Option<SocketAddr> {
-        self.peer_addr().ok()
-    }
-
-    fn tune(&self) -> io::Result<()> {
+    fn tune(&self) -> io::Result<Option<SocketAddr>> {
         SockRef::from(self).set_tcp_notsent_lowat(OUTPUT_MAX as u32)?;
-        self.set_nodelay(true)
+        self.set_nodelay(true)?;
+        Ok(self.peer_addr().ok())
     }
 }
 
 impl ClientStream for UnixStream {
-    fn client_address(&self) -> Option<SocketAddr> {
-        None
-    }
-
-    fn tune(&self) -> io::Result<()> {
-        Ok(())
+    fn tune(&self) -> io::Result<Option<SocketAddr>> {
+        Ok(None)
     }
 }
 
@@ -110,8 +102,7 @@ where
                     // Box the connection here, because a value that is moved into a future is stored twice.
                     let connection = Box::pin(async move {
                         let _counted = counted;
-                        stream.tune()?;
-                        let peer = stream.client_address();
+                        let peer = stream.tune()?;
                         let open = async {
                             let stream = (stream, surface);
                             let secured = tls::secure(security.as_ref(), plain, stream, peer);

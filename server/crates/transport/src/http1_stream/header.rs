@@ -1,22 +1,12 @@
 //! Classifies the header lines of an HTTP/1 request that may determine the body's length or request an upgrade.
 
-/// A header that the filter examines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum JudgedHeader {
-    ContentLength,
-    TransferEncoding,
-    Upgrade,
-    Connection,
-}
-
-impl JudgedHeader {
-    const ALL: [(&'static [u8], Self); 4] = [
-        (b"content-length", Self::ContentLength),
-        (b"transfer-encoding", Self::TransferEncoding),
-        (b"upgrade", Self::Upgrade),
-        (b"connection", Self::Connection),
-    ];
-}
+/// The headers that the filter examines.
+const RELEVANT: [&str; 4] = [
+    "content-length",
+    "transfer-encoding",
+    "upgrade",
+    "connection",
+];
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum HeaderMeaning<'a> {
@@ -37,16 +27,15 @@ pub(super) fn is_relevant(beginning: &[u8]) -> bool {
     split(beginning).is_some()
 }
 
-/// Returns the header of a line and the text after the colon, or `None` for an irrelevant line.
-fn split(line: &[u8]) -> Option<(JudgedHeader, &[u8])> {
+/// Returns the name of a relevant header and the text after the colon, or `None` for an irrelevant line.
+fn split(line: &[u8]) -> Option<(&'static str, &[u8])> {
     if !matches!(line.first()?.to_ascii_lowercase(), b'c' | b't' | b'u') {
         return None;
     }
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    let mut all = JudgedHeader::ALL.iter();
-    let (_, header) = all.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
-    Some((*header, value))
+    let is_named = |known: &&str| known.as_bytes().eq_ignore_ascii_case(name);
+    Some((RELEVANT.into_iter().find(is_named)?, value))
 }
 
 /// Classifies a complete line, with its line end. Other headers and invalid values are `Nothing`.
@@ -54,22 +43,20 @@ pub(super) fn judge(line: &[u8]) -> HeaderMeaning<'_> {
     if matches!(line, b"\r\n" | b"\n") {
         return HeaderMeaning::End;
     }
-    let Some((header, value)) = split(line) else {
+    let Some((name, value)) = split(line) else {
         return HeaderMeaning::Nothing;
     };
     let value = value.trim_ascii();
-    match header {
-        JudgedHeader::ContentLength => {
+    match name {
+        "content-length" => {
             let length = std::str::from_utf8(value).ok();
             let length = length.and_then(|length| length.parse().ok());
             length.map_or(HeaderMeaning::Nothing, HeaderMeaning::Length)
         }
-        JudgedHeader::TransferEncoding if value.eq_ignore_ascii_case(b"chunked") => {
-            HeaderMeaning::Chunked
-        }
-        JudgedHeader::TransferEncoding => HeaderMeaning::Nothing,
-        JudgedHeader::Upgrade => HeaderMeaning::Upgrade(value),
-        JudgedHeader::Connection => connection(value),
+        "transfer-encoding" if value.eq_ignore_ascii_case(b"chunked") => HeaderMeaning::Chunked,
+        "upgrade" => HeaderMeaning::Upgrade(value),
+        "connection" => connection(value),
+        _ => HeaderMeaning::Nothing,
     }
 }
 
@@ -90,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_say_what_they_say() {
+    fn each_header_line_is_classified() {
         let table: &[(&str, HeaderMeaning<'_>)] = &[
             ("\r\n", HeaderMeaning::End),
             ("\n", HeaderMeaning::End),
@@ -125,8 +112,8 @@ mod tests {
                 HeaderMeaning::Connection(vec![b"keep-alive", b"HTTP2-Settings"]),
             ),
         ];
-        for (line, said) in table {
-            assert_eq!(judge(line.as_bytes()), *said, "{line:?}");
+        for (line, meaning) in table {
+            assert_eq!(judge(line.as_bytes()), *meaning, "{line:?}");
         }
         for line in [
             "Host: x",
