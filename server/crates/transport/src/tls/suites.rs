@@ -22,35 +22,33 @@ pub(super) struct SuiteChoice {
 /// warning, suites that Go supports and rustls does not (CBC, RC4, RSA key exchange). Fails if no named suite can be used.
 pub(super) fn choice(tls: &PortTls) -> Result<SuiteChoice, TlsError> {
     let mut provider = ring::default_provider();
+    let is_13 = |suite: &SupportedCipherSuite| suite.tls13().is_some();
+    let (suites_13, mut suites_12): (Vec<_>, Vec<_>) =
+        provider.cipher_suites.into_iter().partition(is_13);
     let wanted = &tls.cipher_suites;
     if !wanted.is_empty() {
-        let of_13 = |suite: &SupportedCipherSuite| suite.tls13().is_some();
-        let (mut suites, known): (Vec<_>, Vec<_>) =
-            provider.cipher_suites.into_iter().partition(of_13);
+        let known = std::mem::take(&mut suites_12);
         for name in wanted {
             match known.iter().find(|suite| is(suite, name)) {
-                Some(suite) => suites.push(*suite),
+                Some(suite) => suites_12.push(*suite),
                 None if is_of_13(name) => {}
                 None => tracing::warn!(name, "ignoring an unsupported cipher suite"),
             }
         }
-        let available = || known.iter().map(name).collect::<Vec<_>>().join(", ");
-        let for_12 = suites.iter().any(|suite| !of_13(suite));
-        if !for_12 && (tls.max_version == TlsVersion::Tls12 || !wanted.iter().any(|n| is_of_13(n)))
-        {
-            let available = available();
+        let needs_12 = tls.max_version == TlsVersion::Tls12 || !wanted.iter().any(|n| is_of_13(n));
+        if needs_12 && suites_12.is_empty() {
+            let available = known.iter().map(name).collect::<Vec<_>>().join(", ");
             return Err(TlsError::NoSuite { available });
         }
-        provider.cipher_suites = suites;
     }
-    let for_12 = |suite: &SupportedCipherSuite| suite.tls13().is_none();
     let mut versions = Vec::new();
     if tls.max_version >= TlsVersion::Tls13 {
         versions.push(&TLS13);
     }
-    if tls.min_version <= TlsVersion::Tls12 && provider.cipher_suites.iter().any(for_12) {
+    if tls.min_version <= TlsVersion::Tls12 && !suites_12.is_empty() {
         versions.push(&TLS12);
     }
+    provider.cipher_suites = [suites_13, suites_12].concat();
     let provider = Arc::new(provider);
     Ok(SuiteChoice { provider, versions })
 }

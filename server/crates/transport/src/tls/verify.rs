@@ -25,7 +25,7 @@ use super::{
     subject_names,
 };
 
-/// Limit log lines that any client with a certificate can trigger.
+// Any client with a certificate can cause these log lines.
 static REVOKED: LogLimit = LogLimit::new();
 static COMMON_NAMES: LogLimit = LogLimit::new();
 static HOST_NAMES: LogLimit = LogLimit::new();
