@@ -2,8 +2,7 @@
 //! the replica's thread uses a [`DirectWriter`].
 
 use std::{
-    fmt, io,
-    io::{IoSlice, Read as _, Write as _},
+    io::{self, IoSlice, Read as _, Write as _},
     net::Shutdown,
     pin::Pin,
     sync::Arc,
@@ -40,6 +39,7 @@ struct Connection {
 }
 
 /// The layer between a writer and the socket.
+#[derive(Debug)]
 enum Layer {
     /// No TLS. Contains the unsent rest of a partly written message.
     Plain(BytesMut),
@@ -179,15 +179,6 @@ impl Layer {
         }
         into.advance(decrypted?);
         Ok(())
-    }
-}
-
-impl fmt::Debug for Layer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plain(_) => "Plain",
-            Self::Tls(_) => "Tls",
-        })
     }
 }
 

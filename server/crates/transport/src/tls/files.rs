@@ -84,6 +84,8 @@ impl TlsParts {
 /// The paths and settings from which a rustls configuration is built.
 #[derive(Debug)]
 pub(super) struct Files {
+    /// The use of the files, in log lines.
+    pub(super) endpoint: &'static str,
     flags: PortFlags,
     cert: PathBuf,
     key: PathBuf,
@@ -113,6 +115,7 @@ impl Files {
         tls: &PortTls,
         flags: PortFlags,
         (cert, key): (PathBuf, PathBuf),
+        endpoint: &'static str,
     ) -> Result<Self, TlsError> {
         let name = |text: &String| {
             ServerName::try_from(text.clone())
@@ -124,6 +127,7 @@ impl Files {
             common_names: tls.allowed_common_names.clone(),
         };
         Ok(Self {
+            endpoint,
             flags,
             cert,
             key,
@@ -231,23 +235,22 @@ impl Files {
     }
 
     /// Reads the files, replaces `last` with their contents, and builds a configuration. If the certificate is invalid, `last`
-    /// stays in use with the current revocation list. If the list is unreadable, no certificate is accepted. In log lines,
-    /// `words` name the certificates that are refused and the use of the files.
+    /// stays in use with the current revocation list. If the list is unreadable, no certificate is accepted.
     pub(super) fn reload<C>(
         &self,
         last: &mut TlsParts,
-        words: [&str; 2],
         build: impl Fn(&Self, &TlsParts, Revoked) -> Result<C, TlsError>,
     ) -> Result<Reloaded<C>, TlsError> {
-        let [refused, of] = words;
+        let endpoint = self.endpoint;
         let mut try_again = false;
         let revoked = self.revoked().unwrap_or_else(|error| {
             try_again = error.is_temporary();
             if let Some(left_out) = self.failures.admit() {
                 tracing::error!(
                     %error,
+                    endpoint,
                     left_out,
-                    "refusing {refused} until the revocation list can be read"
+                    "refusing all certificates until the revocation list can be read"
                 );
             }
             Revoked::Unknown
@@ -265,8 +268,9 @@ impl Files {
                 if let Some(left_out) = self.failures.admit() {
                     tracing::error!(
                         %error,
+                        endpoint,
                         left_out,
-                        "failed to reload the TLS files{of}; the previous ones stay in use"
+                        "failed to reload the TLS files; the previous ones stay in use"
                     );
                 }
                 let try_again = try_again || error.is_temporary();

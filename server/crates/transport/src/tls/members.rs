@@ -45,14 +45,14 @@ impl PeerTls {
             }
         };
         let client = match &tls.client {
-            Some(pair) => Files::new(&tls.port, PEER_CLIENT, pair.clone())?,
-            None => Files::new(&tls.port, PEER_PORT, pair.clone())?,
+            Some(pair) => Files::new(&tls.port, PEER_CLIENT, pair.clone(), "peer connections")?,
+            None => Files::new(&tls.port, PEER_PORT, pair.clone(), "peer connections")?,
         };
         let last = client.parts()?;
         client.client_config(&last, client.revoked()?)?;
-        let files = Files::new(&tls.port, PEER_PORT, pair)?;
+        let files = Files::new(&tls.port, PEER_PORT, pair, "peer endpoint")?;
         Ok(Some(Self(Arc::new(Inner {
-            server: ServerTls::of(files, metrics.peer_tls.clone(), "peer endpoint")?,
+            server: ServerTls::of(files, metrics.peer_tls.clone())?,
             client,
             last: Mutex::new(last),
             skip_san_check: tls.skip_san_check,
@@ -110,11 +110,7 @@ impl PeerTls {
     /// Reads the current files and returns the configuration; see [`Files::reload`].
     fn client_config(&self) -> Result<ClientConfig, TlsError> {
         let mut last = self.0.last.lock();
-        let words = [
-            "the certificates of all members to which this member connects",
-            " for connections to other members",
-        ];
-        let config = self.0.client.reload(&mut last, words, Files::client_config);
+        let config = self.0.client.reload(&mut last, Files::client_config);
         config.map(|reloaded| reloaded.config)
     }
 }

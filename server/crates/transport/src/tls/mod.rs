@@ -78,8 +78,6 @@ struct Inner {
     files: Files,
     now: Mutex<LoadedTls>,
     metrics: TlsMetrics,
-    /// The endpoint's name in logs.
-    endpoint: &'static str,
     /// Limits log lines about failed handshakes, because any client can cause them.
     refusals: LogLimit,
 }
@@ -143,22 +141,21 @@ impl ServerTls {
                 self_signed::files(&config.data_dir, "client", &urls.concat(), *years)?
             }
         };
-        let files = Files::new(tls, CLIENT_PORT, (cert, key))?;
-        Self::of(files, metrics.tls.clone(), "client endpoint").map(Some)
+        let files = Files::new(tls, CLIENT_PORT, (cert, key), "client endpoint")?;
+        Self::of(files, metrics.tls.clone()).map(Some)
     }
 
-    /// Reads the files of an endpoint, which is named in logs and metrics.
-    fn of(files: Files, metrics: TlsMetrics, endpoint: &'static str) -> Result<Self, TlsError> {
+    /// Reads the files of an endpoint.
+    fn of(files: Files, metrics: TlsMetrics) -> Result<Self, TlsError> {
         let stamps = files.stamps();
         let parts = files.parts()?;
         let configs = SurfaceConfigs::new(&files.config(&parts, files.revoked()?)?);
-        report_expiry(&parts, (&metrics, endpoint));
+        report_expiry(&parts, &metrics, files.endpoint);
         let now = Mutex::new(LoadedTls { stamps, parts, configs });
         Ok(Self(Arc::new(Inner {
             files,
             now,
             metrics,
-            endpoint,
             refusals: LogLimit::new(),
         })))
     }
@@ -190,13 +187,13 @@ impl ServerTls {
     /// Replaces `now` with the contents of the files and logs the result; see [`Files::reload`]. Returns whether the files need
     /// not be read again before they change.
     fn read_again(&self, now: &mut LoadedTls) -> bool {
-        let words = ["all client certificates", ""];
-        match self.0.files.reload(&mut now.parts, words, Files::config) {
+        let endpoint = self.0.files.endpoint;
+        match self.0.files.reload(&mut now.parts, Files::config) {
             Ok(Reloaded { config, is_new, try_again }) => {
                 // The next handshake reads the files again and would log the same lines.
                 if is_new && !try_again {
-                    tracing::info!("reloaded the TLS files");
-                    report_expiry(&now.parts, (&self.0.metrics, self.0.endpoint));
+                    tracing::info!(endpoint, "reloaded the TLS files");
+                    report_expiry(&now.parts, &self.0.metrics, endpoint);
                 }
                 now.configs = SurfaceConfigs::new(&config);
                 !try_again
@@ -204,6 +201,7 @@ impl ServerTls {
             Err(error) => {
                 tracing::error!(
                     %error,
+                    endpoint,
                     "failed to build a configuration from the previous TLS files"
                 );
                 true
@@ -270,7 +268,7 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
 }
 
 /// Sets the gauge of the certificate's expiry and logs a warning if the certificate has expired.
-fn report_expiry(parts: &TlsParts, (metrics, endpoint): (&TlsMetrics, &str)) {
+fn report_expiry(parts: &TlsParts, metrics: &TlsMetrics, endpoint: &str) {
     let Some(expires_s) = parts.expires_s() else {
         return;
     };
@@ -313,7 +311,7 @@ where
             if matches!(failure, HandshakeFailure::Silent) {
                 tracing::debug!(remote, "a client disconnected before the TLS handshake");
             } else if let Some(left_out) = security.0.refusals.admit() {
-                let endpoint = security.0.endpoint;
+                let endpoint = security.0.files.endpoint;
                 tracing::warn!(remote, error = %failure, left_out, "rejected connection on {endpoint}");
             }
             None

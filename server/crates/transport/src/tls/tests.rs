@@ -274,7 +274,8 @@ fn every_revocation_list_of_a_file_applies() {
     let read = |file: &[u8]| {
         let crl = Some(authority.write("crl", file));
         let tls = PortTls { crl, ..Config::default().tls };
-        let files = Files::new(&tls, CLIENT_PORT, (PathBuf::new(), PathBuf::new())).unwrap();
+        let pair = (PathBuf::new(), PathBuf::new());
+        let files = Files::new(&tls, CLIENT_PORT, pair, "client endpoint").unwrap();
         let Revoked::Serials(serials) = files.revoked().ok()? else {
             panic!("a list is configured");
         };
