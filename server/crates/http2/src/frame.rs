@@ -1,54 +1,39 @@
 //! Parses HTTP/2 frames (RFC 9113, sections 4 and 6) and writes frame headers and small frames.
 
+#![expect(missing_docs, reason = "the constants have the RFC's names")]
+
 /// Size in bytes of a frame's header.
 pub const HEAD_BYTES: usize = 9;
 
 /// Maximum size in bytes of a frame's payload; a longer frame ends the connection. Every peer must accept this size.
 pub const PAYLOAD_MAX: usize = 16_384;
 
-/// Frame type `DATA`.
+// Types of frames.
 pub const DATA: u8 = 0;
-/// `HEADERS`.
 pub const HEADERS: u8 = 1;
-/// `PRIORITY`.
 pub const PRIORITY: u8 = 2;
-/// `RST_STREAM`.
 pub const RST_STREAM: u8 = 3;
-/// `SETTINGS`.
 pub const SETTINGS: u8 = 4;
-/// `PUSH_PROMISE`.
 pub const PUSH_PROMISE: u8 = 5;
-/// `PING`.
 pub const PING: u8 = 6;
-/// `GOAWAY`.
 pub const GOAWAY: u8 = 7;
-/// `WINDOW_UPDATE`.
 pub const WINDOW_UPDATE: u8 = 8;
-/// `CONTINUATION`.
 pub const CONTINUATION: u8 = 9;
 
-/// Flag `END_STREAM`.
+// Flags.
 pub const END_STREAM: u8 = 0x1;
-/// `ACK`.
 pub const ACK: u8 = 0x1;
-/// `END_HEADERS`.
 pub const END_HEADERS: u8 = 0x4;
-/// `PADDED`.
 pub const PADDED: u8 = 0x8;
-/// `PRIORITY` as a flag of HEADERS.
+/// The flag PRIORITY of a HEADERS frame.
 pub const PRIORITY_FLAG: u8 = 0x20;
 
-/// Setting `HEADER_TABLE_SIZE`.
+// Settings.
 pub const HEADER_TABLE_SIZE: u16 = 1;
-/// `ENABLE_PUSH`.
 pub const ENABLE_PUSH: u16 = 2;
-/// `MAX_CONCURRENT_STREAMS`.
 pub const MAX_CONCURRENT_STREAMS: u16 = 3;
-/// `INITIAL_WINDOW_SIZE`.
 pub const INITIAL_WINDOW_SIZE: u16 = 4;
-/// `MAX_FRAME_SIZE`.
 pub const MAX_FRAME_SIZE: u16 = 5;
-/// `MAX_HEADER_LIST_SIZE`.
 pub const MAX_HEADER_LIST_SIZE: u16 = 6;
 
 /// Why a stream or a connection ends (RFC 9113, section 7). Contains only the error codes that the server sends.
@@ -77,9 +62,7 @@ pub enum Reason {
 /// One frame in received bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    /// Type of the frame.
     pub kind: u8,
-    /// Flags of the frame.
     pub flags: u8,
     /// Id of the stream; 0 for the connection.
     pub stream: u32,
