@@ -1,6 +1,6 @@
 //! Parses the header blocks of requests and caches the latest heads.
 
-use std::{borrow::Cow, rc::Rc, time::Duration};
+use std::{borrow::Cow, collections::VecDeque, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -34,14 +34,13 @@ type CachedHead<M> = (Vec<u8>, u64, Rc<Head<M>>);
 #[derive(Debug)]
 pub(crate) struct HeadCache<M> {
     decoder: Decoder,
-    remembered: Vec<CachedHead<M>>,
-    /// Index in `remembered` of the head that the next new head replaces.
-    next: usize,
+    /// The cached blocks, oldest first.
+    cached: VecDeque<CachedHead<M>>,
 }
 
 impl<M> HeadCache<M> {
     pub(crate) fn new() -> Self {
-        Self { decoder: Decoder::default(), remembered: Vec::new(), next: 0 }
+        Self { decoder: Decoder::default(), cached: VecDeque::new() }
     }
 
     /// Parses a request's complete header block, or returns its head from the cache. Fails if the block cannot be decoded.
@@ -52,7 +51,7 @@ impl<M> HeadCache<M> {
     ) -> Result<HeaderBlock<M>, HpackError> {
         let generation = self.decoder.generation;
         let known = self
-            .remembered
+            .cached
             .iter()
             .find(|(bytes, at, _)| *at == generation && bytes == block);
         if let Some((_, _, head)) = known {
@@ -70,13 +69,11 @@ impl<M> HeadCache<M> {
         // A block that changes the table decodes differently next time. A short block can decode to a long list.
         if self.decoder.generation == generation && block.len().max(head.bytes) <= CACHED_HEAD_BYTES
         {
-            let entry = (block.to_vec(), generation, head.clone());
-            if self.remembered.len() < CACHED_HEADS {
-                self.remembered.push(entry);
-            } else {
-                self.remembered[self.next] = entry;
-                self.next = (self.next + 1) % CACHED_HEADS;
+            if self.cached.len() == CACHED_HEADS {
+                self.cached.pop_front();
             }
+            let entry = (block.to_vec(), generation, head.clone());
+            self.cached.push_back(entry);
         }
         Ok(HeaderBlock::Request(head))
     }
@@ -337,7 +334,7 @@ mod tests {
             let head = request(&mut heads, &other);
             assert_eq!(head.timeout, Some(Duration::from_secs(n as u64)));
         }
-        assert!(heads.remembered.len() <= CACHED_HEADS);
+        assert!(heads.cached.len() <= CACHED_HEADS);
         // The block adds the field `x: y` to the table.
         let entering = [first.as_slice(), b"\x40\x01x\x01y"].concat();
         let entered = request(&mut heads, &entering);
@@ -355,7 +352,7 @@ mod tests {
         assert!(long.len() <= CACHED_HEAD_BYTES);
         for block in [entering, long] {
             assert!(matches!(read(&mut heads, &block), HeaderBlock::Request(_)));
-            assert!(heads.remembered.is_empty());
+            assert!(heads.cached.is_empty());
         }
     }
 
@@ -381,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn valid_and_invalid_trailers() {
+    fn trailers_are_valid_headers() {
         let trailers = |block: &[u8]| HeadCache::<()>::new().read_trailers(block).unwrap();
         assert!(trailers(b"") && trailers(&literal("x", "y")));
         for wrong in [
@@ -394,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn content_types() {
+    fn the_content_type_determines_whether_a_request_is_grpc() {
         for (value, expected) in [
             ("application/grpc", true),
             ("Application/GRPC+proto", true),
