@@ -179,7 +179,7 @@ where
             return Poll::Pending;
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        // Reset a timer that fires too early.
+        // A timer with an earlier deadline is reset when it fires.
         if timer.deadline() > at || timer.is_elapsed() {
             timer.as_mut().reset(at);
         }

@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn padding_is_taken_off() {
+    fn padding_is_removed() {
         let frame =
             |payload: &'static [u8]| Frame { kind: DATA, flags: PADDED, stream: 1, payload };
         assert_eq!(frame(b"\x02abcd").unpadded(), Ok(b"ab".as_slice()));

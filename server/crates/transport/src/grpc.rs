@@ -96,25 +96,25 @@ impl<C: CallHandler> Server<C> {
     }
 
     /// Serves one connection until it ends. After the stop signal, accepts no more streams and finishes the open streams.
-    pub(super) async fn serve<S>(mut self, stream: S, ends: ConnectionInfo) -> io::Result<()>
+    pub(super) async fn serve<S>(mut self, stream: S, client: ConnectionInfo) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let account = self.totals.open();
         let requests = self.requests.as_ref();
-        let client = ConnectionService {
+        let service = ConnectionService {
             calls: self.calls.of_connection(&account),
-            requests: requests.map(|requests| requests.of_connection(&ends, account.clone())),
+            requests: requests.map(|requests| requests.of_connection(&client, account.clone())),
             rules: self.rules,
             account,
-            ends,
+            client,
             counted: RefCell::default(),
         };
         let stopped = async move {
             // An error means that the sender was dropped, which also means a stop.
             let _ = self.stopped.wait_for(|stopped| *stopped).await;
         };
-        driver::serve(stream, client, self.config, stopped).await
+        driver::serve(stream, service, self.config, stopped).await
     }
 }
 
@@ -135,7 +135,7 @@ struct ConnectionService<C> {
     calls: C,
     requests: Option<ConnectionRequests>,
     rules: Rc<CallRules>,
-    ends: ConnectionInfo,
+    client: ConnectionInfo,
     account: Account,
     /// The client's API version and its counters.
     counted: RefCell<Option<(Option<HeaderValue>, Rc<ClientRequests>)>>,
@@ -166,7 +166,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
     type Body = AnswerBody;
 
     fn method(&self, head: &mut request::Parts) -> (MethodInfo, RequestMode) {
-        if let Some(certificate) = &self.ends.certificate {
+        if let Some(certificate) = &self.client.certificate {
             head.extensions.insert(certificate.clone());
         }
         let metrics = &self.rules.metrics;
@@ -448,7 +448,7 @@ fn to_http2(status: tonic::Status) -> Status {
     Status::new(status.code().into(), status.message().to_owned())
 }
 
-/// Counts the end of a call. Dropping the counter before that counts a canceled call.
+/// Counts the end of a call. If the counter is dropped before the call ends, it counts a canceled call.
 pub(super) struct CallCounter {
     head: Rc<Head>,
     rules: Rc<CallRules>,
@@ -514,7 +514,7 @@ mod tests {
     use super::*;
 
     #[actix_rt::test]
-    async fn the_message_in_trailers_is_encoded_like_grpc_gos() {
+    async fn a_message_in_trailers_is_encoded_as_in_grpc_go() {
         let mut trailers = HeaderMap::new();
         let status = tonic::Status::not_found("50 % of ü");
         status.add_header(&mut trailers).unwrap();

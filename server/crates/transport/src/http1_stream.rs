@@ -52,7 +52,7 @@ pub struct OverTls;
 /// A stream of HTTP/1 requests.
 pub(super) struct Http1Stream<S> {
     stream: S,
-    lines: RequestFilter,
+    filter: RequestFilter,
     /// Bytes that did not fit into the reader's buffer.
     held: Bytes,
     ended: watch::Sender<bool>,
@@ -64,7 +64,7 @@ impl<S> Http1Stream<S> {
         Self {
             stream,
             client,
-            lines: RequestFilter::default(),
+            filter: RequestFilter::default(),
             held: Bytes::new(),
             ended: watch::Sender::new(false),
         }
@@ -73,7 +73,7 @@ impl<S> Http1Stream<S> {
     /// Creates a stream that passes only one request, which cannot open a tunnel.
     pub(super) fn of_one_request(stream: S) -> Self {
         Self {
-            lines: RequestFilter::single(),
+            filter: RequestFilter::single(),
             ..Self::new(stream, ConnectionInfo::default())
         }
     }
@@ -102,7 +102,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
         let this = &mut *self;
         // tokio bounds the reads in one poll.
         while this.held.is_empty() {
-            if this.lines.has_refused_body() {
+            if this.filter.has_refused_body() {
                 return Poll::Ready(Ok(()));
             }
             let before = buf.filled().len();
@@ -114,7 +114,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http1Stream<S> {
                 }
                 return Poll::Ready(Ok(()));
             }
-            let Some(changed) = this.lines.pass(read) else {
+            let Some(changed) = this.filter.pass(read) else {
                 return Poll::Ready(Ok(()));
             };
             buf.set_filled(before);

@@ -113,7 +113,7 @@ pub struct Handlers<H, C> {
     pub security: Option<ServerTls>,
 }
 
-/// The running port. Dropping this does not stop the port; call [`RunningServer::stop`].
+/// The running port. Only [`RunningServer::stop`] stops it; dropping the value does not.
 #[derive(Debug)]
 pub struct RunningServer {
     /// The server of clients and the server of the metrics URLs. Each exists only if it has a URL.
@@ -134,8 +134,8 @@ where
     serve_within(limits::connections(), bound, served)
 }
 
-/// Serves with these limits. The metrics URLs have a server of their own, which answers probes even if clients use up all of
-/// their connections. Otherwise, Kubernetes would restart the member.
+/// Serves with these limits. A separate server serves the metrics URLs, so probes get answers even if clients use all their
+/// connections. Otherwise, Kubernetes would restart the member.
 fn serve_within<H, F, C>(
     limits: ConnectionLimits,
     bound: Vec<Bound>,

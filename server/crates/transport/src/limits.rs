@@ -39,7 +39,7 @@ pub(super) const CONNECTIONS_MAX: usize = 32_768;
 /// Maximum number of open connections to the metrics URLs; when it is reached, none is accepted until a connection closes.
 pub(super) const METRICS_CONNECTIONS_MAX: usize = 1024;
 
-/// Divisor of the number of connections, which gives the part of the metrics URLs if file descriptors are scarce.
+/// If file descriptors are scarce, one connection in this many is reserved for the metrics URLs.
 const METRICS_PART: usize = 32;
 
 /// Number of file descriptors reserved for files and peers, as in etcd.

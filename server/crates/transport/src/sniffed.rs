@@ -50,7 +50,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReplayedStream<S> {
     }
 }
 
-/// Passes writes on to the field `stream`, for wrappers that change only reads.
+/// Implements `AsyncWrite` with the field `stream`, for wrappers that change only reads.
 macro_rules! pass_writes {
     ($wrapper:ident) => {
         impl<S: tokio::io::AsyncWrite + Unpin> tokio::io::AsyncWrite for $wrapper<S> {

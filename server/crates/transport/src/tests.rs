@@ -162,7 +162,7 @@ async fn a_message_that_is_too_large_is_refused_in_etcds_words() {
 }
 
 #[actix_rt::test]
-async fn an_error_message_is_encoded_like_grpc_gos() {
+async fn an_error_message_is_encoded_as_in_grpc_go() {
     let port = port().await;
     // A gRPC client would decode the message.
     let mut sender = port.http2().await;

@@ -46,7 +46,7 @@ impl<S: Service> Connection<S> {
         (slot, Stream::new(id, self.now, ended, &self.meters))
     }
 
-    /// Opens a stream for a request, which has no body if `ended`. Starts the call unless the call needs its complete message.
+    /// Opens a stream for a request, which has no body if `ended`. Starts the call, unless the call waits for its only message.
     pub(super) fn begin(&mut self, id: u32, head: Rc<Head<S::Method>>, ended: bool) {
         let (slot, mut stream) = self.new_stream(id, ended);
         stream.content_left = head.content_length;

@@ -149,7 +149,7 @@ impl<S: Service> Connection<S> {
         let now = self.now;
         let mut late = Vec::new();
         self.streams.each(|slot, stream| {
-            let (came, began) = match (&stream.receiving, stream.collecting) {
+            let (received, began) = match (&stream.receiving, stream.collecting) {
                 (Receiving::Message { assembler, .. }, _) => (assembler.held(), stream.began),
                 (Receiving::Stream { assembler }, Some(began)) => (assembler.held(), began),
                 // The service limits the time for other content.
@@ -161,7 +161,7 @@ impl<S: Service> Connection<S> {
                     _,
                 ) => return,
             };
-            let earned = came as u64 / PROGRESS_BYTES_MIN;
+            let earned = received as u64 / PROGRESS_BYTES_MIN;
             let allowed = BODY_TIMEOUT + Duration::from_secs(earned);
             if now.saturating_duration_since(began) > allowed {
                 stream.refusal = Some(Refusal::TooSlow);

@@ -58,7 +58,7 @@ async fn until(io: &mut tokio::io::DuplexStream, kind: u8, stream: u32) -> Vec<u
 }
 
 #[test]
-fn a_call_and_a_stop() {
+fn a_call_is_answered_and_a_stop_ends_the_connection() {
     run_local(async {
         let (mut io, server, stop) = served(1 << 16);
         io.write_all(&client_preface()).await.unwrap();

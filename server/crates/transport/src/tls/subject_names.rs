@@ -40,7 +40,7 @@ pub(super) async fn check(
         name.is_ok_and(is_for)
     });
     for name in named.chain(of_members) {
-        if leads_to(name, remote).await {
+        if resolves_to(name, remote).await {
             return Ok(());
         }
     }
@@ -73,7 +73,7 @@ impl MemberCertificate {
 }
 
 /// Returns whether a host name resolves to the address `remote`.
-async fn leads_to(name: &str, remote: IpAddr) -> bool {
+async fn resolves_to(name: &str, remote: IpAddr) -> bool {
     lookup_host((name, 0))
         .await
         .is_ok_and(|mut found| found.any(|address| address.ip().to_canonical() == remote))
