@@ -1,9 +1,6 @@
 //! Counts gRPC calls by method, in etcd's series `grpc_server_*`.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use witan_api::access::{CallType, GRPC};
@@ -81,44 +78,32 @@ pub(super) struct CallLabels {
     pub(super) handling: Option<HistogramVec>,
 }
 
-/// The counted methods by request path.
-#[derive(Debug)]
-pub(super) struct CallSeries {
-    pub(super) by_path: HashMap<&'static str, Arc<CallMetrics>>,
-    pub(super) services: HashSet<&'static str>,
-}
-
-impl CallSeries {
-    /// Creates the series of all methods, as in etcd, so that a rate can include a method's first failure.
-    pub(super) fn new(all: &CallLabels) -> Self {
-        let mut by_path = HashMap::new();
-        let mut services = HashSet::new();
-        for route in GRPC {
-            let (service, method) = route.names();
-            let values = [method, service, label(route.call_type)];
-            let call = CallMetrics {
-                call_type: route.call_type,
-                takes_one_message: route.call_type == CallType::Unary
-                    && !service.starts_with("grpc."),
-                started: all.started.with_label_values(&values),
-                received: all.received.with_label_values(&values),
-                sent: all.sent.with_label_values(&values),
-                handled: CODES.map(|code| {
-                    let [method, service, call_type] = values;
-                    all.handled
-                        .with_label_values(&[code, method, service, call_type])
-                }),
-                handling: all
-                    .handling
-                    .as_ref()
-                    .map(|all| all.with_label_values(&values)),
-                method,
-            };
-            by_path.insert(route.method, Arc::new(call));
-            services.insert(service);
-        }
-        Self { by_path, services }
-    }
+/// Creates the counters of all methods, by request path. As in etcd, all series exist, so that a rate can include a method's
+/// first failure.
+pub(super) fn calls_by_path(all: &CallLabels) -> HashMap<&'static str, Arc<CallMetrics>> {
+    let counters = GRPC.iter().map(|route| {
+        let (service, method) = route.names();
+        let values = [method, service, label(route.call_type)];
+        let call = CallMetrics {
+            call_type: route.call_type,
+            takes_one_message: route.call_type == CallType::Unary && !service.starts_with("grpc."),
+            started: all.started.with_label_values(&values),
+            received: all.received.with_label_values(&values),
+            sent: all.sent.with_label_values(&values),
+            handled: CODES.map(|code| {
+                let [method, service, call_type] = values;
+                all.handled
+                    .with_label_values(&[code, method, service, call_type])
+            }),
+            handling: all
+                .handling
+                .as_ref()
+                .map(|all| all.with_label_values(&values)),
+            method,
+        };
+        (route.method, Arc::new(call))
+    });
+    counters.collect()
 }
 
 #[cfg(test)]
@@ -128,9 +113,7 @@ mod tests {
 
     #[test]
     fn an_unknown_code_counts_as_unknown() {
-        let calls = TransportMetrics::register(&Register::default(), false)
-            .calls
-            .by_path;
+        let calls = TransportMetrics::register(&Register::default(), false).calls;
         let put = calls
             .get("/etcdserverpb.KV/Put")
             .expect("Put is in the table");

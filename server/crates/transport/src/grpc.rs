@@ -21,7 +21,7 @@ use tokio::{
     sync::watch,
 };
 use tonic::{Code, body::Body};
-use witan_api::access::CallType;
+use witan_api::access::{CallType, GRPC};
 use witan_base::{
     account::{self, Account, Totals},
     panics::PanicMetrics,
@@ -170,7 +170,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
             head.extensions.insert(certificate.clone());
         }
         let metrics = &self.rules.metrics;
-        let call = metrics.calls.by_path.get(head.uri.path()).cloned();
+        let call = metrics.calls.get(head.uri.path()).cloned();
         let client = call.as_ref().map(|_| {
             let version = head.headers.get(CLIENT_VERSION);
             let mut counted = self.counted.borrow_mut();
@@ -486,7 +486,7 @@ impl CallCounter {
         let whole = self.head.path().trim_start_matches('/');
         let (service, method) = whole.rsplit_once('/').unwrap_or((whole, ""));
         // A counted method is unknown only if its service is not registered.
-        let known = self.rules.metrics.calls.services.contains(service);
+        let known = GRPC.iter().any(|route| route.names().0 == service);
         let text = if self.head.method().call.is_none() && known {
             format!("unknown method {method} for service {service}")
         } else {
@@ -530,7 +530,7 @@ mod tests {
     fn a_watch_without_room_for_its_messages_can_be_resumed() {
         let metrics = TransportMetrics::register(&Register::default(), false);
         let code = |path: &str, what| {
-            let call = metrics.calls.by_path.get(path).cloned();
+            let call = metrics.calls.get(path).cloned();
             no_room(&MethodInfo { call, client: None }, what)
         };
         let (watch, range) = ("/etcdserverpb.Watch/Watch", "/etcdserverpb.KV/Range");

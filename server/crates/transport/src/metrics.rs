@@ -1,17 +1,20 @@
 //! Metrics of the listeners: gRPC calls (`calls`), client versions (`clients`) and TLS.
 
+use std::{collections::HashMap, sync::Arc};
+
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use witan_base::metrics::{Register, Striped};
 
 use super::{
-    calls::{CallLabels, CallSeries},
+    calls::{CallLabels, CallMetrics, calls_by_path},
     clients::ClientVersions,
 };
 
 /// Metrics of connections and calls.
 #[derive(Debug)]
 pub struct TransportMetrics {
-    pub(super) calls: CallSeries,
+    /// The counters of each gRPC method, by request path.
+    pub(super) calls: HashMap<&'static str, Arc<CallMetrics>>,
     pub(super) clients: ClientVersions,
     pub(super) grpc_received_bytes: Striped<IntCounter>,
     pub(super) grpc_sent_bytes: Striped<IntCounter>,
@@ -31,7 +34,7 @@ impl TransportMetrics {
     pub fn register(on: &Register, extensive: bool) -> Self {
         let labels = ["grpc_method", "grpc_service", "grpc_type"];
         Self {
-            calls: CallSeries::new(&CallLabels {
+            calls: calls_by_path(&CallLabels {
                 started: on.striped_counters("grpc_server_started_total", "Total number of RPCs started on the server.", &labels),
                 received: on.striped_counters("grpc_server_msg_received_total", "Total number of RPC stream messages received on the server.", &labels),
                 sent: on.striped_counters("grpc_server_msg_sent_total", "Total number of gRPC stream messages sent by the server.", &labels),
