@@ -48,7 +48,12 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
     S: Service,
 {
-    let mut driver = Driver::new(io, service, config);
+    let mut driver = Driver {
+        io,
+        connection: Connection::new(service, config, now()),
+        left: Vec::new(),
+        timer: None,
+    };
     let mut stopped = pin!(stopped);
     let mut stopping = false;
     // The driver yields explicitly.
@@ -89,15 +94,6 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
     S: Service,
 {
-    fn new(io: IO, service: S, config: Config) -> Self {
-        Self {
-            io,
-            connection: Connection::new(service, config, now()),
-            left: Vec::new(),
-            timer: None,
-        }
-    }
-
     /// Runs the connection with the thread's output buffer. Returns which side ended the connection once it has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ConnectionEnd>> {
         self.connection.register(cx.waker());

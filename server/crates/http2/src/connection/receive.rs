@@ -154,7 +154,11 @@ impl<S: Service> Connection<S> {
         let well_formed = self.heads.read_trailers(block);
         let well_formed = well_formed.map_err(|_| Reason::Compression)?;
         let Some((slot, stream)) = self.streams.take_by_id(id) else {
-            return self.on_late(id, flags.end);
+            return match self.ended.late(id, flags.end) {
+                LateFrame::Ignored => Ok(()),
+                LateFrame::Closed => Err(Reason::StreamClosed),
+                LateFrame::Unused => Err(Reason::Protocol),
+            };
         };
         let reason = match &stream.receiving {
             Receiving::Ended => Some(Reason::StreamClosed),
@@ -167,15 +171,6 @@ impl<S: Service> Connection<S> {
         match reason {
             Some(reason) => self.reset(slot, stream, reason),
             None => self.on_request_ended(slot, stream),
-        }
-    }
-
-    /// Handles a frame for a stream that is not open. Fails unless the client may have sent it before it received the end.
-    fn on_late(&mut self, id: u32, last: bool) -> Result<(), Reason> {
-        match self.ended.late(id, last) {
-            LateFrame::Ignored => Ok(()),
-            LateFrame::Closed => Err(Reason::StreamClosed),
-            LateFrame::Unused => Err(Reason::Protocol),
         }
     }
 
