@@ -119,11 +119,6 @@ impl http_body::Body for ContainedBody<Body> {
     }
 }
 
-/// The error that aborts a connection before the end of a response.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("{INTERNAL}")]
-struct InternalError;
-
 impl MessageBody for ContainedBody<BoxBody> {
     type Error = Box<dyn std::error::Error>;
 
@@ -135,7 +130,8 @@ impl MessageBody for ContainedBody<BoxBody> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let failed = || InternalError.into();
+        // The error closes the connection before the end of the response.
+        let failed = || INTERNAL.into();
         self.poll(failed, |body| Pin::new(body).poll_next(cx))
     }
 }

@@ -38,7 +38,7 @@ use super::{
     calls::CallMetrics,
     clients::ClientRequests,
     contain,
-    http2_requests::{self, ConnectionRequests, Http2Requests, HttpBody, RunningRequest},
+    http2_requests::{self, Http2Requests, HttpBody, RunningRequest},
     tls::PeerCertificate,
 };
 
@@ -101,10 +101,9 @@ impl<C: CallHandler> Server<C> {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let account = self.totals.open();
-        let requests = self.requests.as_ref();
         let service = ConnectionService {
             calls: self.calls.of_connection(&account),
-            requests: requests.map(|requests| requests.of_connection(&client, account.clone())),
+            requests: self.requests,
             rules: self.rules,
             account,
             client,
@@ -133,7 +132,7 @@ fn config(connections: &ConnectionSettings) -> Config {
 /// The server's state for one client.
 struct ConnectionService<C> {
     calls: C,
-    requests: Option<ConnectionRequests>,
+    requests: Option<Http2Requests>,
     rules: Rc<CallRules>,
     client: ConnectionInfo,
     account: Account,
@@ -208,7 +207,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
 
     fn exchange(&self, head: &Rc<Head>, content: Option<RequestStream>) -> RunningCall {
         RunningCall::Http(match &self.requests {
-            Some(requests) => requests.answer(head, content),
+            Some(requests) => requests.answer(head, content, &self.client, &self.account),
             None => http2_requests::refuse(head),
         })
     }

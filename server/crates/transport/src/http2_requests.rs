@@ -37,6 +37,8 @@ const OF_HTTP1: [header::HeaderName; 5] = [
 
 type HttpService = boxed::BoxService<actix_http::Request, ServiceResponse, actix_web::Error>;
 
+pub(super) type RunningRequest = Pin<Box<dyn Future<Output = Response<HttpBody>>>>;
+
 /// Serves the requests of one worker.
 #[derive(Clone)]
 pub(super) struct Http2Requests(Rc<HttpService>);
@@ -60,40 +62,27 @@ impl Http2Requests {
         Ok(Self(Rc::new(boxed::service(service.await?))))
     }
 
-    /// Creates a service for one connection, which charges memory to `account`.
-    pub(super) fn of_connection(
+    /// Answers a request of a connection. `content` is its body, if there is one.
+    pub(super) fn answer(
         &self,
+        head: &Head,
+        content: Option<RequestStream>,
         client: &ConnectionInfo,
-        account: Account,
-    ) -> ConnectionRequests {
-        ConnectionRequests { service: self.0.clone(), over_tls: client.over_tls, account }
-    }
-}
-
-pub(super) struct ConnectionRequests {
-    service: Rc<HttpService>,
-    over_tls: bool,
-    account: Account,
-}
-
-pub(super) type RunningRequest = Pin<Box<dyn Future<Output = Response<HttpBody>>>>;
-
-impl ConnectionRequests {
-    /// Answers a request. `content` is its body, if there is one.
-    pub(super) fn answer(&self, head: &Head, content: Option<RequestStream>) -> RunningRequest {
+        account: &Account,
+    ) -> RunningRequest {
         let Some(request) = request(head, content) else {
             let refusal = HttpResponse::BadRequest().body("400 Bad Request");
             return Box::pin(std::future::ready(response(refusal, false)));
         };
         // Handlers read the data with `connection_data`.
         let mut data = Extensions::new();
-        data.insert(self.account.clone());
-        if self.over_tls {
+        data.insert(account.clone());
+        if client.over_tls {
             data.insert(OverTls);
         }
         request.extensions_mut().insert(Rc::new(data));
         let head_only = *request.method() == http1::Method::HEAD;
-        let answer = self.service.call(request);
+        let answer = self.0.call(request);
         Box::pin(async move {
             let answer = answer.await.map(ServiceResponse::into);
             let answer = answer.unwrap_or_else(HttpResponse::from_error);

@@ -9,29 +9,11 @@ use rustls::{
 };
 use x509_cert::{
     TbsCertificate,
-    der::oid::{
-        ObjectIdentifier,
-        db::{rfc5280::ANY_EXTENDED_KEY_USAGE, rfc5912},
-    },
+    der::oid::{ObjectIdentifier, db::rfc5280::ANY_EXTENDED_KEY_USAGE},
     ext::pkix::ExtendedKeyUsage,
 };
 
 use super::peer;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    Client,
-    Server,
-}
-
-impl Purpose {
-    fn id(self) -> ObjectIdentifier {
-        match self {
-            Self::Client => rfc5912::ID_KP_CLIENT_AUTH,
-            Self::Server => rfc5912::ID_KP_SERVER_AUTH,
-        }
-    }
-}
 
 /// Trusted authorities, from a file or from the system.
 #[derive(Debug)]
@@ -63,7 +45,7 @@ impl TrustedPool {
         &self,
         certificate: &CertificateDer<'_>,
         now: UnixTime,
-        purpose: Purpose,
+        purpose: ObjectIdentifier,
     ) -> Result<bool, Error> {
         if !self.certificates.contains(certificate) {
             return Ok(false);
@@ -87,11 +69,11 @@ impl TrustedPool {
 
 /// Returns whether a certificate may be used for `purpose`. Without a list of purposes, it may be used for any. Returns `None`
 /// if the list cannot be parsed.
-pub(super) fn serves(certificate: &TbsCertificate, purpose: Purpose) -> Option<bool> {
+pub(super) fn serves(certificate: &TbsCertificate, purpose: ObjectIdentifier) -> Option<bool> {
     let Some((_, listed)) = certificate.get::<ExtendedKeyUsage>().ok()? else {
         return Some(true);
     };
-    let wanted = [purpose.id(), ANY_EXTENDED_KEY_USAGE];
+    let wanted = [purpose, ANY_EXTENDED_KEY_USAGE];
     Some(listed.0.iter().any(|id| wanted.contains(id)))
 }
 
@@ -109,6 +91,7 @@ mod tests {
     use rcgen::{
         BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
     };
+    use x509_cert::der::oid::db::rfc5912::{ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH};
 
     use super::*;
 
@@ -132,24 +115,24 @@ mod tests {
 
     #[test]
     fn a_certificate_in_the_file_is_accepted_while_it_is_valid_and_for_its_purposes() {
-        use Purpose::{Client, Server};
+        let (client, server) = (ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH);
         let any = own_authority(&[]);
         let serving = own_authority(&[ExtendedKeyUsagePurpose::ServerAuth]);
         let pool = TrustedPool::new(vec![any.clone(), serving.clone()]).unwrap();
         let refused = |error: CertificateError| Err(Error::from(error));
         for (certificate, when, purpose, expect) in [
-            (&any, 2020, Client, Ok(true)),
-            (&any, 2020, Server, Ok(true)),
-            (&any, 2019, Client, refused(CertificateError::NotValidYet)),
-            (&any, 2021, Client, refused(CertificateError::Expired)),
-            (&serving, 2020, Server, Ok(true)),
+            (&any, 2020, client, Ok(true)),
+            (&any, 2020, server, Ok(true)),
+            (&any, 2019, client, refused(CertificateError::NotValidYet)),
+            (&any, 2021, client, refused(CertificateError::Expired)),
+            (&serving, 2020, server, Ok(true)),
             (
                 &serving,
                 2020,
-                Client,
+                client,
                 refused(CertificateError::InvalidPurpose),
             ),
-            (&own_authority(&[]), 2020, Client, Ok(false)),
+            (&own_authority(&[]), 2020, client, Ok(false)),
         ] {
             let got = pool.holds(certificate, year(when), purpose);
             assert_eq!(got, expect, "{when} {purpose:?}");

@@ -9,13 +9,12 @@ use rustls::{
     server::ParsedCertificate,
 };
 use tokio::net::lookup_host;
-use x509_cert::ext::pkix::{SubjectAltName, name::GeneralName};
-
-use super::{
-    peer,
-    pool::{self, Purpose},
-    words,
+use x509_cert::{
+    der::oid::db::rfc5912::ID_KP_SERVER_AUTH,
+    ext::pkix::{SubjectAltName, name::GeneralName},
 };
+
+use super::{peer, pool, words};
 
 /// Checks that one of a verified certificate's alternative names is `remote` or resolves to it. Accepts a certificate without
 /// names. `hosts` are the hosts in the members' URLs: a name with a wildcard is tried as each host that matches it.
@@ -55,7 +54,7 @@ impl MemberCertificate {
     /// Keeps a certificate. Returns `None` if it names no hosts, is valid only for clients, or cannot be parsed.
     pub(super) fn of(certificate: &CertificateDer<'static>) -> Option<Self> {
         let parsed = peer::parse(certificate)?.tbs_certificate;
-        let serves = pool::serves(&parsed, Purpose::Server)?;
+        let serves = pool::serves(&parsed, ID_KP_SERVER_AUTH)?;
         let named = !of(certificate)?.is_empty();
         (serves && named).then(|| Self(certificate.clone()))
     }

@@ -16,14 +16,10 @@ use rustls::{
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
-
 use witan_logging::{LogLimit, shorten};
+use x509_cert::der::oid::db::rfc5912::{ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH};
 
-use super::{
-    peer,
-    pool::{Purpose, TrustedPool},
-    subject_names,
-};
+use super::{peer, pool::TrustedPool, subject_names};
 
 // Any client with a certificate can cause these log lines.
 static REVOKED: LogLimit = LogLimit::new();
@@ -161,7 +157,7 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if !self.trusted.holds(end_entity, now, Purpose::Client)? {
+        if !self.trusted.holds(end_entity, now, ID_KP_CLIENT_AUTH)? {
             self.chain
                 .verify_client_cert(end_entity, intermediates, now)?;
         }
@@ -241,7 +237,7 @@ impl ServerCertVerifier for ServerVerifier {
         let Some(trusted) = &self.trusted else {
             return Ok(ServerCertVerified::assertion());
         };
-        let verified = if trusted.holds(end_entity, now, Purpose::Server)? {
+        let verified = if trusted.holds(end_entity, now, ID_KP_SERVER_AUTH)? {
             verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)
         } else {
             let chain = self.chain.as_ref().ok_or(CertificateError::UnknownIssuer)?;
