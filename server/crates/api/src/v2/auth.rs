@@ -1,5 +1,7 @@
 //! JSON of `/v2/auth`. Fields have the order on the wire.
 
+#![expect(missing_docs, reason = "the names come from etcd's JSON")]
+
 use std::fmt;
 
 use serde::{
@@ -9,9 +11,7 @@ use serde::{
 
 /// Path that reads and changes whether authentication is enabled.
 pub const ENABLE: &str = "/v2/auth/enable";
-/// Prefix of users' paths.
 pub const USERS: &str = "/v2/auth/users";
-/// Prefix of roles' paths.
 pub const ROLES: &str = "/v2/auth/roles";
 
 /// Error 401: the caller is not authenticated or lacks a permission.
@@ -76,16 +76,13 @@ read_fields! {
 /// Whether v2 authentication is enabled, as a JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enabled {
-    /// Whether authentication is on.
     pub enabled: bool,
 }
 
 /// Patterns of paths. A list is `null` if it was never set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Patterns {
-    /// Patterns of readable paths.
     pub read: Option<Vec<String>>,
-    /// Patterns of writable paths.
     pub write: Option<Vec<String>>,
 }
 
@@ -100,7 +97,6 @@ impl Patterns {
 /// Permissions of a role.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Permissions {
-    /// Patterns of keys.
     pub kv: Patterns,
 }
 
@@ -108,22 +104,17 @@ pub struct Permissions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Role {
-    /// Name.
     pub role: String,
-    /// Permissions of the role.
     pub permissions: Permissions,
 }
 
 /// A role in a request that creates or changes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RoleChange {
-    /// Name.
     pub role: String,
     /// Permissions of a new role.
     pub permissions: Option<Permissions>,
-    /// Permissions to add.
     pub grant: Option<Permissions>,
-    /// Permissions to remove.
     pub revoke: Option<Permissions>,
 }
 
@@ -138,7 +129,6 @@ pub struct RoleList {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct User {
-    /// Name.
     pub user: String,
     /// Names of the user's roles; `null` for a new user without roles.
     pub roles: Option<Vec<String>>,
@@ -147,15 +137,12 @@ pub struct User {
 /// A user in a request that creates or changes it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize)]
 pub struct UserChange {
-    /// Name.
     pub user: String,
     /// Password in plain text; absent or empty for none.
     pub password: Option<String>,
     /// Names of the roles of a new user.
     pub roles: Option<Vec<String>>,
-    /// Names of roles to grant.
     pub grant: Option<Vec<String>>,
-    /// Names of roles to revoke.
     pub revoke: Option<Vec<String>>,
 }
 
@@ -170,7 +157,6 @@ impl fmt::Debug for UserChange {
 /// A user in a response, with its roles and their permissions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserShown {
-    /// Name.
     pub user: String,
     /// Roles of the user; omitted if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

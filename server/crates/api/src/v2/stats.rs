@@ -1,5 +1,7 @@
 //! JSON of `/v2/stats/*`. Fields have the order on the wire.
 
+#![expect(missing_docs, reason = "the names come from etcd's JSON")]
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +10,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SelfStats {
-    /// Member name.
     pub name: String,
     /// Member ID in hexadecimal.
     pub id: String,
@@ -16,9 +17,7 @@ pub struct SelfStats {
     pub state: String,
     /// When the process started, in RFC 3339.
     pub start_time: String,
-    /// The leader.
     pub leader_info: LeaderInfo,
-    /// Number of append messages received.
     pub recv_append_request_cnt: u64,
     /// Recent rate of received append messages per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -26,7 +25,6 @@ pub struct SelfStats {
     /// Recent receive rate in bytes per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub recv_bandwidth_rate: f64,
-    /// Number of append messages sent.
     pub send_append_request_cnt: u64,
     /// Recent rate of sent append messages per second; omitted if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -60,9 +58,7 @@ pub struct LeaderStats {
 /// A follower as seen by the leader.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FollowerStats {
-    /// Round-trip times of append messages in milliseconds.
     pub latency: LatencyStats,
-    /// Numbers of append messages by result.
     pub counts: CountsStats,
 }
 
@@ -70,15 +66,11 @@ pub struct FollowerStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LatencyStats {
-    /// Latest round-trip time.
     pub current: f64,
-    /// Mean of all round-trip times.
     pub average: f64,
-    /// Standard deviation of all round-trip times.
     pub standard_deviation: f64,
     /// Shortest round-trip time; 2^63 if there was no round trip.
     pub minimum: f64,
-    /// Longest round-trip time.
     pub maximum: f64,
 }
 
@@ -94,7 +86,6 @@ pub struct CountsStats {
 /// `/v2/stats/store` and the counters of a v2 store in a snapshot. Early snapshots do not contain all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the names come from etcd's JSON")]
 pub struct StoreStats {
     pub gets_success: u64,
     pub gets_fail: u64,
