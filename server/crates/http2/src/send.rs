@@ -120,7 +120,6 @@ impl FrameWriter {
         }
     }
 
-    /// Writes RST_STREAM for a stream.
     pub(crate) fn reset(&mut self, id: u32, reason: Reason) {
         frame::number(&mut self.output, frame::RST_STREAM, id, reason as u32);
     }

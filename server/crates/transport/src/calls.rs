@@ -36,7 +36,6 @@ const CODES: [&str; 17] = [
     "Unauthenticated",
 ];
 
-/// The counters of one method.
 #[derive(Debug)]
 pub(super) struct CallMetrics {
     pub(super) call_type: CallType,
@@ -69,7 +68,6 @@ impl CallMetrics {
     }
 }
 
-/// The series of all methods.
 pub(super) struct CallLabels {
     pub(super) started: StripedVec<IntCounterVec>,
     pub(super) received: StripedVec<IntCounterVec>,

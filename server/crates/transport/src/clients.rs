@@ -17,7 +17,6 @@ const VERSION_BYTES_MAX: usize = 32;
 
 /// Label for clients without the header, as in etcd.
 const UNKNOWN: &str = "unknown";
-/// Label for clients beyond the limits.
 const OTHER: &str = "other";
 
 #[derive(Debug)]

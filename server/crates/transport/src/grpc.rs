@@ -42,7 +42,6 @@ use super::{
     tls::PeerCertificate,
 };
 
-/// Metadata key of a client's API version.
 const CLIENT_VERSION: &str = "client-api-version";
 
 /// Serves the HTTP/2 connections of one worker.
@@ -332,7 +331,6 @@ fn header<'a>(head: &'a Head, name: &str) -> Cow<'a, str> {
     String::from_utf8_lossy(value.map(HeaderValue::as_bytes).unwrap_or_default())
 }
 
-/// Converts a request to tonic's type.
 pub(super) fn to_tonic(request: Incoming) -> http::Request<RequestMessages> {
     let body = RequestMessages(request.body);
     http::Request::from_parts(request.head.parts().clone(), body)

@@ -129,7 +129,6 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Starts a call with its request body.
     fn start(
         &mut self,
         slot: usize,

@@ -177,7 +177,6 @@ impl RequestFilter {
         FilterAction::Pass(taken)
     }
 
-    /// Escapes a part of a request target.
     fn target(&mut self, rest: &[u8]) -> FilterAction {
         let taken = self.rest_of_line(rest);
         match target::escaped(&rest[..taken]) {

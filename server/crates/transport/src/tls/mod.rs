@@ -145,7 +145,6 @@ impl ServerTls {
         Self::of(files, metrics.tls.clone()).map(Some)
     }
 
-    /// Reads the files of an endpoint.
     fn of(files: Files, metrics: TlsMetrics) -> Result<Self, TlsError> {
         let stamps = files.stamps();
         let parts = files.parts()?;

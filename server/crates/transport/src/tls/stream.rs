@@ -23,7 +23,6 @@ impl<S> Secured<S> {
     }
 }
 
-/// Forwards a call to the inner stream.
 macro_rules! either {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
