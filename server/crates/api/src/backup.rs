@@ -58,7 +58,7 @@ pub struct BackupRecord {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub begins_changes: bool,
     /// Whether the backup must be verified and its verification has not succeeded. The retention does not count such a backup,
-    /// and it is fetched only by its name. Records of earlier releases have no such backups.
+    /// and it is fetched only by its name. Records of earlier releases lack the field.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unverified: bool,
     /// Names of the backups that the retention policy removed afterwards, as many as fit.

@@ -30,7 +30,7 @@ pub fn drawn_cluster_id(members: &[u64], drawn: u64) -> u64 {
     first_eight(sum)
 }
 
-/// Returns the SHA-1 sum of the members' IDs in ascending order. It is not finished, so that callers can add data.
+/// Returns the SHA-1 sum of the members' IDs in ascending order. Callers can add data before they finalize the sum.
 fn sum_of(members: &[u64]) -> Sha1 {
     let mut members = members.to_vec();
     members.sort_unstable();

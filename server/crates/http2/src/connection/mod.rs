@@ -121,7 +121,7 @@ impl<S: Service> Connection<S> {
             woken: VecDeque::new(),
             drained: Vec::new(),
             calls_first: false,
-            // This is at most `STREAMS_MAX`.
+            // `streams_max` is at most `STREAMS_MAX`.
             writer: FrameWriter::new(streams_max as u32),
             credit_high: 0,
             window_grown: false,
