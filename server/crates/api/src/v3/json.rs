@@ -3,45 +3,58 @@
 //!
 //! Not here: deserialization. The gateway parses bodies with `shape`.
 
-use std::iter;
+use std::{borrow::Cow, iter};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use prost::{
-    Message,
-    encoding::{WireType, decode_key, decode_varint},
-};
+use prost::encoding::{WireType, decode_key, decode_varint};
 use serde::{
     Serialize, Serializer,
     ser::{Error as _, SerializeMap as _},
 };
 
-use super::shape::{FieldKind, FieldShape, MessageShape, Shaped};
+use super::shape::{FieldKind, MessageShape, Shaped};
 
-/// Serializes a message.
-pub(super) fn serialize<M: Message + Shaped, S: Serializer>(
+/// Serializes a message with bytes as plain strings. If a value of a field is not valid UTF-8, the field is base64, and its name
+/// gets a suffix.
+#[derive(Debug)]
+pub struct PlainText<'a, M> {
+    /// The message.
+    pub message: &'a M,
+    /// The suffix of the names of base64 fields.
+    pub suffix: &'a str,
+}
+
+/// Serializes a message. With `suffix`, serializes it as [`PlainText`].
+pub(super) fn serialize<M: Shaped, S: Serializer>(
     message: &M,
+    suffix: Option<&str>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let encoded = message.encode_to_vec();
-    EncodedMessage { encoded: &encoded, shape: M::SHAPE }.serialize(serializer)
+    let encoded = &message.encode_to_vec();
+    let message = EncodedMessage { encoded, shape: M::SHAPE, suffix };
+    message.serialize(serializer)
 }
 
 /// A message in its protobuf encoding, which omits zero fields.
 struct EncodedMessage<'a> {
     encoded: &'a [u8],
     shape: &'a MessageShape,
+    suffix: Option<&'a str>,
 }
 
 /// The elements of a list in an encoded message.
 struct List<'a> {
     encoded: &'a [u8],
-    field: &'a FieldShape,
+    number: u32,
+    kind: FieldKind,
+    suffix: Option<&'a str>,
 }
 
 /// A single value or an element of a list.
 struct Value<'a> {
-    kind: FieldKind,
     wire: WireValue<'a>,
+    kind: FieldKind,
+    suffix: Option<&'a str>,
 }
 
 /// A value as protobuf encodes it.
@@ -75,18 +88,33 @@ fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(u32, WireValue<'a>)> {
     Some((number, WireValue { integer, bytes }))
 }
 
+impl<M: Shaped> Serialize for PlainText<'_, M> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize(self.message, Some(self.suffix), serializer)
+    }
+}
+
 impl Serialize for EncodedMessage<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let encoded = self.encoded;
+        let (encoded, suffix) = (self.encoded, self.suffix);
         let mut json = serializer.serialize_map(None)?;
         for field in self.shape.fields {
-            let Some(wire) = values(encoded, field.number).next() else {
+            let number = field.number;
+            let Some(wire) = values(encoded, number).next() else {
                 continue;
             };
+            let (mut name, mut kind) = (Cow::Borrowed(field.name), field.kind);
+            if let (FieldKind::Bytes, Some(suffix)) = (kind, suffix) {
+                if values(encoded, number).all(|wire| str::from_utf8(wire.bytes).is_ok()) {
+                    kind = FieldKind::String;
+                } else {
+                    name += suffix;
+                }
+            }
             if field.list {
-                json.serialize_entry(field.name, &List { encoded, field })?;
+                json.serialize_entry(&name, &List { encoded, number, kind, suffix })?;
             } else {
-                json.serialize_entry(field.name, &Value { kind: field.kind, wire })?;
+                json.serialize_entry(&name, &Value { wire, kind, suffix })?;
             }
         }
         json.end()
@@ -95,10 +123,11 @@ impl Serialize for EncodedMessage<'_> {
 
 impl Serialize for List<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (kind, values) = (self.field.kind, values(self.encoded, self.field.number));
+        let (kind, suffix) = (self.kind, self.suffix);
+        let values = values(self.encoded, self.number);
         match kind {
             FieldKind::String | FieldKind::Bytes | FieldKind::Message(_) => {
-                serializer.collect_seq(values.map(|wire| Value { kind, wire }))
+                serializer.collect_seq(values.map(|wire| Value { wire, kind, suffix }))
             }
             // One field contains all integers of a list.
             FieldKind::Bool
@@ -108,7 +137,11 @@ impl Serialize for List<'_> {
             | FieldKind::Enum(_) => serializer.collect_seq(values.flat_map(|packed| {
                 let mut rest = packed.bytes;
                 let integers = iter::from_fn(move || decode_varint(&mut rest).ok());
-                integers.map(move |integer| Value { kind, wire: WireValue { integer, bytes: &[] } })
+                integers.map(move |integer| Value {
+                    wire: WireValue { integer, bytes: &[] },
+                    kind,
+                    suffix,
+                })
             })),
         }
     }
@@ -135,7 +168,8 @@ impl Serialize for Value<'_> {
                 }
             }
             FieldKind::Message(shape) => {
-                EncodedMessage { encoded: bytes, shape }.serialize(serializer)
+                let suffix = self.suffix;
+                EncodedMessage { encoded: bytes, shape, suffix }.serialize(serializer)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The v3 contract: messages generated from `server/crates/api/proto`, clients, and the messages' JSON.
 
 mod client;
-mod json;
+pub mod json;
 pub mod shape;
 
 // The generator formats this code, and the protos document it.

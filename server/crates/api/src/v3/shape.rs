@@ -48,7 +48,7 @@ pub struct EnumShape {
 }
 
 /// A message type with a table of its fields.
-pub trait Shaped {
+pub trait Shaped: prost::Message + Sized {
     /// Table of the message's fields.
     const SHAPE: &'static MessageShape;
 }
@@ -65,7 +65,7 @@ macro_rules! shaped {
 
         impl serde::Serialize for $message {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                $crate::v3::json::serialize(self, serializer)
+                $crate::v3::json::serialize(self, None, serializer)
             }
         }
     };

@@ -1,11 +1,14 @@
 //! The representation of bytes in the gateway's JSON: base64, as in etcd, or plain strings with `?encoding=utf8`. With `utf8`,
 //! bytes that are not valid UTF-8 are base64 in a field whose name ends with `SUFFIX`.
 
-use serde::ser::{Error as _, Serialize};
-use witan_api::v3::shape::{FieldKind, FieldShape, MessageShape, Shaped};
+use serde::Serialize;
+use witan_api::v3::{
+    json::PlainText,
+    shape::{FieldKind, FieldShape, MessageShape, Shaped},
+};
 use witan_gocompat::query::Query;
 
-use super::{error::GatewayError, plain_text};
+use super::error::GatewayError;
 
 pub(super) const PARAMETER: &str = "encoding";
 /// Suffix of a base64 field's name with `encoding=utf8`.
@@ -72,8 +75,8 @@ impl Encoding {
         match self {
             Self::Base64 => serde_json::to_writer(out, answer),
             Self::Utf8 => {
-                let json = serde_json::to_vec(answer)?;
-                plain_text::write(&json, A::SHAPE, out).map_err(serde_json::Error::custom)
+                let plain = PlainText { message: answer, suffix: SUFFIX };
+                serde_json::to_writer(out, &plain)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The v3 dialect as JSON over HTTP/1: below `/v3` like etcd 3.6, and below `/v3beta` and `/v3alpha` like etcd 3.4.
 //!
 //! Reading order: this file (request to response) → `deadline` → `call_names` (dispatch) → `streams`, `json_requests` →
-//! `websocket` → `encoding` (base64 or plain strings), `plain_text` → `reader` (bodies) → `error` → `openapi`.
+//! `websocket` → `encoding` (base64 or plain strings) → `reader` (bodies) → `error` → `openapi`.
 
 mod call_names;
 mod deadline;
@@ -9,7 +9,6 @@ pub mod encoding;
 pub mod error;
 mod json_requests;
 pub mod openapi;
-mod plain_text;
 mod reader;
 mod streams;
 pub mod websocket;
