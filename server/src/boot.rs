@@ -68,17 +68,15 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     };
     let (source, seed) = followed.map_or((None, None), |(source, seed)| (Some(source), seed));
     let dialer = peer_dialer(&config, dialing_tls(&config, peer_tls.as_ref(), &metrics)?);
-    let kept = (StorageMetrics::register(&on), memory.cache());
-    let disk = disk::open((&config, &dialer), (joined, seed), kept).await?;
+    let storage = (StorageMetrics::register(&on), memory.cache());
+    let disk = disk::open((&config, &dialer), (joined, seed), storage).await?;
     let (own_security, own_peer_tls) = open_tls(&config, &metrics, true)?;
     let (security, peer_tls) = (security.or(own_security), peer_tls.or(own_peer_tls));
     let totals = Totals::register(&on, memory.bytes());
     let fed = (NodeMetrics::register(&on), &totals);
     let panics = PanicMetrics::register(&on);
     let dialer = peer_dialer(&config, peer_tls.clone());
-    let peer_metrics = PeerMetrics::register(&on, panics.clone());
-    let peer_metrics = (peer_metrics, SnapshotMetrics::register(&on));
-    let links = (bound_peers, dialer.clone(), peer_metrics);
+    let links = (bound_peers, dialer.clone(), peer_metrics(&on, &panics));
     let member = member::start(&config, (disk, links, memory), fed, stopping)?;
     let checker = corruption_checker(&config, &member.node, dialer, &on);
     let follow = follow::start(&config, source, &member.node, &on);
@@ -145,6 +143,11 @@ fn dialing_tls(
         None if config.force_new_cluster => Ok(PeerTls::open(config, metrics)?),
         known => Ok(known.cloned()),
     }
+}
+
+fn peer_metrics(on: &Register, panics: &PanicMetrics) -> (PeerMetrics, SnapshotMetrics) {
+    let metrics = PeerMetrics::register(on, panics.clone());
+    (metrics, SnapshotMetrics::register(on))
 }
 
 fn peer_dialer(config: &Config, tls: Option<PeerTls>) -> PeerDialer {

@@ -211,7 +211,8 @@ impl Store {
 
     pub(crate) async fn bytes(&self, file: &str) -> Result<Bytes, BackupError> {
         let read = async { self.objects.get(&self.path(file)).await?.bytes().await };
-        read.await.map_err(|error| self.failed("read", file, &error))
+        read.await
+            .map_err(|error| self.failed("read", file, &error))
     }
 
     /// Starts to read a file. Returns its size in bytes and its stream.

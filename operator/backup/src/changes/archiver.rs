@@ -334,6 +334,7 @@ impl<'a> Archiver<'a> {
     }
 
     pub(super) fn failed(&self, message: String) {
-        self.status.send_modify(|status| status.error = Some(message));
+        self.status
+            .send_modify(|status| status.error = Some(message));
     }
 }

@@ -126,10 +126,7 @@ fn after<'a>(
         (None, Some(first)) => {
             let message = format!(
                 "{}: the changes start at revision {}, but the backup {} has revision {}; use a later backup",
-                segments.store.folder_url,
-                first.first,
-                record.name,
-                record.revision
+                segments.store.folder_url, first.first, record.name, record.revision
             );
             Err(BackupError::new(Reason::ChangesMissing, message))
         }

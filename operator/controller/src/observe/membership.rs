@@ -409,7 +409,7 @@ mod tests {
             // The member was restored from a backup.
             Report { revision: 7, ..fresh.clone() },
             // A quorum has begun to serve since the member's status was read.
-            Report { linearizable: true, ..fresh },
+            Report { linearizable: true, ..fresh.clone() },
         ] {
             assert!(!cluster_report(&fresh, &report).blank, "{report:?}");
         }

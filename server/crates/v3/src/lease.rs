@@ -107,8 +107,11 @@ pub(super) async fn lease_time_to_live(
     if !request.keys {
         return Ok(WithPermit::without(response));
     }
-    let view = ctx.node.view().await?;
-    authorize::check_on(ctx, &view.machine, |caller| check(caller, &id))?;
+    let view = {
+        let view = ctx.node.view().await?;
+        authorize::check_on(ctx, &view.machine, |caller| check(caller, &id))?;
+        view
+    };
     let size = |kv: &Kv, id: &LeaseId| {
         let more_than = |keys: u64| {
             let keys = usize::try_from(keys).unwrap_or(usize::MAX);

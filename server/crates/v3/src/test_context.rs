@@ -10,7 +10,9 @@ use witan_base::{
     panics::PanicMetrics,
 };
 use witan_config::{Config, Environment, Invocation};
-use witan_dialect::{Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics, sampling::Sampler};
+use witan_dialect::{
+    Context, HealthMetrics, SharedContext, V2Metrics, V3Metrics, sampling::Sampler,
+};
 use witan_logging::LogLevelHandle;
 use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
 use witan_node::Node;

@@ -121,10 +121,8 @@ mod tests {
 
     #[test]
     fn lists_are_encoded_like_their_type() {
-        let patterns = |path: &str| PathPatterns {
-            read: vec![path.into(), "/<".into()],
-            write: Vec::new(),
-        };
+        let patterns =
+            |path: &str| PathPatterns { read: vec![path.into(), "/<".into()], write: Vec::new() };
         let mut auth = Auth::default();
         let roles = vec![("b".into(), patterns("/b")), ("a".into(), patterns("/a"))];
         auth.import_path_auth(true, Vec::new(), roles);
