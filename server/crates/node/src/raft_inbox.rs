@@ -38,8 +38,8 @@ pub(super) struct RaftBatch {
     pub(super) events: Vec<(MemberId, PeerEvent)>,
     pub(super) snapshot: Option<Box<ReceivedState>>,
     pub(super) executed: Option<Executed>,
-    /// Index of the newest durable checkpoint, or 0 if there is no new checkpoint.
-    pub(super) durable: u64,
+    /// Index of the newest durable checkpoint, or `None` if there is no new checkpoint.
+    pub(super) durable: Option<u64>,
     pub(super) stop: bool,
 }
 
@@ -67,7 +67,7 @@ impl RaftInbox {
 
     /// Records that the checkpoint at `index` is durable.
     pub(super) fn durable(&self, index: u64) {
-        self.put(|queued| queued.durable = queued.durable.max(index));
+        self.put(|queued| queued.durable = queued.durable.max(Some(index)));
     }
 
     pub(super) fn stop(&self) {

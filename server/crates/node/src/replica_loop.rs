@@ -134,25 +134,23 @@ pub fn start(
         sync_ns: 0,
         tree_index,
     };
-    let keeper = ReplicaLoop {
+    let replica_loop = ReplicaLoop {
         replica: parts.replica,
         host,
         shared,
-        _hold: parts.lock,
+        _lock: parts.lock,
         copy: parts.copy,
         registrations: 0,
         space: parts.space,
         last_ticket: 0,
-        reads_asked: false,
+        read_requested: false,
         proposed: false,
         ticks: 0,
         tick: parts.tick,
         slow_apply: parts.slow_apply,
-        leader: MemberId::NONE,
-        durable: 0,
         memory_exhausted: false,
     };
-    let thread = panics::start_thread("replica", move || keeper.run(requests))?;
+    let thread = panics::start_thread("replica", move || replica_loop.run(requests))?;
     Ok((node, thread))
 }
 
@@ -160,7 +158,7 @@ struct ReplicaLoop {
     replica: RecordedReplica,
     host: NodeHost,
     shared: Arc<Shared>,
-    _hold: DirectoryLock,
+    _lock: DirectoryLock,
     /// Set while the data directory is a copy that is not up to date.
     copy: Option<DirectoryCopy>,
     /// `Replica::registrations_in_log` after the last turn.
@@ -168,16 +166,12 @@ struct ReplicaLoop {
     space: SpaceMonitor,
     last_ticket: u64,
     /// Whether a linearizable read was requested since the last turn.
-    reads_asked: bool,
+    read_requested: bool,
     /// Whether a command was proposed since the last turn.
     proposed: bool,
     ticks: u64,
     tick: Duration,
     slow_apply: Duration,
-    /// The last known leader, or 0.
-    leader: MemberId,
-    /// Index of the last durable checkpoint reported to the replica.
-    durable: u64,
     /// Whether the last report to the replica was that the memory is used up.
     memory_exhausted: bool,
 }
@@ -212,7 +206,7 @@ impl ReplicaLoop {
             if stops || removed {
                 break;
             }
-            if std::mem::take(&mut self.reads_asked) && self.replica.is_linearizable() {
+            if std::mem::take(&mut self.read_requested) && self.replica.is_linearizable() {
                 // The next reads use the published view.
                 self.latest();
             }
@@ -341,9 +335,7 @@ impl ReplicaLoop {
             self.host.executed_took = took;
             self.replica.take(Input::Executed(command));
         }
-        if raft.durable > self.durable {
-            self.durable = raft.durable;
-            let index = raft.durable;
+        if let Some(index) = raft.durable {
             self.replica.take(Input::Durable { index });
             self.host.checkpoints.durable(index);
             self.shared.held_views.checkpointed();
@@ -489,14 +481,13 @@ impl ReplicaLoop {
     }
 
     /// Publishes the raft status to other threads. Logs a change of the leader and records its time.
-    fn publish(&mut self, status: &Status) {
+    fn publish(&self, status: &Status) {
         let mut since = self.shared.status.leader_since_ns.load(Relaxed);
-        if status.leader != self.leader {
-            self.leader = status.leader;
-            since = if status.leader == MemberId::NONE {
-                0
-            } else {
-                now_ns()
+        let before = *self.shared.leader.borrow();
+        if status.leader != before {
+            since = match status.leader {
+                MemberId::NONE => 0,
+                _ => now_ns(),
             };
             self.log_leader_change(status);
             self.shared.leader.send_replace(status.leader);

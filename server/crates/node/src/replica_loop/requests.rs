@@ -97,7 +97,7 @@ impl ReplicaLoop {
             LoopRequest::Read { to } => {
                 let ticket = self.add_waiter(to.waiter);
                 self.replica.take(Input::Read { ticket });
-                self.reads_asked = true;
+                self.read_requested = true;
             }
             LoopRequest::View { to } => {
                 let view = self.latest();
