@@ -47,53 +47,42 @@ pub(super) fn check(
     connection: impl Fn(MemberId) -> Connection,
 ) -> Result<(), UnsafeReconfiguration> {
     let voters: Vec<&Member> = members.by_id.values().filter(|m| !m.learner).collect();
+    let count = voters.len();
+    let started = voters.iter().filter(|voter| is_started(voter)).count();
     let settled = voters
         .iter()
         .filter(|voter| connection(voter.member_id()) == Connection::Settled)
         .count();
-    match change {
+    let (enough_started, healthy) = match change {
         Reconfiguration::Add { learner } => {
-            let started = voters.iter().filter(|voter| is_started(voter)).count();
             // A cluster of one may grow to two members, which must then both be up.
-            let grows_to_two = started == 1 && voters.len() == 1;
-            if !learner && !grows_to_two && started < quorum(voters.len() + 1) {
-                return Err(UnsafeReconfiguration::NotEnoughStarted);
-            }
+            let grows_to_two = started == 1 && count == 1;
+            let enough_started = learner || grows_to_two || started >= quorum(count + 1);
             // The new member counts as down. A single member has no connections.
-            match voters.len() == 1 || settled >= quorum(voters.len() + 1) {
-                true => Ok(()),
-                false => Err(UnsafeReconfiguration::Unhealthy),
-            }
+            (enough_started, count == 1 || settled >= quorum(count + 1))
         }
-        Reconfiguration::Promote(_) => {
-            let started = voters.iter().filter(|voter| is_started(voter)).count();
-            match started + 1 < quorum(voters.len() + 1) {
-                true => Err(UnsafeReconfiguration::NotEnoughStarted),
-                false => Ok(()),
-            }
-        }
+        Reconfiguration::Promote(_) => (started + 1 >= quorum(count + 1), true),
         Reconfiguration::Remove(id) => {
-            if !voters.iter().any(|voter| voter.member_id() == id) {
+            let Some(removed) = voters.iter().find(|voter| voter.member_id() == id) else {
                 return Ok(());
-            }
-            let others = voters.iter().filter(|voter| voter.member_id() != id);
-            let started = others.filter(|voter| is_started(voter)).count();
-            if voters.len() == 1 || started < quorum(voters.len() - 1) {
-                return Err(UnsafeReconfiguration::NotEnoughStarted);
-            }
+            };
+            let started = started - usize::from(is_started(removed));
+            let enough_started = count > 1 && started >= quorum(count - 1);
             // A member that is down does not belong to the current quorum.
-            if connection(id) == Connection::Lost {
-                return Ok(());
-            }
-            match settled.saturating_sub(1) < quorum(voters.len() - 1) {
-                true => Err(UnsafeReconfiguration::Unhealthy),
-                false => Ok(()),
-            }
+            let is_down = connection(id) == Connection::Lost;
+            (enough_started, is_down || settled > quorum(count - 1))
         }
+    };
+    if !enough_started {
+        return Err(UnsafeReconfiguration::NotEnoughStarted);
+    }
+    match healthy {
+        true => Ok(()),
+        false => Err(UnsafeReconfiguration::Unhealthy),
     }
 }
 
-/// Returns whether a member has ever started and published its attributes.
+/// Returns whether a member has published its name, which it does when it first starts.
 fn is_started(member: &Member) -> bool {
     !member.name.is_empty()
 }
