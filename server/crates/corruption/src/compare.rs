@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use witan_api::peer::StateHash;
 use witan_config::Url;
-use witan_machine::member::Member;
+use witan_machine::{alarm::AlarmCommand, member::Member};
 use witan_node::{Node, NodeError};
 use witan_peer::{PeerDialer, query};
 
@@ -69,7 +69,7 @@ pub(super) async fn now(
     dialer: &PeerDialer,
     enough: impl Fn(&[MemberHash]) -> bool,
 ) -> Result<Comparison, CompareError> {
-    let index = node.request_state_hashes().await?;
+    let index = node.report_alarm(AlarmCommand::hash_state()).await?;
     at(node, dialer, index, enough).await
 }
 

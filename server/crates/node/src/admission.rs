@@ -8,7 +8,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::mpsc::error::TrySendError;
-use witan_base::account::{Charge, Resource, SMALL_BYTES};
+use witan_base::account::{Resource, SMALL_BYTES};
 use witan_machine::{
     alarm::{AlarmAction, AlarmCommand, AlarmType},
     command::{Command, UnstampedEntry},
@@ -24,15 +24,6 @@ use super::{
 
 /// Size in bytes that users, roles and members may use even if the quota is exhausted, so that permissions can be changed.
 const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
-
-/// The state growth that an admitted command may cause.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Growth {
-    /// Whether the command may increase the usage that counts against the quota.
-    pub(super) grows: bool,
-    /// Size in bytes of the stored values that the command keeps (`ignore_value`).
-    kept_bytes: u64,
-}
 
 /// Returns whether `bytes` more bytes would exceed the quota: always `false` for copied data, and for users and members within
 /// [`MANAGEMENT_BYTES_ALWAYS`]. Fails with `NoSpace` while a NOSPACE alarm is active, except for key and lease commands, which
@@ -54,23 +45,16 @@ fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, Nod
     Ok(quota.is_some_and(|quota| size.saturating_add(bytes) >= quota))
 }
 
-/// Limits the length of the stored values that a command keeps (`ignore_value`). Returns their present size in bytes, or 0.
-async fn limit_kept_values(node: &Node, command: &mut Command) -> Result<u64, NodeError> {
-    let Command::Kv(command) = command else {
-        return Ok(0);
-    };
-    if !command.keeps_values() {
-        return Ok(0);
-    }
-    let view = Box::pin(node.view()).await?;
-    Ok(view.machine.limit_kept_values(command))
-}
-
 impl Node {
-    /// Checks a command and returns how much it may grow the state. Limits the length of kept values. Fails if the command is
-    /// too long, the member is a learner, or the cluster follows another one. If the quota (`--quota-backend-bytes`) is
-    /// exhausted, raises the NOSPACE alarm and fails with `NoSpace`, so authorize the caller first.
-    pub(super) async fn admit(&self, command: &mut Command) -> Result<Growth, NodeError> {
+    /// Checks a command that keeps `kept_bytes` bytes of stored values. Returns whether it can increase the size that counts
+    /// against the quota. Fails if the command is too long, the member is a learner, or the cluster follows another one. If the
+    /// quota (`--quota-backend-bytes`) is exhausted, raises the NOSPACE alarm and fails with `NoSpace`, so authorize the caller
+    /// first.
+    pub(super) async fn admit(
+        &self,
+        command: &Command,
+        kept_bytes: u64,
+    ) -> Result<bool, NodeError> {
         if let Command::Auth(command) = command
             && command.is_too_long()
         {
@@ -82,26 +66,13 @@ impl Node {
         if command.changes_followed() {
             self.refuse_while_following()?;
         }
-        let kept_bytes = limit_kept_values(self, command).await?;
         let growth = command.growth();
         if exceeds_quota(self, command, growth.saturating_add(kept_bytes))? {
             // Box this future, so that the futures of other commands stay small.
             Box::pin(self.raise_no_space()).await;
             return Err(NodeError::NoSpace);
         }
-        Ok(Growth { grows: growth > 0, kept_bytes })
-    }
-
-    /// Charges a proposal's memory to the connection's account until the command is applied. Returns `None` without a charge if
-    /// the command and its kept values take at most [`SMALL_BYTES`]. Fails with `TooMany` if the account refuses.
-    fn charge(&self, command_bytes: usize, kept_bytes: u64) -> Result<Option<Charge>, NodeError> {
-        let kept_bytes = usize::try_from(kept_bytes).unwrap_or(usize::MAX);
-        let stored = command_bytes.saturating_add(kept_bytes);
-        if stored <= SMALL_BYTES {
-            return Ok(None);
-        }
-        let memory = self.account.hold(Resource::Proposals, stored);
-        memory.map(Some).ok_or(NodeError::TooMany)
+        Ok(growth > 0)
     }
 
     /// Fails with `Learner` on a learner, which may lag far behind. Call this for requests that etcd's learners do not serve.
@@ -146,30 +117,35 @@ impl Node {
     /// Proposes an alarm command, even on a learner and with an exhausted quota. Returns the raft index of its entry.
     pub async fn report_alarm(&self, command: AlarmCommand) -> Result<u64, NodeError> {
         let entry = UnstampedEntry::new(command.into(), None);
-        let answer = self.send_command(entry, Growth::default(), now_ns())?;
+        let answer = self.send_command(entry, (false, 0), now_ns())?;
         Ok(answer.await?.index)
     }
 
-    /// Makes all members hash their state at the same log entry. Returns the raft index of that entry.
-    pub async fn request_state_hashes(&self) -> Result<u64, NodeError> {
-        self.report_alarm(AlarmCommand::hash_state()).await
-    }
-
-    /// Queues an admitted command. The future completes when the command is applied, fails or times out.
+    /// Queues an admitted command. `grows` and `kept_bytes` are as in [`Self::admit`]. The future completes when the command is
+    /// applied, fails or times out. Until then, the connection's account is charged for the command, except for a small one.
+    /// Fails with `TooMany` if the account refuses the charge.
     pub(super) fn send_command(
         &self,
         entry: UnstampedEntry,
-        growth: Growth,
+        (grows, kept_bytes): (bool, u64),
         now_ns: i64,
     ) -> Result<CompletionFuture<AppliedCommand>, NodeError> {
-        let memory = self.charge(entry.command_bytes(), growth.kept_bytes)?;
+        let kept_bytes = usize::try_from(kept_bytes).unwrap_or(usize::MAX);
+        let bytes = entry.command_bytes().saturating_add(kept_bytes);
+        let charge = match bytes > SMALL_BYTES {
+            true => {
+                let charge = self.account.hold(Resource::Proposals, bytes);
+                Some(charge.ok_or(NodeError::TooMany)?)
+            }
+            false => None,
+        };
         let (mut to, answer) = CompletionSender::new(self.shared.request_timeout);
-        to.waiter.memory = memory;
+        to.waiter.charge = charge;
         self.send(LoopRequest::Propose(Proposal {
             entry,
             connection: Connection(self.account.id()),
             now_ns,
-            grows: growth.grows,
+            grows,
             to,
         }))?;
         Ok(answer)

@@ -196,8 +196,8 @@ fn complete(state: &mut SlotState, value: Result<AnyContent, NodeError>) {
 pub(super) struct Waiter {
     slot_id: SlotId,
     completion_queue: Option<Arc<CompletionQueue>>,
-    /// Charged memory of the request, released when the request completes.
-    pub(super) memory: Option<Charge>,
+    /// The charge for the request's memory, released when the request completes.
+    pub(super) charge: Option<Charge>,
 }
 
 /// A [`Waiter`] for a value of type `T`.
@@ -221,7 +221,7 @@ impl<T> CompletionSender<T> {
         let waiter = Waiter {
             slot_id,
             completion_queue: Some(completion_queue),
-            memory: None,
+            charge: None,
         };
         let answer = CompletionFuture { slot_id, value: PhantomData, open: true };
         (Self { waiter, value: PhantomData }, answer)

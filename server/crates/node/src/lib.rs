@@ -57,7 +57,7 @@ use witan_machine::{
     Outcome, Reply,
     auth::Caller,
     command::{Command, UnstampedEntry},
-    kv::KvError,
+    kv::{KvCommand, KvError},
     member::{MemberId, StoreLineage},
     operation::Operation,
     view::View,
@@ -99,7 +99,7 @@ pub use witan_replica::{
     },
 };
 
-/// Number of attempts to propose a command whose kept value keeps growing.
+/// Number of attempts to propose a command that keeps a stored value (`ignore_value`) while that value grows.
 const KEPT_VALUE_ATTEMPTS: usize = 4;
 
 /// A clonable handle to the running member.
@@ -272,44 +272,54 @@ impl Node {
         command: Command,
         caller: Option<Caller>,
     ) -> Result<AppliedCommand, NodeError> {
-        if matches!(&command, Command::Kv(command) if command.keeps_values()) {
+        if let Command::Kv(command) = &command
+            && command.keeps_values()
+        {
             return Box::pin(self.replicate_kept(command, caller)).await;
         }
-        self.replicate_once(command, caller).await
+        self.replicate_once(command, caller, 0).await
     }
 
-    /// Replicates a command that keeps stored values. If a value has grown too much, tries up to [`KEPT_VALUE_ATTEMPTS`] times.
+    /// Limits the length of the stored values that a command keeps and replicates the command. If a value has grown beyond its
+    /// limit when the command is applied, tries again, up to [`KEPT_VALUE_ATTEMPTS`] times in total.
     async fn replicate_kept(
         &self,
-        command: Command,
+        command: &KvCommand,
         caller: Option<Caller>,
     ) -> Result<AppliedCommand, NodeError> {
         const GREW: Reply = Reply::Kv(Err(KvError::KeptValueGrew));
-        for _ in 1..KEPT_VALUE_ATTEMPTS {
-            let done = self.replicate_once(command.clone(), caller.clone()).await?;
-            if done.outcome.reply != GREW {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut limited = command.clone();
+            let kept_bytes = self.view().await?.machine.limit_kept_values(&mut limited);
+            let limited = Command::Kv(limited);
+            let done = self
+                .replicate_once(limited, caller.clone(), kept_bytes)
+                .await?;
+            if done.outcome.reply != GREW || attempt == KEPT_VALUE_ATTEMPTS {
                 return Ok(done);
             }
         }
-        self.replicate_once(command, caller).await
     }
 
     /// Admits and replicates a command once and waits until it is applied on this member. While the memory budget is full, a
-    /// command that adds data waits first. Counts failures.
+    /// command that adds data waits first. Counts failures. `kept_bytes` is as in [`Self::admit`].
     async fn replicate_once(
         &self,
-        mut command: Command,
+        command: Command,
         caller: Option<Caller>,
+        kept_bytes: u64,
     ) -> Result<AppliedCommand, NodeError> {
-        let growth = self.admit(&mut command).await?;
-        if growth.grows && self.memory().is_full() {
+        let grows = self.admit(&command, kept_bytes).await?;
+        if grows && self.memory().is_full() {
             // Box this future, so that the usual future stays small.
             Box::pin(self.memory().wait_for_room()).await;
         }
         let request = request_durations::request_type(&command);
         let (begun, begun_ns) = (Instant::now(), now_ns());
         let entry = UnstampedEntry::new(command, caller);
-        let done = match self.send_command(entry, growth, begun_ns) {
+        let done = match self.send_command(entry, (grows, kept_bytes), begun_ns) {
             Ok(answer) => answer.await,
             Err(refusal) => Err(refusal),
         };
