@@ -1,10 +1,10 @@
 //! The peer port: accepts streams from other members and answers HTTP requests.
 //!
-//! Before its handshake, a connection uses at most 128 KiB (actix's limit on the head of a request) and has a time limit. The
-//! number of such connections is limited: beyond [`GREETINGS_MAX`], the oldest one is closed.
+//! Before its handshake, a connection uses at most 128 KiB (actix's limit on the head of a request) and has a time limit. Beyond
+//! [`GREETINGS_MAX`] such connections, the oldest one is closed.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, VecDeque},
     io,
     net::SocketAddr,
     sync::Arc,
@@ -51,7 +51,7 @@ const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Listener {
     shared: Arc<Shared>,
-    greetings: Arc<Mutex<Greetings>>,
+    greetings: Mutex<Greetings>,
     streams: Mutex<OpenStreams>,
     /// Limits log lines about refusals, because any client can cause them.
     refusals: LogLimit,
@@ -68,14 +68,6 @@ struct OpenStream {
     store_id: u64,
 }
 
-impl OpenStream {
-    /// Returns whether the stream is open and has a certificate that is valid for any of these hosts.
-    fn is_open_for(&self, hosts: &[String]) -> bool {
-        let certificate = self.certificate.as_ref();
-        !self.task.is_finished() && certificate.is_some_and(|it| it.is_for(hosts))
-    }
-}
-
 /// A stream accepted from a member, its handshake, and its certificate if that names hosts.
 type Greeted = (
     Box<dyn AcceptedStream>,
@@ -83,53 +75,25 @@ type Greeted = (
     Option<MemberCertificate>,
 );
 
-/// Connections before their handshake, oldest first.
-#[derive(Debug, Default)]
-struct Greetings {
-    open: BTreeMap<u64, AbortHandle>,
-    /// Id of the newest connection.
-    last: u64,
-}
+/// Connections before their handshake, oldest first. The tasks of some may have ended.
+type Greetings = VecDeque<AbortHandle>;
 
-impl Greetings {
-    /// Adds a connection before its handshake. If there are too many, aborts the oldest one and returns `true`.
-    fn add(&mut self, id: u64, task: AbortHandle) -> bool {
-        let full = self.open.len() >= GREETINGS_MAX;
-        let oldest = full.then(|| self.open.pop_first()).flatten();
-        if let Some((_, task)) = &oldest {
-            task.abort();
-        }
-        self.open.insert(id, task);
-        oldest.is_some()
+/// Adds a connection before its handshake. If there are too many, aborts the oldest one and returns `true`.
+fn add_greeting(greetings: &mut Greetings, task: AbortHandle) -> bool {
+    greetings.retain(|task| !task.is_finished());
+    greetings.push_back(task);
+    let is_full = greetings.len() > GREETINGS_MAX;
+    if is_full && let Some(oldest) = greetings.pop_front() {
+        oldest.abort();
     }
-}
-
-/// Registers a connection before its handshake until dropped.
-#[derive(Debug)]
-struct Greeting {
-    id: u64,
-    all: Arc<Mutex<Greetings>>,
-}
-
-impl Greeting {
-    fn new(all: &Arc<Mutex<Greetings>>) -> Self {
-        let mut greetings = all.lock();
-        greetings.last += 1;
-        Self { id: greetings.last, all: all.clone() }
-    }
-}
-
-impl Drop for Greeting {
-    fn drop(&mut self) {
-        self.all.lock().open.remove(&self.id);
-    }
+    is_full
 }
 
 impl Listener {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            greetings: Arc::default(),
+            greetings: Mutex::default(),
             streams: Mutex::default(),
             refusals: LogLimit::new(),
         }
@@ -153,15 +117,11 @@ impl Listener {
                     continue;
                 }
             };
-            let greeting = Greeting::new(&self.greetings);
-            let (id, listener, tls) = (greeting.id, self.clone(), tls.clone());
-            let http = http.clone();
+            let (listener, tls, http) = (self.clone(), tls.clone(), http.clone());
             let task = spawn_local(async move {
                 let name = remote.map_or_else(String::new, |remote| remote.to_string());
-                let greeting_ends = listener.greet((stream, remote), tls.as_ref(), &http, &name);
-                let greeted = timeout(GREETING_TIMEOUT, greeting_ends).await;
-                drop(greeting);
-                match greeted {
+                let greeting = listener.greet((stream, remote), tls.as_ref(), &http, &name);
+                match timeout(GREETING_TIMEOUT, greeting).await {
                     Ok(Ok(Some(greeted))) => listener.admit(greeted),
                     Ok(Ok(None)) => {}
                     Ok(Err(error)) => {
@@ -171,7 +131,7 @@ impl Listener {
                     Err(_) => listener.shared.metrics.refused("timeout"),
                 }
             });
-            if self.greetings.lock().add(id, task.abort_handle()) {
+            if add_greeting(&mut self.greetings.lock(), task.abort_handle()) {
                 self.shared.metrics.refused("too_many");
             }
             // Let each connection run before the next one is accepted.
@@ -261,37 +221,32 @@ impl Listener {
         certificate: Option<&MemberCertificate>,
     ) -> Result<(), Refusal> {
         let members = self.shared.members();
-        let hosts: Vec<String> = members
-            .by_id
-            .get(&from)
-            .into_iter()
-            .flat_map(hosts)
-            .collect();
-        if certificate.is_none_or(|it| it.is_for(&hosts)) {
-            return Ok(());
-        }
-        let streams = self.streams.lock();
-        let mut open = streams.iter().filter(|((of, _), _)| *of == from);
-        match open.any(|(_, stream)| stream.is_open_for(&hosts)) {
-            true => Err(Refusal::Certificate),
-            false => Ok(()),
+        let member = members.by_id.get(&from);
+        let hosts: Vec<String> = member.into_iter().flat_map(hosts).collect();
+        let is_valid = |certificate: &MemberCertificate| certificate.is_for(&hosts);
+        let has_valid = |stream: &OpenStream| stream.certificate.as_ref().is_some_and(is_valid);
+        match certificate.is_none_or(is_valid) || !self.has_stream(from, has_valid) {
+            true => Ok(()),
+            false => Err(Refusal::Certificate),
         }
     }
 
     /// Refuses a stream from a copy of the member's registered data directory while a stream of that member with another store
     /// id is open.
     fn check_copy(&self, hello: &Handshake) -> Result<(), Refusal> {
-        if !hello.is_copy(&self.shared.members()) {
-            return Ok(());
-        }
-        let streams = self.streams.lock();
-        let mut of_member = streams.iter().filter(|((of, _), _)| *of == hello.from);
-        let is_original =
-            |stream: &OpenStream| !stream.task.is_finished() && stream.store_id != hello.store.id;
-        match of_member.any(|(_, stream)| is_original(stream)) {
+        let is_original = |stream: &OpenStream| stream.store_id != hello.store.id;
+        let is_copy = hello.is_copy(&self.shared.members());
+        match is_copy && self.has_stream(hello.from, is_original) {
             true => Err(Refusal::Copy),
             false => Ok(()),
         }
+    }
+
+    /// Returns whether an open stream of the member has a property.
+    fn has_stream(&self, from: MemberId, property: impl Fn(&OpenStream) -> bool) -> bool {
+        let streams = self.streams.lock();
+        let mut of_member = streams.iter().filter(|((of, _), _)| *of == from);
+        of_member.any(|(_, stream)| !stream.task.is_finished() && property(stream))
     }
 
     /// Serves a stream that has passed all checks, in place of the member's previous stream of the same kind. Also makes the
@@ -409,17 +364,18 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_of_too_many_greetings_is_aborted() {
-        let mut greetings = Greetings::default();
-        let add = |greetings: &mut Greetings, id| {
-            let task = tokio::spawn(std::future::pending::<()>());
-            greetings.add(id, task.abort_handle())
-        };
-        let most = GREETINGS_MAX as u64;
-        for id in 0..most {
-            assert!(!add(&mut greetings, id));
+        let mut greetings = Greetings::new();
+        let ended = tokio::spawn(async {});
+        add_greeting(&mut greetings, ended.abort_handle());
+        ended.await.unwrap();
+        let tasks: Vec<_> = (0..=GREETINGS_MAX)
+            .map(|_| tokio::spawn(std::future::pending::<()>()))
+            .collect();
+        for (at, task) in tasks.iter().enumerate() {
+            let is_full = add_greeting(&mut greetings, task.abort_handle());
+            assert_eq!(is_full, at == GREETINGS_MAX);
         }
-        assert!(add(&mut greetings, most));
-        assert_eq!(greetings.open.len(), GREETINGS_MAX);
-        assert!(!greetings.open.contains_key(&0) && greetings.open.contains_key(&most));
+        let newest = tasks[1..].iter().map(|task| task.id());
+        assert!(greetings.iter().map(AbortHandle::id).eq(newest));
     }
 }
