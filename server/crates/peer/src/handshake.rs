@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use bytes::Buf as _;
 use witan_base::version;
 use witan_machine::{
     levels::{self, Level},
@@ -115,29 +116,26 @@ impl Handshake {
         if contents.len() > HANDSHAKE_BYTES_MAX {
             return None;
         }
-        let (fixed, rest) = contents.split_at_checked(FIXED_BYTES)?;
-        let (ids, [kind, count]) = fixed.split_last_chunk()?;
-        let count = usize::from(*count);
-        if count > ANCESTORS_MAX {
+        let (mut fixed, mut rest) = contents.split_at_checked(FIXED_BYTES)?;
+        let [cluster_id, from, to, store_id, to_store] = [(); 5].map(|()| fixed.get_u64());
+        let (kind, count) = (fixed.get_u8(), usize::from(fixed.get_u8()));
+        if count > ANCESTORS_MAX || rest.len() < 8 * count {
             return None;
         }
-        let (ancestors, texts) = rest.split_at_checked(8 * count)?;
-        let [mut ids, ancestors] = [ids, ancestors].map(|ids| {
-            let ids = ids.chunks_exact(8);
-            ids.filter_map(|id| id.try_into().ok().map(u64::from_be_bytes))
-        });
-        let mut texts = std::str::from_utf8(texts).ok()?.split('\0');
-        let release = texts.next()?.to_owned();
-        let peer_urls: Vec<String> = texts.map(str::to_owned).collect();
+        let ancestors = (0..count).map(|_| rest.get_u64()).collect();
+        let mut texts = std::str::from_utf8(rest)
+            .ok()?
+            .split('\0')
+            .map(str::to_owned);
         Some(Self {
-            cluster_id: ids.next()?,
-            from: MemberId(ids.next()?),
-            to: MemberId(ids.next()?),
-            store: StoreLineage { id: ids.next()?, ancestors: ancestors.collect() },
-            to_store: ids.next()?,
-            kind: StreamKind::of(*kind)?,
-            release,
-            peer_urls,
+            cluster_id,
+            from: MemberId(from),
+            to: MemberId(to),
+            store: StoreLineage { id: store_id, ancestors },
+            to_store,
+            kind: StreamKind::of(kind)?,
+            release: texts.next()?,
+            peer_urls: texts.collect(),
         })
     }
 
@@ -202,8 +200,6 @@ pub(super) enum Refusal {
     /// The opener is not in the cluster, or its addition is not applied here yet.
     Unknown,
     Malformed,
-    /// This member does not accept streams of this kind.
-    Kind,
     /// The opener's certificate belongs to another member.
     Certificate,
     /// Another data directory is registered for the opener.
@@ -227,7 +223,6 @@ impl Refusal {
             Self::Removed => (5, 0, "removed"),
             Self::Unknown => (6, 0, "unknown_member"),
             Self::Malformed => (7, 0, "malformed"),
-            Self::Kind => (8, 0, "kind"),
             Self::Certificate => (9, 0, "certificate"),
             Self::Store(id) => (10, id, "store"),
             Self::TargetStore(id) => (11, id, "target_store"),
@@ -253,7 +248,6 @@ impl Refusal {
             | Self::ForeignIdentity
             | Self::Unknown
             | Self::Malformed
-            | Self::Kind
             | Self::Certificate
             | Self::TargetStore(_)
             | Self::Copy => None,
@@ -270,7 +264,6 @@ impl Refusal {
             Self::Removed,
             Self::Unknown,
             Self::Malformed,
-            Self::Kind,
             Self::Certificate,
             Self::Store(value),
             Self::TargetStore(value),
@@ -305,7 +298,6 @@ impl fmt::Display for Refusal {
             Self::Removed => f.write_str("this member was removed from the cluster"),
             Self::Unknown => f.write_str("it does not know this member, or has not applied its addition yet"),
             Self::Malformed => f.write_str("it could not read the handshake"),
-            Self::Kind => f.write_str("it does not accept streams of this kind"),
             Self::Certificate => f.write_str(
                 "it has a stream from another process with the identity of this member, whose certificate is valid for \
                  a host of the peer URLs, but the certificate of this process is not; check --peer-cert-file and the \

@@ -149,19 +149,10 @@ impl RecordParser {
 
     /// Returns the next record, or `None` until more bytes arrive. Fails if the record is too long.
     pub(in super::super) fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
-        let Some(lengths) = self.buffer.first_chunk::<LENGTHS_BYTES>().copied() else {
+        let Some(mut lengths) = self.buffer.get(..LENGTHS_BYTES) else {
             return Ok(None);
         };
-        let length = |at: usize| {
-            let bytes = [
-                lengths[at],
-                lengths[at + 1],
-                lengths[at + 2],
-                lengths[at + 3],
-            ];
-            u32::from_le_bytes(bytes) as usize
-        };
-        let (key, value) = (length(0), length(4));
+        let [key, value] = [(); 2].map(|()| lengths.get_u32_le() as usize);
         if key + value > RECORD_BYTES_MAX {
             let what = format!("a record of {} bytes", key + value);
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
