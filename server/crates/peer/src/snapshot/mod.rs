@@ -25,7 +25,7 @@ mod wire;
 
 use std::{io, time::Duration};
 
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 use witan_base::panics::PanicMetrics;
 
 pub use metrics::SnapshotMetrics;
@@ -35,11 +35,12 @@ use witan_machine::member::MemberId;
 
 pub(super) use receive::{answer, receive};
 pub(super) use send::{SendError, send};
+pub(super) use wire::Part;
 #[cfg(feature = "fuzz")]
-pub(super) use wire::{Part, RecordParser};
+pub(super) use wire::RecordParser;
 
 use super::{
-    frame::{self, FrameKind},
+    frame::{self, FrameKind, FrameReader},
     link::write_all,
 };
 
@@ -70,4 +71,19 @@ pub(super) struct Transfer {
 async fn write(stream: &mut (impl AsyncWrite + Unpin), contents: &[u8]) -> io::Result<()> {
     let frame = frame::encode(FrameKind::Snapshot, contents);
     write_all(stream, &frame[..], STALL_TIMEOUT).await
+}
+
+/// Reads the next part. Fails with `InvalidData` if the part is invalid, and with `TimedOut` after [`STALL_TIMEOUT`].
+async fn read(reader: &mut FrameReader<impl AsyncRead + Unpin>) -> io::Result<Part> {
+    let frame = reader.next(STALL_TIMEOUT).await?;
+    Part::decode(frame.contents).ok_or_else(|| invalid("an invalid frame"))
+}
+
+/// Returns the error for a part that the other side must not send now.
+fn out_of_order() -> io::Error {
+    invalid("a part out of order")
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }

@@ -13,8 +13,8 @@ use witan_storage::{
 };
 
 use super::{
-    ALIVE_INTERVAL, CHUNK_BYTES, CHUNKS_AHEAD, STALL_TIMEOUT, Transfer,
-    wire::{Begin, Outcome, Part, RECORDS_HEADER_BYTES, RecordParser, Resume},
+    ALIVE_INTERVAL, CHUNK_BYTES, CHUNKS_AHEAD, Part, Transfer, out_of_order, read,
+    wire::{Begin, Outcome, RECORDS_HEADER_BYTES, RecordParser, Resume},
     write,
 };
 use crate::frame::FrameReader;
@@ -105,9 +105,8 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let first = next(reader).await?;
-    let Part::Begin(begin) = first else {
-        return Err(out_of_order(&first));
+    let Part::Begin(begin) = next(reader).await? else {
+        return Err(of_protocol(&out_of_order()));
     };
     check(&begin, transfer)?;
     if !fits(begin.bytes) {
@@ -225,9 +224,9 @@ fn write_records(
                 let what = "sent records that differ from the records of an earlier stream";
                 return Err(SnapshotError::Corrupt(what.into()).into());
             }
-            other @ (Part::Begin(_) | Part::Resume(_) | Part::Alive | Part::Outcome(_)) => {
+            Part::Begin(_) | Part::Resume(_) | Part::Alive | Part::Outcome(_) => {
                 incoming.park();
-                return Err(out_of_order(&other));
+                return Err(of_protocol(&out_of_order()));
             }
         }
     }
@@ -267,20 +266,16 @@ async fn alive_while<T>(
     }
 }
 
-/// Reads the next part. Fails if it is invalid, or if none arrives within [`STALL_TIMEOUT`].
+/// Reads the sender's next part.
 async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> Result<Part, ReceiveError> {
-    let frame = match reader.next(STALL_TIMEOUT).await {
-        Ok(frame) => frame,
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            return Err(ReceiveError::Protocol(format!("sent {error}")));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    Part::decode(frame.contents)
-        .ok_or_else(|| ReceiveError::Protocol("sent an invalid frame".into()))
+    let read = read(reader).await;
+    read.map_err(|error| match error.kind() == io::ErrorKind::InvalidData {
+        true => of_protocol(&error),
+        false => error.into(),
+    })
 }
 
-/// Returns the error for a part that the sender must not send now.
-fn out_of_order(part: &Part) -> ReceiveError {
-    ReceiveError::Protocol(format!("sent {} out of order", part.name()))
+/// Returns the error for invalid data from the sender.
+fn of_protocol(error: &io::Error) -> ReceiveError {
+    ReceiveError::Protocol(format!("sent {error}"))
 }

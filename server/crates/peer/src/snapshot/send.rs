@@ -15,8 +15,9 @@ use witan_machine::{
 use witan_storage::{RecordCounter, encode_record, format_of};
 
 use super::{
-    ALIVE_INTERVAL, CHUNK_BYTES, CHUNKS_AHEAD, PROGRESS_INTERVAL, STALL_TIMEOUT, Transfer,
-    wire::{Begin, Outcome, Part, Resume},
+    ALIVE_INTERVAL, CHUNK_BYTES, CHUNKS_AHEAD, PROGRESS_INTERVAL, Part, Transfer, out_of_order,
+    read,
+    wire::{Begin, Outcome, Resume},
     write,
 };
 use crate::frame::{FRAME_BYTES_MAX, FrameReader};
@@ -75,14 +76,12 @@ pub(in super::super) async fn send(
     };
     let (index, member) = (begin.index, transfer.member.to_string());
     write(&mut writing, &Part::Begin(begin.clone()).encode()).await?;
-    let resume = match next(&mut reader).await? {
+    let resume = match read(&mut reader).await? {
         Part::Resume(resume) => resume,
         Part::Outcome(outcome) => return Err(outcome.into()),
-        other @ (Part::Begin(_)
-        | Part::Records(..)
-        | Part::End(_)
-        | Part::Alive
-        | Part::Restart) => return Err(out_of_order(&other).into()),
+        Part::Begin(_) | Part::Records(..) | Part::End(_) | Part::Alive | Part::Restart => {
+            return Err(out_of_order().into());
+        }
     };
     let (bytes, from_byte) = (begin.bytes, resume.bytes);
     tracing::info!(
@@ -227,31 +226,15 @@ pub(super) fn each_record(view: &View, take: &mut dyn FnMut(RecordChange) -> boo
     });
 }
 
-/// Reads the receiver's next part. Fails if it is invalid, or if none arrives within [`STALL_TIMEOUT`].
-async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Part> {
-    let frame = reader.next(STALL_TIMEOUT).await?;
-    let what = "an invalid frame";
-    Part::decode(frame.contents).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, what))
-}
-
 /// Waits for the receiver's outcome, as long as the receiver reports that it is alive. Fails at any other part.
 async fn outcome<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Outcome> {
     loop {
-        match next(reader).await? {
+        match read(reader).await? {
             Part::Outcome(outcome) => return Ok(outcome),
             Part::Alive => {}
-            other @ (Part::Begin(_)
-            | Part::Resume(_)
-            | Part::Records(..)
-            | Part::End(_)
-            | Part::Restart) => return Err(out_of_order(&other)),
+            Part::Begin(_) | Part::Resume(_) | Part::Records(..) | Part::End(_) | Part::Restart => {
+                return Err(out_of_order());
+            }
         }
     }
-}
-
-/// Returns the error for a part that the receiver must not send now.
-fn out_of_order(part: &Part) -> io::Error {
-    let name = part.name();
-    let what = format!("the receiver sent {name} out of order");
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }

@@ -352,7 +352,7 @@ async fn invalid_parts_are_refused_and_leave_no_file() {
     for (what, expected, parts) in [
         ("another format", "format 9", vec![framed(&other_format)]),
         ("another cluster", "cluster 8", vec![framed(&other_cluster)]),
-        ("no beginning", "sent end", vec![end.clone()]),
+        ("no beginning", "out of order", vec![end.clone()]),
         (
             "no records",
             "no position record",
@@ -381,7 +381,7 @@ async fn invalid_parts_are_refused_and_leave_no_file() {
         ),
         (
             "an answer",
-            "sent alive",
+            "out of order",
             vec![begin.clone(), framed(&Part::Alive)],
         ),
     ] {

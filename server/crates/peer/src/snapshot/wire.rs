@@ -101,19 +101,6 @@ impl Part {
         }
     }
 
-    /// Returns the part's name in error messages.
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Self::Begin(_) => "begin",
-            Self::Resume(_) => "resume",
-            Self::Records(..) => "records",
-            Self::End(_) => "end",
-            Self::Alive => "alive",
-            Self::Outcome(_) => "outcome",
-            Self::Restart => "restart",
-        }
-    }
-
     /// Decodes a frame's contents, or returns `None` if the contents are invalid.
     pub(in super::super) fn decode(mut contents: Bytes) -> Option<Self> {
         if contents.is_empty() {
