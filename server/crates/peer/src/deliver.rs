@@ -23,7 +23,6 @@ use witan_transport::PeerStream;
 
 use super::{
     Shared,
-    dial::DialError,
     frame::{self, FRAME_BYTES_MAX, FrameKind},
     handshake::{Handshake, StreamKind},
     link::{Link, Peer},
@@ -41,30 +40,12 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// refused state, which would otherwise count as memory of the receiver's own state.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
-#[derive(Debug, thiserror::Error)]
-enum DeliverError {
-    #[error(transparent)]
-    Dial(#[from] DialError),
-    #[error(transparent)]
-    Send(#[from] SendError),
-}
-
-impl DeliverError {
-    /// Returns whether sending the same snapshot again may succeed.
-    fn may_retry(&self) -> bool {
-        match self {
-            Self::Dial(_) => true,
-            Self::Send(error) => error.may_retry(),
-        }
-    }
-
-    /// Returns the time to wait before the failure is reported, if sending took `took`. The replica sends the next snapshot
-    /// soon after the report, so a member that can never hold the state would receive snapshots without a pause.
-    fn pause(&self, took: Duration) -> Duration {
-        match self.may_retry() {
-            true => Duration::ZERO,
-            false => took.max(REFUSAL_PAUSE),
-        }
+/// Returns the time to wait before a failure is reported, if sending took `took`. The replica sends the next snapshot soon after
+/// the report, so a member that can never hold the state would receive snapshots without a pause.
+fn pause(error: &SendError, took: Duration) -> Duration {
+    match error.may_retry() {
+        true => Duration::ZERO,
+        false => took.max(REFUSAL_PAUSE),
     }
 }
 
@@ -96,7 +77,7 @@ pub(super) async fn send(
     let member = peer.id.to_string();
     let begun = Instant::now();
     let held = shared.node.hold_for_member(&view);
-    let mut pause = Duration::ZERO;
+    let mut delay = Duration::ZERO;
     for attempt in 1..=ATTEMPTS {
         match send_once(&shared, &peer, view.clone(), &message).await {
             Ok(()) => return PeerEvent::SnapshotDelivered,
@@ -104,7 +85,7 @@ pub(super) async fn send(
                 let retried = attempt < ATTEMPTS && error.may_retry();
                 tracing::warn!(member, attempt, retried, %error, "failed to send a snapshot to a member");
                 if !retried {
-                    pause = error.pause(begun.elapsed());
+                    delay = pause(&error, begun.elapsed());
                     break;
                 }
                 sleep(RETRY_PAUSE * (1 << attempt)).await;
@@ -112,7 +93,7 @@ pub(super) async fn send(
         }
     }
     drop((held, view));
-    sleep(pause).await;
+    sleep(delay).await;
     PeerEvent::SnapshotFailed
 }
 
@@ -122,13 +103,12 @@ async fn send_once(
     peer: &Arc<Peer>,
     view: View,
     message: &[u8],
-) -> Result<(), DeliverError> {
+) -> Result<(), SendError> {
     let link = Link::new(shared.clone(), peer.clone(), StreamKind::Snapshot);
-    let mut stream = link.open().await?.stream;
+    let mut stream = link.open().await.map_err(io::Error::other)?.stream;
     let message = frame::encode(FrameKind::Message, message);
-    let opened = stream.write_all(&message).await;
-    opened.map_err(SendError::from)?;
-    Ok(snapshot::send(view, stream, &transfer(shared, peer.id)).await?)
+    stream.write_all(&message).await?;
+    snapshot::send(view, stream, &transfer(shared, peer.id)).await
 }
 
 /// Describes a transfer between this member and `member`.
@@ -201,11 +181,11 @@ mod tests {
 
     #[test]
     fn a_member_that_refuses_a_snapshot_gets_the_next_one_after_a_pause() {
-        let refused = DeliverError::Send(SendError::Refused("no memory".into()));
+        let refused = SendError::Refused("no memory".into());
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
-        assert_eq!(refused.pause(Duration::ZERO), second);
-        assert_eq!(refused.pause(minute), minute);
-        let busy = DeliverError::Send(SendError::Busy("another snapshot".into()));
-        assert_eq!(busy.pause(minute), Duration::ZERO);
+        assert_eq!(pause(&refused, Duration::ZERO), second);
+        assert_eq!(pause(&refused, minute), minute);
+        let busy = SendError::Busy("another snapshot".into());
+        assert_eq!(pause(&busy, minute), Duration::ZERO);
     }
 }

@@ -69,17 +69,6 @@ pub(super) struct PeerConnection {
     pub(super) writer: Option<DirectWriter>,
 }
 
-impl PeerConnection {
-    fn tcp(stream: DialedStream) -> Self {
-        let writer = Some(stream.direct_writer());
-        Self { stream: Box::new(stream), writer }
-    }
-
-    fn unix(stream: impl PeerStream + 'static) -> Self {
-        Self { stream: Box::new(stream), writer: None }
-    }
-}
-
 impl PeerDialer {
     /// Opens a stream and exchanges handshakes. Fails with `TimedOut` after [`DIAL_TIMEOUT`].
     pub(super) async fn open(
@@ -99,22 +88,25 @@ impl PeerDialer {
 
     /// Connects to a peer URL, with TLS if the URL requires it.
     pub(super) async fn connect(&self, url: &Url) -> Result<PeerConnection, DialError> {
-        Ok(match url.address() {
+        match url.address() {
             Address::Tcp(host, port) => {
                 let stream = self.connect_tcp(host, *port).await?;
-                PeerConnection::tcp(match self.tls_for(url)? {
+                let stream = match self.tls_for(url)? {
                     Some(tls) => DialedStream::secured(tls.connect(stream, host).await?),
                     None => DialedStream::plain(stream),
-                })
+                };
+                let writer = Some(stream.direct_writer());
+                Ok(PeerConnection { stream: Box::new(stream), writer })
             }
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path).await?;
-                match self.tls_for(url)? {
-                    Some(tls) => PeerConnection::unix(tls.connect(stream, "localhost").await?),
-                    None => PeerConnection::unix(stream),
-                }
+                let stream: Box<dyn PeerStream> = match self.tls_for(url)? {
+                    Some(tls) => Box::new(tls.connect(stream, "localhost").await?),
+                    None => Box::new(stream),
+                };
+                Ok(PeerConnection { stream, writer: None })
             }
-        })
+        }
     }
 
     /// Returns the TLS settings if the URL requires TLS. Fails if TLS is required but not configured.
@@ -177,15 +169,13 @@ async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Res
     stream.write_all(&opening).await?;
     stream.flush().await?;
     let answer = frame::read_exact(stream, HANDSHAKE_BYTES_MAX).await?;
-    let no_answer = || {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the response is not a valid handshake",
-        )
-    };
-    let answer = Some(answer).filter(|answer| answer.kind == FrameKind::Answer);
-    let answer = answer.and_then(|answer| decode_answer(&answer.contents));
-    answer.ok_or_else(no_answer)?.map_err(DialError::Refused)
+    if answer.kind == FrameKind::Answer
+        && let Some(answer) = decode_answer(&answer.contents)
+    {
+        return answer.map_err(DialError::Refused);
+    }
+    let what = "the response is not a valid handshake";
+    Err(io::Error::new(io::ErrorKind::InvalidData, what).into())
 }
 
 #[cfg(test)]
