@@ -10,7 +10,7 @@ use witan_node::NodeError;
 use super::query::RunningRelease;
 
 /// Maximum number of requests to raise the level that wait for the monitor; further requests wait until one is taken.
-const RAISES_MAX: usize = 1;
+pub(super) const RAISES_MAX: usize = 1;
 
 /// A member and the release that it runs, or `None` if the member did not answer.
 pub type MemberRelease = (MemberId, Option<RunningRelease>);
@@ -53,22 +53,11 @@ pub(super) type RaiseRequest = oneshot::Sender<Result<Level, RaiseError>>;
 /// A handle that reports and raises the cluster's feature level.
 #[derive(Clone, Debug)]
 pub struct FeatureLevels {
-    reports: watch::Receiver<LevelReport>,
-    raises: mpsc::Sender<RaiseRequest>,
+    pub(super) reports: watch::Receiver<LevelReport>,
+    pub(super) raises: mpsc::Sender<RaiseRequest>,
 }
 
 impl FeatureLevels {
-    /// Creates the handle, the sender of reports and the receiver of requests.
-    pub(super) fn new() -> (
-        Self,
-        watch::Sender<LevelReport>,
-        mpsc::Receiver<RaiseRequest>,
-    ) {
-        let (reporter, reports) = watch::channel(LevelReport::default());
-        let (raises, requests) = mpsc::channel(RAISES_MAX);
-        (Self { reports, raises }, reporter, requests)
-    }
-
     /// Returns the result of the last round of queries.
     pub fn report(&self) -> LevelReport {
         self.reports.borrow().clone()

@@ -228,8 +228,7 @@ impl Peers {
     /// Returns the handle that reports and raises the feature level, and the future that serves it. Until the process stops,
     /// the future monitors the versions and clocks of the other members. Run it on a worker, because it proposes commands.
     pub fn monitor(&self) -> (FeatureLevels, impl Future<Output = ()> + use<>) {
-        let (levels, reports, raises) = FeatureLevels::new();
-        let monitor = Monitor::new(self.shared.clone(), reports, raises);
+        let (monitor, levels) = Monitor::new(self.shared.clone());
         (levels, monitor.run())
     }
 

@@ -29,7 +29,8 @@ use witan_node::NodeError;
 use super::{
     Shared,
     levels::{
-        LevelReport, MemberRelease, RaiseError, RaiseRequest, blocking_members, reachable_levels,
+        FeatureLevels, LevelReport, MemberRelease, RAISES_MAX, RaiseError, RaiseRequest,
+        blocking_members, reachable_levels,
     },
     query::{self, RunningRelease},
     urls,
@@ -74,12 +75,11 @@ pub(super) struct Monitor {
 type Answer = Option<(RunningRelease, Option<f64>)>;
 
 impl Monitor {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        reports: watch::Sender<LevelReport>,
-        raises: mpsc::Receiver<RaiseRequest>,
-    ) -> Self {
-        Self {
+    /// Creates the monitor and the handle to it.
+    pub(super) fn new(shared: Arc<Shared>) -> (Self, FeatureLevels) {
+        let (reporter, reports) = watch::channel(LevelReport::default());
+        let (raises, requests) = mpsc::channel(RAISES_MAX);
+        let monitor = Self {
             shared,
             begun: Instant::now(),
             last_downgrade_check: Instant::now(),
@@ -88,9 +88,10 @@ impl Monitor {
             decided: None,
             hold: LevelHold::default(),
             lacking: Vec::new(),
-            reports,
-            raises,
-        }
+            reports: reporter,
+            raises: requests,
+        };
+        (monitor, FeatureLevels { reports, raises })
     }
 
     /// Runs rounds and takes requests to raise the level until the process stops.
@@ -111,15 +112,7 @@ impl Monitor {
 
     /// Queries all other members once and acts on their responses. Returns the delay before the next round.
     async fn round(&mut self) -> Duration {
-        let (members, answers) = self.query_all().await;
-        let mut running: Vec<MemberRelease> = Vec::new();
-        for (id, answer) in answers {
-            running.push((id, answer.as_ref().map(|(found, _)| found.clone())));
-            if let Some((found, ahead_s)) = answer {
-                self.record_release(id, found);
-                self.record_clock(id, ahead_s);
-            }
-        }
+        let (members, running) = self.query_all().await;
         self.apart.retain(|id, _| members.by_id.contains_key(id));
         self.releases.retain(|id, _| members.by_id.contains_key(id));
         let leads = self.leads(&members);
@@ -141,8 +134,9 @@ impl Monitor {
         wait.min(due.unwrap_or(wait)).max(UNDECIDED_INTERVAL)
     }
 
-    /// Queries all other members concurrently. Returns the members and the responses, including this member's own release.
-    async fn query_all(&self) -> (Arc<MemberRegistry>, Vec<(MemberId, Answer)>) {
+    /// Queries all other members concurrently and records their releases and clocks. Returns the members, and all releases
+    /// including this member's own.
+    async fn query_all(&mut self) -> (Arc<MemberRegistry>, Vec<MemberRelease>) {
         let members = self.shared.members();
         let own_id = self.shared.own_id();
         let others = members
@@ -155,9 +149,15 @@ impl Monitor {
         let answers = asked.iter().map(|(id, urls)| self.query(*id, urls));
         let answers = join_all(answers).await;
         let lacks_bytes = self.shared.node.disk().rewrite_lacks_bytes();
-        let own = (own_id, Some((RunningRelease::own(lacks_bytes), None)));
-        let others = asked.iter().map(|(id, _)| *id).zip(answers);
-        (members, [own].into_iter().chain(others).collect())
+        let mut running = vec![(own_id, Some(RunningRelease::own(lacks_bytes)))];
+        for ((id, _), answer) in asked.into_iter().zip(answers) {
+            if let Some((found, ahead_s)) = &answer {
+                self.record_release(id, found.clone());
+                self.record_clock(id, *ahead_s);
+            }
+            running.push((id, answer.map(|(found, _)| found)));
+        }
+        (members, running)
     }
 
     /// Returns whether this member leads the cluster of these members.
@@ -353,12 +353,8 @@ impl Monitor {
     }
 
     /// Raises the feature level of the cluster as [`super::FeatureLevels::raise`] requests.
-    async fn raise(&self) -> Result<Level, RaiseError> {
+    async fn raise(&mut self) -> Result<Level, RaiseError> {
         let (members, running) = self.query_all().await;
-        let running: Vec<MemberRelease> = running
-            .into_iter()
-            .map(|(id, answer)| (id, answer.map(|(found, _)| found)))
-            .collect();
         if !self.leads(&members) {
             return Err(RaiseError::NotLeader);
         }
