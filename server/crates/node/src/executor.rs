@@ -24,7 +24,7 @@ enum Work {
 pub(super) struct Executor(SyncSender<Work>);
 
 impl Executor {
-    /// Starts the thread. It passes results to the raft inbox of `node` and logs commands that take longer than `slow_apply`.
+    /// Starts the thread. It passes results to the replica of `node` and logs commands that take longer than `slow_apply`.
     pub(super) fn start(node: Node, slow_apply: Duration) -> std::io::Result<Self> {
         let (sender, work) = sync_channel(QUEUE_MAX);
         panics::start_thread("executor", move || run(&work, &node, slow_apply))?;
@@ -60,8 +60,7 @@ fn run(work: &Receiver<Work>, node: &Node, slow_apply: Duration) {
                 if took > slow_apply {
                     warn_slow(&node.shared.metrics, took, 1);
                 }
-                node.shared.raft_inbox.executed((executed, took));
-                node.wake();
+                node.executed((executed, took));
             }
             Work::Free(machine) => drop(machine),
         }

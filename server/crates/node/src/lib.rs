@@ -62,8 +62,7 @@ use witan_machine::{
     operation::Operation,
     view::View,
 };
-use witan_replica::{host::Envelope, replica::PeerEvent};
-use witan_storage::{OnDurable, ReceivedSnapshot, SpaceStatus};
+use witan_storage::{OnDurable, SpaceStatus};
 use witan_tree::Watch;
 
 use completions::CompletionSender;
@@ -453,30 +452,6 @@ impl Node {
         // A stopping member, or one whose disk stalls, has no view but still reports counters.
         let view = self.view().await.ok();
         self.shared.metrics.show(self, view.as_deref());
-    }
-
-    /// Queues a snapshot message from another member, with the received state, for the next turn. Replaces a queued snapshot.
-    pub fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
-        self.shared.raft_inbox.receive_snapshot(envelope, snapshot);
-        self.wake();
-    }
-
-    /// Reports a transport event to the replica.
-    pub fn peer_event(&self, member: MemberId, event: PeerEvent) {
-        self.shared.raft_inbox.event(member, event);
-        self.wake();
-    }
-
-    /// Reports to the replica's thread that the checkpoint at raft index `index` is durable.
-    pub fn durable(&self, index: u64) {
-        self.shared.raft_inbox.durable(index);
-        self.wake();
-    }
-
-    /// Makes the replica's thread end after its current turn.
-    pub fn stop(&self) {
-        self.shared.raft_inbox.stop();
-        self.wake();
     }
 
     /// Makes the replica's thread check its queues and the streams of other members.

@@ -22,16 +22,6 @@ pub(super) struct PeerLinks {
 }
 
 impl PeerLinks {
-    /// Records that a member is connected, unless that is already known.
-    pub(super) fn connected(&self, member: MemberId, now_ns: i64) {
-        self.since.lock().entry(member).or_insert(now_ns);
-    }
-
-    /// Records that a member is no longer connected.
-    pub(super) fn lost(&self, member: MemberId) {
-        self.since.lock().remove(&member);
-    }
-
     /// Returns a member's connection: `Settled` if it has existed since `before_ns`, `Recent` if it is newer, otherwise `Lost`.
     pub(super) fn connection(&self, member: MemberId, before_ns: i64) -> Connection {
         match self.since.lock().get(&member) {
@@ -45,10 +35,11 @@ impl PeerLinks {
 impl Node {
     /// Records that a member is now connected or no longer connected.
     pub fn peer_link(&self, member: MemberId, connected: bool) {
+        let mut since = self.shared.peer_links.since.lock();
         if connected {
-            self.shared.peer_links.connected(member, now_ns());
+            since.entry(member).or_insert_with(now_ns);
         } else {
-            self.shared.peer_links.lost(member);
+            since.remove(&member);
         }
     }
 

@@ -180,9 +180,9 @@ impl Node {
 
     /// Deletes the statistics of a member that left the cluster.
     pub fn forget_peer(&self, member: MemberId) {
-        let links = &self.shared.peer_links;
-        links.lost(member);
-        links.stats.lock().followers.remove(&member);
+        self.peer_link(member, false);
+        let mut counts = self.shared.peer_links.stats.lock();
+        counts.followers.remove(&member);
     }
 
     /// Returns the statistics of sent and of received append messages, in this order.

@@ -15,6 +15,8 @@ use witan_machine::member::MemberId;
 use witan_replica::{host::Envelope, long_command::ExecutedCommand, replica::PeerEvent};
 use witan_storage::ReceivedSnapshot;
 
+use super::Node;
+
 /// The inbox. The number of members bounds the number of events.
 #[derive(Debug, Default)]
 pub(super) struct RaftInbox {
@@ -44,36 +46,6 @@ pub(super) struct RaftBatch {
 }
 
 impl RaftInbox {
-    /// Queues a received snapshot for the next turn and drops a queued snapshot. Does not wake the thread.
-    pub(super) fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
-        let received = Box::new(ReceivedState { envelope, snapshot });
-        let before = self.put(|queued| queued.snapshot.replace(received));
-        // Drop the earlier snapshot after the unlock, because dropping a large state takes long.
-        drop(before);
-    }
-
-    /// Queues an executed command for the next turn. At most one is in progress.
-    pub(super) fn executed(&self, executed: Executed) {
-        self.put(|queued| queued.executed = Some(executed));
-    }
-
-    /// Queues a member's event last and removes an equal event, so that the last event describes a peer's current process.
-    pub(super) fn event(&self, member: MemberId, event: PeerEvent) {
-        self.put(|queued| {
-            queued.events.retain(|queued| *queued != (member, event));
-            queued.events.push((member, event));
-        });
-    }
-
-    /// Records that the checkpoint at `index` is durable.
-    pub(super) fn durable(&self, index: u64) {
-        self.put(|queued| queued.durable = queued.durable.max(Some(index)));
-    }
-
-    pub(super) fn stop(&self) {
-        self.put(|queued| queued.stop = true);
-    }
-
     /// Returns whether an input was added since the thread last took the inputs.
     pub(super) fn is_filled(&self) -> bool {
         self.filled.load(Acquire)
@@ -86,11 +58,47 @@ impl RaftInbox {
             false => RaftBatch::default(),
         }
     }
+}
 
-    /// Changes the queued inputs without waking the thread.
+impl Node {
+    /// Passes another member's snapshot message and the received state to the replica. Replaces a snapshot that still waits.
+    pub fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
+        let received = Box::new(ReceivedState { envelope, snapshot });
+        let before = self.put(|queued| queued.snapshot.replace(received));
+        // Drop the earlier snapshot after the unlock, because dropping a large state takes long.
+        drop(before);
+    }
+
+    /// Reports a transport event to the replica. Removes an equal event that still waits, so that the last event describes the
+    /// current process of the member.
+    pub fn peer_event(&self, member: MemberId, event: PeerEvent) {
+        self.put(|queued| {
+            queued.events.retain(|queued| *queued != (member, event));
+            queued.events.push((member, event));
+        });
+    }
+
+    /// Reports to the replica that the checkpoint at raft index `index` is durable.
+    pub fn durable(&self, index: u64) {
+        self.put(|queued| queued.durable = queued.durable.max(Some(index)));
+    }
+
+    /// Makes the replica's thread end after its current turn.
+    pub fn stop(&self) {
+        self.put(|queued| queued.stop = true);
+    }
+
+    /// Passes an executed command to the replica. At most one command is in progress.
+    pub(super) fn executed(&self, executed: Executed) {
+        self.put(|queued| queued.executed = Some(executed));
+    }
+
+    /// Changes the inbox and wakes the replica's thread.
     fn put<T>(&self, change: impl FnOnce(&mut RaftBatch) -> T) -> T {
-        let changed = change(&mut self.queued.lock());
-        self.filled.store(true, Release);
+        let inbox = &self.shared.raft_inbox;
+        let changed = change(&mut inbox.queued.lock());
+        inbox.filled.store(true, Release);
+        self.wake();
         changed
     }
 }
@@ -98,21 +106,23 @@ impl RaftInbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::without_replica;
 
     #[test]
     fn an_event_is_queued_once_and_the_last_event_comes_last() {
-        let inbox = RaftInbox::default();
+        let node = without_replica(MemberId(1), 1);
+        let inbox = &node.shared.raft_inbox;
         for _ in 0..1000 {
-            inbox.event(MemberId(2), PeerEvent::Unreachable);
+            node.peer_event(MemberId(2), PeerEvent::Unreachable);
         }
-        inbox.event(MemberId(3), PeerEvent::Unreachable);
-        inbox.event(MemberId(2), PeerEvent::ProcessGone);
+        node.peer_event(MemberId(3), PeerEvent::Unreachable);
+        node.peer_event(MemberId(2), PeerEvent::ProcessGone);
         assert!(inbox.is_filled());
         assert_eq!(inbox.take().events.len(), 3);
         assert!(!inbox.is_filled() && inbox.take().events.is_empty());
         let (gone, back) = (PeerEvent::ProcessGone, PeerEvent::StreamOpened);
         for event in [back, gone, back] {
-            inbox.event(MemberId(2), event);
+            node.peer_event(MemberId(2), event);
         }
         assert_eq!(
             inbox.take().events,

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc::{Receiver, channel};
 use witan_base::{account::Totals, metrics::Register};
-use witan_replica::limits::INBOX_MAX;
+use witan_replica::{limits::INBOX_MAX, replica::PeerEvent};
 
 use super::{completions::CompletionBatch, *};
 use witan_machine::{StateMachine, kv::Kv, values::BlockCache};
