@@ -11,7 +11,7 @@ use witan_machine::{
 
 use super::request_durations::{RequestType, TYPES};
 
-/// Apply durations by command type since the last [`ApplyTally::show`], which adds them to the series.
+/// Apply durations by command type since the last [`ApplyTally::flush`].
 pub(super) struct ApplyTally {
     all: HistogramVec,
     by_type: [Option<LocalHistogram>; TYPES],
@@ -37,7 +37,7 @@ impl ApplyTally {
     }
 
     /// Adds the durations since the last call to the series.
-    pub(super) fn show(&self) {
+    pub(super) fn flush(&self) {
         self.by_type
             .iter()
             .flatten()

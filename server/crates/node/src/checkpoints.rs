@@ -45,12 +45,10 @@ impl UnsavedLog {
         self.total - self.saved
     }
 
-    /// Records that the state at `index` was offered to the checkpointer.
     fn offered(&mut self, index: u64) {
         self.offered.push_back((index, self.total));
     }
 
-    /// Records that the checkpoint at `index` is durable.
     fn durable(&mut self, index: u64) {
         while let Some((_, total)) = self.offered.pop_front_if(|(offered, _)| *offered <= index) {
             self.saved = total;
@@ -80,14 +78,12 @@ impl Checkpoints {
         checkpoints
     }
 
-    /// Records that entries were appended to the log.
     pub(super) fn appended(&mut self, size: LogSize) {
         self.appended += size;
         self.unsaved.total += size.memory_bytes();
         self.memory.set_log_bytes(self.unsaved.bytes());
     }
 
-    /// Records that the checkpoint at `index` is durable.
     pub(super) fn durable(&mut self, index: u64) {
         self.unsaved.durable(index);
         self.memory.set_log_bytes(self.unsaved.bytes());
@@ -149,7 +145,8 @@ impl Checkpoints {
     }
 }
 
-/// Returns whether this log makes a checkpoint due: it has `log_bytes` bytes, or a startup needs `memory_bytes` bytes for it.
+/// Returns whether the log makes a checkpoint due: the log has `log_bytes` bytes, or a startup needs `memory_bytes` bytes to
+/// replay it.
 fn is_enough(appended: LogSize, (log_bytes, memory_bytes): (u64, u64)) -> bool {
     appended.bytes >= log_bytes || appended.memory_bytes() >= memory_bytes
 }

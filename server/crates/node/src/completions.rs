@@ -129,13 +129,13 @@ impl CompletionSlots {
             .as_millis()
             .div_ceil(TIMEOUT_CHECK_INTERVAL.as_millis())
             + 1;
-        let until = self.timeout_checks + u64::try_from(timeout_checks).unwrap_or(u64::MAX / 2);
+        let deadline = self.timeout_checks + u64::try_from(timeout_checks).unwrap_or(u64::MAX / 2);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push((0, SlotState::Free));
             self.slots.len() - 1
         });
         let (round, state) = &mut self.slots[slot];
-        *state = SlotState::Pending { waker: None, deadline: until };
+        *state = SlotState::Pending { waker: None, deadline };
         SlotId { slot, round: *round }
     }
 
@@ -174,7 +174,7 @@ impl CompletionSlots {
         self.timeout_checks += 1;
         self.checks = self.free.len() < self.slots.len();
         for (_, state) in &mut self.slots {
-            if matches!(state, SlotState::Pending { deadline: until, .. } if *until <= self.timeout_checks)
+            if matches!(state, SlotState::Pending { deadline, .. } if *deadline <= self.timeout_checks)
             {
                 complete(state, Err(NodeError::Timeout));
             }
@@ -211,11 +211,11 @@ impl<T> CompletionSender<T> {
     /// Opens a slot on the calling worker. The future fails with [`NodeError::Timeout`] after `timeout`.
     pub(super) fn new(timeout: Duration) -> (Self, CompletionFuture<T>) {
         let completion_queue = CompletionQueue::current();
-        let (slot_id, checked) = SLOTS.with_borrow_mut(|slots| {
-            let checked = std::mem::replace(&mut slots.checks, true);
-            (slots.open(timeout), checked)
+        let (slot_id, was_checking) = SLOTS.with_borrow_mut(|slots| {
+            let was_checking = std::mem::replace(&mut slots.checks, true);
+            (slots.open(timeout), was_checking)
         });
-        if !checked {
+        if !was_checking {
             completion_queue.notify.notify_one();
         }
         let waiter = Waiter {
@@ -314,21 +314,23 @@ impl CompletionQueue {
 
 /// Delivers completions and expires timed-out requests until the worker ends.
 async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
-    let mut look = interval(TIMEOUT_CHECK_INTERVAL);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = interval(TIMEOUT_CHECK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut completions = Vec::new();
     loop {
         let checks = SLOTS.with_borrow(|slots| slots.checks);
         tokio::select! {
             () = completion_queue.notify.notified() => {
                 std::mem::swap(&mut *completion_queue.completions.lock(), &mut completions);
-                SLOTS.with_borrow_mut(|slots| completions.drain(..).for_each(|l| slots.deliver(l)));
+                SLOTS.with_borrow_mut(|slots| {
+                    completions.drain(..).for_each(|completion| slots.deliver(completion));
+                });
                 if !checks {
                     // After a pause, the first interval starts now.
-                    look.reset();
+                    ticks.reset();
                 }
             }
-            _ = look.tick(), if checks => SLOTS.with_borrow_mut(CompletionSlots::expire_timed_out),
+            _ = ticks.tick(), if checks => SLOTS.with_borrow_mut(CompletionSlots::expire_timed_out),
         }
     }
 }
@@ -356,7 +358,6 @@ impl CompletionBatch {
         self.add(completion_queue, Completion::Wake(notify));
     }
 
-    /// Adds a completion for the worker with this queue.
     fn add(&mut self, completion_queue: Arc<CompletionQueue>, completion: Completion) {
         // There is one queue per worker, so a linear search is cheaper than a map.
         match self
@@ -389,19 +390,19 @@ mod tests {
     #[actix_rt::test]
     async fn a_response_reaches_its_requester() {
         let timeout = Duration::from_secs(60);
-        let (first, lost) = CompletionSender::<AppliedCommand>::new(timeout);
-        let (second, complete) = CompletionSender::<AppliedCommand>::new(timeout);
-        drop(lost);
+        let (first, abandoned) = CompletionSender::<AppliedCommand>::new(timeout);
+        let (second, second_answer) = CompletionSender::<AppliedCommand>::new(timeout);
+        drop(abandoned);
         // This request reuses the slot of the abandoned request.
-        let (third, late) = CompletionSender::<AppliedCommand>::new(timeout);
+        let (third, third_answer) = CompletionSender::<AppliedCommand>::new(timeout);
         assert_eq!(first.waiter.slot_id.slot, third.waiter.slot_id.slot);
         let worker = std::thread::spawn(move || {
             first.waiter.refuse(NodeError::NoLeader);
             third.waiter.refuse(NodeError::TooLarge);
             drop(second);
         });
-        assert_eq!(late.await.unwrap_err(), NodeError::TooLarge);
-        assert_eq!(complete.await.unwrap_err(), NodeError::Stopped);
+        assert_eq!(third_answer.await.unwrap_err(), NodeError::TooLarge);
+        assert_eq!(second_answer.await.unwrap_err(), NodeError::Stopped);
         worker.join().unwrap();
     }
 
@@ -409,8 +410,8 @@ mod tests {
     async fn timeouts_are_checked_again_after_a_pause_without_requests() {
         let timeout = Duration::from_millis(1);
         for _ in 0..2 {
-            let (_owed, complete) = CompletionSender::<AppliedCommand>::new(timeout);
-            assert_eq!(complete.await.unwrap_err(), NodeError::Timeout);
+            let (_sender, answer) = CompletionSender::<AppliedCommand>::new(timeout);
+            assert_eq!(answer.await.unwrap_err(), NodeError::Timeout);
             while SLOTS.with_borrow(|slots| slots.checks) {
                 tokio::task::yield_now().await;
             }

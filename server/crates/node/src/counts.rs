@@ -17,7 +17,6 @@ pub(super) struct KvCounts {
 }
 
 impl KvCounts {
-    /// Adds the ranges, puts and deletions of a reply and its nested replies.
     fn add(&mut self, reply: &OpReply) {
         match reply {
             OpReply::Range(_) => self.ranges += 1,
@@ -29,7 +28,6 @@ impl KvCounts {
 }
 
 impl NodeMetrics {
-    /// Counts the effects of an applied entry.
     pub(super) fn applied(&self, outcome: &Outcome) {
         match &outcome.reply {
             Reply::Kv(Ok(kv::KvReply::Compact)) => self.compaction_last.set(now_s()),
@@ -60,7 +58,6 @@ impl NodeMetrics {
         }
     }
 
-    /// Counts granted and ended leases.
     fn count_lease(&self, reply: &lease::LeaseReply) {
         match reply {
             lease::LeaseReply::Granted(granted) => {
@@ -109,12 +106,12 @@ mod tests {
     }
 
     #[test]
-    fn a_scrape_counts_a_twin_only_once() {
+    fn a_scrape_counts_an_alias_only_once() {
         let on = Register::default();
         let metrics = NodeMetrics::register(&on);
         apply(&metrics, put());
-        metrics.show_twins();
-        metrics.show_twins();
+        metrics.show_aliases();
+        metrics.show_aliases();
         let text = MetricsPage::new(on).render();
         for line in ["etcd_mvcc_put_total 1", "etcd_debugging_mvcc_put_total 1"] {
             assert!(text.lines().any(|l| l == line), "no {line:?} in\n{text}");

@@ -192,7 +192,7 @@ impl Host for NodeHost {
             }
         }
         self.shared.tokens.assigned(view.position.index);
-        self.tally.show();
+        self.tally.flush();
         self.completions.flush();
         if auth_changed {
             // The permissions of watching users may have changed.

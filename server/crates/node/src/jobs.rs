@@ -33,12 +33,12 @@ use super::{
 #[derive(Debug)]
 pub struct CurrentView {
     view: Arc<View>,
-    _stays: PhantomData<*const ()>,
+    _not_send: PhantomData<*const ()>,
 }
 
 impl CurrentView {
     pub(super) fn new(view: Arc<View>) -> Self {
-        Self { view, _stays: PhantomData }
+        Self { view, _not_send: PhantomData }
     }
 }
 

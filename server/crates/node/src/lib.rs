@@ -354,7 +354,7 @@ impl Node {
         view.map(CurrentView::new)
     }
 
-    /// Returns this member's current state, which is serializable. Uses the replica's thread only after a write.
+    /// Returns this member's current state, for serializable reads. Sends a request to the replica's thread only after a write.
     pub async fn view(&self) -> Result<CurrentView, NodeError> {
         self.shared_view().await.map(CurrentView::new)
     }
@@ -381,13 +381,13 @@ impl Node {
     /// Rewrites the checkpoint without outdated records and waits, without a timeout, until it is durable. Reads and writes
     /// continue. Fails with [`NodeError::NoSpace`] if the checkpoint does not fit on the disk.
     pub async fn rewrite(&self) -> Result<(), NodeError> {
-        let (tell, told) = oneshot::channel();
+        let (report, reported) = oneshot::channel();
         let done: OnDurable = Box::new(move || {
             // The requester may have stopped waiting.
-            let _ = tell.send(());
+            let _ = report.send(());
         });
         self.send(LoopRequest::Rewrite { done })?;
-        told.await.map_err(|_| {
+        reported.await.map_err(|_| {
             let stops = *self.shared.stopping.borrow() || *self.shared.removed.borrow();
             match stops {
                 true => NodeError::Stopped,

@@ -113,7 +113,6 @@ fn member_changes<'a>(
     changes
 }
 
-/// Logs the alarms that were raised or cleared.
 fn log_alarms(before: &Alarms, after: &Alarms) {
     for alarm in after.list(None).filter(|alarm| !before.contains(*alarm)) {
         let (member, kind) = (alarm.member.to_string(), alarm_type(alarm.kind));

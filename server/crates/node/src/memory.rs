@@ -27,7 +27,7 @@ const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 /// Interval between two measurements while less than a quarter of the budget is free.
 const MEASURE_INTERVAL_NEAR: Duration = Duration::from_millis(20);
 
-/// Divisor of the budget: the quotient must remain for values that can be evicted, or commands that add data are refused.
+/// Divisor of the budget: commands that add data are refused while the other memory leaves less than the quotient for values.
 const VALUES_DIVISOR: u64 = 8;
 
 /// Divisor of the budget: the other memory must shrink by the quotient before commands that add data are accepted again.
@@ -136,8 +136,8 @@ impl MemoryBudget {
         self.is_full() && self.lacks_memory(VALUES_DIVISOR)
     }
 
-    /// Returns whether the other memory alone keeps a limit exceeded: it leaves less free than the quotient of the budget and
-    /// `divisor`, plus the memory that must become free until commands or entries are accepted again.
+    /// Returns whether the other memory alone keeps the limit with this divisor exceeded, including the memory that must become
+    /// free before commands or entries are accepted again.
     fn lacks_memory(&self, divisor: u64) -> bool {
         let left = self.bytes.saturating_sub(self.other_bytes());
         left < self.bytes / divisor + self.bytes / RECOVERY_DIVISOR
@@ -280,11 +280,11 @@ impl MemoryMonitor {
             true => other.max(process_bytes.saturating_sub(budget.bytes / VALUES_DIVISOR)),
             false => other,
         });
-        let beyond = process_bytes.saturating_sub(budget.bytes);
+        let excess = process_bytes.saturating_sub(budget.bytes);
         let target = budget
             .bytes
             .saturating_sub(other)
-            .saturating_sub(beyond.saturating_mul(SHRINK_BY));
+            .saturating_sub(excess.saturating_mul(SHRINK_BY));
         if budget.starting.load(Relaxed) {
             // The loading thread evicts no values while it builds the index and reads the log.
             budget

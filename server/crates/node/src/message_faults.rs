@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_dropped_messages_are_logged() {
+    fn dropped_messages_are_logged_once_per_interval() {
         let mut faults = MessageFaults::default();
         let begun = Instant::now();
         assert_eq!(faults.count(begun), Some(1));

@@ -128,18 +128,17 @@ impl NodeMetrics {
         ] {
             series.inc_by(total.saturating_sub(series.get()));
         }
-        self.show_twins();
+        self.show_aliases();
     }
 
     /// Sets each counter with an old etcd name to the value of the counter that it mirrors.
-    pub(super) fn show_twins(&self) {
-        for (source, twin) in &self.aliases {
-            twin.inc_by(source.get().saturating_sub(twin.get()));
+    pub(super) fn show_aliases(&self) {
+        for (source, alias) in &self.aliases {
+            alias.inc_by(source.get().saturating_sub(alias.get()));
         }
     }
 }
 
-/// Registers a counter for each kind of v2 write.
 #[rustfmt::skip]
 fn tree_writes(on: &Register) -> [(witan_tree::Action, IntCounter); 6] {
     let writes = on.counters("etcd_debugging_store_writes_total", "Total number of v2 writes (e.g. set/compareAndDelete) seen by this member.", &["action"]);
@@ -196,7 +195,6 @@ impl StateSeries {
         }
     }
 
-    /// Sets the gauges that need no view.
     fn set(&self, node: &Node) {
         let (status, disk) = (node.status(), node.disk());
         self.has_leader
@@ -223,7 +221,6 @@ impl StateSeries {
         self.id.with_label_values(&[id]).set(1);
     }
 
-    /// Sets the gauges that reflect a view.
     fn set_view(&self, node: &Node, view: &View) {
         let kv = &view.machine.kv;
         for series in &self.db_size {

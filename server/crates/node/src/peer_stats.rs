@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_of_the_last_batches_and_end_with_them() {
+    fn rates_cover_the_last_batches_and_then_fall_to_zero() {
         let mut traffic = Traffic::default();
         let begun = Instant::now();
         for step in 0..=300 {

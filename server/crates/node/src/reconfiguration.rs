@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn additions_need_a_started_quorum_and_one_connected_without_the_new_member() {
+    fn an_addition_needs_a_quorum_of_started_and_connected_members() {
         let all = |_| Connection::Settled;
         for (kinds, change, expect) in [
             ("s", ADD, Ok(())),

@@ -495,7 +495,6 @@ impl ReplicaLoop {
         self.shared.status.store(status, since);
     }
 
-    /// Logs and counts a new leader, or logs that there is no leader.
     fn log_leader_change(&self, status: &Status) {
         let (term, leader) = (status.term, status.leader.to_string());
         if status.leader == MemberId::NONE {

@@ -23,9 +23,8 @@ use super::{
 /// Number of hashes to keep. etcd keeps ten.
 const HASHES_KEPT: usize = 16;
 
-/// Maximum number of frozen states that wait to be hashed; when it is exceeded, the oldest state is not hashed. Startup freezes
-/// states for the log's commands that it executes again. Members that start together also compare together, so one turn can
-/// freeze a state for each.
+/// Maximum number of frozen states that wait to be hashed; when it is exceeded, the oldest state is not hashed. A startup freezes
+/// states for commands in the log. Members that start together each request a comparison, so one turn can freeze several states.
 const FROZEN_MAX: usize = 8;
 
 /// Maximum time for receiving and installing the leader's state.

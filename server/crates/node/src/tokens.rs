@@ -1,7 +1,7 @@
 //! Simple tokens in memory. The log entry of a log-in assigns the token on every member, and each member measures how long the
 //! token has not been used there. A token ends when its user is deleted or changes the password, when authentication is
-//! disabled, or when the process ends. Entries in the log at startup assign no tokens, because the tokens may have expired.
-//! Entries that replace them later do.
+//! disabled, or when the process ends. Entries in the log at startup assign no tokens, because the tokens may have expired. An
+//! entry that later replaces one of them assigns its token.
 //!
 //! At the limit, the user with the most tokens loses the least recently used one. One user's log-ins therefore do not end the
 //! tokens of others. Log-ins run on the replica's thread, so no step visits all tokens.
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn all_members_choose_the_same_user() {
+    fn all_members_evict_a_token_of_the_same_user() {
         let users = ["alice", "bob", "carol", "dave", "erin", "frank"];
         for _ in 0..10 {
             let tokens = Tokens::new(Duration::from_secs(300), 0);

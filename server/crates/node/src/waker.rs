@@ -36,7 +36,7 @@ impl Waker {
         }
     }
 
-    /// Makes each thread that queues an input from now on wake this thread. After this call, check the queues before sleeping.
+    /// From now on, a thread that queues an input also wakes this thread. After this call, check the queues before sleeping.
     pub(super) fn prepare(&self) {
         self.asleep.store(true, Relaxed);
         fence(SeqCst);

@@ -28,11 +28,8 @@ const OLDER_STATE_CHECKS: u32 = 2;
 /// minutes.
 const MATCHES_PER_TURN_MAX: usize = 1 << 19;
 
-/// Number of watcher groups unregistered before the lock is released.
-const UNREGISTERED_AT_ONCE: usize = 1024;
-
-/// Number of watcher group slots visited before the lock is released.
-const VISITED_AT_ONCE: usize = 1024;
+/// Number of watcher groups that are unregistered or visited before the lock is released.
+const GROUPS_AT_ONCE: usize = 1024;
 
 /// The watcher groups and the wakers of their streams. The lock is held only for look-ups, never across an await.
 #[derive(Clone, Debug, Default)]
@@ -136,19 +133,18 @@ impl WatchStreams {
         }
     }
 
-    /// Calls `each` with the first key of each watched range and the number of one stream's watchers of the range. Reads 1024
-    /// slots at a time ([`VISITED_AT_ONCE`]), so this is not a consistent snapshot. The lock is not held while `each` runs,
-    /// because the replica's thread needs it.
+    /// Calls `each` with the first key of each watched range and the number of one stream's watchers of the range. Releases the
+    /// lock while `each` runs, because the replica's thread needs the lock. Groups can therefore change between the calls.
     pub(super) fn visit(&self, mut each: impl FnMut(&[u8], u32)) {
         let mut from = 0;
         loop {
             let watch_state = self.0.lock();
             let some: Vec<(Arc<[u8]>, u32)> = watch_state
                 .groups
-                .in_slots(from..from + VISITED_AT_ONCE)
+                .in_slots(from..from + GROUPS_AT_ONCE)
                 .map(|(key, _, watchers)| (key.clone(), watchers))
                 .collect();
-            from += VISITED_AT_ONCE;
+            from += GROUPS_AT_ONCE;
             let is_last = from >= watch_state.groups.slots();
             drop(watch_state);
             some.iter().for_each(|(key, watchers)| each(key, *watchers));
@@ -252,7 +248,7 @@ impl WatchStream {
         let mut ended = ended.peekable();
         while ended.peek().is_some() {
             let mut watch_state = self.streams.0.lock();
-            let some = ended.by_ref().take(UNREGISTERED_AT_ONCE);
+            let some = ended.by_ref().take(GROUPS_AT_ONCE);
             some.for_each(|(id, span)| watch_state.groups.unregister(id, span));
             drop(watch_state);
             if ended.peek().is_some() {
@@ -346,7 +342,7 @@ mod tests {
     /// There are more watchers than are visited under one lock, and some of them have ended.
     #[test]
     fn all_watchers_are_visited() {
-        const MANY: usize = 2 * VISITED_AT_ONCE + 1;
+        const MANY: usize = 2 * GROUPS_AT_ONCE + 1;
         actix_rt::System::new().block_on(async {
             let streams = WatchStreams::default();
             let (one, two) = (streams.add_stream(), streams.add_stream());

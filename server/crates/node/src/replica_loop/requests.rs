@@ -25,7 +25,8 @@ use crate::{
     now_ns,
 };
 
-/// Maximum number of requests that a turn takes from the inbox. It is large, so that proposals are chosen among all clients.
+/// Maximum number of requests that a turn takes from the inbox. With fewer, the replica could not choose proposals fairly among
+/// all clients.
 const TURN_REQUESTS: usize = INBOX_MAX / 2;
 
 /// Requests to the replica's thread, in order of arrival.
@@ -71,7 +72,6 @@ pub(crate) enum LoopRequest {
     Rebuild,
 }
 
-/// A command to propose.
 pub(crate) struct Proposal {
     pub(crate) entry: UnstampedEntry,
     pub(crate) connection: Connection,
