@@ -1,4 +1,4 @@
-//! Sends and receives snapshots, each on a stream of its own. `snapshot` defines the stream's contents after its raft message.
+//! Sends and receives snapshots, each on a separate stream. `snapshot` defines the stream's contents after its raft message.
 
 use std::{
     io,
@@ -29,8 +29,8 @@ use super::{
     snapshot::{self, SendError, Transfer},
 };
 
-/// Number of attempts to send a view. Each stream continues where the last one broke. After the last attempt, the replica sends
-/// a newer view.
+/// Number of attempts to send a view. Each stream continues where the previous one broke. After the last attempt, the replica
+/// sends a newer view.
 const ATTEMPTS: u32 = 6;
 
 /// Delay before the second attempt. It doubles with each further attempt.
@@ -111,7 +111,6 @@ async fn send_once(
     snapshot::send(view, stream, &transfer(shared, peer.id)).await
 }
 
-/// Describes a transfer between this member and `member`.
 fn transfer(shared: &Shared, member: MemberId) -> Transfer {
     Transfer {
         cluster_id: shared.node.identity().cluster_id,
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_refuses_a_snapshot_gets_the_next_one_after_a_pause() {
+    fn a_refused_snapshot_is_reported_after_a_pause() {
         let refused = SendError::Refused("no memory".into());
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
         assert_eq!(pause(&refused, Duration::ZERO), second);

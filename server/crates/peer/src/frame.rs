@@ -127,7 +127,7 @@ pub(super) fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>,
     Ok(Some(Frame { kind, contents }))
 }
 
-/// Returns the length in bytes of the contents, from a frame's header.
+/// Returns the length of the contents in a frame's header.
 fn length_of(start: &[u8; HEADER_BYTES]) -> usize {
     usize::from(start[1]) << 16 | usize::from(start[2]) << 8 | usize::from(start[3])
 }

@@ -1,6 +1,6 @@
 //! The handshake of a stream between members. The opener sends its identity, the target member and the kind of stream, and the
-//! other side accepts or refuses the stream. It also compares the store ids of both members with the registered ids, because a
-//! member with an emptied directory keeps its member id.
+//! other side accepts or refuses the stream. The other side also compares the store ids of both members with the registered ids,
+//! because a member with an emptied directory keeps its member id.
 //!
 //! The handshake follows the TLS handshake and precedes all messages.
 

@@ -44,7 +44,7 @@ pub(super) struct InboundStream {
     pub(super) ended: oneshot::Sender<io::Result<()>>,
 }
 
-/// Streams that the replica's thread has not picked up yet.
+/// Streams that the replica's thread has not taken over yet.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals(Mutex<Vec<InboundStream>>);
 
@@ -71,7 +71,7 @@ struct OpenStream {
     /// The received part of an incomplete frame.
     buffer: BytesMut,
     /// Time at which bytes were last received.
-    heard: Instant,
+    received: Instant,
     /// Whether the last turn left bytes unread.
     more: bool,
 }
@@ -115,7 +115,7 @@ impl Inbound {
         }
     }
 
-    /// Picks up new streams and drops streams whose receiver was dropped.
+    /// Takes over new streams and drops streams whose receiver was dropped.
     fn take_arrivals(&mut self, arrivals: &Arrivals) {
         self.streams
             .retain(|stream| !stream.inbound.ended.is_closed());
@@ -160,7 +160,7 @@ impl OpenStream {
             more: inbound.stream.keeps_bytes(),
             inbound,
             buffer: BytesMut::new(),
-            heard: Instant::now(),
+            received: Instant::now(),
         }
     }
 
@@ -191,7 +191,7 @@ impl OpenStream {
             match self.inbound.stream.read(target) {
                 Ok(0) => break false,
                 Ok(read) => {
-                    self.on_heard(now, shared);
+                    self.on_received(now, shared);
                     is_drained = read < target.len() && !self.inbound.stream.keeps_bytes();
                     read_bytes += read.max(SMALL_BYTES);
                     self.buffer.extend_from_slice(&target[..read]);
@@ -213,17 +213,16 @@ impl OpenStream {
         }
     }
 
-    /// Records that the other member has sent bytes.
-    fn on_heard(&mut self, now: Instant, shared: &Shared) {
-        self.heard = now;
+    fn on_received(&mut self, now: Instant, shared: &Shared) {
+        self.received = now;
         if let Some(peer) = &self.inbound.peer {
-            peer.on_heard(now.saturating_duration_since(shared.started.into_std()));
+            peer.on_received(now.saturating_duration_since(shared.started.into_std()));
         }
     }
 
     /// Returns `true`. Fails if no bytes were received for longer than `silence`.
     fn check_silence(&self, now: Instant, silence: Duration) -> io::Result<bool> {
-        match now.saturating_duration_since(self.heard) > silence {
+        match now.saturating_duration_since(self.received) > silence {
             true => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "no data received from the peer in time",

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_and_unreachable_hosts_say_nothing_about_the_process() {
+    fn silence_or_an_unreachable_host_does_not_show_that_a_process_has_ended() {
         let mut lanes = open();
         assert!(!lanes.on_ended(Control, false));
         assert!(!lanes.on_ended(Bulk, true));

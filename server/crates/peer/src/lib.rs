@@ -207,12 +207,12 @@ pub fn start(
     drop(context);
     let listener = Arc::new(Listener::new(shared.clone()));
     let (stop, stopped) = oneshot::channel();
-    let of_http = shared.clone();
+    let http_shared = shared.clone();
     let thread = panics::start_thread("peers", move || {
         // actix's service cannot move to another thread.
         let local = LocalSet::new();
         local.block_on(&runtime, async {
-            let http = http::service(of_http).await;
+            let http = http::service(http_shared).await;
             for (url, socket) in sockets {
                 spawn_local(listener.clone().accept(url, socket, http.clone()));
             }

@@ -54,13 +54,13 @@ pub(super) struct Peer {
     lanes: Mutex<Lanes>,
     /// Ends the delay before the next attempt.
     retry: Notify,
-    /// Time at which the member last sent bytes on its own streams, in milliseconds since startup.
-    heard_ms: AtomicU64,
+    /// Time at which bytes last arrived on the member's own streams, in milliseconds since startup.
+    received_ms: AtomicU64,
     pub(super) series: PeerSeries,
 }
 
 impl Peer {
-    /// Creates a member without streams. `memory_bytes` is the memory budget of this process. Exports the member's series.
+    /// Creates a member without streams. `memory_bytes` is the memory budget of this process.
     pub(super) fn new(id: MemberId, urls: Vec<Url>, series: PeerSeries, memory_bytes: u64) -> Self {
         // Export the series from startup.
         series.active.set(0);
@@ -70,7 +70,7 @@ impl Peer {
             queues: [(); 2].map(|()| LaneQueue::new(memory_bytes)),
             lanes: Mutex::default(),
             retry: Notify::new(),
-            heard_ms: AtomicU64::new(0),
+            received_ms: AtomicU64::new(0),
             series,
         }
     }
@@ -94,15 +94,10 @@ impl Peer {
         self.retry.notify_waiters();
     }
 
-    /// Records that the member has sent bytes on its own streams, `since_start` after startup.
-    pub(super) fn on_heard(&self, since_start: Duration) {
+    /// Records that bytes arrived on the member's own streams, `since_start` after startup.
+    pub(super) fn on_received(&self, since_start: Duration) {
         let ms = u64::try_from(since_start.as_millis()).unwrap_or(u64::MAX);
-        self.heard_ms.store(ms, Relaxed);
-    }
-
-    /// Returns the time from startup until the member last sent bytes on its own streams.
-    fn heard(&self) -> Duration {
-        Duration::from_millis(self.heard_ms.load(Relaxed))
+        self.received_ms.store(ms, Relaxed);
     }
 
     /// Returns whether the member's process is known to have ended.
@@ -157,18 +152,18 @@ impl Link {
     pub(super) async fn run(mut self) {
         let mut delays = Delays::new();
         loop {
-            let mut lasted = Duration::ZERO;
+            let mut open_for = Duration::ZERO;
             match self.open().await {
                 Ok(stream) => {
                     let begun = Instant::now();
                     self.on_opened();
                     let end = self.serve(stream).await;
                     self.on_ended(&end);
-                    lasted = begun.elapsed();
+                    open_for = begun.elapsed();
                 }
                 Err(error) => self.on_failed(&error),
             }
-            let delay = delays.next(lasted);
+            let delay = delays.next(open_for);
             if !delay.is_zero() {
                 tokio::select! {
                     () = sleep(delay) => {}
@@ -290,7 +285,7 @@ impl Link {
 
     /// Writes to and reads from an open stream until either fails. Returns the error.
     async fn serve(&self, PeerConnection { stream, writer }: PeerConnection) -> io::Error {
-        // A firewall may drop the packets of this stream alone. `hears` is then no reason to keep the stream.
+        // A firewall may drop only the packets of this stream. The member's own streams then do not show the failure.
         if let Some(writer) = &writer
             && let Err(error) =
                 writer.set_acknowledgment_timeout(self.shared.settings.write_timeout)
@@ -344,13 +339,10 @@ impl Link {
         }
     }
 
-    /// Returns whether the member has sent bytes on its own streams within the read timeout.
-    fn hears(&self) -> bool {
-        let silence = self
-            .shared
-            .started
-            .elapsed()
-            .saturating_sub(self.peer.heard());
+    /// Returns whether bytes arrived on the member's own streams within the read timeout.
+    fn is_receiving(&self) -> bool {
+        let received = Duration::from_millis(self.peer.received_ms.load(Relaxed));
+        let silence = self.shared.started.elapsed().saturating_sub(received);
         silence < self.shared.settings.read_timeout
     }
 
@@ -361,7 +353,7 @@ impl Link {
         loop {
             let frame = match reader.next(self.shared.settings.read_timeout).await {
                 Ok(frame) => frame,
-                Err(error) if is_silence(&error) && self.hears() => continue,
+                Err(error) if is_silence(&error) && self.is_receiving() => continue,
                 Err(error) => return error,
             };
             if let Some(sent_ns) = ping_sent_ns(&frame) {
@@ -421,13 +413,17 @@ struct Delays {
     /// Delay before the next attempt, without jitter.
     next: Duration,
     random: RandomState,
-    /// Number of drawn random numbers.
-    drawn: u64,
+    /// Number of attempts, from which the jitter is computed.
+    attempts: u64,
 }
 
 impl Delays {
     fn new() -> Self {
-        Self { next: Duration::ZERO, random: RandomState::new(), drawn: 0 }
+        Self {
+            next: Duration::ZERO,
+            random: RandomState::new(),
+            attempts: 0,
+        }
     }
 
     /// Makes the next attempt follow without a delay.
@@ -435,19 +431,18 @@ impl Delays {
         self.next = Duration::ZERO;
     }
 
-    /// Returns the delay before the next attempt, minus `lasted`: how long the last stream was open (zero if it never opened).
-    /// The delay doubles up to [`RETRY_LONGEST`] before jitter shortens it by up to half.
-    fn next(&mut self, lasted: Duration) -> Duration {
-        if lasted >= STABLE_AFTER {
+    /// Returns the delay before the next attempt, minus the time for which the last stream was open. The delay doubles up to
+    /// [`RETRY_LONGEST`] before jitter shortens it by up to half.
+    fn next(&mut self, open_for: Duration) -> Duration {
+        if open_for >= STABLE_AFTER {
             self.start_over();
         }
         let delay = self.next;
         self.next = (2 * delay).clamp(RETRY_FIRST, RETRY_LONGEST);
-        self.drawn += 1;
-        // Between half of the delay and all of it.
-        let share = self.random.hash_one(self.drawn) % 512 + 512;
+        self.attempts += 1;
+        let share = self.random.hash_one(self.attempts) % 512 + 512;
         let delay = delay * u32::try_from(share).unwrap_or(1024) / 1024;
-        delay.saturating_sub(lasted)
+        delay.saturating_sub(open_for)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Members whose addition this member has not applied yet, because it was down or partitioned. This member must still reach
-//! them: such a member may be the leader or need this member's vote. Until this member applies the addition, it accepts their
-//! streams and opens streams to the URLs in their handshakes.
+//! them, because such a member may be the leader or need this member's vote. Until this member applies the addition, it accepts
+//! their streams and opens streams to the URLs in their handshakes.
 //!
 //! Any process that knows the cluster id can impersonate a member; only certificates prevent that.
 

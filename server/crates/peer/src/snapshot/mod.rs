@@ -50,7 +50,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Number of chunks buffered on each side, between the stream and the thread that reads or writes the state.
 const CHUNKS_AHEAD: usize = 4;
 
-/// Time without progress after which a transfer has stalled. It exceeds the time that a slow disk takes to write a run.
+/// Time without progress after which a transfer fails. It exceeds the time that a slow disk takes to write a run.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Interval at which a busy receiver reports that it is alive.
