@@ -1,9 +1,9 @@
 //! Frames on a stream between members. A frame has a header and opaque contents. The header consists of the kind (one byte),
 //! the length of the contents (three bytes), and the checksum of kind, length and contents (four bytes).
 
-use std::{collections::VecDeque, io, io::IoSlice, time::Duration};
+use std::{io, time::Duration};
 
-use bytes::{Buf, BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     time::timeout,
@@ -28,9 +28,6 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Number of bytes by which a reader extends its buffer for a long frame.
 const LONG_READ_BYTES: usize = 1 << 20;
-
-/// Size in bytes up to which contents are copied into a shared buffer. Longer contents are not copied.
-const COPIED_BYTES: usize = 4 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameKind {
@@ -103,6 +100,12 @@ fn header(kind: FrameKind, contents: &[u8]) -> [u8; HEADER_BYTES] {
 
 pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
     [&header(kind, contents), contents].concat()
+}
+
+/// Appends a frame to a batch.
+pub(super) fn append(batch: &mut Vec<u8>, kind: FrameKind, contents: &[u8]) {
+    batch.extend_from_slice(&header(kind, contents));
+    batch.extend_from_slice(contents);
 }
 
 /// Takes the first frame from `buffer`, or returns `None` if the frame is incomplete. Fails if its contents exceed `max` bytes.
@@ -195,68 +198,6 @@ pub(super) async fn read_exact<S: AsyncRead + Unpin>(
     decode(&mut whole, max)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Collects frames to write them with few system calls.
-#[derive(Debug, Default)]
-pub(super) struct FrameBatch {
-    chunks: VecDeque<Bytes>,
-    /// Headers and copied contents at the end of the batch.
-    tail: BytesMut,
-    bytes: usize,
-}
-
-impl FrameBatch {
-    /// Adds a frame. Copies contents of up to [`COPIED_BYTES`] bytes.
-    pub(super) fn push(&mut self, kind: FrameKind, contents: &Bytes) {
-        self.bytes += HEADER_BYTES + contents.len();
-        self.tail.put_slice(&header(kind, contents));
-        if contents.len() <= COPIED_BYTES {
-            self.tail.put_slice(contents);
-        } else {
-            let before = self.tail.split().freeze();
-            self.chunks.push_back(before);
-            self.chunks.push_back(contents.clone());
-        }
-    }
-
-    /// Completes the batch, which must then be read as a [`Buf`].
-    pub(super) fn seal(&mut self) {
-        if !self.tail.is_empty() {
-            let rest = self.tail.split().freeze();
-            self.chunks.push_back(rest);
-        }
-    }
-}
-
-impl Buf for FrameBatch {
-    fn remaining(&self) -> usize {
-        self.bytes
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.chunks.front().map_or(&[], |chunk| chunk)
-    }
-
-    fn chunks_vectored<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
-        let filled = into.len().min(self.chunks.len());
-        for (slice, chunk) in into.iter_mut().zip(&self.chunks) {
-            *slice = IoSlice::new(chunk);
-        }
-        filled
-    }
-
-    fn advance(&mut self, mut count: usize) {
-        self.bytes -= count;
-        while let Some(chunk) = self.chunks.front_mut() {
-            if count < chunk.len() {
-                chunk.advance(count);
-                return;
-            }
-            count -= chunk.len();
-            self.chunks.pop_front();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncWriteExt as _, duplex};
@@ -265,30 +206,20 @@ mod tests {
 
     const SILENCE: Duration = Duration::from_secs(60);
 
-    fn batch(contents: &[Bytes]) -> FrameBatch {
-        let mut batch = FrameBatch::default();
-        for contents in contents {
-            batch.push(FrameKind::Message, contents);
-        }
-        batch.seal();
-        batch
-    }
-
     #[tokio::test]
     async fn frames_of_all_lengths_arrive_whole_through_a_narrow_stream() {
-        let lengths = [0, 1, 7, COPIED_BYTES, COPIED_BYTES + 1, 3 << 20];
+        let lengths = [0, 1, 7, READ_BYTES, 3 << 20];
         let contents: Vec<Bytes> = lengths
             .into_iter()
             .enumerate()
             .map(|(at, length)| vec![at as u8; length].into())
             .collect();
         let (mut near, far) = duplex(1000);
-        let mut sent = batch(&contents);
-        assert_eq!(
-            sent.remaining(),
-            lengths.iter().map(|l| l + HEADER_BYTES).sum::<usize>()
-        );
-        let writing = tokio::spawn(async move { near.write_all_buf(&mut sent).await });
+        let mut sent = Vec::new();
+        for contents in &contents {
+            append(&mut sent, FrameKind::Message, contents);
+        }
+        let writing = tokio::spawn(async move { near.write_all(&sent).await });
         let mut reader = FrameReader::new(far, FRAME_BYTES_MAX);
         for expected in &contents {
             let frame = reader.next(SILENCE).await.unwrap();

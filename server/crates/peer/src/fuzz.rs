@@ -1,11 +1,11 @@
 //! Gives `tests/fuzz` access to the parsers of input from other members. Built only with the feature `fuzz`.
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use witan_machine::member::MemberRegistry;
 use witan_storage::encode_record;
 
 use super::{
-    frame::{self, FRAME_BYTES_MAX, FrameBatch},
+    frame::{self, FRAME_BYTES_MAX},
     handshake::{self, Handshake},
     snapshot::{Part, RecordParser},
 };
@@ -14,17 +14,14 @@ use super::{
 /// if these cannot start a frame.
 pub fn frames(bytes: &[u8]) -> (Vec<u8>, Result<usize, String>) {
     let mut rest = BytesMut::from(bytes);
-    let mut batch = FrameBatch::default();
+    let mut again = Vec::new();
     let left = loop {
         match frame::decode(&mut rest, FRAME_BYTES_MAX) {
-            Ok(Some(frame)) => batch.push(frame.kind, &frame.contents),
+            Ok(Some(frame)) => frame::append(&mut again, frame.kind, &frame.contents),
             Ok(None) => break Ok(rest.len()),
             Err(error) => break Err(error.to_string()),
         }
     };
-    batch.seal();
-    let mut again = vec![0; batch.remaining()];
-    batch.copy_to_slice(&mut again);
     (again, left)
 }
 

@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     sync::Notify,
@@ -25,7 +24,7 @@ use witan_replica::{host::Lane, replica::PeerEvent};
 use super::{
     Shared,
     dial::{DialError, PeerConnection},
-    frame::{Frame, FrameBatch, FrameKind, FrameReader},
+    frame::{self, Frame, FrameKind, FrameReader},
     handshake::{HANDSHAKE_BYTES_MAX, Handshake, StreamKind, announced_release},
     lanes::Lanes,
     metrics::PeerSeries,
@@ -318,24 +317,23 @@ impl Link {
                     Vec::new()
                 }
             };
-            let mut batch = FrameBatch::default();
-            for message in &messages {
-                batch.push(FrameKind::Message, message);
+            let count = messages.len() as u64;
+            let mut batch = Vec::new();
+            // Each message is freed before the next one is copied.
+            for message in messages {
+                frame::append(&mut batch, FrameKind::Message, &message);
             }
             if pings_now {
                 let now = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                let contents = Bytes::copy_from_slice(&now.to_be_bytes());
-                batch.push(FrameKind::Ping, &contents);
+                frame::append(&mut batch, FrameKind::Ping, &now.to_be_bytes());
             }
-            batch.seal();
-            let bytes = batch.remaining() as u64;
-            let writing = write_all(&mut stream, batch, self.shared.settings.write_timeout);
+            let writing = write_all(&mut stream, &batch, self.shared.settings.write_timeout);
             if let Err(error) = writing.await {
                 return error;
             }
-            let written = messages.len() as u64;
+            let bytes = batch.len() as u64;
             self.shared
-                .on_written(&self.peer, self.kind.lane(), written, bytes);
+                .on_written(&self.peer, self.kind.lane(), count, bytes);
         }
     }
 
@@ -379,15 +377,15 @@ fn ping_sent_ns(frame: &Frame) -> Option<u64> {
     (frame.kind == FrameKind::Pong).then_some(u64::from_be_bytes(sent))
 }
 
-/// Writes all bytes of a batch. Fails if the other side accepts no bytes for `patience`.
+/// Writes all bytes. Fails if the other side accepts no bytes for `patience`.
 pub(super) async fn write_all(
     stream: &mut (impl AsyncWrite + Unpin),
-    mut batch: impl Buf,
+    mut bytes: &[u8],
     patience: Duration,
 ) -> io::Result<()> {
     let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer does not read");
-    while batch.has_remaining() {
-        let writing = timeout(patience, stream.write_buf(&mut batch));
+    while !bytes.is_empty() {
+        let writing = timeout(patience, stream.write_buf(&mut bytes));
         if writing.await.map_err(too_slow)?? == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }

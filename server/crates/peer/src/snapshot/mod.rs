@@ -70,7 +70,7 @@ pub(super) struct Transfer {
 /// Writes one frame. Fails if the other side reads nothing for [`STALL_TIMEOUT`].
 async fn write(stream: &mut (impl AsyncWrite + Unpin), contents: &[u8]) -> io::Result<()> {
     let frame = frame::encode(FrameKind::Snapshot, contents);
-    write_all(stream, &frame[..], STALL_TIMEOUT).await
+    write_all(stream, &frame, STALL_TIMEOUT).await
 }
 
 /// Reads the next part. Fails with `InvalidData` if the part is invalid, and with `TimedOut` after [`STALL_TIMEOUT`].
