@@ -23,11 +23,8 @@ const _: () = assert!(
     "a message with the longest batch of small commands and the largest command fits in a frame"
 );
 
-/// Number of bytes that a reader reserves first. It reserves more as bytes arrive, so that a length alone costs no memory.
+/// Number of bytes that a reader reserves at a time. It reserves more as bytes arrive, so that a length alone costs no memory.
 const READ_BYTES: usize = 64 << 10;
-
-/// Number of bytes by which a reader extends its buffer for a long frame.
-const LONG_READ_BYTES: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameKind {
@@ -154,7 +151,8 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
             if let Some(frame) = decode(&mut self.buffer, self.max)? {
                 return Ok(frame);
             }
-            self.make_room();
+            // A reader of short frames needs less.
+            self.buffer.reserve(READ_BYTES.min(HEADER_BYTES + self.max));
             let reading = self.stream.read_buf(&mut self.buffer);
             let read = timeout(silence, reading).await.map_err(|_| {
                 io::Error::new(
@@ -165,16 +163,6 @@ impl<S: AsyncRead + Unpin> FrameReader<S> {
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-        }
-    }
-
-    /// Reserves memory for the rest of the first frame in the buffer, at most [`LONG_READ_BYTES`] at a time.
-    fn make_room(&mut self) {
-        let whole = self.buffer.first_chunk().map_or(0, length_of) + HEADER_BYTES;
-        let missing = whole.saturating_sub(self.buffer.len());
-        let step = missing.clamp(READ_BYTES.min(self.max + HEADER_BYTES), LONG_READ_BYTES);
-        if self.buffer.capacity() - self.buffer.len() < step.min(READ_BYTES) {
-            self.buffer.reserve(step);
         }
     }
 }
@@ -252,7 +240,7 @@ mod tests {
         let mut reader = FrameReader::new(far, FRAME_BYTES_MAX);
         let silent = reader.next(Duration::from_millis(1)).await.unwrap_err();
         assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
-        assert!(reader.buffer.capacity() <= LONG_READ_BYTES + READ_BYTES);
+        assert!(reader.buffer.capacity() <= 2 * READ_BYTES);
         // A length beyond the limit is refused immediately.
         let mut reader = BytesMut::from(&start[..]);
         let refused = decode(&mut reader, 100).unwrap_err();
