@@ -77,18 +77,27 @@ impl NodeHost {
         self.post.update_members(&machine.members);
         if auth_changed {
             self.shared.tokens.end_all();
-            self.shared.watch_streams.wake_all(&mut self.completions);
         }
         self.shared.tokens.assigned(view.position.index);
-        let kv = &view.machine.kv;
         self.shared.watch_streams.replace_state(before);
-        self.shared.watch_streams.publish(kv.revision());
-        self.shared.watch_streams.notify(kv, &mut self.completions);
+        self.shared.watch_streams.publish(machine.kv.revision());
+        self.wake_watchers(machine, auth_changed);
+    }
+
+    /// Wakes the v3 streams and v2 watchers that may have unread changes, and all streams if users or roles have changed.
+    fn wake_watchers(&mut self, machine: &StateMachine, auth_changed: bool) {
+        let streams = &self.shared.watch_streams;
+        if auth_changed {
+            // The permissions of watching users may have changed.
+            streams.wake_all(&mut self.completions);
+        }
+        streams.notify(&machine.kv, &mut self.completions);
         self.completions.flush();
-        self.shared
-            .watchers
-            .wake(&view.machine.tree, self.tree_index);
-        self.tree_index = view.machine.tree.index();
+        let tree_index = machine.tree.index();
+        if tree_index != self.tree_index {
+            self.shared.watchers.wake(&machine.tree, self.tree_index);
+            self.tree_index = tree_index;
+        }
     }
 }
 
@@ -163,8 +172,8 @@ impl Host for NodeHost {
         let took = (self.applying.elapsed() + executed) / entries;
         let auth_changed = self.show_state(view);
         self.shared.held_views.record_dropped(&view.machine);
-        let kv = &view.machine.kv;
-        self.shared.watch_streams.publish(kv.revision());
+        let revision = view.machine.kv.revision();
+        self.shared.watch_streams.publish(revision);
         let members_changed = applied.iter().any(|applied| applied.members.is_some());
         self.logged.update(&view.machine, members_changed);
         for Applied { index, ticket, outcome, members, hashed } in applied {
@@ -194,17 +203,7 @@ impl Host for NodeHost {
         self.shared.tokens.assigned(view.position.index);
         self.tally.flush();
         self.completions.flush();
-        if auth_changed {
-            // The permissions of watching users may have changed.
-            self.shared.watch_streams.wake_all(&mut self.completions);
-        }
-        self.shared.watch_streams.notify(kv, &mut self.completions);
-        self.completions.flush();
-        let tree = &view.machine.tree;
-        if tree.index() != self.tree_index {
-            self.shared.watchers.wake(tree, self.tree_index);
-            self.tree_index = tree.index();
-        }
+        self.wake_watchers(&view.machine, auth_changed);
         self.applying = Instant::now();
     }
 
