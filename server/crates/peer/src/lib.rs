@@ -289,16 +289,13 @@ impl Post for PeerPost {
         let own = self.shared.own_id();
         let gone = |id: &MemberId, _: &mut LinkTasks| !members.by_id.contains_key(id);
         for (id, link) in self.links.extract_if(.., gone) {
-            self.shared.metrics.remove(own, id);
-            let node = self.shared.node.clone();
-            let snapshot_metrics = self.shared.snapshot_metrics.clone();
+            let shared = self.shared.clone();
             self.runtime.spawn(async move {
                 // The last message tells the member that its removal is committed. If the message is lost, the member learns of
                 // the removal when its next stream is refused.
                 let _ = tokio::time::timeout(FLUSH_TIMEOUT, link.peer.flushed()).await;
                 drop(link);
-                snapshot_metrics.remove(id);
-                node.forget_peer(id);
+                shared.forget(id);
             });
         }
         let shared = self.shared.clone();
@@ -312,21 +309,14 @@ impl Post for PeerPost {
             if let Some(link) = remotes.remove(&id) {
                 self.links.insert(id, link);
             }
-            match self.links.get(&id) {
-                Some(link) => link.peer.set_urls(urls(member)),
-                None => {
-                    let link = link_to(&shared, &self.runtime, id, urls(member));
-                    self.links.insert(id, link);
-                }
-            }
+            let urls = urls(member);
+            let link = self.links.entry(id);
+            let link = link.or_insert_with(|| link_to(&shared, &self.runtime, id, urls.clone()));
+            link.peer.set_urls(urls);
         }
-        remotes.retain(|id, _| {
-            let stays = !members.removed_ids.contains(id);
-            if !stays {
-                shared.forget(*id);
-            }
-            stays
-        });
+        let removed = |id: &MemberId, _: &mut LinkTasks| members.removed_ids.contains(id);
+        let removed = remotes.extract_if(.., removed);
+        removed.for_each(|(id, _)| shared.forget(id));
         let peers = self.links.iter();
         let peers = peers.map(|(id, link)| (*id, link.peer.clone())).collect();
         *shared.peers.lock() = peers;
