@@ -37,38 +37,30 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// Returns a page with the hash of the keys at a revision, as etcd does, or an error page while another hash is being computed.
-pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Page {
-    let Ok(request) = serde_json::from_slice::<KeysRequest>(body) else {
-        return Page::bad_request("error unmarshalling request");
-    };
-    let Ok(permit) = HASHING.try_acquire() else {
-        return Page::unavailable(&NodeError::TooMany.of_etcd());
-    };
-    let job = match node.job(permit).await {
-        Ok(job) => job,
-        Err(error) => return Page::unavailable(&error.of_etcd()),
-    };
+/// Returns a page with the hash of the keys at a revision, as etcd does. Fails with an error page while another hash is being
+/// computed.
+pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Result<Page, Page> {
+    let request = serde_json::from_slice::<KeysRequest>(body);
+    let request = request.map_err(|_| Page::bad_request("error unmarshalling request"))?;
+    let permit = HASHING.try_acquire();
+    let permit = permit.map_err(|_| Page::unavailable(NodeError::TooMany))?;
+    let job = node.job(permit).await.map_err(Page::unavailable)?;
     let kv = &job.machine.kv;
-    let hash_revision = match kv.hash_revision(Revision(request.revision)) {
-        Ok(revision) => revision,
-        Err(error) => return Page::bad_request(&format!("mvcc: {error}")),
-    };
+    let hash_revision = kv.hash_revision(Revision(request.revision));
+    let hash_revision =
+        hash_revision.map_err(|error| Page::bad_request(&format!("mvcc: {error}")))?;
     let (revision, compact_revision) = (kv.revision().0, kv.compacted().0);
     let end = job.end_signal();
     let hash = move |view: &View| {
         snapshot::of_versions(end.until_told(view.machine.kv.hashed_versions(hash_revision)))
     };
-    let hash = match job.run(hash).await {
-        Ok((hash, _)) => hash,
-        Err(error) => return Page::unavailable(&error.of_etcd()),
-    };
-    Page::json(&KeysHash {
+    let (hash, _) = job.run(hash).await.map_err(Page::unavailable)?;
+    Ok(Page::json(&KeysHash {
         header: KeysHeader { revision },
         hash,
         compact_revision,
         hash_revision: hash_revision.0,
-    })
+    }))
 }
 
 /// Returns a page with the hash of the entire state after the entry that `query` names, or 404 if this hash is not kept.

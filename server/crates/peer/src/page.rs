@@ -6,6 +6,7 @@ use actix_web::{
 };
 use serde::Serialize;
 use witan_machine::member::MemberId;
+use witan_node::NodeError;
 
 pub(super) const MEMBER_ID: &str = "x-witan-member-id";
 
@@ -48,8 +49,8 @@ impl Page {
         Self::text(StatusCode::NOT_FOUND, text)
     }
 
-    pub(super) fn unavailable(text: &str) -> Self {
-        Self::text(StatusCode::SERVICE_UNAVAILABLE, text)
+    pub(super) fn unavailable(error: NodeError) -> Self {
+        Self::text(StatusCode::SERVICE_UNAVAILABLE, &error.of_etcd())
     }
 
     /// Converts the page to an HTTP response with the ids of the cluster and of this member in headers.
