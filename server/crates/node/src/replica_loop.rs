@@ -197,10 +197,8 @@ impl ReplicaLoop {
                 first.into_iter().for_each(|request| self.take(request));
                 self.drain(&mut requests);
             }
-            let now = Instant::now();
-            let late = now.saturating_duration_since(next_tick);
-            if now >= next_tick {
-                next_tick = self.run_ticks(next_tick, late);
+            if Instant::now() >= next_tick {
+                next_tick = self.run_ticks(next_tick);
             }
             removed = self.turn();
             if stops || removed {
@@ -283,8 +281,8 @@ impl ReplicaLoop {
 
     /// Runs the periodic checks and ticks for each passed interval, up to [`TICKS_MADE_UP`] + 1 times. Returns the time of the
     /// next tick.
-    fn run_ticks(&mut self, due: Instant, late: Duration) -> Instant {
-        let behind = late.as_nanos() / self.tick.as_nanos().max(1);
+    fn run_ticks(&mut self, due: Instant) -> Instant {
+        let behind = due.elapsed().as_nanos() / self.tick.as_nanos().max(1);
         let times = u32::try_from(behind).unwrap_or(u32::MAX).min(TICKS_MADE_UP) + 1;
         self.update_room();
         if self.host.checkpoints.checkpointer.take_damage() {
@@ -361,39 +359,33 @@ impl ReplicaLoop {
         })
     }
 
-    /// Measures the free space and reports the room for the log to the replica. Ends readers that keep too many files of
-    /// earlier checkpoints, or too much of a full memory budget.
+    /// Measures the free space and reports the room for the log to the replica. If there is not enough disk space to rewrite
+    /// the checkpoint, ends the readers that keep outdated files. If the memory budget is full, ends the readers that pin too
+    /// much of it.
     fn update_room(&mut self) {
         self.space.update();
         self.report_room();
-        self.end_readers_of_files();
-        let memory = &self.shared.memory;
-        if !memory.must_end_readers() {
-            return;
-        }
-        let readers = self.shared.held_views.end_beyond_budget(memory.bytes());
-        if readers > 0 {
-            tracing::warn!(
-                readers,
-                "the memory budget is almost used up; ending reads that keep superseded data"
-            );
-        }
-    }
-
-    /// If there is not enough disk space to rewrite the checkpoint, ends the readers that keep outdated files on the disk.
-    fn end_readers_of_files(&self) {
-        let disk = &self.shared.disk;
+        let (disk, memory) = (&self.shared.disk, &self.shared.memory);
         let (held_bytes, lacks_bytes) = (disk.held_bytes(), disk.rewrite_lacks_bytes());
-        if held_bytes == 0 || lacks_bytes == 0 {
-            return;
-        }
-        let readers = self.shared.held_views.end_outdated();
+        let views = &self.shared.held_views;
+        let lacks_space = held_bytes > 0 && lacks_bytes > 0;
+        let readers = if lacks_space { views.end_outdated() } else { 0 };
         if readers > 0 {
             tracing::warn!(
                 held_bytes,
                 lacks_bytes,
                 readers,
                 "there is not enough disk space; ending reads that keep outdated files"
+            );
+        }
+        let readers = match memory.must_end_readers() {
+            true => views.end_beyond_budget(memory.bytes()),
+            false => 0,
+        };
+        if readers > 0 {
+            tracing::warn!(
+                readers,
+                "the memory budget is almost used up; ending reads that keep superseded data"
             );
         }
     }
