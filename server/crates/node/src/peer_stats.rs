@@ -76,15 +76,10 @@ pub struct RoundTrips {
 
 impl RoundTrips {
     fn add(&mut self, took: Duration) {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "f64 represents nanoseconds exactly up to 104 days"
-        )]
         let ms = took.as_nanos() as f64 / 1e6;
-        self.least = if self.count == 0 {
-            ms
-        } else {
-            self.least.min(ms)
+        self.least = match self.count {
+            0 => ms,
+            _ => self.least.min(ms),
         };
         self.most = self.most.max(ms);
         self.last = ms;
@@ -94,19 +89,11 @@ impl RoundTrips {
     }
 
     /// Returns the mean round-trip time in milliseconds.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "f64 represents a count of pings exactly"
-    )]
     pub fn mean(&self) -> f64 {
         self.sum / self.count.max(1) as f64
     }
 
     /// Returns the standard deviation of the round-trip times in milliseconds.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "f64 represents a count of pings exactly"
-    )]
     pub fn deviation(&self) -> f64 {
         let mean = self.mean();
         (self.squares / self.count.max(1) as f64 - mean * mean)
@@ -128,10 +115,6 @@ impl Traffic {
 
     /// Returns the number of messages and the rates over the kept batches. The rates are 0 if no batch is recent
     /// ([`RECENT_AGE`]).
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a rate needs no more precision than f64 has"
-    )]
     fn stats(&self, now: Instant) -> TrafficStats {
         let mut stats = TrafficStats { messages: self.messages, ..TrafficStats::default() };
         if let (Some(first), Some(last)) = (self.recent.front(), self.recent.back())
