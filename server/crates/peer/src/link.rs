@@ -130,21 +130,13 @@ pub(super) struct Link {
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     kind: StreamKind,
-    /// The member's id as text, for logs.
-    name: String,
     /// The last error that was logged as a warning.
     warned: String,
 }
 
 impl Link {
     pub(super) fn new(shared: Arc<Shared>, peer: Arc<Peer>, kind: StreamKind) -> Self {
-        Self {
-            name: peer.id.to_string(),
-            warned: String::new(),
-            shared,
-            peer,
-            kind,
-        }
+        Self { shared, peer, kind, warned: String::new() }
     }
 
     /// Keeps the stream open, with delays between attempts, until the task is aborted.
@@ -217,13 +209,13 @@ impl Link {
             let node = &self.shared.node;
             node.peer_event(self.peer.id, PeerEvent::StreamOpened);
         }
-        let (kind, remote_peer_id) = (self.kind.label(), &self.name);
+        let (kind, remote_peer_id) = (self.kind.label(), self.peer.id.to_string());
         tracing::info!(kind, remote_peer_id, "opened a stream to a peer");
     }
 
     /// Records and reports to the replica that an open stream has ended with this error.
     fn on_ended(&self, end: &io::Error) {
-        let (kind, remote_peer_id) = (self.kind.label(), &self.name);
+        let (kind, remote_peer_id) = (self.kind.label(), self.peer.id.to_string());
         tracing::warn!(kind, remote_peer_id, error = %end, "lost the stream to a peer");
         if self.kind == StreamKind::Control {
             self.peer.series.active.set(0);
@@ -248,7 +240,7 @@ impl Link {
         }
         self.peer.queue(self.kind.lane()).close();
         let text = error.to_string();
-        let (kind, remote_peer_id) = (self.kind.label(), &self.name);
+        let (kind, remote_peer_id) = (self.kind.label(), self.peer.id.to_string());
         if text == self.warned {
             tracing::debug!(kind, remote_peer_id, error = text, "failed to reach a peer");
         } else {

@@ -287,7 +287,6 @@ impl Monitor {
         let every = self.shared.settings.downgrade_check;
         let checks_downgrade =
             every.is_some_and(|every| self.last_downgrade_check.elapsed() >= every);
-        let last_downgrade_check = self.last_downgrade_check;
         if checks_downgrade {
             self.last_downgrade_check = Instant::now();
         }
@@ -307,7 +306,6 @@ impl Monitor {
                 self.decided = Some((members, Instant::now()));
             }
             Ok(false) => {
-                self.last_downgrade_check = last_downgrade_check;
                 tracing::debug!(
                     "the members or the cluster version are changing; determining the version again"
                 );
