@@ -40,36 +40,27 @@ pub struct NodeMetrics {
     aliases: [(IntCounter, IntCounter); 4],
 }
 
-/// Gauges that are set at each scrape.
+/// Gauges that are set at each scrape, most of them with the function that returns their value.
 #[derive(Debug)]
 struct StateSeries {
-    has_leader: IntGauge,
-    is_leader: IntGauge,
-    is_learner: IntGauge,
-    committed: IntGauge,
-    applied: IntGauge,
-    quota_bytes: IntGauge,
-    tree_bytes: IntGauge,
-    auth_bytes: IntGauge,
-    free_bytes: IntGauge,
-    reserve_bytes: IntGauge,
-    ballast_bytes: IntGauge,
-    held_bytes: IntGauge,
-    memory_budget_bytes: IntGauge,
-    memory_values_bytes: IntGauge,
-    memory_other_bytes: IntGauge,
-    tree_watchers: IntGauge,
+    of_node: Vec<NodeGauge>,
+    of_view: Vec<ViewGauge>,
     id: IntGaugeVec,
     alarms: LabeledGauges,
     cluster_version: LabeledGauges,
-    cluster_level: IntGauge,
     known_peers: LabeledGauges,
-    db_size: [IntGauge; 3],
-    live_bytes: IntGauge,
-    keys: IntGauge,
-    revision: IntGauge,
-    compacted: IntGauge,
-    auth_revision: IntGauge,
+}
+
+type NodeGauge = (IntGauge, fn(&Node) -> i64);
+
+type ViewGauge = (IntGauge, fn(&Node, &View) -> i64);
+
+fn of_node(series: IntGauge, value: fn(&Node) -> i64) -> NodeGauge {
+    (series, value)
+}
+
+fn of_view(series: IntGauge, value: fn(&Node, &View) -> i64) -> ViewGauge {
+    (series, value)
 }
 
 impl NodeMetrics {
@@ -160,79 +151,56 @@ impl StateSeries {
         level.with_label_values(&["own"]).set(levels::OWN.into());
         let memory = on.gauges("witan_memory_bytes", "Memory of this process in bytes, by kind: 'values' can be dropped and read from disk again, 'other' cannot.", &["kind"]);
         Self {
-            has_leader: on.gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not."),
-            is_leader: on.gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise."),
-            is_learner: on.gauge("etcd_server_is_learner", "Whether or not this member is a learner. 1 if is, 0 otherwise."),
-            committed: on.gauge("etcd_server_proposals_committed_total", "The total number of consensus proposals committed."),
-            applied: on.gauge("etcd_server_proposals_applied_total", "The total number of consensus proposals applied."),
-            quota_bytes: on.gauge("etcd_server_quota_backend_bytes", "Current storage quota in bytes."),
-            tree_bytes: on.gauge("witan_v2_size_bytes", "Size of the v2 tree and its history in bytes. It counts against the quota."),
-            auth_bytes: on.gauge("witan_auth_size_bytes", "Size of users, roles, permissions and members in bytes. It counts against the quota."),
-            free_bytes: on.gauge("witan_disk_free_bytes", "Free space in bytes on the file system that holds the data directory."),
-            reserve_bytes: on.gauge("witan_disk_reserve_bytes", "Free space in bytes below which this member refuses writes, or 0 if free space is not checked."),
-            ballast_bytes: on.gauge("witan_disk_ballast_bytes", "Size of the ballast file in bytes."),
-            held_bytes: on.gauge("witan_disk_held_bytes", "Size in bytes of outdated checkpoint files that stay because a snapshot, a hash or a large read can still read values from them."),
-            memory_budget_bytes: on.gauge("witan_memory_budget_bytes", "Memory budget of this process in bytes. Writes are refused while 'other' memory takes more than seven eighths of it."),
-            memory_values_bytes: memory.with_label_values(&["values"]),
-            memory_other_bytes: memory.with_label_values(&["other"]),
-            tree_watchers: on.gauge("etcd_debugging_store_watchers", "Count of currently active v2 watchers."),
+            of_node: vec![
+                of_node(on.gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not."), |node| (node.status().leader != MemberId::NONE).into()),
+                of_node(on.gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise."), |node| (node.status().role == Role::Leader).into()),
+                of_node(on.gauge("etcd_server_proposals_committed_total", "The total number of consensus proposals committed."), |node| gauge(node.status().committed)),
+                of_node(on.gauge("etcd_server_proposals_applied_total", "The total number of consensus proposals applied."), |node| gauge(node.status().applied)),
+                // As in etcd, -1 means no quota. With 0, the used share would be infinite.
+                of_node(on.gauge("etcd_server_quota_backend_bytes", "Current storage quota in bytes."), |node| node.quota_bytes().map_or(-1, gauge)),
+                of_node(on.gauge("witan_v2_size_bytes", "Size of the v2 tree and its history in bytes. It counts against the quota."), |node| gauge(node.tree_bytes())),
+                of_node(on.gauge("witan_auth_size_bytes", "Size of users, roles, permissions and members in bytes. It counts against the quota."), |node| gauge(node.auth_bytes())),
+                of_node(on.gauge("witan_disk_free_bytes", "Free space in bytes on the file system that holds the data directory."), |node| gauge(node.disk().free_bytes())),
+                of_node(on.gauge("witan_disk_reserve_bytes", "Free space in bytes below which this member refuses writes, or 0 if free space is not checked."), |node| gauge(node.disk().reserve_bytes())),
+                of_node(on.gauge("witan_disk_ballast_bytes", "Size of the ballast file in bytes."), |node| gauge(node.disk().ballast_bytes())),
+                of_node(on.gauge("witan_disk_held_bytes", "Size in bytes of outdated checkpoint files that stay because a snapshot, a hash or a large read can still read values from them."), |node| gauge(node.disk().held_bytes())),
+                of_node(on.gauge("witan_memory_budget_bytes", "Memory budget of this process in bytes. Writes are refused while 'other' memory takes more than seven eighths of it."), |node| gauge(node.memory().bytes())),
+                of_node(memory.with_label_values(&["values"]), |node| gauge(node.memory().cache().resident_bytes())),
+                of_node(memory.with_label_values(&["other"]), |node| gauge(node.memory().other_bytes())),
+                of_node(on.gauge("etcd_debugging_store_watchers", "Count of currently active v2 watchers."), |node| gauge(node.watchers() as u64)),
+            ],
+            of_view: vec![
+                of_view(on.gauge("etcd_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes."), |_, view| gauge(view.machine.kv.size_bytes())),
+                of_view(on.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes. Old name of etcd_mvcc_db_total_size_in_bytes."), |_, view| gauge(view.machine.kv.size_bytes())),
+                // A compaction leaves no free pages.
+                of_view(on.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Total size of the v3 key space in bytes. Equal to etcd_mvcc_db_total_size_in_bytes."), |_, view| gauge(view.machine.kv.size_bytes())),
+                of_view(on.gauge("etcd_server_is_learner", "Whether or not this member is a learner. 1 if is, 0 otherwise."), |node, view| node.is_learner(view).into()),
+                of_view(level.with_label_values(&["cluster"]), |_, view| view.machine.members.level().into()),
+                of_view(on.gauge("witan_v3_live_bytes", "Size of the v3 key space in bytes, without old revisions."), |_, view| gauge(view.machine.kv.live_size_bytes())),
+                of_view(on.gauge("etcd_debugging_mvcc_keys_total", "Total number of v3 keys."), |_, view| gauge(view.machine.kv.len() as u64)),
+                of_view(on.gauge("etcd_debugging_mvcc_current_revision", "The current revision of the v3 key space."), |_, view| view.machine.kv.revision().0),
+                of_view(on.gauge("etcd_debugging_mvcc_compact_revision", "The revision of the last compaction."), |_, view| view.machine.kv.compacted().0),
+                of_view(on.gauge("etcd_debugging_auth_revision", "The current revision of users, roles and permissions."), |_, view| gauge(view.machine.auth.revision())),
+            ],
             id: on.gauges("etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.", &["server_id"]),
             alarms: LabeledGauges::new(on.gauges("etcd_debugging_server_alarms", "Alarms of all members. 1 for each active alarm, by the member that raised it.", &["server_id", "alarm_type"])),
             cluster_version: LabeledGauges::new(on.gauges("etcd_cluster_version", "Which version is running. 1 for 'cluster_version' label with current cluster version.", &["cluster_version"])),
-            cluster_level: level.with_label_values(&["cluster"]),
             known_peers: LabeledGauges::new(on.gauges("etcd_network_known_peers", "The current number of known peers.", &["Local", "Remote"])),
-            db_size: [
-                on.gauge("etcd_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes."),
-                on.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes. Old name of etcd_mvcc_db_total_size_in_bytes."),
-                // A compaction leaves no free pages.
-                on.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Total size of the v3 key space in bytes. Equal to etcd_mvcc_db_total_size_in_bytes."),
-            ],
-            live_bytes: on.gauge("witan_v3_live_bytes", "Size of the v3 key space in bytes, without old revisions."),
-            keys: on.gauge("etcd_debugging_mvcc_keys_total", "Total number of v3 keys."),
-            revision: on.gauge("etcd_debugging_mvcc_current_revision", "The current revision of the v3 key space."),
-            compacted: on.gauge("etcd_debugging_mvcc_compact_revision", "The revision of the last compaction."),
-            auth_revision: on.gauge("etcd_debugging_auth_revision", "The current revision of users, roles and permissions."),
         }
     }
 
     fn set(&self, node: &Node) {
-        let (status, disk) = (node.status(), node.disk());
-        self.has_leader
-            .set((status.leader != MemberId::NONE).into());
-        self.is_leader.set((status.role == Role::Leader).into());
-        self.committed.set(gauge(status.committed));
-        self.applied.set(gauge(status.applied));
-        // As in etcd, -1 means no quota. With 0, the used share would be infinite.
-        self.quota_bytes
-            .set(node.shared.quota_bytes.map_or(-1, gauge));
-        self.tree_bytes.set(gauge(node.tree_bytes()));
-        self.auth_bytes.set(gauge(node.auth_bytes()));
-        self.free_bytes.set(gauge(disk.free_bytes()));
-        self.reserve_bytes.set(gauge(disk.reserve_bytes()));
-        self.ballast_bytes.set(gauge(disk.ballast_bytes()));
-        self.held_bytes.set(gauge(disk.held_bytes()));
-        let memory = node.memory();
-        self.memory_budget_bytes.set(gauge(memory.bytes()));
-        self.memory_values_bytes
-            .set(gauge(memory.cache().resident_bytes()));
-        self.memory_other_bytes.set(gauge(memory.other_bytes()));
-        self.tree_watchers.set(gauge(node.watchers() as u64));
+        for (series, value) in &self.of_node {
+            series.set(value(node));
+        }
         let id = node.identity().member_id.to_string();
         self.id.with_label_values(&[id]).set(1);
     }
 
     fn set_view(&self, node: &Node, view: &View) {
-        let kv = &view.machine.kv;
-        for series in &self.db_size {
-            series.set(gauge(kv.size_bytes()));
+        for (series, value) in &self.of_view {
+            series.set(value(node, view));
         }
-        self.live_bytes.set(gauge(kv.live_size_bytes()));
-        self.keys.set(gauge(kv.len() as u64));
-        self.revision.set(kv.revision().0);
-        self.compacted.set(kv.compacted().0);
-        self.auth_revision.set(gauge(view.machine.auth.revision()));
-        self.cluster_level.set(view.machine.members.level().into());
-        self.is_learner.set(node.is_learner(view).into());
         let own = node.identity().member_id.to_string();
         // The series exist before an alarm is raised, so that alert rules find them.
         let inactive = [AlarmType::NoSpace, AlarmType::Corrupt]
@@ -266,8 +234,19 @@ pub(super) fn alarm_type(kind: i32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::core::Collector as _;
+
     use super::*;
     use crate::testing;
+
+    /// Returns the value of a gauge.
+    fn value(metrics: &NodeMetrics, name: &str) -> i64 {
+        let StateSeries { of_node, of_view, .. } = &metrics.state;
+        let series = of_node.iter().map(|(series, _)| series);
+        let mut series = series.chain(of_view.iter().map(|(series, _)| series));
+        let found = series.find(|series| series.desc()[0].fq_name == name);
+        found.expect("a registered gauge").get()
+    }
 
     #[test]
     fn a_disabled_quota_is_negative() {
@@ -275,7 +254,7 @@ mod tests {
         assert_eq!(node.quota_bytes(), None);
         let metrics = &node.shared.metrics;
         metrics.show(&node, None);
-        assert_eq!(metrics.state.quota_bytes.get(), -1);
+        assert_eq!(value(metrics, "etcd_server_quota_backend_bytes"), -1);
     }
 
     #[test]
@@ -284,7 +263,7 @@ mod tests {
         let (metrics, view) = (&node.shared.metrics, View::default());
         for shown in [Some(&view), None] {
             metrics.show(&node, shown);
-            let revision = metrics.state.revision.get();
+            let revision = value(metrics, "etcd_debugging_mvcc_current_revision");
             assert_eq!(revision, view.machine.kv.revision().0);
         }
     }
