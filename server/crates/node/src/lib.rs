@@ -386,7 +386,7 @@ impl Node {
             // The requester may have stopped waiting.
             let _ = report.send(());
         });
-        self.send(LoopRequest::Rewrite { done })?;
+        self.send(LoopRequest::Rewrite { done, is_second: false })?;
         reported.await.map_err(|_| {
             let stops = *self.shared.stopping.borrow() || *self.shared.removed.borrow();
             match stops {

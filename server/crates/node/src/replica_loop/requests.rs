@@ -41,10 +41,7 @@ pub(crate) enum LoopRequest {
     /// Rewrite the checkpoint and report completion.
     Rewrite {
         done: OnDurable,
-    },
-    /// Rewrite the checkpoint a second time. On an almost full disk, only the second rewrite removes the previous checkpoint.
-    Shrink {
-        done: OnDurable,
+        is_second: bool,
     },
     /// Renew a lease, or return its remaining time.
     Lease {
@@ -103,15 +100,7 @@ impl ReplicaLoop {
                 let view = self.latest();
                 self.host.completions.push(to, view);
             }
-            LoopRequest::Rewrite { done } => {
-                // Without a tick since startup, the space is unknown.
-                self.update_room();
-                match self.space.level() {
-                    SpaceLevel::Enough => self.rewrite(done),
-                    SpaceLevel::Low | SpaceLevel::None => self.rewrite_and_shrink(done),
-                }
-            }
-            LoopRequest::Shrink { done } => self.rewrite(done),
+            LoopRequest::Rewrite { done, is_second } => self.rewrite(done, is_second),
             LoopRequest::Lease { lease, question, to } => {
                 let ticket = self.add_waiter(to.waiter);
                 self.replica.take(Input::Lease { ticket, lease, question });
@@ -169,19 +158,20 @@ impl ReplicaLoop {
         ticket
     }
 
-    /// Writes the current state as a new base. Calls `done` when the base is durable.
-    fn rewrite(&mut self, done: OnDurable) {
+    /// Writes the current state as a new base. Calls `done` when the base is durable. If the disk is almost full, writes a second
+    /// base before it calls `done`, because only the second base lets the previous checkpoint be removed.
+    fn rewrite(&mut self, mut done: OnDurable, is_second: bool) {
+        // Without a tick since startup, the space is unknown.
+        self.update_room();
+        if !is_second && self.space.level() != SpaceLevel::Enough {
+            let shared = self.shared.clone();
+            done = Box::new(move || {
+                // If this fails, the requester gets an error and can retry.
+                let second = LoopRequest::Rewrite { done, is_second: true };
+                let _ = shared.inbox.try_send(second);
+                shared.waker.wake();
+            });
+        }
         self.host.checkpoints.rewrite(self.replica.view(), done);
-    }
-
-    /// Writes a new base, then a second one, and calls `done`. On an almost full disk, only the second base lets the previous
-    /// checkpoint be removed.
-    fn rewrite_and_shrink(&mut self, done: OnDurable) {
-        let shared = self.shared.clone();
-        self.rewrite(Box::new(move || {
-            // If this fails, the requester gets an error and can retry.
-            let _ = shared.inbox.try_send(LoopRequest::Shrink { done });
-            shared.waker.wake();
-        }));
     }
 }
