@@ -15,8 +15,8 @@ use witan_storage::SpaceStatus;
 
 use super::{AuthState, MemoryBudget, Node, ProcessIdentity, Tokens};
 
-/// The resource that a member lacks while it refuses commands that add data. The member then reports a NOSPACE alarm of its
-/// own, which is not part of the replicated state.
+/// The resource that a member lacks while it refuses commands that add data. The member then reports a NOSPACE alarm that is
+/// not part of the replicated state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
     /// Free space on the disk.

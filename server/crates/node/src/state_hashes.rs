@@ -1,4 +1,4 @@
-//! Hashes of this member's state after compactions and hash requests, at which all members hash their state.
+//! Hashes of this member's state. All members hash their states after the same entries: compactions and hash requests.
 //!
 //! `witan_snapshot` computes the hashes, and `corruption` reacts to differences.
 

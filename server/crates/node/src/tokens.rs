@@ -1,5 +1,5 @@
 //! Simple tokens in memory. The log entry of a log-in assigns the token on every member, and each member measures how long the
-//! token has not been used there. A token ends when its user is deleted or changes the password, when authentication is
+//! token has been unused. A token ends when its user is deleted or changes the password, when authentication is
 //! disabled, or when the process ends. Entries in the log at startup assign no tokens, because the tokens may have expired. An
 //! entry that later replaces one of them assigns its token.
 //!
@@ -32,9 +32,9 @@ const ORDER_PARTS: u32 = 64;
 pub struct Tokens {
     ttl: Duration,
     known: Mutex<TokenTable>,
-    /// Index of the last entry that is still the one in the log at startup.
+    /// Index up to which the log still contains the entries that it contained at startup.
     replayed: AtomicU64,
-    /// Index of the last entry whose tokens are assigned here.
+    /// Index up to which the tokens of all entries are assigned.
     assigned: AtomicU64,
 }
 
@@ -137,7 +137,7 @@ impl Tokens {
         }
     }
 
-    /// Returns whether the entry that assigns a token may still be unapplied here. The token ends with the index of that entry.
+    /// Returns whether this member may not have applied the entry that assigns a token. A token ends with the index of its entry.
     pub fn is_ahead(&self, token: &str) -> bool {
         let index = token.rsplit_once('.').map(|(_, index)| index.parse());
         matches!(index, Some(Ok(index)) if self.assigned.load(Relaxed) < index)
@@ -166,7 +166,7 @@ impl Tokens {
         Some(String::from(&*user))
     }
 
-    /// Records that an entry was appended to the log. It may replace an entry of the log at startup, and then assigns its token.
+    /// Records that an entry was appended to the log. If the entry replaces one from before the startup, it assigns its token.
     pub(super) fn appended(&self, index: u64) {
         self.replayed.fetch_min(index.saturating_sub(1), Relaxed);
     }

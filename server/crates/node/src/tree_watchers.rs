@@ -1,4 +1,4 @@
-//! The v2 watchers of this process. The node only wakes them: each watcher reads a view's history with its own cursor (I7).
+//! The v2 watchers of this process. The node only wakes watchers: each watcher reads a view's history with its own cursor (I7).
 
 use std::{
     collections::HashMap,

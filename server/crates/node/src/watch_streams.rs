@@ -1,4 +1,5 @@
-//! The v3 watch streams of this process. The node only wakes them: each reads a state's history with its own cursors (I7).
+//! The v3 watch streams of this process. The node only wakes streams: each stream reads a state's history with its own cursors
+//! (I7).
 //!
 //! Clients may already know the published revision, so a new watch starts after it. Changes up to the notified revision are
 //! noted for all streams that they match. The notified revision reaches the published one within the same turn.
@@ -60,7 +61,7 @@ struct StreamWaker {
 }
 
 impl WatchStreams {
-    /// Sets the published and the notified revision to the revision of the recovered state.
+    /// Sets both revisions to the revision of the recovered state.
     pub(super) fn begin(&self, kv: &Kv) {
         let mut watch_state = self.0.lock();
         (watch_state.published, watch_state.notified_revision) = (kv.revision(), kv.revision());
