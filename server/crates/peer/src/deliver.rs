@@ -34,7 +34,7 @@ use super::{
 const ATTEMPTS: u32 = 6;
 
 /// Delay before the second attempt. It doubles with each further attempt.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Minimum time between a refusal and the report of it. Meanwhile, the allocator of the receiver returns the memory of the
 /// refused state, which would otherwise count as memory of the receiver's own state.
@@ -88,7 +88,7 @@ pub(super) async fn send(
                     delay = pause(&error, begun.elapsed());
                     break;
                 }
-                sleep(RETRY_PAUSE * (1 << attempt)).await;
+                sleep(RETRY_PAUSE * (1 << (attempt - 1))).await;
             }
         }
     }

@@ -99,7 +99,6 @@ pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
     [&header(kind, contents), contents].concat()
 }
 
-/// Appends a frame to a batch.
 pub(super) fn append(batch: &mut Vec<u8>, kind: FrameKind, contents: &[u8]) {
     batch.extend_from_slice(&header(kind, contents));
     batch.extend_from_slice(contents);
@@ -127,7 +126,6 @@ pub(super) fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>,
     Ok(Some(Frame { kind, contents }))
 }
 
-/// Returns the length of the contents in a frame's header.
 fn length_of(start: &[u8; HEADER_BYTES]) -> usize {
     usize::from(start[1]) << 16 | usize::from(start[2]) << 8 | usize::from(start[3])
 }

@@ -231,7 +231,6 @@ impl Refusal {
         }
     }
 
-    /// Returns a refusal's name in metrics and logs.
     pub(super) fn label(self) -> &'static str {
         self.parts().2
     }
@@ -330,7 +329,6 @@ impl fmt::Display for Refusal {
 /// The other side's response to a handshake.
 pub(super) type Answer = Result<(), Refusal>;
 
-/// Encodes the contents of a response's frame.
 pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     let (code, value, _) = answer.err().map_or((0, 0, ""), Refusal::parts);
     let mut out = vec![code];

@@ -50,7 +50,6 @@ async fn respond(request: &HttpRequest, body: Payload, shared: &Shared) -> Resul
     }
 }
 
-/// Fails with an error page unless the method is GET.
 fn check_method(method: &Method) -> Result<(), Page> {
     match method == Method::GET {
         true => Ok(()),
@@ -92,12 +91,10 @@ fn page(
     check_method(method).map(|()| Page::ok(body))
 }
 
-/// Returns the body of `/raft/probing`: the time as JSON.
 fn probe(now_ns: i64) -> String {
     format!("{{\"OK\":true,\"Now\":\"{}\"}}\n", text::time(now_ns))
 }
 
-/// Returns the body of `/members`: the members as JSON.
 fn list(members: &MemberRegistry) -> String {
     let members = members.by_id.values().cloned();
     let list: Vec<_> = members.map(snapshot::shown_member).collect();

@@ -8,7 +8,7 @@
 //! Reading order: this file ([`Peers`], [`PeerPost`]), `handshake` and `frame`. `link` holds a stream to another member, with
 //! messages that wait in `queue`. `listener` and `inbound` accept and read streams from other members, and `http` answers
 //! requests. `remotes` connects to members that this member does not know yet. `deliver` and `snapshot` carry snapshots.
-//! `monitor` watches versions and clocks and raises the feature level. `levels` is the handle to `monitor`.
+//! `monitor` observes versions and clocks and raises the feature level. `levels` is the handle to `monitor`.
 
 mod deliver;
 mod dial;

@@ -124,7 +124,7 @@ impl Peer {
     }
 }
 
-/// One of the two streams to a member.
+/// A stream to a member.
 #[derive(Debug)]
 pub(super) struct Link {
     shared: Arc<Shared>,
@@ -311,7 +311,7 @@ impl Link {
             };
             let count = messages.len() as u64;
             let mut batch = Vec::new();
-            // Each message is freed before the next one is copied.
+            // Free each message before the next one is copied.
             for message in messages {
                 frame::append(&mut batch, FrameKind::Message, &message);
             }

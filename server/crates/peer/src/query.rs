@@ -149,7 +149,6 @@ pub(super) async fn clock(url: &Url, dialer: &PeerDialer) -> io::Result<i64> {
     clock_of(&get(url, dialer, "/raft/probing").await?).map_err(invalid)
 }
 
-/// Returns the error for an invalid response.
 fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }

@@ -80,7 +80,6 @@ const RESTART: u8 = 7;
 pub(super) const RECORDS_HEADER_BYTES: usize = 1 + 8;
 
 impl Part {
-    /// Encodes a frame's contents.
     pub(in super::super) fn encode(&self) -> Vec<u8> {
         let message = |kind: u8, message: &dyn Fn(&mut Vec<u8>)| {
             let mut out = vec![kind];
