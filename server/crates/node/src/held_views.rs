@@ -25,16 +25,11 @@ const MEMORY_DIVISOR: u64 = 8;
 
 /// The readers and the memory that they pin. Clones share the state.
 #[derive(Clone, Debug)]
-pub(super) struct HeldViews(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    quota_bytes: Option<u64>,
-    held: Mutex<Held>,
-}
+pub(super) struct HeldViews(Arc<Mutex<Held>>);
 
 #[derive(Debug, Default)]
 struct Held {
+    quota_bytes: Option<u64>,
     /// Number of bytes that the current state and its predecessors have dropped since the process started.
     dropped_bytes: u64,
     /// `StateMachine::dropped_bytes` of the current state when it was last read.
@@ -90,20 +85,23 @@ impl ViewEnd {
 
 impl Drop for HeldView {
     fn drop(&mut self) {
-        let mut held = self.views.0.held.lock();
+        let mut held = self.views.0.lock();
         held.readers.retain(|reader| reader.id != self.id);
     }
 }
 
 impl HeldViews {
     pub(super) fn new(quota_bytes: Option<u64>) -> Self {
-        Self(Arc::new(Shared { quota_bytes, held: Mutex::default() }))
+        Self(Arc::new(Mutex::new(Held {
+            quota_bytes,
+            ..Held::default()
+        })))
     }
 
     /// Registers a reader of the current state. With `may_end` false, as for a snapshot, the reader is never told to end.
     pub(super) fn hold(&self, machine: &StateMachine, may_end: bool) -> HeldView {
         let (end, ended) = watch::channel(false);
-        let mut held = self.0.held.lock();
+        let mut held = self.0.lock();
         held.last_id += 1;
         let (id, since) = (held.last_id, held.dropped_bytes);
         let bytes = machine.size_bytes();
@@ -114,23 +112,23 @@ impl HeldViews {
 
     /// Records the bytes that a turn has dropped. Tells the oldest readers to end while all readers together pin too much.
     pub(super) fn record_dropped(&self, machine: &StateMachine) {
-        let mut held = self.0.held.lock();
+        let mut held = self.0.lock();
         let of_machine = machine.dropped_bytes();
         held.dropped_bytes += of_machine.saturating_sub(held.of_machine);
         held.of_machine = of_machine;
-        held.enforce(self.0.quota_bytes, machine);
+        held.enforce(machine);
     }
 
     /// Records that a checkpoint is durable. Readers that start after this call keep no file of earlier checkpoints.
     pub(super) fn checkpointed(&self) {
-        let mut held = self.0.held.lock();
+        let mut held = self.0.lock();
         held.before_checkpoint = held.last_id;
     }
 
     /// Tells the readers that started before the last checkpoint to end, except snapshots for other members. Returns the number
     /// of readers that were notified for the first time.
     pub(super) fn end_outdated(&self) -> usize {
-        let held = self.0.held.lock();
+        let held = self.0.lock();
         let outdated = held
             .readers
             .iter()
@@ -141,23 +139,23 @@ impl HeldViews {
 
     /// Tells the oldest readers to end until the others pin at most an eighth of `budget_bytes`. Returns how many must end.
     pub(super) fn end_beyond_budget(&self, budget_bytes: u64) -> usize {
-        self.0.held.lock().end_beyond(budget_bytes / MEMORY_DIVISOR)
+        self.0.lock().end_beyond(budget_bytes / MEMORY_DIVISOR)
     }
 
     /// Records that the state `machine` has replaced a state of `bytes` bytes. Ends readers like [`Self::record_dropped`].
     pub(super) fn record_replaced(&self, machine: &StateMachine, bytes: u64) {
-        let mut held = self.0.held.lock();
+        let mut held = self.0.lock();
         held.dropped_bytes += bytes;
         held.of_machine = machine.dropped_bytes();
-        held.enforce(self.0.quota_bytes, machine);
+        held.enforce(machine);
     }
 }
 
 impl Held {
     /// Tells the oldest readers to end until the others pin at most the rest of the quota plus [`HELD_BYTES_FREE`]. Does
     /// nothing if there is no quota.
-    fn enforce(&self, quota_bytes: Option<u64>, present: &StateMachine) {
-        if let Some(quota) = quota_bytes.filter(|_| !self.readers.is_empty()) {
+    fn enforce(&self, present: &StateMachine) {
+        if let Some(quota) = self.quota_bytes.filter(|_| !self.readers.is_empty()) {
             self.end_beyond(quota.saturating_sub(present.size_bytes()) + HELD_BYTES_FREE);
         }
     }
@@ -281,7 +279,7 @@ mod tests {
         views.checkpointed();
         let later = views.hold(&machine, true);
         assert_eq!((views.end_outdated(), views.end_outdated()), (1, 0));
-        assert_eq!(told(&views.0.held.lock()), [1]);
+        assert_eq!(told(&views.0.lock()), [1]);
         drop((outdated, later));
     }
 
@@ -291,14 +289,14 @@ mod tests {
         let machine = StateMachine::default();
         let held = [true, true].map(|may_end| views.hold(&machine, may_end));
         {
-            let mut held = views.0.held.lock();
+            let mut held = views.0.lock();
             held.dropped_bytes = 100;
             held.readers[0].bytes = 100;
             held.readers[1].since = 100;
         }
         assert_eq!(views.end_beyond_budget(800), 0);
         assert_eq!(views.end_beyond_budget(799), 1);
-        assert_eq!(told(&views.0.held.lock()), [1]);
+        assert_eq!(told(&views.0.lock()), [1]);
         drop(held);
     }
 
@@ -308,11 +306,11 @@ mod tests {
         let machine = StateMachine::default();
         let held = views.hold(&machine, true);
         let mut end = held.end.clone();
-        views.0.held.lock().readers[0].bytes = u64::MAX;
+        views.0.lock().readers[0].bytes = u64::MAX;
         views.record_replaced(&machine, 1 + HELD_BYTES_FREE);
         end.wait().await;
         drop(held);
-        assert!(views.0.held.lock().readers.is_empty());
+        assert!(views.0.lock().readers.is_empty());
     }
 
     #[test]
@@ -322,7 +320,7 @@ mod tests {
             node.shared.latest.publish(Arc::new(View::default()), false);
             let job = node.job(()).await.unwrap();
             {
-                let mut held = node.shared.held_views.0.held.lock();
+                let mut held = node.shared.held_views.0.lock();
                 held.dropped_bytes = 1;
                 held.readers[0].bytes = 1;
                 held.end_beyond(0);
