@@ -42,6 +42,12 @@ pub(super) struct InboundStream {
     pub(super) series: PeerSeries,
     /// Receives the result when the stream ends. The stream is closed if the receiver is dropped.
     pub(super) ended: oneshot::Sender<io::Result<()>>,
+    /// The received part of an incomplete frame.
+    pub(super) buffer: BytesMut,
+    /// Time at which bytes were last received.
+    pub(super) received: Instant,
+    /// Whether bytes may be left to read although the socket has none.
+    pub(super) more: bool,
 }
 
 /// Streams that the replica's thread has not taken over yet.
@@ -60,20 +66,9 @@ impl Arrivals {
 /// The streams that the replica's thread reads, control streams first.
 #[derive(Debug)]
 pub(super) struct Inbound {
-    streams: Vec<OpenStream>,
+    streams: Vec<InboundStream>,
     /// The buffer for all reads, reused so that no read has to clear memory.
     target: Box<[u8]>,
-}
-
-#[derive(Debug)]
-struct OpenStream {
-    inbound: InboundStream,
-    /// The received part of an incomplete frame.
-    buffer: BytesMut,
-    /// Time at which bytes were last received.
-    received: Instant,
-    /// Whether the last turn left bytes unread.
-    more: bool,
 }
 
 impl Inbound {
@@ -107,7 +102,7 @@ impl Inbound {
             match end {
                 Ok(true) => at += 1,
                 end => {
-                    let ended = self.streams.remove(at).inbound.ended;
+                    let ended = self.streams.remove(at).ended;
                     // An error means that this member has closed the stream.
                     let _ = ended.send(end.map(drop));
                 }
@@ -117,23 +112,20 @@ impl Inbound {
 
     /// Takes over new streams and drops streams whose receiver was dropped.
     fn take_arrivals(&mut self, arrivals: &Arrivals) {
-        self.streams
-            .retain(|stream| !stream.inbound.ended.is_closed());
+        self.streams.retain(|stream| !stream.ended.is_closed());
         let mut arrivals = arrivals.0.lock();
         if arrivals.is_empty() {
             return;
         }
-        let opened = arrivals.drain(..).map(OpenStream::new);
-        self.streams.extend(opened);
-        self.streams
-            .sort_by_key(|stream| stream.inbound.lane == Lane::Bulk);
+        self.streams.append(&mut arrivals);
+        self.streams.sort_by_key(|stream| stream.lane == Lane::Bulk);
     }
 
     /// Waits until a stream has bytes or the thread is woken. Returns, for each stream, whether it has bytes.
     fn poll(&self, timeout: Duration, waker: &Waker) -> Vec<bool> {
         let streams = self.streams.iter();
-        let sockets = streams
-            .map(|stream| PollFd::from_borrowed_fd(stream.inbound.stream.as_fd(), PollFlags::IN));
+        let sockets =
+            streams.map(|stream| PollFd::from_borrowed_fd(stream.stream.as_fd(), PollFlags::IN));
         let mut polled: Vec<PollFd<'_>> = sockets.collect();
         polled.push(PollFd::new(waker, PollFlags::IN));
         let timeout = Timespec::try_from(timeout).unwrap_or_default();
@@ -152,18 +144,7 @@ impl Inbound {
     }
 }
 
-impl OpenStream {
-    /// Wraps a stream whose handshake is complete. Its next read takes the bytes that TLS already has.
-    fn new(inbound: InboundStream) -> Self {
-        Self {
-            // The TLS record with the handshake may contain further bytes.
-            more: inbound.stream.keeps_bytes(),
-            inbound,
-            buffer: BytesMut::new(),
-            received: Instant::now(),
-        }
-    }
-
+impl InboundStream {
     /// Reads up to about [`TURN_BYTES`] bytes, counting at least [`SMALL_BYTES`] for each frame and each call. Adds messages to
     /// `messages` and answers the last ping. Returns whether the stream is still open.
     fn read(
@@ -188,11 +169,11 @@ impl OpenStream {
             if is_drained {
                 break true;
             }
-            match self.inbound.stream.read(target) {
+            match self.stream.read(target) {
                 Ok(0) => break false,
                 Ok(read) => {
                     self.on_received(now, shared);
-                    is_drained = read < target.len() && !self.inbound.stream.keeps_bytes();
+                    is_drained = read < target.len() && !self.stream.keeps_bytes();
                     read_bytes += read.max(SMALL_BYTES);
                     self.buffer.extend_from_slice(&target[..read]);
                 }
@@ -204,8 +185,8 @@ impl OpenStream {
         if let Some(ping) = ping {
             // Answer only the last ping of a turn: a correct member sends one per second.
             let pong = frame::encode(FrameKind::Pong, &ping);
-            self.inbound.stream.write_all(&pong)?;
-            self.inbound.stream.flush()?;
+            self.stream.write_all(&pong)?;
+            self.stream.flush()?;
         }
         match is_open || self.buffer.is_empty() {
             true => Ok(is_open),
@@ -215,7 +196,7 @@ impl OpenStream {
 
     fn on_received(&mut self, now: Instant, shared: &Shared) {
         self.received = now;
-        if let Some(peer) = &self.inbound.peer {
+        if let Some(peer) = &self.peer {
             peer.on_received(now.saturating_duration_since(shared.started.into_std()));
         }
     }
@@ -238,7 +219,7 @@ impl OpenStream {
         shared: &Shared,
         messages: &mut Vec<Envelope>,
     ) -> io::Result<Option<Bytes>> {
-        let InboundStream { from, to, lane, series, .. } = &self.inbound;
+        let Self { from, to, lane, series, .. } = self;
         let bytes = contents.len();
         series
             .received_bytes

@@ -8,9 +8,10 @@ use std::{
     io,
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::oneshot,
@@ -321,14 +322,19 @@ impl Listener {
     /// Hands a member's stream to the replica's thread and waits until the stream ends.
     async fn serve(&self, stream: Box<dyn AcceptedStream>, hello: &Handshake) -> io::Result<()> {
         let (ended, end) = oneshot::channel();
+        let stream = stream.into_polled()?;
         self.shared.arrivals.add(InboundStream {
-            stream: stream.into_polled()?,
+            // The TLS record with the handshake may contain further bytes.
+            more: stream.keeps_bytes(),
+            stream,
             from: hello.from,
             to: hello.to,
             peer: self.shared.peer(hello.from),
             lane: hello.kind.lane(),
             series: self.shared.metrics.of(self.shared.own_id(), hello.from),
             ended,
+            buffer: BytesMut::new(),
+            received: Instant::now(),
         });
         self.shared.node.wake();
         // An error means that the replica's thread has ended.
