@@ -51,26 +51,17 @@ async fn respond(request: &HttpRequest, body: Payload, shared: &Shared) -> Resul
 }
 
 fn check_method(method: &Method) -> Result<(), Page> {
-    match method == Method::GET {
-        true => Ok(()),
-        false => Err(Page::text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "Method Not Allowed",
-        )),
-    }
+    let refusal = || Page::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    (method == Method::GET).then_some(()).ok_or_else(refusal)
 }
 
 /// Fails with an error page if the request is for another cluster. A request without a cluster id passes.
 fn check_cluster(headers: &HeaderMap, cluster_id: u64) -> Result<(), Page> {
     let asked = headers.get("x-etcd-cluster-id");
     let asked = asked.filter(|id| !id.is_empty());
-    match asked.is_none_or(|id| id.as_bytes() == format!("{cluster_id:x}").as_bytes()) {
-        true => Ok(()),
-        false => Err(Page::text(
-            StatusCode::PRECONDITION_FAILED,
-            "cluster ID mismatch",
-        )),
-    }
+    let matches = asked.is_none_or(|id| id.as_bytes() == format!("{cluster_id:x}").as_bytes());
+    let refusal = || Page::text(StatusCode::PRECONDITION_FAILED, "cluster ID mismatch");
+    matches.then_some(()).ok_or_else(refusal)
 }
 
 /// Returns the page for `/members`, `/version` or `/raft/probing`. Fails with an error page for another path or method.
