@@ -1,7 +1,7 @@
 //! The thread that executes long commands and frees the states that they replace, so that the replica's thread can continue.
 
 use std::{
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::mpsc::{SyncSender, TrySendError, sync_channel},
     time::{Duration, Instant},
 };
 
@@ -15,54 +15,45 @@ use super::{Node, NodeMetrics};
 /// job is a command; the others free states.
 const QUEUE_MAX: usize = 4;
 
-enum Work {
-    Execute(Box<LongCommand>),
-    Free(Box<StateMachine>),
-}
+type Job = Box<dyn FnOnce() + Send>;
 
 /// A handle to the thread, which ends when the handle is dropped.
-pub(super) struct Executor(SyncSender<Work>);
+pub(super) struct Executor {
+    jobs: SyncSender<Job>,
+    node: Node,
+    slow_apply: Duration,
+}
 
 impl Executor {
     /// Starts the thread. It passes results to the replica of `node` and logs commands that take longer than `slow_apply`.
     pub(super) fn start(node: Node, slow_apply: Duration) -> std::io::Result<Self> {
-        let (sender, work) = sync_channel(QUEUE_MAX);
-        panics::start_thread("executor", move || run(&work, &node, slow_apply))?;
-        Ok(Self(sender))
+        let (jobs, queued) = sync_channel::<Job>(QUEUE_MAX);
+        panics::start_thread("executor", move || queued.iter().for_each(|job| job()))?;
+        Ok(Self { jobs, node, slow_apply })
     }
 
-    /// Passes a command to the thread. Returns the command as the error if the thread's queue is full or the thread has ended.
-    pub(super) fn execute(&self, command: Box<LongCommand>) -> Result<(), Box<LongCommand>> {
-        use std::sync::mpsc::TrySendError::{Disconnected, Full};
-        match self.0.try_send(Work::Execute(command)) {
-            Ok(()) => Ok(()),
-            Err(Full(Work::Execute(command)) | Disconnected(Work::Execute(command))) => {
-                Err(command)
+    pub(super) fn execute(&self, command: Box<LongCommand>) {
+        let (node, slow_apply) = (self.node.clone(), self.slow_apply);
+        self.run(Box::new(move || {
+            let begun = Instant::now();
+            let executed = Box::new(command.execute());
+            let took = begun.elapsed();
+            if took > slow_apply {
+                warn_slow(&node.shared.metrics, took, 1);
             }
-            Err(Full(Work::Free(_)) | Disconnected(Work::Free(_))) => Ok(()),
-        }
+            node.executed((executed, took));
+        }));
     }
 
-    /// Frees a state on the thread. If the queue is full, frees the state on the calling thread.
     pub(super) fn free(&self, machine: StateMachine) {
-        drop(self.0.try_send(Work::Free(Box::new(machine))));
+        self.run(Box::new(move || drop(machine)));
     }
-}
 
-/// Executes long commands and frees states until all senders are dropped. Logs commands that take longer than `slow_apply`.
-fn run(work: &Receiver<Work>, node: &Node, slow_apply: Duration) {
-    for work in work {
-        match work {
-            Work::Execute(command) => {
-                let begun = Instant::now();
-                let executed = Box::new(command.execute());
-                let took = begun.elapsed();
-                if took > slow_apply {
-                    warn_slow(&node.shared.metrics, took, 1);
-                }
-                node.executed((executed, took));
-            }
-            Work::Free(machine) => drop(machine),
+    /// Passes a job to the thread. If the queue is full, runs the job on the calling thread.
+    fn run(&self, job: Job) {
+        let refused = self.jobs.try_send(job);
+        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = refused {
+            job();
         }
     }
 }
