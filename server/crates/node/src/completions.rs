@@ -145,16 +145,12 @@ impl CompletionSlots {
         (*round == slot_id.round).then_some(state)
     }
 
-    /// Frees a slot for another request. Later completions for this id are dropped.
-    fn close(&mut self, slot_id: SlotId) {
-        let Some((round, state)) = self.slots.get_mut(slot_id.slot) else {
-            return;
-        };
-        if *round == slot_id.round {
-            *state = SlotState::Free;
-            *round += 1;
-            self.free.push(slot_id.slot);
-        }
+    /// Frees a slot for another request and returns its last state. Later completions for this id are dropped.
+    fn close(&mut self, slot_id: SlotId) -> Option<SlotState> {
+        let last = std::mem::replace(self.get_mut(slot_id)?, SlotState::Free);
+        self.slots[slot_id.slot].0 += 1;
+        self.free.push(slot_id.slot);
+        Some(last)
     }
 
     /// Completes a slot or wakes a watch stream. Drops the completion if the slot was closed.
@@ -265,24 +261,17 @@ impl<T: CompletionValue> Future for CompletionFuture<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let slot_id = self.slot_id;
         let answered = SLOTS.with_borrow_mut(|slots| {
-            let state = match slots.get_mut(slot_id) {
-                Some(SlotState::Pending { waker, .. }) => {
-                    match waker {
-                        Some(known) if known.will_wake(cx.waker()) => {}
-                        other => *other = Some(cx.waker().clone()),
-                    }
-                    return None;
+            if let Some(SlotState::Pending { waker, .. }) = slots.get_mut(slot_id) {
+                match waker {
+                    Some(known) => known.clone_from(cx.waker()),
+                    None => *waker = Some(cx.waker().clone()),
                 }
-                Some(state) => std::mem::replace(state, SlotState::Free),
-                None => SlotState::Free,
-            };
-            slots.close(slot_id);
-            match state {
-                SlotState::Completed(value) => {
-                    Some(value.and_then(|value| T::unwrap(value).ok_or(NodeError::Internal)))
-                }
-                SlotState::Pending { .. } | SlotState::Free => Some(Err(NodeError::Stopped)),
+                return None;
             }
+            let Some(SlotState::Completed(value)) = slots.close(slot_id) else {
+                return Some(Err(NodeError::Stopped));
+            };
+            Some(value.and_then(|value| T::unwrap(value).ok_or(NodeError::Internal)))
         });
         self.open = answered.is_none();
         answered.map_or(Poll::Pending, Poll::Ready)
