@@ -8,11 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    io::AsyncWriteExt as _,
-    runtime::Handle,
-    sync::oneshot,
-    task::AbortHandle,
-    time::{sleep, timeout},
+    io::AsyncWriteExt as _, runtime::Handle, sync::oneshot, task::AbortHandle, time::sleep,
 };
 use witan_machine::{member::MemberId, view::View};
 use witan_replica::{
@@ -126,9 +122,8 @@ pub(super) async fn receive_snapshot(
     mut stream: Box<dyn PeerStream>,
     hello: &Handshake,
 ) -> io::Result<()> {
-    let first = frame::read_exact(&mut stream, FRAME_BYTES_MAX);
-    let first = timeout(shared.settings.read_timeout, first).await;
-    let first = first.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let silence = shared.settings.read_timeout;
+    let first = frame::read(&mut stream, FRAME_BYTES_MAX, silence).await?;
     if first.kind != FrameKind::Message {
         let what = "a snapshot stream starts without its Raft message";
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));

@@ -168,7 +168,7 @@ async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Res
     opening.extend(frame::encode(FrameKind::Handshake, &hello.encode()));
     stream.write_all(&opening).await?;
     stream.flush().await?;
-    let answer = frame::read_exact(stream, HANDSHAKE_BYTES_MAX).await?;
+    let answer = frame::read(stream, HANDSHAKE_BYTES_MAX, DIAL_TIMEOUT).await?;
     if answer.kind == FrameKind::Answer
         && let Some(answer) = decode_answer(&answer.contents)
     {

@@ -3,7 +3,7 @@
 
 use std::{io, time::Duration};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     time::timeout,
@@ -23,7 +23,8 @@ const _: () = assert!(
     "a message with the longest batch of small commands and the largest command fits in a frame"
 );
 
-/// Number of bytes that a reader reserves at a time. It reserves more as bytes arrive, so that a length alone costs no memory.
+/// Number of bytes for which a reader reserves memory at a time. It reserves more as bytes arrive, so that a length alone costs no
+/// memory.
 const READ_BYTES: usize = 64 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,58 +131,36 @@ fn length_of(start: &[u8; HEADER_BYTES]) -> usize {
     usize::from(start[1]) << 16 | usize::from(start[2]) << 8 | usize::from(start[3])
 }
 
-#[derive(Debug)]
-pub(super) struct FrameReader<S> {
-    stream: S,
-    buffer: BytesMut,
+/// Reads one frame and no byte after it. Fails if the contents exceed `max` bytes, with `UnexpectedEof` if the stream ends, and
+/// with `TimedOut` if no bytes arrive for `silence`. Not cancel safe: the received part of a frame is then lost.
+pub(super) async fn read<S: AsyncRead + Unpin>(
+    stream: &mut S,
     max: usize,
-}
-
-impl<S: AsyncRead + Unpin> FrameReader<S> {
-    /// Creates a reader that accepts frames with contents of at most `max` bytes.
-    pub(super) fn new(stream: S, max: usize) -> Self {
-        Self { stream, buffer: BytesMut::new(), max }
-    }
-
-    /// Reads the next frame. Fails with `UnexpectedEof` at the end and with `TimedOut` if no bytes arrive for `silence`.
-    pub(super) async fn next(&mut self, silence: Duration) -> io::Result<Frame> {
-        loop {
-            if let Some(frame) = decode(&mut self.buffer, self.max)? {
-                return Ok(frame);
-            }
-            // A reader of short frames needs less.
-            self.buffer.reserve(READ_BYTES.min(HEADER_BYTES + self.max));
-            let reading = self.stream.read_buf(&mut self.buffer);
-            let read = timeout(silence, reading).await.map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "no data received from the peer in time",
-                )
-            })??;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+    silence: Duration,
+) -> io::Result<Frame> {
+    let mut buffer = BytesMut::new();
+    loop {
+        if let Some(frame) = decode(&mut buffer, max)? {
+            return Ok(frame);
+        }
+        let step = next_step(&buffer);
+        buffer.reserve(step);
+        let mut rest = (&mut *stream).take(step as u64);
+        let read = timeout(silence, rest.read_buf(&mut buffer)).await;
+        let too_slow = |_| {
+            let what = "no data received from the peer in time";
+            io::Error::new(io::ErrorKind::TimedOut, what)
+        };
+        if read.map_err(too_slow)?? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
 }
 
-/// Reads one frame and no byte after it. Reserves memory as bytes arrive. Fails if the contents exceed `max` or are cut off.
-pub(super) async fn read_exact<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    max: usize,
-) -> io::Result<Frame> {
-    let mut start = [0; HEADER_BYTES];
-    stream.read_exact(&mut start).await?;
-    let length = length_of(&start);
-    if length > max {
-        return Err(FrameError::TooLong { length, max }.into());
-    }
-    let mut whole = BytesMut::with_capacity(HEADER_BYTES + length.min(READ_BYTES));
-    whole.put_slice(&start);
-    let mut contents = stream.take(length as u64);
-    // Reads until the end of the frame or of the stream.
-    while contents.read_buf(&mut whole).await? > 0 {}
-    decode(&mut whole, max)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+/// Returns the number of bytes to read after an incomplete frame: the rest of the header or up to [`READ_BYTES`] of the contents.
+fn next_step(frame: &[u8]) -> usize {
+    let length = frame.first_chunk().map_or(0, length_of);
+    (HEADER_BYTES + length - frame.len()).min(READ_BYTES)
 }
 
 #[cfg(test)]
@@ -200,20 +179,20 @@ mod tests {
             .enumerate()
             .map(|(at, length)| vec![at as u8; length].into())
             .collect();
-        let (mut near, far) = duplex(1000);
+        let (mut near, mut far) = duplex(1000);
         let mut sent = Vec::new();
         for contents in &contents {
             append(&mut sent, FrameKind::Message, contents);
         }
         let writing = tokio::spawn(async move { near.write_all(&sent).await });
-        let mut reader = FrameReader::new(far, FRAME_BYTES_MAX);
         for expected in &contents {
-            let frame = reader.next(SILENCE).await.unwrap();
+            let frame = read(&mut far, FRAME_BYTES_MAX, SILENCE).await.unwrap();
             assert_eq!(frame.kind, FrameKind::Message);
             assert_eq!(frame.contents, expected);
         }
         writing.await.unwrap().unwrap();
-        let end = reader.next(SILENCE).await.unwrap_err();
+        let end = read(&mut far, FRAME_BYTES_MAX, SILENCE).await;
+        let end = end.unwrap_err();
         assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
     }
 
@@ -231,17 +210,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_length_alone_costs_no_memory() {
-        let (mut near, far) = duplex(1 << 10);
+        let (mut near, mut far) = duplex(1 << 10);
         let mut start = header(FrameKind::Message, &[]);
         start[1..4].copy_from_slice(&[0xff; 3]);
         near.write_all(&start).await.unwrap();
-        let mut reader = FrameReader::new(far, FRAME_BYTES_MAX);
-        let silent = reader.next(Duration::from_millis(1)).await.unwrap_err();
-        assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
-        assert!(reader.buffer.capacity() <= 2 * READ_BYTES);
+        let silent = read(&mut far, FRAME_BYTES_MAX, Duration::from_millis(1)).await;
+        assert_eq!(silent.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(next_step(&start), READ_BYTES);
         // A length beyond the limit is refused immediately.
-        let mut reader = BytesMut::from(&start[..]);
-        let refused = decode(&mut reader, 100).unwrap_err();
+        let mut buffer = BytesMut::from(&start[..]);
+        let refused = decode(&mut buffer, 100).unwrap_err();
         assert_eq!(
             refused,
             FrameError::TooLong { length: FRAME_BYTES_MAX, max: 100 }
@@ -259,11 +237,11 @@ mod tests {
                 .await
         });
         for length in lengths {
-            let frame = read_exact(&mut far, FRAME_BYTES_MAX).await.unwrap();
+            let frame = read(&mut far, FRAME_BYTES_MAX, SILENCE).await.unwrap();
             assert_eq!(frame.contents, vec![7; length]);
         }
-        let cut = read_exact(&mut far, FRAME_BYTES_MAX).await.unwrap_err();
-        assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof);
+        let cut = read(&mut far, FRAME_BYTES_MAX, SILENCE).await;
+        assert_eq!(cut.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         writing.await.unwrap().unwrap();
     }
 }

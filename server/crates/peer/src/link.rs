@@ -24,7 +24,7 @@ use witan_replica::{host::Lane, replica::PeerEvent};
 use super::{
     Shared,
     dial::{DialError, PeerConnection},
-    frame::{self, Frame, FrameKind, FrameReader},
+    frame::{self, Frame, FrameKind},
     handshake::{HANDSHAKE_BYTES_MAX, Handshake, StreamKind, announced_release},
     lanes::Lanes,
     metrics::PeerSeries,
@@ -338,10 +338,10 @@ impl Link {
 
     /// Reads pongs and measures round-trip times until the stream ends. Returns the error. A read timeout counts only if the
     /// member's own streams are silent, too: a member whose disk hangs does not answer pings. The kernel's timeout always counts.
-    async fn read(&self, stream: impl AsyncRead + Unpin, begun: Instant) -> io::Error {
-        let mut reader = FrameReader::new(stream, HANDSHAKE_BYTES_MAX);
+    async fn read(&self, mut stream: impl AsyncRead + Unpin, begun: Instant) -> io::Error {
+        let silence = self.shared.settings.read_timeout;
         loop {
-            let frame = match reader.next(self.shared.settings.read_timeout).await {
+            let frame = match frame::read(&mut stream, HANDSHAKE_BYTES_MAX, silence).await {
                 Ok(frame) => frame,
                 Err(error) if is_silence(&error) && self.is_receiving() => continue,
                 Err(error) => return error,
@@ -357,7 +357,7 @@ impl Link {
     }
 }
 
-/// Returns whether an error is the timeout of a [`FrameReader`], not of the kernel.
+/// Returns whether an error is the timeout of [`frame::read`], not of the kernel.
 fn is_silence(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none()
 }

@@ -203,7 +203,7 @@ impl Listener {
         &self,
         stream: &mut Box<dyn AcceptedStream>,
     ) -> Result<Handshake, Refusal> {
-        let frame = frame::read_exact(stream, HANDSHAKE_BYTES_MAX).await;
+        let frame = frame::read(stream, HANDSHAKE_BYTES_MAX, GREETING_TIMEOUT).await;
         let frame = frame
             .ok()
             .filter(|frame| frame.kind == FrameKind::Handshake);

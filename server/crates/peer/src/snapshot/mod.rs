@@ -40,7 +40,7 @@ pub(super) use wire::Part;
 pub(super) use wire::RecordParser;
 
 use super::{
-    frame::{self, FrameKind, FrameReader},
+    frame::{self, FrameKind},
     link::write_all,
 };
 
@@ -73,9 +73,10 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), contents: &[u8]) -> io::R
     write_all(stream, &frame, STALL_TIMEOUT).await
 }
 
-/// Reads the next part. Fails with `InvalidData` if the part is invalid, and with `TimedOut` after [`STALL_TIMEOUT`].
-async fn read(reader: &mut FrameReader<impl AsyncRead + Unpin>) -> io::Result<Part> {
-    let frame = reader.next(STALL_TIMEOUT).await?;
+/// Reads the next part, of at most `max` bytes. Fails with `InvalidData` if the part is invalid, and with `TimedOut` after
+/// [`STALL_TIMEOUT`] without a byte.
+async fn read(stream: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Part> {
+    let frame = frame::read(stream, max, STALL_TIMEOUT).await?;
     Part::decode(frame.contents).ok_or_else(|| invalid("an invalid frame"))
 }
 

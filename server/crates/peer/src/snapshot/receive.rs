@@ -17,7 +17,6 @@ use super::{
     wire::{Begin, Outcome, RECORDS_HEADER_BYTES, RecordParser, Resume},
     write,
 };
-use crate::frame::FrameReader;
 
 /// Factor by which the records may exceed the sender's estimate.
 const ESTIMATE_FACTOR: u64 = 4;
@@ -70,9 +69,8 @@ pub(in super::super) async fn receive(
     fits: impl Fn(u64) -> bool + Send + 'static,
 ) -> Result<ReceivedSnapshot, ReceiveError> {
     let timer = transfer.metrics.receives.begin(transfer.member);
-    let (reading, mut writing) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(reading, CHUNK_BYTES + RECORDS_HEADER_BYTES);
-    let receiving = receive_parts(&mut reader, &mut writing, into, transfer, fits);
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    let receiving = receive_parts(&mut reading, &mut writing, into, transfer, fits);
     let received = panics::contain(&transfer.panics, PanicSource::Job, receiving).await;
     let received = received.unwrap_or(Err(ReceiveError::Panicked));
     let member = transfer.member.to_string();
@@ -95,7 +93,7 @@ pub(in super::super) async fn receive(
 
 /// Reads the announcement, answers with the records that are already durable, and receives the other records.
 async fn receive_parts<R, W>(
-    reader: &mut FrameReader<R>,
+    reading: &mut R,
     writing: &mut W,
     into: &SnapshotReceiver,
     transfer: &Transfer,
@@ -105,7 +103,7 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let Part::Begin(begin) = next(reader).await? else {
+    let Part::Begin(begin) = next(reading).await? else {
         return Err(of_protocol(&out_of_order()));
     };
     check(&begin, transfer)?;
@@ -134,7 +132,7 @@ where
     let limit = ESTIMATE_FACTOR
         .saturating_mul(bytes)
         .saturating_add(ESTIMATE_SLACK_BYTES);
-    alive_while(writing, read_records(reader, incoming, limit, fits)).await
+    alive_while(writing, read_records(reading, incoming, limit, fits)).await
 }
 
 /// Fails if the snapshot has another format or belongs to another cluster.
@@ -155,7 +153,7 @@ fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
 
 /// Reads all records while another thread writes them.
 async fn read_records<S: AsyncRead + Unpin>(
-    reader: &mut FrameReader<S>,
+    reading: &mut S,
     incoming: IncomingSnapshot,
     limit: u64,
     fits: impl Fn(u64) -> bool + Send + 'static,
@@ -164,7 +162,7 @@ async fn read_records<S: AsyncRead + Unpin>(
     let writer = panics::spawn(move || write_records(incoming, waiting, limit, fits));
     let read = async {
         loop {
-            let part = next(reader).await?;
+            let part = next(reading).await?;
             let more = matches!(part, Part::Records(..));
             // An error means that the writer has failed, and its result says why.
             if parts.send(part).await.is_err() || !more {
@@ -267,8 +265,8 @@ async fn alive_while<T>(
 }
 
 /// Reads the sender's next part.
-async fn next<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> Result<Part, ReceiveError> {
-    let read = read(reader).await;
+async fn next<S: AsyncRead + Unpin>(reading: &mut S) -> Result<Part, ReceiveError> {
+    let read = read(reading, CHUNK_BYTES + RECORDS_HEADER_BYTES).await;
     read.map_err(|error| match error.kind() == io::ErrorKind::InvalidData {
         true => of_protocol(&error),
         false => error.into(),

@@ -1,6 +1,6 @@
 //! Sends the records of a frozen view.
 
-use std::{io, time::Instant};
+use std::{io, pin::pin, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -20,7 +20,7 @@ use super::{
     wire::{Begin, Outcome, Resume},
     write,
 };
-use crate::frame::{FRAME_BYTES_MAX, FrameReader};
+use crate::frame::FRAME_BYTES_MAX;
 
 /// The reason why a snapshot was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +64,7 @@ pub(in super::super) async fn send(
     transfer: &Transfer,
 ) -> Result<(), SendError> {
     let timer = transfer.metrics.sends.begin(transfer.member);
-    let (reading, mut writing) = tokio::io::split(stream);
-    let mut reader = FrameReader::new(reading, FRAME_BYTES_MAX);
+    let (mut reading, mut writing) = tokio::io::split(stream);
     let position = &view.position;
     let begin = Begin {
         format: format_of(view.machine.members.level()).snapshot,
@@ -76,7 +75,7 @@ pub(in super::super) async fn send(
     };
     let (index, member) = (begin.index, transfer.member.to_string());
     write(&mut writing, &Part::Begin(begin.clone()).encode()).await?;
-    let resume = match read(&mut reader).await? {
+    let resume = match read(&mut reading, FRAME_BYTES_MAX).await? {
         Part::Resume(resume) => resume,
         Part::Outcome(outcome) => return Err(outcome.into()),
         Part::Begin(_) | Part::Records(..) | Part::End(_) | Part::Alive | Part::Restart => {
@@ -102,13 +101,14 @@ pub(in super::super) async fn send(
         }
     }));
     let sending = send_parts(&mut writing, waiting, &member, bytes);
+    let mut outcome = pin!(outcome(&mut reading));
     // A receiver reports a failure before the records end.
     let outcome = tokio::select! {
         sent = sending => {
             sent?;
-            outcome(&mut reader).await?
+            outcome.await?
         }
-        early = outcome(&mut reader) => early?,
+        early = &mut outcome => early?,
     };
     if !outcome.delivered {
         return Err(outcome.into());
@@ -227,9 +227,9 @@ pub(super) fn each_record(view: &View, take: &mut dyn FnMut(RecordChange) -> boo
 }
 
 /// Waits for the receiver's outcome, as long as the receiver reports that it is alive. Fails at any other part.
-async fn outcome<S: AsyncRead + Unpin>(reader: &mut FrameReader<S>) -> io::Result<Outcome> {
+async fn outcome(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Outcome> {
     loop {
-        match read(reader).await? {
+        match read(stream, FRAME_BYTES_MAX).await? {
             Part::Outcome(outcome) => return Ok(outcome),
             Part::Alive => {}
             Part::Begin(_) | Part::Resume(_) | Part::Records(..) | Part::End(_) | Part::Restart => {

@@ -31,7 +31,6 @@ use super::{
     wire::{Begin, Outcome, Resume},
     *,
 };
-use crate::frame::FrameReader;
 
 const CLUSTER: u64 = 7;
 const PIPE_BYTES: usize = 64 << 10;
@@ -311,13 +310,12 @@ async fn outcome_of(member: &Member, parts: &[Vec<u8>]) -> (ReceiveError, Option
     for part in parts {
         near.write_all(part).await.unwrap();
     }
-    let (reading, mut writing) = tokio::io::split(near);
+    let (mut reading, mut writing) = tokio::io::split(near);
     writing.shutdown().await.unwrap();
     let error = member.receive(&mut far).await.unwrap_err();
     drop(far);
-    let mut reader = FrameReader::new(reading, 1 << 20);
-    while let Ok(frame) = reader.next(STALL_TIMEOUT).await {
-        if let Some(wire::Part::Outcome(outcome)) = wire::Part::decode(frame.contents) {
+    while let Ok(part) = read(&mut reading, 1 << 20).await {
+        if let Part::Outcome(outcome) = part {
             return (error, Some(outcome));
         }
     }
@@ -405,19 +403,12 @@ async fn invalid_parts_are_refused_and_leave_no_file() {
 async fn a_receiver_that_kept_other_records_starts_over() {
     let (near, mut far) = duplex(1 << 20);
     let sending = tokio::spawn(async move { send(state(3), near, &transfer()).await });
-    let mut reader = FrameReader::new(&mut far, 1 << 20);
-    reader.next(STALL_TIMEOUT).await.unwrap();
+    read(&mut far, 1 << 20).await.unwrap();
     let resume = Resume { records: 1, bytes: 5, last_key: b"other".to_vec() };
-    drop(reader);
     write(&mut far, &wire::Part::Resume(resume).encode())
         .await
         .unwrap();
-    let mut reader = FrameReader::new(&mut far, 1 << 20);
-    let frame = reader.next(STALL_TIMEOUT).await.unwrap();
-    assert_eq!(
-        wire::Part::decode(frame.contents),
-        Some(wire::Part::Restart)
-    );
+    assert_eq!(read(&mut far, 1 << 20).await.unwrap(), Part::Restart);
     let error = sending.await.unwrap().unwrap_err();
     assert!(matches!(error, SendError::Restarted), "{error}");
 }

@@ -21,7 +21,7 @@ async fn accept(listener: &TcpListener) -> (StreamKind, TcpStream) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut magic = [0; handshake::MAGIC.len() + 1];
     stream.read_exact(&mut magic).await.unwrap();
-    let hello = frame::read_exact(&mut stream, handshake::HANDSHAKE_BYTES_MAX).await;
+    let hello = frame::read(&mut stream, handshake::HANDSHAKE_BYTES_MAX, PATIENCE).await;
     let hello = handshake::Handshake::decode(&hello.unwrap().contents).unwrap();
     let answer = handshake::encode_answer(Ok(()));
     let answer = frame::encode(frame::FrameKind::Answer, &answer);
