@@ -81,21 +81,14 @@ pub(super) const RECORDS_HEADER_BYTES: usize = 1 + 8;
 
 impl Part {
     pub(in super::super) fn encode(&self) -> Vec<u8> {
-        let message = |kind: u8, message: &dyn Fn(&mut Vec<u8>)| {
-            let mut out = vec![kind];
-            message(&mut out);
-            out
-        };
+        let message = |kind: u8, message: Vec<u8>| [&[kind][..], &message].concat();
         match self {
-            Self::Begin(begin) => message(BEGIN, &|out| begin.encode_raw(out)),
-            Self::Resume(resume) => message(RESUME, &|out| resume.encode_raw(out)),
-            Self::Records(offset, bytes) => message(RECORDS, &|out| {
-                out.extend_from_slice(&offset.to_be_bytes());
-                out.extend_from_slice(bytes);
-            }),
-            Self::End(end) => message(END, &|out| end.encode_raw(out)),
+            Self::Begin(begin) => message(BEGIN, begin.encode_to_vec()),
+            Self::Resume(resume) => message(RESUME, resume.encode_to_vec()),
+            Self::Records(offset, bytes) => [&[RECORDS][..], &offset.to_be_bytes(), bytes].concat(),
+            Self::End(end) => message(END, end.encode_to_vec()),
             Self::Alive => vec![ALIVE],
-            Self::Outcome(outcome) => message(OUTCOME, &|out| outcome.encode_raw(out)),
+            Self::Outcome(outcome) => message(OUTCOME, outcome.encode_to_vec()),
             Self::Restart => vec![RESTART],
         }
     }
