@@ -43,14 +43,9 @@ pub(super) enum DialError {
 impl DialError {
     /// Returns whether the error shows that nothing listens at the address.
     pub(super) fn nothing_listens(&self) -> bool {
-        match self {
-            Self::Io(error) => matches!(
-                error.kind(),
-                // `NotFound` means that the file of a Unix socket was removed.
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
-            ),
-            Self::NoUrl | Self::NoCertificate | Self::Refused(_) => false,
-        }
+        // `NotFound` means that the file of a Unix socket was removed.
+        let kinds = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound];
+        matches!(self, Self::Io(error) if kinds.contains(&error.kind()))
     }
 }
 

@@ -213,21 +213,22 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// Returns a refusal's code on the wire, its value (0 for most refusals), and its name in metrics and logs.
-    fn parts(self) -> (u8, u64, &'static str) {
+    /// Returns a refusal's code on the wire, its value (0 for most refusals), its name in metrics and logs, and the event that
+    /// reports a permanent refusal to the replica.
+    fn parts(self) -> (u8, u64, &'static str, Option<PeerEvent>) {
         match self {
-            Self::Protocol(version) => (1, version.into(), "protocol"),
-            Self::ClusterId(id) => (2, id, "cluster_id"),
-            Self::WrongTarget(id) => (3, id.0, "wrong_target"),
-            Self::ForeignIdentity => (4, 0, "foreign_identity"),
-            Self::Removed => (5, 0, "removed"),
-            Self::Unknown => (6, 0, "unknown_member"),
-            Self::Malformed => (7, 0, "malformed"),
-            Self::Certificate => (9, 0, "certificate"),
-            Self::Store(id) => (10, id, "store"),
-            Self::TargetStore(id) => (11, id, "target_store"),
-            Self::Copy => (12, 0, "copy"),
-            Self::Level(level) => (13, level.into(), "level"),
+            Self::Protocol(version) => (1, version.into(), "protocol", None),
+            Self::ClusterId(id) => (2, id, "cluster_id", None),
+            Self::WrongTarget(id) => (3, id.0, "wrong_target", None),
+            Self::ForeignIdentity => (4, 0, "foreign_identity", None),
+            Self::Removed => (5, 0, "removed", Some(PeerEvent::RemovedHere)),
+            Self::Unknown => (6, 0, "unknown_member", None),
+            Self::Malformed => (7, 0, "malformed", None),
+            Self::Certificate => (9, 0, "certificate", None),
+            Self::Store(id) => (10, id, "store", Some(PeerEvent::ReplacedHere)),
+            Self::TargetStore(id) => (11, id, "target_store", None),
+            Self::Copy => (12, 0, "copy", None),
+            Self::Level(level) => (13, level.into(), "level", Some(PeerEvent::LevelTooLowHere)),
         }
     }
 
@@ -235,22 +236,8 @@ impl Refusal {
         self.parts().2
     }
 
-    /// Returns the event that reports a permanent refusal to the replica, or `None` for any other refusal.
     pub(super) fn event(self) -> Option<PeerEvent> {
-        match self {
-            Self::Removed => Some(PeerEvent::RemovedHere),
-            Self::Store(_) => Some(PeerEvent::ReplacedHere),
-            Self::Level(_) => Some(PeerEvent::LevelTooLowHere),
-            Self::Protocol(_)
-            | Self::ClusterId(_)
-            | Self::WrongTarget(_)
-            | Self::ForeignIdentity
-            | Self::Unknown
-            | Self::Malformed
-            | Self::Certificate
-            | Self::TargetStore(_)
-            | Self::Copy => None,
-        }
+        self.parts().3
     }
 
     /// Returns the refusal with this code and value on the wire, or `None` if the code is unknown.
@@ -330,7 +317,7 @@ impl fmt::Display for Refusal {
 pub(super) type Answer = Result<(), Refusal>;
 
 pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
-    let (code, value, _) = answer.err().map_or((0, 0, ""), Refusal::parts);
+    let (code, value, ..) = answer.err().map_or((0, 0, "", None), Refusal::parts);
     let mut out = vec![code];
     out.extend_from_slice(&value.to_be_bytes());
     out

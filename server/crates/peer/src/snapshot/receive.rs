@@ -46,15 +46,14 @@ pub(in super::super) enum ReceiveError {
 impl ReceiveError {
     /// Returns the outcome to send, or `None` if the stream is broken.
     fn outcome(&self) -> Option<Outcome> {
-        let busy = match self {
-            Self::Stream(_) => return None,
-            Self::Snapshot(error) => match error {
-                // The next attempt starts over, because the records on disk may belong to another snapshot.
-                SnapshotError::Busy | SnapshotError::Corrupt(_) => true,
-                SnapshotError::Io(_) | SnapshotError::LaterRelease(_) => false,
-            },
-            Self::NoMemory { .. } | Self::Protocol(_) | Self::Panicked => false,
-        };
+        if let Self::Stream(_) = self {
+            return None;
+        }
+        // After corruption, the next attempt starts over: the records on disk may belong to another snapshot.
+        let busy = matches!(
+            self,
+            Self::Snapshot(SnapshotError::Busy | SnapshotError::Corrupt(_))
+        );
         Some(Outcome { delivered: false, busy, reason: self.to_string() })
     }
 }

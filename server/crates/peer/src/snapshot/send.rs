@@ -41,10 +41,7 @@ pub(in super::super) enum SendError {
 impl SendError {
     /// Returns whether sending the same view again may succeed.
     pub(in super::super) fn may_retry(&self) -> bool {
-        match self {
-            Self::Stream(_) | Self::Busy(_) | Self::Restarted => true,
-            Self::Refused(_) => false,
-        }
+        !matches!(self, Self::Refused(_))
     }
 }
 
