@@ -57,9 +57,9 @@ fn check_method(method: &Method) -> Result<(), Page> {
 
 /// Fails with an error page if the request is for another cluster. A request without a cluster id passes.
 fn check_cluster(headers: &HeaderMap, cluster_id: u64) -> Result<(), Page> {
-    let asked = headers.get("x-etcd-cluster-id");
-    let asked = asked.filter(|id| !id.is_empty());
-    let matches = asked.is_none_or(|id| id.as_bytes() == format!("{cluster_id:x}").as_bytes());
+    let wanted = headers.get("x-etcd-cluster-id");
+    let wanted = wanted.filter(|id| !id.is_empty());
+    let matches = wanted.is_none_or(|id| id.as_bytes() == format!("{cluster_id:x}").as_bytes());
     let refusal = || Page::text(StatusCode::PRECONDITION_FAILED, "cluster ID mismatch");
     matches.then_some(()).ok_or_else(refusal)
 }

@@ -139,18 +139,16 @@ impl Monitor {
     async fn query_all(&mut self) -> (Arc<MemberRegistry>, Vec<MemberRelease>) {
         let members = self.shared.members();
         let own_id = self.shared.own_id();
-        let others = members
-            .by_id
-            .values()
-            .filter(|member| member.member_id() != own_id);
-        let asked: Vec<(MemberId, Vec<Url>)> = others
-            .map(|other| (other.member_id(), urls(other)))
+        let others = members.by_id.values();
+        let others: Vec<(MemberId, Vec<Url>)> = others
+            .filter(|member| member.member_id() != own_id)
+            .map(|member| (member.member_id(), urls(member)))
             .collect();
-        let answers = asked.iter().map(|(id, urls)| self.query(*id, urls));
+        let answers = others.iter().map(|(id, urls)| self.query(*id, urls));
         let answers = join_all(answers).await;
         let lacks_bytes = self.shared.node.disk().rewrite_lacks_bytes();
         let mut running = vec![(own_id, Some(RunningRelease::own(lacks_bytes)))];
-        for ((id, _), answer) in asked.into_iter().zip(answers) {
+        for ((id, _), answer) in others.into_iter().zip(answers) {
             if let Some((found, ahead_s)) = &answer {
                 self.record_release(id, found.clone());
                 self.record_clock(id, *ahead_s);
@@ -230,9 +228,9 @@ impl Monitor {
         for url in urls {
             match query::running_release(url, dialer, node.identity().cluster_id, member).await {
                 Ok(running) => {
-                    let asked_ns = witan_node::now_ns();
+                    let begun_ns = witan_node::now_ns();
                     let clock_ns = query::clock(url, dialer).await.ok();
-                    let middle_ns = asked_ns.midpoint(witan_node::now_ns());
+                    let middle_ns = begun_ns.midpoint(witan_node::now_ns());
                     let ahead =
                         |clock_ns: i64| clock_ns.saturating_sub(middle_ns) as f64 / NS_PER_S;
                     return Some((running, clock_ns.map(ahead)));

@@ -155,7 +155,7 @@ fn invalid(reason: &'static str) -> io::Error {
 
 /// Gets a page from the member at this peer URL. Fails with `TimedOut` after [`QUERY_TIMEOUT`].
 async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer> {
-    let asking = async {
+    let answer = async {
         let stream = dialer.connect(url).await.map_err(io::Error::other)?.stream;
         let request = Request::get(target)
             .header(header::HOST, url.authority())
@@ -165,7 +165,7 @@ async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer>
         exchange(stream, request).await
     };
     let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the member did not answer in time");
-    timeout(QUERY_TIMEOUT, asking).await.map_err(too_slow)?
+    timeout(QUERY_TIMEOUT, answer).await.map_err(too_slow)?
 }
 
 /// A complete response of a peer port.
