@@ -16,12 +16,12 @@ use witan_storage::{self as storage, LogSize, RaftLog, ReceivedSnapshot};
 
 use super::{
     AppliedCommand, FrozenStates, Post, Shared,
-    applies::ApplyTally,
     checkpoints::Checkpoints,
     completions::{CompletionBatch, Waiter},
     executor::Executor,
     logged_state::LoggedState,
     message_faults::MessageFaults,
+    request_durations::ApplyTally,
 };
 
 /// Carries out the replica's effects: writes the log, completes waiting requests and wakes watchers.

@@ -8,7 +8,6 @@
 use witan_machine::revision::Revision;
 
 mod admission;
-mod applies;
 mod checkpoints;
 mod clock;
 mod completions;

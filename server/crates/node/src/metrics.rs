@@ -1,4 +1,4 @@
-//! The node's metrics: raft, the effects of commands (`counts`, `applies`), and the contents of a view at each scrape.
+//! The node's metrics: raft, the effects of commands (`counts`, `request_durations`), and the contents of a view at each scrape.
 
 use std::collections::BTreeMap;
 

@@ -25,7 +25,6 @@ use witan_storage::{
 
 use super::{
     FrozenStates, Node, NodeError, Shared, SharedParts, Waker,
-    applies::ApplyTally,
     checkpoints::Checkpoints,
     completions::CompletionBatch,
     executor::{Executor, warn_slow},
@@ -35,6 +34,7 @@ use super::{
     now_ns,
     post::Post,
     raft_inbox::{RaftBatch, ReceivedState},
+    request_durations::ApplyTally,
 };
 
 pub(super) use requests::{LoopRequest, Proposal};

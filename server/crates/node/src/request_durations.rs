@@ -1,11 +1,15 @@
-//! Measures the durations of v3 requests by type, with etcd's type names.
+//! Measures the durations of v3 requests and of applied commands by type, with etcd's type names.
 
 use std::{sync::OnceLock, time::Duration};
 
-use prometheus::{Histogram, HistogramVec};
+use prometheus::{Histogram, HistogramVec, local::LocalHistogram};
 use witan_base::metrics::{Striped, StripedVec};
 use witan_machine::{
-    auth::AuthOperation, command::Command, kv::KvOperation, lease::LeaseOperation,
+    Reply,
+    auth::{AuthOperation, AuthReply},
+    command::Command,
+    kv::{KvOperation, KvReply, OpReply},
+    lease::{LeaseOperation, LeaseReply},
 };
 
 /// Request types. A variant's name is the type's label in etcd's metric.
@@ -42,7 +46,7 @@ pub enum RequestType {
     DowngradeInfoSet,
 }
 
-pub(super) const TYPES: usize = RequestType::DowngradeInfoSet as usize + 1;
+const TYPES: usize = RequestType::DowngradeInfoSet as usize + 1;
 
 /// The series `etcd_server_request_duration_seconds`. A series with labels exists from its first value.
 #[derive(Debug)]
@@ -123,5 +127,69 @@ fn of_auth(operation: &AuthOperation) -> Option<RequestType> {
         AuthOperation::RoleGrant(_) => RequestType::AuthRoleGrantPermission,
         AuthOperation::RoleRevoke(_) => RequestType::AuthRoleRevokePermission,
         AuthOperation::Paths(_) => return None,
+    })
+}
+
+/// Apply durations by command type since the last [`ApplyTally::flush`]. A turn applies its entries together, so each entry gets
+/// an equal share of the duration.
+pub(super) struct ApplyTally {
+    all: HistogramVec,
+    by_type: [Option<LocalHistogram>; TYPES],
+}
+
+impl ApplyTally {
+    pub(super) fn new(all: HistogramVec) -> Self {
+        Self { all, by_type: [const { None }; TYPES] }
+    }
+
+    /// Records the apply duration of an entry with this reply. The reply of a failed command has no type, so it is not counted.
+    pub(super) fn applied(&mut self, reply: &Reply, took: Duration) {
+        let Some(op) = type_of_reply(reply) else {
+            return;
+        };
+        let series = self.by_type[op as usize].get_or_insert_with(|| {
+            let op = format!("{op:?}");
+            self.all
+                .with_label_values(&["v3", op.as_str(), "true"])
+                .local()
+        });
+        series.observe(took.as_secs_f64());
+    }
+
+    /// Adds the durations since the last call to the series.
+    pub(super) fn flush(&self) {
+        self.by_type
+            .iter()
+            .flatten()
+            .for_each(LocalHistogram::flush);
+    }
+}
+
+/// Returns the type of the command with this reply, or `None` if the type is not measured.
+fn type_of_reply(reply: &Reply) -> Option<RequestType> {
+    Some(match reply {
+        Reply::Kv(Ok(reply)) => match reply {
+            KvReply::Op(OpReply::Put(_)) => RequestType::Put,
+            KvReply::Op(OpReply::Delete(_)) => RequestType::DeleteRange,
+            KvReply::Op(OpReply::Txn(_)) => RequestType::Txn,
+            KvReply::Compact => RequestType::Compaction,
+            KvReply::Op(OpReply::Range(_)) => return None,
+        },
+        Reply::Lease(Ok(reply)) => match reply {
+            LeaseReply::Granted(_) => RequestType::LeaseGrant,
+            LeaseReply::Revoked | LeaseReply::Expired { .. } => RequestType::LeaseRevoke,
+            LeaseReply::Checkpointed => RequestType::LeaseCheckpoint,
+        },
+        Reply::Alarm(_) => RequestType::Alarm,
+        Reply::Published => RequestType::ClusterMemberAttrSet,
+        Reply::ClusterVersionSet => RequestType::ClusterVersionSet,
+        Reply::DowngradeSet => RequestType::DowngradeInfoSet,
+        Reply::Auth(Ok(AuthReply::Authenticated { .. })) => RequestType::Authenticate,
+        // The other auth commands are rare, and their replies do not reveal the type.
+        Reply::Auth(_) => return None,
+        Reply::Kv(Err(_)) | Reply::Lease(Err(_)) => return None,
+        // v2 has its own series, and etcd 3.6 does not measure membership changes.
+        Reply::Tree(_) | Reply::MembershipChanged(_) | Reply::Nothing => return None,
+        Reply::Followed(_) => return None,
     })
 }
