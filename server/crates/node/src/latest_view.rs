@@ -9,35 +9,28 @@ use std::sync::Arc;
 use witan_base::sync::Mutex;
 use witan_machine::view::View;
 
-/// The published state after the last turn, empty until a read requests it, so that a write-only load copies no data.
+/// The published state after the last turn, and whether it is linearizable. Empty until a read requests the state, so that a
+/// write-only load copies no data.
 #[derive(Debug, Default)]
-pub(super) struct LatestView(Mutex<Option<PublishedView>>);
-
-#[derive(Debug)]
-struct PublishedView {
-    view: Arc<View>,
-    linearizable: bool,
-}
+pub(super) struct LatestView(Mutex<Option<(Arc<View>, bool)>>);
 
 impl LatestView {
     /// Returns the published state, or `None` if no read has requested one since the last turn.
     pub(super) fn get(&self) -> Option<Arc<View>> {
-        self.0
-            .lock()
-            .as_ref()
-            .map(|published| published.view.clone())
+        let latest = self.0.lock();
+        latest.as_ref().map(|(view, _)| view.clone())
     }
 
     /// Returns the published state if it is linearizable, otherwise `None`.
     pub(super) fn linearizable(&self) -> Option<Arc<View>> {
-        let slot = self.0.lock();
-        let published = slot.as_ref().filter(|published| published.linearizable);
-        published.map(|published| published.view.clone())
+        let latest = self.0.lock();
+        let (view, is_linearizable) = latest.as_ref()?;
+        is_linearizable.then(|| view.clone())
     }
 
     /// Publishes a state. Only the replica's thread calls this, between turns.
     pub(super) fn publish(&self, view: Arc<View>, linearizable: bool) {
-        *self.0.lock() = Some(PublishedView { view, linearizable });
+        *self.0.lock() = Some((view, linearizable));
     }
 
     /// Withdraws the published state. The replica's thread calls this before it changes its state.
