@@ -32,7 +32,8 @@ fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, Nod
     let manages = matches!(command, Command::Auth(_) | Command::Members(_));
     // Copied data is always accepted, because the other cluster's quota may be larger.
     let follows = matches!(command, Command::Follow(_));
-    if follows || bytes == 0 || (manages && node.auth_bytes() + bytes <= MANAGEMENT_BYTES_ALWAYS) {
+    let auth_bytes = node.shared.status.auth_bytes.load(Relaxed);
+    if follows || bytes == 0 || (manages && auth_bytes + bytes <= MANAGEMENT_BYTES_ALWAYS) {
         return Ok(false);
     }
     // The state machine checks the alarm for these commands: an alarm that was already disarmed may still be active here.
@@ -101,12 +102,11 @@ impl Node {
             member: self.identity().member_id.0,
             kind: AlarmType::NoSpace as i32,
         };
-        let (size_bytes, tree_bytes) = (self.size_bytes(), self.tree_bytes());
-        let auth_bytes = self.auth_bytes();
+        let status = &self.shared.status;
         tracing::warn!(
-            size_bytes,
-            tree_bytes,
-            auth_bytes,
+            size_bytes = status.size_bytes.load(Relaxed),
+            tree_bytes = status.tree_bytes.load(Relaxed),
+            auth_bytes = status.auth_bytes.load(Relaxed),
             "the quota is used up; raising the alarm"
         );
         if let Err(fault) = self.report_alarm(command).await {

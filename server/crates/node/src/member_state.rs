@@ -36,19 +36,11 @@ impl Node {
         self.shared.status.size_bytes.load(Relaxed)
     }
 
-    /// Returns the size of the v2 tree and its history after the last turn, in bytes.
-    pub fn tree_bytes(&self) -> u64 {
-        self.shared.status.tree_bytes.load(Relaxed)
-    }
-
-    /// Returns the size of users, roles, permissions and members after the last turn, in bytes.
-    pub fn auth_bytes(&self) -> u64 {
-        self.shared.status.auth_bytes.load(Relaxed)
-    }
-
     /// Returns the size in bytes that counts against the quota.
     pub fn quota_used_bytes(&self) -> u64 {
-        self.size_bytes() + self.tree_bytes() + self.auth_bytes()
+        let status = &self.shared.status;
+        let others = status.tree_bytes.load(Relaxed) + status.auth_bytes.load(Relaxed);
+        self.size_bytes() + others
     }
 
     /// Returns the quota in bytes, or `None` if the quota is unlimited.

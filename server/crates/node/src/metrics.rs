@@ -1,6 +1,6 @@
 //! The node's metrics: raft, the effects of commands (`counts`, `request_durations`), and the contents of a view at each scrape.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge, IntGaugeVec};
 use witan_base::metrics::{Register, gauge};
@@ -158,8 +158,8 @@ impl StateSeries {
                 of_node(on.gauge("etcd_server_proposals_applied_total", "The total number of consensus proposals applied."), |node| gauge(node.status().applied)),
                 // As in etcd, -1 means no quota. With 0, the used share would be infinite.
                 of_node(on.gauge("etcd_server_quota_backend_bytes", "Current storage quota in bytes."), |node| node.quota_bytes().map_or(-1, gauge)),
-                of_node(on.gauge("witan_v2_size_bytes", "Size of the v2 tree and its history in bytes. It counts against the quota."), |node| gauge(node.tree_bytes())),
-                of_node(on.gauge("witan_auth_size_bytes", "Size of users, roles, permissions and members in bytes. It counts against the quota."), |node| gauge(node.auth_bytes())),
+                of_node(on.gauge("witan_v2_size_bytes", "Size of the v2 tree and its history in bytes. It counts against the quota."), |node| gauge(node.shared.status.tree_bytes.load(Relaxed))),
+                of_node(on.gauge("witan_auth_size_bytes", "Size of users, roles, permissions and members in bytes. It counts against the quota."), |node| gauge(node.shared.status.auth_bytes.load(Relaxed))),
                 of_node(on.gauge("witan_disk_free_bytes", "Free space in bytes on the file system that holds the data directory."), |node| gauge(node.disk().free_bytes())),
                 of_node(on.gauge("witan_disk_reserve_bytes", "Free space in bytes below which this member refuses writes, or 0 if free space is not checked."), |node| gauge(node.disk().reserve_bytes())),
                 of_node(on.gauge("witan_disk_ballast_bytes", "Size of the ballast file in bytes."), |node| gauge(node.disk().ballast_bytes())),

@@ -30,6 +30,7 @@ pub(super) struct PublishedStatus {
     /// Size of the v3 key space in bytes.
     pub(super) size_bytes: AtomicU64,
     pub(super) revision: AtomicI64,
+    /// Size of the v2 tree and its history in bytes.
     pub(super) tree_bytes: AtomicU64,
     /// Size of users, roles and members in bytes.
     pub(super) auth_bytes: AtomicU64,
