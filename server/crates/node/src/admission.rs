@@ -85,7 +85,7 @@ impl Node {
     }
 
     /// Fails with `Follows` if the cluster follows another one. Call this for requests that need the cut-over first.
-    pub fn refuse_while_following(&self) -> Result<(), NodeError> {
+    pub(super) fn refuse_while_following(&self) -> Result<(), NodeError> {
         match self.shared.status.follows.load(Relaxed) {
             true => Err(NodeError::Follows),
             false => Ok(()),
