@@ -168,12 +168,12 @@ async fn create(
 async fn hash(ctx: &Context, password: String) -> Result<Bytes, AuthHttpError> {
     let hashing = &ctx.authenticator.hashing;
     let hashed = hashing.hash(ctx.account(), password).await;
-    hashed.map_err(|error| {
-        tracing::warn!(%error, "failed to hash a password");
-        match error {
-            HashError::TooLong => AuthHttpError::bad("auth: password length exceeds 72 bytes"),
-            HashError::TooMany => AuthHttpError(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-            HashError::Failed => AuthHttpError(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into()),
+    hashed.map_err(|error| match error {
+        HashError::TooLong => AuthHttpError::bad("auth: password length exceeds 72 bytes"),
+        HashError::TooMany => AuthHttpError(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        HashError::Failed => {
+            tracing::warn!(%error, "failed to hash a password");
+            AuthHttpError(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
         }
     })
 }
