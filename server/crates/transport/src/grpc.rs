@@ -44,6 +44,9 @@ use super::{
 
 const CLIENT_VERSION: &str = "client-api-version";
 
+/// Metadata key of a call that requires a leader.
+const REQUIRE_LEADER: &str = "hasleader";
+
 /// Serves the HTTP/2 connections of one worker.
 #[derive(Clone)]
 pub(super) struct Server<C> {
@@ -139,13 +142,15 @@ struct ConnectionService<C> {
     counted: RefCell<Option<(Option<HeaderValue>, Rc<ClientRequests>)>>,
 }
 
-/// Metrics of a called method.
+/// What a request head says about its call. Requests with equal heads share it.
 #[derive(Debug)]
 pub struct MethodInfo {
     /// The method's counters, or `None` for an unknown method.
     call: Option<Arc<CallMetrics>>,
     /// The request counters of the client's version, or `None` for an unknown method.
     client: Option<Rc<ClientRequests>>,
+    /// Whether the call fails if this member knows no leader.
+    pub requires_leader: bool,
 }
 
 /// Maps a resource of the protocol to a resource of the connection's account.
@@ -185,7 +190,9 @@ impl<C: CallHandler> Service for ConnectionService<C> {
             Some(call) if call.takes_one_message => RequestMode::Collected,
             Some(_) | None => RequestMode::Streaming,
         };
-        (MethodInfo { call, client }, mode)
+        let value = head.headers.get(REQUIRE_LEADER);
+        let requires_leader = value.is_some_and(|value| value == "true");
+        (MethodInfo { call, client, requires_leader }, mode)
     }
 
     fn begin(&self, head: &Rc<Head>) -> CallCounter {
@@ -528,7 +535,8 @@ mod tests {
         let metrics = TransportMetrics::register(&Register::default(), false);
         let code = |path: &str, what| {
             let call = metrics.calls.get(path).cloned();
-            no_room(&MethodInfo { call, client: None }, what)
+            let client = None;
+            no_room(&MethodInfo { call, client, requires_leader: false }, what)
         };
         let (watch, range) = ("/etcdserverpb.Watch/Watch", "/etcdserverpb.KV/Range");
         for what in [Resource::Requests, Resource::Answers] {

@@ -22,9 +22,6 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Metadata key of a client that requires a leader. The call fails if this member knows no leader.
-const REQUIRE_LEADER: &str = "hasleader";
-
 #[derive(Clone, Debug)]
 pub(super) struct RpcService {
     pub(super) ctx: Context,
@@ -36,7 +33,7 @@ impl RpcService {
     /// Returns the call's context. Fails if this member does not serve it, a required leader is missing, or access is denied.
     pub(super) async fn admit(&self, head: &Head) -> RpcResult<Cow<'_, Context>> {
         authorize::refuse_learner(&self.ctx, head.path())?;
-        if wants_leader(head) && self.ctx.node.status().leader == MemberId::NONE {
+        if head.method().requires_leader && self.ctx.node.status().leader == MemberId::NONE {
             return Err(RpcError::NoLeader);
         }
         if !self.ctx.node.any_auth_enabled() {
@@ -91,7 +88,7 @@ impl RpcService {
         let responses = async {
             let ctx = self.admit(head).await?;
             let request = messages::read_first(body).await?;
-            Ok::<_, Status>(verb(&ctx, request, wants_leader(head)).await?)
+            Ok::<_, Status>(verb(&ctx, request, head.method().requires_leader).await?)
         };
         match responses.await {
             Ok(responses) => begin(responses).await,
@@ -114,7 +111,7 @@ impl RpcService {
         match self.admit(head).await {
             Ok(ctx) => {
                 let requests = messages::read_stream(body);
-                begin(verb(&ctx, requests, wants_leader(head))).await
+                begin(verb(&ctx, requests, head.method().requires_leader)).await
             }
             Err(refusal) => refused(refusal),
         }
@@ -136,12 +133,6 @@ where
             first @ (Some(Ok(_)) | None) => messages::stream(stream::iter(first).chain(responses)),
         }
     }
-}
-
-/// Returns whether a call's metadata requires a leader.
-fn wants_leader(head: &Head) -> bool {
-    let value = head.headers().get(REQUIRE_LEADER);
-    value.is_some_and(|value| value == "true")
 }
 
 /// Returns the response for an error before the call starts.
