@@ -5,13 +5,8 @@
 {{/* The name of all objects. 52 characters leave room for the suffixes of the Deployment, the ReplicaSet and "-metrics". */}}
 {{- define "witan-operator.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride }}
-{{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
-{{- else if contains $name .Release.Name }}
-{{- .Release.Name | trunc 52 | trimSuffix "-" }}
-{{- else }}
-{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" }}
-{{- end }}
+{{- $name = ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
+{{- default $name .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "witan-operator.selectorLabels" -}}
