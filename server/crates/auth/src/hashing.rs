@@ -62,6 +62,9 @@ impl PasswordHasher {
 
     /// Returns the hash of a password with a random salt. Fails with `TooLong` above `password::BYTES_MAX`.
     pub async fn hash(&self, account: &Account, password: String) -> Result<Bytes, HashError> {
+        if password.len() > password::BYTES_MAX {
+            return Err(HashError::TooLong);
+        }
         let salt = rand::generate::<[u8; 16]>(&SystemRandom::new());
         let salt = salt.map_err(|_| HashError::Failed)?.expose();
         let cost = self.cost;
@@ -71,14 +74,19 @@ impl PasswordHasher {
     }
 
     /// Returns whether a password matches the stored hash `hashed`. If `hashed` is `None`, compares with another hash, which
-    /// takes as long, and returns `false`. Skips hashing for a recently verified password. Fails with `TooMany` if too many
-    /// passwords are waiting or this one has waited too long.
+    /// takes as long, and returns `false`. Skips hashing for a recently verified password and for a password above
+    /// `password::BYTES_MAX`, which never matches. Fails with `TooMany` if too many passwords are waiting or this one has
+    /// waited too long.
     pub(super) async fn matches(
         &self,
         account: &Account,
         password: &str,
         hashed: Option<&Bytes>,
     ) -> Result<bool, HashError> {
+        // A password can fill an entire request, and no account is charged for its copy.
+        if password.len() > password::BYTES_MAX {
+            return Ok(false);
+        }
         if hashed.is_some_and(|hashed| self.verified.contains(password, hashed)) {
             return Ok(true);
         }
@@ -205,6 +213,11 @@ mod tests {
         let _waiting = flood.hold(Resource::Passwords, Resource::Passwords.limit() / 2);
         let refused = hashing.matches(&flood, "one more", None).await;
         assert_eq!(refused, Err(HashError::TooMany));
+        let long = "x".repeat(73);
+        let unequal = hashing.matches(&flood, &long, None).await;
+        assert_eq!(unequal, Ok(false), "a long password does not wait");
+        let refused = hashing.hash(&flood, long).await;
+        assert_eq!(refused, Err(HashError::TooLong));
         let served = hashing.matches(&bystander, "own", None).await;
         assert_eq!(served, Ok(false));
     }

@@ -10,7 +10,7 @@ use bcrypt::bcrypt;
 use super::HashError;
 
 /// Maximum size in bytes of a password; a longer password cannot be set and never matches. bcrypt reads no further bytes.
-const BYTES_MAX: usize = 72;
+pub(super) const BYTES_MAX: usize = 72;
 const SALT_DIGITS: usize = 22;
 const HASH_BYTES: usize = 23;
 const HASH_DIGITS: usize = 31;
