@@ -21,7 +21,7 @@ use object_store::{
 use rustls::{ClientConfig, RootCertStore};
 use witan_members::page::trusting;
 
-use crate::store_error::{cause, innermost};
+use crate::store_error::innermost;
 
 /// Maximum time to connect, including the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -137,18 +137,49 @@ fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
         .any(|words| cause.contains(words))
 }
 
-/// Classifies the failure of a request on an established connection. object_store uses the kind to decide whether to retry.
+/// Classifies the failure of a request on an established connection by the first known cause. object_store uses the kind to
+/// decide whether to retry. hyper wraps the cause in another of its errors if the connection ends before the request is sent.
 fn kind(error: &(dyn Error + 'static)) -> HttpErrorKind {
-    let io = cause::<io::Error>(error).map(io::Error::kind);
-    let hyper = cause::<hyper::Error>(error);
-    let is_closed = |error: &hyper::Error| {
-        error.is_closed() || error.is_incomplete_message() || error.is_body_write_aborted()
-    };
-    match io {
-        Some(io::ErrorKind::TimedOut) => HttpErrorKind::Timeout,
-        Some(kind) if INTERRUPTED.contains(&kind) => HttpErrorKind::Interrupted,
-        _ if hyper.is_some_and(hyper::Error::is_timeout) => HttpErrorKind::Timeout,
-        _ if hyper.is_some_and(is_closed) => HttpErrorKind::Request,
-        _ => HttpErrorKind::Unknown,
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            if error.kind() == io::ErrorKind::TimedOut {
+                return HttpErrorKind::Timeout;
+            }
+            if INTERRUPTED.contains(&error.kind()) {
+                return HttpErrorKind::Interrupted;
+            }
+        }
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            if error.is_timeout() {
+                return HttpErrorKind::Timeout;
+            }
+            if error.is_closed() || error.is_incomplete_message() || error.is_body_write_aborted() {
+                return HttpErrorKind::Request;
+            }
+        }
+        cause = error.source();
+    }
+    HttpErrorKind::Unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the request was not sent")]
+    struct Unsent(#[source] io::Error);
+
+    #[test]
+    fn a_known_cause_below_an_unknown_one_decides_the_kind() {
+        for (cause, expected) in [
+            (io::ErrorKind::ConnectionReset, HttpErrorKind::Interrupted),
+            (io::ErrorKind::TimedOut, HttpErrorKind::Timeout),
+            (io::ErrorKind::NotFound, HttpErrorKind::Unknown),
+        ] {
+            let error = io::Error::other(Unsent(cause.into()));
+            assert_eq!(kind(&error), expected, "{cause}");
+        }
     }
 }
