@@ -15,10 +15,13 @@ use crate::report::{self, ConditionState};
 pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<&'a EtcdOperation> {
     let rank = |each: &EtcdOperation| {
         // A later release may have begun an operation in an unknown phase.
-        let waits = phase(each) == OperationPhase::Pending;
+        let runs = matches!(
+            phase(each),
+            OperationPhase::Running | OperationPhase::Unknown(_)
+        );
         let created = each.creation_timestamp().map(|time| time.0);
         let urgency = each.spec.verb().map(urgency);
-        (waits, urgency, created, each.name_any())
+        (!runs, urgency, created, each.name_any())
     };
     let others = all.iter().filter(|each| {
         let status = each.status.as_ref();

@@ -123,6 +123,10 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
     let spec = json!({"consistencyCheck": {}});
     ask(&fake, "second", &late(), &spec);
     ask(&fake, "first", &early(), &spec);
+    // It has no time of its end, but it does not run.
+    ask(&fake, "ended", &late(), &spec);
+    let status = json!({"phase": "Failed"});
+    fake.change("/etcdoperations/ended", &json!({"status": status}));
     let operations = started(&fake);
     let waits = pass(&fake, &operations, "second").await;
     assert_eq!(waits.phase, Some(OperationPhase::Pending));
