@@ -43,23 +43,27 @@ impl Entry {
 
 /// Returns all backups in a location, complete or not, newest first. Ignores files that belong to no backup.
 pub(crate) async fn entries(store: &Store) -> Result<Vec<Entry>, BackupError> {
-    let mut named: BTreeMap<String, Entry> = BTreeMap::new();
+    // Each backup, and whether it has a file for its record.
+    let mut named: BTreeMap<String, (Entry, bool)> = BTreeMap::new();
     for file in store.files().await? {
         let data = file.name.strip_suffix(DATA);
         let Some(name) = data.or(file.name.strip_suffix(RECORD)) else {
             continue;
         };
-        let entry = named.entry(name.to_owned()).or_insert_with(|| Entry {
-            name: name.to_owned(),
-            record: None,
-            bytes: None,
-            written_at: file.written_at,
+        let (entry, has_record) = named.entry(name.to_owned()).or_insert_with(|| {
+            let (name, written_at) = (name.to_owned(), file.written_at);
+            let entry = Entry { name, record: None, bytes: None, written_at };
+            (entry, false)
         });
         entry.written_at = entry.written_at.max(file.written_at);
         entry.bytes = entry.bytes.or(data.map(|_| file.bytes));
+        *has_record |= data.is_none();
     }
-    let entries = stream::iter(named.into_values()).map(|entry| async move {
-        let record = store.record(&entry.name).await?;
+    let entries = stream::iter(named.into_values()).map(|(entry, has_record)| async move {
+        let record = match has_record {
+            true => store.record(&entry.name).await?,
+            false => None,
+        };
         Ok::<_, BackupError>(Entry { record, ..entry })
     });
     let mut entries: Vec<_> = entries
@@ -73,4 +77,23 @@ pub(crate) async fn entries(store: &Store) -> Result<Vec<Entry>, BackupError> {
 pub(crate) async fn complete(store: &Store) -> Result<Vec<BackupRecord>, BackupError> {
     let complete = entries(store).await?.into_iter().filter(Entry::is_complete);
     Ok(complete.filter_map(|entry| entry.record).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{command::S3Flags, location::Location, testing::TestFolder};
+
+    /// The store refuses the name of a record that is longer than a file name can be.
+    #[tokio::test]
+    async fn a_snapshot_without_a_record_is_listed_without_reading_one() {
+        let folder = TestFolder::new("inventory");
+        let name = "a".repeat(252);
+        std::fs::write(folder.path().join(format!("{name}{DATA}")), "old").unwrap();
+        let at = Location::Folder(folder.path().to_owned());
+        let store = Store::open(&at, &S3Flags::default()).unwrap();
+        let found = entries(&store).await.unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].bytes, found[0].is_complete()), (Some(3), false));
+    }
 }
