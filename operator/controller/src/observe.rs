@@ -61,6 +61,11 @@ pub(crate) async fn observe<M: Members>(
     let addresses = pods::addresses(cluster, &objects.pods, &secrets);
     let asked: Vec<Address> = addresses.values().cloned().collect();
     let answers = members.survey(&asked).await;
+    for answer in &answers {
+        if let Err(error) = &answer.report {
+            tracing::debug!(member = answer.member, %error, "member does not answer");
+        }
+    }
     let service = |wanted: &Service| {
         let live = objects.services.get(&wanted.name_any());
         state(live.map(AsRef::as_ref), wanted)
