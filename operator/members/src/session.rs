@@ -37,9 +37,7 @@ pub async fn log_in(
     match try_passwords(&login, authenticate).await {
         Ok(answer) => Ok(LoggedIn::User(answer.into_inner().token.parse().ok())),
         Err(status) if status.code() == Code::FailedPrecondition => Ok(LoggedIn::Nobody),
-        Err(status) if has_certificate && refuses_password(&status) => {
-            Ok(LoggedIn::Certificate(status))
-        }
+        Err(status) if falls_back(has_certificate, &status) => Ok(LoggedIn::Certificate(status)),
         Err(status) => Err(status),
     }
 }
@@ -56,6 +54,11 @@ async fn try_passwords<R, F: Future<Output = Result<R, Status>>>(
         return attempt(login.password.clone()).await;
     }
     answer
+}
+
+/// Returns whether the client can continue with only its certificate.
+fn falls_back(has_certificate: bool, refusal: &Status) -> bool {
+    has_certificate && refuses_password(refusal)
 }
 
 fn refuses_password(status: &Status) -> bool {
@@ -118,8 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn an_unavailable_member_refuses_no_password() {
-        assert!(refuses_password(&wrong()));
-        assert!(!refuses_password(&Status::unavailable("gone")));
+    fn a_refused_password_falls_back_to_the_certificate() {
+        assert!(!falls_back(false, &wrong()));
+        assert!(falls_back(true, &wrong()));
+        assert!(
+            !falls_back(true, &Status::unavailable("gone")),
+            "an unavailable member does not refuse a password"
+        );
     }
 }
