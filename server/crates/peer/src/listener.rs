@@ -203,7 +203,8 @@ impl Listener {
         &self,
         stream: &mut Box<dyn AcceptedStream>,
     ) -> Result<Handshake, Refusal> {
-        let frame = frame::read(stream, HANDSHAKE_BYTES_MAX, GREETING_TIMEOUT).await;
+        // The caller limits the duration of the greeting.
+        let frame = frame::read(stream, HANDSHAKE_BYTES_MAX, Duration::MAX).await;
         let frame = frame
             .ok()
             .filter(|frame| frame.kind == FrameKind::Handshake);

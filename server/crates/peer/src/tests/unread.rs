@@ -1,4 +1,5 @@
-//! Tests a stream on which the other side's kernel accepts no data, although its process answered the handshake.
+//! Tests openers that do not finish their handshake, and a stream on which the other side's kernel accepts no data, although its
+//! process answered the handshake.
 
 use std::net::Ipv4Addr;
 
@@ -62,4 +63,15 @@ fn a_stream_that_acknowledges_nothing_is_opened_again() {
     let (kind, _stream) = again.expect("the stream is opened again");
     assert_eq!(kind, StreamKind::Bulk);
     stop(one);
+}
+
+#[test]
+fn an_unfinished_handshake_is_counted_as_a_timeout() {
+    let (mut bound, members, addresses) = sockets(2);
+    let two = started(2, bound.remove(1), &members);
+    let opening = [&handshake::MAGIC[..], &[handshake::PROTOCOL]].concat();
+    assert_eq!(asked(addresses[1], &opening), b"");
+    let line = "witan_peer_refused_total{reason=\"timeout\"} 1";
+    until(line, || two.page.render().contains(line).then_some(()));
+    stop(two);
 }
