@@ -218,8 +218,11 @@ fn cluster(request: &InternalRaftRequest) -> Option<Command> {
         return Some(Command::ClusterVersion(ClusterVersion::of(version)));
     }
     if let Some(set) = &request.downgrade_info_set {
-        let target = set.enabled.then(|| set.version.clone());
-        let target = target.unwrap_or_default();
+        let target = if set.enabled {
+            set.version.clone()
+        } else {
+            String::new()
+        };
         return Some(Command::Downgrade(Downgrade { target }));
     }
     let set = request.cluster_member_attr_set.as_ref()?;

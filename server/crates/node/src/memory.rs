@@ -303,7 +303,11 @@ impl MemoryMonitor {
         let log_bytes = budget.log_bytes.load(Relaxed);
         let used_bytes = other_bytes.max(log_bytes.saturating_mul(REPLAY_DIVISOR));
         let exceeds = |part: u64, exceeded: bool| {
-            let recovery = u64::from(exceeded) * (budget_bytes / RECOVERY_DIVISOR);
+            let recovery = if exceeded {
+                budget_bytes / RECOVERY_DIVISOR
+            } else {
+                0
+            };
             used_bytes > budget_bytes - budget_bytes / part - recovery
         };
         let was_exhausted = budget.is_exhausted();
