@@ -4,6 +4,10 @@
 //! (the requests) → `h2`, `http1` (the two lean clients), `dial` (their connections) → `scene` (loads with several kinds of
 //! requests) with `stream` → `watched` (events with the time of their cause) → `cluster` (three members) → `restart` (by size
 //! of the data) → `limited` (with little memory) → `program` (the compared servers), `floor`, `table`.
+#![expect(
+    clippy::print_stdout,
+    reason = "the program prints its results as tables"
+)]
 
 pub mod cluster;
 mod dial;

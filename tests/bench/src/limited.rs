@@ -1,9 +1,5 @@
 //! Fills a server whose memory is limited, kills it, restarts it, and reads random keys. Then many clients read keys, mostly of
 //! a hot set. A server that fails on the way gets a row that says so.
-#![expect(
-    clippy::print_stdout,
-    reason = "the program prints its results as tables"
-)]
 
 use std::{
     panic::AssertUnwindSafe,

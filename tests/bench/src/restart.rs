@@ -1,9 +1,5 @@
 //! Fills a server, kills it and restarts it, and optionally adds a learner. Measures memory, disk and durations by the amount
 //! of data.
-#![expect(
-    clippy::print_stdout,
-    reason = "the program prints its results as tables"
-)]
 
 use std::time::{Duration, Instant};
 

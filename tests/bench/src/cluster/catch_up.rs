@@ -1,9 +1,5 @@
 //! Measures how long a follower that missed many writes needs to apply the leader's entries while clients write, and the effect
 //! on the clients.
-#![expect(
-    clippy::print_stdout,
-    reason = "the program prints its results as tables"
-)]
 
 use std::time::{Duration, Instant};
 

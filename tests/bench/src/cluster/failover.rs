@@ -2,10 +2,6 @@
 //!
 //! A new put is sent to each survivor every few milliseconds. Earlier puts that are still waiting for the dead leader would
 //! otherwise hide that the cluster serves again.
-#![expect(
-    clippy::print_stdout,
-    reason = "the program prints its results as tables"
-)]
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,5 @@
 //! Applies the load of Kubernetes nodes to all members: lease renewals, and pods that are created and deleted. Each step has
 //! more nodes, until the server fails. Apiservers watch all objects, and other watchers watch single nodes.
-#![expect(
-    clippy::print_stdout,
-    reason = "the program prints its results as tables"
-)]
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 

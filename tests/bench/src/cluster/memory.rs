@@ -1,8 +1,4 @@
 //! Puts distinct keys to the leader and measures the memory of all members.
-#![expect(
-    clippy::print_stdout,
-    reason = "the program prints its results as tables"
-)]
 
 use std::time::Duration;
 

@@ -1,8 +1,4 @@
 //! Puts at the rates of real clusters, far below the servers' maximum, spread over all members.
-#![expect(
-    clippy::print_stdout,
-    reason = "the program prints its results as tables"
-)]
 
 use std::time::Duration;
 

@@ -1,9 +1,5 @@
 //! Replaces a follower whose disk is lost, while clients write at a rate. Measures the time until the new member votes, and the
 //! effect on the clients.
-#![expect(
-    clippy::print_stdout,
-    reason = "the program prints its results as tables"
-)]
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,4 @@
 //! Repeats one request at the leader, at a follower, or at all members of each program in turn.
-#![expect(
-    clippy::print_stdout,
-    reason = "the program prints its results as tables"
-)]
 
 use witan_e2e::Cluster;
 

@@ -1,8 +1,4 @@
 //! Many watch streams at all members, which receive a few large events each.
-#![expect(
-    clippy::print_stdout,
-    reason = "the program prints its results as tables"
-)]
 
 use tokio::task::JoinSet;
 
