@@ -72,12 +72,6 @@ impl Measured {
 /// Returns the value in milliseconds that this share of the sorted microseconds does not exceed.
 pub fn quantile(sorted: &[u32], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the index is small and not negative"
-    )]
     let at = (last as f64 * share) as usize;
     f64::from(sorted.get(at).copied().unwrap_or_default()) / 1000.0
 }

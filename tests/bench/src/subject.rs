@@ -95,10 +95,5 @@ fn sent_bytes(member: &Server) -> u64 {
     let page = page.map_or_else(|_| String::new(), |page| page.text());
     let lines = page.lines().filter(|line| line.starts_with(SENT));
     let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the metric is a count of bytes, so it is a whole number"
-    )]
     counts.map(|count| count as u64).sum()
 }

@@ -23,10 +23,6 @@ pub fn line(
 }
 
 /// Returns the cells of rate, latencies, CPU and written bytes.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "the numbers are small enough to be exact as f64"
-)]
 fn cells(measured: &Measured) -> String {
     let per = |total: f64| total / (measured.requests.max(1) as f64);
     format!(
@@ -54,19 +50,11 @@ fn ratios(measured: &Measured, base: Option<&Measured>) -> String {
 }
 
 /// Returns the requests per second.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "the numbers are small enough to be exact as f64"
-)]
 fn rate(of: &Measured) -> f64 {
     of.requests as f64 / of.elapsed.as_secs_f64().max(1e-9)
 }
 
 /// Returns the server CPU per request in microseconds.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "the numbers are small enough to be exact as f64"
-)]
 fn cpu(of: &Measured) -> f64 {
     of.server_cpu.as_secs_f64() * 1e6 / of.requests.max(1) as f64
 }
@@ -134,10 +122,6 @@ pub(crate) const WIDE_WATCHES_HEAD: &str = "\
 
 /// Returns the row of puts of `value_bytes` bytes to `streams` streams: the delays of the events, the number of missing events,
 /// and the memory of all members.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "the numbers are small enough to be exact as f64"
-)]
 pub(crate) fn wide_watches_line(
     measured: &Measured,
     (streams, value_bytes): (u64, usize),
@@ -261,10 +245,6 @@ pub const LIMITED_HEAD: &str = "\
 |--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|";
 
 /// Returns the cells of events or answers per second, their delays, and the server's CPU per event.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "the numbers are small enough to be exact as f64"
-)]
 pub(crate) fn latency_line(measured: &Measured) -> String {
     let count = measured.requests.max(1) as f64;
     format!(

@@ -179,10 +179,6 @@ impl Step {
         if p99 > P99_MAX_MS {
             faults.push(format!("a p99 of {p99:.0} ms"));
         }
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "the numbers are small enough to be exact as f64"
-        )]
         let done = self.measured.requests as f64
             / (f64::from(rate) * self.measured.elapsed.as_secs_f64()).max(1e-9);
         if done < DONE_MIN {

@@ -27,10 +27,6 @@ pub(super) async fn play(server: &Server) -> String {
     }
     let seconds = begun.elapsed().as_secs_f64();
     let spent = process::cpu(server.pid()).saturating_sub(before);
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "the numbers are small enough to be exact as f64"
-    )]
     let mib = bytes as f64 / f64::from(1 << 20);
     format!(
         "{mib:.0} | {:.0} | {:.2} |",

@@ -220,10 +220,6 @@ fn timeless(body: &str, times: &mut Vec<f64>) -> String {
                         continue;
                     }
                     Ok(ttl) => {
-                        #[expect(
-                            clippy::cast_precision_loss,
-                            reason = "f64 represents a TTL in seconds exactly"
-                        )]
                         times.push(ttl as f64);
                         out.push_str(&rest[..begin]);
                         out.push('N');
