@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{load::Measured, verb::VALUE_BYTES};
+use crate::{load::Measured, micros, verb::VALUE_BYTES};
 
 /// Size of a record in bytes: key, value, and an estimate of a log's overhead.
 const RECORD_BYTES: usize = 16 + VALUE_BYTES + 64;
@@ -57,10 +57,7 @@ pub fn measure(folder: &Path, length: Duration) -> Measured {
         let one = Instant::now();
         file.write_all(&record).expect("the disk has room");
         file.sync_data().expect("the disk keeps it");
-        let took = one.elapsed().as_micros();
-        measured
-            .latencies
-            .push(u32::try_from(took).unwrap_or(u32::MAX));
+        measured.latencies.push(micros(one.elapsed()));
     }
     fs::remove_file(&path).expect("it is ours");
     measured.requests = measured.latencies.len() as u64;

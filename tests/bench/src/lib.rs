@@ -40,6 +40,11 @@ pub fn run(act: impl Future<Output = ()>) {
     LocalSet::new().block_on(&runtime, act);
 }
 
+/// Returns a duration in microseconds.
+pub(crate) fn micros(took: Duration) -> u32 {
+    u32::try_from(took.as_micros()).unwrap_or(u32::MAX)
+}
+
 /// Parses a duration in seconds. Fails if it is not a number.
 pub fn seconds(text: &str) -> Result<Duration, ParseIntError> {
     text.parse().map(Duration::from_secs)

@@ -44,7 +44,7 @@ struct Arguments {
     #[arg(long)]
     limit_mib: Option<u64>,
     /// Loads such as put:64, a request by this number of clients. By default, all requests by 1, 64 and 1000 clients.
-    #[arg(long, value_delimiter = ',', value_parser = load)]
+    #[arg(long, value_delimiter = ',', value_parser = Verb::with_clients)]
     loads: Vec<(Verb, usize)>,
 }
 
@@ -106,11 +106,4 @@ async fn compare(programs: &[Program], arguments: &Arguments) {
             );
         }
     }
-}
-
-fn load(text: &str) -> Result<(Verb, usize), String> {
-    let wrong = || format!("no such load: {text}");
-    let (name, clients) = text.split_once(':').ok_or_else(wrong)?;
-    let verb = Verb::named(name).ok_or_else(wrong)?;
-    Ok((verb, clients.parse().map_err(|_| wrong())?))
 }

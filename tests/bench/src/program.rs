@@ -55,9 +55,11 @@ impl Program {
         }
     }
 
-    /// Prepares a cluster of `members` members without starting them.
+    /// Starts a cluster of `members` members.
     pub fn cluster(&self, members: usize) -> Cluster {
-        Cluster::prepare_of(&self.member_launch(), self.peer_scheme, members)
+        let mut cluster = Cluster::prepare_of(&self.member_launch(), self.peer_scheme, members);
+        cluster.start_all();
+        cluster
     }
 
     /// Returns the options to start a member of a cluster.

@@ -65,8 +65,7 @@ pub async fn measure(programs: &[Program], scale: &Scale) {
 
 async fn one(program: &Program, keys: u64, scale: &Scale) -> String {
     let quota = quota(keys, scale);
-    let mut cluster = program.cluster(1);
-    cluster.add_args(&[&quota]);
+    let mut cluster = Cluster::prepare_of(&program.launch().arg(&quota), "http", 1);
     cluster.start_all();
     let server = cluster.member(0);
     let before = process::cpu(server.pid());

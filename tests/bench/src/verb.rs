@@ -17,14 +17,11 @@ use crate::load::KEYS;
 /// Size of every value in bytes, which is typical for users like Kubernetes.
 pub const VALUE_BYTES: usize = 256;
 
-/// Size of a large value in bytes. A message must fit in one frame, for which servers accept 16 KiB.
-const LARGE_BYTES: usize = 15 << 10;
-
 /// Number of keys in a long range.
 const LISTED: u64 = 10_000;
 
 static VALUE: [u8; VALUE_BYTES] = [b'v'; VALUE_BYTES];
-static LARGE_VALUE: [u8; LARGE_BYTES] = [b'v'; LARGE_BYTES];
+static LARGE_VALUE: [u8; Verb::LARGE_BYTES] = [b'v'; Verb::LARGE_BYTES];
 
 /// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +47,8 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Size of the value of [`Verb::LargePut`] in bytes.
-    pub const LARGE_BYTES: usize = LARGE_BYTES;
+    /// Size of the value of [`Verb::LargePut`] in bytes. A message must fit in one frame, for which servers accept 16 KiB.
+    pub const LARGE_BYTES: usize = 15 << 10;
 
     /// The requests of the table, in order.
     pub const ALL: [Verb; 8] = [
@@ -65,9 +62,13 @@ impl Verb {
         Verb::JsonPut,
     ];
 
-    /// Returns the request with this name on the command line.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.name() == name)
+    /// Parses a load such as `put:64`, a request by this number of clients. Fails if the text is not a load.
+    pub fn with_clients(text: &str) -> Result<(Self, usize), String> {
+        let wrong = || format!("no such load: {text}");
+        let (name, clients) = text.split_once(':').ok_or_else(wrong)?;
+        let verb = Self::ALL.into_iter().find(|verb| verb.name() == name);
+        let clients = clients.parse().map_err(|_| wrong())?;
+        Ok((verb.ok_or_else(wrong)?, clients))
     }
 
     /// Returns the name on the command line, the name in the table, and the path. The path is a gRPC method or an HTTP resource.

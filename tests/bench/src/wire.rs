@@ -11,7 +11,7 @@ use tokio::{
     sync::mpsc::Receiver,
 };
 
-use crate::dial::dial;
+use crate::{dial::dial, micros};
 
 const READ_BYTES: usize = 64 << 10;
 
@@ -60,8 +60,7 @@ pub async fn drive(
         let now = Instant::now();
         let mut used = 0;
         while let Some(slot) = wire.answer(&input, &mut used, &mut out) {
-            let took = now.duration_since(begun[slot]).as_micros();
-            done(u32::try_from(took).unwrap_or(u32::MAX));
+            done(micros(now.duration_since(begun[slot])));
             match next(slot) {
                 Some(key) => {
                     begun[slot] = now;
@@ -111,8 +110,7 @@ pub async fn drive_paced(
                 let now = Instant::now();
                 let mut used = 0;
                 while let Some(slot) = wire.answer(&input, &mut used, &mut out) {
-                    let took = now.saturating_duration_since(begun[slot]).as_micros();
-                    done(u32::try_from(took).unwrap_or(u32::MAX));
+                    done(micros(now.duration_since(begun[slot])));
                     free.push(slot);
                 }
                 input.drain(..used);

@@ -38,7 +38,6 @@ pub(super) async fn measure(options: &Options) {
 
 async fn one(program: &Program, options: &Options) -> String {
     let mut cluster = program.cluster(MEMBERS);
-    cluster.start_all();
     let lagging = cluster.follower();
     cluster.member_mut(lagging).kill9();
     let leader = cluster.leader();
@@ -73,11 +72,8 @@ fn lazy(address: &str) -> Channel {
 
 async fn caught_up([leader, follower]: &[Channel; 2]) {
     loop {
-        let (Some(wanted), Some(reached)) = (applied(leader).await, applied(follower).await) else {
-            sleep(LOOK).await;
-            continue;
-        };
-        if reached + LAG >= wanted {
+        let indexes = (applied(leader).await, applied(follower).await);
+        if matches!(indexes, (Some(wanted), Some(reached)) if reached + LAG >= wanted) {
             return;
         }
         sleep(LOOK).await;

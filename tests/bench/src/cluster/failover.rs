@@ -31,9 +31,7 @@ const BAR: usize = 50;
 pub(super) async fn measure(options: &Options) {
     let mut clusters = Vec::new();
     for program in &options.programs {
-        let mut cluster = program.cluster(MEMBERS);
-        cluster.start_all();
-        clusters.push((program, cluster, Vec::new()));
+        clusters.push((program, program.cluster(MEMBERS), Vec::new()));
     }
     for _ in 0..options.kills {
         for (_, cluster, took) in &mut clusters {

@@ -85,8 +85,7 @@ pub(super) async fn measure(options: &Options) {
 
 impl<'a> Loaded<'a> {
     async fn start(program: &'a Program, options: &Options) -> Self {
-        let mut cluster = program.cluster(MEMBERS);
-        cluster.start_all();
+        let cluster = program.cluster(MEMBERS);
         let heard = Heard::new();
         let mut hearing = JoinSet::new();
         let addresses = cluster.addresses();

@@ -15,8 +15,7 @@ pub(super) async fn measure(options: &Options) {
         "| server | memory MiB | on disk MiB | written MiB | CPU s | peer bytes per put |\n|---|--:|--:|--:|--:|--:|"
     );
     for program in &options.programs {
-        let mut cluster = program.cluster(MEMBERS);
-        cluster.start_all();
+        let cluster = program.cluster(MEMBERS);
         let subject = Subject::cluster(&cluster, cluster.leader());
         let (cpu, sent) = (subject.cpu(), subject.sent_bytes());
         load::fill(subject.address(), Verb::Put, keys, FILLERS).await;

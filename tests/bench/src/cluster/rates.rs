@@ -22,8 +22,7 @@ pub(super) async fn measure(options: &Options) {
     for members in SIZES {
         let mut clusters = Vec::new();
         for program in &options.programs {
-            let mut cluster = program.cluster(members);
-            cluster.start_all();
+            let cluster = program.cluster(members);
             let leader = cluster.member(cluster.leader()).address();
             load::fill(&leader, Verb::Put, load::KEYS, FILLERS).await;
             clusters.push((program, cluster));

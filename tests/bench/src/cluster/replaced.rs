@@ -33,7 +33,6 @@ pub(super) async fn measure(options: &Options) {
 
 async fn one(program: &Program, options: &Options) -> String {
     let mut cluster = program.cluster(MEMBERS);
-    cluster.start_all();
     let values = (options.behind_mib << 20) / (Verb::LARGE_BYTES as u64);
     let first = cluster.member(cluster.leader()).address();
     load::fill(&first, Verb::LargePut, values, FILLERS).await;

@@ -78,22 +78,17 @@ impl Load {
     pub fn named(text: &str) -> Result<Self, String> {
         let wrong = || format!("no such load: {text}");
         let (load, at) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let (verb, clients) = load.split_once(':').ok_or_else(wrong)?;
-        Ok(Self {
-            verb: Verb::named(verb).ok_or_else(wrong)?,
-            clients: clients.parse().map_err(|_| wrong())?,
-            asked: { Asked::EACH.into_iter() }
-                .find(|asked| asked.name() == at)
-                .ok_or_else(wrong)?,
-        })
+        let asked = Asked::EACH.into_iter().find(|asked| asked.name() == at);
+        let asked = asked.ok_or_else(wrong)?;
+        let (verb, clients) = Verb::with_clients(load)?;
+        Ok(Self { verb, clients, asked })
     }
 }
 
 pub(super) async fn measure(options: &Options) {
     let mut clusters: Vec<(&Program, Cluster)> = Vec::new();
     for program in &options.programs {
-        let mut cluster = program.cluster(MEMBERS);
-        cluster.start_all();
+        let cluster = program.cluster(MEMBERS);
         let leader = cluster.member(cluster.leader()).address();
         load::fill(&leader, Verb::Put, load::KEYS, FILLERS).await;
         clusters.push((program, cluster));

@@ -29,8 +29,7 @@ pub(super) async fn measure(options: &Options) {
 }
 
 async fn one(program: &Program, options: &Options) -> String {
-    let mut cluster = program.cluster(MEMBERS);
-    cluster.start_all();
+    let cluster = program.cluster(MEMBERS);
     let heard = Heard::new();
     let mut hearing = JoinSet::new();
     let addresses = cluster.addresses();

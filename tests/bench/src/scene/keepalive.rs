@@ -13,7 +13,7 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_e2e::{Server, grpc, process};
 
-use crate::{load::Measured, stream::Streams, table::latency_line};
+use crate::{load::Measured, micros, stream::Streams, table::latency_line};
 
 const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const STREAMS: i64 = 10;
@@ -49,10 +49,7 @@ pub(super) async fn play(server: &Server, length: Duration) -> String {
                 assert!(stream.receive(heard).await, "the server ended the call");
                 for id in answered {
                     let slot = &mut asked[usize::try_from(id - first).expect("a lease of ours")];
-                    let took = slot.elapsed().as_micros();
-                    latencies
-                        .borrow_mut()
-                        .push(u32::try_from(took).unwrap_or(u32::MAX));
+                    latencies.borrow_mut().push(micros(slot.elapsed()));
                     *slot = Instant::now();
                     stream.send(0, LeaseKeepAliveRequest { id }.encode_to_vec());
                 }

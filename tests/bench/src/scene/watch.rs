@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::{
     h2::Grpc,
     load::Measured,
+    micros,
     subject::Subject,
     table::latency_line,
     verb::{VALUE_BYTES, key_text},
@@ -36,7 +37,7 @@ pub(super) async fn one(subject: &Subject<'_>, length: Duration) -> String {
         wire::drive(subject.address(), wire, 1, |_| once.take(), |_| {}).await;
         puts += 1;
         assert_eq!(heard.missing(puts * WATCHERS).await, 0, "missing events");
-        latencies.push(u32::try_from(put.elapsed().as_micros()).unwrap_or(u32::MAX));
+        latencies.push(micros(put.elapsed()));
     }
     latencies.sort_unstable();
     finish(subject, &heard, (begun, before), latencies)
