@@ -217,18 +217,12 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
             return {each["metadata"]["uid"]: each["metadata"]["resourceVersion"] for each in objects}
 
         for _ in range(4):
-            before, looked = versions(), self.passes()
-            eventually("the operator looks again", lambda: self.passes() >= looked + 2, 40)
+            before, looked = versions(), self.passes_of("orders")
+            eventually("the operator looks again", lambda: self.passes_of("orders") >= looked + 2, 40)
             after = versions()
             if after == before:
                 return
         raise AssertionError(f"objects go on to change: {before} {after}")
-
-    def passes(self):
-        for line in self.world.operator_metrics().splitlines():
-            if line.startswith("witan_operator_reconcile_duration_seconds_count") and 'name="orders"' in line:
-                return float(line.split()[-1])
-        return 0
 
     def scale(self, replicas):
         self.change(replicas=replicas)
@@ -252,14 +246,14 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
 
     def upgrade(self):
         """Another image: members restart one after the other, the leader last."""
-        order, seen = [], {name: pod["metadata"]["uid"] for name, pod in self.pods().items()}
+        order, seen = [], self.uids("orders")
         leader = self.leader()
         self.change(image=NEXT_IMAGE)
 
         def updated():
-            for name, pod in self.pods().items():
-                if pod["metadata"]["uid"] != seen.get(name):
-                    seen[name] = pod["metadata"]["uid"]
+            for name, uid in self.uids("orders").items():
+                if uid != seen.get(name):
+                    seen[name] = uid
                     order.append(name)
             return self.is_ready() and self.has_image(NEXT_IMAGE)
 
@@ -307,7 +301,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.api.delete(path)
 
     def member_id(self, name):
-        return next((each.get("id") for each in self.cluster()["status"]["members"] if each["name"] == name), None)
+        return self.members_and_disks("orders")[0].get(name)
 
     def grow(self):
         """The claims grow."""
@@ -351,8 +345,8 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         """The operator ignores a paused cluster."""
         self.change(paused=True, replicas=5)
         eventually("it says so", lambda: condition(self.cluster(), "Paused")[0] == "True")
-        looked = self.passes()
-        eventually("the operator looks again", lambda: self.passes() > looked, 40)
+        looked = self.passes_of("orders")
+        eventually("the operator looks again", lambda: self.passes_of("orders") > looked, 40)
         assert len(self.pods()) == 3
         self.change(paused=False, replicas=3)
         self.until_ready("after the pause")

@@ -34,13 +34,12 @@ class Issued:
         authorities, pair = self.world.write("issued.ca", texts["ca.crt"]), self.world.write("issued.pair", texts["tls.crt"] + texts["tls.key"])
         self.write(ISSUED, "-cacert", authorities, "-cert", pair, "-name", "issued-client.prod.svc")
         eventually("a client writes", lambda: self.writers[ISSUED].ask("mark")["written"])
-        uids = lambda: {name: pod["metadata"]["uid"] for name, pod in self.pods(ISSUED).items()}
-        before, shown = uids(), {port: self.serials(authorities, pair, port) for port in (2379, 2380)}
+        before, shown = self.uids(ISSUED), {port: self.serials(authorities, pair, port) for port in (2379, 2380)}
         for name in SECRETS:
             self.renew(name)
         for port in (2379, 2380):
             eventually(f"all members show the renewed certificate on port {port}", lambda: not shown[port] & self.serials(authorities, pair, port))
-        assert uids() == before, "members were restarted"
+        assert self.uids(ISSUED) == before, "members were restarted"
         for replicas in (5, 3):
             self.change(ISSUED, replicas=replicas)
             self.until_ready("scaling with renewed certificates", ISSUED, replicas)

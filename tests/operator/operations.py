@@ -33,9 +33,6 @@ class Operations:
         assert status["phase"] == "Succeeded" and condition({"status": status}, "Succeeded")[0] == "True", status
         return status
 
-    def identities(self, cluster):
-        return {name: pod["metadata"]["uid"] for name, pod in self.pods(cluster).items()}
-
     def told(self, reason, text):
         return any(event.get("reason") == reason and text in event.get("note", "") for event in self.api.items(EVENTS))
 
@@ -79,24 +76,24 @@ class Operations:
 
     def restarts_once(self, name):
         """An operator that is killed during an operation continues it. The next operation waits."""
-        before = self.identities(name)
+        before = self.uids(name)
         self.operate("restart", name, restart={})
         self.until_phase("restart", "Running")
         self.operate("check", name, consistencyCheck={})
         eventually("the next one waits", lambda: "EtcdOperation restart" in self.operation("check").get("message", ""))
-        eventually("a member has stopped", lambda: self.identities(name) != before)
+        eventually("a member has stopped", lambda: self.uids(name) != before)
         self.world.kill("operator")
         self.start_operator()
         self.until_phase("restart", "Succeeded")
-        after = self.identities(name)
+        after = self.uids(name)
         assert not set(before.values()) & set(after.values()), (before, after)
         status = self.until_phase("check", "Succeeded", "Failed")
         hashes = {each["hash"] for each in status["hashes"]}
         assert status["phase"] == "Succeeded" and len(hashes) == 1 and len(status["hashes"]) == 3, status
         self.world.kill("operator")
         self.start_operator()
-        self.stays(name, 5, lambda: self.identities(name))
-        assert self.identities(name) == after, "it was restarted twice"
+        self.stays(name, 5, lambda: self.uids(name))
+        assert self.uids(name) == after, "it was restarted twice"
 
     def operations_documents(self):
         """The commands of docs/operating/operations.md."""

@@ -141,10 +141,10 @@ class Plugin:
             members = ",".join(f"{pod['status']['podIP']}:2379" for pod in self.pods("moved").values())
             assert "0 keys, about 0 B" in self.witan("top", "moved", "--endpoints", members), "without the API server"
             self.keys_of_plugin()
-            ids = lambda: {each["name"]: each.get("id") for each in self.cluster("moved")["status"]["members"]}
-            before, pods = ids(), {pod["metadata"]["uid"] for pod in self.pods("moved").values()}
+            ids, uids = lambda: self.members_and_disks("moved")[0], lambda: set(self.uids("moved").values())
+            before, pods = ids(), uids()
             assert "succeeded: all members have been restarted" in self.witan("restart", "moved", "--wait")
-            eventually("all pods are others", lambda: self.is_ready("moved") and not pods & {pod["metadata"]["uid"] for pod in self.pods("moved").values()})
+            eventually("all pods are others", lambda: self.is_ready("moved") and not pods & uids())
             assert "a new member has replaced moved-2" in self.witan("replace", "moved", "moved-2", "--wait")
             eventually("another member has come", lambda: before["moved-2"] not in ids().values() and self.is_ready("moved"))
             assert "a quorum serves" in self.witan("recover", "moved", "moved-0", "--yes", fails=True)

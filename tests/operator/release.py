@@ -62,8 +62,7 @@ class Release:
         self.until_ready("a cluster of the chart's operator", NAME)
         self.write(NAME)
         identity = lambda: (self.api.get(DEFINITION)["metadata"]["uid"], self.cluster(NAME)["metadata"]["uid"])
-        members = lambda: {each["name"]: each["id"] for each in self.cluster(NAME)["status"]["members"]}
-        kept, first = identity(), members()
+        kept, first = identity(), self.members_and_disks(NAME)[0]
         self.change(NAME, replicas=5)
         eventually("it scales", lambda: len(self.pods(NAME)) > 3)
         # the operator is replaced while it scales; the next one has another member image
@@ -74,7 +73,8 @@ class Release:
         self.change(NAME, replicas=3)
         self.until_ready("scaled in", NAME)
         assert identity() == kept, "definition or cluster were made anew"
-        assert members() == first, f"members were replaced: {first}, {members()}"
+        members = self.members_and_disks(NAME)[0]
+        assert members == first, f"members were replaced: {first}, {members}"
         assert len(self.operator_pods()) == 1
         self.all_acknowledged_are_there(NAME)
 

@@ -48,16 +48,16 @@ class Restores:
             self.writers.pop(name).end()
             now = self.hash_at(name)
             members, disks = self.members_and_disks(name)
-            identity, pods = self.cluster(name)["status"]["clusterID"], self.identities(name)
+            identity, pods = self.cluster(name)["status"]["clusterID"], self.uids(name)
             place = {"store": self.s3(prefix=f"etcd/prod/{name}"), "name": "absent"}
             self.operate("wrong", name, restore=place)
             failed = self.until_phase("wrong", "Failed")
             assert "no member was stopped" in failed["message"] and "absent" in failed["message"], failed
-            assert self.identities(name) == pods and not self.restore_record(name), "nothing was begun"
+            assert self.uids(name) == pods and not self.restore_record(name), "nothing was begun"
             self.operate("late", name, restore={"backupRef": {"name": "good"}}, activeDeadlineSeconds=1)
             late = self.until_phase("late", "Failed")
             assert condition({"status": late}, "Succeeded")[1] == "DeadlineExceeded", late
-            assert self.identities(name) == pods and not self.restore_record(name), "nothing was begun"
+            assert self.uids(name) == pods and not self.restore_record(name), "nothing was begun"
             self.operate("again", name, restore={"backupRef": {"name": "good"}})
             self.until_phase("again", "Running")
             self.world.kill("operator")
@@ -118,9 +118,9 @@ class Restores:
             self.writers.pop(name).end()
             self.operate("back", name, undoRestore={})
             self.until_restored("back", name)
-            pods = self.identities(name)
+            pods = self.uids(name)
             assert "nothing to do" in self.succeeds("back-again", name, undoRestore={})["message"]
-            assert self.identities(name) == pods
+            assert self.uids(name) == pods
         self.forget("monday")
         for operation in ("yesterday", "to-monday", "third", "back", "back-again"):
             self.api.delete(f"{OPERATIONS}/{operation}")

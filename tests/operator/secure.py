@@ -72,15 +72,14 @@ class Secure:
 
     def rotate_tls(self):
         """Renews the certificates on both ports without a restart, then starts a member with them."""
-        uids = lambda: {name: pod["metadata"]["uid"] for name, pod in self.pods("safe").items()}
-        before = uids()
+        before = self.uids("safe")
         self.change("safe", tls={"peer": {"additionalDNSNames": [NAME]}, "client": {"additionalDNSNames": [NAME]}})
         for port in (2379, 2380):
             eventually(f"all members show the new certificate on port {port}", lambda: all(NAME in names for names in self.names_shown(port)))
-        assert uids() == before, "members were restarted"
+        assert self.uids("safe") == before, "members were restarted"
         pod = self.follower("safe")
         self.api.delete(f"/api/v1/namespaces/prod/pods/{pod}")
-        eventually("another pod takes its place", lambda: uids().get(pod, before[pod]) != before[pod])
+        eventually("another pod takes its place", lambda: self.uids("safe").get(pod, before[pod]) != before[pod])
         self.until_ready("with the new certificates", "safe")
 
     def rotate_authority(self):
@@ -99,8 +98,7 @@ class Secure:
         self.follows(lose)
 
     def follows(self, begin):
-        members = lambda: {each["name"]: each["id"] for each in self.cluster("safe")["status"]["members"]}
-        before, former = members(), self.secret("safe-operator-tls")
+        before, former = self.members_and_disks("safe")[0], self.secret("safe-operator-tls")
         pair = self.world.write("former.pair", former["tls.crt"] + former["tls.key"])
         self.api.patch(SAFE, {"metadata": {"annotations": {"witan.dev/authority-overlap": "3s"}}})
         begin()
@@ -120,14 +118,14 @@ class Secure:
 
         eventually("the next authority alone is trusted", done, 400)
         print(f"        the operator was killed {kills} times", flush=True)
-        assert members() == before, "members were replaced"
+        assert self.members_and_disks("safe")[0] == before, "members were replaced"
         eventually("a client of the former authority is refused", lambda: self.is_refused(pair))
         assert not self.is_refused(True)
 
     def changes(self):
         """Returns the state that a rotation changes."""
         secrets = [self.api.find(f"/api/v1/namespaces/prod/secrets/safe-{role}") for role in ("ca", "peer-tls", "client-tls", "operator-tls")]
-        return [each and each["metadata"]["resourceVersion"] for each in secrets], sorted(pod["metadata"]["uid"] for pod in self.pods("safe").values())
+        return [each and each["metadata"]["resourceVersion"] for each in secrets], self.uids("safe")
 
     def users(self):
         """Enables and disables authentication while a client writes. In between, the operator changes members."""
