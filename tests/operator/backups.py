@@ -236,8 +236,7 @@ class Backups:
                 for name in names:
                     self.back_up(name, "killed", self.s3())
                     time.sleep(chance.uniform(0, 0.8))
-                    self.world.kill("operator")
-                    self.start_operator()
+                    self.restart_operator()
                 for name in names:
                     self.stored(name)
                     assert self.api.get(f"{JOBS}/{name}")["status"]["succeeded"] == 1

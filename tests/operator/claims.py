@@ -70,8 +70,7 @@ class Claims:
                 assert before <= self.claims(name), "no member is removed before its replacement votes"
                 self.change(name, storage={"size": "1Gi", "storageClassName": "fast"})
                 eventually("the first member has moved", lambda: len(before & self.claims(name)) < 3, 120)
-                self.world.kill("operator")
-                self.start_operator()
+                self.restart_operator()
                 eventually("all have moved", lambda: self.is_ready(name) and not before & self.claims(name), 240)
             assert lowest[0] >= 3, f"{lowest[0]} voters were left"
             assert self.classes(name) == {"fast"} and self.sizes(name) == {"1Gi"}, (self.classes(name), self.sizes(name))
@@ -107,8 +106,6 @@ class Claims:
             self.until_ready("a cluster whose migration was given up", name)
             self.stays(name, 15, lambda: self.claims(name))
             assert len(before & self.claims(name)) == 2, "one member has moved"
-            for operation in ("migrate", "migrate-alone"):
-                self.api.delete(f"{OPERATIONS}/{operation}")
 
     def claims_of(self, name):
         return [claim["spec"] for claim in self.api.items(f"{CLAIMS}?labelSelector=witan.dev/cluster%3D{name}")]

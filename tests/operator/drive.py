@@ -7,6 +7,7 @@ and `same_name.py`."""
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -115,6 +116,10 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
     def start_operator(self, program=None):
         self.world.start_operator(self.account, IMAGE, program=program)
         eventually("the operator is ready", self.world.operator_is_ready, 30)
+
+    def restart_operator(self, how=signal.SIGKILL, program=None):
+        self.world.kill("operator", how)
+        self.start_operator(program)
 
     # helpers of the cases
 
@@ -359,8 +364,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
             if self.is_ready(replicas=wanted["replicas"]):
                 self.disturb(chance, wanted)
             time.sleep(chance.uniform(0.05, 1.5))
-            self.world.kill("operator")
-            self.start_operator()
+            self.restart_operator()
             self.follow(self.pods())
         self.change(replicas=3, image=NEXT_IMAGE)
         eventually("all is as wanted", lambda: self.is_ready() and self.has_image(NEXT_IMAGE))

@@ -33,6 +33,11 @@ class Operations:
         assert status["phase"] == "Succeeded" and condition({"status": status}, "Succeeded")[0] == "True", status
         return status
 
+    def forget_operations(self, cluster):
+        for operation in self.api.items(OPERATIONS):
+            if operation["spec"]["clusterName"] == cluster:
+                self.api.delete(f"{OPERATIONS}/{operation['metadata']['name']}")
+
     def told(self, reason, text):
         return any(event.get("reason") == reason and text in event.get("note", "") for event in self.api.items(EVENTS))
 
@@ -65,8 +70,6 @@ class Operations:
             self.until_ready("a recovered cluster", name, patience_s=180)
             eventually("the record of the recovery is cleared", lambda: not self.recovery(name))
             eventually("the first operation is deleted after its time", lambda: self.api.find(f"{OPERATIONS}/move") is None)
-        for operation in self.api.items(OPERATIONS):
-            self.api.delete(f"{OPERATIONS}/{operation['metadata']['name']}")
 
     def moves(self, name):
         to = self.follower(name)
@@ -82,16 +85,14 @@ class Operations:
         self.operate("check", name, consistencyCheck={})
         eventually("the next one waits", lambda: "EtcdOperation restart" in self.operation("check").get("message", ""))
         eventually("a member has stopped", lambda: self.uids(name) != before)
-        self.world.kill("operator")
-        self.start_operator()
+        self.restart_operator()
         self.until_phase("restart", "Succeeded")
         after = self.uids(name)
         assert not set(before.values()) & set(after.values()), (before, after)
         status = self.until_phase("check", "Succeeded", "Failed")
         hashes = {each["hash"] for each in status["hashes"]}
         assert status["phase"] == "Succeeded" and len(hashes) == 1 and len(status["hashes"]) == 3, status
-        self.world.kill("operator")
-        self.start_operator()
+        self.restart_operator()
         self.stays(name, 5, lambda: self.uids(name))
         assert self.uids(name) == after, "it was restarted twice"
 

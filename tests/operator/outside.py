@@ -64,8 +64,7 @@ class Outside:
     def again(self):
         """Restarts an operator that has ended, like a Deployment."""
         if self.world.processes["operator"].poll() is not None:
-            self.world.kill("operator")
-            self.start_operator()
+            self.restart_operator()
 
     def api_gone(self):
         """The API server does not answer: the operator ends, because another one may act by now. The members continue to
@@ -111,20 +110,17 @@ class Outside:
 
     def operator_upgrade(self):
         """The operator is upgraded while it scales, rolled back, and upgraded again: members and disks stay."""
-        name, world = "passed", self.world
-        world.kill("operator", signal.SIGTERM)
-        self.start_operator(BEFORE)
+        name = "passed"
+        self.restart_operator(signal.SIGTERM, BEFORE)
         try:
             with self.brief(name, tls={"peer": {"managed": {}}}):
                 kept = self.members_and_disks(name)
                 for program, replicas in ((None, 4), (BEFORE, 3), (None, 5)):
                     self.change(name, replicas=replicas)
                     eventually("it acts", lambda: self.cluster(name)["status"].get("observedGeneration") == self.cluster(name)["metadata"]["generation"])
-                    world.kill("operator", signal.SIGTERM)
-                    self.start_operator(program)
+                    self.restart_operator(signal.SIGTERM, program)
                     self.until_ready("the next one has scaled", name, replicas, 240)
                     members, disks = self.members_and_disks(name)
                     assert kept[0].items() <= members.items() and kept[1].items() <= disks.items(), f"{kept} became {members}, {disks}"
         finally:
-            world.kill("operator", signal.SIGTERM)
-            self.start_operator()
+            self.restart_operator(signal.SIGTERM)

@@ -12,7 +12,6 @@ from api import MERGE, eventually
 from backups import BACKUPS, SCHEDULES
 from kubelet import Kubelet
 from node import NODES, Nodes
-from operations import OPERATIONS
 from trouble import CLUSTERS, CORE, DELETE
 
 # address of the machine, which the API server reaches
@@ -107,14 +106,8 @@ class Plugin:
             self.restored_in_place("again")
         finally:
             self.remove("again")
-            self.forget_operations("again")
             self.api.delete(f"{SCHEDULES}/yearly")
             self.api.delete(f"{BACKUPS}/by-plugin")
-
-    def forget_operations(self, cluster):
-        for operation in self.api.items(OPERATIONS):
-            if operation["spec"]["clusterName"] == cluster:
-                self.api.delete(f"{OPERATIONS}/{operation['metadata']['name']}")
 
     def restored_in_place(self, name):
         """Restores the backup in place after the cluster's name was typed, then returns to the later writes."""
@@ -149,7 +142,6 @@ class Plugin:
             eventually("another member has come", lambda: before["moved-2"] not in ids().values() and self.is_ready("moved"))
             assert "a quorum serves" in self.witan("recover", "moved", "moved-0", "--yes", fails=True)
             self.recovered()
-        self.forget_operations("moved")
         self.with_users()
 
     def keys_of_plugin(self):
@@ -198,5 +190,4 @@ class Plugin:
             assert "locked-operator-tls" in self.witan("status", "locked")
         finally:
             self.remove("locked")
-            self.forget_operations("locked")
             self.api.delete(f"{CORE}/secrets/locked-root")

@@ -23,8 +23,7 @@ class Restores:
         order = ("", "Stopping", "Starting", "Done")
         for stage in stages:
             eventually(f"the restore is {stage}", lambda stage=stage: order.index(self.restore_record(name).get("phase", "")) >= order.index(stage), 90)
-            self.world.kill("operator")
-            self.start_operator()
+            self.restart_operator()
 
     def until_restored(self, operation, name):
         status = self.until_phase(operation, "Succeeded", "Failed", patience_s=240)
@@ -60,8 +59,7 @@ class Restores:
             assert self.uids(name) == pods and not self.restore_record(name), "nothing was begun"
             self.operate("again", name, restore={"backupRef": {"name": "good"}})
             self.until_phase("again", "Running")
-            self.world.kill("operator")
-            self.start_operator()
+            self.restart_operator()
             self.operate("waits", name, consistencyCheck={})
             self.kill_at(name, "Stopping", "Starting")
             status = self.until_restored("again", name)
@@ -86,8 +84,6 @@ class Restores:
             self.comes_back(name, self.follower(name))
             self.until_ready("a pod is back", name)
         self.forget("good")
-        for operation in ("wrong", "late", "again", "waits", "back"):
-            self.api.delete(f"{OPERATIONS}/{operation}")
 
     def restored_once(self):
         """A GitOps controller applies a restore again, a restore is older than its cluster, and an undo is repeated: nothing is
@@ -122,8 +118,6 @@ class Restores:
             assert "nothing to do" in self.succeeds("back-again", name, undoRestore={})["message"]
             assert self.uids(name) == pods
         self.forget("monday")
-        for operation in ("yesterday", "to-monday", "third", "back", "back-again"):
-            self.api.delete(f"{OPERATIONS}/{operation}")
 
     def refused(self, operation, reason):
         status = self.until_phase(operation, "Failed")

@@ -110,8 +110,7 @@ class Secure:
             now = self.changes()
             if now != seen:
                 seen, kills = now, kills + 1
-                self.world.kill("operator")
-                self.start_operator()
+                self.restart_operator()
             trusted = self.secret("safe-ca")
             ended = "next.crt" not in trusted and trusted["ca.crt"] == trusted["tls.crt"] != former["ca.crt"]
             return self.is_ready("safe") and ended and self.secret("safe-operator-tls")["ca.crt"] == trusted["ca.crt"]

@@ -54,13 +54,14 @@ class Trouble:
             self.remove(name)
 
     def remove(self, name):
-        """Deletes a cluster with all its objects."""
+        """Deletes a cluster with all its objects, and the operations on it."""
         labelled = f"?labelSelector=witan.dev/cluster%3D{name}"
         self.api.delete(f"{CLUSTERS}/{name}")
         eventually("its pods are removed", lambda: not self.pods(name))
         for claim in self.api.items(f"{CORE}/persistentvolumeclaims{labelled}"):
             self.api.delete(f"{CORE}/persistentvolumeclaims/{claim['metadata']['name']}")
         eventually("its disks are deleted", lambda: not self.api.items(f"{CORE}/persistentvolumeclaims{labelled}"))
+        self.forget_operations(name)
 
     def members_and_disks(self, name):
         """Returns the ids of members and of their disks, by name."""
