@@ -1,5 +1,6 @@
 """A client of kube-apiserver: requests, lists, watches and waits."""
 
+import base64
 import http.client
 import json
 import ssl
@@ -129,6 +130,11 @@ def post(address, path, body, context=None):
     url = f"{'https' if context else 'http'}://{address}:2379{path}"
     with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=10, context=context) as answer:
         return json.load(answer)
+
+
+def encoded(text):
+    """Returns a key or value as JSON has it."""
+    return base64.b64encode(text.encode()).decode()
 
 
 def eventually(what, condition, patience_s=PATIENCE_S, every_s=0.05):

@@ -10,7 +10,7 @@ from api import condition, eventually
 from documents import ROOT, blocks
 from names import ADDRESS
 from store import BUCKET, REGION, Store, open_for_pods
-from trouble import CLUSTERS, CORE, DELETE
+from trouble import CORE, DELETE
 
 GROUP = "/apis/witan.dev/v1/namespaces/prod"
 BACKUPS, SCHEDULES, JOBS = f"{GROUP}/etcdbackups", f"{GROUP}/etcdbackupschedules", "/apis/batch/v1/namespaces/prod/jobs"
@@ -93,8 +93,7 @@ class Backups:
             self.put("again", "since", "restored")
             self.api.delete(f"{CORE}/pods/again-0?gracePeriodSeconds=0")
             eventually("a member is back", lambda: self.is_ready("again") and "again-0" in self.pods("again"))
-            found = self.ask("again", "/v3/kv/range", {"key": "c2luY2U="})
-            assert all(answer.get("kvs") for answer in found.values()), found
+            assert self.has_key("again", "since")
             self.forget("first")
             assert self.bucket.keys("etcd/prod/kept/") == keys, "the files stay without the resource"
             place = {"store": self.s3(prefix="etcd/prod/kept"), "name": status["name"], "bumpRevision": 1000000}
@@ -118,8 +117,7 @@ class Backups:
             bootstrap = {"restore": {"backupRef": {"name": "onto-volume"}}}
             self.apply("disk", replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, bootstrap=bootstrap)
             self.until_ready("a cluster from a volume", "disk")
-            found = self.ask("disk", "/v3/kv/range", {"key": "a2VwdA=="})
-            assert all(answer.get("kvs") for answer in found.values()), found
+            assert self.has_key("disk", "kept")
         finally:
             self.remove("disk")
             self.forget("onto-volume")
@@ -267,7 +265,7 @@ class Backups:
     def backup_documents(self):
         """The commands of docs/operating/kubernetes-backup.md, except those without Kubernetes."""
         page = "docs/operating/kubernetes-backup.md"
-        clusters, others = "/apis/witan.dev/v1/namespaces/default/etcdclusters", (("etcdbackup", "before-upgrade"), ("etcdbackup", "plain-first"), ("etcdbackupschedule", "plain-daily"), ("secret", "s3"))
+        made = (("etcdbackup", "before-upgrade"), ("etcdbackup", "plain-first"), ("etcdbackupschedule", "plain-daily"), ("secret", "s3"), ("etcdcluster", "restored"), ("etcdcluster", "rewound"))
         with open(os.path.join(ROOT, page)) as file:
             commands = [block for block in blocks(file.read()) if block.startswith("kubectl")]
         assert len(commands) == 4, commands
@@ -275,19 +273,14 @@ class Backups:
         store = Store(os.environ["S3_BIN"], folder, ADDRESS, port=9001, region="us-east-1")
         key = store.variables()
         given = {"KEY": key["AWS_ACCESS_KEY_ID"], "SECRET": key["AWS_SECRET_ACCESS_KEY"], "STORE": store.url}
+        expected = (f"{each} condition met" for each in (
+            "etcdbackup.witan.dev/before-upgrade", "etcdbackupschedule.witan.dev/plain-daily", "etcdcluster.witan.dev/restored", "etcdcluster.witan.dev/rewound"))
         try:
-            self.kubectl("apply", "-f", os.path.join(ROOT, "deploy", "samples", "plain.yaml"))
-            self.kubectl("wait", "--for=condition=Ready", "etcdcluster/plain", "--timeout=3m")
-            said = self.run_page(page, [*(f"export {name}={value}" for name, value in given.items()), *commands])
-            for expected in ("etcdbackup.witan.dev/before-upgrade condition met", "Succeeded", "etcdbackupschedule.witan.dev/plain-daily condition met", "etcdcluster.witan.dev/restored condition met", "etcdcluster.witan.dev/rewound condition met"):
-                assert expected in said, f"{page}: no {expected!r}"
-            # The pod that stores changes can also save a backup, after-gap-TIME.
-            kept = [key for key in store.keys("prod/default/plain/") if "/changes/" not in key and "/after-gap-" not in key]
-            assert len(kept) == 4, store.keys()
+            with self.plain_cluster(*made):
+                self.run_page(page, [*(f"export {name}={value}" for name, value in given.items()), *commands], "Succeeded", *expected)
+                # The pod that stores changes can also save a backup, after-gap-TIME.
+                kept = [key for key in store.keys("prod/default/plain/") if "/changes/" not in key and "/after-gap-" not in key]
+                assert len(kept) == 4, store.keys()
         finally:
             store.stop()
-            for kind, name in (*others, ("etcdcluster", "plain"), ("etcdcluster", "restored"), ("etcdcluster", "rewound")):
-                self.kubectl("delete", kind, name, "-n", "default", "--ignore-not-found")
-            eventually("its pods are removed", lambda: not self.api.items("/api/v1/namespaces/default/pods?labelSelector=witan.dev/cluster"))
-            self.kubectl("delete", "pvc", "--all", "-n", "default")
-            assert not self.api.items(clusters)
+        assert not self.api.items("/apis/witan.dev/v1/namespaces/default/etcdclusters")

@@ -27,17 +27,14 @@ class Documents:
         self.clean("helm")
         with open(os.path.join(ROOT, "README.md")) as file:
             readme = file.read()
-        said = self.run_page("README.md", blocks(readme[readme.index("\n## Kubernetes\n") : readme.index("\n## Comparison with etcd\n")]))
-        for expected in ("etcdcluster.witan.dev/plain created", "condition met", '"etcdserver"', "etcd_server_has_leader 1", "witan_operator_leader 1"):
-            assert expected in said, f"README.md: no {expected!r}"
+        self.run_page("README.md", blocks(readme[readme.index("\n## Kubernetes\n") : readme.index("\n## Comparison with etcd\n")]),
+                      "etcdcluster.witan.dev/plain created", "condition met", '"etcdserver"', "etcd_server_has_leader 1", "witan_operator_leader 1")
         self.clean("helm")
         # the page has two ways to install; README.md uses the first
         with open(os.path.join(ROOT, PAGE)) as file:
             page = blocks(file.read())
         page.remove(next(block for block in page if block.startswith("helm install witan-operator")))
-        said = self.run_page(PAGE, page)
-        for expected in ("condition met", "plain-2", "Hello world", "etcd_server_has_leader 1", "witan_operator_leader 1"):
-            assert expected in said, f"{PAGE}: no {expected!r}"
+        self.run_page(PAGE, page, "condition met", "plain-2", "Hello world", "etcd_server_has_leader 1", "witan_operator_leader 1")
         self.day_two()
         self.helm("uninstall", "orders", namespace="default")
         self.clean("kubectl")
@@ -59,8 +56,22 @@ class Documents:
         assert status["currentVersion"] == status["targetVersion"] == "0.1.1", status
         self.kubectl("delete", "ec", "plain")
 
-    def run_page(self, name, page):
-        """Runs blocks in one shell, and prints commands and output."""
+    @contextlib.contextmanager
+    def plain_cluster(self, *made):
+        """Creates the cluster of deploy/samples/plain.yaml for the commands of a page. At the end of the context, deletes it and
+        the objects that the commands have made."""
+        try:
+            self.kubectl("apply", "-f", os.path.join(ROOT, "deploy", "samples", "plain.yaml"))
+            self.kubectl("wait", "--for=condition=Ready", "etcdcluster/plain", "--timeout=3m")
+            yield
+        finally:
+            for kind, name in (*made, ("etcdcluster", "plain")):
+                self.kubectl("delete", kind, name, "-n", "default", "--ignore-not-found")
+            eventually("the clusters' pods are removed", lambda: not self.api.items("/api/v1/namespaces/default/pods?labelSelector=witan.dev/cluster"))
+            self.kubectl("delete", "pvc", "--all", "-n", "default")
+
+    def run_page(self, name, page, *expected):
+        """Runs blocks in one shell, prints commands and output, and checks that the output contains the expected texts."""
         env = {**os.environ, "KUBECONFIG": self.world.kubeconfig, "PS4": "$ "}
         path = self.world.path(os.path.basename(name) + ".log")
         with open(path, "w") as log:
@@ -76,7 +87,8 @@ class Documents:
         shown = [line for line in said.splitlines() if not re.match(r"(# |[a-z_]+[{ ].*[0-9]$|Handling connection|Forwarding)", line)]
         print("\n".join([f"        ---- {name}", *(f"        {line}" for line in shown)]), flush=True)
         assert code == 0, f"{name} ended with {code}"
-        return said
+        for text in expected:
+            assert text in said, f"{name}: no {text!r}"
 
     def clean(self, way):
         """Restores the state before the first command: no cluster, no definition, no operator."""

@@ -33,12 +33,10 @@ from restores import Restores
 from same_name import SameName
 from secure import Secure
 from space import Space
-from trouble import IMAGE, Trouble
+from trouble import CLUSTERS, CORE, IMAGE, Trouble
 from world import OPERATOR_NAMESPACE, World
 
 NAMESPACE = "prod"
-CLUSTERS = f"/apis/witan.dev/v1/namespaces/{NAMESPACE}/etcdclusters"
-CORE = f"/api/v1/namespaces/{NAMESPACE}"
 NEXT_IMAGE = "docker.io/local/witan:1.0.1"
 OPERATORS = ("docker.io/local/witan-operator:1.0.0", "docker.io/local/witan-operator:1.0.1", "ghcr.io/witan/witan-operator:0.1.0")
 # kills of the operator during its work

@@ -8,6 +8,7 @@ import random
 import time
 
 from api import condition, eventually
+from trouble import CLUSTERS, CORE
 
 FLEET = int(os.environ.get("OPERATOR_FLEET", "10"))
 REPLICAS = int(os.environ.get("OPERATOR_FLEET_REPLICAS", "1"))
@@ -40,10 +41,10 @@ class Fleet:
         print(f"        a deleted pod is replaced after {times[len(times) // 2]:.2f} s (median), {times[-1]:.2f} s (longest)", flush=True)
         assert times[-1] < 2, times
         for name in names:
-            self.api.delete(f"/apis/witan.dev/v1/namespaces/prod/etcdclusters/{name}")
+            self.api.delete(f"{CLUSTERS}/{name}")
 
     def replaced(self, name):
-        path = f"/api/v1/namespaces/prod/pods/{name}-0"
+        path = f"{CORE}/pods/{name}-0"
         uid = self.api.get(path)["metadata"]["uid"]
         self.api.delete(f"{path}?gracePeriodSeconds=0")
         begun = time.monotonic()

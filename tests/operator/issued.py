@@ -8,10 +8,10 @@ import socket
 import ssl
 
 from api import condition, eventually
+from trouble import CLUSTERS, CORE
 from world import OPERATOR_NAMESPACE
 
 ISSUED = "issued"
-CORE = "/api/v1/namespaces/prod"
 ISSUERS = "/apis/cert-manager.io/v1/namespaces/prod/issuers"
 CERTIFICATES = "/apis/cert-manager.io/v1/namespaces/prod/certificates"
 SECRETS = ("issued-peer-tls", "issued-client-tls", "issued-operator-tls")
@@ -28,7 +28,7 @@ class Issued:
         assert not self.pods(ISSUED)
         self.start_cert_manager()
         # makes the operator look now instead of at its next poll
-        self.api.patch(f"/apis/witan.dev/v1/namespaces/prod/etcdclusters/{ISSUED}", {"metadata": {"labels": {"looked": "now"}}})
+        self.api.patch(f"{CLUSTERS}/{ISSUED}", {"metadata": {"labels": {"looked": "now"}}})
         self.until_ready("a cluster with certificates of cert-manager", ISSUED, patience_s=180)
         texts = self.secret(SECRETS[2])
         authorities, pair = self.world.write("issued.ca", texts["ca.crt"]), self.world.write("issued.pair", texts["tls.crt"] + texts["tls.key"])
@@ -48,7 +48,7 @@ class Issued:
         """The certificates and cert-manager's secrets are deleted with the cluster."""
         self.all_acknowledged_are_there(ISSUED)
         self.writers.pop(ISSUED).end()
-        self.api.delete(f"/apis/witan.dev/v1/namespaces/prod/etcdclusters/{ISSUED}")
+        self.api.delete(f"{CLUSTERS}/{ISSUED}")
         left = lambda: [name for name in SECRETS if self.api.find(f"{CERTIFICATES}/{name}") or self.api.find(f"{CORE}/secrets/{name}")]
         eventually("nothing remains", lambda: not left() and not self.pods(ISSUED), 60)
         self.world.kill("cert-manager")

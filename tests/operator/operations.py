@@ -100,14 +100,5 @@ class Operations:
         """The commands of docs/operating/operations.md."""
         with open(os.path.join(ROOT, PAGE)) as file:
             commands = blocks(file.read())
-        try:
-            self.kubectl("apply", "-f", os.path.join(ROOT, "deploy", "samples", "plain.yaml"))
-            self.kubectl("wait", "--for=condition=Ready", "etcdcluster/plain", "--timeout=3m")
-            said = self.run_page(PAGE, commands)
-            for expected in ("etcdoperation.witan.dev/check condition met", "all 3 members have the same keys", "MoveLeader", "kubectl-create"):
-                assert expected in said, f"{PAGE}: no {expected!r}"
-        finally:
-            for kind, name in (("etcdop", "check"), ("etcdop", "hand-over"), ("etcdcluster", "plain")):
-                self.kubectl("delete", kind, name, "-n", "default", "--ignore-not-found")
-            eventually("its pods are removed", lambda: not self.api.items("/api/v1/namespaces/default/pods?labelSelector=witan.dev/cluster"))
-            self.kubectl("delete", "pvc", "--all", "-n", "default")
+        with self.plain_cluster(("etcdop", "check"), ("etcdop", "hand-over")):
+            self.run_page(PAGE, commands, "etcdoperation.witan.dev/check condition met", "all 3 members have the same keys", "MoveLeader", "kubectl-create")

@@ -8,7 +8,7 @@ import os
 import subprocess
 import tarfile
 
-from api import MERGE, eventually
+from api import MERGE, encoded, eventually
 from backups import BACKUPS, SCHEDULES
 from kubelet import Kubelet
 from node import NODES, Nodes
@@ -55,7 +55,7 @@ class Plugin:
 
     def key(self, cluster, key):
         """Returns the value of a key, or None."""
-        answer = next(iter(self.ask(cluster, "/v3/kv/range", {"key": base64.b64encode(key.encode()).decode()}).values()))
+        answer = next(iter(self.ask(cluster, "/v3/kv/range", {"key": encoded(key)}).values()))
         return base64.b64decode(answer["kvs"][0]["value"]).decode() if answer.get("kvs") else None
 
     # cases

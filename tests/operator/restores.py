@@ -2,7 +2,7 @@
 
 The helpers are in `trouble.py`, `drive.py`, `backups.py` and `operations.py`."""
 
-from api import condition, eventually
+from api import condition, encoded, eventually
 from operations import OPERATIONS
 
 
@@ -14,7 +14,7 @@ class Restores:
 
     def has_key(self, name, key):
         """Returns whether all members have a key. Fails if only some have it."""
-        found = {bool(answer.get("kvs")) for answer in self.ask(name, "/v3/kv/range", {"key": key}).values()}
+        found = {bool(answer.get("kvs")) for answer in self.ask(name, "/v3/kv/range", {"key": encoded(key)}).values()}
         assert len(found) == 1, found
         return found.pop()
 
@@ -65,7 +65,7 @@ class Restores:
             status = self.until_restored("again", name)
             self.until_phase("waits", "Succeeded")
             assert self.hash_at(name, revision)[0] == then, "other keys than the backup has"
-            assert not self.has_key(name, "c2luY2U="), "that was written after the backup"
+            assert not self.has_key(name, "since"), "that was written after the backup"
             after, kept = self.members_and_disks(name)
             assert not set(after.values()) & set(members.values()), (members, after)
             assert self.cluster(name)["status"]["clusterID"] != identity
@@ -77,7 +77,7 @@ class Restores:
             self.until_restored("back", name)
             after, kept = self.members_and_disks(name)
             assert {each: after.get(each) for each in members} == members and self.cluster(name)["status"]["clusterID"] == identity
-            assert self.has_key(name, "c2luY2U=") and not self.has_key(name, "bGF0ZXI="), "the disks of before have their keys"
+            assert self.has_key(name, "since") and not self.has_key(name, "later"), "the disks of before have their keys"
             assert self.hash_at(name, int(now[1]))[0] == now[0]
             # a pod that is lost later is recreated as usual
             self.write(name)
@@ -109,7 +109,7 @@ class Restores:
             self.refused("to-monday", "AlreadyDone")
             self.operate("third", name, **asked)
             assert "forgetKeptDisks" in self.until_phase("third", "Failed")["message"]
-            assert self.restore_record(name) == record and self.has_key(name, "d2VkbmVzZGF5"), "it was restored again"
+            assert self.restore_record(name) == record and self.has_key(name, "wednesday"), "it was restored again"
             self.all_acknowledged_are_there(name)
             self.writers.pop(name).end()
             self.operate("back", name, undoRestore={})

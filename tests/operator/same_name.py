@@ -8,16 +8,12 @@ import signal
 import socket
 import ssl
 
-from api import eventually, post
+from api import encoded, eventually, post
 from node import NODES
 from trouble import ABSENT, CLUSTERS, CORE, DELETE
 
 BUDGETS = "/apis/policy/v1/namespaces/prod/poddisruptionbudgets"
 THEIRS = {"app": "theirs"}
-
-
-def text(value):
-    return base64.b64encode(value.encode()).decode()
 
 
 class SameName:
@@ -84,11 +80,10 @@ class SameName:
             self.until_ready("the second one", name, patience_s=180)
             assert self.cluster(name)["status"]["clusterID"] != before, "it is the cluster of the former life"
             assert not self.claims(name) & disks, "disks of the former life"
-            found = self.ask(name, "/v3/kv/range", {"key": text("former")})
-            assert not any(answer.get("kvs") for answer in found.values()), found
+            assert not self.has_key(name, "former")
 
     def put(self, name, key, value):
-        self.ask(name, "/v3/kv/put", {"key": text(key), "value": text(value)})
+        self.ask(name, "/v3/kv/put", {"key": encoded(key), "value": encoded(value)})
 
     def foreign_objects(self):
         """Objects of other owners with a cluster's names are not changed but reported. When they are gone, the cluster starts."""

@@ -10,12 +10,12 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from api import eventually, post
+from api import encoded, eventually, post
+from trouble import CLUSTERS, CORE
 
 NAME = "other.example"
 PASSWORD = "correct horse"
 MANAGED = {"managed": {}}
-SAFE = "/apis/witan.dev/v1/namespaces/prod/etcdclusters/safe"
 
 
 class Secure:
@@ -23,7 +23,7 @@ class Secure:
 
     def secret(self, name):
         """Returns the content of a secret as strings."""
-        data = self.api.get(f"/api/v1/namespaces/prod/secrets/{name}")["data"]
+        data = self.api.get(f"{CORE}/secrets/{name}")["data"]
         return {file: base64.b64decode(text).decode() for file, text in data.items()}
 
     def client_files(self):
@@ -78,7 +78,7 @@ class Secure:
             eventually(f"all members show the new certificate on port {port}", lambda: all(NAME in names for names in self.names_shown(port)))
         assert self.uids("safe") == before, "members were restarted"
         pod = self.follower("safe")
-        self.api.delete(f"/api/v1/namespaces/prod/pods/{pod}")
+        self.api.delete(f"{CORE}/pods/{pod}")
         eventually("another pod takes its place", lambda: self.uids("safe").get(pod, before[pod]) != before[pod])
         self.until_ready("with the new certificates", "safe")
 
@@ -93,14 +93,14 @@ class Secure:
         """The secrets of the CA and of the peer certificates are deleted: a new CA replaces the lost one."""
         def lose():
             for role in ("ca", "peer-tls"):
-                self.api.delete(f"/api/v1/namespaces/prod/secrets/safe-{role}")
+                self.api.delete(f"{CORE}/secrets/safe-{role}")
 
         self.follows(lose)
 
     def follows(self, begin):
         before, former = self.members_and_disks("safe")[0], self.secret("safe-operator-tls")
         pair = self.world.write("former.pair", former["tls.crt"] + former["tls.key"])
-        self.api.patch(SAFE, {"metadata": {"annotations": {"witan.dev/authority-overlap": "3s"}}})
+        self.api.patch(f"{CLUSTERS}/safe", {"metadata": {"annotations": {"witan.dev/authority-overlap": "3s"}}})
         begin()
         seen, kills = self.changes(), 0
 
@@ -123,12 +123,12 @@ class Secure:
 
     def changes(self):
         """Returns the state that a rotation changes."""
-        secrets = [self.api.find(f"/api/v1/namespaces/prod/secrets/safe-{role}") for role in ("ca", "peer-tls", "client-tls", "operator-tls")]
+        secrets = [self.api.find(f"{CORE}/secrets/safe-{role}") for role in ("ca", "peer-tls", "client-tls", "operator-tls")]
         return [each and each["metadata"]["resourceVersion"] for each in secrets], self.uids("safe")
 
     def users(self):
         """Enables and disables authentication while a client writes. In between, the operator changes members."""
-        self.api.create("/api/v1/namespaces/prod/secrets", {
+        self.api.create(f"{CORE}/secrets", {
             "metadata": {"name": "safe-root"}, "type": "kubernetes.io/basic-auth", "stringData": {"username": "root", "password": PASSWORD},
         })
         self.change("safe", auth={"enabled": True, "rootCredentialsSecretRef": {"name": "safe-root"}})
@@ -158,19 +158,18 @@ class Secure:
         """A value changes on the disk of a stopped member, which replaces its state before it serves."""
         self.apply("altered", replicas=3, options={"extraArgs": {"initial-corrupt-check": "true"}}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
         self.until_ready("another cluster", "altered")
-        text = lambda value: base64.b64encode(value.encode()).decode()
-        self.ask("altered", "/v3/kv/put", {"key": text("two"), "value": text("good-two")})
+        self.ask("altered", "/v3/kv/put", {"key": encoded("two"), "value": encoded("good-two")})
         # so that each member's checkpoint contains it
         self.ask("altered", "/v3/maintenance/defragment", {})
         self.write("altered")
         member = self.follower("altered")
         self.while_fenced("altered", member, lambda: self.alter(member, "good-two", "baad-two"))
-        found = self.ask("altered", "/v3/kv/range", {"key": text("two"), "serializable": True})
-        assert {answer["kvs"][0]["value"] for answer in found.values()} == {text("good-two")}, found
+        found = self.ask("altered", "/v3/kv/range", {"key": encoded("two"), "serializable": True})
+        assert {answer["kvs"][0]["value"] for answer in found.values()} == {encoded("good-two")}, found
         assert self.rebuilds(member) == 1, "it was not found"
 
     def alter(self, member, was, becomes):
-        claim = self.api.get(f"/api/v1/namespaces/prod/persistentvolumeclaims/data-{member}")
+        claim = self.api.get(f"{CORE}/persistentvolumeclaims/data-{member}")
         volume = self.api.get(f"/api/v1/persistentvolumes/{claim['spec']['volumeName']}")["spec"]["hostPath"]["path"]
         data = os.path.join(volume, "data")
         owner = os.stat(data)
