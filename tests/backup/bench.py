@@ -54,6 +54,15 @@ class Running:
         """Returns whether the process has ended. `done` reads the exit code."""
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
+    def stop(self):
+        """Ends the process with SIGTERM, as a pod ends."""
+        self.process.terminate()
+        return self.done().good()
+
+    def kill(self):
+        self.process.kill()
+        self.done()
+
     def done(self):
         until = time.monotonic() + PATIENCE_S
         while True:

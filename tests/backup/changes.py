@@ -9,8 +9,9 @@ import shutil
 import time
 import urllib.request
 
-from bench import KEYS, LARGE_MB, PATIENCE_S, flip, frozen, size
-from source import Writer, encoded
+from api import encoded, eventually
+from bench import KEYS, LARGE_MB, flip, frozen, size
+from source import Writer
 
 EVERY_S = 4
 # number of times that the process is killed
@@ -34,23 +35,12 @@ def generations(place):
 
 def told(running):
     """Returns how far the changes are stored, as the process reports it."""
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            with urllib.request.urlopen(running.url, timeout=5) as answer:
-                return json.load(answer)
-        except OSError:
-            assert not running.ended(), running.done().err
-            assert time.monotonic() < until
-            time.sleep(0.02)
+    def look():
+        assert not running.ended(), running.done().err
+        with urllib.request.urlopen(running.url, timeout=5) as answer:
+            return json.load(answer)
 
-
-def eventually(what, look):
-    until = time.monotonic() + PATIENCE_S
-    while not (found := look()):
-        assert time.monotonic() < until, f"{what} does not happen"
-        time.sleep(0.02)
-    return found
+    return eventually("the process reports its progress", look)
 
 
 def stamp(seconds):
@@ -80,13 +70,18 @@ class Changes:
         done = self.bench.fetch(place, file, "--changes", folder, *flags)
         return file, folder, done
 
-    def begun(self, place, *flags):
-        """Starts a member from the backup and its changes."""
+    def begun(self, place, *flags, users=True):
+        """Starts a member from the backup and its changes, and logs in if the source has users."""
         file, folder, done = self.fetched(place, *flags)
         done.good()
         member = self.bench.restored(file, folder)
-        member.enter()
+        if users:
+            member.enter()
         return member
+
+    def bridges(self, place):
+        """Returns the backups that the process has saved itself."""
+        return [name for name in self.bench.listed(place) if name.startswith("after-gap-")]
 
     def lost_seconds(self, of, kind):
         """Members, disks and the process are killed while a client writes: only the writes of the last seconds are lost. A
@@ -102,8 +97,7 @@ class Changes:
         time.sleep(EVERY_S * chance.uniform(1.5, 2.5))
         died = time.time()
         source.end()
-        running.process.kill()
-        running.done()
+        running.kill()
         shutil.rmtree(source.folder)
         writer.join()
         member = self.begun(place)
@@ -135,8 +129,7 @@ class Changes:
         writer = Writer(source)
         for _ in range(KILLS):
             time.sleep(chance.uniform(0.1, 1.2))
-            running.process.kill()
-            running.done()
+            running.kill()
             running = self.bench.changes(source, place, "1s", endpoints=f"{gone.url},{source.url}")
         writer.stop()
         source.end()
@@ -148,8 +141,7 @@ class Changes:
         last = source.revision()
         # on a normal end, the process stores the last changes in order
         self.stored(running, writer.log[0][2])
-        running.process.terminate()
-        running.done().good()
+        running.stop()
         stored = segments(place)
         assert len(generations(place)) == 1, stored
         member = self.begun(place)
@@ -168,8 +160,7 @@ class Changes:
         source.fill(100)
         self.stored(running, source.revision())
         before = told(running)["revision"]
-        running.process.kill()
-        running.done()
+        running.kill()
         source.fill(100)
         lost = source.revision()
         source.compact(lost)
@@ -184,9 +175,8 @@ class Changes:
         source.fill(100)
         self.stored(running, source.revision())
         assert told(running)["gaps"] == 1 and told(running)["error"] is None, told(running)
-        eventually("a backup bridges the gap", lambda: any(name.startswith("after-gap-") for name in self.bench.listed(place)))
-        running.process.terminate()
-        running.done().good()
+        eventually("a backup bridges the gap", lambda: self.bridges(place))
+        running.stop()
         older, newer = generations(place)
         assert min(first for generation, first, *_ in segments(place) if generation == newer) == lost
         *_, done = self.fetched(place, "--to-revision", str(before + 1))
@@ -202,12 +192,11 @@ class Changes:
         """The changes of a cluster without a backup start with one, also where an earlier cluster has backups and changes: this
         cluster is lost before another backup is saved, and the changes are restored."""
         bench, place = self.bench, self.bench.place(kind)
-        saved = lambda: [name for name in bench.listed(place) if name.startswith("after-gap-")]
         for clusters in (1, 2):
             source = bench.member().start()
             source.fill(100 * clusters)
             running = bench.changes(source, place, "1s")
-            eventually("a backup is saved", lambda: len(saved()) == clusters)
+            eventually("a backup is saved", lambda: len(self.bridges(place)) == clusters)
             source.fill(100)
             last = source.revision()
             self.stored(running, last)
@@ -215,12 +204,9 @@ class Changes:
             assert told(running)["gaps"] == 0, told(running)
             hash_of_last = source.hash_at(last)
             source.end()
-            running.process.kill()
-            running.done()
+            running.kill()
             shutil.rmtree(source.folder)
-            file, folder, done = self.fetched(place)
-            done.good()
-            member = bench.restored(file, folder)
+            member = self.begun(place, users=False)
             assert member.revision() == last and member.hash_at(last) == hash_of_last
             member.end()
 
@@ -239,17 +225,13 @@ class Changes:
             last = source.revision()
             self.stored(running, last)
             source.compact(last)
-        bridges = lambda: [name for name in bench.listed(place) if name.startswith("after-gap-")]
-        eventually("it is saved", bridges)
+        eventually("the backup is saved", lambda: self.bridges(place))
         put(4)
         last = source.revision()
         self.stored(running, last)
-        running.process.terminate()
-        running.done().good()
-        assert len(bridges()) == 1 and len(generations(place)) == 1, (bridges(), segments(place))
-        file, folder, done = self.fetched(place)
-        done.good()
-        member = bench.restored(file, folder)
+        running.stop()
+        assert len(self.bridges(place)) == 1 and len(generations(place)) == 1, (self.bridges(place), segments(place))
+        member = self.begun(place, users=False)
         assert member.revision() == last
         member.end()
         shutil.rmtree(place.folder)
@@ -286,8 +268,7 @@ class Changes:
         assert saved["removed"] == ["first"] and len(older) == 1, (saved, segments(place))
         source.fill(100)
         self.stored(running, source.revision())
-        running.process.terminate()
-        running.done().good()
+        running.stop()
         member = self.begun(place)
         assert member.revision() == source.revision()
         member.end()
@@ -316,8 +297,7 @@ class Changes:
         hash_of_old = source.hash_at(old)
         self.stored(running, old)
         if not runs:
-            running.process.terminate()
-            running.done().good()
+            running.stop()
         self.back_to(source, place, base + 5)
         # as many writes, so that the last revision is the same, and so are the first changes
         for n in range(5, 25 if not runs else 10):
@@ -325,13 +305,12 @@ class Changes:
         if not runs:
             running = self.bench.changes(source, place, "1s")
         eventually("another generation begins", lambda: told(running)["gaps"] == 1)
-        eventually("a backup goes with it", lambda: any(name.startswith("after-gap-") for name in self.bench.listed(place)))
+        eventually("a backup goes with it", lambda: self.bridges(place))
         for n in range(30, 40):
             source.ask("kv/put", key=encoded(f"new/{n}"), value=encoded("x"))
         last = source.revision()
         eventually("its changes are stored", lambda: told(running)["revision"] == last)
-        running.process.terminate()
-        running.done().good()
+        running.stop()
         assert len(generations(place)) == 2, segments(place)
         member = self.begun(place)
         assert member.revision() == last and member.hash_at(last) == source.hash_at(last)
@@ -370,8 +349,7 @@ class Changes:
         message = first.done().refused("AlreadyExists").result["message"]
         assert "another process" in message, message
         assert [segments(place), open(os.path.join(self.fetched(place, "--to-time", stamp(at))[1], "target.json")).read()] == before
-        second.process.terminate()
-        second.done().good()
+        second.stop()
         source.end()
 
     def changes_of_another_version(self, kind):
@@ -379,8 +357,7 @@ class Changes:
         source, place, running = self.source_with_changes("witan", kind, 1)
         source.fill(10)
         self.stored(running, source.revision())
-        running.process.terminate()
-        running.done().good()
+        running.stop()
         for *_, path in segments(place):
             with open(path, "rb") as file:
                 body = file.read()[8:-32]
@@ -400,8 +377,7 @@ class Changes:
         source.swell(LARGE_MB // 2)
         running = bench.changes(source, place)
         self.stored(running, source.revision())
-        running.process.terminate()
-        rss = running.done().good().rss
+        rss = running.stop().rss
         sizes = [os.path.getsize(path) for *_, path in segments(place)]
         print(f"        {rss >> 20} MiB for {sum(sizes) >> 20} MiB in {len(sizes)} segments")
         assert sum(sizes) > LARGE_MB // 2 << 20 and max(sizes) < 12 << 20 and rss < LARGE_MB // 4 << 20, (sizes, rss)

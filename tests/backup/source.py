@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 
+from api import encoded
 from ports import free_port
 
 PASSWORD = "a-password"
@@ -16,10 +17,6 @@ PASSWORD = "a-password"
 CHUNK = 100
 LEASES = (11, 12, 13)
 START_S = 30
-
-
-def encoded(text):
-    return base64.b64encode(text.encode()).decode()
 
 
 class Source:
