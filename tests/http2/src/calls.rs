@@ -19,12 +19,10 @@ pub enum Call {
 impl Call {
     /// Returns the call of a path, or [`Call::Never`] for an unknown path.
     pub fn of(path: &str) -> Self {
-        match path {
-            "/test.S/Echo" => Self::Echo,
-            "/test.S/Large" => Self::Large,
-            "/test.S/Parts" => Self::Parts,
-            _ => Self::Never,
-        }
+        let mut known = [Self::Echo, Self::Large, Self::Parts].into_iter();
+        known
+            .find(|call| call.path() == path)
+            .unwrap_or(Self::Never)
     }
 
     /// Returns the path of the call.

@@ -83,7 +83,6 @@ impl Checker {
                     reset: false,
                 });
             }
-
             kind::DATA => {
                 let length = frame.payload.len() as i64;
                 self.to_server -= length;

@@ -11,7 +11,6 @@ pub mod blocks;
 pub mod calls;
 pub mod check;
 pub mod conversation;
-
 pub mod frame;
 pub mod reference;
 pub mod script;

@@ -10,8 +10,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{RecvStream, SendStream, server};
-use http::{HeaderMap, Request, Response, StatusCode};
+use h2::{RecvStream, server};
+use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
@@ -76,10 +76,8 @@ enum State {
 struct Running {
     call: Call,
     request: RecvStream,
-    respond: Option<server::SendResponse<Bytes>>,
-    answer: Option<SendStream<Bytes>>,
+    respond: server::SendResponse<Bytes>,
     body: Vec<u8>,
-    pending: usize,
 }
 
 /// A connection that h2 serves.
@@ -142,10 +140,8 @@ impl Reference {
                     self.calls.push(Running {
                         call: Call::of(parts.uri.path()),
                         request,
-                        respond: Some(respond),
-                        answer: None,
+                        respond,
                         body: Vec::new(),
-                        pending: 0,
                     });
                     self.requests.push(Request::from_parts(parts, ()));
                 }
@@ -179,29 +175,18 @@ impl Running {
         if self.call == Call::Never {
             return false;
         }
-        if let Some(mut respond) = self.respond.take() {
-            let mut head = Response::new(());
-            *head.status_mut() = StatusCode::OK;
-            let kind = http::HeaderValue::from_static("application/grpc");
-            head.headers_mut().insert("content-type", kind);
-            let Ok(answer) = respond.send_response(head, false) else {
-                return true;
-            };
-            self.answer = Some(answer);
-            if self.call == Call::Large {
-                self.body = crate::frame::message(&vec![0; LARGE_BYTES]);
-            }
-            self.pending = self.body.len();
-        }
-        let Some(answer) = &mut self.answer else {
+        let mut head = Response::new(());
+        let kind = http::HeaderValue::from_static("application/grpc");
+        head.headers_mut().insert("content-type", kind);
+        let Ok(mut answer) = self.respond.send_response(head, false) else {
             return true;
         };
-        if self.pending > 0 {
-            self.pending = 0;
-            let body = Bytes::from(std::mem::take(&mut self.body));
-            if answer.send_data(body, false).is_err() {
-                return true;
-            }
+        if self.call == Call::Large {
+            self.body = crate::frame::message(&vec![0; LARGE_BYTES]);
+        }
+        let body = Bytes::from(std::mem::take(&mut self.body));
+        if !body.is_empty() && answer.send_data(body, false).is_err() {
+            return true;
         }
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", http::HeaderValue::from_static("0"));

@@ -36,7 +36,7 @@ pub struct Ledger {
     /// Number of reserved bytes of each kind.
     pub held: [Cell<usize>; 3],
     /// Maximum number of reserved bytes of each kind. When it is exceeded, the service refuses calls.
-    pub budget: Cell<usize>,
+    pub budget: usize,
 }
 
 impl Ledger {
@@ -127,7 +127,7 @@ impl Service for Calls {
     fn reserve(&self, what: Resource, amount: usize) -> bool {
         let held = self.0.held(what);
         let more = held.get() + amount;
-        let fits = more <= self.0.budget.get();
+        let fits = more <= self.0.budget;
         if fits {
             held.set(more);
         }
@@ -136,11 +136,8 @@ impl Service for Calls {
 
     fn release(&self, what: Resource, amount: usize) {
         let held = self.0.held(what);
-        held.set(
-            held.get()
-                .checked_sub(amount)
-                .expect("only held bytes are released"),
-        );
+        let left = held.get().checked_sub(amount);
+        held.set(left.expect("only held bytes are released"));
     }
 
     fn refuse(&self, _head: &Head<Call>, refusal: Refusal) -> Status {
@@ -220,8 +217,7 @@ impl Subject {
 
     /// Like [`Self::new`], with a service that grants `budget` bytes of each kind.
     pub fn with(streams_max: u32, budget: usize) -> Self {
-        let ledger = Rc::new(Ledger::default());
-        ledger.budget.set(budget);
+        let ledger = Rc::new(Ledger { budget, ..Ledger::default() });
         let config = Config { streams_max, ..Config::default() };
         let now = Instant::now();
         Self {

@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use witan_http2::limits::{FAULTS_MAX, HEADER_LIST_BYTES_MAX, OUTPUT_MAX};
+use witan_http2::limits::{FAULTS_MAX, HEADER_LIST_BYTES_MAX};
 use witan_http2_tests::{
     calls::{Call, LARGE_BYTES},
+    conversation::{OUTPUT_BOUND, sound},
     frame::{Frame, block, code, flag, head, integer, kind, literal, message, setting},
     server::{Client, Server as _, Verdict},
     subject::Subject,
@@ -14,9 +15,6 @@ use witan_http2_tests::{
 const HEADS: u8 = flag::END_HEADERS;
 const END: u8 = flag::END_STREAM;
 const STREAMS_MAX: u32 = 100;
-
-/// Maximum size of the output in bytes: answers in flight, acknowledgments, and one step beyond each.
-const OUTPUT_BOUND: usize = 2 * OUTPUT_MAX + (128 << 10);
 
 fn client() -> Client<Subject> {
     Client::greeted(Subject::new(STREAMS_MAX), &[])
@@ -35,16 +33,6 @@ fn ask(stream: u32, call: Call) -> [Frame; 2] {
 fn serves(client: &mut Client<Subject>, stream: u32) {
     client.send(&ask(stream, Call::Echo));
     assert!(client.answered(stream), "{:?}", client.seen.last());
-    assert_eq!(client.wrong, None);
-}
-
-fn sound(client: &Client<Subject>) {
-    let audit = client.server.audit();
-    assert!(audit.output <= OUTPUT_BOUND, "{audit:?}");
-    assert_eq!(audit.requests.0, audit.requests.1, "{audit:?}");
-    assert_eq!(audit.answers.0, audit.answers.1, "{audit:?}");
-    assert_eq!(audit.calls.0, audit.calls.1, "{audit:?}");
-    assert_eq!(audit.deadlines.0, audit.deadlines.1, "{audit:?}");
     assert_eq!(client.wrong, None);
 }
 
