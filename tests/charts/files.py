@@ -106,26 +106,30 @@ def check_krew(folder: pathlib.Path) -> None:
         assert wanted in commands, f"the release does not run {wanted}"
 
 
+def stages() -> dict[str, tuple[str, list[str]]]:
+    """Returns the base image or stage and the lines of each stage of the Dockerfile, by name."""
+    found, lines = {}, []
+    for line in re.sub(r"\\\n", " ", DOCKERFILE.read_text()).splitlines():
+        if match := re.match(r"FROM (\S+) AS (\S+)$", line):
+            lines = []
+            found[match.group(2)] = (match.group(1), lines)
+        elif line.strip() and not line.startswith("#"):
+            lines.append(line)
+    return found
+
+
 def check_dockerfile() -> None:
     """Checks rules that hadolint does not have."""
-    text = re.sub(r"\\\n", " ", DOCKERFILE.read_text())
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     toolchain = re.search(r'channel = "([^"]+)"', (deploy.ROOT / "rust-toolchain.toml").read_text()).group(1)
-    assert f"FROM rust:{toolchain}-" in text, "the image of the compiler is that of rust-toolchain.toml"
-    stages, stage = {}, None
-    for line in lines:
-        if match := re.match(r"FROM (?:--\S+ )?(\S+)(?: AS (\S+))?", line):
-            stage = match.group(2)
-            stages[stage] = {"from": match.group(1), "lines": []}
-        elif stage:
-            stages[stage]["lines"].append(line)
-    assert len(stages) >= 4
-    for line in lines:
-        for command in re.findall(r"cargo (?:build|install|chef cook)[^&;]*", line):
+    assert f"FROM rust:{toolchain}-" in DOCKERFILE.read_text(), "the image of the compiler is that of rust-toolchain.toml"
+    known = stages()
+    assert len(known) >= 4
+    for _, lines in known.values():
+        for command in re.findall(r"cargo (?:build|install|chef cook)[^&;\n]*", "\n".join(lines)):
             assert "--locked" in command, command
     for target, program in (("server", "witan"), ("operator", "witan-operator")):
-        base, own = stages[stages[target]["from"]], stages[target]
-        run = base["lines"] + own["lines"]
+        base, own = known[target]
+        run = known[base][1] + own
         assert f'ENTRYPOINT ["/usr/local/bin/{program}"]' in run, target
         users = [line.split()[1] for line in run if line.startswith("USER ")]
         assert users and re.fullmatch(r"[1-9][0-9]*:[1-9][0-9]*", users[-1]), f"{target}: {users}"

@@ -14,7 +14,7 @@ import tomllib
 import yaml
 
 import deploy
-from files import DOCKERFILE, WORKFLOWS, said_by
+from files import DOCKERFILE, WORKFLOWS, said_by, stages
 
 ROOT = deploy.ROOT
 VEX = ROOT / ".vex" / "witan.openvex.json"
@@ -39,18 +39,6 @@ def workflows() -> dict[str, dict]:
 def commands(job: dict) -> str:
     """Returns the commands of all steps of a job."""
     return "\n".join(step.get("run", "") for step in job["steps"])
-
-
-def stages() -> dict[str, tuple[str, list[str]]]:
-    """Returns the base image or stage and the lines of each stage of the Dockerfile, by name."""
-    found, lines = {}, []
-    for line in re.sub(r"\\\n", " ", DOCKERFILE.read_text()).splitlines():
-        if match := re.match(r"FROM (\S+) AS (\S+)$", line):
-            lines = []
-            found[match.group(2)] = (match.group(1), lines)
-        elif line.strip() and not line.startswith("#"):
-            lines.append(line)
-    return found
 
 
 def check_pins() -> None:
