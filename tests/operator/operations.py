@@ -1,5 +1,5 @@
 """EtcdOperations: each verb on one cluster while a client writes, and an operator that is killed during an operation. The helpers
-are in `trouble.py`, `drive.py` and `recovery.py`."""
+are in `trouble.py` and `drive.py`."""
 
 import os
 
@@ -44,8 +44,8 @@ class Operations:
     # cases
 
     def operations(self):
-        """Each verb on one cluster, except for certificates (`rotate_authority`): no write fails until the quorum is lost, and no
-        operation runs twice."""
+        """Each verb on one cluster, except those with their own cases (`rotate_authority`, `recover_quorum`, `storage_migrated`,
+        `restore_in_place`): no write fails, and no operation runs twice."""
         name = "asked"
         with self.brief(name):
             self.moves(name)
@@ -60,15 +60,6 @@ class Operations:
             assert counted in self.world.operator_metrics()
             self.operate("early", name, recoverQuorum={"survivor": leader})
             assert "a quorum serves" in self.until_phase("early", "Failed")["message"]
-            self.follow(self.pods(name), name)
-            written = self.writers[name].ask("mark")
-            assert not written["failed"], written
-            survivor = self.leader(name)
-            self.lose_quorum(name, survivor)
-            self.degraded(name, "too few voters serve")
-            self.succeeds("recover", name, recoverQuorum={"survivor": survivor})
-            self.until_ready("a recovered cluster", name, patience_s=180)
-            eventually("the record of the recovery is cleared", lambda: not self.recovery(name))
             eventually("the first operation is deleted after its time", lambda: self.api.find(f"{OPERATIONS}/move") is None)
 
     def moves(self, name):
