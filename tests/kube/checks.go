@@ -22,6 +22,21 @@ func eventually(what string, condition func() bool) {
 	fail("waited %v without success: %s", patience, what)
 }
 
+// parallel calls act for each number below count, in several goroutines.
+func parallel(count int, act func(n int)) {
+	var group sync.WaitGroup
+	for worker := range workers {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for n := worker; n < count; n += workers {
+				act(n)
+			}
+		}()
+	}
+	group.Wait()
+}
+
 func expect(holds bool, format string, arguments ...any) {
 	if !holds {
 		fail(format, arguments...)

@@ -11,7 +11,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -159,40 +158,34 @@ func load(api *api) {
 	go api.follow(maps, version, seen, stop)
 
 	var made atomic.Int64
-	var group sync.WaitGroup
-	half := make(chan struct{})
-	for worker := range workers {
-		group.Add(1)
-		go func() {
-			defer group.Done()
-			for n := worker; n < objects; n += workers {
-				if n%5 == 0 {
-					api.create(things, thing(fmt.Sprintf("o-%d", n), 1+n%5))
-				} else {
-					api.create(maps, object{"metadata": object{"name": fmt.Sprintf("o-%d", n)}, "data": object{"n": fmt.Sprint(n)}})
-				}
-				if made.Add(1) == objects/2 {
-					close(half)
-				}
+	half, all := make(chan struct{}), make(chan struct{})
+	go func() {
+		parallel(objects, func(n int) {
+			if n%5 == 0 {
+				api.create(things, thing(fmt.Sprintf("o-%d", n), 1+n%5))
+			} else {
+				api.create(maps, object{"metadata": object{"name": fmt.Sprintf("o-%d", n)}, "data": object{"n": fmt.Sprint(n)}})
 			}
-		}()
-	}
+			if made.Add(1) == objects/2 {
+				close(half)
+			}
+		})
+		close(all)
+	}()
 	if here.etcd != "" {
 		here.follow()
 		<-half
 		pause := here.takePlace(api)
-		group.Wait()
+		<-all
 		passed(fmt.Sprintf("%d objects, and after half etcd's place is taken: neither took writes for %s ms", objects, pause))
 		streams(api)
 	} else if len(here.stores) == 1 {
 		<-half
 		here.killStores()
 		here.startStores()
-		group.Wait()
+		<-all
 		passed(fmt.Sprintf("%d objects, with a kill -9 of the store after half", objects))
 	} else {
-		all := make(chan struct{})
-		go func() { group.Wait(); close(all) }()
 		kills := here.killLeaders(all)
 		expect(kills >= killsMin, "the leader was killed %d times only", kills)
 		passed(fmt.Sprintf("%d objects, with %d kills -9 of the leader", objects, kills))

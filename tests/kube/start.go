@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -49,17 +48,9 @@ func measureStart(count int) {
 // fill creates count config maps.
 func fill(api *api, count int) {
 	data := object{"data": strings.Repeat("x", objectBytes)}
-	var group sync.WaitGroup
-	for worker := range workers {
-		group.Add(1)
-		go func() {
-			defer group.Done()
-			for n := worker; n < count; n += workers {
-				api.create(maps, object{"metadata": object{"name": fmt.Sprintf("o-%d", n)}, "data": data})
-			}
-		}()
-	}
-	group.Wait()
+	parallel(count, func(n int) {
+		api.create(maps, object{"metadata": object{"name": fmt.Sprintf("o-%d", n)}, "data": data})
+	})
 }
 
 // cpuOf returns the CPU time of a process.
