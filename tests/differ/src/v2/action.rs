@@ -1,5 +1,7 @@
 //! The actions of requests, as named in the table that a run must cover, and their possible codes.
 
+use witan_e2e::http::FORM;
+
 use super::{answer::Answer, step::Request};
 use crate::coverage::Row;
 
@@ -59,11 +61,9 @@ impl Asked {
     /// Parses the query and, if the server uses it, the body.
     pub(super) fn of(request: &Request) -> Self {
         let mut pairs = Vec::new();
-        let media = request.media.as_deref().unwrap_or(witan_e2e::http::FORM);
-        let formed = media
-            .split(';')
-            .next()
-            .is_some_and(|name| name.trim().eq_ignore_ascii_case(witan_e2e::http::FORM));
+        let media = request.media.as_deref().unwrap_or(FORM);
+        let (name, _) = media.split_once(';').unwrap_or((media, ""));
+        let formed = name.trim().eq_ignore_ascii_case(FORM);
         if matches!(request.method.as_str(), "PUT" | "POST") && formed {
             read(request.body.as_deref().unwrap_or_default(), &mut pairs);
         }

@@ -119,24 +119,15 @@ impl Maker {
         let kind = self.rng.weighted(&KINDS);
         let mut asked = self.parameters(kind);
         self.noise(kind, &mut asked);
-        let plainness = match kind {
-            Kind::Watch | Kind::Stream => Plainness::Watched,
-            // A missing key cannot be compared.
-            Kind::Swap | Kind::DeleteIf => Plainness::Plain,
-            Kind::Get
-            | Kind::QuorumGet
-            | Kind::Head
-            | Kind::Set
-            | Kind::Create
-            | Kind::Update
-            | Kind::Delete
-            | Kind::Post
-            | Kind::Other => Plainness::Any,
-        };
         let plainness = if self.rng.chance(20) {
             Plainness::Any
+        } else if matches!(kind, Kind::Watch | Kind::Stream) {
+            Plainness::Watched
+        } else if matches!(kind, Kind::Swap | Kind::DeleteIf) {
+            // A missing key cannot be compared.
+            Plainness::Plain
         } else {
-            plainness
+            Plainness::Any
         };
         let mut path = paths::path(&mut self.rng, plainness);
         if matches!(kind, Kind::Swap | Kind::DeleteIf | Kind::Update)
@@ -216,10 +207,15 @@ impl Maker {
 
     /// Queues a watch on the root.
     fn wait(&mut self, query: &str) {
+        let watch = self.watch(format!("/v2/keys?{query}"));
+        self.next.push_back(watch);
+    }
+
+    /// Returns a step that opens a watch.
+    fn watch(&mut self, target: String) -> Step {
         self.opened += 1;
         self.watches.push(self.opened);
-        let target = format!("/v2/keys?{query}");
-        self.next.push_back(Step::Watch(self.opened, target));
+        Step::Watch(self.opened, target)
     }
 
     /// Returns a write that expires while the run waits for it.
@@ -247,9 +243,8 @@ impl Maker {
         if self.rng.chance(50) && self.watches.len() < WATCHES_MAX {
             let (recursive, stream) = (flag(&mut self.rng), flag(&mut self.rng));
             let target = format!("{path}?wait=true&recursive={recursive}&stream={stream}");
-            self.opened += 1;
-            self.watches.push(self.opened);
-            self.next.push_back(Step::Watch(self.opened, target));
+            let watch = self.watch(target);
+            self.next.push_back(watch);
         }
         self.request(kind, path, asked)
     }
@@ -402,9 +397,7 @@ impl Maker {
         }
         // Skip a GET that waits, because it would not be answered.
         if matches!(action::action(&request), "watch" | "stream") {
-            self.opened += 1;
-            self.watches.push(self.opened);
-            return Step::Watch(self.opened, request.target);
+            return self.watch(request.target);
         }
         Step::Ask(request)
     }
