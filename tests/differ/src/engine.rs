@@ -112,12 +112,12 @@ pub async fn verify_kept<D: Dialect>(dialects: &[D]) {
 }
 
 async fn must_pass<D: Dialect>(dialects: &[D], plan: &Plan) {
-    let mut said = Vec::new();
-    let passed = run(dialects, plan, &mut said).await;
-    let said = String::from_utf8_lossy(&said);
+    let mut output = Vec::new();
+    let passed = run(dialects, plan, &mut output).await;
+    let output = String::from_utf8_lossy(&output);
     assert!(
         passed.expect("writing succeeds and scripts are valid"),
-        "{said}"
+        "{output}"
     );
 }
 
@@ -141,7 +141,11 @@ impl<'a, D: Dialect> Engine<'a, D> {
     /// Runs a sequence for each seed. Writes the differences with shortened sequences and the coverage. Returns whether the
     /// run succeeded.
     async fn sweep(&self, plan: &Plan, out: &mut impl Write) -> io::Result<bool> {
-        let name = format!("{} beside {}", self.profile.name, self.profile.etcd.name());
+        let name = format!(
+            "{} compared with {}",
+            self.profile.name,
+            self.profile.etcd.name()
+        );
         let mut total = Report::new(self.profile.table);
         let mut passed = true;
         for seed in &plan.seeds {
@@ -223,7 +227,7 @@ mod tests {
             Profile {
                 name: "numbers",
                 etcd: Kind::Etcd37,
-                table: &[("number", "asked")],
+                table: &[("number", "sent")],
             }
         }
 
@@ -233,7 +237,7 @@ mod tests {
 
         async fn run(&self, steps: &[u64], report: &mut Report) -> Result<(), Stop> {
             for (at, step) in steps.iter().enumerate() {
-                report.coverage.hit("number", "asked");
+                report.coverage.hit("number", "sent");
                 if *step == 7 && steps[..at].contains(&3) {
                     return Err(Stop::differs(at, step, &"a", &"b"));
                 }

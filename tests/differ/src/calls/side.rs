@@ -62,12 +62,12 @@ impl Side {
     fn send(&self, call: &Call) -> (u16, Value) {
         let token = call.caller.as_ref().and_then(|name| self.tokens.get(name));
         let headers = token.map(|token| ("Authorization", token.as_str()));
-        let mut connection = Connection::open(&self.server.address()).expect("it listens");
+        let mut connection = Connection::open(&self.server.address()).expect("the server listens");
         let (target, body) = (format!("/v3/{}", call.path), call.body.to_string());
         connection
             .send("POST", &target, headers.as_slice(), body.as_bytes())
-            .expect("it reads");
-        let answer = connection.response("POST").expect("it answers");
+            .expect("the server reads");
+        let answer = connection.response("POST").expect("the server answers");
         (answer.status, answer.json())
     }
 

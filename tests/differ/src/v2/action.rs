@@ -55,9 +55,9 @@ pub(super) const TABLE: &[Row] = &[
 /// A request's parameters as a server reads them: the first value of each name, the body before the query, without undecodable
 /// values.
 #[derive(Debug)]
-pub(super) struct Asked(Vec<(String, String)>);
+pub(super) struct Parameters(Vec<(String, String)>);
 
-impl Asked {
+impl Parameters {
     /// Parses the query and, if the server uses it, the body.
     pub(super) fn of(request: &Request) -> Self {
         let mut pairs = Vec::new();
@@ -158,22 +158,22 @@ pub(super) fn action(request: &Request) -> &'static str {
     if decode(path, false).is_none() {
         return "bad path";
     }
-    let asked = Asked::of(request);
+    let parameters = Parameters::of(request);
     let known = key(&request.target).is_some();
     match request.method.as_str() {
         "OPTIONS" => "other method",
         _ if !known => "elsewhere",
-        "GET" if asked.is("quorum") => "quorum get",
-        "GET" if asked.is("wait") && asked.is("stream") => "stream",
-        "GET" if asked.is("wait") => "watch",
+        "GET" if parameters.is("quorum") => "quorum get",
+        "GET" if parameters.is("wait") && parameters.is("stream") => "stream",
+        "GET" if parameters.is("wait") => "watch",
         "GET" => "get",
         "HEAD" => "head",
         "POST" => "create in order",
-        "PUT" if asked.is_not("prevExist") => "create",
-        "PUT" if asked.compares() => "compareAndSwap",
-        "PUT" if asked.is("prevExist") => "update",
+        "PUT" if parameters.is_not("prevExist") => "create",
+        "PUT" if parameters.compares() => "compareAndSwap",
+        "PUT" if parameters.is("prevExist") => "update",
         "PUT" => "set",
-        "DELETE" if asked.compares() => "compareAndDelete",
+        "DELETE" if parameters.compares() => "compareAndDelete",
         "DELETE" => "delete",
         _ => "other method",
     }

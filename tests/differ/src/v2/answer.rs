@@ -48,8 +48,8 @@ impl Answer {
     /// Converts a response. If `sorted`, the order of its lists is significant.
     pub(super) fn of(method: &str, response: &Response, sorted: bool) -> Self {
         let body = response.text();
-        let mut answer = said(&body, sorted);
-        let said = std::mem::take(&mut answer.line);
+        let mut answer = of_body(&body, sorted);
+        let content = std::mem::take(&mut answer.line);
         let mut line = format!("{} {}", response.status, response.reason);
         if response.version != "HTTP/1.1" {
             line = format!("{} {line}", response.version);
@@ -58,9 +58,9 @@ impl Answer {
             line.push(' ');
             line.push_str(&word);
         }
-        if !said.is_empty() {
+        if !content.is_empty() {
             line.push(' ');
-            line.push_str(&said);
+            line.push_str(&content);
         }
         answer.line = line;
         answer.status = response.status;
@@ -123,7 +123,7 @@ impl fmt::Display for Answer {
 }
 
 /// Creates an answer from a body alone, such as an event of a watch.
-pub(super) fn said(body: &str, sorted: bool) -> Answer {
+pub(super) fn of_body(body: &str, sorted: bool) -> Answer {
     let mut times = Vec::new();
     let mut line = timeless(body, &mut times);
     if !sorted && line.contains("\"nodes\":[") {
@@ -156,7 +156,7 @@ fn headers(method: &str, response: &Response, body: &str) -> Vec<String> {
             "X-Etcd-Cluster-Id" => "cluster".into(),
             "X-Etcd-Index" => format!("i={value}"),
             "Content-Type" if value == "application/json" => "json".into(),
-            // See `excuse::NOT_ASKED`.
+            // See `excuse::NOT_SENT`.
             "Content-Length" if response.version == "HTTP/1.0" => continue,
             "Content-Length" | "Transfer-Encoding" if timed => "framed".into(),
             // The end of the connection marks the end of this body.
@@ -332,15 +332,15 @@ mod tests {
         let body = |time: &str, ttl: u32| {
             format!("{{\"key\":\"/a\",\"expiration\":\"{time}\",\"ttl\":{ttl},\"x\":1}}\n")
         };
-        let one = said(&body("2026-02-28T23:59:59.5Z", 5), true);
+        let one = of_body(&body("2026-02-28T23:59:59.5Z", 5), true);
         assert_eq!(
             one.line,
             "{\"key\":\"/a\",\"expiration\":\"T\",\"ttl\":N,\"x\":1}"
         );
-        assert!(one.same(&said(&body("2026-03-01T00:00:01Z", 4), true)));
-        assert!(!one.same(&said(&body("2026-03-01T00:00:09Z", 4), true)));
-        assert!(!one.same(&said(&body("2026-03-01T00:00:01Z", 9), true)));
+        assert!(one.same(&of_body(&body("2026-03-01T00:00:01Z", 4), true)));
+        assert!(!one.same(&of_body(&body("2026-03-01T00:00:09Z", 4), true)));
+        assert!(!one.same(&of_body(&body("2026-03-01T00:00:01Z", 9), true)));
         // Go does not write times like this.
-        assert!(!one.same(&said(&body("2026-02-28T23:59:59.50Z", 5), true)));
+        assert!(!one.same(&of_body(&body("2026-02-28T23:59:59.50Z", 5), true)));
     }
 }

@@ -4,13 +4,13 @@
 use serde_json::Value;
 
 use super::{
-    action::{self, Asked},
+    action::{self, Parameters},
     answer::Answer,
     step::Request,
 };
 
 /// Requests that both servers answer differently. No sequence sends or compares them.
-pub(super) const NOT_ASKED: [(&str, &str); 6] = [
+pub(super) const NOT_SENT: [(&str, &str); 6] = [
     (
         "a TTL above 9223372036 s",
         "etcd's clock overflows, so that the key expires immediately or never; Witan uses the \
@@ -91,8 +91,8 @@ impl Excuse {
     pub(super) fn of(request: &Request, began: u64, first: &Answer) -> Option<Self> {
         let event = first.json()?;
         let index = event["node"]["modifiedIndex"].as_u64()?;
-        let asked = Asked::of(request);
-        asked.number("waitIndex")?;
+        let parameters = Parameters::of(request);
+        parameters.number("waitIndex")?;
         if index > began {
             return None;
         }
@@ -107,7 +107,7 @@ impl Excuse {
         {
             return Some(Self::Hidden);
         }
-        asked.is("stream").then_some(Self::SilentStream)
+        parameters.is("stream").then_some(Self::SilentStream)
     }
 }
 

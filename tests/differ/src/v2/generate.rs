@@ -117,8 +117,8 @@ impl Maker {
             }
         }
         let kind = self.rng.weighted(&KINDS);
-        let mut asked = self.parameters(kind);
-        self.noise(kind, &mut asked);
+        let mut parameters = self.parameters(kind);
+        self.noise(kind, &mut parameters);
         let plainness = if self.rng.chance(20) {
             Plainness::Any
         } else if matches!(kind, Kind::Watch | Kind::Stream) {
@@ -137,13 +137,13 @@ impl Maker {
             let (lately, value) = self.rng.pick(&self.recent).clone();
             path = lately;
             let knows = self.rng.chance(60);
-            for pair in asked.iter_mut().filter(|_| knows) {
+            for pair in parameters.iter_mut().filter(|_| knows) {
                 if pair.starts_with("prevValue=") && !value.is_empty() {
                     *pair = format!("prevValue={value}");
                 }
             }
         }
-        self.request(kind, path, asked)
+        self.request(kind, path, parameters)
     }
 
     /// Returns the next of the faulty requests, which take turns.
@@ -152,7 +152,7 @@ impl Maker {
         self.faults += 1;
         let kind = FAULTY[cell % FAULTY.len()];
         let fault = *self.rng.pick(FAULTS[cell / FAULTY.len() % FAULTS.len()]);
-        let mut asked: Vec<String> = match kind {
+        let mut parameters: Vec<String> = match kind {
             Kind::QuorumGet => vec!["quorum=true".into()],
             Kind::Watch => vec!["wait=true".into()],
             Kind::Stream => vec!["wait=true".into(), "stream=true".into()],
@@ -167,15 +167,15 @@ impl Maker {
                 Vec::new()
             }
         };
-        let at = self.rng.below(asked.len() + 1);
-        asked.insert(at, fault.into());
+        let at = self.rng.below(parameters.len() + 1);
+        parameters.insert(at, fault.into());
         let path = paths::path(&mut self.rng, Plainness::Plain);
-        self.request(kind, path, asked)
+        self.request(kind, path, parameters)
     }
 
     /// Returns a request with two faults. A server reports only one of them.
     fn faults(&mut self) -> Step {
-        let asked: Vec<String> = (0..2)
+        let parameters: Vec<String> = (0..2)
             .map(|_| {
                 let ways = FAULTS[self.rng.below(FAULTS.len())];
                 (*self.rng.pick(ways)).into()
@@ -183,7 +183,7 @@ impl Maker {
             .collect();
         let kind = *self.rng.pick(&FAULTY);
         let path = paths::path(&mut self.rng, Plainness::Any);
-        self.request(kind, path, asked)
+        self.request(kind, path, parameters)
     }
 
     /// Queues enough events that the history drops the first ones, and watches before and after the oldest kept index.
@@ -229,16 +229,16 @@ impl Maker {
             Kind::Post,
         ]);
         let ttl = self.rng.weighted(&[(8, "2"), (4, "3"), (1, "0")]);
-        let mut asked: Vec<String> = self.parameters(kind);
-        asked.retain(|pair| !pair.starts_with("ttl=") && !pair.starts_with("noValue"));
+        let mut parameters: Vec<String> = self.parameters(kind);
+        parameters.retain(|pair| !pair.starts_with("ttl=") && !pair.starts_with("noValue"));
         if self.rng.chance(25) {
-            asked.push("dir=true".into());
+            parameters.push("dir=true".into());
         }
         if self.rng.chance(20) {
-            asked.retain(|pair| !pair.starts_with("value="));
-            asked.push("refresh=true".into());
+            parameters.retain(|pair| !pair.starts_with("value="));
+            parameters.push("refresh=true".into());
         }
-        asked.push(format!("ttl={ttl}"));
+        parameters.push(format!("ttl={ttl}"));
         let path = paths::path(&mut self.rng, Plainness::Plain);
         if self.rng.chance(50) && self.watches.len() < WATCHES_MAX {
             let (recursive, stream) = (flag(&mut self.rng), flag(&mut self.rng));
@@ -246,12 +246,14 @@ impl Maker {
             let watch = self.watch(target);
             self.next.push_back(watch);
         }
-        self.request(kind, path, asked)
+        self.request(kind, path, parameters)
     }
 
     /// Remembers the nodes that a write may have left.
-    fn remember(&mut self, kind: Kind, path: &str, asked: &[String]) {
-        let value = asked.iter().find_map(|pair| pair.strip_prefix("value="));
+    fn remember(&mut self, kind: Kind, path: &str, parameters: &[String]) {
+        let value = parameters
+            .iter()
+            .find_map(|pair| pair.strip_prefix("value="));
         if let (Kind::Set | Kind::Create | Kind::Swap, Some(value)) = (kind, value) {
             if self.recent.len() >= RECENT_MAX {
                 self.recent.remove(0);
@@ -262,10 +264,10 @@ impl Maker {
 
     fn parameters(&mut self, kind: Kind) -> Vec<String> {
         let rng = &mut self.rng;
-        let mut asked = Vec::new();
+        let mut parameters = Vec::new();
         let mut give = |rng: &mut Rng, percent: u64, text: String| {
             if rng.chance(percent) {
-                asked.push(text);
+                parameters.push(text);
             }
         };
         let value = value(rng);
@@ -306,20 +308,20 @@ impl Maker {
             }
             Kind::Swap => {
                 give(rng, 92, format!("value={value}"));
-                conditions(rng, &mut asked);
+                conditions(rng, &mut parameters);
             }
-            Kind::DeleteIf => conditions(rng, &mut asked),
+            Kind::DeleteIf => conditions(rng, &mut parameters),
             Kind::Delete => {
                 give(rng, 40, "recursive=true".into());
                 give(rng, 25, "dir=true".into());
             }
             Kind::Other => {}
         }
-        asked
+        parameters
     }
 
     /// Adds valid parameters that may have no effect.
-    fn noise(&mut self, kind: Kind, asked: &mut Vec<String>) {
+    fn noise(&mut self, kind: Kind, parameters: &mut Vec<String>) {
         let rng = &mut self.rng;
         if kind == Kind::Other || !rng.chance(45) {
             return;
@@ -332,16 +334,16 @@ impl Maker {
                 flagged if !flagged.contains('=') => format!("{flagged}={flag}"),
                 extra => extra.into(),
             };
-            let at = rng.below(asked.len() + 1);
-            asked.insert(at, extra);
+            let at = rng.below(parameters.len() + 1);
+            parameters.insert(at, extra);
         }
         if kind == Kind::Set && rng.chance(20) {
-            asked.push("stream=true".into());
+            parameters.push("stream=true".into());
         }
     }
 
-    fn request(&mut self, kind: Kind, path: String, asked: Vec<String>) -> Step {
-        self.remember(kind, &path, &asked);
+    fn request(&mut self, kind: Kind, path: String, parameters: Vec<String>) -> Step {
+        self.remember(kind, &path, &parameters);
         let rng = &mut self.rng;
         let method = match kind {
             Kind::Get | Kind::QuorumGet | Kind::Watch | Kind::Stream => "GET",
@@ -353,7 +355,7 @@ impl Maker {
         };
         let writes = matches!(method, "PUT" | "POST");
         let (mut query, mut form) = (Vec::new(), Vec::new());
-        for pair in asked {
+        for pair in parameters {
             let in_form = writes && rng.chance(if pair.starts_with("value") { 85 } else { 35 });
             let both = writes && rng.chance(3);
             if in_form || both {
@@ -384,15 +386,15 @@ impl Maker {
         if rng.chance(5) {
             request.how = *rng.pick(&How::ODD);
         }
-        // See `excuse::NOT_ASKED`.
+        // See `excuse::NOT_SENT`.
         let is_key = action::key(&request.target).is_some();
         let read = writes && is_key && request.media.is_none() && request.body.is_some();
-        let asked = match request.how {
+        let supported = match request.how {
             How::Expecting => read,
             How::Old => is_key,
             How::Plain | How::Chunked | How::Absolute | How::Lower => true,
         };
-        if !asked {
+        if !supported {
             request.how = How::Plain;
         }
         // Skip a GET that waits, because it would not be answered.

@@ -29,7 +29,7 @@ pub struct Keys;
 impl Dialect for Keys {
     type Step = Step;
 
-    const NOT_COMPARED: &'static [(&'static str, &'static str)] = &excuse::NOT_ASKED;
+    const NOT_COMPARED: &'static [(&'static str, &'static str)] = &excuse::NOT_SENT;
 
     fn profile(&self) -> Profile {
         Profile { name: "v2", etcd: Kind::Etcd34, table: action::TABLE }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use witan_e2e::Kind;
 
 use super::{
-    action::{self, Asked},
+    action::{self, Parameters},
     answer::Answer,
     excuse::Excuse,
     side::{GRACE, LATE, Side, Watch},
@@ -119,7 +119,7 @@ impl<'a> Pair<'a> {
     }
 
     fn ask(&mut self, at: usize, request: &Request) -> Result<(), Stop> {
-        let asked = Step::Ask(request.clone()).to_string();
+        let line = Step::Ask(request.clone()).to_string();
         let begun = Instant::now();
         for side in [&mut self.etcd, &mut self.witan] {
             side.send(request).expect("the server lives");
@@ -128,9 +128,9 @@ impl<'a> Pair<'a> {
         let witan = self.witan.receive(request);
         if etcd.length != witan.length && !self.lengths_hold_times(request) {
             let say = |answer: &Answer| format!("{} length {:?}", answer.line, answer.length);
-            return Err(Stop::differs(at, &asked, &say(&etcd), &say(&witan)));
+            return Err(Stop::differs(at, &line, &say(&etcd), &say(&witan)));
         }
-        compare(at, &asked, &etcd, &witan)?;
+        compare(at, &line, &etcd, &witan)?;
         let action = action::action(request);
         let code = action::code(action, &etcd);
         self.report.coverage.hit(action, &code);
@@ -151,10 +151,10 @@ impl<'a> Pair<'a> {
     }
 
     fn watch(&mut self, at: usize, id: u32, request: Request) -> Result<(), Stop> {
-        let asked = Step::Watch(id, request.target.clone()).to_string();
+        let line = Step::Watch(id, request.target.clone()).to_string();
         let etcd = self.etcd.watch(id, &request.target);
         let witan = self.witan.watch(id, &request.target);
-        compare(at, &asked, &etcd, &witan)?;
+        compare(at, &line, &etcd, &witan)?;
         let action = action::action(&request);
         self.report
             .coverage
@@ -174,12 +174,13 @@ impl<'a> Pair<'a> {
             // The watch was refused, or its step was removed.
             return Ok(());
         };
-        let excuse = |told: &[Answer]| {
-            told.first()
+        let excuse = |received: &[Answer]| {
+            received
+                .first()
                 .and_then(|first| Excuse::of(&request, began, first))
         };
-        collect(&mut etcd, &mut witan, |told| {
-            excuse(told).map(Excuse::events_kept)
+        collect(&mut etcd, &mut witan, |received| {
+            excuse(received).map(Excuse::events_kept)
         });
         let (mut theirs, mut ours) = (etcd.lines(true), witan.lines(false));
         let mut ends = (etcd.ended, witan.ended);
@@ -201,19 +202,19 @@ impl<'a> Pair<'a> {
             && ends.0 == ends.1
             && theirs.iter().zip(&ours).all(|(a, b)| same_event(a, b));
         if !same {
-            let asked = format!("REAP {id} of GET {}", request.target);
+            let line = format!("REAP {id} of GET {}", request.target);
             let say = |lines: &[Answer], ended: bool| {
                 let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-                format!("ended: {ended}, told:\n    {}", lines.join("\n    "))
+                format!("ended: {ended}, received:\n    {}", lines.join("\n    "))
             };
             return Err(Stop::differs(
                 at,
-                &asked,
+                &line,
                 &say(&theirs, ends.0),
                 &say(&ours, ends.1),
             ));
         }
-        let row = if Asked::of(&request).is("stream") {
+        let row = if Parameters::of(&request).is("stream") {
             "stream event"
         } else {
             "watch event"
@@ -272,7 +273,7 @@ fn collect(etcd: &mut Watch, witan: &mut Watch, excused: impl Fn(&[Answer]) -> O
     loop {
         etcd.pump(GRACE / 2);
         witan.pump(GRACE / 2);
-        let now = (etcd.told.len(), witan.told.len());
+        let now = (etcd.received.len(), witan.received.len());
         let (theirs, ours) = (etcd.lines(true), witan.lines(false));
         let even = match excused(&theirs) {
             Some(kept) => theirs.len() >= kept && ours.len() >= kept,
@@ -290,9 +291,9 @@ fn collect(etcd: &mut Watch, witan: &mut Watch, excused: impl Fn(&[Answer]) -> O
     }
 }
 
-fn compare(at: usize, asked: &str, etcd: &Answer, witan: &Answer) -> Result<(), Stop> {
+fn compare(at: usize, line: &str, etcd: &Answer, witan: &Answer) -> Result<(), Stop> {
     if etcd.same(witan) {
         return Ok(());
     }
-    Err(Stop::differs(at, &asked, etcd, witan))
+    Err(Stop::differs(at, &line, etcd, witan))
 }

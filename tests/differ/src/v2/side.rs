@@ -13,7 +13,7 @@ use witan_e2e::{
 };
 
 use super::{
-    action::{self, Asked},
+    action::{self, Parameters},
     answer::{self, Answer},
     step::{How, Request, resolve},
 };
@@ -34,7 +34,7 @@ pub(super) struct Watch {
     /// The bytes after the last complete line.
     rest: String,
     /// The received lines in their order.
-    pub(super) told: Vec<String>,
+    pub(super) received: Vec<String>,
     /// Whether the stream has ended.
     pub(super) ended: bool,
 }
@@ -148,7 +148,7 @@ impl Side {
     }
 
     fn noted(&mut self, request: &Request, response: &Response) -> Answer {
-        let sorted = Asked::of(request).is("sorted");
+        let sorted = Parameters::of(request).is("sorted");
         let answer = Answer::of(&request.method, response, sorted);
         if ends(request, response) {
             self.reconnect();
@@ -200,9 +200,9 @@ impl Side {
             }
             let watch = Watch {
                 connection,
-                stream: Asked::of(request).is("stream"),
+                stream: Parameters::of(request).is("stream"),
                 rest: String::new(),
-                told: Vec::new(),
+                received: Vec::new(),
                 ended: false,
             };
             self.watches.insert(id, watch);
@@ -291,7 +291,7 @@ impl Watch {
                         while let Some(end) = self.rest.find('\n') {
                             let line = self.rest[..=end].to_owned();
                             self.rest.drain(..=end);
-                            self.told.push(line);
+                            self.received.push(line);
                         }
                     }
                     Ok(None) => self.ended = true,
@@ -299,7 +299,7 @@ impl Watch {
                 },
                 Err(error) => self.fail(&error),
             }
-            if !self.stream && !self.told.is_empty() && patience < wait::PATIENCE {
+            if !self.stream && !self.received.is_empty() && patience < wait::PATIENCE {
                 // The end of the stream arrives with the event.
                 return self.pump(wait::PATIENCE);
             }
@@ -307,18 +307,21 @@ impl Watch {
     }
 
     fn fail(&mut self, error: &io::Error) {
-        self.told.push(format!("broken: {error}\n"));
+        self.received.push(format!("broken: {error}\n"));
         self.ended = true;
     }
 
     /// Returns all received lines in comparable form. `once` omits repetitions of the previous line, which etcd sends when a
     /// stream's watched node is removed.
     pub(super) fn lines(&self, once: bool) -> Vec<Answer> {
-        let mut told = self.told.clone();
+        let mut received = self.received.clone();
         if once {
-            told.dedup();
+            received.dedup();
         }
-        told.iter().map(|line| answer::said(line, true)).collect()
+        received
+            .iter()
+            .map(|line| answer::of_body(line, true))
+            .collect()
     }
 }
 

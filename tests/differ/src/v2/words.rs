@@ -175,7 +175,7 @@ pub(super) fn flag(rng: &mut Rng) -> &'static str {
 }
 
 /// Adds conditions for a comparison.
-pub(super) fn conditions(rng: &mut Rng, asked: &mut Vec<String>) {
+pub(super) fn conditions(rng: &mut Rng, parameters: &mut Vec<String>) {
     let which = rng.range(1, 4);
     if which != 2 {
         let value = loop {
@@ -186,7 +186,7 @@ pub(super) fn conditions(rng: &mut Rng, asked: &mut Vec<String>) {
                 value => break if rng.chance(50) { "1" } else { value },
             }
         };
-        asked.push(format!("prevValue={value}"));
+        parameters.push(format!("prevValue={value}"));
     }
     if which == 2 || which == 4 {
         let index = rng.weighted(&[
@@ -196,11 +196,11 @@ pub(super) fn conditions(rng: &mut Rng, asked: &mut Vec<String>) {
             (1, "4"),
             (1, "{now+1}"),
         ]);
-        asked.push(format!("prevIndex={index}"));
+        parameters.push(format!("prevIndex={index}"));
     }
     if rng.chance(20) {
         let yes = *rng.pick(&TRUE);
-        asked.push(format!("prevExist={yes}"));
+        parameters.push(format!("prevExist={yes}"));
     }
 }
 

@@ -115,7 +115,7 @@ pub(crate) fn hit(coverage: &mut Coverage, era: Era, step: &Step, ask: &Ask, ans
                 coverage.hit(
                     name,
                     match oddity::read(name, era) {
-                        Read::Either => "asked",
+                        Read::Either => "sent",
                         Read::Taken | Read::Refused | Read::Never if refused => "refused",
                         Read::Taken | Read::Refused | Read::Never => "taken",
                     },

@@ -190,7 +190,7 @@ impl Draw<'_> {
         }));
         for range_end in ["", "a\0"] {
             for target in 0..5 {
-                let [low, same, high] = [-1, 0, 1].map(|side| beside(target, side));
+                let [low, same, high] = [-1, 0, 1].map(|side| neighbor(target, side));
                 for (result, holds, fails) in [
                     (0, &same, &low),
                     (1, &low, &high),
@@ -221,7 +221,7 @@ impl Draw<'_> {
 
 /// Returns a target value below, equal to or above that of a key that was just put with the value `m`. `side` is negative, 0 or
 /// positive.
-fn beside(target: i32, side: i64) -> TargetUnion {
+fn neighbor(target: i32, side: i64) -> TargetUnion {
     match target {
         0 => TargetUnion::Version(1 + side),
         1 => TargetUnion::CreateRevision(REVISION + side),

@@ -115,17 +115,17 @@ impl Side {
         match self.call(verb, message).await {
             Err(status) => Answer::headless(format!("{:?} {}", status.code(), status.message())),
             Ok(bytes) => match verb {
-                "range" => self.told::<RangeResponse>(bytes, |m| &mut m.header),
-                "put" => self.told::<PutResponse>(bytes, |m| &mut m.header),
-                "delete" => self.told::<DeleteRangeResponse>(bytes, |m| &mut m.header),
-                "txn" => self.told::<TxnResponse>(bytes, |m| &mut m.header),
-                _ => self.told::<CompactionResponse>(bytes, |m| &mut m.header),
+                "range" => self.decoded::<RangeResponse>(bytes, |m| &mut m.header),
+                "put" => self.decoded::<PutResponse>(bytes, |m| &mut m.header),
+                "delete" => self.decoded::<DeleteRangeResponse>(bytes, |m| &mut m.header),
+                "txn" => self.decoded::<TxnResponse>(bytes, |m| &mut m.header),
+                _ => self.decoded::<CompactionResponse>(bytes, |m| &mut m.header),
             },
         }
     }
 
     /// Converts an answer to JSON. Omits the header's ids and term if they belong to this cluster.
-    fn told<M: Message + Default + Serialize>(
+    fn decoded<M: Message + Default + Serialize>(
         &self,
         bytes: Bytes,
         header: impl Fn(&mut M) -> &mut Option<ResponseHeader>,

@@ -120,7 +120,7 @@ pub(crate) fn table(era: Era) -> &'static [Row] {
         match odd.read(era) {
             Read::Taken => rows.push((odd.name, "taken")),
             Read::Refused => rows.push((odd.name, "refused")),
-            Read::Either => rows.push((odd.name, "asked")),
+            Read::Either => rows.push((odd.name, "sent")),
             Read::Never => {}
         }
     }

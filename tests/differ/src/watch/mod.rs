@@ -49,14 +49,14 @@ impl Dialect for Watches {
                 }
                 at += 1;
             }
-            let (ours, theirs) = (witan.heard().await, etcd.heard().await);
+            let (ours, theirs) = (witan.received().await, etcd.received().await);
             for line in theirs.values().flatten() {
                 step::reached(line, &mut report.coverage);
             }
             if ours != theirs {
-                let asked = "the events of each watcher in this round";
-                let [theirs, ours] = [theirs, ours].map(|heard| format!("{heard:#?}"));
-                return Err(Stop::differs(at - 1, &asked, &theirs, &ours));
+                let compared = "the events of each watcher in this round";
+                let [theirs, ours] = [theirs, ours].map(|received| format!("{received:#?}"));
+                return Err(Stop::differs(at - 1, &compared, &theirs, &ours));
             }
         }
         Ok(())

@@ -60,7 +60,7 @@ impl Side {
             Step::Delete { key, end } => {
                 let request = requests::delete(key.clone(), end.clone());
                 let answer = self.kv().delete_range(request).await;
-                self.told(answer.map(|a| a.into_inner().header))
+                self.outcome(answer.map(|a| a.into_inner().header))
             }
             Step::Txn { puts, delete } => self.txn(puts, delete.as_deref()).await,
             Step::Compact(at) => {
@@ -72,7 +72,7 @@ impl Side {
                     physical: true,
                 };
                 let answer = self.kv().compact(request).await;
-                self.told(answer.map(|a| a.into_inner().header))
+                self.outcome(answer.map(|a| a.into_inner().header))
             }
             Step::Create { .. } => self.create(step).await,
             Step::Cancel { stream, id } => {
@@ -96,10 +96,10 @@ impl Side {
     }
 
     /// Waits for all events and returns the events that each watcher received since the last call.
-    pub(super) async fn heard(&mut self) -> BTreeMap<String, Vec<String>> {
+    pub(super) async fn received(&mut self) -> BTreeMap<String, Vec<String>> {
         self.settle();
         self.put(MARKER, "").await;
-        let mut heard = BTreeMap::<String, Vec<String>>::new();
+        let mut received = BTreeMap::<String, Vec<String>>::new();
         for (at, opened) in self.streams.iter_mut().enumerate() {
             let mut answers = std::mem::take(&mut opened.kept);
             loop {
@@ -127,13 +127,13 @@ impl Side {
                     (header.cluster_id, header.member_id, header.raft_term) = (0, 0, 0);
                 }
                 let watcher = format!("stream {at} watcher {}", answer.watch_id);
-                heard
+                received
                     .entry(watcher)
                     .or_default()
                     .push(format!("{answer:?}"));
             }
         }
-        heard
+        received
     }
 
     /// Waits until all watchers have caught up.
@@ -148,7 +148,7 @@ impl Side {
     }
 
     /// Returns the revision of a header, or the error.
-    fn told(
+    fn outcome(
         &mut self,
         answer: Result<Option<witan_api::v3::etcdserverpb::ResponseHeader>, Status>,
     ) -> String {
@@ -166,7 +166,7 @@ impl Side {
             .kv()
             .put(requests::put(key.to_owned(), value.to_owned()))
             .await;
-        self.told(answer.map(|a| a.into_inner().header))
+        self.outcome(answer.map(|a| a.into_inner().header))
     }
 
     async fn txn(&mut self, puts: &[String], delete: Option<&str>) -> String {
@@ -175,7 +175,7 @@ impl Side {
             .map(|key| Op::RequestPut(requests::put(key.clone(), "txn")));
         let delete = delete.map(|key| Op::RequestDeleteRange(requests::delete(key.to_owned(), "")));
         let answer = self.kv().txn(requests::txn(puts.chain(delete))).await;
-        self.told(answer.map(|a| a.into_inner().header))
+        self.outcome(answer.map(|a| a.into_inner().header))
     }
 
     async fn create(&mut self, step: &Step) -> String {

@@ -7,9 +7,9 @@ use crate::coverage::{Coverage, Row};
 /// The cells that a run must cover.
 pub(super) const TABLE: &[Row] = &[
     ("create", "created empty duplicate compacted"),
-    ("cancel", "asked compacted"),
+    ("cancel", "requested compacted"),
     ("events", "one several deletion previous many-revisions"),
-    ("progress", "told"),
+    ("progress", "received"),
 ];
 
 /// A revision in a request, relative to the revision at the time of the step.
@@ -86,10 +86,10 @@ pub(super) fn reached(line: &str, coverage: &mut Coverage) {
             },
         );
     } else if has("canceled: true") {
-        let asked = has("compact_revision: 0");
-        coverage.hit("cancel", if asked { "asked" } else { "compacted" });
+        let requested = has("compact_revision: 0");
+        coverage.hit("cancel", if requested { "requested" } else { "compacted" });
     } else if has("events: []") {
-        coverage.hit("progress", "told");
+        coverage.hit("progress", "received");
     } else {
         let events = line.matches("Event {").count();
         coverage.hit("events", if events > 1 { "several" } else { "one" });
