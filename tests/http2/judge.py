@@ -72,10 +72,10 @@ def main():
         print(f"{run}: {passed} passed, {expected} failed as permitted, {skipped} skipped, of {len(found)}")
         for case in sorted({case for at, case in listed if at == run} - {c for c, *_ in found}):
             bad += 1
-            print(f"FAILED: the list permits {case}, which is no case")
+            print(f"FAILED: the list permits {case}, which does not exist")
         for case in sorted(named - {c for c, *_ in found}):
             bad += 1
-            print(f"FAILED: a table names {case}, which is no case")
+            print(f"FAILED: a table names {case}, which does not exist")
     print(f"test result: {'FAILED' if bad else 'ok'}. {ok} passed; {bad} failed")
     return bad != 0
 

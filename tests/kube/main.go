@@ -59,7 +59,7 @@ func main() {
 	passed("kube-apiserver is ready")
 	here.startControllers(api)
 	api.get("/api/v1/namespaces/default/serviceaccounts/default")
-	passed("controllers make the default service account")
+	passed("controllers create the default service account")
 	if here.etcd == "" {
 		streams(api)
 	}
@@ -79,7 +79,7 @@ func main() {
 	fmt.Printf("test result: ok. %d passed; 0 failed\n", checks)
 }
 
-// streams: Kubernetes 1.37 and later fill their watch caches with etcd 3.7's RangeStream, earlier releases with pages.
+// streams checks the calls with which kube-apiserver reads the store: Kubernetes 1.37 and later fill their watch caches with etcd 3.7's RangeStream, earlier releases with pages.
 func streams(api *api) {
 	minor, err := strconv.Atoi(at(api.get("/version"), "minor"))
 	must(err)
@@ -114,15 +114,15 @@ func namespaceAndTypes(api *api) {
 		status, _ := api.try("GET", things, nil)
 		return status == 200
 	})
-	passed("a namespace and a type of its own")
+	passed("a namespace and a custom resource definition are created")
 	status, got := api.try("POST", things, thing("bad", 9))
-	expect(status == 422 && strings.Contains(at(got, "message"), "at most five"), "a bad object is refused: %d %v", status, got)
-	passed("its rule refuses a bad object")
+	expect(status == 422 && strings.Contains(at(got, "message"), "at most five"), "an invalid object is refused: %d %v", status, got)
+	passed("a validation rule refuses an invalid object")
 	event(api, "an-event")
-	passed("an event, which stands on a lease")
+	passed("an event is created, whose key has a lease")
 	flows, ok := api.names("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas")
 	expect(ok && len(flows) > 5, "flow schemas: %v", flows)
-	passed("API priority and fairness has its schemas")
+	passed("API priority and fairness has flow schemas")
 }
 
 func thing(name string, replicas int) object {
@@ -130,7 +130,7 @@ func thing(name string, replicas int) object {
 		"metadata": object{"name": name}, "spec": object{"replicas": replicas}}
 }
 
-// rights: a service account's token grants the permissions of its role.
+// rights checks that a service account's token grants the permissions of its role.
 func rights(api *api) {
 	api.create(services, object{"metadata": object{"name": "reader"}})
 	api.create(rbac+"roles", object{"metadata": object{"name": "reader"}, "rules": []object{
@@ -147,7 +147,7 @@ func rights(api *api) {
 	expect(status == 403, "another kind: %d", status)
 	status, _ = api.as("none").try("GET", things, nil)
 	expect(status == 401, "a wrong token: %d", status)
-	passed("a token opens what its role allows")
+	passed("a token grants the permissions of its role")
 }
 
 // load creates all objects. When half of them exist, a single-member store is killed, or etcd is replaced. The leader of several
@@ -177,36 +177,36 @@ func load(api *api) {
 		<-half
 		pause := here.takePlace(api)
 		<-all
-		passed(fmt.Sprintf("%d objects, and after half etcd's place is taken: neither took writes for %s ms", objects, pause))
+		passed(fmt.Sprintf("%d objects are created while etcd is replaced: no store accepted writes for %s ms", objects, pause))
 		streams(api)
 	} else if len(here.stores) == 1 {
 		<-half
 		here.killStores()
 		here.startStores()
 		<-all
-		passed(fmt.Sprintf("%d objects, with a kill -9 of the store after half", objects))
+		passed(fmt.Sprintf("%d objects are created during a kill -9 of the store", objects))
 	} else {
 		kills := here.killLeaders(all)
-		expect(kills >= killsMin, "the leader was killed %d times only", kills)
-		passed(fmt.Sprintf("%d objects, with %d kills -9 of the leader", objects, kills))
+		expect(kills >= killsMin, "the leader was killed only %d times", kills)
+		passed(fmt.Sprintf("%d objects are created during %d kills -9 of the leader", objects, kills))
 	}
 	whole(api)
-	told := map[string]bool{}
-	for deadline := time.After(patience); len(told) < objects*4/5; {
+	reported := map[string]bool{}
+	for deadline := time.After(patience); len(reported) < objects*4/5; {
 		select {
 		case name := <-seen:
 			if strings.HasPrefix(name, "o-") {
-				told[name] = true
+				reported[name] = true
 			}
 		case <-deadline:
-			fail("the watch told of %d objects of %d", len(told), objects*4/5)
+			fail("the watch reported %d of %d objects", len(reported), objects*4/5)
 		}
 	}
 	close(stop)
-	passed("a watch told of every one of them")
+	passed("a watch reported every object")
 }
 
-// whole: every object is listed, from the store and from the watch cache.
+// whole checks that the store and the watch cache list every object.
 func whole(api *api) {
 	eventually("every object is listed by the store", func() bool {
 		mapNames, ok := api.names(maps)
@@ -219,7 +219,7 @@ func whole(api *api) {
 			if n%5 == 0 {
 				names = thingNames
 			}
-			expect(names[fmt.Sprintf("o-%d", n)], "o-%d was acknowledged and is lost", n)
+			expect(names[fmt.Sprintf("o-%d", n)], "the acknowledged object o-%d is lost", n)
 		}
 		return true
 	})
@@ -228,10 +228,10 @@ func whole(api *api) {
 		items, _ := got["items"].([]any)
 		return status == 200 && len(items) >= objects*4/5
 	})
-	passed("all are listed, by the store and by the watch cache")
+	passed("the store and the watch cache list all objects")
 }
 
-// collect: controllers create the ReplicaSet and the pods of a Deployment, and delete them with it.
+// collect checks that controllers create the ReplicaSet and the pods of a Deployment, and delete them with the Deployment.
 func collect(api *api) {
 	const apps = "/apis/apps/v1/namespaces/load/"
 	const pods = "/api/v1/namespaces/load/pods"
@@ -247,12 +247,12 @@ func collect(api *api) {
 	})
 	status, got := api.try("DELETE", apps+"deployments/a?propagationPolicy=Background", nil)
 	expect(status == 200, "the deletion: %d %v", status, got)
-	eventually("the garbage collector takes replica sets and pods", func() bool {
+	eventually("the garbage collector deletes replica sets and pods", func() bool {
 		sets, ok := api.names(apps + "replicasets")
 		names, too := api.names(pods)
 		return ok && too && len(sets) == 0 && len(names) == 0
 	})
-	passed("controllers make pods, the garbage collector takes them")
+	passed("controllers create pods, and the garbage collector deletes them")
 }
 
 func leads(api *api, before string) {
@@ -260,10 +260,10 @@ func leads(api *api, before string) {
 		now := at(api.get(leader), "spec", "renewTime")
 		return now != "" && now != before
 	})
-	passed("leader election goes on")
+	passed("leader election continues")
 }
 
-// again: kills all members at rest; then a write succeeds and all objects exist.
+// again kills all members at rest, and checks that a write succeeds and that all objects exist.
 func again(api *api) {
 	here.killStores()
 	here.startStores()
@@ -271,7 +271,7 @@ func again(api *api) {
 	whole(api)
 }
 
-// empty: deleting a namespace deletes all its objects.
+// empty checks that deleting a namespace deletes all its objects.
 func empty(api *api) {
 	status, got := api.try("DELETE", "/api/v1/namespaces/load", nil)
 	expect(status == 200, "the deletion: %d %v", status, got)

@@ -238,7 +238,7 @@ func (w *world) endOnSignals() {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		fail("ended from outside")
+		fail("a signal ended the run")
 	}()
 }
 

@@ -32,10 +32,10 @@ func shard(api *api) {
 		store.count(events), store.count(registry))
 	expect(here.events.count(events) > 0 && here.events.count(events) == here.events.count(registry),
 		"events in their own server: %d of %d keys", here.events.count(events), here.events.count(registry))
-	passed(fmt.Sprintf("all %d events are in a second server, and nothing else", here.events.count(events)))
+	passed(fmt.Sprintf("the second server has all %d events, and nothing else", here.events.count(events)))
 
 	here.events.kill()
-	eventually("kube-apiserver misses the server of events", func() bool {
+	eventually("kube-apiserver reports that the server of events is down", func() bool {
 		status, _ := api.try("GET", "/readyz/"+eventsCheck, nil)
 		return status >= 500
 	})
@@ -44,7 +44,7 @@ func shard(api *api) {
 		status, got := api.try("POST", maps, object{"metadata": object{"name": name}})
 		expect(status == 201, "%s: %d %v", name, status, got)
 		status, got = api.try("GET", without, nil)
-		expect(status == 200, "without the server of events kube-apiserver is not ready: %d %v", status, got)
+		expect(status == 200, "kube-apiserver is not ready without the server of events: %d %v", status, got)
 	}
 	here.startEvents()
 	eventually("kube-apiserver is ready with the server of events", func() bool {
@@ -54,7 +54,7 @@ func shard(api *api) {
 	event(api, "a-later-event")
 	names, ok := api.names(eventsPath)
 	expect(ok && names["an-event"] && names["a-later-event"], "events after a kill -9 of their server: %v", names)
-	passed(fmt.Sprintf("%d objects while the second server is dead, and events as before once it is back", meanwhile))
+	passed(fmt.Sprintf("%d objects are created while the second server is down, and its events exist when it is back", meanwhile))
 }
 
 func event(api *api, name string) {
