@@ -384,7 +384,7 @@ def run(report, cache: pathlib.Path, work: pathlib.Path) -> None:
     with report.case("certificates of witan-cluster"):
         check_certificates()
     for page in (deploy.ROOT / "README.md", deploy.ROOT / "docs" / "start" / "kubernetes.md"):
-        with report.case(f"{page.name} builds and loads the images first"):
+        with report.case(f"{page.name} builds and loads the images before it uses them"):
             check_first_commands(page)
     with report.case("large numbers of witan-cluster"):
         check_numbers(work)
@@ -393,17 +393,17 @@ def run(report, cache: pathlib.Path, work: pathlib.Path) -> None:
     for chart, arguments, words in REFUSED:
         with report.case(f"{chart.name} refuses {' '.join(arguments)}"):
             said = helm("template", "release", str(chart), *arguments)
-            assert said.returncode != 0, "it was rendered"
+            assert said.returncode != 0, "the chart was rendered"
             assert words in said.stderr, said.stderr
     for path, text in deploy.wanted().items():
-        with report.case(f"{path.relative_to(deploy.ROOT)} is fresh"):
+        with report.case(f"{path.relative_to(deploy.ROOT)} is current"):
             assert path.read_text() == text, "run tests/charts/run --write"
     manifests = [deploy.DEPLOY / name for name in ("crd.yaml", "operator.yaml", "prometheus/members.yaml")]
     for path in [*manifests, *sorted((deploy.DEPLOY / "samples").glob("*.yaml"))]:
         with report.case(f"{path.relative_to(deploy.ROOT)} conforms"):
             documents = list(yaml.safe_load_all(path.read_text()))
             places.conform(documents)
-            assert not objects(documents, "Secret"), "a password that is published opens every cluster of those who did not change it"
+            assert not objects(documents, "Secret"), "a sample contains a password, which some users would not change"
     with report.case("a manifest with a mistake does not conform"):
         for spec in ({"replcas": 3}, {"replicas": "three"}, {"storage": {"siez": "1Gi"}}, {"replicas": 12}):
             wrong = {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": "x"}, "spec": spec}

@@ -154,19 +154,19 @@ def run(report) -> None:
         with report.case(f"promtool test rules {path.name}"):
             said, _ = process.communicate()
             assert process.returncode == 0 and "SUCCESS" in said, said
-    with report.case("alerts have severities, a runbook and its headings"):
+    with report.case("each alert has a severity and a section of the runbook"):
         check_alerts()
-    with report.case("every alert is expected by a unit test"):
+    with report.case("a unit test expects each alert"):
         check_every_alert_is_tested()
     for path in sorted(WORKFLOWS.glob("*.yml")):
         with report.case(f"actionlint {path.name}"):
             code, said = said_by("actionlint", "-shellcheck=", "-pyflakes=", str(path))
             assert code == 0, said
-    with report.case("a workflow runs the long tests each night"):
+    with report.case("the nightly workflow runs the slow tests"):
         check_nightly()
     with report.case("krew's manifest of the plugin"), tempfile.TemporaryDirectory() as folder:
         check_krew(pathlib.Path(folder))
-    with report.case("compose.yaml serves only this machine"):
+    with report.case("compose.yaml publishes its ports only on this machine"):
         check_compose()
     with report.case("hadolint Dockerfile"):
         code, said = said_by("hadolint", str(DOCKERFILE))

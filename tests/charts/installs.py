@@ -137,7 +137,7 @@ def refusal(act, *arguments: object) -> str:
 def is_refused(words: str, act, *arguments: object) -> None:
     """Checks that the API server refuses an act with these words."""
     said = refusal(act, *arguments)
-    assert words in said, said or "it was done"
+    assert words in said, said or "it was accepted"
 
 
 def check_claims(server: Server) -> None:
@@ -174,11 +174,11 @@ def run(report: Report, server: Server) -> None:
     with report.case("helm install witan-operator"):
         server.helm("install", "witan-operator", OPERATOR, "--namespace", "witan-system", "--create-namespace")
         wait_for("the definition", lambda: server.request("GET", clusters(server))["items"] == [], server.processes, server.work)
-    with report.case("the account may do what the chart says"):
+    with report.case("the account has the permissions of the chart"):
         check_rights(server, "default", True)
         assert server.may("get", "coordination.k8s.io", "leases", "", "witan-system", "witan-operator")
         assert server.may("create", "coordination.k8s.io", "leases", "", "witan-system")
-    with report.case("the account may do no more"):
+    with report.case("the account has no other permissions"):
         for verb, group, resource, sub in FORBIDDEN:
             assert not server.may(verb, group, resource, sub), f"{verb} {resource} {sub}"
         assert not server.may("update", "coordination.k8s.io", "leases", "", "witan-system", "another")
@@ -213,11 +213,11 @@ def run(report: Report, server: Server) -> None:
         server.helm("upgrade", "orders", CLUSTER, "--reuse-values", "--set", "replicaCount=1")
         server.helm("rollback", "orders", "2")
         assert server.request("GET", clusters(server) + "/orders")["spec"]["replicas"] == 5
-    with report.case("the disk of a voter or of a hibernated cluster is deleted only if it says so"):
+    with report.case("the claim of a voter or of a hibernated cluster is deleted only if its annotation allows it"):
         check_claims(server)
-    with report.case("no cluster is created in the namespace of the operator"):
+    with report.case("a cluster in the operator's namespace is refused"):
         is_refused("not allowed in the namespace of witan-operator", server.request, "POST", clusters(server, "witan-system"), bare("inside"))
-    with report.case("tenants set no pod template"):
+    with report.case("a pod template of a tenant is refused"):
         server.helm("upgrade", "witan-operator", OPERATOR, "--namespace", "witan-system", "--set", "admissionPolicies.restrictPodTemplate=true")
         for field, value in (("podTemplate", {"spec": {}}), ("serviceAccountName", "mine"), ("image", "r/i:t")):
             asked = bare("tenant", **{field: value})
@@ -237,7 +237,7 @@ def run(report: Report, server: Server) -> None:
         check_rights(server, "kube-system", True)
         after = server.request("GET", clusters(server) + "/orders")["metadata"]
         assert (before["uid"], before["resourceVersion"]) == (after["uid"], after["resourceVersion"])
-    with report.case("monitoring is refused while its kinds are missing"):
+    with report.case("monitoring is refused without its CRDs"):
         upgrade = ["upgrade", "witan-operator", OPERATOR, "--namespace", "witan-system"]
         is_refused("needs the kind PrometheusRule", server.helm, *upgrade, "--set", "prometheusRule.enabled=true")
     with report.case("helm uninstall keeps the definition and the clusters"):

@@ -48,7 +48,7 @@ def wait_for(what: str, check, processes: list[subprocess.Popen], work: pathlib.
         except (OSError, AssertionError, urllib.error.URLError) as error:
             last = error
         time.sleep(PAUSE_S)
-    raise AssertionError(f"{what} did not come: {last}")
+    raise AssertionError(f"waited {DEADLINE_S} s for {what}: {last}")
 
 
 class Members:
@@ -168,7 +168,7 @@ def run_against(report, members: Members, prometheus: Prometheus, work: pathlib.
     for title, expression in dashboard_queries("members") + dashboard_queries("fleet"):
         names = set(SERIES.findall(expression))
         with report.case(f"query {title}: {expression[:60]}"):
-            assert names, "it names no series"
+            assert names, "the query names no series"
             if any(name.startswith("witan_operator_") for name in names):
                 assert {name for name in names if name.startswith("witan_operator_")} <= operators, names - operators
                 prometheus.query(expression)
@@ -180,10 +180,10 @@ def run_against(report, members: Members, prometheus: Prometheus, work: pathlib.
                 assert name in operators, "docs/reference/operator.md does not name it"
             else:
                 wait_for(name, lambda name=name: prometheus.query(name), running, work)
-    with report.case("the alarm is on its way to an alert, and nothing else is"):
+    with report.case("the alarm raises an alert, and no other alert is pending"):
         wait_for("the alert", lambda: prometheus.query('ALERTS{alertname="WitanAlarmActive"}'), running, work)
         assert not prometheus.query(quiet), prometheus.query(quiet)
-    with report.case("a query of a series that is not there has no value"):
+    with report.case("a query of a series that does not exist has no value"):
         assert not prometheus.query("etcd_server_has_no_such_series")
 
 

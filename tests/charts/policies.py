@@ -57,9 +57,9 @@ def check_cluster(cluster: list[str], operator: list[str]) -> None:
         assert admits(rules, port, "from", member), f"members do not reach {port} of each other"
     assert admits(rules, CLIENT, "from", pod, same_namespace=False), "the operator in another namespace does not reach a member"
     assert admits(rules, CLIENT, "from", backup), "a backup does not reach a member"
-    assert admits(rules, METRICS, "from", {"app": "prometheus"}), "nobody scrapes"
+    assert admits(rules, METRICS, "from", {"app": "prometheus"}), "Prometheus cannot scrape a member"
     restricted = any("clientsFrom" in value for value in cluster)
-    assert admits(rules, CLIENT, "from", {"app": "client"}), "a client that is named does not reach a member"
+    assert admits(rules, CLIENT, "from", {"app": "client"}), "an admitted client does not reach a member"
     assert admits(rules, CLIENT, "from", {"app": "stranger"}) is not restricted, "clientsFrom has no effect"
     assert not admits(rules, PEER, "from", {"app": "stranger"}), "a stranger reaches the peer port"
 
@@ -97,6 +97,6 @@ def run(report) -> None:
     with report.case(f"policy of witan-cluster, {len(clusters)} combinations"):
         for values, operator in zip(clusters, itertools.cycle(operators)):
             check_cluster(values, operator)
-    with report.case("a policy without a rule for backups is noticed"):
+    with report.case("a policy without a rule for backups does not admit backups"):
         rules = objects(render(CLUSTER, clusters[-1]), "NetworkPolicy")[0]["spec"]["ingress"]
         assert not admits([rule for rule in rules if BACKUP_OF not in str(rule)], CLIENT, "from", {BACKUP_OF: "whole"})

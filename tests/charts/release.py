@@ -215,17 +215,17 @@ def run(report) -> None:
     """Runs all cases of this file."""
     with report.case("actions and images are pinned"):
         check_pins()
-    with report.case("each job has a time limit and few rights"):
+    with report.case("each job has a timeout and only the named permissions"):
         check_jobs()
-    with report.case("a release needs all jobs, and a nightly run"):
+    with report.case("a release needs all jobs and a nightly run"):
         check_publication()
     with report.case("a release compiles once and compares"), tempfile.TemporaryDirectory() as folder:
         check_compiled_once(pathlib.Path(folder))
-    with report.case("each artifact has the licenses of third parties"):
+    with report.case("each artifact contains the third-party licenses"):
         check_notices()
     with report.case("the VEX document names crates and tests"):
         check_vex()
     with report.case("release notes are the section of the version"):
         check_notes()
-    with report.case("artifacts are called Witan"):
+    with report.case("descriptions name the product"):
         check_names()

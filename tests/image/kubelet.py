@@ -170,12 +170,12 @@ class Etcd:
 
     def upgrade(self, tag, **flags):
         """Acts like `kubeadm upgrade`: copies the data directory of the running member, and replaces the manifest."""
-        beside = f"/etc/kubernetes/tmp/{len(os.listdir('/etc/kubernetes/tmp'))}"
-        run("cp", "-r", DATA, f"{beside}-etcd")
-        manifest = make(beside, ADDRESS, tag, keys=False, **flags)
-        os.rename(f"/{MANIFEST}", f"{beside}-etcd.yaml")
-        os.rename(f"{beside}/{MANIFEST}", f"/{MANIFEST}")
-        return Etcd(self.node, manifest), f"{beside}-etcd"
+        copy = f"/etc/kubernetes/tmp/{len(os.listdir('/etc/kubernetes/tmp'))}"
+        run("cp", "-r", DATA, f"{copy}-etcd")
+        manifest = make(copy, ADDRESS, tag, keys=False, **flags)
+        os.rename(f"/{MANIFEST}", f"{copy}-etcd.yaml")
+        os.rename(f"{copy}/{MANIFEST}", f"/{MANIFEST}")
+        return Etcd(self.node, manifest), f"{copy}-etcd"
 
 
 def same(what, got, wanted):
@@ -195,7 +195,7 @@ def steps(node):
     witan, of_etcd = etcd.upgrade(TAG, adopt_etcd="true")
     same("keys of etcd", witan.state(), before)
     witan.etcdctl("endpoint", "health")
-    yield "an upgrade to the image goes on with etcd's keys"
+    yield "an upgrade to the image keeps etcd's keys"
 
     witan.put("witan")
     node.ctr("task", "kill", "-s", "9", witan.container)
@@ -203,7 +203,7 @@ def steps(node):
     witan = Etcd(node, witan.manifest)
     copied = witan.state()
     same("keys", len(copied[0]), 2 * KEYS)
-    yield "a killed container is started again, and its keys are there"
+    yield "a killed container restarts with its keys"
 
     later, copy = witan.upgrade(TAG, adopt_etcd="true", quota_backend_bytes="4294967296")
     same("keys", later.state(), copied)
@@ -219,9 +219,9 @@ def steps(node):
         return Etcd(node, manifest).state()
 
     same("keys of the copy", back(witan.manifest, copy), copied)
-    yield "the way back by the copy that was made of the running member"
+    yield "a restore of the copy of the running member"
     same("keys of etcd's copy", back(first, of_etcd), before)
-    yield "the way back to etcd"
+    yield "a return to etcd"
 
 
 def main():
