@@ -87,7 +87,7 @@ class Backups:
             self.until_ready("a restored cluster", "again")
             _, revision = self.hash_at("again")
             assert int(revision) >= status["revision"], (revision, status)
-            assert self.hash_at("again", int(revision))[0] == self.hash_at("kept", int(revision))[0], "other keys than the source had"
+            assert self.hash_at("again", int(revision))[0] == self.hash_at("kept", int(revision))[0], "the keys differ from the source's"
         try:
             # the restored cluster owns the disks: a lost pod returns with later writes
             self.put("again", "since", "restored")
@@ -95,10 +95,10 @@ class Backups:
             eventually("a member is back", lambda: self.is_ready("again") and "again-0" in self.pods("again"))
             assert self.has_key("again", "since")
             self.forget("first")
-            assert self.bucket.keys("etcd/prod/kept/") == keys, "the files stay without the resource"
+            assert self.bucket.keys("etcd/prod/kept/") == keys, "the files were deleted with the resource"
             place = {"store": self.s3(prefix="etcd/prod/kept"), "name": status["name"], "bumpRevision": 1000000}
             self.apply("raised", replicas=1, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, bootstrap={"restore": place})
-            self.until_ready("a cluster from the files", "raised", 1)
+            self.until_ready("a cluster that is restored from files", "raised", 1)
             assert int(self.hash_at("raised")[1]) == int(revision) + 1000000
         finally:
             for name in ("again", "raised"):
@@ -116,7 +116,7 @@ class Backups:
                 self.stored("onto-volume")
             bootstrap = {"restore": {"backupRef": {"name": "onto-volume"}}}
             self.apply("disk", replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, bootstrap=bootstrap)
-            self.until_ready("a cluster from a volume", "disk")
+            self.until_ready("a cluster that is restored from a volume", "disk")
             assert self.has_key("disk", "kept")
         finally:
             self.remove("disk")
@@ -131,7 +131,7 @@ class Backups:
             with self.brief("plagued", replicas=1, writes=False):
                 self.object_store()
                 self.back_up("refused", "plagued", self.s3("s3-wrong"), timeout="15s")
-                eventually("the first one runs", lambda: self.phase("refused") == "Running")
+                eventually("the first backup runs", lambda: self.phase("refused") == "Running")
                 self.back_up("no-secret", "plagued", self.s3("absent"))
                 self.back_up("nobody", "absent", self.s3())
                 self.backup_says("no-secret", "Pending", "waiting for EtcdBackup refused")
@@ -151,9 +151,9 @@ class Backups:
                 # a cluster that is restored from a missing backup reports this, and starts once the backup exists
                 self.apply("early", replicas=1, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, bootstrap={"restore": {"backupRef": {"name": "late"}}})
                 self.degraded("early", "EtcdBackup late", "does not exist")
-                assert not self.pods("early"), "it must not begin empty"
+                assert not self.pods("early"), "the cluster started without its backup"
                 self.back_up("late", "plagued", self.s3())
-                self.until_ready("a cluster that has waited for its backup", "early", 1)
+                self.until_ready("a cluster after its backup exists", "early", 1)
         finally:
             self.remove("early")
             self.forget(*wrong, "late")
@@ -173,11 +173,11 @@ class Backups:
             try:
                 last = lambda: self.api.get(f"{SCHEDULES}/each-minute").get("status", {}).get("lastBackup")
                 first = eventually("a backup of the schedule", last, 90)
-                second = eventually("the next one", lambda: last() if last() != first else None, 90)
-                eventually("the first one is removed", lambda: self.api.find(f"{BACKUPS}/{first}") is None)
+                second = eventually("the next backup", lambda: last() if last() != first else None, 90)
+                eventually("the first backup is removed", lambda: self.api.find(f"{BACKUPS}/{first}") is None)
                 folder = "etcd/prod/minutely/each-minute/"
                 ends = lambda: [key for key in self.bucket.keys(folder) if not key.startswith(folder + second)]
-                eventually("its files are removed", lambda: not ends())
+                eventually("the files of the first backup are removed", lambda: not ends())
                 assert len(self.bucket.keys("etcd/prod/minutely/")) == 4, self.bucket.keys("etcd/prod/minutely/")
                 status = self.api.get(f"{SCHEDULES}/each-minute")["status"]
                 assert condition({"status": status}, "Ready")[0] == "True", status
@@ -219,7 +219,7 @@ class Backups:
             assert self.cluster("again")["status"]["restoredRevision"] == int(revision), self.cluster("again")["status"]
             # the cluster is gone, so there are no changes to store
             running = lambda: self.api.items(f"{CORE}/pods?labelSelector=witan.dev/backup-changes%3Dticking")
-            eventually("its pod ends", lambda: not running())
+            eventually("the pod that stores changes ends", lambda: not running())
         finally:
             self.remove("again")
             self.api.delete(schedule)

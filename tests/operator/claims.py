@@ -71,7 +71,7 @@ class Claims:
                 self.change(name, storage={"size": "1Gi", "storageClassName": "fast"})
                 eventually("the first member has moved", lambda: len(before & self.claims(name)) < 3, 120)
                 self.restart_operator()
-                eventually("all have moved", lambda: self.is_ready(name) and not before & self.claims(name), 240)
+                eventually("all members have moved", lambda: self.is_ready(name) and not before & self.claims(name), 240)
             assert lowest[0] >= 3, f"{lowest[0]} voters were left"
             assert self.classes(name) == {"fast"} and self.sizes(name) == {"1Gi"}, (self.classes(name), self.sizes(name))
 
@@ -89,23 +89,23 @@ class Claims:
             after = self.claims(name)
             assert len(after) == 3, after
             self.stays(name, 10, lambda: self.claims(name))
-            assert self.claims(name) == after, "it was migrated twice"
+            assert self.claims(name) == after, "the members were migrated twice"
             self.change(name, replicas=1)
             self.until_ready("a single member", name, 1)
             (alone,) = self.claims(name)
             self.operate("migrate-alone", name, migrateStorage={})
             self.until_phase("migrate-alone", "Succeeded", patience_s=120)
-            eventually("its disk is new", lambda: len(self.claims(name)) == 1 and alone not in self.claims(name))
+            eventually("the single member has a new disk", lambda: len(self.claims(name)) == 1 and alone not in self.claims(name))
             # a deleted operation moves no further member
             self.change(name, replicas=3)
             self.until_ready("three members", name)
             before = self.claims(name)
-            self.operate("given-up", name, migrateStorage={})
+            self.operate("canceled", name, migrateStorage={})
             eventually("the first member has moved", lambda: len(before & self.claims(name)) < 3, 120)
-            self.api.delete(f"{OPERATIONS}/given-up")
-            self.until_ready("a cluster whose migration was given up", name)
+            self.api.delete(f"{OPERATIONS}/canceled")
+            self.until_ready("a cluster whose migration was canceled", name)
             self.stays(name, 15, lambda: self.claims(name))
-            assert len(before & self.claims(name)) == 2, "one member has moved"
+            assert len(before & self.claims(name)) == 2, "not exactly one member has moved"
 
     def claims_of(self, name):
         return [claim["spec"] for claim in self.api.items(f"{CLAIMS}?labelSelector=witan.dev/cluster%3D{name}")]
@@ -140,6 +140,6 @@ class Claims:
             self.api.delete(f"{CLUSTERS}/{name}")
             eventually("the cluster is deleted", lambda: self.api.find(f"{CLUSTERS}/{name}") is None)
             self.apply("asleep-witness", replicas=1, storage={"size": "1Gi"})
-            self.until_ready("the garbage collector had time", "asleep-witness", 1)
+            self.until_ready("another cluster, while the garbage collector runs", "asleep-witness", 1)
             self.remove("asleep-witness")
             assert self.claims(name) == disks, "disks were deleted"

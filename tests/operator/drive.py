@@ -225,7 +225,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
             after = versions()
             if after == before:
                 return
-        raise AssertionError(f"objects go on to change: {before} {after}")
+        raise AssertionError(f"objects still change: {before} {after}")
 
     def scale(self, replicas):
         self.change(replicas=replicas)
@@ -283,7 +283,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         uid = self.pods()[name]["metadata"]["uid"]
         begun = time.monotonic()
         self.api.delete(f"{CORE}/pods/{name}?gracePeriodSeconds=0")
-        eventually("another pod takes its place", lambda: self.pods().get(name, {}).get("metadata", {}).get("uid", uid) != uid)
+        eventually("another pod replaces the deleted one", lambda: self.pods().get(name, {}).get("metadata", {}).get("uid", uid) != uid)
         took = time.monotonic() - begun
         assert took < 2, f"the operator took {took:.1f} s"
         self.until_ready("after a lost pod")
@@ -311,7 +311,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.change(storage={"size": "9Gi"})
         sizes = lambda: [claim["status"]["capacity"]["storage"] for claim in self.api.items(f"{CORE}/persistentvolumeclaims")]
         eventually("all claims have grown", lambda: set(sizes()) <= {"9Gi", str(9 << 30)})
-        self.until_ready("grown")
+        self.until_ready("after the claims have grown")
 
     def peer_tls_on(self):
         """Enables TLS between members of a running cluster."""
@@ -339,7 +339,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
     def while_fenced(self, name, member, act):
         fence = lambda members: self.api.patch(f"{CLUSTERS}/{name}", {"metadata": {"annotations": {"witan.dev/fenced-members": members}}})
         fence(member)
-        eventually("its pod is removed", lambda: member not in self.pods(name))
+        eventually("the member's pod is removed", lambda: member not in self.pods(name))
         act()
         fence(None)
         self.until_ready("after the fence", name)
@@ -347,7 +347,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
     def pause(self):
         """The operator ignores a paused cluster."""
         self.change(paused=True, replicas=5)
-        eventually("it says so", lambda: condition(self.cluster(), "Paused")[0] == "True")
+        eventually("the condition Paused is true", lambda: condition(self.cluster(), "Paused")[0] == "True")
         looked = self.passes_of("orders")
         eventually("the operator looks again", lambda: self.passes_of("orders") > looked, 40)
         assert len(self.pods()) == 3
@@ -365,7 +365,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
             self.restart_operator()
             self.follow(self.pods())
         self.change(replicas=3, image=NEXT_IMAGE)
-        eventually("all is as wanted", lambda: self.is_ready() and self.has_image(NEXT_IMAGE))
+        eventually("the cluster has the last spec", lambda: self.is_ready() and self.has_image(NEXT_IMAGE))
 
     def disturb(self, chance, wanted):
         kind = chance.choice(("scale", "roll", "evict"))
@@ -385,7 +385,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.change(replicas=0)
         eventually("no pod is left", lambda: not self.pods() and condition(self.cluster(), "Hibernated")[0] == "True")
         self.change(replicas=3)
-        self.until_ready("awake")
+        self.until_ready("after the hibernation")
 
     def nothing_lost(self):
         """Every acknowledged write exists."""
@@ -395,7 +395,7 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.follow(self.pods(name), name)
         found = eventually("the client reads", lambda: (lambda got: got if "error" not in got else None)(self.writers[name].ask("check")), 30)
         assert found["missing"] == 0, found
-        print(f"        {found['acknowledged']} acknowledged writes are there")
+        print(f"        {found['acknowledged']} acknowledged writes exist")
 
     def delete_cluster(self):
         """With whenDeleted: Delete, nothing remains."""
@@ -413,9 +413,9 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         """A namespace is deleted with its cluster while the operator works on it."""
         other = "/apis/witan.dev/v1/namespaces/short/etcdclusters"
         self.api.create("/api/v1/namespaces", {"metadata": {"name": "short"}})
-        eventually("its service account", lambda: self.api.find("/api/v1/namespaces/short/serviceaccounts/default"))
+        eventually("the namespace has its service account", lambda: self.api.find("/api/v1/namespaces/short/serviceaccounts/default"))
         self.api.apply(f"{other}/a", {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": "a"}, "spec": {}})
-        eventually("a pod of it", lambda: self.api.items("/api/v1/namespaces/short/pods"))
+        eventually("the cluster has a pod", lambda: self.api.items("/api/v1/namespaces/short/pods"))
         self.api.delete("/api/v1/namespaces/short")
         eventually("the namespace is deleted", lambda: self.api.find("/api/v1/namespaces/short") is None, 90)
 

@@ -31,12 +31,12 @@ class Fleet:
                 self.apply(name, replicas=REPLICAS, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
             eventually(f"{batch[-1]} is ready", lambda: all(condition(self.cluster(name), "Ready")[0] == "True" for name in batch), 300, 0.5)
         print(f"        {FLEET} clusters of {REPLICAS} are ready after {time.monotonic() - begun:.0f} s", flush=True)
-        eventually("no step is taken any more", lambda: not self.requests_of(5, ("create", "patch", "update", "delete")), 120)
+        eventually("the operator takes no more steps", lambda: not self.requests_of(5, ("create", "patch", "update", "delete")), 120)
         before = self.used_cpu()
         requests = self.requests_of(REST_S, None)
         cpu = (self.used_cpu() - before) / REST_S
         print(f"        at rest: CPU {100 * cpu:.1f} % of a core, memory {self.memory_mib():.0f} MiB, requests in {REST_S} s: {requests}", flush=True)
-        assert not {"create", "patch", "update", "delete"} & set(requests), "clusters at rest cost writes"
+        assert not {"create", "patch", "update", "delete"} & set(requests), "the operator writes for clusters in their desired state"
         times = sorted(self.replaced(name) for name in random.Random(1).sample(names, min(PODS_DELETED, FLEET)))
         print(f"        a deleted pod is replaced after {times[len(times) // 2]:.2f} s (median), {times[-1]:.2f} s (longest)", flush=True)
         assert times[-1] < 2, times
@@ -48,7 +48,7 @@ class Fleet:
         uid = self.api.get(path)["metadata"]["uid"]
         self.api.delete(f"{path}?gracePeriodSeconds=0")
         begun = time.monotonic()
-        eventually("another pod takes its place", lambda: (self.api.find(path) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid, 30, 0.01)
+        eventually("another pod replaces the deleted one", lambda: (self.api.find(path) or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid, 30, 0.01)
         return time.monotonic() - begun
 
     def requests_of(self, seconds, verbs):

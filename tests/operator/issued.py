@@ -24,7 +24,7 @@ class Issued:
     def cert_manager(self):
         """A cluster waits for cert-manager, starts with its certificates, and renews them while a client writes."""
         self.apply(ISSUED, replicas=3, tls={"peer": OURS, "client": OURS}, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
-        eventually("it says what is missing", lambda: condition(self.cluster(ISSUED), "Degraded") == ("True", "CertManagerMissing"))
+        eventually("the condition Degraded reports that cert-manager is missing", lambda: condition(self.cluster(ISSUED), "Degraded") == ("True", "CertManagerMissing"))
         assert not self.pods(ISSUED)
         self.start_cert_manager()
         # makes the operator look now instead of at its next poll
@@ -73,7 +73,7 @@ class Issued:
 
     def renew(self, name):
         """Renews a certificate like `cmctl renew`."""
-        mark = {"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "asked by hand"}
+        mark = {"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "requested by a test"}
         kept = [each for each in self.api.get(f"{CERTIFICATES}/{name}")["status"]["conditions"] if each["type"] != "Issuing"]
         self.api.patch(f"{CERTIFICATES}/{name}/status", {"status": {"conditions": [*kept, mark]}})
 

@@ -38,7 +38,7 @@ class Operations:
             if operation["spec"]["clusterName"] == cluster:
                 self.api.delete(f"{OPERATIONS}/{operation['metadata']['name']}")
 
-    def told(self, reason, text):
+    def has_event(self, reason, text):
         return any(event.get("reason") == reason and text in event.get("note", "") for event in self.api.items(EVENTS))
 
     # cases
@@ -53,20 +53,20 @@ class Operations:
             leader, before = self.leader(name), self.members_and_disks(name)[0]
             replaced = next(pod for pod in sorted(before) if pod != leader)
             self.succeeds("replace", name, replaceMember={"name": replaced})
-            assert before[replaced] not in self.members_and_disks(name)[0].values(), "it has another id"
-            eventually("its request is withdrawn", lambda: "requests" not in self.cluster(name)["status"] or "operation" not in self.cluster(name)["status"]["requests"])
+            assert before[replaced] not in self.members_and_disks(name)[0].values(), "the new member has the old id"
+            eventually("the request to the plan is withdrawn", lambda: "requests" not in self.cluster(name)["status"] or "operation" not in self.cluster(name)["status"]["requests"])
             self.until_ready("a cluster with a new member", name)
             counted = f'witan_operator_operations_total{{name="{name}",namespace="prod",result="succeeded",verb="ReplaceMember"}} 1'
             assert counted in self.world.operator_metrics()
             self.operate("early", name, recoverQuorum={"survivor": leader})
             assert "a quorum serves" in self.until_phase("early", "Failed")["message"]
-            eventually("the first operation is deleted after its time", lambda: self.api.find(f"{OPERATIONS}/move") is None)
+            eventually("the first operation is deleted after ttlSecondsAfterFinished", lambda: self.api.find(f"{OPERATIONS}/move") is None)
 
     def moves(self, name):
         to = self.follower(name)
         status = self.succeeds("move", name, moveLeader={"to": to}, ttlSecondsAfterFinished=10)
         assert status["message"] == f"{to} is the leader" and status["requestedBy"], status
-        eventually("it is said", lambda: self.leader(name) == to and self.told("OperationSucceeded", "EtcdOperation move"))
+        eventually("the leader moves, and an event reports it", lambda: self.leader(name) == to and self.has_event("OperationSucceeded", "EtcdOperation move"))
 
     def restarts_once(self, name):
         """An operator that is killed during an operation continues it. The next operation waits."""
@@ -74,7 +74,7 @@ class Operations:
         self.operate("restart", name, restart={})
         self.until_phase("restart", "Running")
         self.operate("check", name, consistencyCheck={})
-        eventually("the next one waits", lambda: "EtcdOperation restart" in self.operation("check").get("message", ""))
+        eventually("the next operation waits", lambda: "EtcdOperation restart" in self.operation("check").get("message", ""))
         eventually("a member has stopped", lambda: self.uids(name) != before)
         self.restart_operator()
         self.until_phase("restart", "Succeeded")
@@ -85,7 +85,7 @@ class Operations:
         assert status["phase"] == "Succeeded" and len(hashes) == 1 and len(status["hashes"]) == 3, status
         self.restart_operator()
         self.stays(name, 5, lambda: self.uids(name))
-        assert self.uids(name) == after, "it was restarted twice"
+        assert self.uids(name) == after, "the members were restarted twice"
 
     def operations_documents(self):
         """The commands of docs/operating/operations.md."""

@@ -33,7 +33,7 @@ class Outside:
             try:
                 for replicas in (4, 3):
                     self.change(name, replicas=replicas)
-                    self.until_ready("scaled", name, replicas, 180)
+                    self.until_ready("scaling", name, replicas, 180)
             finally:
                 self.through(PASSES)
             assert self.members_and_disks(name)[0] == kept
@@ -45,20 +45,20 @@ class Outside:
         with self.brief(name):
             kept = self.members_and_disks(name)[0]
             self.change(name, replicas=4)
-            eventually("it scales", lambda: len(self.pods(name)) > 3)
+            eventually("the operator creates a pod", lambda: len(self.pods(name)) > 3)
             self.through(REFUSES)
             try:
                 pod = self.follower(name)
                 uid = self.uids(name)[pod]
                 self.api.delete(f"{CORE}/pods/{pod}")
-                eventually("it is deleted", lambda: pod not in self.pods(name))
+                eventually("the pod is deleted", lambda: pod not in self.pods(name))
                 failed = self.world.steps()
                 eventually("the operator has tried", lambda: self.world.steps() > failed or self.world.processes["operator"].poll() is not None, 90)
             finally:
                 self.through(PASSES)
             self.again()
             eventually("the pod is back", lambda: self.uids(name).get(pod, uid) != uid)
-            self.until_ready("scaled", name, 4)
+            self.until_ready("scaling", name, 4)
             assert kept.items() <= self.members_and_disks(name)[0].items()
 
     def again(self):
@@ -79,7 +79,7 @@ class Outside:
             finally:
                 self.through(PASSES)
             self.again()
-            self.until_ready("the API server is back", name)
+            self.until_ready("after the API server is back", name)
             assert self.members_and_disks(name) == kept
 
     def two_operators(self):
@@ -87,22 +87,22 @@ class Outside:
         name, world = "led", self.world
         world.start_operator(self.account, IMAGE, SECOND)
         try:
-            eventually("the second is ready", lambda: world.operator_is_ready(SECOND), 30)
+            eventually("the second operator is ready", lambda: world.operator_is_ready(SECOND), 30)
             with self.brief(name):
                 kept = self.members_and_disks(name)[0]
                 self.change(name, replicas=5)
-                eventually("it scales", lambda: len(self.pods(name)) > 3)
+                eventually("the operator creates a pod", lambda: len(self.pods(name)) > 3)
                 first = world.processes["operator"]
                 first.send_signal(signal.SIGSTOP)
                 try:
-                    self.until_ready("the second has scaled", name, 5, 180)
+                    self.until_ready("scaling by the second operator", name, 5, 180)
                 finally:
                     first.send_signal(signal.SIGCONT)
-                eventually("the first has ended", lambda: first.poll() is not None, TAKEN_S)
+                eventually("the first operator has ended", lambda: first.poll() is not None, TAKEN_S)
                 assert "witan_operator_leader 1" in world.operator_metrics(SECOND)
                 assert kept.items() <= self.members_and_disks(name)[0].items()
                 self.change(name, replicas=3)
-                self.until_ready("the second goes on", name, 3)
+                self.until_ready("more scaling by the second operator", name, 3)
                 assert self.members_and_disks(name)[0] == kept
         finally:
             world.kill(SECOND, signal.SIGTERM)
@@ -117,9 +117,9 @@ class Outside:
                 kept = self.members_and_disks(name)
                 for program, replicas in ((None, 4), (BEFORE, 3), (None, 5)):
                     self.change(name, replicas=replicas)
-                    eventually("it acts", lambda: self.cluster(name)["status"].get("observedGeneration") == self.cluster(name)["metadata"]["generation"])
+                    eventually("the operator has observed the change", lambda: self.cluster(name)["status"].get("observedGeneration") == self.cluster(name)["metadata"]["generation"])
                     self.restart_operator(signal.SIGTERM, program)
-                    self.until_ready("the next one has scaled", name, replicas, 240)
+                    self.until_ready("scaling by the next operator", name, replicas, 240)
                     members, disks = self.members_and_disks(name)
                     assert kept[0].items() <= members.items() and kept[1].items() <= disks.items(), f"{kept} became {members}, {disks}"
         finally:

@@ -63,7 +63,7 @@ class Plugin:
     def plugin_status(self):
         """A user inspects a cluster, takes and restores a backup, and collects a report."""
         with self.brief("shown", writes=False, options={"extraArgs": {"flight-recorder-megabytes": "8"}}), self.kubelets():
-            text = eventually("all members are shown", lambda: (lambda text: text if "WHY" in text else None)(self.witan("status", "shown")))
+            text = eventually("the plugin shows all members", lambda: (lambda text: text if "WHY" in text else None)(self.witan("status", "shown")))
             assert "Cluster in healthy state" in text and "Last backup  none" in text, text
             assert self.row(text, self.leader("shown"))[2:4] == ["leader", "yes"], text
             assert json.loads(self.witan("status", "shown", "-o", "json"))["cluster"]["metadata"]["name"] == "shown"
@@ -74,13 +74,13 @@ class Plugin:
             with tarfile.open(self.world.path("report.tar.gz")) as archive:
                 files = {name: archive.extractfile(name).read() for name in archive.getnames()}
             recordings = {name: files.pop(name) for name in list(files) if name.startswith("report/recordings/")}
-            assert not any(b"a value of mine" in recording for recording in recordings.values()), "values stay where they are"
+            assert not any(b"a value of mine" in recording for recording in recordings.values()), "the report contains a value"
             self.replayed(recordings)
             files = {name: text.decode() for name, text in files.items()}
             assert "Cluster in healthy state" in files["report/status.txt"], files
             assert "etcd_server_has_leader 1" in files["report/metrics/shown-0.txt"], sorted(files)
             assert files["report/logs/shown-0.log"], sorted(files)
-            assert not any("a value of mine" in text for text in files.values()), "values stay where they are"
+            assert not any("a value of mine" in text for text in files.values()), "the report contains a value"
 
     def replayed(self, recordings):
         """Checks that the recordings of all members can be replayed."""
@@ -132,14 +132,14 @@ class Plugin:
             eventually("the operator sees the leader", lambda: self.leader("moved") == follower)
             assert "is not a voter" in self.witan("move-leader", "moved", "moved-9", "--wait", fails=True)
             members = ",".join(f"{pod['status']['podIP']}:2379" for pod in self.pods("moved").values())
-            assert "0 keys, about 0 B" in self.witan("top", "moved", "--endpoints", members), "without the API server"
+            assert "0 keys, about 0 B" in self.witan("top", "moved", "--endpoints", members), "top needs the API server"
             self.keys_of_plugin()
             ids, uids = lambda: self.members_and_disks("moved")[0], lambda: set(self.uids("moved").values())
             before, pods = ids(), uids()
             assert "succeeded: all members have been restarted" in self.witan("restart", "moved", "--wait")
-            eventually("all pods are others", lambda: self.is_ready("moved") and not pods & uids())
+            eventually("all pods are new", lambda: self.is_ready("moved") and not pods & uids())
             assert "a new member has replaced moved-2" in self.witan("replace", "moved", "moved-2", "--wait")
-            eventually("another member has come", lambda: before["moved-2"] not in ids().values() and self.is_ready("moved"))
+            eventually("another member has replaced it", lambda: before["moved-2"] not in ids().values() and self.is_ready("moved"))
             assert "a quorum serves" in self.witan("recover", "moved", "moved-0", "--yes", fails=True)
             self.recovered()
         self.with_users()
@@ -158,7 +158,7 @@ class Plugin:
         assert "nothing was changed" in self.witan("revert", "moved", f"/a/@{revision}") and self.key("moved", "/a/x/1") == "new"
         self.witan("revert", "moved", f"/a/@{revision}", "--yes")
         assert (self.key("moved", "/a/x/1"), self.key("moved", "/a/x/3"), self.key("moved", "/b/y/1")) == ("old", None, "other")
-        assert "no key differs" not in self.witan("diff", "moved", f"/a/@{revision}"), "a key that was put back has another revision"
+        assert "no key differs" not in self.witan("diff", "moved", f"/a/@{revision}"), "a reverted key must differ by its revision"
 
     def recovered(self):
         """Two of three disks are lost: the plugin names the survivor after the cluster's name was typed."""

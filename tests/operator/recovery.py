@@ -42,7 +42,7 @@ class Recovery:
             assert self.cluster(name)["status"]["clusterID"] == identity
             now, kept = self.members_and_disks(name)
             assert now[survivor] == members[survivor] and kept[f"data-{survivor}"] == disks[f"data-{survivor}"], (members, now)
-            assert not set(now.values()) & {members[each] for each in members if each != survivor}, "others are new members"
+            assert not set(now.values()) & {members[each] for each in members if each != survivor}, "the other members are not new"
             args = self.api.get(f"{CORE}/pods/{survivor}")["spec"]["containers"][0]["args"]
             assert "--force-new-cluster" not in args, args
             # the leader has all acknowledged writes
@@ -69,15 +69,15 @@ class Recovery:
                 self.node.lose(node)
             try:
                 self.degraded(name, "too few voters serve")
-                self.recover(name, survivor, "cut-off")
+                self.recover(name, survivor, "after-loss")
                 eventually("the recovery has begun", lambda: self.recovery(name).get("phase") == "Running")
                 args = lambda: self.api.get(f"{CORE}/pods/{survivor}")["spec"]["containers"][0]["args"]
                 self.stays(name, 5, lambda: "--force-new-cluster" in args())
-                assert "--force-new-cluster" not in args(), "pods of lost nodes may still run"
+                assert "--force-new-cluster" not in args(), "the recovery started although pods of lost nodes may run"
             finally:
                 for node in nodes:
                     self.node.resume(node)
             self.until_ready("a recovered cluster", name, patience_s=240)
             _, now = self.members_and_disks(name)
-            assert all(now.get(f"data-{pod}") == disks[f"data-{pod}"] for pod in others), "their disks are kept"
-            assert not set(others) & set(self.pods(name)), "and not started"
+            assert all(now.get(f"data-{pod}") == disks[f"data-{pod}"] for pod in others), "disks of lost members were deleted"
+            assert not set(others) & set(self.pods(name)), "lost members were started"

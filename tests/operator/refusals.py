@@ -105,7 +105,7 @@ class Refusals:
             self.degraded(name, *words)
             self.stays(name, 3 * PATIENCE_S, lambda: self.members_and_disks(name))
             self.change(name, **back)
-            self.until_ready("it is as before", name)
+            self.until_ready("after the change is reverted", name)
             assert self.members_and_disks(name) == kept, f"{kept} became {self.members_and_disks(name)}"
 
     def bad_flag(self):
@@ -122,7 +122,7 @@ class Refusals:
         with self.brief(name, ready=False, image=ABSENT):
             self.degraded(name, "image")
             self.change(name, image=None)
-            self.until_ready("another image", name)
+            self.until_ready("after a change of the image", name)
 
     def missing_secret(self):
         """The secret of a user's certificate is missing when a pod moves: the member waits for it and keeps its disk."""
@@ -139,7 +139,7 @@ class Refusals:
                 self.degraded(name, "given-members")
                 self.stays(name, 3 * PATIENCE_S, lambda: self.members_and_disks(name))
                 self.api.create(f"{CORE}/secrets", secrets["members"])
-                self.until_ready("the secret is back", name)
+                self.until_ready("after the secret is back", name)
                 assert self.members_and_disks(name) == kept
         finally:
             for role in secrets:
@@ -168,7 +168,7 @@ class Refusals:
                 self.stays(name, 3 * PATIENCE_S, lambda: self.members_and_disks(name))
             finally:
                 self.node.held.clear()
-            self.until_ready("the volume is there", name)
+            self.until_ready("after the volume is attached", name)
             assert self.members_and_disks(name) == kept
 
 
@@ -181,7 +181,7 @@ class Made:
     def __enter__(self):
         for path, body in self.objects.items():
             self.api.apply(path, body)
-        eventually("they take effect", self.works)
+        eventually("the objects take effect", self.works)
 
     def __exit__(self, *_):
         for path in self.objects:

@@ -64,15 +64,15 @@ class Release:
         identity = lambda: (self.api.get(DEFINITION)["metadata"]["uid"], self.cluster(NAME)["metadata"]["uid"])
         kept, first = identity(), self.members_and_disks(NAME)[0]
         self.change(NAME, replicas=5)
-        eventually("it scales", lambda: len(self.pods(NAME)) > 3)
+        eventually("the operator creates a pod", lambda: len(self.pods(NAME)) > 3)
         # the operator is replaced while it scales; the next one has another member image
         self.upgrade_chart("replicaCount=2", "resources.limits.memory=192Mi", *self.images("1.0.1"), follow=NAME)
-        eventually("it rolls", lambda: 0 < self.with_tag("1.0.1") < 5, 180)
+        eventually("the update of the members has started", lambda: 0 < self.with_tag("1.0.1") < 5, 180)
         self.helm("rollback", RELEASE, "--wait", "--timeout=180s", follow=NAME)
         eventually("all members have the first image again", lambda: self.is_ready(NAME, 5) and self.with_tag("1.0.0") == 5, 300)
         self.change(NAME, replicas=3)
-        self.until_ready("scaled in", NAME)
-        assert identity() == kept, "definition or cluster were made anew"
+        self.until_ready("scaling in", NAME)
+        assert identity() == kept, "the CRD or the cluster was recreated"
         members = self.members_and_disks(NAME)[0]
         assert members == first, f"members were replaced: {first}, {members}"
         assert len(self.operator_pods()) == 1

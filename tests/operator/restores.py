@@ -52,11 +52,11 @@ class Restores:
             self.operate("wrong", name, restore=place)
             failed = self.until_phase("wrong", "Failed")
             assert "no member was stopped" in failed["message"] and "absent" in failed["message"], failed
-            assert self.uids(name) == pods and not self.restore_record(name), "nothing was begun"
+            assert self.uids(name) == pods and not self.restore_record(name), "the restore was started"
             self.operate("late", name, restore={"backupRef": {"name": "good"}}, activeDeadlineSeconds=1)
             late = self.until_phase("late", "Failed")
             assert condition({"status": late}, "Succeeded")[1] == "DeadlineExceeded", late
-            assert self.uids(name) == pods and not self.restore_record(name), "nothing was begun"
+            assert self.uids(name) == pods and not self.restore_record(name), "the restore was started"
             self.operate("again", name, restore={"backupRef": {"name": "good"}})
             self.until_phase("again", "Running")
             self.restart_operator()
@@ -64,8 +64,8 @@ class Restores:
             self.kill_at(name, "Stopping", "Starting")
             status = self.until_restored("again", name)
             self.until_phase("waits", "Succeeded")
-            assert self.hash_at(name, revision)[0] == then, "other keys than the backup has"
-            assert not self.has_key(name, "since"), "that was written after the backup"
+            assert self.hash_at(name, revision)[0] == then, "the keys differ from the backup's"
+            assert not self.has_key(name, "since"), "a key from after the backup exists"
             after, kept = self.members_and_disks(name)
             assert not set(after.values()) & set(members.values()), (members, after)
             assert self.cluster(name)["status"]["clusterID"] != identity
@@ -77,12 +77,12 @@ class Restores:
             self.until_restored("back", name)
             after, kept = self.members_and_disks(name)
             assert {each: after.get(each) for each in members} == members and self.cluster(name)["status"]["clusterID"] == identity
-            assert self.has_key(name, "since") and not self.has_key(name, "later"), "the disks of before have their keys"
+            assert self.has_key(name, "since") and not self.has_key(name, "later"), "the old disks have other keys"
             assert self.hash_at(name, int(now[1]))[0] == now[0]
             # a pod that is lost later is recreated as usual
             self.write(name)
             self.comes_back(name, self.follower(name))
-            self.until_ready("a pod is back", name)
+            self.until_ready("after a pod is recreated", name)
         self.forget("good")
 
     def restored_once(self):
@@ -104,12 +104,12 @@ class Restores:
             self.put(name, "wednesday", "written")
             record = self.restore_record(name)
             self.api.delete(f"{OPERATIONS}/to-monday")
-            eventually("its record is gone", lambda: self.api.find(f"{OPERATIONS}/to-monday") is None)
+            eventually("the operation is deleted", lambda: self.api.find(f"{OPERATIONS}/to-monday") is None)
             self.operate("to-monday", name, **asked)
             self.refused("to-monday", "AlreadyDone")
             self.operate("third", name, **asked)
             assert "forgetKeptDisks" in self.until_phase("third", "Failed")["message"]
-            assert self.restore_record(name) == record and self.has_key(name, "wednesday"), "it was restored again"
+            assert self.restore_record(name) == record and self.has_key(name, "wednesday"), "the cluster was restored again"
             self.all_acknowledged_are_there(name)
             self.writers.pop(name).end()
             self.operate("back", name, undoRestore={})

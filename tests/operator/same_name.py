@@ -24,12 +24,12 @@ class SameName:
         name = "tried"
         try:
             self.apply(name, replicas=3, storage={"size": "1Gi"}, image=ABSENT)
-            eventually("it has disks", lambda: len(self.claims(name)) >= 2)
+            eventually("the cluster has disks", lambda: len(self.claims(name)) >= 2)
             self.api.delete(f"{CLUSTERS}/{name}")
-            eventually("its pods are removed", lambda: not self.pods(name))
-            assert self.claims(name), "its disks stay"
+            eventually("the cluster's pods are removed", lambda: not self.pods(name))
+            assert self.claims(name), "the disks were deleted"
             self.apply(name, replicas=3, storage={"size": "1Gi"})
-            self.until_ready("the second try", name)
+            self.until_ready("the second attempt", name)
         finally:
             self.remove(name)
 
@@ -43,9 +43,9 @@ class SameName:
                     self.kubectl("cordon", node)
                 self.apply(name, replicas=3, storage={"size": "1Gi"}, podAntiAffinityPreset="hard")
                 alone = eventually("one member runs", lambda: next((pod for pod in self.pods(name).values() if pod["status"].get("podIP")), None))
-                eventually("it has written", lambda: post(alone["status"]["podIP"], "/v3/maintenance/status", {}))
+                eventually("the member has written to its disk", lambda: post(alone["status"]["podIP"], "/v3/maintenance/status", {}))
                 self.api.delete(f"{CLUSTERS}/{name}")
-                eventually("its pods are removed", lambda: not self.pods(name))
+                eventually("the cluster's pods are removed", lambda: not self.pods(name))
             finally:
                 for node in NODES:
                     self.kubectl("uncordon", node)
@@ -54,10 +54,10 @@ class SameName:
                 self.apply(name, replicas=replicas, storage={"size": "1Gi"})
                 if replicas == 1:
                     self.degraded(name, f"{name}-0", "delete their claims, and then their pods")
-                    assert disks <= self.claims(name), "a disk is deleted that nobody has given up"
+                    assert disks <= self.claims(name), "a disk was deleted without permission"
                     self.give_up_disk(f"{name}-0")
                     self.api.delete(f"{CORE}/pods/{name}-0")
-                self.until_ready(f"the second try, of {replicas}", name, replicas)
+                self.until_ready(f"the second attempt, with {replicas} members", name, replicas)
             finally:
                 self.remove(name)
 
@@ -77,9 +77,9 @@ class SameName:
                 eventually("the operator has looked at it", lambda: self.cluster(name).get("status") and self.passes_of(name) >= 2)
             finally:
                 controllers.send_signal(signal.SIGCONT)
-            self.until_ready("the second one", name, patience_s=180)
-            assert self.cluster(name)["status"]["clusterID"] != before, "it is the cluster of the former life"
-            assert not self.claims(name) & disks, "disks of the former life"
+            self.until_ready("the recreated cluster", name, patience_s=180)
+            assert self.cluster(name)["status"]["clusterID"] != before, "the new cluster has the old id"
+            assert not self.claims(name) & disks, "the new cluster uses old disks"
             assert not self.has_key(name, "former")
 
     def put(self, name, key, value):
@@ -117,7 +117,7 @@ class SameName:
             self.apply(name, replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, tls={"peer": {"managed": {}}})
             for path in theirs:
                 self.api.delete(path)
-            self.until_ready("without the others' objects", name)
+            self.until_ready("after the objects are deleted", name)
         finally:
             self.remove(name)
             for path in theirs:
@@ -135,9 +135,9 @@ class SameName:
             self.apply(name, replicas=3, storage={"size": "1Gi"}, persistentVolumeClaimRetentionPolicy=DELETE, services=services,
                        tls={"peer": {"managed": {}}, "client": {"managed": {}, "clientCertAuth": False}})
             self.degraded(name, f"{name}-etcd")
-            assert self.api.get(path) == theirs, "it has changed"
+            assert self.api.get(path) == theirs, "the other owner's Service has changed"
             self.api.delete(path)
-            self.until_ready("without the other's service", name)
+            self.until_ready("after the Service is deleted", name)
             made = {each["metadata"]["name"] for each in self.api.items(f"{CORE}/services?labelSelector=witan.dev/cluster%3D{name}")}
             assert made == {f"{name}-etcd", headless}, made
             assert self.cluster(name)["status"]["clientEndpoint"] == f"https://{name}-etcd.prod.svc:2379"
@@ -168,7 +168,7 @@ class SameName:
         """Checks a state after the garbage collector has run, which is when it has deleted an orphaned marker."""
         owned = {"metadata": {"name": "marker", "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": "0c9b3f6e-0000-4000-8000-000000000000"}]}}
         self.api.create(f"{CORE}/configmaps", owned)
-        eventually("the garbage collector has been", lambda: self.api.find(f"{CORE}/configmaps/marker") is None)
+        eventually("the garbage collector has run", lambda: self.api.find(f"{CORE}/configmaps/marker") is None)
         assert state() == before, state()
 
     def member_address(self):
@@ -183,7 +183,7 @@ class SameName:
             other = next(each for each in sorted(self.pods(name)) if each not in (pod, self.leader(name)))
             self.comes_back(name, other)
             self.move(name, pod, named)
-            self.until_ready("under its name", name)
+            self.until_ready("after the peer URL is restored", name)
             assert self.members_and_disks(name) == kept
 
     def listed(self, name):

@@ -79,8 +79,8 @@ class Secure:
         assert self.uids("safe") == before, "members were restarted"
         pod = self.follower("safe")
         self.api.delete(f"{CORE}/pods/{pod}")
-        eventually("another pod takes its place", lambda: self.uids("safe").get(pod, before[pod]) != before[pod])
-        self.until_ready("with the new certificates", "safe")
+        eventually("another pod replaces the deleted one", lambda: self.uids("safe").get(pod, before[pod]) != before[pod])
+        self.until_ready("after a restart with the new certificates", "safe")
 
     def rotate_authority(self):
         """An operation rotates the CA while a client writes, and the operator is killed after each change. In the end, members no
@@ -115,10 +115,10 @@ class Secure:
             ended = "next.crt" not in trusted and trusted["ca.crt"] == trusted["tls.crt"] != former["ca.crt"]
             return self.is_ready("safe") and ended and self.secret("safe-operator-tls")["ca.crt"] == trusted["ca.crt"]
 
-        eventually("the next authority alone is trusted", done, 400)
+        eventually("only the next CA is trusted", done, 400)
         print(f"        the operator was killed {kills} times", flush=True)
         assert self.members_and_disks("safe")[0] == before, "members were replaced"
-        eventually("a client of the former authority is refused", lambda: self.is_refused(pair))
+        eventually("a client with a certificate of the former CA is refused", lambda: self.is_refused(pair))
         assert not self.is_refused(True)
 
     def changes(self):
@@ -132,14 +132,14 @@ class Secure:
             "metadata": {"name": "safe-root"}, "type": "kubernetes.io/basic-auth", "stringData": {"username": "root", "password": PASSWORD},
         })
         self.change("safe", auth={"enabled": True, "rootCredentialsSecretRef": {"name": "safe-root"}})
-        eventually("users are checked", lambda: all(answer["token"] for answer in self.login(PASSWORD).values()))
+        eventually("authentication is enabled", lambda: all(answer["token"] for answer in self.login(PASSWORD).values()))
         assert "authentication failed" in self.login_refused("wrong")
         for replicas in (5, 3):
             self.change("safe", replicas=replicas)
             self.until_ready("scaling with users", "safe", replicas)
         self.change("safe", auth={"enabled": False})
-        eventually("users are not checked", lambda: "authentication is not enabled" in self.login_refused(PASSWORD))
-        self.until_ready("without users", "safe")
+        eventually("authentication is disabled", lambda: "authentication is not enabled" in self.login_refused(PASSWORD))
+        self.until_ready("after authentication is disabled", "safe")
         # no further step is needed
         self.stays("safe", 5, self.world.steps)
 
@@ -166,7 +166,7 @@ class Secure:
         self.while_fenced("altered", member, lambda: self.alter(member, "good-two", "baad-two"))
         found = self.ask("altered", "/v3/kv/range", {"key": encoded("two"), "serializable": True})
         assert {answer["kvs"][0]["value"] for answer in found.values()} == {encoded("good-two")}, found
-        assert self.rebuilds(member) == 1, "it was not found"
+        assert self.rebuilds(member) == 1, "the corruption was not detected"
 
     def alter(self, member, was, becomes):
         claim = self.api.get(f"{CORE}/persistentvolumeclaims/data-{member}")

@@ -42,7 +42,7 @@ class Space:
             assert done["revision"] > 3, done
             self.fill(name, lambda number: f"another-{number}")
             says = lambda: " ".join(each.get("message", "") for each in self.cluster(name)["status"]["conditions"] if each["type"] == "AlarmActive")
-            eventually("it says that this did not help", lambda: condition(self.cluster(name), "AlarmActive")[0] == "True" and "raised again" in says())
+            eventually("a condition reports that the alarm was raised again", lambda: condition(self.cluster(name), "AlarmActive")[0] == "True" and "raised again" in says())
             assert "quotaBackendBytes" in says(), says()
             self.stays(name, 6, lambda: self.compaction(name))
-            assert self.compaction(name) == done, "it was compacted twice"
+            assert self.compaction(name) == done, "the operator compacted twice"

@@ -57,10 +57,10 @@ class Trouble:
         """Deletes a cluster with all its objects, and the operations on it."""
         labelled = f"?labelSelector=witan.dev/cluster%3D{name}"
         self.api.delete(f"{CLUSTERS}/{name}")
-        eventually("its pods are removed", lambda: not self.pods(name))
+        eventually("the cluster's pods are removed", lambda: not self.pods(name))
         for claim in self.api.items(f"{CORE}/persistentvolumeclaims{labelled}"):
             self.api.delete(f"{CORE}/persistentvolumeclaims/{claim['metadata']['name']}")
-        eventually("its disks are deleted", lambda: not self.api.items(f"{CORE}/persistentvolumeclaims{labelled}"))
+        eventually("the cluster's disks are deleted", lambda: not self.api.items(f"{CORE}/persistentvolumeclaims{labelled}"))
         self.forget_operations(name)
 
     def members_and_disks(self, name):
@@ -78,7 +78,7 @@ class Trouble:
         while time.monotonic() < begun + seconds or self.passes_of(name) < looked + 2:
             self.follow(self.pods(name), name)
             now = what()
-            assert now == before, f"it was {before}, and after {time.monotonic() - begun:.0f} s {now}"
+            assert now == before, f"the value was {before}, and after {time.monotonic() - begun:.0f} s {now}"
             time.sleep(0.2)
 
     def passes_of(self, name):
@@ -92,7 +92,7 @@ class Trouble:
         try:
             eventually(f"Degraded says {words}", lambda: all(word in says() for word in words), SEEN_S)
         except AssertionError as error:
-            raise AssertionError(f"{error}; it says: {says() or condition(self.cluster(name), 'Ready')}") from error
+            raise AssertionError(f"{error}; the condition is: {says() or condition(self.cluster(name), 'Ready')}") from error
         about = lambda: [each.get("note", "") for each in self.api.items(EVENTS) if each.get("type") == "Warning" and each["regarding"]["name"] == name]
         try:
             eventually(f"a warning says {words}", lambda: any(all(word in note for word in words) for note in about()), SEEN_S)
@@ -118,19 +118,19 @@ class Trouble:
                     self.gate(pod, "True")
                 return self.is_ready(name)
 
-            eventually("it is ready when the gates are open", open_all, 90)
+            eventually("the cluster is ready after the gates open", open_all, 90)
             self.write(name)
             self.gate(self.follower(name), "False")
-            eventually("its pod is not ready", lambda: sum(1 for pod in self.pods(name).values() if ready(pod)) == 2)
+            eventually("the member's pod is not ready", lambda: sum(1 for pod in self.pods(name).values() if ready(pod)) == 2)
             self.stays(name, 3 * PATIENCE_S, lambda: (self.members_and_disks(name), self.uids(name)))
             for pod in self.pods(name):
                 self.gate(pod, "False")
-            eventually("the budget sees it", lambda: self.budget(name)["status"]["currentHealthy"] == 0)
+            eventually("the disruption budget counts no healthy pod", lambda: self.budget(name)["status"]["currentHealthy"] == 0)
             for pod in self.pods(name):
                 self.cannot_evict(pod)
             for pod in self.pods(name):
                 self.gate(pod, "True")
-            self.until_ready("the gate is open", name)
+            self.until_ready("after the gates open", name)
 
     def gate(self, pod, status):
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -144,15 +144,15 @@ class Trouble:
             node = self.node_of(name, pod)
             self.node.stop_kubelet(node)
             try:
-                eventually("its pod is not ready", lambda: not ready(self.pods(name)[pod]))
+                eventually("the member's pod is not ready", lambda: not ready(self.pods(name)[pod]))
                 self.stays(name, 2 * PATIENCE_S, lambda: self.members_and_disks(name))
-                eventually("its pod is stuck", lambda: self.pods(name)[pod]["metadata"].get("deletionTimestamp"), 4 * NODE_GRACE_S + 60)
+                eventually("the member's pod is stuck in Terminating", lambda: self.pods(name)[pod]["metadata"].get("deletionTimestamp"), 4 * NODE_GRACE_S + 60)
                 self.stays(name, 2 * PATIENCE_S, lambda: self.members_and_disks(name))
                 # a pod on another node is recreated while this one is stuck
                 self.comes_back(name, self.other_follower(name, away=node))
             finally:
                 self.node.resume(node)
-            self.until_ready("the node is back", name)
+            self.until_ready("after the node is back", name)
             assert self.members_and_disks(name) == kept, f"{kept} became {self.members_and_disks(name)}"
 
     def comes_back(self, name, pod):
@@ -174,12 +174,12 @@ class Trouble:
             node = self.node_of(name, pod)
             self.node.lose(node)
             try:
-                eventually("its pod is stuck", lambda: self.pods(name)[pod]["metadata"].get("deletionTimestamp"), 4 * NODE_GRACE_S + 60)
+                eventually("the member's pod is stuck in Terminating", lambda: self.pods(name)[pod]["metadata"].get("deletionTimestamp"), 4 * NODE_GRACE_S + 60)
                 self.degraded(name, pod)
                 self.stays(name, 2 * PATIENCE_S, lambda: self.members_and_disks(name)[1])
             finally:
                 self.node.resume(node)
-            self.until_ready("the node is back", name)
+            self.until_ready("after the node is back", name)
             assert self.members_and_disks(name) == kept, f"{kept} became {self.members_and_disks(name)}"
 
     def lost_node_replaced(self):
@@ -195,16 +195,16 @@ class Trouble:
             begun = time.monotonic()
             self.node.lose(node)
             try:
-                eventually("its silence is reported", lambda: any(each.get("silentSince") for each in self.cluster(name)["status"]["members"] if each["name"] == pod))
+                eventually("the status reports the silent member", lambda: any(each.get("silentSince") for each in self.cluster(name)["status"]["members"] if each["name"] == pod))
                 # the pod that does not end keeps the cluster from being Ready
-                eventually("another member takes its place", lambda: pod not in healthy() and len(healthy()) == 3, 4 * NODE_GRACE_S + 60)
-                assert time.monotonic() - begun > 3 * PATIENCE_S, "it was not waited for"
+                eventually("another member replaces the lost one", lambda: pod not in healthy() and len(healthy()) == 3, 4 * NODE_GRACE_S + 60)
+                assert time.monotonic() - begun > 3 * PATIENCE_S, "the operator did not wait"
                 (new,) = healthy() - kept
                 assert len(kept & healthy()) == 2 and self.node_of(name, new) != node, f"{kept}, {new}"
             finally:
                 self.node.resume(node)
-            self.until_ready("the node is back", name)
-            eventually("its pod and its disk are gone", lambda: pod not in self.pods(name) and len(self.claims(name)) == 3)
+            self.until_ready("after the node is back", name)
+            eventually("the lost member's pod and disk are deleted", lambda: pod not in self.pods(name) and len(self.claims(name)) == 3)
 
     def drain(self):
         """kubectl drains the nodes one after the other. No write fails, and the disruption budget admits one eviction at a
@@ -251,7 +251,7 @@ class Trouble:
             finally:
                 for node in NODES:
                     self.kubectl("uncordon", node)
-            self.until_ready("there is room", name)
+            self.until_ready("after the nodes accept pods again", name)
             assert self.members_and_disks(name) == kept
 
 

@@ -18,7 +18,7 @@ fn inputs(target: &Target) -> Vec<(String, Vec<u8>)> {
 fn tried(target: &Target, name: &str, bytes: &[u8]) {
     if catch_unwind(AssertUnwindSafe(|| (target.run)(bytes))).is_err() {
         let file = std::env::temp_dir().join(format!("witan-fuzz-{}", target.name));
-        std::fs::write(&file, bytes).expect("the temporary folder takes a file");
+        std::fs::write(&file, bytes).expect("the temporary folder is writable");
         panic!(
             "{} fails with {name}, kept as {}",
             target.name,

@@ -43,13 +43,13 @@ pub(super) fn file(bytes: &[u8]) {
             records.try_for_each(|(key, value)| writer.record(key, value))
         })
     };
-    let layout = Layout::of(fill).expect("nothing takes no bytes");
+    let layout = Layout::of(fill).expect("counting bytes does not fail");
     let mut again = Vec::new();
     let mut out = |bytes: &[u8]| {
         again.extend_from_slice(bytes);
         Ok(())
     };
-    layout.write(&mut out, fill).expect("memory takes it");
+    layout.write(&mut out, fill).expect("memory is writable");
     assert_eq!(again.len() as u64, layout.bytes());
     assert_eq!(read(&again), Some(buckets), "read(write(x))");
 }
@@ -57,7 +57,7 @@ pub(super) fn file(bytes: &[u8]) {
 /// Returns all buckets with their records, or `None` if the file is invalid.
 fn read(bytes: &[u8]) -> Option<Buckets> {
     let path = path();
-    fs::write(&path, bytes).expect("the temporary folder takes a file");
+    fs::write(&path, bytes).expect("the temporary folder is writable");
     let file = BoltFile::open(&path, bytes.len() as u64).ok()?;
     let mut found = Buckets::new();
     for (name, bucket) in file.buckets().ok()? {
@@ -68,7 +68,7 @@ fn read(bytes: &[u8]) -> Option<Buckets> {
             records.push((key.to_vec(), value.to_vec()));
             Ok(())
         });
-        assert!(size <= bytes.len(), "a file yields no more than it has");
+        assert!(size <= bytes.len(), "records are not larger than the file");
         walked.ok()?;
         found.push((name, records));
     }

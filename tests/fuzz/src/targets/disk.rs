@@ -52,7 +52,7 @@ pub(super) fn checkpoint(bytes: &[u8]) {
         return;
     };
     let again = View::restore(records_of(&view).into_iter().map(Ok::<_, CorruptRecord>));
-    let again = again.expect("a restored view makes a checkpoint");
+    let again = again.expect("a restored view can be restored again");
     compared(&view.machine, &again.machine);
     // Only a compaction detects versions with wrong links and refuses them.
     let _ = used(view.machine);

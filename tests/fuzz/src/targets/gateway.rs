@@ -177,11 +177,7 @@ fn serve(asked: Asked) {
         caller: None,
     };
     let read = wire::decode_entry(&Bytes::from(wire::encode_entry(&entry)));
-    assert_eq!(
-        read.as_ref(),
-        Ok(&entry),
-        "an entry comes back from the log"
-    );
+    assert_eq!(read.as_ref(), Ok(&entry), "decode(encode(x))");
     let mut machine = StateMachine::default();
     // Run the request again on the resulting data.
     for _ in 0..2 {
@@ -189,7 +185,7 @@ fn serve(asked: Asked) {
             let answer = answer(reply);
             let bytes = answer.encode_to_vec();
             if let Ok(read) = pb::TxnResponse::decode(bytes.as_slice()) {
-                assert_eq!(read, answer, "the answer comes back");
+                assert_eq!(read, answer, "decode(encode(x))");
             }
         }
     }

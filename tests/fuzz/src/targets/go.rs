@@ -13,7 +13,7 @@ use crate::input::Input;
 pub(super) fn texts(bytes: &[u8]) {
     let mut json = Vec::new();
     push_string(&mut json, bytes);
-    assert!(json.len() <= 6 * bytes.len() + 2, "one escape for a byte");
+    assert!(json.len() <= 6 * bytes.len() + 2, "an escape per byte");
     let mut expect = String::new();
     for chunk in bytes.utf8_chunks() {
         expect.push_str(chunk.valid());
@@ -22,10 +22,10 @@ pub(super) fn texts(bytes: &[u8]) {
     let read: String = serde_json::from_slice(&json).expect("a JSON string");
     assert_eq!(read, expect);
     if let Ok(text) = std::str::from_utf8(bytes) {
-        assert_eq!(encode(&text), json, "both writers agree");
+        assert_eq!(encode(&text), json, "both encoders agree");
     }
     let quoted = quote(bytes);
-    assert!(quoted.len() <= 4 * bytes.len() + 2, "one escape for a byte");
+    assert!(quoted.len() <= 4 * bytes.len() + 2, "an escape per byte");
     assert!(quoted.is_ascii() || std::str::from_utf8(bytes).is_ok() || !bytes.is_ascii());
 
     let number = Input::new(bytes).long();

@@ -36,12 +36,12 @@ fn judged(file: &[u8], seq: u64, last: bool) {
     assert!(whole.is_none_or(|end| end <= file.len()));
     match log_kept(file, seq, last) {
         Ok(kept) => {
-            assert_eq!(kept, whole.unwrap_or(0), "what is whole is kept");
-            assert!(last || kept == file.len(), "a closed file is whole");
+            assert_eq!(kept, whole.unwrap_or(0), "complete records are kept");
+            assert!(last || kept == file.len(), "a closed file is complete");
             // The kept part must be a complete file.
             assert!(kept == 0 || log_kept(&file[..kept], seq, false) == Ok(kept));
         }
-        Err(_) => assert_ne!(whole, Some(file.len()), "what is whole is not refused"),
+        Err(_) => assert_ne!(whole, Some(file.len()), "a complete file is not refused"),
     }
 }
 
@@ -158,7 +158,7 @@ fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
     let status = replica.status();
     assert!(
         status.applied >= last,
-        "all of the log is applied: {status:?}"
+        "the entire log is applied: {status:?}"
     );
 }
 

@@ -34,7 +34,7 @@ pub(super) fn apply(bytes: &[u8]) {
         }
         let before = one.kv.revision();
         let outcome = one.apply(entry);
-        assert!(outcome.revision >= before, "revisions never go back");
+        assert!(outcome.revision >= before, "revisions never decrease");
         assert_eq!(outcome, two.apply(entry), "apply is deterministic");
     }
     let whole = records(|emit| one.changes(None, emit));
@@ -46,15 +46,15 @@ pub(super) fn apply(bytes: &[u8]) {
                 RecordChange::Delete { key } => rest.remove(&key),
             };
         });
-        assert_eq!(rest, whole, "a difference leads to the whole");
+        assert_eq!(rest, whole, "the difference is complete");
     }
     let mut loaded = StateMachine::default();
     for (key, value) in &whole {
-        loaded.load(key, value).expect("its own record");
+        loaded.load(key, value).expect("a valid record");
     }
-    loaded.finish_load().expect("its own records");
+    loaded.finish_load().expect("valid records");
     compared(&one, &loaded);
-    assert_eq!(used(one), Ok(()), "it makes a checkpoint");
+    assert_eq!(used(one), Ok(()), "the machine's checkpoint can be loaded");
 }
 
 /// Returns the records that `changes` puts, by key. Panics at a deletion or a repeated key.
@@ -111,10 +111,10 @@ pub(super) fn used(mut machine: StateMachine) -> Result<(), CorruptRecord> {
             ..kv::Range::default()
         };
         if let Ok(old) = machine.kv.range(&old, kv::ValueSource::Disk) {
-            assert_eq!(old.kvs.first(), Some(pair), "the pair stood there");
+            assert_eq!(old.kvs.first(), Some(pair), "the pair at its revision");
         }
     }
-    machine.tree.get(b"/", true, 0).expect("the root is there");
+    machine.tree.get(b"/", true, 0).expect("the root exists");
     let first = found.kvs.first().map(|pair| pair.key.clone());
     let put = kv::Put {
         key: first.unwrap_or_else(|| Bytes::from_static(b"k")),

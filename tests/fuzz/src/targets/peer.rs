@@ -17,7 +17,7 @@ pub(super) fn stream(bytes: &[u8]) {
     assert_eq!(frames(&whole), (whole, Ok(0)), "decode(encode(x))");
     if let Some((again, taken)) = handshake(bytes) {
         assert_eq!(again, bytes, "encode(decode(x))");
-        assert!(!taken, "a cluster without members takes no stream");
+        assert!(!taken, "a cluster without members accepts no stream");
     }
     if let Some(again) = answer(bytes) {
         assert_eq!(answer(&again), Some(again), "decode(encode(x))");
@@ -37,7 +37,7 @@ pub(super) fn snapshot(bytes: &[u8]) {
     assert_eq!(
         snapshot_records(stream.chunks(step)),
         whole,
-        "wherever it is cut"
+        "the result does not depend on the parts"
     );
     if let Ok((records, ended)) = whole {
         let again = snapshot_stream(&records);

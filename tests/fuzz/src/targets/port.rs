@@ -40,7 +40,7 @@ static ASKED: AtomicU64 = AtomicU64::new(0);
 pub(super) fn connection(bytes: &[u8]) {
     let mut stream = UnixStream::connect(&*SOCKET).expect("the port accepts");
     let patience = stream.set_read_timeout(Some(PATIENCE));
-    patience.expect("a socket takes a timeout");
+    patience.expect("a socket accepts a timeout");
     // The member may close the connection before it has read everything.
     let _ = stream.write_all(bytes);
     let answer = answer(&mut stream);
@@ -52,7 +52,7 @@ pub(super) fn connection(bytes: &[u8]) {
     );
     let asked = ASKED.fetch_add(1, Ordering::Relaxed);
     if asked.is_multiple_of(HEALTH_EVERY) {
-        assert!(healthy(), "others are served");
+        assert!(healthy(), "other clients are served");
     }
     assert!(!PANICKED.load(Ordering::SeqCst), "no thread panics");
 }

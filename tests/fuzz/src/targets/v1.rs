@@ -38,6 +38,6 @@ pub(super) fn request(bytes: &[u8]) {
         | V1Request::Machines
         | V1Request::Stats(_) => return,
     };
-    assert_eq!(clean(&key), key, "a key is clean");
+    assert_eq!(clean(&key), key, "the key is clean");
     assert!(key.starts_with(b"/") && (key.len() == 1 || !key.ends_with(b"/")));
 }

@@ -90,7 +90,7 @@ fn written(verb: TreeOperation, path: &Bytes) {
 pub(super) fn members(body: &[u8]) {
     let judged = json::check(body);
     if serde_json::from_slice::<serde_json::Value>(body).is_ok() {
-        assert_eq!(judged, Ok(()), "what is JSON is JSON to Go");
+        assert_eq!(judged, Ok(()), "Go accepts all valid JSON");
     }
     let read = decode(body);
     if judged.is_err() {
@@ -100,7 +100,7 @@ pub(super) fn members(body: &[u8]) {
     texts.push(String::from_utf8_lossy(body).into_owned());
     for text in texts {
         if let Ok(url) = peer_url(&text) {
-            assert_eq!(peer_url(&url), Ok(url), "an accepted URL is accepted");
+            assert_eq!(peer_url(&url), Ok(url), "an accepted URL is accepted again");
         }
     }
 }
