@@ -8,10 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 from bench import KEYS, LARGE_MB, Bench, age, flip, frozen, small_disk
 from changes import LIST as CHANGES, Changes
+from report import Report
 from source import LEASES, Refused, Writer
 
 
@@ -270,27 +270,17 @@ LIST = [
 
 
 def main(wanted):
-    bench, passed, failed = Bench(), 0, 1
+    bench, report, keep = Bench(), Report(), True
     try:
         cases = Cases(bench)
-        failed = 0
         for name, *arguments in LIST:
-            if wanted and name not in wanted:
-                continue
-            begun, said = time.monotonic(), "ok"
-            try:
-                getattr(cases, name)(*arguments)
-                passed += 1
-            except Exception:
-                said, failed = "FAILED", failed + 1
-                traceback.print_exc()
-            print(f"{said} {' '.join([name, *arguments])} {time.monotonic() - begun:.1f} s", flush=True)
-    except Exception:
-        traceback.print_exc()
+            if not wanted or name in wanted:
+                with report.case(" ".join([name, *arguments])):
+                    getattr(cases, name)(*arguments)
+        keep = report.failed > 0
     finally:
-        bench.end(keep=bool(failed))
-    print(f"test result: {'FAILED' if failed else 'ok'}. {passed} passed; {failed} failed")
-    sys.exit(bool(failed))
+        bench.end(keep)
+    sys.exit(report.finish())
 
 
 main(sys.argv[1:])

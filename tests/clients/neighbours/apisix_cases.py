@@ -5,7 +5,8 @@ import http.client
 import json
 import sys
 
-from cluster import Cluster, coded, folder, report
+from cluster import Cluster, coded, folder
+from report import Report
 
 SOON_S = 30
 PREFIX, END = coded("/apisix"), coded("/apisiy")
@@ -215,7 +216,7 @@ def main():
             cluster = ends.enter_context(Cluster(program, folder(name), 1, flags))
             talks.append(Talk(cluster.members[0].url))
         assert len(talks) == 2, "two programs are compared"
-        report("apisix", [beside(case, talks) for case in CASES])
+        Report().run("apisix", [beside(case, talks) for case in CASES])
 
 
 main()

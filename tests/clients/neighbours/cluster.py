@@ -1,4 +1,4 @@
-"""A cluster of Witan or etcd members on free ports, and the report of cases. Needs tests/tools on the module path. Each program
+"""A cluster of Witan or etcd members on free ports. Needs tests/tools on the module path. Each program
 that uses etcd has its own file of cases."""
 import base64
 import http.client
@@ -136,17 +136,6 @@ class Cluster:
         whole = self.whole()
         self.end()
         assert whole and not any(member.panicked() for member in self.members), "a member ended or panicked"
-
-
-def report(program, cases):
-    """Runs the cases and prints a line for each."""
-    for case in cases:
-        name = f"{program} {case.__name__}"
-        try:
-            case()
-            print(f"ok {name}", flush=True)
-        except Exception as error:  # any exception is a failure of this case
-            print(f"FAILED {name}: {type(error).__name__}: {error}", flush=True)
 
 
 def folder(name):

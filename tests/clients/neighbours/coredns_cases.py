@@ -10,7 +10,8 @@ import dns.query
 import dns.rcode
 import dns.reversename
 
-from cluster import Cluster, delete, folder, free_port, put, report, until
+from cluster import Cluster, delete, folder, free_port, put, until
+from report import Report
 
 KEYS = {
     "/skydns/local/skydns/x1": {"host": "1.1.1.1", "ttl": 60},
@@ -82,7 +83,7 @@ def main():
         with open(folder("coredns") / "log", "ab") as log:
             server = subprocess.Popen([coredns, "-conf", corefile], stdout=log, stderr=log)
         try:
-            report("coredns", cases_of(cluster, port))
+            Report().run("coredns", cases_of(cluster, port))
         finally:
             server.kill()
             server.wait()

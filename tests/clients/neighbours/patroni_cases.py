@@ -12,7 +12,8 @@ from patroni.dcs.etcd3 import Etcd3, Etcd3ClientError, Unavailable, Unknown, _ra
 from patroni.exceptions import DCSError
 from patroni.postgresql.mpp import get_mpp
 
-from cluster import Cluster, ask, coded, folder, report, until
+from cluster import Cluster, ask, coded, folder, until
+from report import Report
 
 # Patroni's defaults
 RETRY_S, TTL_S = 10, 30
@@ -244,7 +245,7 @@ def tokens(program):
             c._last_lease_refresh = 0
             assert c.touch_member({"state": "stopped"}) and c._client._token != "nonsense"
             assert c._lease == lease, "the keys of the old lease end"
-        report("patroni etcd3", [a_token_that_is_refused_costs_no_lease])
+        Report().run("patroni etcd3", [a_token_that_is_refused_costs_no_lease])
 
 
 def main():
@@ -255,7 +256,7 @@ def main():
     with Cluster(program, folder(f"patroni-{sort}")) as cluster:
         cluster.leader()
         cases = Cases(sort, cluster, errors)
-        report(f"patroni {sort}", [getattr(cases, name) for name in vars(Cases) if not name.startswith("_")])
+        Report().run(f"patroni {sort}", [getattr(cases, name) for name in vars(Cases) if not name.startswith("_")])
     if sort == "etcd3":
         tokens(program)
 

@@ -2,7 +2,8 @@
 import subprocess
 import sys
 
-from cluster import Cluster, ask, delete, folder, free_port, put, report, until
+from cluster import Cluster, ask, delete, folder, free_port, put, until
+from report import Report
 
 
 def cases_of(cluster, entry):
@@ -52,7 +53,7 @@ def main():
                  "--providers.etcd.rootkey=traefik", "--providers.providersthrottleduration=100ms",
                  "--global.sendanonymoususage=false", "--global.checknewversion=false"], stdout=log, stderr=log)
         try:
-            report("traefik", cases)
+            Report().run("traefik", cases)
         finally:
             proxy.kill()
             proxy.wait()

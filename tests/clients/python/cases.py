@@ -1,7 +1,7 @@
 """Every call of an etcd client through grpcio: cases.py ADDRESS [CA FILE] prints one line per case.
 
-Needs the modules that grpc_tools generates from the protos on the module path. The tests with etcd's own client check the calls
-in detail.
+Needs tests/tools and the modules that grpc_tools generates from the protos on the module path. The tests with etcd's own client
+check the calls in detail.
 """
 import itertools
 import sys
@@ -13,6 +13,8 @@ from etcdserverpb import (auth_pb2, cluster_pb2, kv_pb2, lease_pb2, maintenance_
                           watch_pb2)
 import v3electionpb_pb2
 import v3lockpb_pb2
+
+from report import Report
 
 MODULES = [kv_pb2, watch_pb2, lease_pb2, cluster_pb2, maintenance_pb2, auth_pb2, v3lockpb_pb2,
            v3electionpb_pb2]
@@ -282,10 +284,4 @@ CASES = [put_and_range, compressed_requests, many_calls_at_once, large_answers_w
          transactions_deletions_and_compactions, a_watch_sees_what_is_put_and_ends, leases,
          locks_and_elections, maintenance, users_and_roles, deadlines_and_cancels_end_calls,
          refusals_have_code_and_text, every_method_was_called]
-for case in CASES:
-    name = f"grpcio {prefix.decode()}{case.__name__}"
-    try:
-        case()
-        print(f"ok {name}", flush=True)
-    except Exception as error:  # any exception is a failure of this case
-        print(f"FAILED {name}: {type(error).__name__}: {error}", flush=True)
+Report().run("grpcio tls" if authority else "grpcio clear", CASES)

@@ -26,6 +26,12 @@ class Report:
             took = time.monotonic() - begun
             print(f"ok {name}" + (f" ({took:.1f} s)" if took > 1 else ""), flush=True)
 
+    def run(self, group: str, cases) -> None:
+        """Runs functions as the cases of a group."""
+        for case in cases:
+            with self.case(f"{group} {case.__name__}"):
+                case()
+
     def finish(self) -> int:
         """Prints the last line and returns the exit code."""
         word = "FAILED" if self.failed else "ok"
