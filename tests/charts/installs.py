@@ -20,6 +20,7 @@ import yaml
 import charts
 import deploy
 import subcharts
+from charts import is_refused, refusal
 from live import wait_for
 from ports import free_port
 from report import Report
@@ -123,21 +124,6 @@ def check_rights(server: Server, namespace: str, allowed: bool) -> None:
 def bare(name: str, **spec: object) -> dict:
     """Returns an EtcdCluster."""
     return {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "metadata": {"name": name}, "spec": spec}
-
-
-def refusal(act, *arguments: object) -> str:
-    """Returns the API server's error for an act, or an empty text if the act succeeds."""
-    try:
-        act(*arguments)
-    except AssertionError as error:
-        return str(error)
-    return ""
-
-
-def is_refused(words: str, act, *arguments: object) -> None:
-    """Checks that the API server refuses an act with these words."""
-    said = refusal(act, *arguments)
-    assert words in said, said or "it was accepted"
 
 
 def check_claims(server: Server) -> None:

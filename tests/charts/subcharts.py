@@ -108,10 +108,7 @@ def render(folder: pathlib.Path, values: dict, release: str = "shop") -> list[di
     whole = {"etcd": {name: value for name, value in values.items() if name != "global"}, "global": values.get("global", {})}
     file = folder.parent / "values.yaml"
     file.write_text(yaml.safe_dump(whole))
-    said = charts.helm("template", release, str(folder), "--namespace", "spaced", "--values", str(file), charts.MONITORING)
-    if said.returncode != 0:
-        raise AssertionError(said.stderr.strip())
-    return [document for document in yaml.safe_load_all(said.stdout) if document]
+    return charts.template(release, folder, "--namespace", "spaced", "--values", str(file), charts.MONITORING)
 
 
 def cluster(documents: list[dict]) -> dict:
@@ -203,16 +200,6 @@ def check_secret(folder: pathlib.Path) -> None:
     assert secret["stringData"] == {"username": "root", "password": "secret", "etcd-root-password": "secret"}, secret
 
 
-def check_refused(folder: pathlib.Path, values: dict, words: str, release: str = "shop") -> None:
-    """Checks that values are refused with these words."""
-    try:
-        render(folder, values, release)
-    except AssertionError as refusal:
-        assert words in str(refusal), refusal
-        return
-    raise AssertionError("they were accepted")
-
-
 def run(report, places, work: pathlib.Path) -> None:
     """Runs all cases of this file."""
     folder = parent(work)
@@ -232,13 +219,13 @@ def run(report, places, work: pathlib.Path) -> None:
             check_becomes(cluster(documents)["spec"], wanted)
     for values, words in REFUSED:
         with report.case(f"etcd refuses {values}"):
-            check_refused(folder, values, words)
+            charts.is_refused(words, render, folder, values)
     with report.case("root's password of an etcd"):
         check_secret(folder)
     with report.case("a release whose name contains the alias"):
         spec = cluster(render(folder, {}, "my-etcd"))["spec"]
         check_becomes(spec, {("services", "client", "name"): "my-etcd", ("services", "peer", "name"): "my-etcd-headless"})
     with report.case("a release whose name is too long for its members"):
-        check_refused(folder, {}, "choose a shorter name for the release", "n" * 41)
+        charts.is_refused("choose a shorter name for the release", render, folder, {}, "n" * 41)
     with report.case("an etcd that is disabled"):
         assert not charts.objects(render(folder, {"enabled": False}), "EtcdCluster")
