@@ -36,7 +36,9 @@ impl Call for Verb {
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-pub(crate) const HEAD_BYTES: usize = 9;
+const HEAD_BYTES: usize = 9;
+/// Size in bytes of the flag and the length before each gRPC message.
+pub(crate) const PREFIX_BYTES: usize = 5;
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -53,7 +55,7 @@ pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 /// RFC 9113, 6.9.2: the initial window of a connection in bytes.
 pub(crate) const FIRST_WINDOW: i64 = 65_535;
 /// The window that this client grants, and the step by which it renews the window.
-pub(crate) const OWN_WINDOW: u32 = 1 << 30;
+const OWN_WINDOW: u32 = 1 << 30;
 
 /// One connection.
 #[derive(Debug)]
@@ -100,16 +102,13 @@ impl<C: Call> Grpc<C> {
         self.called = true;
         head(out, block.len(), HEADERS, END_HEADERS, stream);
         out.extend_from_slice(block);
-        head(out, body.len() + 5, DATA, END_STREAM, stream);
-        out.push(0);
-        out.extend_from_slice(&u32_of(body.len()).to_be_bytes());
-        out.extend_from_slice(body);
-        self.window -= body.len() as i64 + 5;
+        write_message(out, END_STREAM, stream, body);
+        self.window -= (body.len() + PREFIX_BYTES) as i64;
     }
 
     /// Sends the request, or queues it until the server's window is open.
     fn send_or_wait(&mut self, slot: usize, body: Vec<u8>, out: &mut Vec<u8>) {
-        if self.window < body.len() as i64 + 5 {
+        if self.window < (body.len() + PREFIX_BYTES) as i64 {
             self.waiting.push_back((slot, body));
         } else {
             self.send(slot, &body, out);
@@ -142,21 +141,10 @@ impl<C: Call> Wire for Grpc<C> {
 
     fn answer(&mut self, input: &[u8], used: &mut usize, out: &mut Vec<u8>) -> Option<usize> {
         loop {
-            let rest = &input[*used..];
-            let (&[l0, l1, l2, kind, flags, s0, s1, s2, s3], rest) =
-                rest.split_first_chunk::<HEAD_BYTES>()?;
-            let length = u32::from_be_bytes([0, l0, l1, l2]) as usize;
-            let stream = u32::from_be_bytes([s0, s1, s2, s3]);
-            let payload = rest.get(..length)?;
-            *used += HEAD_BYTES + length;
+            let (kind, flags, stream, payload) = frame(input, used)?;
             match kind {
                 DATA => {
-                    self.received += u32_of(length);
-                    if self.received > OWN_WINDOW / 2 {
-                        head(out, 4, WINDOW_UPDATE, 0, 0);
-                        out.extend_from_slice(&self.received.to_be_bytes());
-                        self.received = 0;
-                    }
+                    renew(out, 0, &mut self.received, payload);
                     let slot = self.slot(stream).expect("data of a call of ours");
                     self.streams[slot].1 = true;
                     self.call.data(slot, payload);
@@ -168,10 +156,7 @@ impl<C: Call> Wire for Grpc<C> {
                 }
                 HEADERS => {}
                 SETTINGS if flags & ACK == 0 => head(out, 0, SETTINGS, ACK, 0),
-                PING if flags & ACK == 0 => {
-                    head(out, length, PING, ACK, 0);
-                    out.extend_from_slice(payload);
-                }
+                PING if flags & ACK == 0 => pong(out, payload),
                 SETTINGS | PING => {}
                 WINDOW_UPDATE => {
                     if stream == 0 {
@@ -202,6 +187,40 @@ pub(crate) fn head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream
     out.extend_from_slice(&u32_of(length).to_be_bytes()[1..]);
     out.extend_from_slice(&[kind, flags]);
     out.extend_from_slice(&stream.to_be_bytes());
+}
+
+/// Writes a DATA frame with a gRPC message.
+pub(crate) fn write_message(out: &mut Vec<u8>, flags: u8, stream: u32, message: &[u8]) {
+    head(out, PREFIX_BYTES + message.len(), DATA, flags, stream);
+    out.push(0);
+    out.extend_from_slice(&u32_of(message.len()).to_be_bytes());
+    out.extend_from_slice(message);
+}
+
+/// Answers a PING frame.
+pub(crate) fn pong(out: &mut Vec<u8>, payload: &[u8]) {
+    head(out, payload.len(), PING, ACK, 0);
+    out.extend_from_slice(payload);
+}
+
+/// Counts received DATA and renews the window when half of it is used.
+pub(crate) fn renew(out: &mut Vec<u8>, stream: u32, received: &mut u32, payload: &[u8]) {
+    *received += u32_of(payload.len());
+    if *received > OWN_WINDOW / 2 {
+        head(out, 4, WINDOW_UPDATE, 0, stream);
+        out.extend_from_slice(&received.to_be_bytes());
+        *received = 0;
+    }
+}
+
+/// Returns kind, flags, stream and payload of the frame at `used`, and moves `used` to its end. Returns `None` if the frame is
+/// incomplete.
+pub(crate) fn frame<'a>(input: &'a [u8], used: &mut usize) -> Option<(u8, u8, u32, &'a [u8])> {
+    let (&[l0, l1, l2, kind, flags, s0, s1, s2, s3], rest) =
+        input[*used..].split_first_chunk::<HEAD_BYTES>()?;
+    let payload = rest.get(..u32::from_be_bytes([0, l0, l1, l2]) as usize)?;
+    *used += HEAD_BYTES + payload.len();
+    Some((kind, flags, u32::from_be_bytes([s0, s1, s2, s3]), payload))
 }
 
 pub(crate) fn u32_of(length: usize) -> u32 {

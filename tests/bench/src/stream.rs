@@ -9,12 +9,11 @@ use tokio::{
 };
 
 use crate::h2::{
-    ACK, DATA, END_HEADERS, END_STREAM, FIRST_WINDOW, HEAD_BYTES, HEADERS, INITIAL_WINDOW_SIZE,
-    OWN_WINDOW, PING, SETTINGS, WINDOW_UPDATE, blocks, greet, head, u32_of,
+    ACK, DATA, END_HEADERS, END_STREAM, FIRST_WINDOW, HEADERS, INITIAL_WINDOW_SIZE, PING,
+    PREFIX_BYTES, SETTINGS, WINDOW_UPDATE, blocks, frame, greet, head, pong, renew, u32_of,
+    write_message,
 };
 
-/// Size in bytes of the flag and the length before each gRPC message.
-const PREFIX_BYTES: usize = 5;
 const READ_BYTES: usize = 64 << 10;
 
 /// A connection with its open calls.
@@ -99,11 +98,7 @@ impl Streams {
                 }
                 self.window -= length as i64;
                 call.window -= length as i64;
-                head(&mut self.out, length, DATA, 0, id(at));
-                self.out.push(0);
-                self.out
-                    .extend_from_slice(&u32_of(message.len()).to_be_bytes());
-                self.out.extend_from_slice(message);
+                write_message(&mut self.out, 0, id(at), message);
                 call.waiting.pop_front();
             }
         }
@@ -112,15 +107,7 @@ impl Streams {
     fn frames(&mut self, each: &mut impl FnMut(usize, &[u8])) {
         let input = std::mem::take(&mut self.input);
         let mut used = 0;
-        while let Some((&[l0, l1, l2, kind, flags, s0, s1, s2, s3], rest)) =
-            input[used..].split_first_chunk::<HEAD_BYTES>()
-        {
-            let length = u32::from_be_bytes([0, l0, l1, l2]) as usize;
-            let stream = u32::from_be_bytes([s0, s1, s2, s3]);
-            let Some(payload) = rest.get(..length) else {
-                break;
-            };
-            used += HEAD_BYTES + length;
+        while let Some((kind, flags, stream, payload)) = frame(&input, &mut used) {
             self.frame(kind, flags, stream, payload);
             if kind == DATA {
                 let at = at(stream);
@@ -137,24 +124,15 @@ impl Streams {
                 let call = &mut self.calls[at(stream)];
                 call.message.extend_from_slice(payload);
                 call.ended |= flags & END_STREAM != 0;
-                for (received, target) in [(&mut self.received, 0), (&mut call.received, stream)] {
-                    *received += u32_of(payload.len());
-                    if *received > OWN_WINDOW / 2 {
-                        head(&mut self.out, 4, WINDOW_UPDATE, 0, target);
-                        self.out.extend_from_slice(&received.to_be_bytes());
-                        *received = 0;
-                    }
-                }
+                renew(&mut self.out, 0, &mut self.received, payload);
+                renew(&mut self.out, stream, &mut call.received, payload);
             }
             HEADERS => self.calls[at(stream)].ended |= flags & END_STREAM != 0,
             SETTINGS if flags & ACK == 0 => {
                 self.initial_window(payload);
                 head(&mut self.out, 0, SETTINGS, ACK, 0);
             }
-            PING if flags & ACK == 0 => {
-                head(&mut self.out, payload.len(), PING, ACK, 0);
-                self.out.extend_from_slice(payload);
-            }
+            PING if flags & ACK == 0 => pong(&mut self.out, payload),
             SETTINGS | PING => {}
             WINDOW_UPDATE => {
                 let more = payload.try_into().expect("four bytes");
