@@ -33,7 +33,7 @@ def generations(place):
     return sorted({generation for generation, *_ in segments(place)})
 
 
-def told(running):
+def progress(running):
     """Returns how far the changes are stored, as the process reports it."""
     def look():
         assert not running.ended(), running.done().err
@@ -61,7 +61,7 @@ class Changes:
         return source, place, bench.changes(source, place, f"{every}s")
 
     def stored(self, running, revision):
-        eventually(f"revision {revision} is stored", lambda: told(running)["revision"] >= revision)
+        eventually(f"revision {revision} is stored", lambda: progress(running)["revision"] >= revision)
 
     def fetched(self, place, *flags):
         """Fetches the newest backup and its changes."""
@@ -159,14 +159,14 @@ class Changes:
         source, place, running = self.source_with_changes("witan", kind, 1)
         source.fill(100)
         self.stored(running, source.revision())
-        before = told(running)["revision"]
+        before = progress(running)["revision"]
         running.kill()
         source.fill(100)
         lost = source.revision()
         source.compact(lost)
         running = self.bench.changes(source, place, "1s")
-        eventually("the gap is told", lambda: told(running)["gaps"] == 1)
-        assert told(running)["gap"]["after"], told(running)
+        eventually("the gap is reported", lambda: progress(running)["gaps"] == 1)
+        assert progress(running)["gap"]["after"], progress(running)
         source.fill(100)
         last = source.revision()
         self.stored(running, last)
@@ -174,7 +174,7 @@ class Changes:
         source.compact(last)
         source.fill(100)
         self.stored(running, source.revision())
-        assert told(running)["gaps"] == 1 and told(running)["error"] is None, told(running)
+        assert progress(running)["gaps"] == 1 and progress(running)["error"] is None, progress(running)
         eventually("a backup bridges the gap", lambda: self.bridges(place))
         running.stop()
         older, newer = generations(place)
@@ -200,8 +200,8 @@ class Changes:
             source.fill(100)
             last = source.revision()
             self.stored(running, last)
-            eventually("the changes continue it", lambda: not told(running)["needsBackup"])
-            assert told(running)["gaps"] == 0, told(running)
+            eventually("the changes continue it", lambda: not progress(running)["needsBackup"])
+            assert progress(running)["gaps"] == 0, progress(running)
             hash_of_last = source.hash_at(last)
             source.end()
             running.kill()
@@ -304,12 +304,12 @@ class Changes:
             source.ask("kv/put", key=encoded(f"{'old' if n < 8 else 'new'}/{n}"), value=encoded("x"))
         if not runs:
             running = self.bench.changes(source, place, "1s")
-        eventually("another generation begins", lambda: told(running)["gaps"] == 1)
+        eventually("another generation begins", lambda: progress(running)["gaps"] == 1)
         eventually("a backup goes with it", lambda: self.bridges(place))
         for n in range(30, 40):
             source.ask("kv/put", key=encoded(f"new/{n}"), value=encoded("x"))
         last = source.revision()
-        eventually("its changes are stored", lambda: told(running)["revision"] == last)
+        eventually("its changes are stored", lambda: progress(running)["revision"] == last)
         running.stop()
         assert len(generations(place)) == 2, segments(place)
         member = self.begun(place)

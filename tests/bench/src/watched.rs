@@ -111,7 +111,7 @@ impl Watched {
 
 /// The events that the watchers of a cluster have received.
 #[derive(Debug)]
-pub(crate) struct Heard {
+pub(crate) struct Received {
     pub clock: Clock,
     watchers: Cell<u64>,
     created: Cell<u64>,
@@ -120,7 +120,7 @@ pub(crate) struct Heard {
     changed: Notify,
 }
 
-impl Heard {
+impl Received {
     pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self {
             clock: Clock::start(),
@@ -133,13 +133,13 @@ impl Heard {
     }
 
     /// Opens a connection with a watcher for each of `watched` and waits until the watchers are created. Each stream has
-    /// `per_stream` watchers. The watchers run in `hearing`, which must be dropped before the server.
+    /// `per_stream` watchers. The watchers run in `tasks`, which must be dropped before the server.
     pub(crate) async fn watch(
         self: &Rc<Self>,
         address: &str,
         watched: &[Watched],
         per_stream: usize,
-        hearing: &mut JoinSet<()>,
+        tasks: &mut JoinSet<()>,
     ) {
         let count = watched.len().div_ceil(per_stream);
         let mut streams = Streams::open(address, WATCH, count).await;
@@ -153,14 +153,14 @@ impl Heard {
             let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
             streams.send(at / per_stream, request.encode_to_vec());
         }
-        let heard = Rc::clone(self);
+        let received = Rc::clone(self);
         let mut revisions = vec![0; watched.len()];
-        hearing.spawn_local(async move {
-            let mut hear = |stream: usize, message: &[u8]| {
-                heard.hear(&mut revisions[stream * per_stream..], message);
+        tasks.spawn_local(async move {
+            let mut record = |stream: usize, message: &[u8]| {
+                received.record(&mut revisions[stream * per_stream..], message);
             };
-            while streams.receive(&mut hear).await {
-                heard.changed.notify_waiters();
+            while streams.receive(&mut record).await {
+                received.changed.notify_waiters();
             }
             panic!("a member ended a watch");
         });
@@ -172,7 +172,7 @@ impl Heard {
     }
 
     /// Records the events in a message of a stream. `last` has the last revision of each watcher of the stream, by its id.
-    fn hear(&self, last: &mut [i64], message: &[u8]) {
+    fn record(&self, last: &mut [i64], message: &[u8]) {
         let response = WatchResponse::decode(message).expect("an answer of a watch");
         assert!(!response.canceled, "a watch was canceled");
         self.created

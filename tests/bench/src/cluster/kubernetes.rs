@@ -16,7 +16,7 @@ use crate::{
     program::{Program, turns},
     subject::Subject,
     table,
-    watched::{Heard, Watched},
+    watched::{Received, Watched},
 };
 
 /// Maximum p99, which is ten times the 10 ms that etcd requires of its disk. A server also fails if it completes less than
@@ -33,9 +33,9 @@ const FILLERS: usize = 64;
 struct Loaded<'a> {
     program: &'a Program,
     /// The watchers. Dropped before the cluster.
-    _hearing: JoinSet<()>,
+    _watchers: JoinSet<()>,
     cluster: Cluster,
-    heard: Rc<Heard>,
+    received: Rc<Received>,
     objects: Rc<RefCell<Objects>>,
     /// The reasons why the cluster failed, with the number of nodes.
     broke: Option<String>,
@@ -86,28 +86,28 @@ pub(super) async fn measure(options: &Options) {
 impl<'a> Loaded<'a> {
     async fn start(program: &'a Program, options: &Options) -> Self {
         let cluster = program.cluster(MEMBERS);
-        let heard = Heard::new();
-        let mut hearing = JoinSet::new();
+        let received = Received::new();
+        let mut watchers = JoinSet::new();
         let addresses = cluster.addresses();
         // Each member serves an apiserver, which watches these ranges.
         for address in &addresses {
             let whole = |prefix| Watched { prev_kv: true, ..Watched::prefix(prefix) };
-            heard
-                .watch(address, &[LEASES, PODS].map(whole), 1, &mut hearing)
+            received
+                .watch(address, &[LEASES, PODS].map(whole), 1, &mut watchers)
                 .await;
         }
         let nodes = options.nodes.first().copied().unwrap_or(1) as usize;
         let (of_nodes, counts) = watchers_of_nodes(options.watchers, nodes);
         let chunks = of_nodes.chunks(STREAMS_PER_CONNECTION);
         for (watched, address) in chunks.zip(addresses.iter().cycle()) {
-            heard.watch(address, watched, 1, &mut hearing).await;
+            received.watch(address, watched, 1, &mut watchers).await;
         }
-        let objects = Objects::new(heard.clock, counts, addresses.len() as u64);
+        let objects = Objects::new(received.clock, counts, addresses.len() as u64);
         Self {
             program,
-            _hearing: hearing,
+            _watchers: watchers,
             cluster,
-            heard,
+            received,
             objects: Rc::new(RefCell::new(objects)),
             broke: None,
         }
@@ -120,14 +120,14 @@ impl<'a> Loaded<'a> {
         let first = &self.cluster.addresses()[0];
         load::fill_by(first, call, new, FILLERS).await;
         self.settle().await;
-        self.heard.take_delays();
+        self.received.take_delays();
         let subject = Subject::all_of(&self.cluster);
         let measured = paced::run(&subject, call, rate(nodes), length).await;
         let missing = self.settle().await;
         let mut objects = self.objects.borrow_mut();
         Step {
             measured,
-            delays: self.heard.take_delays(),
+            delays: self.received.take_delays(),
             failed: std::mem::take(&mut objects.failed),
             refused: std::mem::take(&mut objects.refused),
             missing,
@@ -137,9 +137,9 @@ impl<'a> Loaded<'a> {
     /// Waits for the events of all changes. Returns the number of missing events.
     async fn settle(&self) -> u64 {
         let wanted = self.objects.borrow().events;
-        let missing = self.heard.missing(wanted).await;
+        let missing = self.received.missing(wanted).await;
         // A change that was answered with an error may have taken effect.
-        self.objects.borrow_mut().events = self.heard.events();
+        self.objects.borrow_mut().events = self.received.events();
         missing
     }
 

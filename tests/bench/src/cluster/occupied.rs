@@ -15,7 +15,7 @@ use witan_e2e::{Cluster, grpc};
 use crate::{
     load::{self, Measured},
     subject::Subject,
-    watched::{Heard, Watched},
+    watched::{Received, Watched},
 };
 
 /// Numbers of watchers and leases in the entire cluster.
@@ -29,14 +29,14 @@ const TTL_S: i64 = 60;
 pub(super) async fn run(cluster: &Cluster, length: Duration) -> Measured {
     let subject = Subject::all_of(cluster);
     let members = subject.addresses().len();
-    let (heard, mut clients) = (Heard::new(), JoinSet::new());
+    let (received, mut clients) = (Received::new(), JoinSet::new());
     let mut leases = Vec::new();
     for (at, address) in subject.addresses().iter().enumerate() {
         let own: Vec<Watched> = (at..WATCHERS)
             .step_by(members)
             .map(|watcher| Watched::prefix(&format!("occupied/{watcher}")))
             .collect();
-        heard.watch(address, &own, 1, &mut clients).await;
+        received.watch(address, &own, 1, &mut clients).await;
         let count = (at..LEASES).step_by(members).len();
         leases.extend(keep_alive(address, count, &mut clients).await);
     }

@@ -13,7 +13,7 @@ use crate::{
 
 /// The members that receive the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum Target {
     /// The leader.
     Leader,
     /// One follower.
@@ -22,7 +22,7 @@ pub enum Asked {
     All,
 }
 
-impl Asked {
+impl Target {
     const EACH: [Self; 3] = [Self::Leader, Self::Follower, Self::All];
 
     fn name(self) -> &'static str {
@@ -50,7 +50,7 @@ pub struct Load {
     /// The number of clients.
     pub clients: usize,
     /// The members that receive the requests.
-    pub asked: Asked,
+    pub target: Target,
 }
 
 impl Load {
@@ -59,16 +59,16 @@ impl Load {
         let puts = [(Verb::Put, 1), (Verb::Put, 64), (Verb::Put, 1000)];
         let gets = [(Verb::Get, 1), (Verb::Get, 64), (Verb::Get, 1000)];
         let at_each = |(verb, clients)| {
-            Asked::EACH
+            Target::EACH
                 .into_iter()
                 // A single client has one connection.
-                .filter(move |asked| clients > 1 || *asked != Asked::All)
-                .map(move |asked| Self { verb, clients, asked })
+                .filter(move |target| clients > 1 || *target != Target::All)
+                .map(move |target| Self { verb, clients, target })
         };
         let own = [64, 1000].map(|clients| Self {
             verb: Verb::SerializableGet,
             clients,
-            asked: Asked::Follower,
+            target: Target::Follower,
         });
         let each = puts.into_iter().chain(gets).flat_map(at_each);
         each.chain(own).collect()
@@ -78,10 +78,10 @@ impl Load {
     pub fn named(text: &str) -> Result<Self, String> {
         let wrong = || format!("no such load: {text}");
         let (load, at) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let asked = Asked::EACH.into_iter().find(|asked| asked.name() == at);
-        let asked = asked.ok_or_else(wrong)?;
+        let target = Target::EACH.into_iter().find(|target| target.name() == at);
+        let target = target.ok_or_else(wrong)?;
         let (verb, clients) = Verb::with_clients(load)?;
-        Ok(Self { verb, clients, asked })
+        Ok(Self { verb, clients, target })
     }
 }
 
@@ -97,11 +97,11 @@ pub(super) async fn measure(options: &Options) {
     for load in &options.loads {
         let mut results = vec![Measured::default(); clusters.len()];
         for turn in turns(clusters.len(), options.rounds) {
-            let subject = load.asked.subject(&clusters[turn].1);
+            let subject = load.target.subject(&clusters[turn].1);
             let measured = load::run(&subject, load.verb, load.clients, options.length);
             results[turn].add(measured.await);
         }
-        let at = load.asked.name();
+        let at = load.target.name();
         for (turn, ((program, _), result)) in clusters.iter().zip(&results).enumerate() {
             let base = (turn > 0).then(|| &results[0]);
             let (verb, clients) = (load.verb.label(), load.clients);

@@ -8,7 +8,7 @@ use crate::{
     program::{Program, turns},
     subject::Subject,
     table,
-    watched::{Heard, SizedPut, Watched},
+    watched::{Received, SizedPut, Watched},
 };
 
 const STREAMS_PER_CONNECTION: usize = 100;
@@ -30,21 +30,21 @@ pub(super) async fn measure(options: &Options) {
 
 async fn one(program: &Program, options: &Options) -> String {
     let cluster = program.cluster(MEMBERS);
-    let heard = Heard::new();
-    let mut hearing = JoinSet::new();
+    let received = Received::new();
+    let mut watchers = JoinSet::new();
     let addresses = cluster.addresses();
     let firsts = (0..options.streams).step_by(STREAMS_PER_CONNECTION);
     for (first, address) in firsts.zip(addresses.iter().cycle()) {
         let streams = STREAMS_PER_CONNECTION.min(options.streams - first);
         let watched = vec![Watched::prefix("key-"); streams];
-        heard.watch(address, &watched, 1, &mut hearing).await;
+        received.watch(address, &watched, 1, &mut watchers).await;
     }
     let subject = Subject::all_of(&cluster);
-    let put = SizedPut { clock: heard.clock, value_bytes: options.value_bytes };
+    let put = SizedPut { clock: received.clock, value_bytes: options.value_bytes };
     let measured = paced::run(&subject, || put, options.puts, options.length).await;
     let streams = options.streams as u64;
-    let missing = heard.missing(measured.answers * streams).await;
-    let delays = heard.take_delays();
+    let missing = received.missing(measured.answers * streams).await;
+    let delays = received.take_delays();
     table::wide_watches_line(
         &measured,
         (streams, options.value_bytes),

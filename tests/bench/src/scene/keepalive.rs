@@ -35,20 +35,20 @@ pub(super) async fn play(server: &Server, length: Duration) -> String {
         let mut stream = Streams::open(&server.address(), KEEP_ALIVE, 1).await;
         let latencies = Rc::clone(&latencies);
         streams.spawn_local(async move {
-            let mut asked = vec![Instant::now(); 100];
+            let mut sent = vec![Instant::now(); 100];
             for id in first..first + LEASES_PER_STREAM {
                 stream.send(0, LeaseKeepAliveRequest { id }.encode_to_vec());
             }
             while begun.elapsed() < length {
                 let mut answered = Vec::new();
-                let heard = |_, message: &[u8]| {
+                let each = |_, message: &[u8]| {
                     let answer = LeaseKeepAliveResponse::decode(message).expect("an answer");
                     assert!(answer.ttl > 0, "the lease has ended");
                     answered.push(answer.id);
                 };
-                assert!(stream.receive(heard).await, "the server ended the call");
+                assert!(stream.receive(each).await, "the server ended the call");
                 for id in answered {
-                    let slot = &mut asked[usize::try_from(id - first).expect("a lease of ours")];
+                    let slot = &mut sent[usize::try_from(id - first).expect("a lease of ours")];
                     latencies.borrow_mut().push(micros(slot.elapsed()));
                     *slot = Instant::now();
                     stream.send(0, LeaseKeepAliveRequest { id }.encode_to_vec());
