@@ -1,5 +1,7 @@
 //! Seeded mutations of corpus entries, without guidance by coverage.
 
+use witan_http2_tests::dice::Dice;
+
 /// Maximum number of changes. More changes would destroy the original request.
 const CHANGES_MAX: u64 = 6;
 /// Byte values at which programs often behave differently.
@@ -7,33 +9,11 @@ const BYTES: [u8; 16] = [
     0, 1, 0x7f, 0x80, 0xff, b'/', b'.', b'%', b'"', b'\\', b'{', b'[', b'-', b'9', b'&', b'\n',
 ];
 
-/// A random generator (xorshift64*) whose whole state is its seed.
-#[derive(Clone, Debug)]
-pub struct Dice(u64);
-
-impl Dice {
-    /// Creates a generator from any seed.
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
-    }
-
-    /// Returns a number below `bound`, which must not be 0.
-    pub fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).expect("below a usize")
-    }
-}
-
 /// Returns a changed copy of an entry of `corpus`, with at most `bytes_max` bytes.
-pub fn mutated(dice: &mut Dice, corpus: &[Vec<u8>], bytes_max: usize) -> Vec<u8> {
+pub fn mutated(seed: u64, corpus: &[Vec<u8>], bytes_max: usize) -> Vec<u8> {
+    let dice = &mut Dice::new(seed);
     let mut bytes = corpus[dice.below(corpus.len())].clone();
-    for _ in 0..=dice.next() % CHANGES_MAX {
+    for _ in 0..=dice.draw() % CHANGES_MAX {
         change(dice, &mut bytes, corpus);
     }
     bytes.truncate(bytes_max);
@@ -43,7 +23,7 @@ pub fn mutated(dice: &mut Dice, corpus: &[Vec<u8>], bytes_max: usize) -> Vec<u8>
 fn change(dice: &mut Dice, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
     let at = dice.below(bytes.len() + 1);
     let end = at + dice.below(bytes.len() + 1 - at);
-    match dice.next() % 8 {
+    match dice.draw() % 8 {
         0 => {
             if let Some(byte) = bytes.get_mut(at) {
                 *byte ^= 1 << dice.below(8);
@@ -64,7 +44,7 @@ fn change(dice: &mut Dice, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
         5 => bytes.truncate(end.max(1)),
         6 => {
             if let Some(byte) = bytes.get_mut(at) {
-                *byte = byte.wrapping_add(if dice.next().is_multiple_of(2) {
+                *byte = byte.wrapping_add(if dice.draw().is_multiple_of(2) {
                     1
                 } else {
                     0xff

@@ -2,10 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use witan_fuzz::{
-    TARGETS, Target, corpus,
-    mutate::{Dice, mutated},
-};
+use witan_fuzz::{TARGETS, Target, corpus, mutate::mutated};
 
 /// Number of mutations per target, unless `WITAN_FUZZ_MUTATIONS` is set.
 const MUTATIONS: u64 = 3000;
@@ -46,7 +43,7 @@ fn seeded_mutations_pass() {
     for target in TARGETS {
         let corpus: Vec<Vec<u8>> = inputs(target).into_iter().map(|(_, bytes)| bytes).collect();
         for seed in 0..mutations / target.cost {
-            let bytes = mutated(&mut Dice::new(seed), &corpus, target.bytes_max);
+            let bytes = mutated(seed, &corpus, target.bytes_max);
             tried(target, &format!("mutation {seed}"), &bytes);
         }
     }

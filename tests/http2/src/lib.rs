@@ -3,7 +3,7 @@
 //!
 //! Reading order: `frame` (a client's frames) → `server` (a server, and a client that drives it) → `check` (the rules for all
 //! frames of a server) → `calls`, `subject`, `reference` (the two servers) → `script` (sequences of frames from bytes) →
-//! `conversation`, `blocks` (checks that the fuzzer also runs).
+//! `conversation`, `blocks` (checks that the fuzzer also runs), `dice`.
 //!
 //! The script `run` runs h2spec against the program.
 
@@ -11,6 +11,7 @@ pub mod blocks;
 pub mod calls;
 pub mod check;
 pub mod conversation;
+pub mod dice;
 pub mod frame;
 pub mod reference;
 pub mod script;

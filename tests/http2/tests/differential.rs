@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use witan_http2_tests::{
+    dice::Dice,
     frame::{Frame, code, flag, kind},
     reference::Reference,
     script::{Choices, Reach, Step, Writer},
@@ -15,25 +16,6 @@ const STREAMS_MAX: u32 = 12;
 /// Number of conversations in a run, unless `WITAN_HTTP2_SEEDS` is set.
 const SEEDS: u64 = 10_000;
 const BYTES: usize = 400;
-
-/// A random generator (xorshift64*) whose whole state is its seed.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        let mut one = || {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 56) as u8
-        };
-        (0..count).map(|_| one()).collect()
-    }
-}
 
 fn seeds() -> u64 {
     let said = std::env::var("WITAN_HTTP2_SEEDS");
@@ -125,7 +107,8 @@ fn permitted(last: &Frame, before: &Judgment, own: &Judgment, h2: &Judgment) -> 
 
 /// Runs one conversation. Returns the permitted difference that ended it, if any.
 fn play(seed: u64) -> Option<usize> {
-    let bytes = Dice::new(seed).bytes(BYTES);
+    let mut dice = Dice::new(seed);
+    let bytes: Vec<u8> = (0..BYTES).map(|_| (dice.draw() >> 40) as u8).collect();
     let mut choices = Choices::new(&bytes);
     let mut writer = Writer::new(Reach::Shared);
     let mut own = Client::greeted(Subject::new(STREAMS_MAX), &[]);
