@@ -115,11 +115,11 @@ class Cases(Changes):
     def encrypted(self):
         """Requests encryption with the key from the store."""
         bench, place = self.bench, self.bench.place("s3")
-        before = len(bench.store.heard())
+        before = len(bench.store.log())
         bench.save(self.small(), place, "e", "--s3-server-side-encryption", "aws:kms", "--s3-kms-key-id", "key-1").good()
-        heard = bench.store.heard()[before:].lower()
+        log = bench.store.log()[before:].lower()
         for name, value in (("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", "key-1")):
-            lines = [line for line in heard.splitlines() if name + "\x1b" in line]
+            lines = [line for line in log.splitlines() if name + "\x1b" in line]
             # the snapshot, and the record that completes it
             assert len(lines) >= 2 and all(value in line for line in lines), lines
 

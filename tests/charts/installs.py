@@ -89,8 +89,8 @@ class Server:
 
     def may(self, verb: str, group: str, resource: str, subresource: str = "", namespace: str = "default", name: str = "") -> bool:
         """Returns whether the operator's account has a permission."""
-        asked = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace, "name": name}
-        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {"user": ACCOUNT, "resourceAttributes": asked}}
+        attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace, "name": name}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {"user": ACCOUNT, "resourceAttributes": attributes}}
         return self.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]
 
     def stop(self) -> None:
@@ -206,9 +206,9 @@ def run(report: Report, server: Server) -> None:
     with report.case("a pod template of a tenant is refused"):
         server.helm("upgrade", "witan-operator", OPERATOR, "--namespace", "witan-system", "--set", "admissionPolicies.restrictPodTemplate=true")
         for field, value in (("podTemplate", {"spec": {}}), ("serviceAccountName", "mine"), ("image", "r/i:t")):
-            asked = bare("tenant", **{field: value})
-            wait_for("the policy", lambda: refusal(server.request, "POST", clusters(server) + "?dryRun=All", asked), server.processes, server.work)
-            is_refused("spec.podTemplate, spec.serviceAccountName and spec.image are not allowed", server.request, "POST", clusters(server) + "?dryRun=All", asked)
+            tenant = bare("tenant", **{field: value})
+            wait_for("the policy", lambda: refusal(server.request, "POST", clusters(server) + "?dryRun=All", tenant), server.processes, server.work)
+            is_refused("spec.podTemplate, spec.serviceAccountName and spec.image are not allowed", server.request, "POST", clusters(server) + "?dryRun=All", tenant)
         server.request("POST", clusters(server) + "?dryRun=All", bare("tenant"))
         server.helm("rollback", "witan-operator", "1", "--namespace", "witan-system")
     with report.case("helm upgrade and rollback of witan-operator keep the clusters"):

@@ -83,9 +83,9 @@ def check_publication() -> None:
     assert set(publish["needs"]) == jobs.keys() - {"publish"}, "publish needs all other jobs"
     condition = "needs.version.outputs.publish == 'true'"
     assert (publish["if"], jobs["nightly"]["if"]) == (condition, condition)
-    asked = commands(jobs["nightly"])
+    nightly = commands(jobs["nightly"])
     for part in ("actions/workflows/nightly.yml/runs?", "head_sha=$GITHUB_SHA", "status=success", "exit 1"):
-        assert part in asked, f"the job nightly lacks {part}"
+        assert part in nightly, f"the job nightly lacks {part}"
     find = """tests/upgrade/binary "$(awk 'END { print $1 }' tests/upgrade/releases)" --find\n"""
     everything = all_workflows["nightly.yml"]["jobs"]["everything"]
     assert find + "tests/run --all" in commands(everything) and find + ".ci/run" in commands(jobs["gate"])

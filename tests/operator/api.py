@@ -98,17 +98,17 @@ class Api:
                 raise
             return None
 
-    def watch(self, path, heard):
-        """Calls `heard(type, object)` for all existing objects and for every later change, without end."""
+    def watch(self, path, observe):
+        """Calls `observe(type, object)` for all existing objects and for every later change, without end."""
         while True:
             try:
                 listed = self.get(path)
-                heard("LISTED", listed["items"])
-                self.follow(path, listed["metadata"]["resourceVersion"], heard)
+                observe("LISTED", listed["items"])
+                self.follow(path, listed["metadata"]["resourceVersion"], observe)
             except (OSError, http.client.HTTPException, Refused, ValueError):
                 time.sleep(0.1)  # the API server starts or stops
 
-    def follow(self, path, version, heard):
+    def follow(self, path, version, observe):
         connection = self.connect(timeout=300)
         try:
             sign = "&" if "?" in path else "?"
@@ -120,7 +120,7 @@ class Api:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     return
-                heard(event["type"], event["object"])
+                observe(event["type"], event["object"])
         finally:
             connection.close()
 

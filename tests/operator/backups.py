@@ -164,7 +164,7 @@ class Backups:
         eventually(f"backup {name} is {phase} and says {words!r}", lambda: self.phase(name) == phase and words in says(), 60)
 
     def backup_schedule(self):
-        """A backup each minute, of which the last one is kept, and a manual backup. The gauges show their times."""
+        """A schedule keeps its last backup and does not remove a manual backup. The gauges show their times."""
         with self.brief("minutely", replicas=1, writes=False):
             self.back_up("by-hand", "minutely", self.s3())
             self.stored("by-hand")

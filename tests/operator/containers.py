@@ -82,13 +82,13 @@ class Containers:
         world.spawn("kubelet", f"{world.kube}/kubelet", f"--config={kubelet}", f"--kubeconfig={world.kubeconfig}", f"--root-dir={self.folder}/kubelet",
                     f"--cert-dir={self.folder}/kubelet-pki", f"--hostname-override={NODE}", "--node-ip=192.0.2.10")
         eventually("the node is ready", lambda: condition(self.api.get(f"/api/v1/nodes/{NODE}"), "Ready")[0] == "True", 60)
-        threading.Thread(target=self.api.watch, args=("/api/v1/pods", self.heard), daemon=True).start()
+        threading.Thread(target=self.api.watch, args=("/api/v1/pods", self.observe), daemon=True).start()
 
     def ctr(self, *arguments):
         done = subprocess.run(["ctr", "-a", f"{self.folder}/containerd.sock", "-n", "k8s.io", *arguments], capture_output=True, text=True, check=False)
         return done.stdout if done.returncode == 0 else ""
 
-    def heard(self, kind, what):
+    def observe(self, kind, what):
         for pod in what if kind == "LISTED" else [what]:
             if kind in ("LISTED", "ADDED") and not pod["spec"].get("nodeName"):
                 threading.Thread(target=self.bind, args=(pod,), daemon=True).start()

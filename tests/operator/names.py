@@ -23,7 +23,7 @@ class Names:
         threading.Thread(target=self.serve, daemon=True).start()
 
     def keeper(self, kept):
-        def heard(kind, what):
+        def observe(kind, what):
             with self.lock:
                 if kind == "LISTED":
                     kept.clear()
@@ -34,7 +34,7 @@ class Names:
                     kept[key(what)] = what
                 self.table = self.build()
 
-        return heard
+        return observe
 
     def build(self):
         """Returns addresses by name: the ready pods of each Service, and each pod with a hostname under its subdomain."""
@@ -85,10 +85,10 @@ def answer(question, table):
         labels.append(question[at + 1 : at + 1 + question[at]].decode().lower())
         at += question[at] + 1
     kind = struct.unpack("!H", question[at + 1 : at + 3])[0]
-    asked = question[12 : at + 5]
+    query = question[12 : at + 5]
     name = ".".join(labels)
     known = name in table
     addresses = table.get(name, []) if kind == 1 else []
     flags = 0x8580 if known else 0x8583
     records = b"".join(b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 1, 4) + socket.inet_aton(address) for address in addresses)
-    return question[:2] + struct.pack("!HHHHH", flags, 1, len(addresses), 0, 0) + asked + records
+    return question[:2] + struct.pack("!HHHHH", flags, 1, len(addresses), 0, 0) + query + records

@@ -33,8 +33,8 @@ class Nodes:
             api.create("/api/v1/nodes", {"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}}})
             self.report_node(name)
         threading.Thread(target=self.beat, daemon=True).start()
-        threading.Thread(target=api.watch, args=("/api/v1/pods", self.heard), daemon=True).start()
-        threading.Thread(target=api.watch, args=("/api/v1/persistentvolumeclaims", self.claim_heard), daemon=True).start()
+        threading.Thread(target=api.watch, args=("/api/v1/pods", self.observe), daemon=True).start()
+        threading.Thread(target=api.watch, args=("/api/v1/persistentvolumeclaims", self.observe_claim), daemon=True).start()
 
     def report_node(self, name):
         resources = {"cpu": "16", "memory": "32Gi", "pods": "110"}
@@ -75,7 +75,7 @@ class Nodes:
             self.silent.discard(name)
             self.report_node(name)
 
-    def heard(self, kind, what):
+    def observe(self, kind, what):
         for pod in what if kind == "LISTED" else [what]:
             uid = pod["metadata"]["uid"]
             with self.lock:
@@ -89,15 +89,15 @@ class Nodes:
                     known = self.pods[uid] = Pod(self, pod)
             known.events.put(pod)
 
-    def claim_heard(self, kind, what):
+    def observe_claim(self, kind, what):
         """Grows a volume at once, like an external resizer."""
         for claim in what if kind == "LISTED" else [what]:
-            asked, has = claim["spec"]["resources"]["requests"]["storage"], claim.get("status", {}).get("capacity", {}).get("storage")
-            if kind != "DELETED" and has and asked != has:
+            requested, has = claim["spec"]["resources"]["requests"]["storage"], claim.get("status", {}).get("capacity", {}).get("storage")
+            if kind != "DELETED" and has and requested != has:
                 meta = claim["metadata"]
                 try:
-                    self.api.patch(f"/api/v1/persistentvolumes/{claim['spec']['volumeName']}", {"spec": {"capacity": {"storage": asked}}})
-                    self.api.patch(f"/api/v1/namespaces/{meta['namespace']}/persistentvolumeclaims/{meta['name']}/status", {"status": {"capacity": {"storage": asked}}})
+                    self.api.patch(f"/api/v1/persistentvolumes/{claim['spec']['volumeName']}", {"spec": {"capacity": {"storage": requested}}})
+                    self.api.patch(f"/api/v1/namespaces/{meta['namespace']}/persistentvolumeclaims/{meta['name']}/status", {"status": {"capacity": {"storage": requested}}})
                 except (OSError, Refused) as error:
                     print(now(), "resize", error, file=self.log)
 

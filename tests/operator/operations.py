@@ -46,7 +46,7 @@ class Operations:
     def operations(self):
         """Each verb on one cluster, except those with their own cases (`rotate_authority`, `recover_quorum`, `storage_migrated`,
         `restore_in_place`): no write fails, and no operation runs twice."""
-        name = "asked"
+        name = "operated"
         with self.brief(name):
             self.moves(name)
             self.restarts_once(name)

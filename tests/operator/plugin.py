@@ -152,7 +152,7 @@ class Plugin:
             self.put("moved", key, value)
         assert self.row(self.witan("top", "moved"), "/a/x/")[1] == "3"
         values = [line.split()[-1] for line in self.witan("history", "moved", "/a/x/1").splitlines()[1:-1]]
-        # every member was asked to put
+        # every member has received a put
         assert list(dict.fromkeys(values)) == ["new", "old"], values
         assert "2 differences" in self.witan("diff", "moved", f"/a/@{revision}")
         assert "nothing was changed" in self.witan("revert", "moved", f"/a/@{revision}") and self.key("moved", "/a/x/1") == "new"

@@ -183,14 +183,14 @@ class Container:
             return
         self.probed = time.monotonic()
         probe = self.spec.get("readinessProbe")
-        if not probe or self.asked(probe):
+        if not probe or self.is_ready(probe):
             self.ready, self.failures = True, 0
         else:
             self.failures += 1
             if self.failures >= probe.get("failureThreshold", 3):
                 self.ready = False
 
-    def asked(self, probe):
+    def is_ready(self, probe):
         ask = probe["httpGet"]
         port = ask["port"]
         if isinstance(port, str):

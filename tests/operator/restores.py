@@ -89,7 +89,7 @@ class Restores:
         """A GitOps controller applies a restore again, a restore is older than its cluster, and an undo is repeated: nothing is
         restored against the user's intent, and no acknowledged write is lost."""
         name = "gitops"
-        asked = {"restore": {"backupRef": {"name": "monday"}}}
+        restore = {"restore": {"backupRef": {"name": "monday"}}}
         # for a cluster that does not exist yet
         self.operate("yesterday", name, restore={"store": self.s3(), "name": "absent"})
         self.until_phase("yesterday", "Pending")
@@ -98,16 +98,16 @@ class Restores:
             self.back_up("monday", name, self.s3())
             self.stored("monday")
             self.writers.pop(name).end()
-            self.operate("to-monday", name, **asked)
+            self.operate("to-monday", name, **restore)
             self.until_restored("to-monday", name)
             self.write(name)
             self.put(name, "wednesday", "written")
             record = self.restore_record(name)
             self.api.delete(f"{OPERATIONS}/to-monday")
             eventually("the operation is deleted", lambda: self.api.find(f"{OPERATIONS}/to-monday") is None)
-            self.operate("to-monday", name, **asked)
+            self.operate("to-monday", name, **restore)
             self.refused("to-monday", "AlreadyDone")
-            self.operate("third", name, **asked)
+            self.operate("third", name, **restore)
             assert "forgetKeptDisks" in self.until_phase("third", "Failed")["message"]
             assert self.restore_record(name) == record and self.has_key(name, "wednesday"), "the cluster was restored again"
             self.all_acknowledged_are_there(name)

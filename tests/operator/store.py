@@ -69,7 +69,7 @@ class Store:
             self.process.kill()
         self.process.wait()
 
-    def heard(self):
+    def log(self):
         """Returns the server's log, which has each request with its headers."""
         with open(os.path.join(self.folder, "log"), errors="replace") as file:
             return file.read()

@@ -194,7 +194,7 @@ CASES = [version_and_unknown_paths, directories_are_made_and_read, routes_are_pu
          a_watch_behind_a_compaction_says_so, a_watch_shows_progress, users_ask_with_a_token]
 
 
-def beside(case, talks):
+def compared(case, talks):
     """Runs the case on both servers and checks that their answers are equal."""
     def act():
         for talk in talks:
@@ -216,7 +216,7 @@ def main():
             cluster = ends.enter_context(Cluster(program, folder(name), 1, flags))
             talks.append(Talk(cluster.members[0].url))
         assert len(talks) == 2, "two programs are compared"
-        Report().run("apisix", [beside(case, talks) for case in CASES])
+        Report().run("apisix", [compared(case, talks) for case in CASES])
 
 
 main()

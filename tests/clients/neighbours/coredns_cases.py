@@ -26,7 +26,7 @@ KEYS = {
 
 def cases_of(cluster, port):
     """Runs the cases in order. Each case uses the state that the previous ones left."""
-    def asked(name, kind):
+    def query(name, kind):
         """Returns the code of the answer, and its records without name and TTL."""
         try:
             answer = dns.query.udp(dns.message.make_query(name, kind), "127.0.0.1", port=port, timeout=5)
@@ -35,41 +35,41 @@ def cases_of(cluster, port):
         records = [f"{dns.rdatatype.to_text(some.rdtype)} {record}" for some in answer.answer for record in some]
         return dns.rcode.to_text(answer.rcode()), sorted(records)
 
-    def said(name, kind, *records):
-        answer = asked(name, kind)
+    def answers(name, kind, *records):
+        answer = query(name, kind)
         assert answer == ("NOERROR", sorted(records)), answer
 
     def addresses_of_one_name():
         for key, value in KEYS.items():
             put(cluster.members, key, json.dumps(value))
-        until("the plugin answers", lambda: asked("x1.skydns.local", "A")[0] == "NOERROR")
-        said("x1.skydns.local", "A", "A 1.1.1.1")
-        said("x6.skydns.local", "AAAA", "AAAA 2001:db8::1")
-        said("alias.skydns.local", "A", "A 1.1.1.1", "CNAME x1.skydns.local.")
+        until("the plugin answers", lambda: query("x1.skydns.local", "A")[0] == "NOERROR")
+        answers("x1.skydns.local", "A", "A 1.1.1.1")
+        answers("x6.skydns.local", "AAAA", "AAAA 2001:db8::1")
+        answers("alias.skydns.local", "A", "A 1.1.1.1", "CNAME x1.skydns.local.")
 
     def a_name_with_more_below_it_has_all_their_addresses():
-        said("web.skydns.local", "A", "A 1.1.1.2", "A 1.1.1.3")
-        said("web.skydns.local", "SRV", "SRV 10 100 80 a.web.skydns.local.", "SRV 20 100 81 b.web.skydns.local.")
+        answers("web.skydns.local", "A", "A 1.1.1.2", "A 1.1.1.3")
+        answers("web.skydns.local", "SRV", "SRV 10 100 80 a.web.skydns.local.", "SRV 20 100 81 b.web.skydns.local.")
 
     def text_and_reverse():
-        said("say.skydns.local", "TXT", 'TXT "hello"')
-        said("127.0.0.10.in-addr.arpa", "PTR", "PTR reverse.skydns.local.")
+        answers("say.skydns.local", "TXT", 'TXT "hello"')
+        answers("127.0.0.10.in-addr.arpa", "PTR", "PTR reverse.skydns.local.")
 
     def a_change_is_the_next_answer():
-        assert asked("new.skydns.local", "A")[0] == "NXDOMAIN"
+        assert query("new.skydns.local", "A")[0] == "NXDOMAIN"
         put(cluster.members, "/skydns/local/skydns/new", '{"host":"1.1.1.9"}')
-        said("new.skydns.local", "A", "A 1.1.1.9")
+        answers("new.skydns.local", "A", "A 1.1.1.9")
         delete(cluster.members, "/skydns/local/skydns/new")
-        assert asked("new.skydns.local", "A")[0] == "NXDOMAIN"
+        assert query("new.skydns.local", "A")[0] == "NXDOMAIN"
 
     def it_answers_while_each_member_is_killed_in_turn():
         for member in cluster.members:
             member.kill()
-            until("the plugin answers", lambda: asked("x1.skydns.local", "A") == ("NOERROR", ["A 1.1.1.1"]))
+            until("the plugin answers", lambda: query("x1.skydns.local", "A") == ("NOERROR", ["A 1.1.1.1"]))
             cluster.start_again(member)
 
     return [case for case in locals().values()
-            if callable(case) and case not in (asked, said)]
+            if callable(case) and case not in (query, answers)]
 
 
 def main():

@@ -206,8 +206,8 @@ class Cases:
             member.kill()
         # etcd's leader may not notice the lost quorum before the first renewal
         try:
-            with ThreadPoolExecutor() as beside:
-                refusals = beside.submit(self._refusals, leads)
+            with ThreadPoolExecutor() as executor:
+                refusals = executor.submit(self._refusals, leads)
                 answer = until("a renewal fails", lambda: raises(self.a.update_leader, seen, 4712))
             tried_again = (Unavailable, *self.a._retry.retry_exceptions)
             refusals = refusals.result()

@@ -130,22 +130,22 @@ def many_calls_at_once():
 def large_answers_whole_and_in_parts():
     for n in range(6):
         call("KV/Put", key=prefix + b"large/%d" % n, value=bytes(900_000))
-    asked = {"key": prefix + b"large/", "range_end": prefix + b"large0"}
-    whole = call("KV/Range", **asked)
-    parts = [part.range_response for part in call("KV/RangeStream", **asked)]
+    span = {"key": prefix + b"large/", "range_end": prefix + b"large0"}
+    whole = call("KV/Range", **span)
+    parts = [part.range_response for part in call("KV/RangeStream", **span)]
     assert [pair for part in parts for pair in part.kvs] == list(whole.kvs) and len(parts) > 1
     small = channel(max_receive_message_length=1 << 20)
     refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "larger than max",
-            lambda: call("KV/Range", through=small, **asked))
+            lambda: call("KV/Range", through=small, **span))
 
 
 def transactions_deletions_and_compactions():
     call("KV/Put", key=prefix + b"t", value=b"1")
-    asked = {"compare": [{"result": "EQUAL", "target": "VALUE", "key": prefix + b"t", "value": b"1"}],
-             "success": [{"request_put": {"key": prefix + b"t", "value": b"2"}}],
-             "failure": [{"request_range": {"key": prefix + b"t"}}]}
-    assert call("KV/Txn", **asked).succeeded
-    second = call("KV/Txn", **asked)
+    txn = {"compare": [{"result": "EQUAL", "target": "VALUE", "key": prefix + b"t", "value": b"1"}],
+           "success": [{"request_put": {"key": prefix + b"t", "value": b"2"}}],
+           "failure": [{"request_range": {"key": prefix + b"t"}}]}
+    assert call("KV/Txn", **txn).succeeded
+    second = call("KV/Txn", **txn)
     assert not second.succeeded and second.responses[0].response_range.kvs[0].value == b"2"
     gone = call("KV/DeleteRange", key=prefix + b"t", prev_kv=True)
     assert gone.deleted == 1 and gone.prev_kvs[0].value == b"2"

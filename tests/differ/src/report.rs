@@ -13,7 +13,7 @@ pub struct Difference {
     /// Number of the step, from 0. The final audit counts as a step after the last one.
     pub at: usize,
     /// The request.
-    pub asked: String,
+    pub request: String,
     /// etcd's answer.
     pub etcd: String,
     /// Witan's answer.
@@ -22,7 +22,7 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "step {}: {}", self.at, cut(&self.asked))?;
+        writeln!(f, "step {}: {}", self.at, cut(&self.request))?;
         writeln!(f, "  etcd   {}", cut(&self.etcd))?;
         writeln!(f, "  witan  {}", cut(&self.witan))
     }
@@ -48,13 +48,13 @@ impl Stop {
     /// Creates the reason to stop at a step that the servers answered differently.
     pub fn differs(
         at: usize,
-        asked: &impl ToString,
+        request: &impl ToString,
         etcd: &impl ToString,
         witan: &impl ToString,
     ) -> Self {
         Self::Differs(Difference {
             at,
-            asked: asked.to_string(),
+            request: request.to_string(),
             etcd: etcd.to_string(),
             witan: witan.to_string(),
         })

@@ -31,7 +31,7 @@ pub struct Checker {
     decoder: Decoder,
     streams: BTreeMap<u32, Stream>,
     /// Settings that the server has not acknowledged.
-    asked: VecDeque<Vec<(u16, u32)>>,
+    unacknowledged: VecDeque<Vec<(u16, u32)>>,
     pings: VecDeque<Vec<u8>>,
     to_client: i64,
     to_server: i64,
@@ -50,7 +50,7 @@ impl Default for Checker {
         Self {
             decoder: Decoder::default(),
             streams: BTreeMap::new(),
-            asked: VecDeque::new(),
+            unacknowledged: VecDeque::new(),
             pings: VecDeque::new(),
             to_client: WINDOW_FIRST,
             to_server: WINDOW_FIRST,
@@ -109,7 +109,7 @@ impl Checker {
                     let id = u16::from_be_bytes([c[0], c[1]]);
                     (id, u32::from_be_bytes([c[2], c[3], c[4], c[5]]))
                 };
-                self.asked.push_back(chunks.map(one).collect());
+                self.unacknowledged.push_back(chunks.map(one).collect());
             }
             kind::PING if !frame.has(flag::ACK) => self.pings.push_back(frame.payload.clone()),
             _ => {}
@@ -261,9 +261,9 @@ impl Checker {
             return Err("6.5: SETTINGS on a stream".into());
         }
         if frame.has(flag::ACK) {
-            let asked = self.asked.pop_front();
-            let asked = asked.ok_or("6.5.3: an ACK without SETTINGS")?;
-            for (id, value) in asked {
+            let settings = self.unacknowledged.pop_front();
+            let settings = settings.ok_or("6.5.3: an ACK without SETTINGS")?;
+            for (id, value) in settings {
                 self.apply(id, value);
             }
             return Ok(());

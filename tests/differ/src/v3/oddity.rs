@@ -185,7 +185,7 @@ pub(crate) const TRUNCATED: &str = "body: truncated";
 pub(crate) const DAMAGED: &str = "body: one byte changed";
 pub(crate) const TWICE: &str = "member: twice";
 pub(crate) const BOTH_NAMES: &str = "member: by both names";
-/// The alterations. They have no text of their own.
+/// The alterations. They have no text.
 #[rustfmt::skip]
 pub(crate) const OTHERS: &[Oddity] = oddities! {
     Whole TRUNCATED "" Refused Refused;

@@ -43,7 +43,7 @@ const FORMATS: [JsonFormat; 3] = [
 ];
 
 /// A request for the core.
-enum Asked {
+enum Request {
     Range(pb::RangeRequest),
     Put(pb::PutRequest),
     Delete(pb::DeleteRangeRequest),
@@ -54,11 +54,11 @@ enum Asked {
 /// The input is the call's path, a line feed and the body.
 pub(super) fn json(request: &[u8]) {
     let (call, body) = split_at(request, b'\n');
-    let asked = match call {
-        b"kv/range" => read(body).map(Asked::Range),
-        b"kv/put" => read(body).map(Asked::Put),
-        b"kv/deleterange" => read(body).map(Asked::Delete),
-        b"kv/txn" => read(body).map(Asked::Txn),
+    let request = match call {
+        b"kv/range" => read(body).map(Request::Range),
+        b"kv/put" => read(body).map(Request::Put),
+        b"kv/deleterange" => read(body).map(Request::Delete),
+        b"kv/txn" => read(body).map(Request::Txn),
         b"kv/compaction" => read::<pb::CompactionRequest>(body).map(other),
         b"cluster/member/list" => read::<pb::MemberListRequest>(body).map(other),
         b"cluster/member/add" => read::<pb::MemberAddRequest>(body).map(other),
@@ -70,11 +70,11 @@ pub(super) fn json(request: &[u8]) {
         b"watch" => read::<pb::WatchCreateRequest>(body).map(other),
         _ => read::<pb::TxnResponse>(body).map(other),
     };
-    asked.into_iter().for_each(serve);
+    request.into_iter().for_each(serve);
 }
 
-fn other<Q>(_: Q) -> Asked {
-    Asked::Other
+fn other<Q>(_: Q) -> Request {
+    Request::Other
 }
 
 /// Decodes a body in all formats. Returns the first decoded message.
@@ -118,11 +118,11 @@ pub(super) fn protobuf(request: &[u8]) {
     let mut input = Input::new(request);
     let kind = input.byte();
     let body = input.rest();
-    let asked = match kind {
-        b'r' => message(body).map(Asked::Range),
-        b'p' => message(body).map(Asked::Put),
-        b'd' => message(body).map(Asked::Delete),
-        b't' => message(body).map(Asked::Txn),
+    let request = match kind {
+        b'r' => message(body).map(Request::Range),
+        b'p' => message(body).map(Request::Put),
+        b'd' => message(body).map(Request::Delete),
+        b't' => message(body).map(Request::Txn),
         b'c' => message::<pb::CompactionRequest>(body).map(other),
         b'm' => message::<pb::MemberAddRequest>(body).map(other),
         b'a' => message::<pb::AlarmRequest>(body).map(other),
@@ -130,7 +130,7 @@ pub(super) fn protobuf(request: &[u8]) {
         b'w' => message::<pb::WatchRequest>(body).map(other),
         _ => message::<pb::RangeResponse>(body).map(other),
     };
-    asked.into_iter().for_each(serve);
+    request.into_iter().for_each(serve);
 }
 
 fn message<Q>(body: &[u8]) -> Option<Q>
@@ -152,9 +152,9 @@ where
 }
 
 /// Checks that a request that passes the checks fits in the log and can be executed by the machine.
-fn serve(asked: Asked) {
-    let verb = match asked {
-        Asked::Range(request) => {
+fn serve(request: Request) {
+    let verb = match request {
+        Request::Range(request) => {
             if let Ok(range) = range(request) {
                 // An error is a valid answer.
                 let _ = StateMachine::default()
@@ -163,10 +163,10 @@ fn serve(asked: Asked) {
             }
             None
         }
-        Asked::Put(request) => put(request).ok().map(kv::KvOperation::Put),
-        Asked::Delete(request) => delete_range(request).ok().map(kv::KvOperation::Delete),
-        Asked::Txn(request) => txn(request, OPS_MAX).ok().map(kv::KvOperation::Txn),
-        Asked::Other => None,
+        Request::Put(request) => put(request).ok().map(kv::KvOperation::Put),
+        Request::Delete(request) => delete_range(request).ok().map(kv::KvOperation::Delete),
+        Request::Txn(request) => txn(request, OPS_MAX).ok().map(kv::KvOperation::Txn),
+        Request::Other => None,
     };
     let Some(verb) = verb else {
         return;

@@ -34,7 +34,7 @@ const FOLDER: &str = "fuzz-port-";
 static SOCKET: LazyLock<PathBuf> = LazyLock::new(|| start().expect("a member starts"));
 /// Whether any thread has panicked since the start.
 static PANICKED: AtomicBool = AtomicBool::new(false);
-static ASKED: AtomicU64 = AtomicU64::new(0);
+static SENT: AtomicU64 = AtomicU64::new(0);
 
 /// Sends the bytes to the member and reads its answer.
 pub(super) fn connection(bytes: &[u8]) {
@@ -50,8 +50,8 @@ pub(super) fn connection(bytes: &[u8]) {
         "{}",
         answer.escape_ascii()
     );
-    let asked = ASKED.fetch_add(1, Ordering::Relaxed);
-    if asked.is_multiple_of(HEALTH_EVERY) {
+    let sent = SENT.fetch_add(1, Ordering::Relaxed);
+    if sent.is_multiple_of(HEALTH_EVERY) {
         assert!(healthy(), "other clients are served");
     }
     assert!(!PANICKED.load(Ordering::SeqCst), "no thread panics");
@@ -85,12 +85,12 @@ fn whole(answer: &[u8]) -> bool {
 }
 
 fn healthy() -> bool {
-    let asked = UnixStream::connect(&*SOCKET).and_then(|mut stream| {
+    let answer = UnixStream::connect(&*SOCKET).and_then(|mut stream| {
         stream.set_read_timeout(Some(START))?;
         stream.write_all(b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n")?;
         Ok(answer(&mut stream))
     });
-    asked.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"))
+    answer.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"))
 }
 
 fn start() -> io::Result<PathBuf> {
@@ -136,8 +136,8 @@ fn start() -> io::Result<PathBuf> {
 /// Creates a directory next to the running program and removes the directories of processes that have ended.
 fn folder() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
-    let beside = program.parent().ok_or(io::ErrorKind::NotFound)?;
-    for entry in fs::read_dir(beside)? {
+    let target = program.parent().ok_or(io::ErrorKind::NotFound)?;
+    for entry in fs::read_dir(target)? {
         let entry = entry?;
         let name = entry.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
@@ -145,7 +145,7 @@ fn folder() -> io::Result<PathBuf> {
             fs::remove_dir_all(entry.path())?;
         }
     }
-    let folder = beside.join(format!("{FOLDER}{}", process::id()));
+    let folder = target.join(format!("{FOLDER}{}", process::id()));
     fs::create_dir_all(&folder)?;
     Ok(folder)
 }
