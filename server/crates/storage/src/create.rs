@@ -134,7 +134,15 @@ pub fn adopt(
     let is_lock_new = !member.join(lock::FILE).exists();
     let lock = DirectoryLock::take(&member)?;
     if let Some(found) = format::read(&member)? {
-        return Err(OpenError::Adopted { path: format::path(&member), found });
+        let path = format::path(&member);
+        return Err(OpenError::Conflict(format!(
+            "{} shows that this directory already contains Witan's data, of member {} of cluster {:x}. Start witan with \
+             this directory. To adopt etcd's data again, first move this file, log and checkpoint away; the member then \
+             lacks all writes since the first adoption",
+            path.display(),
+            found.member_id,
+            found.cluster_id
+        )));
     }
     remove_unfinished(dir)?;
     let staged = dir.join(ADOPTING);
@@ -191,7 +199,13 @@ fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
             Ok(found) if begun && found.is_dir() => {
                 fs::remove_dir_all(&path).map_err(|error| OpenError::io(&path, error))?;
             }
-            Ok(_) => return Err(OpenError::InTheWay { path }),
+            Ok(_) => {
+                return Err(OpenError::Conflict(format!(
+                    "{} already exists, but no adoption was interrupted. If it contains Witan's data, restore the file \
+                     identity next to it. To adopt etcd's data again, move it away",
+                    path.display()
+                )));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(OpenError::io(&path, error)),
         }

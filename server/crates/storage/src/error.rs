@@ -73,64 +73,9 @@ pub enum OpenError {
         /// etcd's directory.
         path: PathBuf,
     },
-    /// etcd's data in this directory was already adopted.
-    #[error(
-        "{} shows that this directory already contains Witan's data, of member {} of cluster {:x}. Start witan with \
-         this directory. To adopt etcd's data again, first move this file, log and checkpoint away; the member then \
-         lacks all writes since the first adoption",
-        path.display(), found.member_id, found.cluster_id
-    )]
-    Adopted {
-        /// The identity file.
-        path: PathBuf,
-        /// The identity in the file.
-        found: DataIdentity,
-    },
-    /// A file that Witan did not create has the name of one of Witan's files.
-    #[error(
-        "{} already exists, but no adoption was interrupted. If it contains Witan's data, restore the file identity next to \
-         it. To adopt etcd's data again, move it away", path.display()
-    )]
-    InTheWay {
-        /// The file or directory.
-        path: PathBuf,
-    },
-    /// The log is not in the directory that `--wal-dir` names.
-    #[error(
-        "--wal-dir puts the Raft log in {}, but {what}. Nothing was changed. Set the flag to its previous value, or move \
-         the log folder there manually and make member/log in the data directory a link to it. If the files there \
-         belong to an earlier data directory or an interrupted move, remove them", path.display()
-    )]
-    WalDir {
-        /// The directory that the flag determines for the log.
-        path: PathBuf,
-        /// Describes the log or link that was found.
-        what: String,
-    },
-    /// The link to the Raft log points to the log of another data directory.
-    #[error(
-        "{} points to a Raft log that belongs to another data directory: {what}. Nothing was changed. If this directory \
-         is a copy, also copy the folder of the log, and point the link to that copy. If the original no longer \
-         exists, start once with --wal-dir to make this directory the owner of the log", path.display()
-    )]
-    OtherLog {
-        /// The link.
-        path: PathBuf,
-        /// Text that names the log's owner.
-        what: String,
-    },
-    /// etcd ran in the directory after its data was adopted.
-    #[error(
-        "{} has changed since etcd's data in this directory was adopted: etcd has run on it again. To discard etcd's \
-         later writes, move away etcd's folder snap and its *.wal files. To keep etcd's later writes, move {} and \
-         the folders log and checkpoint next to it away, and adopt the directory again without the writes to witan", etcd.display(), identity.display()
-    )]
-    EtcdRanSince {
-        /// The directory of etcd's log.
-        etcd: PathBuf,
-        /// The identity file.
-        identity: PathBuf,
-    },
+    /// The directory contains files that contradict each other or a flag. The text names them and the remedy.
+    #[error("{0}")]
+    Conflict(String),
     /// Data exists, but the identity file is missing, damaged, or belongs to another directory.
     #[error(
         "{} {what}. Restore this file to the data directory. If you have no copy of the file, remove the member and \
@@ -213,11 +158,7 @@ impl OpenError {
             Self::Log { .. } => 27,
             Self::Checkpoint { .. } => 28,
             Self::Etcd { .. } => 37,
-            Self::Adopted { .. }
-            | Self::InTheWay { .. }
-            | Self::WalDir { .. }
-            | Self::OtherLog { .. }
-            | Self::EtcdRanSince { .. } => 39,
+            Self::Conflict(_) => 39,
         }
     }
 

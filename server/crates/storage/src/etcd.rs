@@ -73,7 +73,13 @@ pub(super) fn refuse_newer(member: &Path) -> Result<(), OpenError> {
     match end_of_log(&wal) {
         Ok(None) => Ok(()),
         Ok(now) if now.as_deref() == adopted => Ok(()),
-        Ok(_) => Err(OpenError::EtcdRanSince { etcd: wal, identity: format::path(member) }),
+        Ok(_) => Err(OpenError::Conflict(format!(
+            "{} has changed since etcd's data in this directory was adopted: etcd has run on it again. To discard etcd's \
+             later writes, move away etcd's folder snap and its *.wal files. To keep etcd's later writes, move {} and \
+             the folders log and checkpoint next to it away, and adopt the directory again without the writes to witan",
+            wal.display(),
+            format::path(member).display()
+        ))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(OpenError::io(&wal, error)),
     }

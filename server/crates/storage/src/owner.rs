@@ -2,10 +2,7 @@
 //! detected. With `--wal-dir`, it also names the link in the data directory. A copy of the data directory has its own link to
 //! the log's directory and must not write there.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use witan_machine::member::MemberId;
 
@@ -143,5 +140,10 @@ pub(super) fn check_link(log: &Path) -> Result<Option<LogOwner>, OpenError> {
         Some(named) => format!("its owner is {}", named.path),
         None => format!("the file {FILE} there does not name an owner"),
     };
-    Err(OpenError::OtherLog { path: PathBuf::from(log), what })
+    Err(OpenError::Conflict(format!(
+        "{} points to a Raft log that belongs to another data directory: {what}. Nothing was changed. If this directory \
+         is a copy, also copy the folder of the log, and point the link to that copy. If the original no longer \
+         exists, start once with --wal-dir to make this directory the owner of the log",
+        log.display()
+    )))
 }

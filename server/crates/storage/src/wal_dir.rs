@@ -48,7 +48,7 @@ pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<
         }
     } else if !links_to(&log, &target) {
         let what = format!("{} is a link to another directory", log.display());
-        return Err(OpenError::WalDir { path: target, what });
+        return Err(misplaced(&target, &what));
     } else if target.exists() {
         claim_log(&log, &target, identity)?;
     }
@@ -149,7 +149,7 @@ fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), Op
     })?;
     let exchanged = files::exchange(&link, log).map_err(|error| {
         let what = format!("cannot replace the directory of the log with a link: {error}");
-        OpenError::WalDir { path: target.to_owned(), what }
+        misplaced(target, &what)
     });
     exchanged.inspect_err(|_| {
         // The copy from this call is unused.
@@ -192,12 +192,19 @@ fn refuse_used(target: &Path) -> Result<(), OpenError> {
         Err(error) => return Err(OpenError::io(target, error)),
     };
     match is_used {
-        true => Err(OpenError::WalDir {
-            path: target.to_owned(),
-            what: "the directory already contains a log".to_owned(),
-        }),
+        true => Err(misplaced(target, "the directory already contains a log")),
         false => Ok(()),
     }
+}
+
+/// Creates the error for a log that cannot be in `target`, the directory that `--wal-dir` determines for it.
+fn misplaced(target: &Path, what: &str) -> OpenError {
+    OpenError::Conflict(format!(
+        "--wal-dir puts the Raft log in {}, but {what}. Nothing was changed. Set the flag to its previous value, or move \
+         the log folder there manually and make member/log in the data directory a link to it. If the files there \
+         belong to an earlier data directory or an interrupted move, remove them",
+        target.display()
+    ))
 }
 
 /// Removes the old log directory ([`EXCHANGED`]) and the old ballast ([`ballast_of`]) after a move to `--wal-dir`. Missing

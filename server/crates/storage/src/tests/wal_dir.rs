@@ -88,7 +88,7 @@ fn a_copy_that_was_not_exchanged_is_refused_until_it_is_removed() {
     fs::create_dir_all(wal.join("log")).unwrap();
     fs::write(wal.join("log/0000000000000001.raftlog"), "whose?").unwrap();
     let error = place_log(&dir.data(), &wal).expect_err("an unknown owner");
-    assert!(matches!(error, OpenError::WalDir { .. }), "{error}");
+    assert!(error.to_string().contains("--wal-dir puts"), "{error}");
     assert!(wal.join("log/0000000000000001.raftlog").exists());
     fs::remove_dir_all(wal.join("log")).unwrap();
     place_log(&dir.data(), &wal).expect("the log is moved");
@@ -113,7 +113,7 @@ fn another_directory_and_another_log_are_refused() {
     place_log(&dir.data(), &wal).expect("the log is moved");
     for (refused, wal) in [(&dir, wal.with_file_name("second")), (&other, wal)] {
         let error = place_log(&refused.data(), &wal).expect_err("a contradiction");
-        assert!(matches!(error, OpenError::WalDir { .. }), "{error}");
+        assert!(error.to_string().contains("--wal-dir puts"), "{error}");
         assert_eq!(reopen(refused).1.records, batch(2..5, 1).records);
     }
 }
