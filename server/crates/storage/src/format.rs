@@ -213,21 +213,15 @@ pub(super) fn write(stored: &StoredIdentity, dir: &Path) -> io::Result<()> {
     })
 }
 
-/// The origin of the identity file in a directory.
+/// The origin of a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// The member wrote it in this directory.
+    /// The directory's setup was never completed.
+    New,
+    /// The member wrote the identity file in this directory.
     Written,
-    /// It was copied from another directory. The member may have used that directory during the copy and afterward.
+    /// The directory was copied. The member may have used the original during the copy and afterward.
     Copied,
-}
-
-/// Whether a data directory is new, and the origin of its identity file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct DirectoryStart {
-    /// Whether the directory's setup was never completed.
-    pub(super) fresh: bool,
-    pub(super) origin: Origin,
 }
 
 /// Returns an inode's number and its creation time in ns since 1970, or 0 if the file system does not record the time. The

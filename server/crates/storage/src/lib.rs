@@ -69,7 +69,7 @@ use std::{
     sync::Arc,
 };
 
-use format::{DirectoryStart, Origin, StoredIdentity};
+use format::{Origin, StoredIdentity};
 use open_identity::OpenIdentity;
 use owner::LogOwner;
 use witan_machine::{member::StoreLineage, values::BlockCache, view::View};
@@ -179,18 +179,18 @@ pub fn open(
     }
     make_dir(&member)?;
     let lock = DirectoryLock::take(&member)?;
-    let (start, stored) = read_identity_of(&member, identity)?;
-    let DirectoryStart { fresh, origin } = start;
+    let (origin, stored) = read_identity_of(&member, identity)?;
+    let fresh = origin == Origin::New;
     let owner = check_log(&member, identity, fresh)?;
     let mut store = stored.store.clone();
     let stored = match origin {
-        Origin::Written => stored,
+        Origin::New | Origin::Written => stored,
         Origin::Copied => stored.of_copy(),
     };
     let (own_store, outdated) = (stored.store.clone(), stored.outdated);
     let directory = Arc::new(OpenIdentity::new(&member, stored));
-    let opened = open_parts(&directory, start, ledger, cache, metrics)?;
-    let Opened { mut log, mut checkpoint, recovered } = opened;
+    let opened = open_parts(&directory, origin, ledger, cache, metrics)?;
+    let (mut log, mut checkpoint, recovered) = opened;
     let view = recovered.checkpoint.as_ref();
     if let Some(view) = view {
         format::check_known(identity, &view.machine.members, &member)?;
@@ -201,7 +201,7 @@ pub fn open(
         LogOwner::new(identity, link).write(&dir_of_log)?;
     }
     log.save_start();
-    if fresh || origin == Origin::Copied {
+    if origin != Origin::Written {
         // Write the identity last, so that the next startup repeats an interrupted setup.
         match directory.update(|_| ()).and_then(|()| files::sync_dir(dir)) {
             Ok(()) => store = own_store,
@@ -228,23 +228,15 @@ pub fn open(
     ))
 }
 
-/// The opened log and checkpoint after repairs, and the recovered state.
-struct Opened {
-    log: RaftLog,
-    checkpoint: Checkpoint,
-    recovered: Recovered,
-}
-
 /// Opens and repairs the log and the checkpoint in the folder of `directory`. A new log-start record is not saved yet.
 fn open_parts(
     directory: &Arc<OpenIdentity>,
-    start: DirectoryStart,
+    origin: Origin,
     ledger: &Arc<Ledger>,
     cache: &Arc<BlockCache>,
     metrics: &StorageMetrics,
-) -> Result<Opened, OpenError> {
+) -> Result<(RaftLog, Checkpoint, Recovered), OpenError> {
     let member = directory.member();
-    let DirectoryStart { fresh, origin } = start;
     let (mut checkpoint, manifests) = Checkpoint::open(
         &member.join("checkpoint"),
         origin,
@@ -252,15 +244,15 @@ fn open_parts(
         directory.clone(),
         cache.clone(),
     )?;
-    let (mut log, hard_state) = log::RaftLog::open(
+    let (mut log, hard_state) = RaftLog::open(
         &member.join(wal_dir::LOG),
-        start,
+        origin,
         ledger.clone(),
         directory.clone(),
         metrics.clone(),
     )?;
     let view = checkpoint.restore(manifests)?;
-    if fresh && (view.is_some() || !log.is_empty()) {
+    if origin == Origin::New && (view.is_some() || !log.is_empty()) {
         let what = "is missing, but the directory contains data";
         return Err(OpenError::identity(format::path(member), what));
     }
@@ -280,7 +272,7 @@ fn open_parts(
     };
     let records = log.read(from, applied)?;
     let recovered = Recovered { checkpoint: view, hard_state, records };
-    Ok(Opened { log, checkpoint, recovered })
+    Ok((log, checkpoint, recovered))
 }
 
 /// Checks that the log exists and belongs to this directory. Returns the log's owner. For a `fresh` directory, the log may be
@@ -305,24 +297,21 @@ fn check_log(
     Ok(owner)
 }
 
-/// Returns how a directory starts, and the content of its `identity` file. The setup writes the file of a new directory later.
+/// Returns the origin of a directory and the content of its `identity` file. The setup writes the file of a new directory later.
 /// Fails if the directory belongs to another member.
 fn read_identity_of(
     member: &Path,
     identity: &DataIdentity,
-) -> Result<(DirectoryStart, StoredIdentity), OpenError> {
+) -> Result<(Origin, StoredIdentity), OpenError> {
     let Some(stored) = format::stored(member)? else {
-        let stored = StoredIdentity::new(*identity);
-        let start = DirectoryStart { fresh: true, origin: Origin::Written };
-        return Ok((start, stored));
+        return Ok((Origin::New, StoredIdentity::new(*identity)));
     };
     format::check(identity, &stored.identity, member)?;
     if let Ok(Some(path)) = etcd::find(member) {
         let path = path.display();
         tracing::info!(%path, "the data directory contains etcd's files, which are not used");
     }
-    let start = DirectoryStart { fresh: false, origin: stored.origin(member)? };
-    Ok((start, stored))
+    Ok((stored.origin(member)?, stored))
 }
 
 /// If the log of a copied directory ends before the checkpoint, restarts the log after the checkpoint.

@@ -32,7 +32,7 @@ use super::tests::disk::Watched as Files;
 use super::{
     OpenError, StorageMetrics,
     files::{self, sync_dir},
-    format::{DirectoryStart, Origin},
+    format::Origin,
     formats,
     ledger::Ledger,
     lock::wait_until_unlocked,
@@ -172,12 +172,11 @@ impl std::fmt::Debug for RaftLog {
 }
 
 impl RaftLog {
-    /// Opens the log and repairs a torn last write. Also returns the stored hard state, if there is one. `fresh` means that the
-    /// directory is new; otherwise, missing files mean a lost log and are an error. A copied directory may lack files at the
-    /// front that were purged during the copy.
+    /// Opens the log and repairs a torn last write. Also returns the stored hard state, if there is one. Fails if files are
+    /// missing, unless the directory is new. A copied directory may lack the oldest files, which were purged during the copy.
     pub(super) fn open(
         dir: &Path,
-        DirectoryStart { fresh, origin }: DirectoryStart,
+        origin: Origin,
         ledger: Arc<Ledger>,
         identity: Arc<OpenIdentity>,
         metrics: StorageMetrics,
@@ -219,7 +218,7 @@ impl RaftLog {
                     OpenError::log(dir, 0, "the record of the start of the log is malformed")
                 })?;
             }
-            None if fresh => {
+            None if origin == Origin::New => {
                 let mut batch = EngineBatch::default();
                 log.add_keys(&mut batch)
                     .and_then(|()| log.engine.write(&mut batch, true))

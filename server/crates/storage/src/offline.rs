@@ -16,14 +16,9 @@ use witan_machine::values::BlockCache;
 use witan_replica::host::Recovered;
 
 use super::{
-    DataIdentity, OpenError, StorageMetrics, check_log,
-    format::{self, DirectoryStart},
-    heads::heads_number,
-    identity,
-    lock::DirectoryLock,
-    make_dir, member_dir,
-    open_identity::OpenIdentity,
-    open_parts, owner, run, wal_dir,
+    DataIdentity, OpenError, StorageMetrics, check_log, format, heads::heads_number, identity,
+    lock::DirectoryLock, make_dir, member_dir, open_identity::OpenIdentity, open_parts, owner, run,
+    wal_dir,
 };
 
 const CHECKPOINT: &str = "checkpoint";
@@ -51,15 +46,15 @@ pub fn read(
     let identity = stored.identity;
     let lock = DirectoryLock::take_existing(&member)?;
     check_log(&member, &identity, false)?;
-    let start = DirectoryStart { fresh: false, origin: stored.origin(&member)? };
+    let origin = stored.origin(&member)?;
     let copy = Copy::of(&member)?;
     let directory = Arc::new(OpenIdentity::new(&copy.0, stored));
-    let opened = open_parts(&directory, start, &Arc::default(), cache, metrics)?;
-    if let Some(view) = &opened.recovered.checkpoint {
+    let (_, _, recovered) = open_parts(&directory, origin, &Arc::default(), cache, metrics)?;
+    if let Some(view) = &recovered.checkpoint {
         format::check_known(&identity, &view.machine.members, &member)?;
     }
     let hold = ReadHold { _copy: copy, _lock: lock };
-    Ok(Some((identity, opened.recovered, hold)))
+    Ok(Some((identity, recovered, hold)))
 }
 
 /// A temporary directory with copies of the files that startup changes, and links to the files that it only reads.
