@@ -23,7 +23,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -216,8 +216,8 @@ impl Checkpoint {
     /// Reads the state from the published chain and sets the chain size at which a new base is considered.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
         let (view, bytes) = read_chain(&self.folder, &self.manifest.chain, &|| true)?;
-        let ledger = &self.folder.ledger;
-        ledger.set_checkpoint_bytes(self.manifest.chain.bytes());
+        let checkpoint_bytes = &self.folder.ledger.checkpoint_bytes;
+        checkpoint_bytes.store(self.manifest.chain.bytes(), Relaxed);
         self.folder
             .state()
             .published

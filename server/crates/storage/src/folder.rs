@@ -240,7 +240,10 @@ impl CheckpointFolder {
     /// Records that the manifest is published, writes a copy of it and returns the copy's number. A failure to write the copy
     /// is only logged.
     fn published(&self, state: &mut FolderState, manifest: &Manifest, bytes: &[u8]) -> u64 {
-        self.ledger.set_checkpoint_bytes(manifest.chain.bytes());
+        let checkpoint_bytes = manifest.chain.bytes();
+        self.ledger
+            .checkpoint_bytes
+            .store(checkpoint_bytes, Relaxed);
         state.published.clone_from(&manifest.chain);
         state.last_copy += 1;
         let number = state.last_copy;
@@ -331,8 +334,8 @@ impl CheckpointFolder {
 
     /// Returns whether the disk has room for another checkpoint that is as large as the published one.
     pub(super) fn has_room_to_replace(&self) -> bool {
-        self.ledger
-            .has_room(&self.dir, self.ledger.checkpoint_bytes())
+        let bytes = self.ledger.checkpoint_bytes.load(Relaxed);
+        self.ledger.has_room(&self.dir, bytes)
     }
 
     /// Keeps the runs that are in `named` or that a receiver or a place holds. Removes all other runs, and all heads without a
@@ -366,7 +369,7 @@ impl CheckpointFolder {
             // If the last place was dropped since, this is the last reference, and its drop reports the run.
             file.set_outdated();
         }
-        self.ledger.set_held_bytes(held_bytes);
+        self.ledger.held_bytes.store(held_bytes, Relaxed);
         copies_removed?;
         for path in listed {
             let number = run_number(&path).or_else(|| heads_number(&path));

@@ -26,15 +26,16 @@ const RUN_EXTRA_BYTES: u64 = 1 << 20;
 /// Announced bytes of the log and of the run being written, and the ballast.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    path: PathBuf,
+    /// Path of the ballast.
+    pub(super) path: PathBuf,
     /// Whether the ballast exists.
     held: AtomicBool,
     /// Number of free bytes that commands and checkpoints leave for the log.
-    floor_bytes: u64,
-    /// Size in bytes of the published checkpoint.
-    checkpoint_bytes: AtomicU64,
+    pub(super) floor_bytes: u64,
+    /// Size in bytes of the published checkpoint. A base of the same state is not larger.
+    pub(super) checkpoint_bytes: AtomicU64,
     /// Size in bytes of the runs that only older states refer to.
-    held_bytes: AtomicU64,
+    pub(super) held_bytes: AtomicU64,
     claims: Mutex<Claims>,
     /// Held while a run is written, and while a log write is retried. A retry therefore starts after a failed run has been
     /// removed.
@@ -83,32 +84,6 @@ impl Ledger {
 
     pub(super) fn holds_ballast(&self) -> bool {
         self.held.load(Relaxed)
-    }
-
-    /// Returns whether any file exists at the ballast's path, even one that is not the ballast.
-    pub(super) fn path_exists(&self) -> bool {
-        self.path.exists()
-    }
-
-    pub(super) fn floor_bytes(&self) -> u64 {
-        self.floor_bytes
-    }
-
-    /// Returns the size in bytes of the published checkpoint. A base of the same state is not larger.
-    pub(super) fn checkpoint_bytes(&self) -> u64 {
-        self.checkpoint_bytes.load(Relaxed)
-    }
-
-    pub(super) fn set_checkpoint_bytes(&self, bytes: u64) {
-        self.checkpoint_bytes.store(bytes, Relaxed);
-    }
-
-    pub(super) fn held_bytes(&self) -> u64 {
-        self.held_bytes.load(Relaxed)
-    }
-
-    pub(super) fn set_held_bytes(&self, bytes: u64) {
-        self.held_bytes.store(bytes, Relaxed);
     }
 
     /// Deletes the ballast. Logs a failure.

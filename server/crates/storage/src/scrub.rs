@@ -18,6 +18,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
+        atomic::Ordering::Relaxed,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     time::{Duration, Instant},
@@ -101,7 +102,7 @@ impl Scrub {
             let path = path.display();
             tracing::error!(%path, damage, "a file of the checkpoint is damaged");
             self.metrics.scrub_damaged_runs.inc();
-            let bytes = self.folder.ledger.checkpoint_bytes();
+            let bytes = self.folder.ledger.checkpoint_bytes.load(Relaxed);
             if !self.folder.make_room(bytes) {
                 tracing::error!(
                     "the damaged checkpoint remains until the disk has space for another one"

@@ -170,7 +170,7 @@ impl SpaceMonitor {
         };
         space.measure();
         let held = space.ledger.holds_ballast();
-        let unfit = !held && space.ledger.path_exists();
+        let unfit = !held && space.ledger.path.exists();
         if unfit || (held && space.is_full()) {
             space.release_at_start();
         }
@@ -230,7 +230,7 @@ impl SpaceMonitor {
         }
         let recovers =
             self.free >= calm && (self.ledger.holds_ballast() || self.ballast_bytes == 0);
-        let level = if self.free < self.floor_bytes() {
+        let level = if self.free < self.ledger.floor_bytes {
             SpaceLevel::None
         } else if self.free < self.reserve_bytes
             || ((deleted || self.level != SpaceLevel::Enough) && !recovers)
@@ -253,7 +253,7 @@ impl SpaceMonitor {
         }
         let kept_bytes = match (self.level, grows) {
             (SpaceLevel::Enough, true) => self.reserve_bytes / 2,
-            (SpaceLevel::Enough | SpaceLevel::Low, false) => self.floor_bytes(),
+            (SpaceLevel::Enough | SpaceLevel::Low, false) => self.ledger.floor_bytes,
             (SpaceLevel::Low, true) | (SpaceLevel::None, _) => return false,
         };
         self.ledger.announce(bytes, self.free_above(kept_bytes))
@@ -266,7 +266,7 @@ impl SpaceMonitor {
         self.appended_since_check += appended;
         let due = match self.level {
             _ if self.reserve_bytes == 0 => u64::MAX,
-            SpaceLevel::Enough => self.floor_bytes() / 2,
+            SpaceLevel::Enough => self.ledger.floor_bytes / 2,
             SpaceLevel::Low | SpaceLevel::None => 0,
         };
         if self.appended_since_check > due || self.ledger.take_stale() {
@@ -279,7 +279,7 @@ impl SpaceMonitor {
     pub fn log_room(&self) -> u64 {
         match self.reserve_bytes {
             0 => u64::MAX,
-            _ => self.ledger.left(self.free_above(self.floor_bytes())),
+            _ => self.ledger.left(self.free_above(self.ledger.floor_bytes)),
         }
     }
 
@@ -289,13 +289,9 @@ impl SpaceMonitor {
             .saturating_sub(self.appended_since_check + kept_bytes)
     }
 
-    fn floor_bytes(&self) -> u64 {
-        self.ledger.floor_bytes()
-    }
-
     /// Computes [`SpaceStatus::rewrite_lacks_bytes`]. Includes the log that is written during the rewrite.
     fn rewrite_lacks_bytes(&self) -> u64 {
-        let written = self.ledger.checkpoint_bytes();
+        let written = self.ledger.checkpoint_bytes.load(Relaxed);
         let written = written.saturating_add(self.checkpoint_log_bytes);
         let needed = written.saturating_add(self.reserve_bytes);
         needed.saturating_sub(self.free_for_checkpoint)
@@ -338,7 +334,7 @@ impl SpaceMonitor {
         self.status.ballast_bytes.store(ballast, Relaxed);
         let lacks = self.rewrite_lacks_bytes();
         self.status.rewrite_lacks_bytes.store(lacks, Relaxed);
-        let held_bytes = self.ledger.held_bytes();
+        let held_bytes = self.ledger.held_bytes.load(Relaxed);
         self.status.held_bytes.store(held_bytes, Relaxed);
         self.status.level.store(level as u8, Relaxed);
     }

@@ -73,7 +73,7 @@ fn commands_that_add_data_leave_half_of_the_reserve_to_others() {
     assert!(!space.take(half + 1, true));
     assert!(space.take(half, true));
     assert!(!space.take(1, true));
-    assert!(space.take(half - space.floor_bytes(), false));
+    assert!(space.take(half - space.ledger.floor_bytes, false));
     assert!(!space.take(1, false), "the log itself needs the floor");
 }
 
@@ -100,12 +100,12 @@ fn free_space_is_measured_again_after_much_log_of_others() {
     let dir = TempDir::new();
     let mut space = checked(&dir);
     space.free = 0;
-    space.written(space.floor_bytes() / 2, 0);
+    space.written(space.ledger.floor_bytes / 2, 0);
     assert_eq!(space.free, 0, "not yet");
     space.written(1, 0);
     assert!(space.free > 0);
     assert!(space.log_room() > 0 && space.log_room() < space.free);
-    space.free = space.floor_bytes() - 1;
+    space.free = space.ledger.floor_bytes - 1;
     assert_eq!(space.log_room(), 0);
 }
 
@@ -129,10 +129,10 @@ fn a_rewrite_of_the_checkpoint_leaves_the_reserve_to_the_log() {
     assert_eq!(status.rewrite_lacks_bytes(), 0, "there is no checkpoint");
     space.free_for_checkpoint = space.reserve_bytes + space.checkpoint_log_bytes + 1000;
     for (bytes, lacks) in [(0, 0), (1000, 0), (1001, 1), (5000, 4000)] {
-        space.ledger.set_checkpoint_bytes(bytes);
+        space.ledger.checkpoint_bytes.store(bytes, Relaxed);
         assert_eq!(space.rewrite_lacks_bytes(), lacks, "{bytes}");
     }
-    space.ledger.set_checkpoint_bytes(u64::MAX);
+    space.ledger.checkpoint_bytes.store(u64::MAX, Relaxed);
     space.update();
     assert!(status.rewrite_lacks_bytes() > 0, "the value is published");
 }

@@ -5,7 +5,7 @@
 use std::{
     fs,
     io::{self, Write},
-    sync::mpsc,
+    sync::{atomic::Ordering::Relaxed, mpsc},
     thread,
     time::Duration,
 };
@@ -223,23 +223,26 @@ fn the_ledger_has_the_size_of_the_checkpoint_that_was_read_published_or_installe
     let dir = TempDir::new();
     let ledger = Arc::<Ledger>::default();
     let (mut storage, _) = open_with(&dir.data(), &ME, &ledger).unwrap();
-    assert_eq!(ledger.checkpoint_bytes(), 0);
+    assert_eq!(ledger.checkpoint_bytes.load(Relaxed), 0);
     let (first, second) = (view(1, 1 << 20), view(2, 10));
     storage.checkpoint.write(None, &first).unwrap();
     storage.checkpoint.write(Some(&first), &second).unwrap();
     let both = manifest(&dir).chain.bytes();
     assert!(both > 1 << 20);
-    assert_eq!(ledger.checkpoint_bytes(), both);
+    assert_eq!(ledger.checkpoint_bytes.load(Relaxed), both);
     drop(storage);
 
     let ledger = Arc::<Ledger>::default();
     let (mut storage, _) = open_with(&dir.data(), &ME, &ledger).unwrap();
-    assert_eq!(ledger.checkpoint_bytes(), both);
+    assert_eq!(ledger.checkpoint_bytes.load(Relaxed), both);
     let folder = storage.checkpoint.folder().clone();
     let received = receive(&SnapshotReceiver::new(folder.clone()), &view(90, 10)).unwrap();
     let _installed = crate::install::publish(&mut storage.log, &folder, received);
     assert!(manifest(&dir).chain.bytes() < both);
-    assert_eq!(ledger.checkpoint_bytes(), manifest(&dir).chain.bytes());
+    assert_eq!(
+        ledger.checkpoint_bytes.load(Relaxed),
+        manifest(&dir).chain.bytes()
+    );
 }
 
 #[test]
