@@ -83,7 +83,7 @@ impl BasePlan {
             }
         }
         for run in chain.runs() {
-            let Some(file) = folder.run_file_in_use(run.number) else {
+            let Some(file) = folder.state().run_file(run.number) else {
                 continue;
             };
             let address = Arc::as_ptr(&file).cast::<()>();

@@ -41,7 +41,7 @@ use super::{
     formats::DataFormat,
     ledger::Ledger,
     link::{LinkWriter, WrittenLink},
-    manifest::{CURRENT, Chain, Install, Manifest, Run, copy_name},
+    manifest::{CURRENT, Chain, Manifest, Run, copy_name},
     manifest_file,
     open_identity::OpenIdentity,
     read_ahead::read_chain,
@@ -60,8 +60,9 @@ const OUTDATED_DIVISOR: u64 = 4;
 /// A member's checkpoint.
 #[derive(Debug)]
 pub struct Checkpoint {
-    folder: Arc<CheckpointFolder>,
-    manifest: Manifest,
+    pub(super) folder: Arc<CheckpointFolder>,
+    /// The published chain, and an installation that startup has not finished yet.
+    pub(super) manifest: Manifest,
     /// Number of the copy of `manifest`, if the copy exists.
     copy: Option<u64>,
     /// Chains that were published earlier and are still on disk.
@@ -69,12 +70,12 @@ pub struct Checkpoint {
     /// Number of snapshots that this process had installed when it published `manifest`.
     installs: u64,
     /// Whether the next write must be a new base.
-    base_required: bool,
+    pub(super) base_required: bool,
     /// Whether the last write was a base that did not fit on the disk. The next write is then a difference, if possible. Free
     /// space does not account for every quota, so the same base could fail each time.
     base_lacked_space: bool,
-    /// Whether startup found the newest chain or its manifest damaged.
-    fell_back: bool,
+    /// Whether startup found the newest chain or its manifest damaged, and no base has been written since.
+    pub(super) fell_back: bool,
     /// Size in bytes of outdated records above which a chain is rewritten: the size of the log between two checkpoints.
     outdated_bytes: u64,
     /// Chain size in bytes above which the size of its outdated records is computed.
@@ -241,16 +242,6 @@ impl Checkpoint {
     #[cfg(test)]
     pub(super) fn keep_outdated_for(&mut self, kept_for: Duration) {
         self.outdated.keep_for(kept_for);
-    }
-
-    /// Returns whether startup failed to read the newest checkpoint and no base has been written since.
-    pub(super) fn fell_back(&self) -> bool {
-        self.fell_back
-    }
-
-    /// Lets the next checkpoint be a difference, even if startup fell back to the previous chain, which is readable.
-    pub(super) fn allow_difference(&mut self) {
-        self.base_required = false;
     }
 
     /// Returns whether the chain has an earlier format than the directory, so that a base must replace it.
@@ -453,15 +444,6 @@ impl Checkpoint {
     /// Returns the time until [`Self::remove_others`] must remove an outdated chain, or `None` if there is none.
     pub(super) fn outdated_due_in(&self) -> Option<Duration> {
         self.outdated.due_in()
-    }
-
-    pub(super) fn folder(&self) -> &Arc<CheckpointFolder> {
-        &self.folder
-    }
-
-    /// Returns the unfinished installation that startup found, if any.
-    pub(super) fn install(&self) -> Option<Install> {
-        self.manifest.install
     }
 
     /// Publishes a manifest without the installation, once the log continues after the installed snapshot.

@@ -30,7 +30,7 @@ const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
 /// Handle of the checkpoint thread.
 pub struct Checkpointer {
-    folder: Arc<CheckpointFolder>,
+    pub(super) folder: Arc<CheckpointFolder>,
     shared: Arc<CheckpointerState>,
     thread: Option<JoinHandle<()>>,
     /// Dropping this sender stops the scrub.
@@ -91,18 +91,18 @@ impl Checkpointer {
         durable: impl FnMut(u64) + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(CheckpointerState::default());
-        let folder = checkpoint.folder().clone();
+        let folder = checkpoint.folder.clone();
         let cleaned = shared.clone();
         folder.on_garbage(move || {
             cleaned.slot.lock().clean = true;
             cleaned.changed.notify_all();
         });
-        if checkpoint.fell_back() || checkpoint.has_earlier_format() {
+        if checkpoint.fell_back || checkpoint.has_earlier_format() {
             // Replace a damaged checkpoint or a chain in an earlier format now.
             let mut slot = shared.slot.lock();
             (slot.view, slot.options.whole) = (base.clone(), base.is_some());
         }
-        if checkpoint.fell_back() {
+        if checkpoint.fell_back {
             shared.failing.store(true, Ordering::Relaxed);
             metrics.checkpoint_failures.inc();
         }
@@ -119,15 +119,7 @@ impl Checkpointer {
 
     /// Starts the scrub, which reads the published runs until the checkpointer stops.
     pub fn start_scrub(&mut self, metrics: StorageMetrics) -> io::Result<()> {
-        self.scrub_every(scrub::PERIOD, metrics)
-    }
-
-    pub(super) fn scrub_every(
-        &mut self,
-        period: Duration,
-        metrics: StorageMetrics,
-    ) -> io::Result<()> {
-        self.scrub = Some(Scrub::start(self.folder.clone(), metrics, period)?);
+        self.scrub = Some(Scrub::start(self.folder.clone(), metrics, scrub::PERIOD)?);
         Ok(())
     }
 
@@ -141,10 +133,6 @@ impl Checkpointer {
     /// Returns a receiver for other members' snapshots, which writes into the checkpoint's directory.
     pub fn receiver(&self) -> SnapshotReceiver {
         SnapshotReceiver::new(self.folder.clone())
-    }
-
-    pub(super) fn folder(&self) -> &CheckpointFolder {
-        &self.folder
     }
 
     /// Makes the thread continue from an installed snapshot, which supersedes the state `replaced` and all offered views.
@@ -354,7 +342,7 @@ impl CheckpointWriter {
         drop(view);
         let took = begun.elapsed();
         self.metrics.backend_commit.observe(took.as_secs_f64());
-        self.checkpoint.folder().discard_parked_before(index);
+        self.checkpoint.folder.discard_parked_before(index);
         (self.durable)(index);
         options.rewrites.into_iter().for_each(|done| done());
         true
@@ -364,7 +352,7 @@ impl CheckpointWriter {
     /// write must be a base in a later format.
     fn free_space(&mut self, is_full: bool) {
         if is_full {
-            self.checkpoint.folder().remove_heads();
+            self.checkpoint.folder.remove_heads();
             if let Err(error) = self.checkpoint.drop_before() {
                 tracing::warn!(%error, "failed to remove the previous checkpoint");
             }
@@ -381,7 +369,7 @@ impl CheckpointWriter {
             );
             (options.whole, options.clean_base) = (false, false);
             options.rewrites.clear();
-            self.checkpoint.allow_difference();
+            self.checkpoint.base_required = false;
         }
     }
 

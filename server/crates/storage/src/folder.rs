@@ -100,7 +100,7 @@ pub(super) struct FolderState {
     /// The runs from which blocks can be read, by number. These runs must not be removed.
     files: BTreeMap<u64, Weak<RunFile>>,
     /// Number of snapshots that this process has published.
-    installs: u64,
+    pub(super) installs: u64,
     pub(super) receiver: ReceiverState,
 }
 
@@ -162,11 +162,6 @@ impl CheckpointFolder {
         self.state.lock()
     }
 
-    /// Returns the file of a run, or `None` if no block has its place in the run.
-    pub(super) fn run_file_in_use(&self, number: u64) -> Option<Arc<RunFile>> {
-        self.state().run_file(number)
-    }
-
     /// Returns the file of a run, to which places of blocks refer. The run is not removed while the returned value exists.
     pub(super) fn run_file(self: &Arc<Self>, number: u64) -> Arc<RunFile> {
         let mut state = self.state();
@@ -219,10 +214,6 @@ impl CheckpointFolder {
     /// Makes the file names of all runs durable.
     pub(super) fn sync(&self) -> io::Result<()> {
         sync_dir(&self.dir)
-    }
-
-    pub(super) fn installs(&self) -> u64 {
-        self.state().installs
     }
 
     /// Publishes a manifest atomically (I4) and returns the number of its copy. Fails with [`Superseded`] if this process has
@@ -439,7 +430,8 @@ impl FolderState {
         number
     }
 
-    fn run_file(&self, number: u64) -> Option<Arc<RunFile>> {
+    /// Returns the file of a run, or `None` if no block has its place in the run.
+    pub(super) fn run_file(&self, number: u64) -> Option<Arc<RunFile>> {
         self.files.get(&number).and_then(Weak::upgrade)
     }
 

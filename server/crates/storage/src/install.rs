@@ -28,7 +28,7 @@ pub fn install(
     received: ReceivedSnapshot,
     replaced: View,
 ) {
-    let (snapshot, installed) = publish(log, checkpointer.folder(), received);
+    let (snapshot, installed) = publish(log, &checkpointer.folder, received);
     checkpointer.continue_from(snapshot, replaced);
     if let Some(installed) = installed {
         (installed.0)();
@@ -58,7 +58,8 @@ pub(super) fn publish(
     }
     log.restart(index);
     files.on_published();
-    let snapshot = InstalledSnapshot { view, files, installs: folder.installs() };
+    let installs = folder.state().installs;
+    let snapshot = InstalledSnapshot { view, files, installs };
     (snapshot, installed)
 }
 
@@ -68,10 +69,10 @@ pub(super) fn finish(
     log: &mut RaftLog,
     checkpoint: &mut Checkpoint,
 ) -> Result<(), OpenError> {
-    let Some(Install { index, log_last }) = checkpoint.install() else {
+    let Some(Install { index, log_last }) = checkpoint.manifest.install else {
         return Ok(());
     };
-    if log.log_start().begin <= index {
+    if log.log_start.begin <= index {
         let last = log.last_index();
         if last != log_last {
             let what = format!(

@@ -216,7 +216,7 @@ pub fn open(
     if let Err(error) = private.and_then(|()| files::make_private(&dir_of_log.canonicalize()?)) {
         tracing::warn!(%error, "failed to restrict the data directory to its owner");
     }
-    if view.is_some() && !checkpoint.fell_back() {
+    if view.is_some() && !checkpoint.fell_back {
         // Remove leftovers of an interrupted checkpoint or snapshot.
         checkpoint.remove_others();
     }
@@ -348,7 +348,7 @@ fn check_log_meets_checkpoint(
     log: &RaftLog,
     view: Option<&View>,
 ) -> Result<(), OpenError> {
-    let line = log.log_start();
+    let line = log.log_start;
     let begin = line.begin;
     let Some(view) = view else {
         if line.is_truncated() {

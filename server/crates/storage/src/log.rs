@@ -67,7 +67,7 @@ const SYNC_FAILED: &str = "the sync failed";
 pub struct RaftLog {
     engine: Engine<LogFiles<Files>>,
     dir: PathBuf,
-    log_start: LogStart,
+    pub(super) log_start: LogStart,
     /// Index of the last entry, or the index before the first one if the log is empty.
     last: u64,
     hard_state: Option<Bytes>,
@@ -317,10 +317,6 @@ impl RaftLog {
     /// Returns whether no entry was ever appended.
     pub(super) fn is_empty(&self) -> bool {
         self.log_start == LogStart::default()
-    }
-
-    pub(super) fn log_start(&self) -> LogStart {
-        self.log_start
     }
 
     /// Returns the index of the last entry, or the index before the first one if the log is empty.

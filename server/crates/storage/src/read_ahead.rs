@@ -78,7 +78,8 @@ fn restore_from(
     });
     let (view, bytes) = (restored?, merged.bytes);
     for (run, blocks) in merged.into_blocks() {
-        if let Some(file) = folder.run_file_in_use(run) {
+        let file = folder.state().run_file(run);
+        if let Some(file) = file {
             file.set_blocks(blocks);
         }
     }

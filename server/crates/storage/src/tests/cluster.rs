@@ -197,7 +197,7 @@ impl DataDirectory for MemberDirectory {
 
     fn drop_values(&self) {
         if let Some(storage) = &self.storage {
-            let cache = &storage.checkpoint.folder().cache;
+            let cache = &storage.checkpoint.folder.cache;
             cache.set_target(0);
             cache.trim();
             cache.set_target(u64::MAX);

@@ -175,7 +175,7 @@ fn the_previous_checkpoint_outlives_a_start() {
     drop(reopen(&dir));
     flip_bit(&dir.run_path(2), 100);
     let (storage, recovered) = reopen(&dir);
-    assert!(storage.checkpoint.fell_back());
+    assert!(storage.checkpoint.fell_back);
     assert_eq!(recovered.checkpoint.as_ref().unwrap().position.index, 5);
     assert_eq!(indexes(&recovered), [6, 7, 8]);
 }

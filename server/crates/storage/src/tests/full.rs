@@ -181,7 +181,7 @@ fn a_previous_chain_continues_if_there_is_no_space_for_a_base() {
     drop(storage);
     flip_bit(&dir.run_path(newest), 3);
     let (storage, recovered) = reopen(&dir);
-    assert!(storage.checkpoint.fell_back());
+    assert!(storage.checkpoint.fell_back);
     same(recovered.checkpoint.as_ref(), &base);
     let (checkpointer, durable) = start_checkpointer(storage.checkpoint, Some(base), &metrics());
     assert_eq!(durable.recv_timeout(LONG), Ok(1));
@@ -191,7 +191,7 @@ fn a_previous_chain_continues_if_there_is_no_space_for_a_base() {
     assert!(checkpointer.healthy());
     drop((checkpointer, storage.log, storage.lock));
     let (storage, recovered) = reopen(&dir);
-    assert!(!storage.checkpoint.fell_back());
+    assert!(!storage.checkpoint.fell_back);
     same(recovered.checkpoint.as_ref(), &next);
 }
 
@@ -235,7 +235,7 @@ fn the_ledger_has_the_size_of_the_checkpoint_that_was_read_published_or_installe
     let ledger = Arc::<Ledger>::default();
     let (mut storage, _) = open_with(&dir.data(), &ME, &ledger).unwrap();
     assert_eq!(ledger.checkpoint_bytes.load(Relaxed), both);
-    let folder = storage.checkpoint.folder().clone();
+    let folder = storage.checkpoint.folder.clone();
     let received = receive(&SnapshotReceiver::new(folder.clone()), &view(90, 10)).unwrap();
     let _installed = crate::install::publish(&mut storage.log, &folder, received);
     assert!(manifest(&dir).chain.bytes() < both);

@@ -196,7 +196,7 @@ fn a_checkpoint_that_was_being_written_does_not_count() {
     let (storage, recovered) = reopen(&dir);
     same(recovered.checkpoint.as_ref(), &last);
     assert_eq!(storage.log.last_index(), 101);
-    assert!(!storage.checkpoint.fell_back());
+    assert!(!storage.checkpoint.fell_back);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn publish_without_the_log(dir: &TempDir, log_last: u64) {
     let (inbox, _durable) = mpsc::sync_channel(64);
     let member = Member::start(dir, &Arc::default(), inbox);
     let received = member.receive(&view(100, 10));
-    let folder = member.checkpointer.folder();
+    let folder = &member.checkpointer.folder;
     let manifest = Manifest {
         install: Some(Install { index: 100, log_last }),
         ..Manifest::new(folder.identity.format(), received.files.chain())

@@ -37,7 +37,7 @@ fn a_directory_that_is_created_in_parts_has_the_same_state() {
         assert_eq!(files(&dir.0, ""), [dir.data()]);
         assert!(manifest(&dir).before.is_empty(), "a part could be used");
         let (storage, recovered) = reopen(&dir);
-        assert!(!storage.checkpoint.fell_back());
+        assert!(!storage.checkpoint.fell_back);
         let found = records(&recovered.checkpoint.unwrap());
         assert!(found == expected, "another state is stored");
     }

@@ -104,7 +104,7 @@ fn reopened(dir: &TempDir, what: &str) -> (u64, u64) {
         _ => raised(index),
     };
     same(Some(&found), &expected);
-    assert!(!storage.checkpoint.fell_back(), "{what}");
+    assert!(!storage.checkpoint.fell_back, "{what}");
     (index, storage.log.last_index())
 }
 
@@ -287,7 +287,7 @@ fn a_startup_replaces_a_chain_that_was_left_in_an_earlier_format() {
     let dir = TempDir::new();
     let storage = before_the_raise(&dir);
     // The process ends between the identity and the base.
-    storage.checkpoint.folder().identity.raise(RAISED).unwrap();
+    storage.checkpoint.folder.identity.raise(RAISED).unwrap();
     drop(storage);
     assert_eq!(check_order(&dir.data(), "before"), 5);
     assert_eq!(manifests(&dir.data())[0], 4);

@@ -106,7 +106,7 @@ fn write_changed(storage: &mut Storage, view: &View, change: &ChangeRecord<'_>) 
         change(&mut key, &mut value);
         items.push((key, Some(value)));
     }
-    let folder = storage.checkpoint.folder().clone();
+    let folder = storage.checkpoint.folder.clone();
     let (run, _) = folder.write_run(&mut items, false).unwrap();
     folder.sync().unwrap();
     let chain = Chain { links: vec![vec![run]] };
@@ -187,7 +187,7 @@ fn damage_that_looks_like_a_later_release_is_damage() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&run, bytes).unwrap();
     let (storage, recovered) = reopen(&dir);
-    assert!(storage.checkpoint.fell_back());
+    assert!(storage.checkpoint.fell_back);
     same(recovered.checkpoint.as_ref(), &view(4, 10));
 }
 

@@ -31,7 +31,7 @@ fn with_runs(dir: &TempDir) -> (Storage, View) {
 fn scrub(storage: &Storage) -> (Scrub, SyncSender<()>) {
     let (stop, stopped) = sync_channel(0);
     let scrub = Scrub {
-        folder: storage.checkpoint.folder().clone(),
+        folder: storage.checkpoint.folder.clone(),
         metrics: metrics(),
         period: PERIOD,
         stopped,
@@ -61,7 +61,7 @@ fn a_base_of_the_values_in_memory_replaces_a_damaged_run() {
     let (metrics, base) = (metrics(), Some(view.clone()));
     let (mut checkpointer, durable) = start_checkpointer(storage.checkpoint, base, &metrics);
     assert!(!checkpointer.take_damage());
-    checkpointer.scrub_every(PERIOD, metrics.clone()).unwrap();
+    let _scrub = Scrub::start(checkpointer.folder.clone(), metrics.clone(), PERIOD).unwrap();
     wait_until("the damage is not found", || checkpointer.take_damage());
     // Nothing has changed since the checkpoint on disk, so only the damage requires a new one.
     checkpointer.rewrite_all_runs(view.clone(), hold);
@@ -89,7 +89,7 @@ fn a_received_snapshot_replaces_damaged_runs_without_a_read() {
     runs.iter().for_each(|run| flip(&dir, *run));
     let (metrics, base) = (metrics(), Some(old.clone()));
     let (mut checkpointer, _) = start_checkpointer(checkpoint, base, &metrics);
-    checkpointer.scrub_every(PERIOD, metrics.clone()).unwrap();
+    let _scrub = Scrub::start(checkpointer.folder.clone(), metrics.clone(), PERIOD).unwrap();
     wait_until("the damage is not found", || {
         metrics.scrub_damaged_runs.get() >= runs.len() as u64
     });

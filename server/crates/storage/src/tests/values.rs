@@ -34,7 +34,7 @@ pub(super) fn open_cached(dir: &TempDir, cache: &Arc<BlockCache>) -> (Storage, O
     let open = || crate::open(&dir.data(), &ME, &Arc::default(), cache, &metrics());
     let (mut storage, recovered) = while_unlocked(open).unwrap();
     storage.checkpoint.cut_runs_at(RUN_BYTES);
-    assert!(!storage.checkpoint.fell_back());
+    assert!(!storage.checkpoint.fell_back);
     (storage, recovered.checkpoint)
 }
 
@@ -214,7 +214,7 @@ fn a_run_stays_while_a_view_holds_a_place_in_it() {
     assert!(numbers(&dir).is_disjoint(&of_old));
     let held = || dir.runs().intersection(&of_old).count();
     assert!(held() > 0, "the runs of the old view are removed");
-    let ledger = storage.checkpoint.folder().ledger.clone();
+    let ledger = storage.checkpoint.folder.ledger.clone();
     assert!(ledger.held_bytes.load(Relaxed) > 0);
     cache.trim();
     assert!(is_cold(&old) && records(&old) == expected);
@@ -307,7 +307,7 @@ fn a_read_fails_on_a_damaged_run() {
         storage.checkpoint.write(None, &view).unwrap();
         let blocks = blocks(&dir);
         for Record { key, value, run, offset } in &blocks {
-            let file = Arc::new(PanickingFile(storage.checkpoint.folder().run_file(*run)));
+            let file = Arc::new(PanickingFile(storage.checkpoint.folder.run_file(*run)));
             let len = value.record_len();
             view.settle(key, Place { file, offset: *offset, len });
         }

@@ -231,7 +231,7 @@ pub(super) fn receive(
 /// Receives and installs a state as another member's snapshot, without the checkpoint thread. Returns the installed state.
 pub(super) fn receive_and_install(storage: &mut Storage, view: &View) -> View {
     let Storage { log, checkpoint, .. } = storage;
-    let folder = checkpoint.folder().clone();
+    let folder = checkpoint.folder.clone();
     let received = receive(&SnapshotReceiver::new(folder.clone()), view).unwrap();
     let view = received.view.clone();
     let (installed, _) = install::publish(log, &folder, received);
@@ -299,6 +299,6 @@ impl Expected {
             hard_state: None,
             must_sync: true,
         });
-        Ok(Found { last, checkpoint, fell_back: storage.checkpoint.fell_back() })
+        Ok(Found { last, checkpoint, fell_back: storage.checkpoint.fell_back })
     }
 }
