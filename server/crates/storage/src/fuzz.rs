@@ -26,7 +26,7 @@ pub fn log_kept(bytes: &[u8], seq: u64, last: bool) -> Result<usize, String> {
         Ok(LogFileRepair::Repair { .. }) => Ok(tail::whole_until(bytes, seq).unwrap_or(0)),
         Ok(LogFileRepair::Cut { good, .. }) => Ok(good),
         Ok(LogFileRepair::Remove) => Ok(0),
-        Err(damage) => Err(format!("{damage:?}")),
+        Err((at, what)) => Err(format!("byte {at}: {what}")),
     }
 }
 

@@ -35,7 +35,7 @@ const SECTOR_BYTES: usize = 512;
 /// Number of digits in a file name before the suffix.
 const SEQ_DIGITS: usize = 16;
 
-/// The engine's two kinds of files.
+/// A kind of the engine's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogFileKind {
     /// Files with new records.
@@ -58,12 +58,12 @@ impl LogFileKind {
 /// Repairs the log's files: cuts a torn write and corrects a flipped bit in the last record. Fails on other damage and on a
 /// missing file. In a copied directory, removes the files before the last missing file instead.
 pub(crate) fn repair(dir: &Path, origin: Origin) -> Result<(), OpenError> {
-    for queue in [LogFileKind::Append, LogFileKind::Rewrite] {
-        let mut files = list(dir, queue).map_err(|e| OpenError::io(dir, e))?;
+    for kind in [LogFileKind::Append, LogFileKind::Rewrite] {
+        let mut files = list(dir, kind).map_err(|e| OpenError::io(dir, e))?;
         let gap = files
             .windows(2)
             .rposition(|pair| pair[1].0 != pair[0].0 + 1);
-        if let (LogFileKind::Append, Some(at)) = (queue, gap) {
+        if let (LogFileKind::Append, Some(at)) = (kind, gap) {
             if origin != Origin::Copied {
                 let what = "the next file is missing";
                 return Err(OpenError::log(&files[at].1, 0, what));
@@ -75,27 +75,24 @@ pub(crate) fn repair(dir: &Path, origin: Origin) -> Result<(), OpenError> {
         }
         let count = files.len();
         for (at, (seq, path)) in files.into_iter().enumerate() {
-            repair_file(dir, &path, seq, queue, at + 1 == count)?;
+            repair_file(dir, &path, seq, kind, at + 1 == count)?;
         }
     }
     Ok(())
 }
 
 /// Lists the files of one kind with their sequence numbers, in ascending order.
-fn list(dir: &Path, queue: LogFileKind) -> io::Result<Vec<(u64, PathBuf)>> {
+fn list(dir: &Path, kind: LogFileKind) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        let Some(digits) = name.strip_suffix(queue.suffix()) else {
-            continue;
-        };
-        if digits.len() == SEQ_DIGITS
-            && let Ok(seq) = digits.parse()
-        {
-            files.push((seq, entry.path()));
-        }
+        let digits = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(kind.suffix()));
+        let digits = digits.filter(|digits| digits.len() == SEQ_DIGITS);
+        let seq: Option<u64> = digits.and_then(|digits| digits.parse().ok());
+        files.extend(seq.map(|seq| (seq, entry.path())));
     }
     files.sort_unstable();
     Ok(files)
@@ -117,33 +114,31 @@ pub(super) enum LogFileRepair {
     Remove,
 }
 
-/// Damage that a crash cannot cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Damage {
-    at: usize,
-    what: String,
-}
-
 /// Decides how to repair a file with these bytes. `seq` is its sequence number, and `last` means that it is the newest file of
-/// its kind. Fails on damage that neither a torn write nor a single flipped bit in the newest file explains.
+/// its kind. If neither a torn write nor a single flipped bit in the newest file explains the damage, fails with its offset and
+/// a description.
 pub(super) fn decide_repair(
     bytes: &[u8],
     seq: u64,
-    queue: LogFileKind,
+    kind: LogFileKind,
     last: bool,
-) -> Result<LogFileRepair, Damage> {
+) -> Result<LogFileRepair, (usize, String)> {
     let good = whole_until(bytes, seq);
     if good == Some(bytes.len()) {
         return Ok(LogFileRepair::Whole);
     }
     let at = good.unwrap_or(0);
     if !last {
-        let what = "the file is damaged, but it was synced completely before the next file was created, so this is not a torn write".into();
-        return Err(Damage { at, what });
+        let what = "the file is damaged, but it was synced completely before the next file was created, so this is not a torn write";
+        return Err((at, what.to_owned()));
     }
     let zeros = bytes[at..].iter().all(|b| *b == 0);
+    let cut = good.map_or(LogFileRepair::Remove, |good| LogFileRepair::Cut {
+        good,
+        zeros,
+    });
     if zeros {
-        return Ok(cut_from(good, zeros));
+        return Ok(cut);
     }
     let sums = RangeCrc::new(bytes);
     if let Some(good) = good
@@ -151,25 +146,16 @@ pub(super) fn decide_repair(
     {
         return Ok(LogFileRepair::Repair { at, mask });
     }
-    if queue == LogFileKind::Append {
+    if kind == LogFileKind::Append {
         let search = if good.is_some() { at + 1 } else { 0 };
         if let Some(next) = records_to_the_end(&sums, search, seq) {
             let what = format!(
                 "a record is damaged, but complete records follow from byte {next} to the end"
             );
-            return Err(Damage { at, what });
+            return Err((at, what));
         }
     }
-    Ok(cut_from(good, zeros))
-}
-
-/// Returns the repair that truncates a file to the length `good`, or removes it if its header is incomplete (`None`). `zeros`
-/// means that the file contains only zeros from there on.
-fn cut_from(good: Option<usize>, zeros: bool) -> LogFileRepair {
-    good.map_or(LogFileRepair::Remove, |good| LogFileRepair::Cut {
-        good,
-        zeros,
-    })
+    Ok(cut)
 }
 
 /// Finds the first offset, at or after `search`, from which complete records reach the end, apart from trailing zeros. Returns
@@ -201,12 +187,12 @@ fn repair_file(
     dir: &Path,
     path: &Path,
     seq: u64,
-    queue: LogFileKind,
+    kind: LogFileKind,
     last: bool,
 ) -> Result<(), OpenError> {
     let bytes = fs::read(path).map_err(|e| OpenError::io(path, e))?;
-    let repair = decide_repair(&bytes, seq, queue, last)
-        .map_err(|damage| OpenError::log(path, damage.at, damage.what))?;
+    let repair = decide_repair(&bytes, seq, kind, last)
+        .map_err(|(at, what)| OpenError::log(path, at, what))?;
     let cut = match repair {
         LogFileRepair::Whole => return Ok(()),
         LogFileRepair::Repair { at, mask } => {
@@ -216,7 +202,7 @@ fn repair_file(
                 .and_then(|file| file.write_all_at(&[bytes[at] ^ mask], at as u64))
                 .and_then(|()| sync_file(path))
                 .map_err(|e| OpenError::io(path, e))
-                .and_then(|()| repair_file(dir, path, seq, queue, last));
+                .and_then(|()| repair_file(dir, path, seq, kind, last));
         }
         LogFileRepair::Cut { good, zeros } => {
             if !zeros {
@@ -268,12 +254,13 @@ fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> 
         let last = mended[length..].iter().all(|b| *b == 0);
         (last && !torn).then_some((at + byte, mask))
     };
+    let crc = |from: usize, to: usize| sums.of(at + from..at + to);
     let mut header = *bytes.get(at..)?.first_chunk::<RECORD_HEADER_BYTES>()?;
     for bit in 0..RECORD_HEADER_BYTES * 8 {
         let (byte, mask) = (bit / 8, 1 << (bit % 8));
         header[byte] ^= mask;
         if let Some(layout) = record_layout(&header, bytes.len() - at)
-            && has_valid_sums(sums, at, layout, seq)
+            && has_valid_sums(&bytes[at..], layout, seq, &crc)
             && let Some(found) = alone((byte, mask))
         {
             return Some(found);
@@ -326,46 +313,35 @@ fn sign(seq: u64) -> u32 {
 /// Returns the same length as [`record_len`], in time independent of the record's length.
 fn record_of(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<usize> {
     let layout = record_layout(&sums.bytes[at..], sums.bytes.len() - at)?;
-    has_valid_sums(sums, at, layout, seq).then_some(layout.0)
-}
-
-/// Returns whether both blocks of the record at `at` have valid checksums. The block of entries may be empty.
-fn has_valid_sums(
-    sums: &RangeCrc<'_>,
-    at: usize,
-    (length, footer): (usize, usize),
-    seq: u64,
-) -> bool {
-    let is_valid = |from: usize, to: usize, sign: u32| {
-        let block = &sums.bytes[at + from..at + to];
-        let sum = block
-            .split_last_chunk::<CRC_BYTES>()
-            .filter(|(content, _)| !content.is_empty());
-        sum.is_some_and(|(_, sum)| {
-            sums.of(at + from..at + to - CRC_BYTES) ^ sign == u32::from_le_bytes(*sum)
-        })
-    };
-    is_valid(footer, length, sign(seq))
-        && (footer == RECORD_HEADER_BYTES || is_valid(RECORD_HEADER_BYTES, footer, 0))
+    let crc = |from: usize, to: usize| sums.of(at + from..at + to);
+    has_valid_sums(&sums.bytes[at..], layout, seq, crc).then_some(layout.0)
 }
 
 /// Returns the length of the record at `at`, or `None` if it is incomplete or a checksum is wrong. Its footer's checksum must
 /// match the file's sequence number `seq`.
 fn record_len(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
     let bytes = bytes.get(at..)?;
-    let (len, footer) = record_layout(bytes, bytes.len())?;
-    let entries = &bytes[RECORD_HEADER_BYTES..footer];
-    let whole = has_valid_checksum(&bytes[footer..len], sign(seq))
-        && (entries.is_empty() || has_valid_checksum(entries, 0));
-    whole.then_some(len)
+    let layout = record_layout(bytes, bytes.len())?;
+    let crc = |from: usize, to: usize| crc32fast::hash(&bytes[from..to]);
+    has_valid_sums(bytes, layout, seq, crc).then_some(layout.0)
 }
 
-/// Returns whether a block ends with the CRC-32 of its other bytes, XORed with `sign`.
-fn has_valid_checksum(block: &[u8], sign: u32) -> bool {
-    let Some((content, sum)) = block.split_last_chunk::<CRC_BYTES>() else {
-        return false;
+/// Returns whether both blocks of the record at the start of `bytes` have valid checksums. The block of entries may be empty.
+/// `crc` returns the CRC-32 of the bytes between two offsets.
+fn has_valid_sums(
+    bytes: &[u8],
+    (length, footer): (usize, usize),
+    seq: u64,
+    crc: impl Fn(usize, usize) -> u32,
+) -> bool {
+    let is_valid = |from: usize, to: usize, sign: u32| {
+        let sum = bytes[from..to].split_last_chunk::<CRC_BYTES>();
+        sum.is_some_and(|(content, sum)| {
+            !content.is_empty() && crc(from, to - CRC_BYTES) ^ sign == u32::from_le_bytes(*sum)
+        })
     };
-    !content.is_empty() && crc32fast::hash(content) ^ sign == u32::from_le_bytes(*sum)
+    is_valid(footer, length, sign(seq))
+        && (footer == RECORD_HEADER_BYTES || is_valid(RECORD_HEADER_BYTES, footer, 0))
 }
 
 /// Reads the big-endian `u64` at offset `at`. Returns `None` if the bytes end earlier.
