@@ -8,6 +8,8 @@ use std::{
         DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown,
     },
     path::{Path, PathBuf},
+    process,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with, statfs};
@@ -43,6 +45,33 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
 pub(super) fn create_dirs(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(DIR_MODE).create(path)
+}
+
+/// A new directory that only its owner can access. It is removed on drop.
+#[derive(Debug)]
+pub(super) struct ScratchDirectory(pub(super) PathBuf);
+
+impl ScratchDirectory {
+    /// Creates the directory in `parent`. Its name contains `prefix`, the process id and the time in ns since 1970. Fails if a
+    /// process with the same id in another container has already created the directory.
+    pub(super) fn new(parent: &Path, prefix: &str) -> io::Result<Self> {
+        let path = parent.join(format!("{prefix}{}-{}", process::id(), now_ns()));
+        DirBuilder::new().mode(DIR_MODE).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for ScratchDirectory {
+    fn drop(&mut self) {
+        // A leftover only wastes space.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Returns the time in ns since 1970.
+pub(super) fn now_ns() -> u128 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_nanos())
 }
 
 /// Removes access for the group and other users from a file or from a directory and its contents. Libraries create files with

@@ -6,18 +6,14 @@
 //! verifies the checksum before sled opens a copy of the bytes. The scratch directory is in memory, so that startup needs no
 //! free disk space.
 
-use std::{
-    fs::{self, DirBuilder},
-    io,
-    os::unix::fs::DirBuilderExt as _,
-    path::{Path, PathBuf},
-    process,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fs, io, path::Path, time::Duration};
 
 use witan_base::panics::catch_in_library;
 
-use super::{files::inject_failure, lock::wait_until_unlocked};
+use super::{
+    files::{ScratchDirectory, inject_failure, now_ns},
+    lock::wait_until_unlocked,
+};
 
 /// sled's segment size, which is part of the format: a database opens only with the segment size that wrote it. A line must fit
 /// into a quarter of it, because sled writes larger values to separate files.
@@ -29,7 +25,7 @@ const DATABASE: &str = "db";
 const SUM_BYTES: usize = 4;
 /// Parent directory of the in-memory scratch directories.
 const MEMORY: &str = "/dev/shm";
-/// Prefix of a scratch directory's name, before the process id and the time in ns.
+/// Prefix of a scratch directory's name.
 const SCRATCH: &str = "witan-manifest-";
 /// Age above which a scratch directory belongs to a killed process. A process uses its directory only for milliseconds.
 const LEFT_AFTER: Duration = Duration::from_secs(60);
@@ -110,11 +106,6 @@ fn is_leftover(name: &str) -> bool {
     made_ns.is_some_and(|made_ns| now_ns().saturating_sub(made_ns) > LEFT_AFTER.as_nanos())
 }
 
-fn now_ns() -> u128 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.as_nanos())
-}
-
 fn panicked<T>() -> io::Result<T> {
     Err(io::Error::other("sled panicked"))
 }
@@ -122,7 +113,7 @@ fn panicked<T>() -> io::Result<T> {
 /// Runs `step` in an empty in-memory directory. If that fails, runs it in a directory in `dir`.
 fn in_scratch<T>(dir: &Path, step: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
     let run = |parent: &Path| {
-        let scratch = Scratch::new(parent)?;
+        let scratch = ScratchDirectory::new(parent, SCRATCH)?;
         step(&scratch.0)
     };
     run(Path::new(MEMORY)).or_else(|_| run(dir))
@@ -137,25 +128,6 @@ fn open(folder: &Path) -> sled::Result<sled::Db> {
         .cache_capacity(CACHE_BYTES)
         .flush_every_ms(None)
         .open()
-}
-
-/// An empty directory that only its owner can access, removed on drop.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(parent: &Path) -> io::Result<Self> {
-        let path = parent.join(format!("{SCRATCH}{}-{}", process::id(), now_ns()));
-        // Fails if a process with the same id in another container has already created the directory.
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // A later startup removes a leftover directory.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]
@@ -212,7 +184,7 @@ mod tests {
         // In one call, because a startup in another test may remove the directory between two calls.
         fs::create_dir_all(&killed).unwrap();
         fs::create_dir_all(dir.0.join(format!("{SCRATCH}1-2/blobs"))).unwrap();
-        let used = Scratch::new(&dir.0).unwrap();
+        let used = ScratchDirectory::new(&dir.0, SCRATCH).unwrap();
         remove_leftovers(&dir.0);
         assert!(!killed.exists());
         assert!(used.0.exists());

@@ -2,23 +2,15 @@
 //! interrupted installation. This module runs the startup in a temporary directory, with a copy of the log and links to the
 //! runs. The directory stays while the state is used, because values that are not in memory are read through its links.
 
-use std::{
-    fs::{self, DirBuilder},
-    io,
-    os::unix::fs::{DirBuilderExt as _, symlink},
-    path::{Path, PathBuf},
-    process,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{env, fs, io, os::unix::fs::symlink, path::Path, sync::Arc};
 
 use witan_machine::values::BlockCache;
 use witan_replica::host::Recovered;
 
 use super::{
-    DataIdentity, OpenError, StorageMetrics, check_log, format, heads::heads_number, identity,
-    lock::DirectoryLock, make_dir, member_dir, open_identity::OpenIdentity, open_parts, owner, run,
-    wal_dir,
+    DataIdentity, OpenError, StorageMetrics, check_log, files::ScratchDirectory, format,
+    heads::heads_number, identity, lock::DirectoryLock, make_dir, member_dir,
+    open_identity::OpenIdentity, open_parts, owner, run, wal_dir,
 };
 
 const CHECKPOINT: &str = "checkpoint";
@@ -26,7 +18,7 @@ const CHECKPOINT: &str = "checkpoint";
 /// Keeps a stopped member's directory locked and its temporary copy on disk, so that the values of its state can be read.
 #[derive(Debug)]
 pub struct ReadHold {
-    _copy: Copy,
+    _copy: ScratchDirectory,
     /// `None` if no process has ever locked the directory.
     _lock: Option<DirectoryLock>,
 }
@@ -47,7 +39,7 @@ pub fn read(
     let lock = DirectoryLock::take_existing(&member)?;
     check_log(&member, &identity, false)?;
     let origin = stored.origin(&member)?;
-    let copy = Copy::of(&member)?;
+    let copy = copy_of(&member)?;
     let directory = Arc::new(OpenIdentity::new(&copy.0, stored));
     let (_, _, recovered) = open_parts(&directory, origin, &Arc::default(), cache, metrics)?;
     if let Some(view) = &recovered.checkpoint {
@@ -57,66 +49,49 @@ pub fn read(
     Ok(Some((identity, recovered, hold)))
 }
 
-/// A temporary directory with copies of the files that startup changes, and links to the files that it only reads.
-#[derive(Debug)]
-struct Copy(PathBuf);
-
-impl Copy {
-    /// Creates the directory with a copy of the log and links to the runs of `member`. Missing files are left out.
-    fn of(member: &Path) -> Result<Self, OpenError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now_ns = now.map_or(0, |now| now.as_nanos());
-        let path = std::env::temp_dir().join(format!("witan-read-{}-{now_ns}", process::id()));
-        let made = DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|error| OpenError::io(&path, error))?;
-        let copy = Self(path);
-        copy.fill(member, wal_dir::LOG, |name| {
-            name.ends_with(".raftlog") || name.ends_with(".rewrite") || name == owner::FILE
-        })?;
-        // Without heads, startup reads all runs completely.
-        copy.fill(member, CHECKPOINT, |name| {
-            heads_number(Path::new(name)).is_none()
-        })?;
-        Ok(copy)
-    }
-
-    /// Copies the `wanted` files of a directory. Links runs instead, because they never change.
-    fn fill(
-        &self,
-        member: &Path,
-        folder: &str,
-        wanted: impl Fn(&str) -> bool,
-    ) -> Result<(), OpenError> {
-        let (from, to) = (member.join(folder), self.0.join(folder));
-        make_dir(&to)?;
-        let copied = || -> io::Result<()> {
-            let from = fs::canonicalize(&from)?;
-            for file in fs::read_dir(&from)? {
-                let file = file?;
-                let name = file.file_name();
-                let Some(name) = name.to_str().filter(|name| wanted(name)) else {
-                    continue;
-                };
-                match run::run_number(&file.path()) {
-                    Some(_) => symlink(file.path(), to.join(name))?,
-                    None if file.file_type()?.is_file() => {
-                        fs::copy(file.path(), to.join(name)).map(drop)?;
-                    }
-                    None => {}
-                }
-            }
-            Ok(())
-        };
-        match copied() {
-            // Opening the copy reports missing files.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            copied => copied.map_err(|error| OpenError::io(&from, error)),
-        }
-    }
+/// Creates a temporary directory with a copy of the log and links to the runs of `member`. Leaves out missing files.
+fn copy_of(member: &Path) -> Result<ScratchDirectory, OpenError> {
+    let parent = env::temp_dir();
+    let copy = ScratchDirectory::new(&parent, "witan-read-")
+        .map_err(|error| OpenError::io(&parent, error))?;
+    fill(&copy.0, member, wal_dir::LOG, |name| {
+        name.ends_with(".raftlog") || name.ends_with(".rewrite") || name == owner::FILE
+    })?;
+    // Without heads, startup reads all runs completely.
+    fill(&copy.0, member, CHECKPOINT, |name| {
+        heads_number(Path::new(name)).is_none()
+    })?;
+    Ok(copy)
 }
 
-impl Drop for Copy {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+/// Copies the `wanted` files of a directory to `copy`. Links runs instead, because they never change.
+fn fill(
+    copy: &Path,
+    member: &Path,
+    folder: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<(), OpenError> {
+    let (from, to) = (member.join(folder), copy.join(folder));
+    make_dir(&to)?;
+    let copied = || -> io::Result<()> {
+        for file in fs::read_dir(fs::canonicalize(&from)?)? {
+            let file = file?;
+            let name = file.file_name();
+            let Some(name) = name.to_str().filter(|name| wanted(name)) else {
+                continue;
+            };
+            let to = to.join(name);
+            if run::run_number(&file.path()).is_some() {
+                symlink(file.path(), to)?;
+            } else if file.file_type()?.is_file() {
+                fs::copy(file.path(), to)?;
+            }
+        }
+        Ok(())
+    };
+    match copied() {
+        // Opening the copy reports missing files.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        copied => copied.map_err(|error| OpenError::io(&from, error)),
     }
 }
