@@ -1,12 +1,14 @@
-//! Computes the CRC-32 of any byte range in a file, in time independent of the range's length. Otherwise, startup could take
-//! very long: a client controls the content of a torn write, which may look like the headers of many long records.
+//! Computes the CRC-32 of any byte range in a file, in time that hardly depends on the range's length. Otherwise, startup could
+//! take very long: a client controls the content of a torn write, which may look like the headers of many long records.
 //!
-//! Also finds a single flipped bit with a checksum. The log's last record may be damaged by a torn write, which was never
-//! acknowledged. After a bit flip, however, the record may have been acknowledged.
+//! Also finds a single flipped bit with a checksum. A torn write was never acknowledged, but a record with a flipped bit may have
+//! been.
 
 #[cfg(test)]
 use std::cell::Cell;
 use std::{iter, ops::Range};
+
+use crc32fast::Hasher;
 
 /// The polynomial of CRC-32, lowest bit first.
 const POLYNOMIAL: u32 = 0xedb8_8320;
@@ -14,20 +16,10 @@ const POLYNOMIAL: u32 = 0xedb8_8320;
 /// Distance in bytes between two stored sums. A range's CRC-32 is computed from at most twice as many bytes.
 const BLOCK_BYTES: usize = 256;
 
-/// The polynomial 1, lowest bit first.
-const ONE: u32 = 1 << 31;
-
-/// The polynomial x^8. Appending a byte multiplies the checksum by x^8.
-const BYTE: u32 = ONE >> 8;
-
 pub(super) struct RangeCrc<'a> {
     pub(super) bytes: &'a [u8],
     /// CRC-32 of the bytes before each block.
     before: Vec<u32>,
-    /// The factor for each number of bytes smaller than a block.
-    byte_factors: Vec<u32>,
-    /// The factor for each number of blocks.
-    block_factors: Vec<u32>,
     #[cfg(test)]
     pub(super) hashed: Cell<usize>,
 }
@@ -35,19 +27,15 @@ pub(super) struct RangeCrc<'a> {
 impl<'a> RangeCrc<'a> {
     /// Computes the sums of all blocks, in time linear in the length of `bytes`.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        let mut sum = crc32fast::Hasher::new();
+        let mut sum = Hasher::new();
         let mut before = vec![sum.clone().finalize()];
         for block in bytes.chunks_exact(BLOCK_BYTES) {
             sum.update(block);
             before.push(sum.clone().finalize());
         }
-        let byte_factors = powers(BYTE, BLOCK_BYTES);
-        let block = multiply(byte_factors[BLOCK_BYTES - 1], BYTE);
         Self {
             bytes,
-            block_factors: powers(block, before.len()),
             before,
-            byte_factors,
             #[cfg(test)]
             hashed: Cell::new(bytes.len()),
         }
@@ -55,11 +43,10 @@ impl<'a> RangeCrc<'a> {
 
     /// Returns the CRC-32 of a range. Panics if the range is not within the bytes.
     pub(super) fn of(&self, range: Range<usize>) -> u32 {
-        let length = range.len();
-        let bytes = self.byte_factors[length % BLOCK_BYTES];
-        let factor = multiply(self.block_factors[length / BLOCK_BYTES], bytes);
-        // crc(ab) is crc(a) shifted by the length of b, plus crc(b).
-        self.up_to(range.end) ^ multiply(self.up_to(range.start), factor)
+        // crc(ab) is crc(a), shifted by the length of b, XOR crc(b).
+        let mut shifted = Hasher::new_with_initial(self.up_to(range.start));
+        shifted.combine(&Hasher::new_with_initial_len(0, range.len() as u64));
+        self.up_to(range.end) ^ shifted.finalize()
     }
 
     /// Returns the CRC-32 of the bytes before `at`.
@@ -68,41 +55,18 @@ impl<'a> RangeCrc<'a> {
         let rest = &self.bytes[block * BLOCK_BYTES..at];
         #[cfg(test)]
         self.hashed.set(self.hashed.get() + rest.len());
-        let mut sum = crc32fast::Hasher::new_with_initial(self.before[block]);
+        let mut sum = Hasher::new_with_initial(self.before[block]);
         sum.update(rest);
         sum.finalize()
     }
-}
-
-/// Returns the first `count` powers of the polynomial `of`, starting with 1.
-fn powers(of: u32, count: usize) -> Vec<u32> {
-    iter::successors(Some(ONE), |power| Some(multiply(*power, of)))
-        .take(count)
-        .collect()
-}
-
-/// Multiplies two polynomials modulo the CRC-32 polynomial.
-fn multiply(a: u32, mut b: u32) -> u32 {
-    let mut product = 0;
-    for bit in (0..u32::BITS).rev() {
-        if a & (1 << bit) != 0 {
-            product ^= b;
-        }
-        b = times_x(b);
-    }
-    product
-}
-
-/// Multiplies a polynomial by x modulo the CRC-32 polynomial.
-fn times_x(a: u32) -> u32 {
-    (a >> 1) ^ (POLYNOMIAL * (a & 1))
 }
 
 /// Finds the bit in a block of `length` bytes whose flip changes the CRC-32 by `difference`, the XOR of the actual and the
 /// expected sum. Returns the byte's offset and the bit's mask, or `None` if no single flip causes this difference.
 pub(super) fn find_flipped_bit(length: usize, difference: u32) -> Option<(usize, u8)> {
     // CRC-32 is linear: flipping a bit changes the sum by an amount that depends only on the bit's distance from the end.
-    let changes = iter::successors(Some(POLYNOMIAL), |change| Some(times_x(*change)));
+    let times_x = |change: &u32| Some((change >> 1) ^ (POLYNOMIAL * (change & 1)));
+    let changes = iter::successors(Some(POLYNOMIAL), times_x);
     let distance = changes
         .take(length * 8)
         .position(|change| change == difference)?;
