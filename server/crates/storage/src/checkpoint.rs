@@ -410,7 +410,7 @@ impl Checkpoint {
     /// Removes runs that are neither published nor kept. Logs a failure, because a leftover run only wastes space.
     pub(super) fn remove_others(&mut self) {
         let has_room = retention::has_room(&self.folder.dir);
-        let max = self.manifest.chain.bytes() + retention::OUTDATED_TIMES * self.outdated_bytes;
+        let max = self.manifest.chain.bytes() + retention::OUTDATED_INTERVALS * self.outdated_bytes;
         loop {
             let kept = self.outdated_chains_bytes();
             if self.outdated.pop(|_| !has_room || kept > max).is_none() {

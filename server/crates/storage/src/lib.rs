@@ -244,7 +244,7 @@ fn open_parts(
         directory.clone(),
         cache.clone(),
     )?;
-    let (mut log, hard_state) = RaftLog::open(
+    let mut log = RaftLog::open(
         &member.join(wal_dir::LOG),
         origin,
         ledger.clone(),
@@ -271,6 +271,7 @@ fn open_parts(
         false => applied.saturating_sub(CATCH_UP_ENTRIES),
     };
     let records = log.read(from, applied)?;
+    let hard_state = log.hard_state.clone();
     let recovered = Recovered { checkpoint: view, hard_state, records };
     Ok((log, checkpoint, recovered))
 }

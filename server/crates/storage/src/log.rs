@@ -43,13 +43,11 @@ use super::{
     tail,
 };
 
-/// Number of log files per checkpoint interval.
-const FILE_PART: u64 = 2;
+const FILES_PER_INTERVAL: u64 = 2;
 /// Log size at which files are purged, in checkpoint intervals. If it were smaller than the log that I5 keeps, the engine would
 /// rewrite large entries to drop their files.
-const PURGE_TIMES: u64 = 3;
-/// Size in bytes of the memory that the engine uses to track an entry, or that a startup uses to read it, counted in addition to
-/// the entry's size.
+const PURGE_INTERVALS: u64 = 3;
+/// Number of bytes of memory that an entry takes in addition to its size, in the engine's index or during a startup.
 const ENTRY_COST: u64 = 256;
 /// The lock file of the engine, which fails to open if the file is locked.
 const ENGINE_LOCK: &str = "LOCK";
@@ -70,18 +68,18 @@ pub struct RaftLog {
     pub(super) log_start: LogStart,
     /// Index of the last entry, or the index before the first one if the log is empty.
     last: u64,
-    hard_state: Option<Bytes>,
+    pub(super) hard_state: Option<Bytes>,
     /// Whether `hard_state` differs from the state on disk.
     unsaved: bool,
     /// Whether `log_start` differs from the record on disk.
     start_unsaved: bool,
-    /// Ranges of entries that startup no longer needs but that are kept for copies of the directory.
+    /// Entries that startup no longer needs and that are kept for copies of the directory.
     outdated: Outdated<OutdatedEntries>,
     /// Maximum total cost of outdated entries, in bytes.
     outdated_max: u64,
     /// Cost in bytes of all entries that this process has appended.
     appended: u64,
-    /// Whether writes are synced. False only with `--unsafe-no-fsync`.
+    /// False with `--unsafe-no-fsync`.
     fsync: bool,
     /// Size of the entries that startup replays.
     replayed: LogSize,
@@ -90,10 +88,10 @@ pub struct RaftLog {
     metrics: StorageMetrics,
 }
 
-/// The size of entries of the log.
+/// The size of a number of log entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogSize {
-    /// Size in bytes.
+    /// Total size in bytes.
     pub bytes: u64,
     /// Number of entries.
     pub entries: u64,
@@ -172,28 +170,28 @@ impl std::fmt::Debug for RaftLog {
 }
 
 impl RaftLog {
-    /// Opens the log and repairs a torn last write. Also returns the stored hard state, if there is one. Fails if files are
-    /// missing, unless the directory is new. A copied directory may lack the oldest files, which were purged during the copy.
+    /// Opens the log and repairs a torn last write. Fails if files are missing, unless the directory is new. A copied directory
+    /// may lack the oldest files, which were purged during the copy.
     pub(super) fn open(
         dir: &Path,
         origin: Origin,
         ledger: Arc<Ledger>,
         identity: Arc<OpenIdentity>,
         metrics: StorageMetrics,
-    ) -> Result<(Self, Option<Bytes>), OpenError> {
+    ) -> Result<Self, OpenError> {
         std::fs::create_dir_all(dir).map_err(|e| OpenError::io(dir, e))?;
         let lock = dir.join(ENGINE_LOCK);
         if lock.exists() {
             wait_until_unlocked(&lock).map_err(|e| OpenError::io(&lock, e))?;
         }
         tail::repair(dir, origin)?;
-        let worth = checkpoint_log_bytes(dir);
+        let interval_bytes = checkpoint_log_bytes(dir);
         // The engine purges no files below its threshold, so outdated entries raise the threshold by this size.
         let outdated_max = match retention::is_large(dir) {
-            true => worth * retention::OUTDATED_TIMES,
+            true => interval_bytes * retention::OUTDATED_INTERVALS,
             false => 0,
         };
-        let config = config(dir, worth, outdated_max)?;
+        let config = config(dir, interval_bytes, outdated_max)?;
         let files = Arc::new(LogFiles { files: Files, ledger, zeros: files::overwrites(dir) });
         let engine = Engine::open_with_file_system(config, files).map_err(|e| refusal(dir, e))?;
         let mut log = Self {
@@ -249,11 +247,10 @@ impl RaftLog {
             log.outdated.push(OutdatedEntries { below, appended: 0 });
         }
         log.hard_state = log.engine.get(REGION, HARD_STATE).map(Bytes::from);
-        let hard_state = log.hard_state.clone();
-        Ok((log, hard_state))
+        Ok(log)
     }
 
-    /// Makes the log-start record durable, unless it already is.
+    /// Makes the log-start record durable.
     pub(super) fn save_start(&mut self) {
         if self.start_unsaved {
             self.append(&LogBatch { must_sync: true, ..LogBatch::default() });
@@ -397,11 +394,11 @@ impl RaftLog {
 
     /// Drops outdated entries whose retention has ended, and the files that contain only dropped entries.
     pub fn drop_outdated(&mut self) {
-        let goes = |old: &OutdatedEntries| {
+        let is_early = |old: &OutdatedEntries| {
             self.appended - old.appended >= self.outdated_max || !retention::has_room(&self.dir)
         };
         let mut below = None;
-        while let Some(entries) = self.outdated.pop(goes) {
+        while let Some(entries) = self.outdated.pop(is_early) {
             below = Some(entries.below);
         }
         let Some(below) = below else { return };
@@ -437,7 +434,6 @@ impl RaftLog {
         }
     }
 
-    /// Adds the log-start record and the hard state to a batch.
     fn add_keys(&self, out: &mut EngineBatch) -> raft_engine::Result<()> {
         out.put(REGION, LOG_START.to_vec(), self.log_start.encode())?;
         match &self.hard_state {
@@ -454,7 +450,7 @@ impl RaftLog {
             Some(Err(error)) => {
                 tracing::error!(dir = %self.dir.display(), %error, "failed to delete old log files");
             }
-            None => self.end(SYNC_FAILED),
+            None => self.exit(SYNC_FAILED),
         }
     }
 
@@ -474,22 +470,21 @@ impl RaftLog {
     ) {
         match catch_in_library(|| step(self, out)) {
             Some(Ok(())) => {}
-            Some(Err(error)) => self.end(&error.to_string()),
-            None => self.end(SYNC_FAILED),
+            Some(Err(error)) => self.exit(&error.to_string()),
+            None => self.exit(SYNC_FAILED),
         }
     }
 
-    /// Logs that writing the log failed and ends the process with [`super::EXIT_DISK_FAILED`].
-    fn end(&self, error: &str) -> ! {
+    fn exit(&self, error: &str) -> ! {
         let dir = self.dir.display();
         tracing::error!(%dir, error, "failed to write the Raft log; exiting");
         std::process::exit(super::EXIT_DISK_FAILED)
     }
 }
 
-/// Builds the engine's configuration for a log with `worth` bytes between two checkpoints and up to `outdated_max` bytes of
-/// outdated entries.
-fn config(dir: &Path, worth: u64, outdated_max: u64) -> Result<Config, OpenError> {
+/// Returns the engine's configuration for a log with `interval_bytes` bytes between two checkpoints and up to `outdated_max`
+/// bytes of outdated entries.
+fn config(dir: &Path, interval_bytes: u64, outdated_max: u64) -> Result<Config, OpenError> {
     Ok(Config {
         dir: dir
             .to_str()
@@ -497,8 +492,8 @@ fn config(dir: &Path, worth: u64, outdated_max: u64) -> Result<Config, OpenError
             .to_owned(),
         recovery_mode: RecoveryMode::AbsoluteConsistency,
         batch_compression_threshold: ReadableSize(0),
-        target_file_size: ReadableSize(worth / FILE_PART),
-        purge_threshold: ReadableSize(worth * PURGE_TIMES + outdated_max),
+        target_file_size: ReadableSize(interval_bytes / FILES_PER_INTERVAL),
+        purge_threshold: ReadableSize(interval_bytes * PURGE_INTERVALS + outdated_max),
         enable_log_recycle: false,
         ..Config::default()
     })

@@ -16,12 +16,12 @@ const KEPT_FOR: Duration = Duration::from_secs(60);
 const KEPT_FOR: Duration = Duration::ZERO;
 
 /// Maximum size of outdated parts, in checkpoint intervals. For the checkpoint, the size of one checkpoint is added.
-pub(super) const OUTDATED_TIMES: u64 = 2;
+pub(super) const OUTDATED_INTERVALS: u64 = 2;
 
 /// File system size in bytes below which outdated parts are removed immediately.
 const LARGE_BYTES: u64 = 4 << 30;
-/// Divisor of the file system's size, which gives the free space below which outdated parts are removed immediately.
-const FREE_PART: u64 = 4;
+/// Free space below which outdated parts are removed immediately: a fourth of the file system, but at most 4 GiB.
+const FREE_DIVISOR: u64 = 4;
 const FREE_BYTES: u64 = 4 << 30;
 
 /// Returns whether the file system of `dir` is large enough to keep outdated parts.
@@ -32,7 +32,7 @@ pub(super) fn is_large(dir: &Path) -> bool {
 /// Returns whether the file system of `dir` currently has enough free space to keep outdated parts.
 pub(super) fn has_room(dir: &Path) -> bool {
     let size = measure(dir);
-    size.total >= LARGE_BYTES && size.free >= FREE_BYTES.min(size.total / FREE_PART)
+    size.total >= LARGE_BYTES && size.free >= FREE_BYTES.min(size.total / FREE_DIVISOR)
 }
 
 /// Outdated parts on disk, oldest first.
@@ -53,10 +53,10 @@ impl<T> Outdated<T> {
         self.parts.push_back((Instant::now(), part));
     }
 
-    /// Removes and returns the oldest part if it is due, or if `goes` returns true for it.
-    pub(super) fn pop(&mut self, goes: impl FnOnce(&T) -> bool) -> Option<T> {
+    /// Removes and returns the oldest part if it is due or if `is_early` returns true for it.
+    pub(super) fn pop(&mut self, is_early: impl FnOnce(&T) -> bool) -> Option<T> {
         let kept_for = self.kept_for;
-        let due = |(since, part): &mut (Instant, T)| since.elapsed() >= kept_for || goes(part);
+        let due = |(since, part): &mut (Instant, T)| since.elapsed() >= kept_for || is_early(part);
         self.parts.pop_front_if(due).map(|(_, part)| part)
     }
 
