@@ -71,14 +71,9 @@ pub fn create(
     make_dir(&staged)?;
     // The lock inside `member` protects neither its creation nor its rename.
     let lock = DirectoryLock::take(&staged)?;
+    // An earlier process may have left files.
     let left = member_dir(&staged);
-    match fs::remove_dir_all(&left) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(OpenError::io(&left, error));
-        }
-        // An earlier process may have left files.
-        Ok(()) | Err(_) => {}
-    }
+    files::allow_missing(fs::remove_dir_all(&left)).map_err(|error| OpenError::io(&left, error))?;
     let staged = StagedDirectory::open(staged, identity, cache)?;
     Ok(NewDirectory { dir: dir.to_owned(), staged, _lock: lock })
 }
@@ -133,7 +128,8 @@ pub fn adopt(
     let member = member_dir(dir);
     let is_lock_new = !member.join(lock::FILE).exists();
     let lock = DirectoryLock::take(&member)?;
-    if let Some(found) = format::read(&member)? {
+    if let Some(found) = format::stored(&member)? {
+        let found = found.identity;
         let path = format::path(&member);
         return Err(OpenError::Conflict(format!(
             "{} shows that this directory already contains Witan's data, of member {} of cluster {:x}. Start witan with \
@@ -210,10 +206,7 @@ fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
             Err(error) => return Err(OpenError::io(&path, error)),
         }
     }
-    match fs::remove_dir_all(&staged) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(OpenError::io(&staged, error)),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    files::allow_missing(fs::remove_dir_all(&staged)).map_err(|error| OpenError::io(&staged, error))
 }
 
 /// Returns the path of the staging directory next to `dir`. Processes in different containers can have the same path.

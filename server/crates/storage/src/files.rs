@@ -185,6 +185,14 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Turns the error that a file does not exist into success.
+pub(super) fn allow_missing(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Deletes a file. The deletion is durable only after [`sync_parent`].
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     inject_failure()?;

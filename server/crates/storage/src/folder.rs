@@ -18,7 +18,7 @@ use witan_machine::{levels::Level, values::BlockCache};
 
 use super::{
     error::lacks_space,
-    files::{inject_failure, remove, replace, sync_dir},
+    files::{allow_missing, inject_failure, remove, replace, sync_dir},
     formats::DataFormat,
     heads::{self, heads_number, heads_path},
     ledger::Ledger,
@@ -365,11 +365,8 @@ impl CheckpointFolder {
         for path in listed {
             let number = run_number(&path).or_else(|| heads_number(&path));
             if number.is_some_and(|number| !kept.contains(&number)) {
-                match remove(&path) {
-                    // Another thread has already removed the file.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    removed => removed?,
-                }
+                // Another thread may have removed the file.
+                allow_missing(remove(&path))?;
             }
         }
         Ok(())

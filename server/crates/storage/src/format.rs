@@ -64,12 +64,7 @@ pub(super) struct StoredIdentity {
     pub(super) inode: String,
 }
 
-/// Reads a directory's identity. Returns `None` if its setup was never completed.
-pub(super) fn read(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
-    Ok(stored(dir)?.map(|stored| stored.identity))
-}
-
-/// Reads a directory's identity file. Returns `None` if the file does not exist.
+/// Reads a directory's identity file. Returns `None` if the directory's setup was never completed.
 pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
     let path = path(dir);
     let text = match fs::read_to_string(&path) {
@@ -231,14 +226,6 @@ pub(super) fn inode(data: &Metadata) -> String {
     let created = created.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let created_ns = created.map_or(0, |time| time.as_nanos());
     format!("{} {created_ns}", data.ino())
-}
-
-/// Fails unless a directory belongs to this member and cluster.
-pub(super) fn check(own: &DataIdentity, found: &DataIdentity, dir: &Path) -> Result<(), OpenError> {
-    if found == own {
-        return Ok(());
-    }
-    Err(OpenError::Foreign { path: dir.join(FILE), found: *found, own: *own })
 }
 
 /// Refuses an identity that contradicts the checkpoint, because it belongs to another directory.

@@ -144,7 +144,7 @@ pub fn memory_bytes(dir: &Path) -> u64 {
 /// directory.
 pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     let member = member_dir(dir);
-    let known = format::read(&member)?;
+    let known = format::stored(&member)?.map(|stored| stored.identity);
     match etcd::find(&member).map_err(|e| OpenError::io(&member, e))? {
         Some(path) if known.is_none() => Err(OpenError::Etcd { path }),
         Some(_) => etcd::refuse_newer(&member).map(|()| known),
@@ -307,7 +307,10 @@ fn read_identity_of(
     let Some(stored) = format::stored(member)? else {
         return Ok((Origin::New, StoredIdentity::new(*identity)));
     };
-    format::check(identity, &stored.identity, member)?;
+    if stored.identity != *identity {
+        let path = format::path(member);
+        return Err(OpenError::Foreign { path, found: stored.identity, own: *identity });
+    }
     if let Ok(Some(path)) = etcd::find(member) {
         let path = path.display();
         tracing::info!(%path, "the data directory contains etcd's files, which are not used");

@@ -214,10 +214,7 @@ fn remove_move_leftovers(member: &Path) -> io::Result<()> {
     if exchanged.is_dir() && !exchanged.is_symlink() {
         fs::remove_dir_all(&exchanged)?;
     }
-    match fs::remove_file(member.join(BALLAST)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    files::allow_missing(fs::remove_file(member.join(BALLAST)))
 }
 
 /// Returns the path of the ballast, which is on the log's disk: next to the log's directory, or inside a directory in
