@@ -20,7 +20,7 @@ const ZEROS_BYTES: u64 = 256 << 10;
 /// Size in bytes of one write of zeros. The page cache keeps a larger write together, and each sync would write all of it.
 const PAGE_BYTES: u64 = 4096;
 
-/// The engine's file system. Writes go to zeroed blocks, and a write without space is retried after the ballast is deleted.
+/// The engine's file system.
 pub(super) struct LogFiles<F> {
     pub(super) files: F,
     pub(super) ledger: Arc<Ledger>,
@@ -28,8 +28,7 @@ pub(super) struct LogFiles<F> {
     pub(super) zeros: bool,
 }
 
-/// Writes one file of the log and zeros ahead of the written bytes. A write without space is retried after the ballast is
-/// deleted.
+/// Writes one file of the log.
 pub(super) struct Writer<W> {
     inner: W,
     ledger: Arc<Ledger>,

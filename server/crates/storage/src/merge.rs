@@ -81,8 +81,9 @@ impl MergedRecords {
                 blocks: Some(Vec::new()),
             })
             .collect();
-        let next = sources.iter().enumerate().map(|(source, of)| NextRecord {
-            key: Reverse(of.run.first.clone()),
+        let numbered = sources.iter().enumerate();
+        let next = numbered.map(|(source, RunSource { run, .. })| NextRecord {
+            key: Reverse(run.first.clone()),
             unopened: true,
             source,
             value: None,
@@ -95,7 +96,7 @@ impl MergedRecords {
     /// record.
     pub(super) fn into_blocks(self) -> impl Iterator<Item = (u64, Vec<u64>)> {
         let sources = self.sources.into_iter();
-        sources.filter_map(|of| Some((of.run.number, of.blocks?)))
+        sources.filter_map(|source| Some((source.run.number, source.blocks?)))
     }
 
     /// Returns the next record, or `None` after the last one.
@@ -132,17 +133,17 @@ impl MergedRecords {
         last: &[u8],
         read: bool,
     ) -> Result<(), CheckpointReadError> {
-        let of = &mut self.sources[source];
-        let next = of
+        let run = &mut self.sources[source];
+        let next = run
             .next(last, read)
-            .map_err(|error| CheckpointReadError::At(of.path.clone(), Box::new(error)))?;
-        let Some(RunEntry { key, value, end }) = next else {
-            of.reader = None;
-            return Ok(());
-        };
-        let key = Reverse(key);
-        self.next
-            .push(NextRecord { key, unopened: false, source, value, end });
+            .map_err(|error| CheckpointReadError::At(run.path.clone(), Box::new(error)))?;
+        if next.is_none() {
+            run.reader = None;
+        }
+        self.next.extend(next.map(|RunEntry { key, value, end }| {
+            let key = Reverse(key);
+            NextRecord { key, unopened: false, source, value, end }
+        }));
         Ok(())
     }
 }
@@ -158,12 +159,10 @@ impl RunSource {
             }
         };
         let next = reader.next()?;
-        if let Some(RunEntry { key, .. }) = &next
-            && (key.as_slice() < last || read && key == last)
-        {
-            return Err(CorruptRecord::new("a run is out of order").into());
-        }
         if let Some(RunEntry { key, value, .. }) = &next {
+            if key.as_slice() < last || read && key == last {
+                return Err(CorruptRecord::new("a run is out of order").into());
+            }
             match (record::block_number(key), &mut self.blocks) {
                 (None, blocks) => *blocks = None,
                 (Some(block), Some(blocks)) if value.is_some() => blocks.push(block),

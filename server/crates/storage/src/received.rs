@@ -231,9 +231,9 @@ impl IncomingSnapshot {
         announced: RecordTotals,
         fits: &dyn Fn() -> bool,
     ) -> Result<ReceivedSnapshot, SnapshotError> {
-        let came = self.totals();
-        if came != announced {
-            let what = format!("the sender announced {announced:?}, but sent {came:?}");
+        let sent = self.totals();
+        if sent != announced {
+            let what = format!("the sender announced {announced:?}, but sent {sent:?}");
             return Err(SnapshotError::Corrupt(what));
         }
         self.write_run()?;

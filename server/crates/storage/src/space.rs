@@ -220,16 +220,16 @@ impl SpaceMonitor {
         }
         // A log write that found no space may have deleted the ballast.
         let deleted = self.status.ballast_bytes() > 0 && !self.ledger.holds_ballast();
-        let calm = self.reserve_bytes + self.reserve_bytes / 4;
+        let recovered_bytes = self.reserve_bytes + self.reserve_bytes / 4;
         let wants_ballast = !self.ledger.holds_ballast() && self.ballast_bytes > 0;
-        if wants_ballast && self.free >= calm + self.ballast_bytes {
+        if wants_ballast && self.free >= recovered_bytes + self.ballast_bytes {
             if !self.ledger.make_ballast(self.ballast_bytes) {
                 self.ballast_bytes = 0;
             }
             self.measure();
         }
-        let recovers =
-            self.free >= calm && (self.ledger.holds_ballast() || self.ballast_bytes == 0);
+        let recovers = self.free >= recovered_bytes
+            && (self.ledger.holds_ballast() || self.ballast_bytes == 0);
         let level = if self.free < self.ledger.floor_bytes {
             SpaceLevel::None
         } else if self.free < self.reserve_bytes
