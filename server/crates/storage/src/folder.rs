@@ -14,12 +14,11 @@ use std::{
 };
 
 use witan_base::sync::Mutex;
-use witan_machine::{levels::Level, values::BlockCache};
+use witan_machine::values::BlockCache;
 
 use super::{
     error::lacks_space,
     files::{allow_missing, inject_failure, remove, replace, sync_dir},
-    formats::DataFormat,
     heads::{self, heads_number, heads_path},
     ledger::Ledger,
     manifest::{CURRENT, Chain, Manifest, Run, copy_name, copy_number},
@@ -255,29 +254,13 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Gives the directory the format of `level`; see [`OpenIdentity::raise`]. If the write fails, deletes the ballast and
-    /// retries once. Returns the directory's format.
-    pub(super) fn raise_format(&self, level: Level) -> io::Result<&'static DataFormat> {
-        self.identity.raise(level).or_else(|error| {
-            tracing::warn!(%error, "failed to rewrite the identity; deleting the ballast and retrying");
-            self.ledger.release();
-            self.identity.raise(level)
-        })?;
-        Ok(self.identity.format())
-    }
-
-    /// Publishes a received snapshot atomically (I4); a chain that another writer has started is then [`Superseded`]. If
-    /// publishing fails, deletes the ballast and retries once. Removes copies of earlier manifests first: a member that has
-    /// acknowledged the snapshot must not fall back behind it.
+    /// Publishes a received snapshot atomically (I4); a chain that another writer has started is then [`Superseded`]. Removes
+    /// copies of earlier manifests first: a member that has acknowledged the snapshot must not fall back behind it.
     pub(super) fn install(&self, manifest: &Manifest) -> io::Result<()> {
         let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
         self.remove_copies(|_| false)?;
-        replace(&self.dir, CURRENT, &bytes).or_else(|error| {
-            tracing::warn!(%error, "failed to publish a received snapshot; deleting the ballast and retrying");
-            self.ledger.release();
-            replace(&self.dir, CURRENT, &bytes)
-        })?;
+        replace(&self.dir, CURRENT, &bytes)?;
         // The new chain contains no earlier run.
         self.damaged.store(false, Relaxed);
         self.published(&mut state, manifest, &bytes);

@@ -35,8 +35,8 @@ pub fn install(
     }
 }
 
-/// Publishes a received snapshot and restarts the log after it. Returns the snapshot for the checkpoint thread and the callback
-/// for the completed installation.
+/// Publishes a received snapshot and restarts the log after it. If publishing fails, deletes the ballast and retries once.
+/// Returns the snapshot for the checkpoint thread and the callback for the completed installation.
 pub(super) fn publish(
     log: &mut RaftLog,
     folder: &CheckpointFolder,
@@ -45,12 +45,16 @@ pub(super) fn publish(
     let ReceivedSnapshot { view, mut files, installed } = received;
     let index = view.position.index;
     let install = Some(Install { index, log_last: log.last_index() });
-    let published = folder
-        .raise_format(view.machine.members.level())
-        .and_then(|format| {
-            let manifest = Manifest { install, ..Manifest::new(format, files.chain()) };
-            folder.install(&manifest)
-        });
+    let try_publish = || {
+        folder.identity.raise(view.machine.members.level())?;
+        let format = folder.identity.format();
+        folder.install(&Manifest { install, ..Manifest::new(format, files.chain()) })
+    };
+    let published = try_publish().or_else(|error| {
+        tracing::warn!(%error, "failed to publish a received snapshot; deleting the ballast and retrying");
+        folder.ledger.release();
+        try_publish()
+    });
     if let Err(error) = published {
         let dir = folder.dir.display();
         tracing::error!(%dir, %error, "failed to publish a received snapshot; exiting");
