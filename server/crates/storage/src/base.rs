@@ -88,7 +88,7 @@ impl BasePlan {
             };
             let address = Arc::as_ptr(&file).cast::<()>();
             let live = live_bytes.get(&address).copied().unwrap_or(0);
-            if let Some(blocks) = file.blocks()
+            if let Some(blocks) = file.blocks.get()
                 && is_kept(run, live)
             {
                 let is_removed = |number: &u64| numbers.binary_search(number).is_err();

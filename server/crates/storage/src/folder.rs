@@ -277,11 +277,13 @@ impl CheckpointFolder {
         published
     }
 
-    /// Returns whether damage was reported since the last call and since the last installation. Returns `false` while
-    /// [`Self::has_room_to_replace`] is false. Does not take the lock, which a thread holds while it publishes a chain.
+    /// Returns whether damage was reported since the last call and since the last installation. Returns `false` while another
+    /// checkpoint of the same size does not fit on the disk. Does not take the lock, which a thread holds while it publishes a
+    /// chain.
     pub(super) fn take_damage(&self) -> bool {
+        let bytes = self.ledger.checkpoint_bytes.load(Relaxed);
         self.damaged.load(Relaxed)
-            && self.has_room_to_replace()
+            && self.ledger.has_room(&self.dir, bytes)
             && self.damaged.swap(false, Relaxed)
     }
 
@@ -304,12 +306,6 @@ impl CheckpointFolder {
                 let _ = fs::remove_file(entry.path());
             }
         }
-    }
-
-    /// Returns whether the disk has room for another checkpoint that is as large as the published one.
-    pub(super) fn has_room_to_replace(&self) -> bool {
-        let bytes = self.ledger.checkpoint_bytes.load(Relaxed);
-        self.ledger.has_room(&self.dir, bytes)
     }
 
     /// Keeps the runs that are in `named` or that a receiver or a place holds. Removes all other runs, and all heads without a
@@ -341,7 +337,7 @@ impl CheckpointFolder {
             let run = fs::metadata(run_path(&self.dir, number));
             held_bytes += run.map_or(0, |run| run.len());
             // If the last place was dropped since, this is the last reference, and its drop reports the run.
-            file.set_outdated();
+            file.outdated.store(true, Relaxed);
         }
         self.ledger.held_bytes.store(held_bytes, Relaxed);
         copies_removed?;

@@ -197,7 +197,7 @@ pub fn open(
     }
     let dir_of_log = member.join(wal_dir::LOG);
     if fresh {
-        let link = owner.and_then(|owner| owner.link().cloned());
+        let link = owner.and_then(|owner| owner.link);
         LogOwner::new(identity, link).write(&dir_of_log)?;
     }
     log.save_start();
@@ -236,7 +236,7 @@ fn open_parts(
     cache: &Arc<BlockCache>,
     metrics: &StorageMetrics,
 ) -> Result<(RaftLog, Checkpoint, Recovered), OpenError> {
-    let member = directory.member();
+    let member = &directory.member;
     let (mut checkpoint, manifests) = Checkpoint::open(
         &member.join("checkpoint"),
         origin,

@@ -19,7 +19,7 @@ use super::{
 /// The identity of an open directory, shared by the threads that write to the directory.
 #[derive(Debug)]
 pub(super) struct OpenIdentity {
-    member: PathBuf,
+    pub(super) member: PathBuf,
     /// The content of the file. Locked while the file is written.
     stored: Mutex<StoredIdentity>,
     /// The format of the durable file. Has its own lock, so that an append to the log does not wait for the file.
@@ -34,10 +34,6 @@ impl OpenIdentity {
             format: Mutex::new(stored.format),
             stored: Mutex::new(stored),
         }
-    }
-
-    pub(super) fn member(&self) -> &Path {
-        &self.member
     }
 
     /// Returns the format in which log and checkpoint are written.

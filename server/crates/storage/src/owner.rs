@@ -16,7 +16,7 @@ pub(super) struct LogOwner {
     cluster_id: u64,
     member_id: MemberId,
     /// The link to the directory, if the log is outside the data directory.
-    link: Option<LogLink>,
+    pub(super) link: Option<LogLink>,
 }
 
 /// The link `member/log` of a data directory.
@@ -103,10 +103,6 @@ impl LogOwner {
         (owner.lines() == text).then_some(owner)
     }
 
-    pub(super) fn link(&self) -> Option<&LogLink> {
-        self.link.as_ref()
-    }
-
     /// Fails if `identity` is not the member that owns the log in `folder`.
     pub(super) fn check_ids(
         &self,
@@ -134,7 +130,7 @@ pub(super) fn check_link(log: &Path) -> Result<Option<LogOwner>, OpenError> {
     let Some(own) = LogLink::read(log, log)? else {
         return Ok(owner);
     };
-    let named = owner.as_ref().and_then(LogOwner::link);
+    let named = owner.as_ref().and_then(|owner| owner.link.as_ref());
     let what = match named {
         Some(named) if named.inode == own.inode => return Ok(owner),
         Some(named) => format!("its owner is {}", named.path),

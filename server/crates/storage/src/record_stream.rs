@@ -29,7 +29,7 @@ impl RecordCounter {
     /// Counts a record.
     pub fn add(&mut self, key: &[u8], value: &[u8]) {
         self.records += 1;
-        for part in parts(&lengths(key, value), key, value) {
+        for part in [&lengths(key, value)[..], key, value] {
             self.bytes += part.len() as u64;
             self.sum.update(part);
         }
@@ -57,13 +57,9 @@ impl RecordCounter {
 
 /// Appends a record to a stream.
 pub fn encode_record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    for part in parts(&lengths(key, value), key, value) {
+    for part in [&lengths(key, value)[..], key, value] {
         out.extend_from_slice(part);
     }
-}
-
-fn parts<'a>(lengths: &'a [u8; HEADER_BYTES], key: &'a [u8], value: &'a [u8]) -> [&'a [u8]; 3] {
-    [lengths, key, value]
 }
 
 /// Encodes the lengths of key and value. A length of 4 GiB or more becomes [`REMOVED`], which the receiver rejects; the limits

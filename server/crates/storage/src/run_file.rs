@@ -10,10 +10,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::PathBuf,
     process,
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, OnceLock, Weak, atomic::AtomicBool},
     thread,
     time::{Duration, Instant},
 };
@@ -43,10 +40,11 @@ pub(super) struct RunFile {
     /// The directory to which the drop reports the run. It is weak, because the directory can own a view of the checkpoint
     /// thread, and the view's places own this value.
     folder: Weak<CheckpointFolder>,
-    /// Whether the run is kept only because this value exists.
-    outdated: AtomicBool,
-    /// See [`Self::blocks`].
-    blocks: OnceLock<Vec<u64>>,
+    /// Whether the run is kept only because this value exists. The drop of this value then wakes the thread that removes runs.
+    pub(super) outdated: AtomicBool,
+    /// The numbers of all blocks in the run, including outdated ones. Not set if the run also contains other records, or if its
+    /// blocks are not known yet.
+    pub(super) blocks: OnceLock<Vec<u64>>,
 }
 
 impl RunFile {
@@ -58,22 +56,6 @@ impl RunFile {
             outdated: AtomicBool::new(false),
             blocks: OnceLock::new(),
         }
-    }
-
-    /// Returns the numbers of all blocks in the run, including outdated ones. Returns `None` if the run also contains other
-    /// records, or if its blocks are not known yet.
-    pub(super) fn blocks(&self) -> Option<&[u64]> {
-        self.blocks.get().map(Vec::as_slice)
-    }
-
-    pub(super) fn set_blocks(&self, blocks: Vec<u64>) {
-        // A second call has the same numbers, because the content of a run never changes.
-        let _ = self.blocks.set(blocks);
-    }
-
-    /// Records that the drop of this value must wake the thread that removes runs.
-    pub(super) fn set_outdated(&self) {
-        self.outdated.store(true, Relaxed);
     }
 }
 
@@ -175,7 +157,8 @@ impl RunBlocks {
         let file = folder.run_file(self.run);
         if self.only_blocks {
             let blocks = self.locations.iter().map(|location| location.block);
-            file.set_blocks(blocks.collect());
+            // The numbers may be known already. They never change.
+            let _ = file.blocks.set(blocks.collect());
         }
         for BlockLocation { block, offset, len } in &self.locations {
             let file = file.clone();

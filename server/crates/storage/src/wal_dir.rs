@@ -73,10 +73,7 @@ fn claim_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), O
     };
     if let Some(found) = LogOwner::read(target)? {
         found.check_ids(identity, (&member_of(log), target))?;
-        if found
-            .link()
-            .is_some_and(|link| link.still_points_to(target))
-        {
+        if found.link.is_some_and(|link| link.still_points_to(target)) {
             return Err(refusal);
         }
     }
