@@ -46,7 +46,6 @@ pub(super) struct BasePlan {
     files: BTreeSet<*const ()>,
     /// The blocks in kept runs that the state no longer has, by number.
     removed: Vec<u64>,
-    /// Size in bytes of all blocks.
     blocks_bytes: u64,
     /// Size in bytes of the blocks that stay in kept runs.
     kept_bytes: u64,

@@ -88,7 +88,6 @@ pub struct Checkpoint {
 /// A chain that is no longer published.
 #[derive(Debug)]
 struct OutdatedChain {
-    /// Number of the copy of its manifest, if the copy exists.
     copy: Option<u64>,
     runs: Vec<Run>,
 }

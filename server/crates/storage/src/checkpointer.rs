@@ -25,7 +25,6 @@ use super::{
 
 /// Pause after the first failed write. Each further failure doubles the pause.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
-/// Maximum pause between two attempts to write.
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
 /// Handle of the checkpoint thread.
@@ -59,7 +58,6 @@ struct CheckpointRequest {
     replaced: Vec<View>,
 }
 
-/// How to write a view.
 #[derive(Default)]
 struct WriteOptions {
     /// Whether to write the entire state, because the chain on disk is damaged or has an earlier format.
@@ -175,7 +173,6 @@ impl Checkpointer {
         });
     }
 
-    /// Queues a frozen view. `change` adjusts the options under the lock.
     fn queue(&self, view: View, change: impl FnOnce(&mut WriteOptions)) {
         let mut slot = self.shared.slot.lock();
         let replaced = slot.view.replace(view);
@@ -373,7 +370,6 @@ impl CheckpointWriter {
         }
     }
 
-    /// Writes a view as a difference, as the entire state, or as a new base without outdated records.
     fn write(&mut self, view: &View, options: &WriteOptions) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !options.whole);
         if options.clean_base {

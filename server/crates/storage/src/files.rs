@@ -18,7 +18,6 @@ use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with, statfs};
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// Mode bits of the group and of other users.
 const OTHERS: u32 = 0o077;
 
 /// Magic numbers of copy-on-write file systems, where writing zeros in advance gains nothing: btrfs, ZFS, bcachefs, F2FS.
@@ -41,7 +40,6 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
     private().create(true).truncate(true).open(path)
 }
 
-/// Creates a directory that only the owner can enter, and its missing parents.
 pub(super) fn create_dirs(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(DIR_MODE).create(path)
@@ -68,7 +66,6 @@ impl Drop for ScratchDirectory {
     }
 }
 
-/// Returns the time in ns since 1970.
 pub(super) fn now_ns() -> u128 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_nanos())
@@ -150,7 +147,6 @@ pub(super) fn overwrites(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|system| !COPYING.contains(&system.f_type))
 }
 
-/// Returns whether the file system of `dir` keeps its files in memory.
 pub(super) fn is_in_memory(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|system| system.f_type == TMPFS)
 }

@@ -29,7 +29,6 @@ pub const ANCESTORS_MAX: usize = 16;
 /// Marks a copy that no leader has brought up to date yet.
 const OUTDATED: &str = "outdated";
 
-/// Name of the file inside the member's directory.
 pub(super) const FILE: &str = "identity";
 
 /// The member and cluster that own a directory's data.
@@ -52,7 +51,6 @@ pub(super) fn path(member: &Path) -> PathBuf {
     member.join(FILE)
 }
 
-/// The content of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredIdentity {
     pub(super) identity: DataIdentity,
@@ -78,7 +76,6 @@ pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
     parse(path, &text).map(Some)
 }
 
-/// Error text for a damaged file.
 const DAMAGED: &str = "was changed or truncated";
 
 /// Parses the file's text. Fails with `OtherFormat` if another release wrote it, and as damaged for any other text. Errors
@@ -115,7 +112,6 @@ impl StoredIdentity {
         }
     }
 
-    /// Creates the content for a copy of this directory.
     pub(super) fn of_copy(&self) -> Self {
         let ancestors = std::iter::once(&self.store.id).chain(&self.store.ancestors);
         let ancestors = ancestors.take(ANCESTORS_MAX).copied().collect();
@@ -186,7 +182,6 @@ fn random_store_id() -> u64 {
     RandomState::new().hash_one(SystemTime::now()).max(1)
 }
 
-/// Length of the checksum line in bytes.
 const SEAL_BYTES: usize = "crc 00000000\n".len();
 
 /// Appends a line with the checksum of all preceding lines.

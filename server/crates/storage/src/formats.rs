@@ -66,12 +66,10 @@ pub(super) fn titled(title: &str) -> Option<&'static DataFormat> {
     FORMATS.iter().find(|format| format.manifest_title == title)
 }
 
-/// Returns whether a format of [`FORMATS`] has entries with this version.
 pub(super) fn has_frame_version(version: u8) -> bool {
     FORMATS.iter().any(|format| format.frame_version == version)
 }
 
-/// Returns the numbers of all formats, for messages.
 pub(super) fn readable() -> String {
     let numbers: Vec<String> = FORMATS
         .iter()

@@ -17,7 +17,7 @@ use super::{
     files::{create, inject_failure},
     manifest::Run,
     record_stream::RecordTotals,
-    run::{HEADER_BYTES, REMOVED, RunItem, RunValue},
+    run::{HEADER_BYTES, REMOVED, RunItem, RunValue, number_before},
 };
 
 const SUFFIX: &str = ".heads";
@@ -42,14 +42,9 @@ pub(super) fn heads_path(run: &Path) -> PathBuf {
 
 /// Parses the run's number from the path of its heads, or returns `None` for other files.
 pub(super) fn heads_number(path: &Path) -> Option<u64> {
-    path.file_name()?
-        .to_str()?
-        .strip_suffix(SUFFIX)?
-        .parse()
-        .ok()
+    number_before(path, SUFFIX)
 }
 
-/// Returns the first line of the file, which names the run.
 fn title(run: &Run) -> String {
     let RecordTotals { records, bytes, sum } = run.content;
     format!(
@@ -107,7 +102,6 @@ fn encode(run: &Run, items: &[RunItem]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Encodes the length of `bytes`. Returns `None` if the length exceeds 32 bits.
 fn length(bytes: &[u8]) -> Option<[u8; 4]> {
     Some(u32::try_from(bytes.len()).ok()?.to_le_bytes())
 }
@@ -148,7 +142,6 @@ fn decode(bytes: &[u8], run: &Run) -> Option<Vec<RunEntry>> {
     whole.then_some(heads)
 }
 
-/// Removes a length from the beginning of `rest`. Returns `None` if `rest` is too short.
 fn take_length(rest: &mut &[u8]) -> Option<u32> {
     let (length, after) = rest.split_first_chunk::<4>()?;
     *rest = after;

@@ -26,10 +26,9 @@ const RUN_EXTRA_BYTES: u64 = 1 << 20;
 /// Announced bytes of the log and of the run being written, and the ballast.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Path of the ballast.
+    /// The ballast.
     pub(super) path: PathBuf,
-    /// Whether the ballast exists.
-    held: AtomicBool,
+    ballast_exists: AtomicBool,
     /// Number of free bytes that commands and checkpoints leave for the log.
     pub(super) floor_bytes: u64,
     /// Size in bytes of the published checkpoint. A base of the same state is not larger.
@@ -78,12 +77,17 @@ impl Drop for Claim<'_> {
 impl Ledger {
     /// Creates a ledger without announced bytes. A file at `path` counts as the ballast only if its size is `ballast_bytes`.
     pub(super) fn new(path: PathBuf, ballast_bytes: u64, floor_bytes: u64) -> Self {
-        let held = fs::metadata(&path).is_ok_and(|there| there.len() == ballast_bytes);
-        Self { path, held: held.into(), floor_bytes, ..Self::default() }
+        let exists = fs::metadata(&path).is_ok_and(|file| file.len() == ballast_bytes);
+        Self {
+            path,
+            ballast_exists: exists.into(),
+            floor_bytes,
+            ..Self::default()
+        }
     }
 
     pub(super) fn holds_ballast(&self) -> bool {
-        self.held.load(Relaxed)
+        self.ballast_exists.load(Relaxed)
     }
 
     /// Deletes the ballast. Logs a failure.
@@ -94,10 +98,10 @@ impl Ledger {
                     ballast = %self.path.display(),
                     "the disk is full: deleting the ballast"
                 );
-                self.held.store(false, Relaxed);
+                self.ballast_exists.store(false, Relaxed);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.held.store(false, Relaxed);
+                self.ballast_exists.store(false, Relaxed);
             }
             Err(error) => tracing::error!(%error, "failed to delete the ballast"),
         }
@@ -114,7 +118,7 @@ impl Ledger {
             tracing::warn!(%error, "failed to create the ballast on this file system");
             let _ = fs::remove_file(&self.path);
         }
-        self.held.store(made.is_ok(), Relaxed);
+        self.ballast_exists.store(made.is_ok(), Relaxed);
         made.is_ok()
     }
 
@@ -192,7 +196,6 @@ pub(super) struct Measured {
     pub(super) free: u64,
 }
 
-/// Returns `dir` and its ancestors, nearest first.
 pub(super) fn ancestors(dir: &Path) -> impl Iterator<Item = &Path> {
     dir.ancestors().map(|dir| match dir.as_os_str().is_empty() {
         true => Path::new("."),

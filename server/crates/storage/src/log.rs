@@ -527,7 +527,6 @@ fn frame_crc32(head: &[u8], payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Reads the little-endian `u64` at offset `at`, or returns `None` if the bytes end earlier.
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }

@@ -79,7 +79,6 @@ pub(super) struct Manifest {
 /// after the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Install {
-    /// Index of the snapshot's last entry.
     pub(super) index: u64,
     /// Index of the log's last entry when the snapshot was installed.
     pub(super) log_last: u64,
@@ -95,7 +94,6 @@ pub(super) fn copy_number(name: &str) -> Option<u64> {
 }
 
 impl Manifest {
-    /// Creates a manifest without a previous checkpoint.
     pub(super) fn new(format: &'static DataFormat, chain: Chain) -> Self {
         Self { format, chain, before: Chain::default(), install: None }
     }

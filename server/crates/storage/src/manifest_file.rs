@@ -23,7 +23,6 @@ const CACHE_BYTES: u64 = 1 << 20;
 /// The file of a closed database from which sled restores the other files.
 const DATABASE: &str = "db";
 const SUM_BYTES: usize = 4;
-/// Parent directory of the in-memory scratch directories.
 const MEMORY: &str = "/dev/shm";
 /// Prefix of a scratch directory's name.
 const SCRATCH: &str = "witan-manifest-";

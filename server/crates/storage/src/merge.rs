@@ -21,7 +21,6 @@ use super::{
 pub(super) struct Record {
     pub(super) key: Vec<u8>,
     pub(super) value: RunValue,
-    /// Number of the run that contains the record.
     pub(super) run: u64,
     /// Offset of the value in the run.
     pub(super) offset: u64,
@@ -40,7 +39,6 @@ pub(super) struct MergedRecords {
 struct RunSource {
     path: PathBuf,
     run: Run,
-    /// Whether to read the heads of the run if they exist.
     by_heads: bool,
     reader: Option<SourceReader>,
     /// Numbers of the blocks that were read, or `None` once another record was read.
@@ -99,7 +97,6 @@ impl MergedRecords {
         sources.filter_map(|source| Some((source.run.number, source.blocks?)))
     }
 
-    /// Returns the next record, or `None` after the last one.
     fn next_record(&mut self) -> Result<Option<Record>, CheckpointReadError> {
         while let Some(next) = self.next.pop() {
             let NextRecord { key: Reverse(key), unopened, source, value, end } = next;
@@ -183,7 +180,6 @@ impl SourceReader {
         }
     }
 
-    /// Reads the next record, or returns `None` at the end.
     fn next(&mut self) -> Result<Option<RunEntry>, CheckpointReadError> {
         match self {
             Self::Records(reader) => {

@@ -36,7 +36,6 @@ impl OpenIdentity {
         }
     }
 
-    /// Returns the format in which log and checkpoint are written.
     pub(super) fn format(&self) -> &'static DataFormat {
         *self.format.lock()
     }

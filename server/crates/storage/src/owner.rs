@@ -8,7 +8,6 @@ use witan_machine::member::MemberId;
 
 use super::{DataIdentity, OpenError, files, format};
 
-/// Name of the file in the log's directory.
 pub(super) const FILE: &str = "owner";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,13 +71,11 @@ impl LogOwner {
         owner.map(Some).ok_or_else(damaged)
     }
 
-    /// Writes the file durably.
     pub(super) fn write(&self, folder: &Path) -> Result<(), OpenError> {
         let text = format::seal(&self.lines());
         files::replace(folder, FILE, text.as_bytes()).map_err(|error| OpenError::io(folder, error))
     }
 
-    /// Encodes the owner as lines of text.
     pub(super) fn lines(&self) -> String {
         let ids = format!(
             "cluster {:016x}\nmember {:016x}\n",

@@ -31,7 +31,6 @@ use super::{
 
 /// Approximate size in bytes of a batch of records that passes between the threads.
 const PORTION_BYTES: usize = 256 << 10;
-/// Maximum number of queued batches.
 const PORTIONS_AHEAD: usize = 4;
 
 type Portion = Vec<Result<Record, CheckpointReadError>>;
@@ -142,7 +141,6 @@ fn read_ahead<T>(
     })
 }
 
-/// Sends all records. Stops early if the receiver is dropped.
 fn read(
     records: impl Iterator<Item = Result<Record, CheckpointReadError>>,
     send: &SyncSender<Portion>,

@@ -128,9 +128,7 @@ impl Drop for ReceiverTurn {
 pub struct IncomingSnapshot {
     id: SnapshotId,
     durable: DurableRecords,
-    /// Counts all received records.
     count: RecordCounter,
-    /// Records of the next run.
     items: Vec<RunItem>,
     item_bytes: usize,
     /// The previous run, if another thread is still writing it.
@@ -243,7 +241,10 @@ impl IncomingSnapshot {
         folder.sync()?;
         let view = match built {
             Some(view) => view,
-            None => self.read_back(fits)?,
+            None => {
+                let chain = Chain { links: vec![self.durable.runs.clone()] };
+                read_chain(&folder, &chain, fits)?.0
+            }
         };
         if let Some(blocks) = last {
             blocks.settle(&folder, |key, place| view.settle(key, place));
@@ -265,13 +266,6 @@ impl IncomingSnapshot {
             },
             installed: None,
         })
-    }
-
-    /// Restores the state from the runs on disk.
-    fn read_back(&self, fits: &dyn Fn() -> bool) -> Result<View, SnapshotError> {
-        let chain = Chain { links: vec![self.durable.runs.clone()] };
-        let (view, _) = read_chain(&self.folder, &chain, fits)?;
-        Ok(view)
     }
 }
 

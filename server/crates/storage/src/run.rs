@@ -23,7 +23,6 @@ pub(super) const RUN_BYTES: u64 = 8 << 20;
 const BUFFER_BYTES: usize = 128 << 10;
 /// Value length that marks a deleted key.
 pub(super) const REMOVED: u32 = u32::MAX;
-/// Size in bytes of the key's length and the value's length.
 pub(super) const HEADER_BYTES: usize = 8;
 
 /// A key and its value, or `None` for a deleted key.
@@ -63,14 +62,15 @@ pub(super) fn run_path(dir: &Path, number: u64) -> PathBuf {
 
 /// Parses a run's number from its path, or returns `None` for other files.
 pub(super) fn run_number(path: &Path) -> Option<u64> {
-    path.file_name()?
-        .to_str()?
-        .strip_suffix(SUFFIX)?
-        .parse()
-        .ok()
+    number_before(path, SUFFIX)
 }
 
-/// Returns the size in bytes that an item takes in the file.
+/// Parses the number before a suffix of a file's name.
+pub(super) fn number_before(path: &Path, suffix: &str) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_suffix(suffix)?.parse().ok()
+}
+
 pub(super) fn item_bytes((key, value): &RunItem) -> usize {
     HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
@@ -95,7 +95,6 @@ pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RecordTotals> 
     })
 }
 
-/// Returns the length of a key or a value. Fails if it is too long.
 fn length(bytes: &[u8]) -> io::Result<u32> {
     let length = u32::try_from(bytes.len()).ok();
     length
@@ -142,7 +141,6 @@ impl Read for SummedFile {
     }
 }
 
-/// Reads a run sequentially.
 pub(super) struct RunReader {
     file: BufReader<SummedFile>,
     /// Offset of the next record in the file.
@@ -190,7 +188,6 @@ impl RunReader {
         Ok(())
     }
 
-    /// Reads the run's next `length` bytes. Fails if the run ends earlier.
     fn take(&mut self, length: u32) -> Result<Vec<u8>, CheckpointReadError> {
         if u64::from(length) > self.left.bytes {
             return Err(too_short().into());
@@ -200,7 +197,6 @@ impl RunReader {
         Ok(bytes)
     }
 
-    /// Fills `out`. Fails if the run ends earlier.
     fn fill(&mut self, out: &mut [u8]) -> Result<(), CheckpointReadError> {
         let left = self.left.bytes.checked_sub(out.len() as u64);
         self.left.bytes = left.ok_or_else(too_short)?;

@@ -29,7 +29,6 @@ use super::{
 
 /// Time for which a failing read is retried. Connections can temporarily use up all file descriptors.
 const RETRY_FOR: Duration = Duration::from_secs(5);
-/// Pause between two attempts.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A run from which blocks are read. The file is open only during a read, so the number of open files does not depend on the
@@ -110,7 +109,6 @@ impl Drop for RunFile {
     }
 }
 
-/// The location of a block's record in a run.
 #[derive(Debug, PartialEq, Eq)]
 struct BlockLocation {
     block: u64,

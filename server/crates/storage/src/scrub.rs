@@ -43,7 +43,6 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// Divisor of the period, which gives the pause between two attempts to read a run: two seconds for seven days.
 const PAUSE_DIVISOR: u32 = 300_000;
 
-/// Reads the published runs to find damage.
 pub(super) struct Scrub {
     pub(super) folder: Arc<CheckpointFolder>,
     pub(super) metrics: StorageMetrics,
@@ -160,14 +159,12 @@ impl Scrub {
         (bytes / self.period.as_secs().max(1)).max(BYTES_PER_SECOND)
     }
 
-    /// Returns the run with this number if the published chain names it.
     fn published(&self, number: u64) -> Option<Run> {
         let state = self.folder.state();
         let mut runs = state.published.runs();
         runs.find(|run| run.number == number).cloned()
     }
 
-    /// Waits. Returns `Break` if the thread must stop.
     fn pause(&self, time: Duration) -> ControlFlow<()> {
         match self.stopped.recv_timeout(time) {
             Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),

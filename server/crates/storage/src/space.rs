@@ -25,17 +25,15 @@ use super::{
 
 /// Maximum default reserve in bytes. The default is an eighth of the file system.
 const DEFAULT_RESERVE_BYTES: u64 = 256 << 20;
-const RESERVE_PART: u64 = 8;
+const RESERVE_DIVISOR: u64 = 8;
 
 /// Maximum default ballast in bytes. The default is a thirty-second of the file system.
 const DEFAULT_BALLAST_BYTES: u64 = 16 << 20;
-const BALLAST_PART: u64 = 32;
+const BALLAST_DIVISOR: u64 = 32;
 
-/// Divisor of the reserve, which gives the floor.
-const FLOOR_PART: u64 = 32;
+const FLOOR_DIVISOR: u64 = 32;
 
-/// Divisor of the file system's size, which gives the checkpoint interval.
-const CHECKPOINT_PART: u64 = 32;
+const CHECKPOINT_DIVISOR: u64 = 32;
 
 /// Range of the checkpoint interval: the size in bytes of the log after which a checkpoint is due. Startup replays up to this
 /// size, and the disk keeps about three times as much log (I5).
@@ -43,7 +41,7 @@ const CHECKPOINT_LOG_BYTES: RangeInclusive<u64> = 1 << 20..=32 << 20;
 
 /// Returns the number of bytes that must stay free on a file system of `total` bytes, or 0 if monitoring is disabled.
 fn reserve_bytes(settings: SpaceConfig, total: u64) -> u64 {
-    let default = (total / RESERVE_PART).min(DEFAULT_RESERVE_BYTES);
+    let default = (total / RESERVE_DIVISOR).min(DEFAULT_RESERVE_BYTES);
     settings.reserve_bytes.unwrap_or(default)
 }
 
@@ -58,7 +56,7 @@ pub fn has_room(settings: SpaceConfig, path: &Path, bytes: u64) -> bool {
 
 /// Returns the size in bytes of the log between two checkpoints, for the file system of `dir` or its nearest existing ancestor.
 pub(super) fn checkpoint_log_bytes(dir: &Path) -> u64 {
-    let suited = measure(dir).total / CHECKPOINT_PART;
+    let suited = measure(dir).total / CHECKPOINT_DIVISOR;
     suited.clamp(*CHECKPOINT_LOG_BYTES.start(), *CHECKPOINT_LOG_BYTES.end())
 }
 
@@ -147,13 +145,13 @@ impl SpaceMonitor {
         let log = member.join(wal_dir::LOG);
         let total = measure(dir).total.min(measure(&log).total);
         let reserve_bytes = reserve_bytes(wanted, total);
-        let ballast = (total / BALLAST_PART).min(DEFAULT_BALLAST_BYTES);
+        let ballast = (total / BALLAST_DIVISOR).min(DEFAULT_BALLAST_BYTES);
         let ballast_bytes = match reserve_bytes {
             0 => 0,
             _ => wanted.ballast_bytes.unwrap_or(ballast),
         };
         let ballast = wal_dir::ballast_of(&member);
-        let ledger = Ledger::new(ballast, ballast_bytes, reserve_bytes / FLOOR_PART);
+        let ledger = Ledger::new(ballast, ballast_bytes, reserve_bytes / FLOOR_DIVISOR);
         let mut space = Self {
             dir: dir.to_owned(),
             log,

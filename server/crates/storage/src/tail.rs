@@ -227,7 +227,7 @@ fn repair_file(
 pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     let header = bytes.get(..FILE_HEADER_BYTES)?;
     let (magic, rest) = header.split_at(MAGIC.len());
-    if magic != MAGIC || number(rest, 0) != Some(FILE_VERSION) || number(rest, 8) != Some(0) {
+    if magic != MAGIC || u64_be_at(rest, 0) != Some(FILE_VERSION) || u64_be_at(rest, 8) != Some(0) {
         return None;
     }
     let mut at = FILE_HEADER_BYTES;
@@ -292,13 +292,13 @@ fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> 
 /// Parses a record's length and its footer's offset from its header, or returns `None` if these values are invalid. `left` is
 /// the number of bytes from the header to the end of the file.
 fn record_layout(header: &[u8], left: usize) -> Option<(usize, usize)> {
-    let head = number(header, 0)?;
+    let head = u64_be_at(header, 0)?;
     let length = usize::try_from(head >> 8).ok()?;
     // The low byte is the compression type. The log does not compress records.
     if head & 0xff != 0 || length <= RECORD_HEADER_BYTES || length > left {
         return None;
     }
-    let footer = usize::try_from(number(header, 8)?).ok()?;
+    let footer = usize::try_from(u64_be_at(header, 8)?).ok()?;
     (RECORD_HEADER_BYTES..=length)
         .contains(&footer)
         .then_some((length, footer))
@@ -344,8 +344,7 @@ fn has_valid_sums(
         && (footer == RECORD_HEADER_BYTES || is_valid(RECORD_HEADER_BYTES, footer, 0))
 }
 
-/// Reads the big-endian `u64` at offset `at`. Returns `None` if the bytes end earlier.
-fn number(bytes: &[u8], at: usize) -> Option<u64> {
+fn u64_be_at(bytes: &[u8], at: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + 8)?.first_chunk::<8>()?;
     Some(u64::from_be_bytes(*bytes))
 }
