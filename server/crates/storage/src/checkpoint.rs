@@ -125,27 +125,39 @@ impl Checkpoint {
         Ok((checkpoint, manifests))
     }
 
-    /// Reads the state from the first complete checkpoint in `manifests`, newest first. Returns `None` if there are no
-    /// manifests, because no checkpoint was ever written. A directory that was copied while in use may lack runs of the newest
-    /// checkpoint.
+    /// Reads the state from the first intact chain: the chain of each manifest, then its previous chain. Returns `None` if there
+    /// are no manifests, because no checkpoint was ever written. A directory that was copied while in use may lack runs of the
+    /// newest checkpoint. Fails with `LaterRelease` if a later release wrote the first intact chain, otherwise with the first
+    /// error.
     pub(super) fn restore(&mut self, manifests: Vec<Manifest>) -> Result<Option<View>, OpenError> {
         let mut refusal = None;
-        for manifest in manifests {
-            match self.load_newest(manifest) {
-                Ok(restored) => {
-                    self.fell_back |= refusal.is_some();
-                    self.base_required = self.fell_back;
-                    if refusal.is_some() {
-                        // Store the manifest: the next startup must use the same chain even if the directory no longer counts
-                        // as a copy.
-                        let published = self.folder.publish(&self.manifest, 0);
-                        let copy = published.map_err(|e| OpenError::io(&self.folder.dir, e))?;
-                        self.copy = Some(copy);
+        for (number, manifest) in manifests.into_iter().enumerate() {
+            let chain = manifest.before.clone();
+            let previous = Manifest { chain, before: Chain::default(), ..manifest.clone() };
+            let candidates = [manifest, previous].into_iter();
+            for candidate in candidates.filter(|candidate| !candidate.chain.is_empty()) {
+                self.manifest = candidate;
+                let error = match self.load() {
+                    Ok(view) => {
+                        self.fell_back |= refusal.is_some();
+                        self.base_required = self.fell_back;
+                        if number > 0 {
+                            // The next startup must use the same chain even if the directory no longer counts as a copy.
+                            let published = self.folder.publish(&self.manifest, 0);
+                            let copy = published.map_err(|e| OpenError::io(&self.folder.dir, e))?;
+                            self.copy = Some(copy);
+                        }
+                        return Ok(Some(view));
                     }
-                    return Ok(Some(restored));
+                    Err(error) => error,
+                };
+                let is_later = error.is_later();
+                let error = error.refusal(&self.folder.dir);
+                if is_later {
+                    return Err(error);
                 }
-                Err(error @ OpenError::LaterRelease { .. }) => return Err(error),
-                Err(error) => refusal = refusal.or(Some(error)),
+                tracing::warn!(%error, "a checkpoint is damaged; trying the previous one");
+                refusal = refusal.or(Some(error));
             }
         }
         refusal.map_or(Ok(None), Err)
@@ -189,28 +201,6 @@ impl Checkpoint {
         };
         self.copy = copy.filter(is_of_newest);
         Ok(manifests)
-    }
-
-    /// Reads the state from a manifest's chain. If this chain is damaged, reads the state from the manifest's previous chain.
-    /// Fails with `LaterRelease` if a later release wrote the first intact chain. If both are damaged, returns the first error.
-    fn load_newest(&mut self, manifest: Manifest) -> Result<View, OpenError> {
-        self.manifest = manifest;
-        let error = match self.load() {
-            Ok(restored) => return Ok(restored),
-            Err(error) => error,
-        };
-        let is_last = error.is_later() || self.manifest.before.is_empty();
-        let error = error.refusal(&self.folder.dir);
-        if is_last {
-            return Err(error);
-        }
-        tracing::warn!(%error, "the newest checkpoint is damaged; starting from the previous one and the log");
-        self.manifest.chain = std::mem::take(&mut self.manifest.before);
-        self.fell_back = true;
-        self.load().map_err(|previous| match previous.is_later() {
-            true => previous.refusal(&self.folder.dir),
-            false => error,
-        })
     }
 
     /// Reads the state from the published chain and sets the chain size at which a new base is considered.
