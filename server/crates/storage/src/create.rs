@@ -73,7 +73,7 @@ pub fn create(
     let lock = DirectoryLock::take(&staged)?;
     // An earlier process may have left files.
     let left = member_dir(&staged);
-    files::allow_missing(fs::remove_dir_all(&left)).map_err(|error| OpenError::io(&left, error))?;
+    files::existing(fs::remove_dir_all(&left)).map_err(|error| OpenError::io(&left, error))?;
     let staged = StagedDirectory::open(staged, identity, cache)?;
     Ok(NewDirectory { dir: dir.to_owned(), staged, _lock: lock })
 }
@@ -191,22 +191,24 @@ fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
     let staged = dir.join(ADOPTING);
     let begun = format::path(&member_dir(&staged)).exists();
     for path in FOLDERS.map(|folder| member.join(folder)) {
-        match fs::symlink_metadata(&path) {
-            Ok(found) if begun && found.is_dir() => {
+        let found = files::existing(fs::symlink_metadata(&path));
+        match found.map_err(|error| OpenError::io(&path, error))? {
+            None => {}
+            Some(found) if begun && found.is_dir() => {
                 fs::remove_dir_all(&path).map_err(|error| OpenError::io(&path, error))?;
             }
-            Ok(_) => {
+            Some(_) => {
                 return Err(OpenError::Conflict(format!(
                     "{} already exists, but no adoption was interrupted. If it contains Witan's data, restore the file \
                      identity next to it. To adopt etcd's data again, move it away",
                     path.display()
                 )));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(OpenError::io(&path, error)),
         }
     }
-    files::allow_missing(fs::remove_dir_all(&staged)).map_err(|error| OpenError::io(&staged, error))
+    files::existing(fs::remove_dir_all(&staged))
+        .map(drop)
+        .map_err(|error| OpenError::io(&staged, error))
 }
 
 /// Returns the path of the staging directory next to `dir`. Processes in different containers can have the same path.

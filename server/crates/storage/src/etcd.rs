@@ -59,10 +59,9 @@ pub(super) fn record_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::
 /// Fails if etcd ran in the directory after its data was adopted, because etcd's later writes would be lost.
 pub(super) fn refuse_newer(member: &Path) -> Result<(), OpenError> {
     let note = member.join(ADOPTED);
-    let text = match fs::read_to_string(&note) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(OpenError::io(&note, error)),
+    let text = files::existing(fs::read_to_string(&note));
+    let Some(text) = text.map_err(|error| OpenError::io(&note, error))? else {
+        return Ok(());
     };
     let mut lines = text.lines();
     let wal = match lines.next() {
@@ -70,17 +69,16 @@ pub(super) fn refuse_newer(member: &Path) -> Result<(), OpenError> {
         Some(place) => PathBuf::from(place),
     };
     let adopted = lines.next().filter(|end| !end.is_empty());
-    match end_of_log(&wal) {
-        Ok(None) => Ok(()),
-        Ok(now) if now.as_deref() == adopted => Ok(()),
-        Ok(_) => Err(OpenError::Conflict(format!(
-            "{} has changed since etcd's data in this directory was adopted: etcd has run on it again. To discard etcd's \
-             later writes, move away etcd's folder snap and its *.wal files. To keep etcd's later writes, move {} and \
-             the folders log and checkpoint next to it away, and adopt the directory again without the writes to witan",
-            wal.display(),
-            format::path(member).display()
-        ))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(OpenError::io(&wal, error)),
+    let end = files::existing(end_of_log(&wal)).map_err(|error| OpenError::io(&wal, error))?;
+    let end = end.flatten();
+    if end.is_none() || end.as_deref() == adopted {
+        return Ok(());
     }
+    Err(OpenError::Conflict(format!(
+        "{} has changed since etcd's data in this directory was adopted: etcd has run on it again. To discard etcd's later \
+         writes, move away etcd's folder snap and its *.wal files. To keep etcd's later writes, move {} and the folders \
+         log and checkpoint next to it away, and adopt the directory again without the writes to witan",
+        wal.display(),
+        format::path(member).display()
+    )))
 }

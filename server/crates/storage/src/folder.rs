@@ -18,7 +18,7 @@ use witan_machine::values::BlockCache;
 
 use super::{
     error::lacks_space,
-    files::{allow_missing, inject_failure, remove, replace, sync_dir},
+    files::{existing, inject_failure, remove, replace, sync_dir},
     heads::{self, heads_number, heads_path},
     ledger::Ledger,
     manifest::{CURRENT, Chain, Manifest, Run, copy_name, copy_number},
@@ -345,7 +345,7 @@ impl CheckpointFolder {
             let number = run_number(&path).or_else(|| heads_number(&path));
             if number.is_some_and(|number| !kept.contains(&number)) {
                 // Another thread may have removed the file.
-                allow_missing(remove(&path))?;
+                existing(remove(&path))?;
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ use witan_machine::{
 
 use super::{
     OpenError,
-    files::replace_with,
+    files::{existing, replace_with},
     formats::{self, DataFormat, format_of},
 };
 
@@ -65,15 +65,17 @@ pub(super) struct StoredIdentity {
 /// Reads a directory's identity file. Returns `None` if the directory's setup was never completed.
 pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
     let path = path(dir);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-            return Err(OpenError::identity(path, DAMAGED));
-        }
-        Err(e) => return Err(OpenError::io(&path, e)),
-    };
-    parse(path, &text).map(Some)
+    let text = read_text(&path)?;
+    text.map(|text| parse(path, &text)).transpose()
+}
+
+/// Reads a file that ends with a checksum. Returns `None` if the file is missing, and an empty text if the file is not UTF-8 and
+/// therefore damaged.
+pub(super) fn read_text(path: &Path) -> Result<Option<String>, OpenError> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(String::new())),
+        text => existing(text).map_err(|error| OpenError::io(path, error)),
+    }
 }
 
 const DAMAGED: &str = "was changed or truncated";

@@ -71,10 +71,9 @@ impl DirectoryLock {
         let path = dir.join(FILE);
         // On a read-only file system, the file can only be opened for reading, which is enough there.
         let opened = open_to_lock(&path).or_else(|_| File::open(&path));
-        let mut file = match opened {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(OpenError::io(&path, error)),
+        let opened = files::existing(opened).map_err(|error| OpenError::io(&path, error))?;
+        let Some(mut file) = opened else {
+            return Ok(None);
         };
         lock(&mut file, &path)?;
         Ok(Some(Self { file }))

@@ -8,9 +8,9 @@ use witan_machine::values::BlockCache;
 use witan_replica::host::Recovered;
 
 use super::{
-    DataIdentity, OpenError, StorageMetrics, check_log, files::ScratchDirectory, format,
-    heads::heads_number, identity, lock::DirectoryLock, make_dir, member_dir,
-    open_identity::OpenIdentity, open_parts, owner, run, wal_dir,
+    DataIdentity, OpenError, StorageMetrics, check_log, files, format, heads::heads_number,
+    identity, lock::DirectoryLock, make_dir, member_dir, open_identity::OpenIdentity, open_parts,
+    owner, run, wal_dir,
 };
 
 const CHECKPOINT: &str = "checkpoint";
@@ -18,7 +18,7 @@ const CHECKPOINT: &str = "checkpoint";
 /// Keeps a stopped member's directory locked and its temporary copy on disk, so that the values of its state can be read.
 #[derive(Debug)]
 pub struct ReadHold {
-    _copy: ScratchDirectory,
+    _copy: files::ScratchDirectory,
     /// `None` if no process has ever locked the directory.
     _lock: Option<DirectoryLock>,
 }
@@ -50,9 +50,9 @@ pub fn read(
 }
 
 /// Creates a temporary directory with a copy of the log and links to the runs of `member`. Leaves out missing files.
-fn copy_of(member: &Path) -> Result<ScratchDirectory, OpenError> {
+fn copy_of(member: &Path) -> Result<files::ScratchDirectory, OpenError> {
     let parent = env::temp_dir();
-    let copy = ScratchDirectory::new(&parent, "witan-read-")
+    let copy = files::ScratchDirectory::new(&parent, "witan-read-")
         .map_err(|error| OpenError::io(&parent, error))?;
     fill(&copy.0, member, wal_dir::LOG, |name| {
         name.ends_with(".raftlog") || name.ends_with(".rewrite") || name == owner::FILE
@@ -89,9 +89,7 @@ fn fill(
         }
         Ok(())
     };
-    match copied() {
-        // Opening the copy reports missing files.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        copied => copied.map_err(|error| OpenError::io(&from, error)),
-    }
+    // Opening the copy reports missing files.
+    let copied = files::existing(copied()).map(drop);
+    copied.map_err(|error| OpenError::io(&from, error))
 }

@@ -2,7 +2,7 @@
 //! detected. With `--wal-dir`, it also names the link in the data directory. A copy of the data directory has its own link to
 //! the log's directory and must not write there.
 
-use std::{fs, io, path::Path};
+use std::{fs, path::Path};
 
 use witan_machine::member::MemberId;
 
@@ -30,16 +30,13 @@ pub(super) struct LogLink {
 impl LogLink {
     /// Reads the link at `at` and records `path` as the link's final path. Returns `None` if `at` is not a link.
     pub(super) fn read(at: &Path, path: &Path) -> Result<Option<Self>, OpenError> {
-        match fs::symlink_metadata(at) {
-            Ok(data) if data.is_symlink() => {
-                // A line feed would end the line. A path that contains a line feed is never found again.
-                let path = path.display().to_string().replace('\n', "?");
-                Ok(Some(Self { inode: format::inode(&data), path }))
-            }
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(OpenError::io(at, error)),
-        }
+        let data =
+            files::existing(fs::symlink_metadata(at)).map_err(|error| OpenError::io(at, error))?;
+        Ok(data.filter(fs::Metadata::is_symlink).map(|data| {
+            // A line feed would end the line. A path that contains a line feed is never found again.
+            let path = path.display().to_string().replace('\n', "?");
+            Self { inode: format::inode(&data), path }
+        }))
     }
 
     /// Returns whether the link still exists at its path and points to `folder`.
@@ -60,11 +57,8 @@ impl LogOwner {
     /// Reads the owner file of a directory, or returns `None` if the file does not exist.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, OpenError> {
         let path = folder.join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
-            Err(error) => return Err(OpenError::io(&path, error)),
+        let Some(text) = format::read_text(&path)? else {
+            return Ok(None);
         };
         let owner = format::unseal(&text).and_then(Self::parse);
         let damaged = || OpenError::log(&path, 0, "the file was changed or truncated");

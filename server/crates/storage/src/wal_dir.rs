@@ -181,14 +181,11 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Fails if the directory contains files, except an owner file whose link was never created.
 fn refuse_used(target: &Path) -> Result<(), OpenError> {
-    let is_used = match fs::read_dir(target) {
-        Ok(mut files) => {
-            files.any(|file| file.map_or(true, |file| file.file_name() != owner::FILE))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(OpenError::io(target, error)),
-    };
-    match is_used {
+    let files =
+        files::existing(fs::read_dir(target)).map_err(|error| OpenError::io(target, error))?;
+    let is_other =
+        |file: io::Result<fs::DirEntry>| file.map_or(true, |file| file.file_name() != owner::FILE);
+    match files.is_some_and(|mut files| files.any(is_other)) {
         true => Err(misplaced(target, "the directory already contains a log")),
         false => Ok(()),
     }
@@ -211,7 +208,7 @@ fn remove_move_leftovers(member: &Path) -> io::Result<()> {
     if exchanged.is_dir() && !exchanged.is_symlink() {
         fs::remove_dir_all(&exchanged)?;
     }
-    files::allow_missing(fs::remove_file(member.join(BALLAST)))
+    files::existing(fs::remove_file(member.join(BALLAST))).map(drop)
 }
 
 /// Returns the path of the ballast, which is on the log's disk: next to the log's directory, or inside a directory in
