@@ -31,7 +31,7 @@ pub(super) async fn prepare(
     cache: &Arc<BlockCache>,
 ) -> Result<Prepared, BootError> {
     let found = match storage::identity(&config.data_dir) {
-        Err(OpenError::Etcd { .. }) if config.adopt_etcd => Some(adopt_etcd(&config, cache).await?),
+        Err(OpenError::Etcd(_)) if config.adopt_etcd => Some(adopt_etcd(&config, cache).await?),
         found => found?,
     };
     let has_state = found.is_some() && storage::has_state(&config.data_dir);

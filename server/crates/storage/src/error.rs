@@ -15,30 +15,19 @@ pub const EXIT_DISK_FAILED: i32 = 29;
 /// The reason why a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process uses the directory.
+    /// Another process uses the directory. Contains the lock file and the process id, if it is readable.
     #[error(
         "the data directory is in use by {}: {} is locked. Stop that process, or use another directory with --data-dir",
-        pid.map_or("another process".to_owned(), |pid| format!("process {pid}")), path.display()
+        .1.map_or("another process".to_owned(), |pid| format!("process {pid}")), .0.display()
     )]
-    Locked {
-        /// The lock file.
-        path: PathBuf,
-        /// Process id of the lock's holder, if it is readable.
-        pid: Option<u32>,
-    },
-    /// Another release wrote the data.
+    Locked(PathBuf, Option<u32>),
+    /// Another release wrote the data. Contains the identity file, its format, and the first release that reads the format, if
+    /// the file names the release.
     #[error(
-        "{} has format {found}, but this release reads {}{}, or restore a snapshot into an empty directory",
-        path.display(), formats::readable(), remedy(release.as_deref())
+        "{} has format {}, but this release reads {}{}, or restore a snapshot into an empty directory",
+        .0.display(), .1, formats::readable(), remedy(.2.as_deref())
     )]
-    OtherFormat {
-        /// The identity file.
-        path: PathBuf,
-        /// The format version in the file.
-        found: u32,
-        /// The first release that reads the format, if the file names it.
-        release: Option<String>,
-    },
+    OtherFormat(PathBuf, u32, Option<String>),
     /// A later release wrote a part of the data that this release does not know.
     #[error(
         "a later release wrote {}: {what}. Start the release that wrote it, or restore a snapshot into an empty directory",
@@ -64,29 +53,22 @@ pub enum OpenError {
         /// The configured identity.
         own: DataIdentity,
     },
-    /// etcd wrote the data.
+    /// etcd wrote the data. Contains etcd's directory.
     #[error(
         "this is an etcd data directory: {} belongs to etcd. Nothing was changed. To continue with its data, run \
-         witan adopt --data-dir DIR, or start with --adopt-etcd; etcd's files stay unchanged", path.display()
+         witan adopt --data-dir DIR, or start with --adopt-etcd; etcd's files stay unchanged", .0.display()
     )]
-    Etcd {
-        /// etcd's directory.
-        path: PathBuf,
-    },
+    Etcd(PathBuf),
     /// The directory contains files that contradict each other or a flag. The text names them and the remedy.
     #[error("{0}")]
     Conflict(String),
-    /// Data exists, but the identity file is missing, damaged, or belongs to another directory.
+    /// Data exists, but the identity file is missing, damaged, or belongs to another directory. Contains the file and a
+    /// description.
     #[error(
-        "{} {what}. Restore this file to the data directory. If you have no copy of the file, remove the member and \
-         add it again with an empty directory. Alternatively, restore a backup into an empty directory", path.display()
+        "{} {}. Restore this file to the data directory. If you have no copy of the file, remove the member and add it \
+         again with an empty directory. Alternatively, restore a backup into an empty directory", .0.display(), .1
     )]
-    Unreadable {
-        /// The identity file.
-        path: PathBuf,
-        /// Describes the problem with the file.
-        what: String,
-    },
+    Unreadable(PathBuf, String),
     /// The user lacks permission, or the file system is mounted read-only.
     #[error(
         "{} cannot be written: {source}. Make it writable for the user of this process, or use another directory with \
@@ -117,47 +99,35 @@ pub enum OpenError {
         /// The error from the operating system.
         source: io::Error,
     },
-    /// The raft log has damage that a crash cannot cause.
+    /// The raft log has damage that a crash cannot cause. Contains a file or the log's directory, an offset and a description.
     #[error(
-        "the Raft log is corrupt: {} at byte {offset}: {what}. The member does not start, because acknowledged writes \
-         would be lost. Check the disk, and restore a backup into an empty directory, or remove this member from its \
-         cluster and add it again", path.display()
+        "the Raft log is corrupt: {} at byte {}: {}. The member does not start, because acknowledged writes would be lost. \
+         Check the disk, and restore a backup into an empty directory, or remove this member from its cluster and add it \
+         again", .0.display(), .1, .2
     )]
-    Log {
-        /// The file or the log's directory.
-        path: PathBuf,
-        /// Byte offset in the file.
-        offset: u64,
-        /// Description of the damage.
-        what: String,
-    },
-    /// The checkpoint is damaged.
+    Log(PathBuf, usize, String),
+    /// The checkpoint is damaged. Contains a file or the checkpoint's directory, and a description.
     #[error(
-        "the checkpoint is corrupt: {}: {what}. Check the disk, and restore a backup into an empty directory, or remove \
-         this member from its cluster and add it again", path.display()
+        "the checkpoint is corrupt: {}: {}. Check the disk, and restore a backup into an empty directory, or remove this \
+         member from its cluster and add it again", .0.display(), .1
     )]
-    Checkpoint {
-        /// The directory or a file in it.
-        path: PathBuf,
-        /// Description of the damage.
-        what: String,
-    },
+    Checkpoint(PathBuf, String),
 }
 
 impl OpenError {
     /// Returns the process's exit code for this error. Errors with the same code have the same remedy.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Self::Locked { .. } => 20,
-            Self::OtherFormat { .. } | Self::LaterRelease { .. } => 21,
+            Self::Locked(..) => 20,
+            Self::OtherFormat(..) | Self::LaterRelease { .. } => 21,
             Self::Foreign { .. } => 22,
-            Self::Unreadable { .. } => 23,
+            Self::Unreadable(..) => 23,
             Self::NotWritable { .. } => 24,
             Self::Full { .. } => 25,
             Self::Io { .. } => 26,
-            Self::Log { .. } => 27,
-            Self::Checkpoint { .. } => 28,
-            Self::Etcd { .. } => 37,
+            Self::Log(..) => 27,
+            Self::Checkpoint(..) => 28,
+            Self::Etcd(_) => 37,
             Self::Conflict(_) => 39,
         }
     }
@@ -186,19 +156,15 @@ impl OpenError {
     }
 
     pub(super) fn identity(path: PathBuf, what: impl Into<String>) -> Self {
-        Self::Unreadable { path, what: what.into() }
+        Self::Unreadable(path, what.into())
     }
 
     pub(super) fn log(path: &Path, offset: usize, what: impl Into<String>) -> Self {
-        Self::Log {
-            path: path.to_owned(),
-            offset: offset as u64,
-            what: what.into(),
-        }
+        Self::Log(path.to_owned(), offset, what.into())
     }
 
     pub(super) fn checkpoint(path: &Path, what: impl Into<String>) -> Self {
-        Self::Checkpoint { path: path.to_owned(), what: what.into() }
+        Self::Checkpoint(path.to_owned(), what.into())
     }
 }
 

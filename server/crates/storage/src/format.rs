@@ -93,7 +93,7 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenErr
     let release = field("release ").map(str::to_owned);
     match format {
         Some(found) if found != 0 && formats::numbered(found).is_none() => {
-            Err(OpenError::OtherFormat { path, found, release })
+            Err(OpenError::OtherFormat(path, found, release))
         }
         Some(_) | None => Err(OpenError::identity(path, DAMAGED)),
     }

@@ -146,7 +146,7 @@ pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     let member = member_dir(dir);
     let known = format::stored(&member)?.map(|stored| stored.identity);
     match etcd::find(&member).map_err(|e| OpenError::io(&member, e))? {
-        Some(path) if known.is_none() => Err(OpenError::Etcd { path }),
+        Some(path) if known.is_none() => Err(OpenError::Etcd(path)),
         Some(_) => etcd::refuse_newer(&member).map(|()| known),
         None => Ok(known),
     }

@@ -89,7 +89,7 @@ fn lock(file: &mut File, path: &Path) -> Result<(), OpenError> {
             // The pid is only for the message.
             let _ = file.read_to_string(&mut holder);
             let pid = holder.trim().parse().ok();
-            Err(OpenError::Locked { path: path.to_owned(), pid })
+            Err(OpenError::Locked(path.to_owned(), pid))
         }
         Err(TryLockError::Error(error)) => Err(OpenError::io(path, error)),
     }
