@@ -259,18 +259,11 @@ impl StagedDirectory {
         let Some(storage) = self.storage.take() else {
             unreachable!("a directory is filled once");
         };
-        let Storage {
-            mut log,
-            mut checkpoint,
-            lock: hold,
-            checkpoint_log_bytes: _,
-            copy: _,
-            store: _,
-        } = storage;
+        let Storage { mut log, mut checkpoint, lock, .. } = storage;
         let written = checkpoint.write(None, &view);
         batch.map(|batch| log.append(batch));
         log.close();
-        drop((view, checkpoint, hold));
+        drop((view, checkpoint, lock));
         written.map_err(|error| OpenError::io(&self.path, error))
     }
 }

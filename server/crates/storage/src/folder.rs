@@ -87,7 +87,7 @@ impl std::fmt::Debug for CheckpointFolder {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct FolderState {
     /// Number of the next run. No earlier run has used it.
     next: u64,
@@ -124,15 +124,7 @@ impl CheckpointFolder {
         cache: Arc<BlockCache>,
         (next, last_copy): (u64, u64),
     ) -> Arc<Self> {
-        let state = FolderState {
-            next,
-            last_copy,
-            published: Chain::default(),
-            received: BTreeSet::new(),
-            files: BTreeMap::new(),
-            installs: 0,
-            receiver: ReceiverState::default(),
-        };
+        let state = FolderState { next, last_copy, ..FolderState::default() };
         Arc::new(Self {
             dir,
             ledger,
@@ -271,7 +263,7 @@ impl CheckpointFolder {
     /// If the published chain contains a run, records that the run is damaged. Returns whether the chain contains it.
     pub(super) fn report_damage(&self, number: u64) -> bool {
         let state = self.state();
-        let published = state.published.numbers().any(|named| named == number);
+        let published = state.published.contains(number);
         // Store the flag under the lock, so that a later installation clears it.
         self.damaged.fetch_or(published, Relaxed);
         published

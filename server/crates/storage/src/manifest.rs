@@ -58,6 +58,10 @@ impl Chain {
         self.runs().map(|run| run.number)
     }
 
+    pub(super) fn contains(&self, number: u64) -> bool {
+        self.numbers().any(|known| known == number)
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.runs().map(|run| run.content.bytes).sum()
     }

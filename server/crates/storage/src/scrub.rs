@@ -76,11 +76,12 @@ impl Scrub {
 
     /// Reads the runs that are published now, except runs that are no longer published when their turn comes.
     pub(super) fn pass(&self) -> ControlFlow<()> {
-        let mut numbers: Vec<u64> = self.folder.state().published.numbers().collect();
-        let begin = RandomState::new().hash_one(0) % (numbers.len() as u64).max(1);
-        numbers.rotate_left(usize::try_from(begin).unwrap_or_default());
-        for number in numbers {
-            if let Some(run) = self.published(number) {
+        let mut runs: Vec<Run> = self.folder.state().published.runs().cloned().collect();
+        let begin = RandomState::new().hash_one(0) % (runs.len() as u64).max(1);
+        runs.rotate_left(usize::try_from(begin).unwrap_or_default());
+        for run in runs {
+            let is_published = self.folder.state().published.contains(run.number);
+            if is_published {
                 self.verify_run(&run)?;
             }
         }
@@ -157,12 +158,6 @@ impl Scrub {
     fn bytes_per_second(&self) -> u64 {
         let bytes = self.folder.state().published.bytes();
         (bytes / self.period.as_secs().max(1)).max(BYTES_PER_SECOND)
-    }
-
-    fn published(&self, number: u64) -> Option<Run> {
-        let state = self.folder.state();
-        let mut runs = state.published.runs();
-        runs.find(|run| run.number == number).cloned()
     }
 
     fn pause(&self, time: Duration) -> ControlFlow<()> {
