@@ -72,22 +72,17 @@ impl SnapshotReceiver {
     /// Starts to receive a snapshot of about `bytes` bytes, or continues a parked snapshot with the same id. Fails with `Busy`
     /// while another snapshot is received and with `StorageFull` if the rest of the snapshot does not fit on the disk.
     pub fn begin(&self, id: SnapshotId, bytes: u64) -> Result<IncomingSnapshot, SnapshotError> {
-        let mut state = self.folder.state();
-        let before = match mem::replace(&mut state.receiver, ReceiverState::Busy) {
-            ReceiverState::Busy => return Err(SnapshotError::Busy),
-            ReceiverState::Idle => None,
-            ReceiverState::Parked(id, records) => Some((id, *records)),
-        };
-        drop(state);
-        let turn = Some(ReceiverTurn { folder: self.folder.clone() });
+        let before = mem::replace(&mut self.folder.state().receiver, ReceiverState::Busy);
         let durable = match before {
-            Some((known, records)) if known == id => records,
-            Some((_, other)) => {
+            ReceiverState::Busy => return Err(SnapshotError::Busy),
+            ReceiverState::Parked(known, records) if known == id => *records,
+            ReceiverState::Parked(_, other) => {
                 self.folder.discard(&other.runs);
                 DurableRecords::default()
             }
-            None => DurableRecords::default(),
+            ReceiverState::Idle => DurableRecords::default(),
         };
+        let turn = Some(ReceiverTurn { folder: self.folder.clone() });
         let begins = durable.runs.is_empty();
         let incoming = IncomingSnapshot {
             id,
