@@ -24,7 +24,6 @@ use std::{
     fs, io,
     path::Path,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
 };
 
 use witan_base::panics::catch_in_library;
@@ -66,7 +65,7 @@ pub struct Checkpoint {
     /// Number of the copy of `manifest`, if the copy exists.
     copy: Option<u64>,
     /// Chains that were published earlier and are still on disk.
-    outdated: Outdated<OutdatedChain>,
+    pub(super) outdated: Outdated<OutdatedChain>,
     /// Number of snapshots that this process had installed when it published `manifest`.
     installs: u64,
     /// Whether the next write must be a new base.
@@ -77,17 +76,18 @@ pub struct Checkpoint {
     /// Whether startup found the newest chain or its manifest damaged, and no base has been written since.
     pub(super) fell_back: bool,
     /// Size in bytes of outdated records above which a chain is rewritten: the size of the log between two checkpoints.
-    outdated_bytes: u64,
+    pub(super) outdated_bytes: u64,
     /// Chain size in bytes above which the size of its outdated records is computed.
-    compact_threshold: u64,
+    pub(super) compact_threshold: u64,
     /// The parts of a state that is being built. `manifest` lists their runs.
     parts: Parts,
-    run_bytes: u64,
+    /// Maximum size of a run in bytes.
+    pub(super) run_bytes: u64,
 }
 
 /// A chain that is no longer published.
 #[derive(Debug)]
-struct OutdatedChain {
+pub(super) struct OutdatedChain {
     copy: Option<u64>,
     runs: Vec<Run>,
 }
@@ -214,23 +214,6 @@ impl Checkpoint {
             .clone_from(&self.manifest.chain);
         self.compact_threshold = self.compact_threshold(bytes);
         Ok(view)
-    }
-
-    /// Sets the maximum size of a run in bytes, so that tests get many runs from a small state.
-    #[cfg(test)]
-    pub(super) fn cut_runs_at(&mut self, bytes: u64) {
-        self.run_bytes = bytes;
-    }
-
-    /// Sets the size in bytes of outdated records above which a chain is rewritten, so that tests get many bases.
-    #[cfg(test)]
-    pub(super) fn rewrite_above(&mut self, outdated_bytes: u64) {
-        (self.outdated_bytes, self.compact_threshold) = (outdated_bytes, 0);
-    }
-
-    #[cfg(test)]
-    pub(super) fn keep_outdated_for(&mut self, kept_for: Duration) {
-        self.outdated.keep_for(kept_for);
     }
 
     /// Returns whether the chain has an earlier format than the directory, so that a base must replace it.
@@ -428,11 +411,6 @@ impl Checkpoint {
         let alone = outdated.filter(|run| !published.contains(&run.number));
         let bytes: BTreeMap<u64, u64> = alone.map(|run| (run.number, run.content.bytes)).collect();
         bytes.values().sum()
-    }
-
-    /// Returns the time until [`Self::remove_others`] must remove an outdated chain, or `None` if there is none.
-    pub(super) fn outdated_due_in(&self) -> Option<Duration> {
-        self.outdated.due_in()
     }
 
     /// Publishes a manifest without the installation, once the log continues after the installed snapshot.

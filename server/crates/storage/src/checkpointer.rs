@@ -241,7 +241,7 @@ impl CheckpointWriter {
                 drop(replaced);
                 return true;
             }
-            let outdated_due_in = self.checkpoint.outdated_due_in();
+            let outdated_due_in = self.checkpoint.outdated.due_in();
             if std::mem::take(&mut slot.clean) || outdated_due_in.is_some_and(|time| time.is_zero())
             {
                 drop(slot);

@@ -74,7 +74,7 @@ pub struct RaftLog {
     /// Whether `log_start` differs from the record on disk.
     start_unsaved: bool,
     /// Entries that startup no longer needs and that are kept for copies of the directory.
-    outdated: Outdated<OutdatedEntries>,
+    pub(super) outdated: Outdated<OutdatedEntries>,
     /// Maximum total cost of outdated entries, in bytes.
     outdated_max: u64,
     /// Cost in bytes of all entries that this process has appended.
@@ -124,7 +124,7 @@ pub(super) struct LogStart {
 
 /// The outdated entries below an index.
 #[derive(Debug)]
-struct OutdatedEntries {
+pub(super) struct OutdatedEntries {
     below: u64,
     /// Value of [`RaftLog::appended`] when the entries became outdated.
     appended: u64,
@@ -385,11 +385,6 @@ impl RaftLog {
         let appended = self.appended;
         self.outdated.push(OutdatedEntries { below, appended });
         self.drop_outdated();
-    }
-
-    #[cfg(test)]
-    pub(super) fn keep_outdated_for(&mut self, kept_for: std::time::Duration) {
-        self.outdated.keep_for(kept_for);
     }
 
     /// Drops outdated entries whose retention has ended, and the files that contain only dropped entries.

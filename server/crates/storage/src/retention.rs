@@ -39,7 +39,7 @@ pub(super) fn has_room(dir: &Path) -> bool {
 #[derive(Debug)]
 pub(super) struct Outdated<T> {
     parts: VecDeque<(Instant, T)>,
-    kept_for: Duration,
+    pub(super) kept_for: Duration,
 }
 
 impl<T> Default for Outdated<T> {
@@ -73,11 +73,6 @@ impl<T> Outdated<T> {
     pub(super) fn clear(&mut self) {
         self.parts.clear();
     }
-
-    #[cfg(test)]
-    pub(super) fn keep_for(&mut self, kept_for: Duration) {
-        self.kept_for = kept_for;
-    }
 }
 
 #[cfg(test)]
@@ -87,14 +82,14 @@ mod tests {
     #[test]
     fn parts_leave_in_their_order_when_their_time_is_over_or_the_caller_says_so() {
         let mut outdated = Outdated::default();
-        outdated.keep_for(Duration::from_secs(3600));
+        outdated.kept_for = Duration::from_secs(3600);
         outdated.push(1);
         outdated.push(2);
         assert_eq!(outdated.pop(|_| false), None);
         assert!(outdated.due_in() > Some(Duration::from_secs(3000)));
         assert_eq!(outdated.pop(|part| *part == 2), None, "the oldest is 1");
         assert_eq!(outdated.pop(|part| *part == 1), Some(1));
-        outdated.keep_for(Duration::ZERO);
+        outdated.kept_for = Duration::ZERO;
         assert_eq!(outdated.due_in(), Some(Duration::ZERO));
         assert_eq!(outdated.pop(|_| false), Some(2));
         assert_eq!(outdated.due_in(), None);

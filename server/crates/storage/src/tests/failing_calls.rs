@@ -52,7 +52,7 @@ impl Member {
         let (storage, _) = reopen(dir);
         let mut member = Self { storage, view: first(), base: first() };
         // Small runs, so that a small state has several.
-        member.storage.checkpoint.cut_runs_at(8 << 10);
+        member.storage.checkpoint.run_bytes = 8 << 10;
         member.storage.checkpoint.write(None, &first()).unwrap();
         member.write_to(9);
         member.checkpoint(Kind::Difference).unwrap();

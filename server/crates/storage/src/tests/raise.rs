@@ -185,7 +185,7 @@ fn the_format_of_a_directory_never_falls() {
 fn the_base_of_a_raise_reuses_no_run() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
-    storage.checkpoint.cut_runs_at(8 << 10);
+    storage.checkpoint.run_bytes = 8 << 10;
     let mut view = first();
     for index in 1..60 {
         workload::apply(&mut view, &entry(index));

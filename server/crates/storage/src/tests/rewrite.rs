@@ -48,7 +48,7 @@ pub(super) fn compare(dir: &TempDir, expected: &View) {
 fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
-    storage.checkpoint.cut_runs_at(RUN_BYTES);
+    storage.checkpoint.run_bytes = RUN_BYTES;
     let mut view = first();
     for name in 0..400 {
         run(&mut view, put(name, 2000));
@@ -117,7 +117,7 @@ fn a_base_takes_over_the_runs_of_differences() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     // Each run has several blocks, so the open block, which the next difference outdates, is a small part.
-    storage.checkpoint.cut_runs_at(8 * RUN_BYTES);
+    storage.checkpoint.run_bytes = 8 * RUN_BYTES;
     let mut view = first();
     storage.checkpoint.write(None, &view).unwrap();
     let mut name = 0;
@@ -156,8 +156,13 @@ fn a_base_takes_over_the_runs_of_differences() {
 /// Opens a directory whose checkpoints get runs of `run_bytes` bytes.
 fn open_small(dir: &TempDir, run_bytes: u64) -> (Storage, Option<View>) {
     let (mut storage, recovered) = reopen(dir);
-    storage.checkpoint.cut_runs_at(run_bytes);
+    storage.checkpoint.run_bytes = run_bytes;
     (storage, recovered.checkpoint)
+}
+
+/// Makes a chain with few outdated bytes be rewritten.
+fn rewrite_often(checkpoint: &mut Checkpoint) {
+    (checkpoint.outdated_bytes, checkpoint.compact_threshold) = (RUN_BYTES, 0);
 }
 
 /// Returns the items of all runs of the newest chain, by the run's number.
@@ -272,7 +277,7 @@ fn bases_contain_the_state_after_any_changes() {
         // With and without outdated records in kept runs.
         let run_bytes = [RUN_BYTES, 8 * RUN_BYTES][seed as usize / 2 % 2];
         let (mut storage, _) = open_small(&dir, run_bytes);
-        storage.checkpoint.rewrite_above(RUN_BYTES);
+        rewrite_often(&mut storage.checkpoint);
         let mut view = first();
         storage.checkpoint.write(None, &view).unwrap();
         // With few rewrites, the chain grows until a base is due.
@@ -298,7 +303,7 @@ fn bases_contain_the_state_after_any_changes() {
                 drop(storage);
                 let (opened, recovered) = open_small(&dir, run_bytes);
                 (storage, view) = (opened, recovered.unwrap());
-                storage.checkpoint.rewrite_above(RUN_BYTES);
+                rewrite_often(&mut storage.checkpoint);
             }
         }
         compare(&dir, &view);
@@ -311,7 +316,7 @@ fn bases_contain_the_state_after_any_changes() {
 fn runs_of_blocks_contain_nothing_else() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
-    storage.checkpoint.cut_runs_at(RUN_BYTES);
+    storage.checkpoint.run_bytes = RUN_BYTES;
     let mut view = first();
     storage.checkpoint.write(None, &view).unwrap();
     let mut name = 0;

@@ -20,7 +20,7 @@ const PERIOD: Duration = Duration::from_secs(3600);
 /// Opens a directory and writes a state as a base with many runs.
 fn with_runs(dir: &TempDir) -> (Storage, View) {
     let (mut storage, _) = reopen(dir);
-    storage.checkpoint.cut_runs_at(RUN_BYTES);
+    storage.checkpoint.run_bytes = RUN_BYTES;
     let view = filled(200, 2000);
     storage.checkpoint.write(None, &view).unwrap();
     assert!(numbers(dir).len() > 5);

@@ -33,7 +33,7 @@ pub(super) fn keeps_none() -> Arc<BlockCache> {
 pub(super) fn open_cached(dir: &TempDir, cache: &Arc<BlockCache>) -> (Storage, Option<View>) {
     let open = || crate::open(&dir.data(), &ME, &Arc::default(), cache, &metrics());
     let (mut storage, recovered) = while_unlocked(open).unwrap();
-    storage.checkpoint.cut_runs_at(RUN_BYTES);
+    storage.checkpoint.run_bytes = RUN_BYTES;
     assert!(!storage.checkpoint.fell_back);
     (storage, recovered.checkpoint)
 }

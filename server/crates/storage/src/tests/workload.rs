@@ -101,8 +101,8 @@ impl Driven {
     /// Starts a member that keeps outdated parts of its directory for a while.
     pub(super) fn start_and_keep(data: &Path, kept_for: Duration) -> Self {
         let (mut storage, recovered) = open(data, &ME).unwrap();
-        storage.log.keep_outdated_for(kept_for);
-        storage.checkpoint.keep_outdated_for(kept_for);
+        storage.log.outdated.kept_for = kept_for;
+        storage.checkpoint.outdated.kept_for = kept_for;
         let base = recovered.checkpoint.unwrap_or_else(|| {
             storage.checkpoint.write(None, &first()).unwrap();
             first()
