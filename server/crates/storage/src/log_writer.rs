@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_that_find_no_space_are_left_out() {
+    fn zeros_are_omitted_if_space_is_lacking() {
         let mut file = writer(10_000);
         file.allocate(0, 1 << 20).unwrap();
         file.write_all(&[7; 9000]).unwrap();

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quiet_work_has_a_lower_priority_and_its_caller_has_not() {
+    fn only_the_work_gets_a_lower_priority() {
         let own = getpriority_process(None).unwrap();
         let quiet = run_at_low_priority(|| Ok(getpriority_process(None)?)).unwrap();
         assert_eq!(quiet, (own + NICE_INCREMENT).min(LOWEST_PRIORITY));

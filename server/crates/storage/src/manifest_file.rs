@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_back() {
+    fn encoded_lines_are_decoded() {
         let dir = TempDir::new();
         for count in [0, 1, 10, 1000, 5000] {
             let bytes = encode(&lines(count), &dir.0).unwrap();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_shows() {
+    fn every_flipped_bit_is_detected() {
         let dir = TempDir::new();
         let whole = encode(&lines(3), &dir.0).unwrap();
         for at in (0..whole.len()).step_by(97) {

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_leave_in_their_order_when_their_time_is_over_or_the_caller_says_so() {
+    fn parts_are_removed_in_order_when_they_are_due_or_early() {
         let mut outdated = Outdated::default();
         outdated.kept_for = Duration::from_secs(3600);
         outdated.push(1);

@@ -305,7 +305,7 @@ fn run(seed: u64, lie: InjectedFault) -> (Verdict, [u64; 3]) {
 }
 
 #[test]
-fn simulated_clusters_keep_their_promises_on_this_storage() {
+fn simulated_clusters_keep_their_invariants_on_this_storage() {
     let (start, seeds) = (number(START, 0), number(SEEDS, SEEDS_USUAL));
     let (mut counts, mut interrupted) = (Counts::default(), [0; 3]);
     for seed in start..start + seeds {

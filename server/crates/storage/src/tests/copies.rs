@@ -141,7 +141,7 @@ fn only_a_copy_may_have_a_log_that_ends_before_its_checkpoint() {
 }
 
 #[test]
-fn a_copy_may_miss_log_files_that_no_start_needs() {
+fn a_copy_may_lack_log_files_that_no_startup_needs() {
     const ENTRY_BYTES: usize = 6 << 20;
     let (dir, copy) = (TempDir::new(), TempDir::new());
     let (mut storage, _) = reopen(&dir);
@@ -165,7 +165,7 @@ fn a_copy_may_miss_log_files_that_no_start_needs() {
 }
 
 #[test]
-fn the_previous_checkpoint_outlives_a_start() {
+fn the_previous_checkpoint_is_kept_after_a_startup() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     storage.log.append(&batch(2..9, 1));

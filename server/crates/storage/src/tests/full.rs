@@ -57,7 +57,7 @@ impl Drop for Small {
 }
 
 #[test]
-fn a_write_that_finds_no_space_gives_up_the_ballast_and_is_repeated() {
+fn a_write_without_space_deletes_the_ballast_and_is_retried() {
     let dir = TempDir::new();
     let member = dir.data().join("member");
     let ballast = member.join("ballast");
@@ -264,7 +264,7 @@ fn a_start_with_a_checkpoint_needs_no_free_space() {
 
 /// The run may use the ballast's bytes, too, and frees its own bytes if it fails.
 #[test]
-fn a_repeated_write_of_the_log_waits_for_the_run_in_progress() {
+fn a_retried_write_of_the_log_waits_for_the_run_in_progress() {
     let dir = TempDir::new();
     let ledger = Ledger::default();
     let run = ledger.begin_run(&dir.data(), 1).unwrap();

@@ -132,7 +132,7 @@ fn sealed(mut content: Vec<u8>) -> Vec<u8> {
 type ReplaceHeads = fn(Vec<u8>, &[u8]) -> Option<Vec<u8>>;
 
 #[test]
-fn heads_that_do_not_fit_their_run_are_not_used() {
+fn heads_that_do_not_match_their_run_are_not_used() {
     let damages: [(&str, ReplaceHeads); 7] = [
         ("missing", |_, _| None),
         ("empty", |_, _| Some(Vec::new())),
@@ -176,7 +176,7 @@ fn heads_that_do_not_fit_their_run_are_not_used() {
 }
 
 #[test]
-fn every_flipped_bit_in_heads_shows() {
+fn every_flipped_bit_in_heads_is_detected() {
     let (dir, _) = written(20);
     let of = |run: &Run| (run.clone(), dir.run_path(run.number));
     let manifest = manifest(&dir);
@@ -205,7 +205,7 @@ fn every_flipped_bit_in_heads_shows() {
 }
 
 #[test]
-fn heads_go_with_their_run() {
+fn heads_are_removed_with_their_run() {
     let (dir, mut view) = written(60);
     assert!(!numbers_of_heads(&dir).is_empty());
     let orphan = dir.checkpoint().join("00009999.heads");
@@ -225,7 +225,7 @@ fn heads_go_with_their_run() {
 }
 
 #[test]
-fn heads_go_when_the_disk_lacks_space() {
+fn heads_are_removed_when_the_disk_lacks_space() {
     for receives in [true, false] {
         let (dir, view) = written(60);
         assert!(!numbers_of_heads(&dir).is_empty());

@@ -268,7 +268,7 @@ fn a_start_finishes_an_installation() {
 }
 
 #[test]
-fn a_log_that_lost_its_end_is_not_taken_for_an_installation() {
+fn a_truncated_log_does_not_count_as_an_installation() {
     let dir = TempDir::new();
     publish_without_the_log(&dir, 20);
     let error = open(&dir.data(), &ME).unwrap_err();

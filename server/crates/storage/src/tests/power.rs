@@ -59,7 +59,7 @@ struct Cut {
 }
 
 #[test]
-fn a_power_cut_on_a_lying_disk_loses_nothing() {
+fn a_power_cut_on_a_simulated_disk_loses_nothing() {
     for round in 0..cuts().div_ceil(CUTS_OF_ONE) {
         lying_disk(round);
     }

@@ -45,7 +45,7 @@ pub(super) fn compare(dir: &TempDir, expected: &View) {
 }
 
 #[test]
-fn a_rewrite_takes_over_the_runs_in_which_nothing_changed() {
+fn a_rewrite_keeps_unchanged_runs() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     storage.checkpoint.run_bytes = RUN_BYTES;
@@ -113,7 +113,7 @@ fn until_base(
 }
 
 #[test]
-fn a_base_takes_over_the_runs_of_differences() {
+fn a_base_keeps_the_runs_of_differences() {
     let dir = TempDir::new();
     let (mut storage, _) = reopen(&dir);
     // Each run has several blocks, so the open block, which the next difference outdates, is a small part.
@@ -178,7 +178,7 @@ fn items(dir: &TempDir) -> BTreeMap<u64, Vec<RunItem>> {
 }
 
 #[test]
-fn a_base_keeps_runs_that_are_little_outdated_also_after_a_restart() {
+fn a_base_keeps_runs_with_few_outdated_records() {
     let dir = TempDir::new();
     // A run has 19 blocks, and a block has 14 keys.
     let run_bytes = 16 * RUN_BYTES;
