@@ -293,8 +293,8 @@ impl Checkpoint {
         Ok(blocks)
     }
 
-    /// Plans a base of `view` that keeps the runs of the published chain (`base`) that are large and have few outdated bytes.
-    /// Keeps none unless `since` is the state of the chain and the chain has the directory's format.
+    /// Plans a base of `view`. Keeps the large runs of the published chain that have few outdated bytes (`base`), but none unless
+    /// `since` is the state of the chain and the chain has the directory's format.
     fn plan_base(&self, since: Option<&View>, view: &View) -> BasePlan {
         // A snapshot installed during this write may raise the directory's format. It then also replaces this base.
         let format = self.folder.identity.format();
@@ -341,8 +341,8 @@ impl Checkpoint {
 
     /// Fails with `StorageFull` if a base does not fit on the disk, because an unfinished base would take the log's space.
     fn check_room(&self, plan: &BasePlan, view: &View) -> io::Result<()> {
-        let surely = 2 * (self.manifest.chain.bytes() + self.outdated_bytes);
-        if self.has_room(surely) || self.has_room(plan.size(view).new) {
+        let bytes_max = 2 * (self.manifest.chain.bytes() + self.outdated_bytes);
+        if self.has_room(bytes_max) || self.has_room(plan.size(view).new) {
             Ok(())
         } else {
             Err(io::ErrorKind::StorageFull.into())

@@ -5,10 +5,10 @@
 //! DIR/member/LOCK         held while a process uses the directory
 //! DIR/member/identity     format version, cluster id, member id; written last at set-up
 //! DIR/member/ballast      deleted when the disk is full
-//! DIR/member/log/         raft-engine: every entry since the last cut, and the hard state; with --wal-dir, a link to a
-//!                         directory there, and the ballast is there, too
-//! DIR/member/checkpoint/  runs: the state as of some index; `current`, a sled database, lists the published runs; heads:
-//!                         optional copies of runs of blocks without the values
+//! DIR/member/log/         raft-engine: every entry since the last cut, and the hard state. With --wal-dir, a link to a
+//!                         directory that also contains the ballast
+//! DIR/member/checkpoint/  runs: the state as of some index. `current`, a sled database, lists the published runs. Heads are
+//!                         optional and contain the blocks of a run without the values
 //! ```
 //!
 //! Reading order: `format`, `formats` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint` consists of
@@ -258,8 +258,13 @@ fn open_parts(
     }
     install::finish(member, &mut log, &mut checkpoint)?;
     let applied = view.as_ref().map_or(0, |view| view.position.index);
-    if origin == Origin::Copied {
-        restart_log_after(applied, &mut log);
+    if origin == Origin::Copied && !log.is_empty() && log.last_index() < applied {
+        tracing::warn!(
+            last = log.last_index(),
+            applied,
+            "the data directory is a copy whose log is older than its checkpoint; starting from the checkpoint"
+        );
+        log.restart(applied);
     }
     check_log_meets_checkpoint(member, &log, view.as_ref())?;
     let alone = view
@@ -318,20 +323,6 @@ fn read_identity_of(
     Ok((stored.origin(member)?, stored))
 }
 
-/// If the log of a copied directory ends before the checkpoint, restarts the log after the checkpoint.
-fn restart_log_after(applied: u64, log: &mut RaftLog) {
-    let last = log.last_index();
-    if log.is_empty() || last >= applied {
-        return;
-    }
-    tracing::warn!(
-        last,
-        applied,
-        "the data directory is a copy whose log is older than its checkpoint; starting from the checkpoint"
-    );
-    log.restart(applied);
-}
-
 fn member_dir(dir: &Path) -> PathBuf {
     dir.join("member")
 }
@@ -352,21 +343,19 @@ fn check_log_meets_checkpoint(
     log: &RaftLog,
     view: Option<&View>,
 ) -> Result<(), OpenError> {
-    let line = log.log_start;
-    let begin = line.begin;
-    let Some(view) = view else {
-        if line.is_truncated() {
-            let what = format!("there is no checkpoint, but the log starts at entry {begin}");
-            return Err(OpenError::checkpoint(&member.join("checkpoint"), what));
+    let begin = log.log_start.begin;
+    let too_early = match view.map(|view| view.position.index) {
+        None if log.log_start.is_truncated() => Some("there is no checkpoint".to_owned()),
+        Some(applied) if begin > applied + 1 => {
+            Some(format!("the checkpoint ends at entry {applied}"))
         }
-        return Ok(());
+        Some(_) | None => None,
     };
-    let applied = view.position.index;
-    if begin > applied + 1 {
-        let what =
-            format!("the checkpoint ends at entry {applied}, but the log starts at entry {begin}");
+    if let Some(too_early) = too_early {
+        let what = format!("{too_early}, but the log starts at entry {begin}");
         return Err(OpenError::checkpoint(&member.join("checkpoint"), what));
     }
+    let applied = view.map_or(0, |view| view.position.index);
     let last = log.last_index();
     // A member of a new cluster may have voted before it got its first entry.
     if last < applied && !log.is_empty() {
