@@ -318,18 +318,16 @@ impl Checkpoint {
     /// chain is too long or has too many outdated bytes, and the base fits on the disk.
     fn due_base(&mut self, since: Option<&View>, view: &View) -> Option<BasePlan> {
         let chain = &self.manifest.chain;
-        let is_first = since.is_none() || chain.links.is_empty();
-        let required = is_first || self.base_required || self.has_earlier_format();
         let (long, bytes) = (chain.links.len() >= LINKS_BEFORE_REWRITE, chain.bytes());
-        if !required && std::mem::take(&mut self.base_lacked_space) {
+        let is_first = since.is_none() || chain.links.is_empty();
+        if is_first || self.base_required || self.has_earlier_format() {
+            return Some(self.plan_base(since, view));
+        }
+        if std::mem::take(&mut self.base_lacked_space) || !long && bytes < self.compact_threshold {
             return None;
         }
-        let fits = required || self.has_room(bytes);
-        if !required && !long && bytes < self.compact_threshold {
-            return None;
-        }
-        let plan = self.plan_base(since, view);
-        if required || long && fits {
+        let (plan, fits) = (self.plan_base(since, view), self.has_room(bytes));
+        if long && fits {
             return Some(plan);
         }
         let size = plan.size(view);

@@ -6,8 +6,6 @@ use rustix::process::{getpriority_process, setpriority_process};
 
 /// Increment of the nice value: the thread gets a ninth of a normal thread's CPU share.
 const NICE_INCREMENT: i32 = 10;
-/// The highest nice value, which means the lowest priority.
-const LOWEST_PRIORITY: i32 = 19;
 
 /// Runs `work` on a new low-priority thread and returns its result. The thread is not reused, because an unprivileged process
 /// cannot raise a priority again. A panic in `work` becomes an error.
@@ -27,10 +25,10 @@ pub fn run_at_low_priority<T: Send>(work: impl FnOnce() -> io::Result<T> + Send)
     })
 }
 
-/// Lowers the priority of the calling thread. Linux has priorities per thread. Only logs a failure.
+/// Lowers the priority of the calling thread, up to the kernel's limit. Linux has priorities per thread. Only logs a failure.
 pub(super) fn lower_priority() {
-    let lowered = getpriority_process(None)
-        .and_then(|now| setpriority_process(None, (now + NICE_INCREMENT).min(LOWEST_PRIORITY)));
+    let lowered =
+        getpriority_process(None).and_then(|now| setpriority_process(None, now + NICE_INCREMENT));
     if let Err(error) = lowered {
         tracing::debug!(%error, "failed to lower the priority of a thread");
     }
@@ -44,7 +42,7 @@ mod tests {
     fn only_the_work_gets_a_lower_priority() {
         let own = getpriority_process(None).unwrap();
         let quiet = run_at_low_priority(|| Ok(getpriority_process(None)?)).unwrap();
-        assert_eq!(quiet, (own + NICE_INCREMENT).min(LOWEST_PRIORITY));
+        assert_eq!(quiet, (own + NICE_INCREMENT).min(19));
         assert_eq!(getpriority_process(None).unwrap(), own);
     }
 

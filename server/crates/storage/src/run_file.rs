@@ -4,7 +4,6 @@
 //! ([`CheckpointFolder::run_file`]) and does not remove the run while the `RunFile` exists.
 
 use std::{
-    fmt,
     fs::{self, File},
     io,
     os::unix::fs::FileExt as _,
@@ -33,6 +32,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A run from which blocks are read. The file is open only during a read, so the number of open files does not depend on the
 /// size of the state.
+#[derive(Debug)]
 pub(super) struct RunFile {
     path: PathBuf,
     cache: Arc<BlockCache>,
@@ -55,14 +55,6 @@ impl RunFile {
             outdated: AtomicBool::new(false),
             blocks: OnceLock::new(),
         }
-    }
-}
-
-impl fmt::Debug for RunFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RunFile")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
     }
 }
 
