@@ -18,7 +18,7 @@ use witan_machine::values::BlockCache;
 
 use super::{
     error::lacks_space,
-    files::{existing, inject_failure, remove, replace, sync_dir},
+    files::{existing, inject_failure, remove, replace},
     heads::{self, heads_number, heads_path},
     ledger::Ledger,
     manifest::{CURRENT, Chain, Manifest, Run, copy_name, copy_number},
@@ -202,11 +202,6 @@ impl CheckpointFolder {
         Ok((run, blocks))
     }
 
-    /// Makes the file names of all runs durable.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        sync_dir(&self.dir)
-    }
-
     /// Publishes a manifest atomically (I4) and returns the number of its copy. Fails with [`Superseded`] if this process has
     /// published more than `installs` snapshots.
     pub(super) fn publish(&self, manifest: &Manifest, installs: u64) -> io::Result<u64> {
@@ -215,13 +210,18 @@ impl CheckpointFolder {
         if state.installs != installs {
             return Err(io::Error::other(Superseded));
         }
-        replace(&self.dir, CURRENT, &bytes)?;
-        Ok(self.published(&mut state, manifest, &bytes))
+        self.replace_current(&mut state, manifest, &bytes)
     }
 
-    /// Records that the manifest is published, writes a copy of it and returns the copy's number. A failure to write the copy
-    /// is only logged.
-    fn published(&self, state: &mut FolderState, manifest: &Manifest, bytes: &[u8]) -> u64 {
+    /// Replaces the file `current` with `bytes`, which encode `manifest`. Writes a copy of the file and returns the copy's
+    /// number. A failure to write the copy is only logged.
+    fn replace_current(
+        &self,
+        state: &mut FolderState,
+        manifest: &Manifest,
+        bytes: &[u8],
+    ) -> io::Result<u64> {
+        replace(&self.dir, CURRENT, bytes)?;
         let checkpoint_bytes = manifest.chain.bytes();
         self.ledger
             .checkpoint_bytes
@@ -232,18 +232,15 @@ impl CheckpointFolder {
         if let Err(error) = replace(&self.dir, &copy_name(number), bytes) {
             tracing::warn!(dir = %self.dir.display(), %error, "failed to copy the list of the checkpoint's runs");
         }
-        number
+        Ok(number)
     }
 
     /// Removes the copies whose numbers `kept` rejects.
     fn remove_copies(&self, kept: impl Fn(u64) -> bool) -> io::Result<()> {
-        for number in copies(&self.dir)?
-            .into_iter()
-            .filter(|number| !kept(*number))
-        {
-            remove(&self.dir.join(copy_name(number)))?;
-        }
-        Ok(())
+        let mut numbers = copies(&self.dir)?;
+        numbers.retain(|number| !kept(*number));
+        let mut names = numbers.into_iter().map(copy_name);
+        names.try_for_each(|name| remove(&self.dir.join(name)))
     }
 
     /// Publishes a received snapshot atomically (I4); a chain that another writer has started is then [`Superseded`]. Removes
@@ -252,10 +249,9 @@ impl CheckpointFolder {
         let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
         self.remove_copies(|_| false)?;
-        replace(&self.dir, CURRENT, &bytes)?;
+        self.replace_current(&mut state, manifest, &bytes)?;
         // The new chain contains no earlier run.
         self.damaged.store(false, Relaxed);
-        self.published(&mut state, manifest, &bytes);
         state.installs += 1;
         Ok(())
     }
@@ -269,9 +265,7 @@ impl CheckpointFolder {
         published
     }
 
-    /// Returns whether damage was reported since the last call and since the last installation. Returns `false` while another
-    /// checkpoint of the same size does not fit on the disk. Does not take the lock, which a thread holds while it publishes a
-    /// chain.
+    /// See [`super::Checkpointer::take_damage`]. Does not take the lock, which a thread holds while it publishes a chain.
     pub(super) fn take_damage(&self) -> bool {
         let bytes = self.ledger.checkpoint_bytes.load(Relaxed);
         self.damaged.load(Relaxed)

@@ -6,6 +6,7 @@ use std::{fs, io, mem};
 use witan_machine::record::{self, RecordChange};
 
 use super::{
+    files::sync_dir,
     folder::CheckpointFolder,
     manifest::Run,
     run::{RunItem, item_bytes, run_path},
@@ -89,7 +90,7 @@ impl<'a> LinkWriter<'a> {
     pub(super) fn finish(mut self) -> io::Result<WrittenLink> {
         self.end_runs();
         let Self { folder, link, outcome, .. } = self;
-        if let Err(error) = outcome.and_then(|()| folder.sync()) {
+        if let Err(error) = outcome.and_then(|()| sync_dir(&folder.dir)) {
             for run in link.runs {
                 // The next checkpoint removes a leftover file.
                 let _ = fs::remove_file(run_path(&folder.dir, run.number));

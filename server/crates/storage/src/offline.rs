@@ -57,7 +57,7 @@ fn copy_of(member: &Path) -> Result<files::ScratchDirectory, OpenError> {
     fill(&copy.0, member, wal_dir::LOG, |name| {
         name.ends_with(".raftlog") || name.ends_with(".rewrite") || name == owner::FILE
     })?;
-    // Without heads, startup reads all runs completely.
+    // Without the heads, the runs are read and checked completely.
     fill(&copy.0, member, CHECKPOINT, |name| {
         heads_number(Path::new(name)).is_none()
     })?;

@@ -22,6 +22,7 @@ use witan_machine::{
 
 use super::{
     error::CheckpointReadError,
+    files::sync_dir,
     folder::{CheckpointFolder, DurableRecords, OnDurable, ReceiverState, SnapshotId},
     format::{DataIdentity, StoredIdentity},
     manifest::{Chain, Run},
@@ -233,7 +234,7 @@ impl IncomingSnapshot {
         let built = self.builder.take().map(ViewBuilder::finish).transpose()?;
         let last = self.finish_run()?;
         let folder = self.folder.clone();
-        folder.sync()?;
+        sync_dir(&folder.dir)?;
         let view = match built {
             Some(view) => view,
             None => {

@@ -108,7 +108,7 @@ fn write_changed(storage: &mut Storage, view: &View, change: &ChangeRecord<'_>) 
     }
     let folder = storage.checkpoint.folder.clone();
     let (run, _) = folder.write_run(&mut items, false).unwrap();
-    folder.sync().unwrap();
+    crate::files::sync_dir(&folder.dir).unwrap();
     let chain = Chain { links: vec![vec![run]] };
     let published = storage.checkpoint.publish(chain, folder.identity.format());
     published.unwrap();
