@@ -39,20 +39,13 @@ pub enum OpenError {
         /// Names the unknown part.
         what: String,
     },
-    /// The data belongs to another member or cluster.
+    /// The data belongs to another member or cluster. Contains the identity file, its identity, and the configured identity.
     #[error(
         "{} belongs to member {} of cluster {:x}, but this is member {} of cluster {:x}. Use the directory of this \
-         member with --data-dir, or check --name and --initial-cluster", path.display(), found.member_id, found.cluster_id, own.member_id,
-        own.cluster_id
+         member with --data-dir, or check --name and --initial-cluster",
+        .0.display(), .1.member_id, .1.cluster_id, .2.member_id, .2.cluster_id
     )]
-    Foreign {
-        /// The identity file.
-        path: PathBuf,
-        /// The identity in the file.
-        found: DataIdentity,
-        /// The configured identity.
-        own: DataIdentity,
-    },
+    Foreign(PathBuf, DataIdentity, DataIdentity),
     /// etcd wrote the data. Contains etcd's directory.
     #[error(
         "this is an etcd data directory: {} belongs to etcd. Nothing was changed. To continue with its data, run \
@@ -71,26 +64,16 @@ pub enum OpenError {
     Unreadable(PathBuf, String),
     /// The user lacks permission, or the file system is mounted read-only.
     #[error(
-        "{} cannot be written: {source}. Make it writable for the user of this process, or use another directory with \
-         --data-dir", path.display()
+        "{} cannot be written: {}. Make it writable for the user of this process, or use another directory with --data-dir",
+        .0.display(), .1
     )]
-    NotWritable {
-        /// The file or directory.
-        path: PathBuf,
-        /// The error from the operating system.
-        source: io::Error,
-    },
+    NotWritable(PathBuf, #[source] io::Error),
     /// The file system has no free space.
     #[error(
-        "the disk is full: {} cannot be written: {source}. Free some space on the file system and start again. No data \
-         is lost", path.display()
+        "the disk is full: {} cannot be written: {}. Free some space on the file system and start again. No data is lost",
+        .0.display(), .1
     )]
-    Full {
-        /// The file or directory.
-        path: PathBuf,
-        /// The error from the operating system.
-        source: io::Error,
-    },
+    Full(PathBuf, #[source] io::Error),
     /// Any other failure of the file system.
     #[error("{} cannot be used: {source}. Check the disk and the system log", path.display())]
     Io {
@@ -120,10 +103,10 @@ impl OpenError {
         match self {
             Self::Locked(..) => 20,
             Self::OtherFormat(..) | Self::LaterRelease { .. } => 21,
-            Self::Foreign { .. } => 22,
+            Self::Foreign(..) => 22,
             Self::Unreadable(..) => 23,
-            Self::NotWritable { .. } => 24,
-            Self::Full { .. } => 25,
+            Self::NotWritable(..) => 24,
+            Self::Full(..) => 25,
             Self::Io { .. } => 26,
             Self::Log(..) => 27,
             Self::Checkpoint(..) => 28,
@@ -136,13 +119,13 @@ impl OpenError {
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if lacks_space(&source) || source.kind() == io::ErrorKind::FileTooLarge {
-            return Self::Full { path, source };
+            return Self::Full(path, source);
         }
         if matches!(
             source.kind(),
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
         ) {
-            return Self::NotWritable { path, source };
+            return Self::NotWritable(path, source);
         }
         Self::Io { path, source }
     }

@@ -314,7 +314,7 @@ fn read_identity_of(
     };
     if stored.identity != *identity {
         let path = format::path(member);
-        return Err(OpenError::Foreign { path, found: stored.identity, own: *identity });
+        return Err(OpenError::Foreign(path, stored.identity, *identity));
     }
     if let Ok(Some(path)) = etcd::find(member) {
         let path = path.display();
