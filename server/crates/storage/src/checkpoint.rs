@@ -39,7 +39,7 @@ use super::{
     format::Origin,
     formats::DataFormat,
     ledger::Ledger,
-    link::{LinkWriter, WrittenLink},
+    link::LinkWriter,
     manifest::{CURRENT, Chain, Manifest, Run, copy_name},
     manifest_file,
     open_identity::OpenIdentity,
@@ -273,7 +273,7 @@ impl Checkpoint {
     ) -> io::Result<Vec<RunBlocks>> {
         let mut link = LinkWriter::new(&self.folder, self.run_bytes);
         view.changes(since, &mut |change| link.add(change));
-        let WrittenLink { runs, blocks } = link.finish()?;
+        let (runs, blocks) = link.finish()?;
         let mut chain = self.manifest.chain.clone();
         chain.links.push(runs);
         self.publish(chain, self.manifest.format)?;
@@ -285,7 +285,7 @@ impl Checkpoint {
         self.check_room(&plan, view)?;
         let mut link = LinkWriter::new(&self.folder, self.run_bytes);
         plan.write(view, &mut link);
-        let WrittenLink { runs, blocks } = link.finish()?;
+        let (runs, blocks) = link.finish()?;
         let chain = Chain { links: vec![[plan.kept, runs].concat()] };
         self.compact_threshold = self.compact_threshold(chain.bytes());
         self.publish(chain, plan.format)?;

@@ -13,13 +13,6 @@ use super::{
     run_file::RunBlocks,
 };
 
-/// The runs of a finished link, and the blocks in them.
-#[derive(Default)]
-pub(super) struct WrittenLink {
-    pub(super) runs: Vec<Run>,
-    pub(super) blocks: Vec<RunBlocks>,
-}
-
 /// A run whose records are being collected.
 #[derive(Default)]
 struct PendingRun {
@@ -35,7 +28,7 @@ pub(super) struct LinkWriter<'a> {
     run_bytes: u64,
     blocks: PendingRun,
     others: PendingRun,
-    link: WrittenLink,
+    written: Vec<(Run, RunBlocks)>,
     outcome: io::Result<()>,
 }
 
@@ -47,7 +40,7 @@ impl<'a> LinkWriter<'a> {
             run_bytes,
             blocks: PendingRun::default(),
             others: PendingRun::default(),
-            link: WrittenLink::default(),
+            written: Vec::new(),
             outcome: Ok(()),
         }
     }
@@ -86,28 +79,25 @@ impl<'a> LinkWriter<'a> {
         }
     }
 
-    /// Writes the last runs and makes the link durable. Removes its runs after an error.
-    pub(super) fn finish(mut self) -> io::Result<WrittenLink> {
+    /// Writes the last runs and makes the link durable. Returns its runs and their blocks. Removes its runs after an error.
+    pub(super) fn finish(mut self) -> io::Result<(Vec<Run>, Vec<RunBlocks>)> {
         self.end_runs();
-        let Self { folder, link, outcome, .. } = self;
+        let Self { folder, written, outcome, .. } = self;
         if let Err(error) = outcome.and_then(|()| sync_dir(&folder.dir)) {
-            for run in link.runs {
+            for (run, _) in written {
                 // The next checkpoint removes a leftover file.
                 let _ = fs::remove_file(run_path(&folder.dir, run.number));
             }
             return Err(error);
         }
-        Ok(link)
+        Ok(written.into_iter().unzip())
     }
 
     /// Writes the collected records as a run. The run's content is durable on return, but not its file name. Stores an error in
     /// `outcome`.
     fn write_run(&mut self, mut pending: PendingRun) {
         match self.folder.write_run(&mut pending.items, false) {
-            Ok((run, blocks)) => {
-                self.link.runs.push(run);
-                self.link.blocks.push(blocks);
-            }
+            Ok(written) => self.written.push(written),
             Err(error) => self.outcome = Err(error),
         }
     }
