@@ -81,8 +81,8 @@ mod tests {
 
     #[test]
     fn parts_are_removed_in_order_when_they_are_due_or_early() {
-        let mut outdated = Outdated::default();
-        outdated.kept_for = Duration::from_secs(3600);
+        let kept_for = Duration::from_secs(3600);
+        let mut outdated = Outdated { kept_for, ..Outdated::default() };
         outdated.push(1);
         outdated.push(2);
         assert_eq!(outdated.pop(|_| false), None);

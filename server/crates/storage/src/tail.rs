@@ -260,7 +260,7 @@ fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> 
         let (byte, mask) = (bit / 8, 1 << (bit % 8));
         header[byte] ^= mask;
         if let Some(layout) = record_layout(&header, bytes.len() - at)
-            && has_valid_sums(&bytes[at..], layout, seq, &crc)
+            && has_valid_sums(&bytes[at..], layout, seq, crc)
             && let Some(found) = alone((byte, mask))
         {
             return Some(found);
