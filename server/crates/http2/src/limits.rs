@@ -74,7 +74,7 @@ pub(crate) const CALL_WORK: usize = 256;
 pub(crate) const TURN_CALLS: usize = 512;
 
 /// Number of calls that a connection polls before it writes their responses.
-pub(crate) const POLLED_MAX: usize = 32;
+pub(crate) const CALL_BATCH: usize = 32;
 
 /// Number of bytes that a stream sends before the next queued stream. With half of this, a response of 3 MB costs 6 % more CPU,
 /// because each write wakes the client.

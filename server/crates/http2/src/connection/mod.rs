@@ -19,7 +19,7 @@ use crate::{
     frame::{self, Frame, HEAD_BYTES, Reason},
     head_cache::HeadCache,
     limits::{
-        CLOSE_TIMEOUT, FAULTS_MAX, FRAME_WORK, OUTPUT_MAX, POLLED_MAX, RESERVE_STEP_BYTES,
+        CALL_BATCH, CLOSE_TIMEOUT, FAULTS_MAX, FRAME_WORK, OUTPUT_MAX, RESERVE_STEP_BYTES,
         STREAMS_FREE, STREAMS_MAX, TURN_CALLS, TURN_WORK, UNRESERVED_BYTES,
     },
     meter::ResourceMeter,
@@ -314,7 +314,7 @@ impl<S: Service> Connection<S> {
                 Some(CallResponse::Response(_)) => OUTPUT_MAX,
             };
             polled.push((slot, response));
-            if polled.len() == POLLED_MAX || self.writer.ready().len() + unwritten >= OUTPUT_MAX {
+            if polled.len() == CALL_BATCH || self.writer.ready().len() + unwritten >= OUTPUT_MAX {
                 self.write_responses(&mut polled);
                 unwritten = 0;
             }
