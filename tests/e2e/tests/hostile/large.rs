@@ -103,7 +103,7 @@ fn a_list_takes_no_memory_in_addition_to_the_state() {
 const SHORT_KEYS: usize = 200_000;
 const SHORT_PUTS: usize = 125;
 
-/// Memory in bytes that a list may take for each short key: the pair, and its JSON in base64 and as plain text.
+/// Memory in bytes that a list may take for each short key: the pair, its protobuf encoding, and its JSON.
 const SHORT_KEY_BYTES: u64 = 600;
 
 #[test]
