@@ -297,8 +297,8 @@ impl UnaryCall<'_> {
         }
         let with_permit = verb(ctx, request).await?;
         let (account, length) = (ctx.account().clone(), with_permit.response.encoded_len());
-        // JSON is longer than protobuf.
-        let Ok(reserved) = reply::charge(Some(&account), length) else {
+        // The JSON is written from an encoding of the response, and is longer than this encoding.
+        let Ok(reserved) = reply::charge(Some(&account), 2 * length) else {
             return Ok(Err(ResponseRefused));
         };
         let write = move || {

@@ -40,6 +40,11 @@ fn a_response_is_charged_or_refused() {
         let all = ctx.account().hold(answers, answers.limit());
         assert!(all.is_some() && run().await.is_err());
         drop(all);
+        // The account can still charge one and a half times the value: more than the JSON, but less than two encodings.
+        let most = (answers.limit() - VALUE_BYTES * 3 / 2) / 2;
+        let most = ctx.account().hold(answers, most);
+        assert!(most.is_some() && run().await.is_err());
+        drop(most);
         assert!(run().await.is_ok(), "refusals leave no charge");
     });
 }
