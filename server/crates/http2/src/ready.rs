@@ -48,7 +48,7 @@ impl ReadyList {
 #[derive(Debug)]
 pub(crate) struct StreamWaker {
     slot: usize,
-    /// Whether the slot is in the list, so that the list is never longer than the number of slots.
+    /// Whether the slot is in the list or in the connection's queue, so that neither is longer than the number of slots.
     listed: AtomicBool,
     list: Arc<ReadyList>,
 }
@@ -56,6 +56,11 @@ pub(crate) struct StreamWaker {
 impl StreamWaker {
     pub(crate) fn new(slot: usize, list: &Arc<ReadyList>) -> Arc<Self> {
         Arc::new(Self { slot, listed: AtomicBool::new(false), list: list.clone() })
+    }
+
+    /// Records that the slot is now in a list. Returns `false` if it was in one before.
+    pub(crate) fn mark_listed(&self) -> bool {
+        !self.listed.swap(true, Ordering::AcqRel)
     }
 
     /// Records that the slot was removed from the list, so that it can be added again. Call this before its call runs.
@@ -70,7 +75,7 @@ impl Wake for StreamWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.listed.swap(true, Ordering::AcqRel) {
+        if !self.mark_listed() {
             return;
         }
         let mut ready = self.list.ready();

@@ -198,6 +198,11 @@ impl<S: Service> Streams<S> {
         self.slots[slot].waker.clone()
     }
 
+    /// Records that a slot is now in a list of ready streams. Returns `false` if it was in one before.
+    pub(crate) fn mark_listed(&self, slot: usize) -> bool {
+        self.slots[slot].listed.mark_listed()
+    }
+
     /// Records that a slot was removed from the list of ready streams.
     pub(crate) fn unlisted(&self, slot: usize) {
         if let Some(slot) = self.slots.get(slot) {

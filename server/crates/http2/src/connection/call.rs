@@ -144,7 +144,10 @@ impl<S: Service> Connection<S> {
     fn run_call(&mut self, slot: usize, mut stream: Box<Stream<S>>, running: S::Future) {
         self.work += CALL_WORK;
         stream.running = Some(running);
-        self.woken.push_back(slot);
+        // The slot can still be listed for an earlier call that was reset before it was polled.
+        if self.streams.mark_listed(slot) {
+            self.woken.push_back(slot);
+        }
         self.streams.keep(slot, stream);
     }
 
@@ -482,5 +485,11 @@ impl<S: Service> Connection<S> {
             self.timers.deadlines.remove(&(at, stream.id));
         }
         self.streams.release(slot, stream.id);
+        if self.streams.is_empty() {
+            // Without this, a client that does not read could fill the list with the slots of calls that it resets.
+            for slot in self.woken.drain(..) {
+                self.streams.unlisted(slot);
+            }
+        }
     }
 }
