@@ -1,4 +1,4 @@
-//! Clients that send pings too often, on Witan and on etcd 3.6.
+//! Clients that send pings too often, on Witan and on etcd 3.7.
 
 use std::io::Write as _;
 

@@ -1,10 +1,10 @@
-//! Compares `/health`, `/livez`, `/readyz` and their metrics with etcd 3.6, byte for byte.
+//! Compares `/health`, `/livez`, `/readyz` and their metrics with etcd 3.7, byte for byte.
 
 use std::collections::BTreeMap;
 
 use witan_e2e::{Kind, Launch, Server, http, ports};
 
-/// All requests. etcd 3.6.16 has no allowlist and ignores it like any unknown parameter.
+/// etcd ignores `allowlist` like any unknown parameter.
 const TARGETS: &[&str] = &[
     "/health",
     "/health?serializable=true",

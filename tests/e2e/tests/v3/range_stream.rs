@@ -1,4 +1,4 @@
-//! Refusals of RangeStream, which etcd 3.6 lacks. `server/crates/v3/src/range_stream.rs` tests its parts.
+//! Refusals of RangeStream. `server/crates/v3/src/range_stream.rs` tests its parts.
 
 use tonic::Code;
 use witan_api::v3::etcdserverpb::{

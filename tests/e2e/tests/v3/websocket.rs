@@ -1,4 +1,4 @@
-//! The gateway over a WebSocket, on Witan and on etcd 3.6. The client sends requests while it receives answers.
+//! The gateway over a WebSocket, on Witan and on etcd 3.7. The client sends requests while it receives answers.
 
 use witan_e2e::{
     Kind,
