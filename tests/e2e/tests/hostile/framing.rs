@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use witan_e2e::{Launch, Server};
+use witan_e2e::{Launch, Server, process};
 
-use crate::stage::{connect, cpu, rest, verdict};
+use crate::stage::{connect, rest, verdict};
 
 /// Sends bytes. Returns the status lines and bodies of the responses until the server closes the connection or has answered the
 /// last request.
@@ -90,13 +90,13 @@ fn a_long_content_type_costs_little() {
     let server = Launch::witan().start();
     let parameters: String = (0..17_000).map(|at| format!(";{at:x}=1")).collect();
     let spent = |header: &str| {
-        let begun = cpu(&server);
+        let begun = process::cpu(server.pid());
         for _ in 0..REQUESTS {
             let headers = [(header, &*format!("a/b{parameters}")), ("X", "y")];
             let answer = server.http_with(&headers, "PUT", "/v2/keys/a", "value=1");
             assert!(matches!(answer.status, 200 | 201 | 400));
         }
-        cpu(&server) - begun
+        process::cpu(server.pid()) - begun
     };
     let (usual, long) = (spent("X-Filler"), spent("Content-Type"));
     let bound = usual * 3 + std::time::Duration::from_millis(100);

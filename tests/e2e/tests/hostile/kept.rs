@@ -58,7 +58,7 @@ fn a_kept_value_counts_like_a_sent_one() {
             "{size} bytes"
         );
         format!(
-            "{KEPT} x {VALUE_BYTES} bytes kept: {} MiB stored",
+            "{KEPT} x {VALUE_BYTES} bytes kept: {} MiB stored | no others",
             size >> 20
         )
     });

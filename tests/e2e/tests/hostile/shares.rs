@@ -8,7 +8,6 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use prost::Message;
-use witan_api::v3::etcdserverpb::RangeRequest;
 use witan_e2e::{Server, requests, wait, websocket::Socket};
 
 use crate::{
@@ -54,11 +53,6 @@ pub(crate) fn ask(stream: &mut TcpStream, calls: u32, path: &str, message: &impl
     stream.write_all(&all).is_ok()
 }
 
-/// Creates a range that returns the value of "key".
-fn range() -> RangeRequest {
-    requests::range("key", "")
-}
-
 /// Reads until a call is refused because there is no memory for its response.
 fn until_refused(stream: &mut TcpStream) {
     while let Ok((kind, flags, _, payload)) = h2::read(stream) {
@@ -80,7 +74,8 @@ fn a_connection_that_reads_no_answers_leaves_memory_for_others() {
         put(server, "a2V5", LARGE_BYTES);
         let mut hog = h2::open(server, Some(0));
         let path = "/etcdserverpb.KV/Range";
-        let taken = ask(&mut hog, LARGE_CALLS, path, &range());
+        let range = requests::range("key", "");
+        let taken = ask(&mut hog, LARGE_CALLS, path, &range);
         assert!(taken, "calls are taken");
         until_refused(&mut hog);
         for _ in 0..5 {

@@ -4,15 +4,13 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     net::TcpStream,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    panic,
+    sync::atomic::{AtomicBool, Ordering},
+    thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
 
-use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
+use witan_api::v3::etcdserverpb::kv_client::KvClient;
 use witan_e2e::{Launch, Server, grpc, http, process, requests, wait};
 
 /// Allowance in bytes for memory that grows for other reasons: pages that the allocator keeps, the other client's history, and
@@ -40,10 +38,15 @@ pub(crate) fn case_on(
     bound_bytes: u64,
     act: impl FnOnce(&Server) -> String,
 ) {
-    run(launch, name, bound_bytes, |server| {
-        let bystander = Bystander::start(server.address());
-        let happened = act(server);
-        format!("{happened} | {} rounds of others", bystander.end())
+    load_on(launch, name, bound_bytes, |server| {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let bystander = scope.spawn(|| live(server, &stop));
+            let stops = Stops(&stop);
+            let happened = act(server);
+            drop(stops);
+            format!("{happened} | {} rounds of others", result(bystander))
+        })
     });
 }
 
@@ -54,12 +57,6 @@ pub(crate) fn load_on(
     bound_bytes: u64,
     act: impl FnOnce(&Server) -> String,
 ) {
-    run(launch, name, bound_bytes, |server| {
-        format!("{} | ", act(server))
-    });
-}
-
-fn run(launch: Launch, name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -> String) {
     raise_descriptors();
     let mut server = launch.start();
     for i in 0..100 {
@@ -67,7 +64,7 @@ fn run(launch: Launch, name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -
     }
     let (happened, grown) = grown(&server, || act(&server));
     assert!(server.runs(), "{name}: the server died\n{}", server.tail());
-    let peak = memory(&server, "VmHWM:");
+    let peak = process::status_bytes(server.pid(), "VmHWM:");
     let mib = |bytes: u64| bytes >> 20;
     // Write to stderr directly, because the test harness captures printed output.
     let _ = writeln!(
@@ -85,10 +82,11 @@ fn run(launch: Launch, name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -
 
 /// Runs `act`. Returns its result and the largest growth of the server's memory during it.
 pub(crate) fn grown<T>(server: &Server, act: impl FnOnce() -> T) -> (T, u64) {
-    let before = memory(server, "VmRSS:");
+    let memory = |label| process::status_bytes(server.pid(), label);
+    let before = memory("VmRSS:");
     process::reset_peak(server.pid());
     let done = act();
-    (done, memory(server, "VmHWM:").saturating_sub(before))
+    (done, memory("VmHWM:").saturating_sub(before))
 }
 
 /// Raises the soft limit of open files to the hard limit, for this process and the servers that it starts. Returns the limit.
@@ -102,53 +100,68 @@ pub(crate) fn raise_descriptors() -> u64 {
     hard
 }
 
-pub(crate) fn memory(server: &Server, label: &str) -> u64 {
-    process::status_bytes(server.pid(), label)
+/// Returns the result of a thread. Panics with the panic of the thread.
+fn result<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    match thread.join() {
+        Ok(result) => result,
+        Err(panicked) => panic::resume_unwind(panicked),
+    }
 }
 
-/// Returns the processor time that the server has used.
-pub(crate) fn cpu(server: &Server) -> Duration {
-    process::cpu(server.pid())
-}
-
-/// Runs `act`. Returns its result and the longest wait of several other clients. There are more clients than workers, so that
-/// some share a worker with `act`.
-pub(crate) fn longest_wait<T>(server: &Server, act: impl FnOnce() -> T) -> (T, Duration) {
-    const OTHERS: usize = 6;
+/// Runs `act` while `count` other clients send requests. Returns its result and the longest duration of a request. `client`
+/// returns a function that sends one request.
+pub(crate) fn longest_request<T, C: FnMut()>(
+    count: usize,
+    client: impl Fn() -> C + Sync,
+    act: impl FnOnce() -> T,
+) -> (T, Duration) {
     let stop = AtomicBool::new(false);
-    let address = server.address();
     let one = || {
-        let mut connection = http::Connection::open(&address).expect("the server accepts");
+        let mut ask = client();
         let mut longest = Duration::ZERO;
         while !stop.load(Ordering::SeqCst) {
             let begun = Instant::now();
-            let asked = connection.send("GET", "/version", &[], b"");
-            asked.expect("the request is sent");
-            let answer = connection.response("GET").expect("an answer");
-            assert_eq!(answer.status, 200);
+            ask();
             longest = longest.max(begun.elapsed());
             wait::wall_time(Duration::from_millis(2));
         }
         longest
     };
     thread::scope(|scope| {
-        let others: Vec<_> = (0..OTHERS).map(|_| scope.spawn(one)).collect();
+        let others: Vec<_> = (0..count).map(|_| scope.spawn(one)).collect();
         let stops = Stops(&stop);
         let done = act();
         drop(stops);
-        let waits = others.into_iter().map(|other| match other.join() {
-            Ok(longest) => longest,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        (done, waits.max().unwrap_or_default())
+        let longest = others.into_iter().map(result).max();
+        (done, longest.unwrap_or_default())
     })
+}
+
+/// Runs `act`. Returns its result and the longest wait of several other clients. There are more clients than workers, so that
+/// some share a worker with `act`.
+pub(crate) fn longest_wait<T>(server: &Server, act: impl FnOnce() -> T) -> (T, Duration) {
+    const OTHERS: usize = 6;
+    let client = || {
+        let mut connection = http::Connection::open(&server.address()).expect("the server accepts");
+        move || {
+            let asked = connection.send("GET", "/version", &[], b"");
+            asked.expect("the request is sent");
+            assert_eq!(connection.response("GET").expect("an answer").status, 200);
+        }
+    };
+    longest_request(OTHERS, client, act)
 }
 
 /// Runs `act` and checks that other clients wait for at most a quarter of its duration plus an allowance for a busy machine.
 pub(crate) fn others_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
+    go_on(what, || longest_wait(server, &mut act));
+}
+
+/// Like [`others_go_on`], with a function that runs the action and returns the longest wait.
+pub(crate) fn go_on(what: &str, mut longest: impl FnMut() -> ((), Duration)) {
     wait::undisturbed(|| {
         let begun = Instant::now();
-        let ((), waited) = longest_wait(server, &mut act);
+        let ((), waited) = longest();
         let took = begun.elapsed();
         if waited <= took / 4 + NOISE {
             return Ok(());
@@ -157,14 +170,6 @@ pub(crate) fn others_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
             "{what}: another client waited {waited:?} of {took:?}"
         ))
     });
-}
-
-/// Runs `clients` clients concurrently. Returns their distinct results in order.
-pub(crate) fn ends(clients: usize, one: impl Fn() -> String + Sync) -> Vec<String> {
-    let mut ends = at_once(clients, |_| one());
-    ends.sort();
-    ends.dedup();
-    ends
 }
 
 /// Runs `clients` clients concurrently. Returns their results.
@@ -203,72 +208,32 @@ pub(crate) fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Another client, which puts and gets in three dialects, on new connections and on a lasting one.
-struct Bystander {
-    stop: Arc<AtomicBool>,
-    thread: thread::JoinHandle<usize>,
-}
-
-impl Bystander {
-    fn start(address: String) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let seen = stop.clone();
-        let thread = thread::spawn(move || live(&address, &seen));
-        Self { stop, thread }
-    }
-
-    /// Stops the client. Returns the number of its complete rounds.
-    fn end(self) -> usize {
-        self.stop.store(true, Ordering::SeqCst);
-        match self.thread.join() {
-            Ok(rounds) => rounds,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    }
-}
-
-fn live(address: &str, stop: &AtomicBool) -> usize {
+/// Puts and gets in three dialects, on new connections and on a lasting one. Returns the number of complete rounds.
+fn live(server: &Server, stop: &AtomicBool) -> usize {
     let runtime = grpc::runtime();
-    let mut client = KvClient::new(runtime.block_on(grpc::connect(address)));
+    let channel = runtime.block_on(grpc::connect(&server.address()));
+    let mut client = KvClient::new(channel);
     let mut round = 0;
     while round < ROUNDS_MIN || !stop.load(Ordering::SeqCst) {
         let value = format!("round-{round}");
-        let put = http::once(
-            address,
-            "PUT",
-            "/v2/keys/bystander",
-            &format!("value={value}"),
-        );
+        let put = server.http("PUT", "/v2/keys/bystander", &format!("value={value}"));
         assert!(matches!(put.status, 200 | 201), "{}", put.text());
-        let got = http::once(address, "GET", "/v2/keys/bystander", "");
+        let got = server.http("GET", "/v2/keys/bystander", "");
         assert_eq!(got.json()["node"]["value"], value.as_str());
-        let put = http::once(
-            address,
-            "POST",
-            "/v3/kv/put",
-            r#"{"key":"YnlzdGFuZGVy","value":"eA=="}"#,
-        );
-        assert_eq!(put.status, 200, "{}", put.text());
-        let put = requests::put("bystander", value.clone());
-        runtime
-            .block_on(client.put(put))
-            .expect("a put of another client");
-        let range = RangeRequest { key: "bystander".into(), ..Default::default() };
-        let got = runtime
-            .block_on(client.range(range))
-            .expect("a get of another client");
+        server.v3("kv/put", r#"{"key":"YnlzdGFuZGVy","value":"eA=="}"#);
+        let put = client.put(requests::put("bystander", value.clone()));
+        runtime.block_on(put).expect("a put of another client");
+        let got = client.range(requests::range("bystander", ""));
+        let got = runtime.block_on(got).expect("a get of another client");
         assert_eq!(got.into_inner().kvs[0].value, value.as_bytes());
         round += 1;
     }
     round
 }
 
-/// Opens a raw connection whose writes have a timeout.
+/// Opens a raw connection whose reads and writes have a timeout.
 pub(crate) fn connect(server: &Server) -> TcpStream {
-    patient(TcpStream::connect(server.address()).expect("the server accepts"))
-}
-
-fn patient(stream: TcpStream) -> TcpStream {
+    let stream = TcpStream::connect(server.address()).expect("the server accepts");
     stream.set_nodelay(true).expect("a TCP socket");
     let patience = Some(wait::PATIENCE);
     stream.set_write_timeout(patience).expect("a TCP socket");

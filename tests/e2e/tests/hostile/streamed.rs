@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use witan_e2e::{Launch, Server, websocket::Socket};
+use witan_e2e::{Launch, Server, process, websocket::Socket};
 
-use crate::stage::{connect, cpu, longest_wait};
+use crate::stage::{connect, longest_wait};
 
 /// Number of pieces of one byte.
 const PIECES: usize = 60_000;
@@ -44,10 +44,10 @@ fn a_value_in_many_chunks_is_scanned_once() {
     let server = Launch::witan().start();
     for path in ["/v3/watch", "/v3/lease/keepalive", "/v3beta/watch"] {
         let spent = |pieces| {
-            let begun = cpu(&server);
+            let begun = process::cpu(server.pid());
             let told = in_pieces(&server, path, pieces);
             assert!(told.starts_with("HTTP/1.1 "), "{path}: {told}");
-            cpu(&server) - begun
+            process::cpu(server.pid()) - begun
         };
         let few = spent(PIECES / 10);
         let (many, waited) = longest_wait(&server, || spent(PIECES));
@@ -68,7 +68,7 @@ fn a_value_in_many_chunks_is_scanned_once() {
 fn white_space_in_many_messages_is_scanned_once() {
     let server = Launch::witan().start();
     let mut socket = Socket::open(&server.address(), "/v3/watch", &[]);
-    let begun = cpu(&server);
+    let begun = process::cpu(server.pid());
     let ((), waited) = longest_wait(&server, || {
         socket.send("{\"zz\":[").expect("it is sent");
         for _ in 0..PIECES / 4 {
@@ -77,7 +77,7 @@ fn white_space_in_many_messages_is_scanned_once() {
         socket.send("] nope}").expect("it is sent");
         assert!(socket.text().contains("invalid character"), "an answer");
     });
-    let spent = cpu(&server) - begun;
+    let spent = process::cpu(server.pid()) - begun;
     assert!(spent <= Duration::from_secs(8), "{spent:?} of CPU");
     assert!(waited <= WAIT_MAX, "another client waited {waited:?}");
 }

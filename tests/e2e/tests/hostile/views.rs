@@ -4,9 +4,6 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
 };
 
 use prost::Message;
@@ -14,12 +11,12 @@ use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{
     CompactionRequest, HashKvRequest, RangeRequest, kv_client::KvClient,
 };
-use witan_e2e::{Launch, Server, grpc, requests, wait};
+use witan_e2e::{Launch, Server, grpc, requests};
 
 use crate::{
     h2,
     shares::ask,
-    stage::{LONG, NOISE, SLACK_BYTES, case_on, connect, grown, rest},
+    stage::{LONG, SLACK_BYTES, case_on, connect, go_on, grown, longest_request, rest},
     work::fill,
 };
 
@@ -164,43 +161,6 @@ fn unread_snapshots_pin_at_most_the_free_quota() {
 /// Size in bytes of a put that is decoded on another thread.
 const LARGE_PUT_BYTES: usize = 300 << 10;
 
-/// Runs `act` and checks the delay of another client's large puts. It is at most a quarter of the duration of `act`, plus an
-/// allowance for a busy machine.
-fn large_puts_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
-    let address = server.address();
-    let put = |stop: &AtomicBool| {
-        let runtime = grpc::runtime();
-        let mut kv = KvClient::new(runtime.block_on(grpc::connect(&address)));
-        let mut longest = Duration::ZERO;
-        while !stop.load(Ordering::SeqCst) {
-            let begun = Instant::now();
-            let put = requests::put("large", vec![7; LARGE_PUT_BYTES]);
-            runtime
-                .block_on(kv.put(put))
-                .expect("a put of another client");
-            longest = longest.max(begun.elapsed());
-        }
-        longest
-    };
-    wait::undisturbed(|| {
-        let stop = AtomicBool::new(false);
-        let (took, waited) = thread::scope(|scope| {
-            let other = scope.spawn(|| put(&stop));
-            let begun = Instant::now();
-            act();
-            let took = begun.elapsed();
-            stop.store(true, Ordering::SeqCst);
-            (took, other.join().expect("its puts are answered"))
-        });
-        if waited <= took / 4 + NOISE {
-            return Ok(());
-        }
-        Err(format!(
-            "{what}: another client waited {waited:?} of {took:?}"
-        ))
-    });
-}
-
 /// Number of waiting calls on one connection.
 const COUNTS: u32 = 300;
 
@@ -212,7 +172,15 @@ fn large_puts_do_not_wait_behind_counts() {
     let status = server.v3("maintenance/status", "{}");
     let revision = status["header"]["revision"].as_str().expect("a number");
     let revision = revision.parse::<i64>().expect("a number") - 1;
-    large_puts_go_on(&server, "counts", || {
+    let client = || {
+        let runtime = grpc::runtime();
+        let mut kv = KvClient::new(runtime.block_on(grpc::connect(&server.address())));
+        move || {
+            let put = kv.put(requests::put("large", vec![7; LARGE_PUT_BYTES]));
+            runtime.block_on(put).expect("a put of another client");
+        }
+    };
+    let counts = || {
         let mut stream = h2::open_wide(&server);
         stream.set_read_timeout(Some(LONG)).expect("a TCP socket");
         let path = "/etcdserverpb.KV/RangeStream";
@@ -222,5 +190,6 @@ fn large_puts_do_not_wait_behind_counts() {
             let (_, flags, ..) = h2::read(&mut stream).expect("an answer");
             ended += u32::from(flags & h2::END_STREAM != 0);
         }
-    });
+    };
+    go_on("counts", || longest_request(1, client, counts));
 }

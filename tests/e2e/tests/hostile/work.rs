@@ -10,12 +10,9 @@ use witan_api::v3::etcdserverpb::{
     kv_client::KvClient, lease_client::LeaseClient, range_request,
     request_op::Request as Operation,
 };
-use witan_e2e::{Launch, Server, grpc, http, requests, wait};
+use witan_e2e::{Launch, Server, grpc, http, process, requests, wait};
 
-use crate::{
-    h2,
-    stage::{cpu, others_go_on},
-};
+use crate::{h2, stage::others_go_on};
 
 /// Puts keys from `k000000` on, in nested transactions with the maximum number of operations.
 pub(crate) async fn fill(
@@ -153,11 +150,11 @@ fn a_refused_write_does_not_list_a_directory() {
     ] {
         server.answers(201, "PUT", directory, "dir=true");
         let spent = || {
-            let begun = cpu(&server);
+            let begun = process::cpu(server.pid());
             for _ in 0..REQUESTS {
                 server.answers(400, "PUT", target, body);
             }
-            cpu(&server) - begun
+            process::cpu(server.pid()) - begun
         };
         let empty = spent();
         fill_directory(&server, directory);
