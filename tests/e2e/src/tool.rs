@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::mpsc::{Receiver, sync_channel},
     thread,
@@ -47,6 +47,13 @@ impl CommandOutput {
         Self::from_output(&command.output().expect("the program is executable"))
     }
 
+    /// Returns standard output. Panics if the command failed.
+    #[track_caller]
+    pub fn succeeded(self) -> String {
+        assert_eq!(self.code, Some(0), "{}", self.all());
+        self.stdout
+    }
+
     fn from_output(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self {
@@ -70,6 +77,26 @@ pub fn witan(args: &[&str]) -> CommandOutput {
     CommandOutput::of(Command::new(Kind::Witan.binary()).args(args))
 }
 
+/// Restores a snapshot to the directory `data` of the member `name`. `command` is a program that has the command `snapshot
+/// restore`, `initial` is the value of `--initial-cluster`, and `more` contains further arguments. Panics if `initial` does not
+/// contain the member.
+pub fn restore(
+    mut command: Command,
+    snapshot: &str,
+    data: &Path,
+    [name, initial]: [&str; 2],
+    more: &[&str],
+) -> CommandOutput {
+    let mut members = initial.split(',');
+    let url = members.find_map(|member| member.strip_prefix(name)?.strip_prefix('='));
+    let url = url.expect("the cluster contains the member");
+    command.args(["snapshot", "restore", snapshot, "--data-dir"]);
+    command.arg(data).args(["--name", name]);
+    command.args(["--initial-cluster", initial]);
+    command.args(["--initial-advertise-peer-urls", url]);
+    CommandOutput::of(command.args(more))
+}
+
 impl Tool {
     fn binary(self) -> PathBuf {
         match self {
@@ -84,7 +111,7 @@ impl Tool {
     }
 
     /// Returns the command with `--endpoints URL` and a clean environment, without a subcommand.
-    fn command(self, url: &str) -> Command {
+    pub fn command(self, url: &str) -> Command {
         let mut command = Command::new(self.binary());
         command
             .env_clear()
@@ -122,7 +149,17 @@ impl Tool {
 
     /// Starts a tool that runs until it is dropped, such as a watch.
     pub fn follow(self, url: &str, args: &[&str]) -> Following {
-        Following::of(self.spawn(url, args))
+        let mut child = self.spawn(url, args);
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (send, lines) = sync_channel(LINES_MAX);
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Following { child, lines }
     }
 
     /// Starts the tool with its three standard streams piped.
@@ -134,22 +171,6 @@ impl Tool {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the tool is executable")
-    }
-}
-
-impl Following {
-    /// Reads the output of a tool, whose standard output must be piped.
-    fn of(mut child: Child) -> Self {
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let (send, lines) = sync_channel(LINES_MAX);
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if send.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, lines }
     }
 }
 

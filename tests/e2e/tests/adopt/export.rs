@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, in_parallel, wait, writers};
+use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, in_parallel, tool, wait, writers};
 
 use super::{adopt, become_witan, data, member::write_all_kinds, observe, offline};
 
@@ -196,20 +196,9 @@ fn a_log_without_entries_ends_where_the_state_does() {
     server.etcdctl(&["snapshot", "save", &saved]);
     server.terminate();
     fs::remove_dir_all(data(&server)).expect("a folder");
-    let urls = [1, 2, 3].map(|at| format!("http://127.0.0.1:{at}"));
-    let [first, second, third] = &urls;
-    let restored = Command::new(Kind::Witan.binary())
-        .args(["snapshot", "restore", &saved, "--name", "m1"])
-        .args(["--initial-advertise-peer-urls", first])
-        .args([
-            "--initial-cluster",
-            &format!("m1={first},m2={second},m3={third}"),
-        ])
-        .arg("--data-dir")
-        .arg(data(&server))
-        .output()
-        .expect("the program starts");
-    assert!(restored.status.success(), "{restored:?}");
+    let cluster = "m1=http://127.0.0.1:1,m2=http://127.0.0.1:2,m3=http://127.0.0.1:3";
+    let program = Command::new(Kind::Witan.binary());
+    tool::restore(program, &saved, &data(&server), ["m1", cluster], &[]).succeeded();
     let said = export(&server, &server.dir().join("exported"));
     assert!(
         said.contains("its log ends at entry 1 of term 1\n"),

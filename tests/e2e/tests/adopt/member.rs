@@ -3,7 +3,8 @@
 use std::{fs, time::SystemTime};
 
 use witan_e2e::{
-    Cluster, Kind, Launch, Server, Tool, Writers, folder::copy, grpc, in_parallel, wait, writers,
+    Cluster, Kind, Launch, Server, Tool, Writers, folder::copy, grpc, in_parallel, tool::restore,
+    wait, writers,
 };
 
 use super::{ETCDS, adopt, become_witan, data, observe, try_adopt};
@@ -258,20 +259,10 @@ fn a_directory_that_was_restored_from_a_snapshot_has_the_members_that_etcd_sees(
         cluster.member(0).etcdctl(&["snapshot", "save", &file]);
         for has_run in [false, true] {
             let mut restored = Launch::new(kind).prepare();
-            let (data_dir, peer_url) = (data(&restored).display().to_string(), restored.peer_url());
-            let said = tool.run(
-                &restored.url(),
-                &[
-                    "snapshot",
-                    "restore",
-                    &file,
-                    "--name=default",
-                    &format!("--data-dir={data_dir}"),
-                    &format!("--initial-cluster=default={peer_url}"),
-                    &format!("--initial-advertise-peer-urls={peer_url}"),
-                ],
-            );
-            assert_eq!(said.code, Some(0), "{}", said.all());
+            let cluster = format!("default={}", restored.peer_url());
+            let member = ["default", cluster.as_str()];
+            let program = tool.command(&restored.url());
+            restore(program, &file, &data(&restored), member, &[]).succeeded();
             if has_run {
                 restored.start_again();
                 restored.etcdctl(&["put", "b", "2"]);

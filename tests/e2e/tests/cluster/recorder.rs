@@ -52,10 +52,8 @@ fn reproduced(server: &Server) -> Vec<Value> {
 
 /// Replays a file or directory, which must be reproduced. Returns the turns.
 fn reproduced_from(path: &Path) -> Vec<Value> {
-    let said = replay(path, &["-w", "json"]);
-    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let said = replay(path, &["-w", "json"]).succeeded();
     let (turns, verdict) = said
-        .stdout
         .trim_end()
         .rsplit_once('\n')
         .expect("turns and a verdict");

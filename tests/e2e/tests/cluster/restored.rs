@@ -1,42 +1,28 @@
 //! Members that start from different states, after a restore from different files or of some members only.
 
-use witan_e2e::{Cluster, Launch, Server, Tool, tool::witan};
+use std::process::Command;
+
+use witan_e2e::{Cluster, Kind, Launch, Server, tool};
 
 /// Saves a snapshot in which the key `k` has this value. Returns its path.
 fn saved(source: &Server, value: &str) -> String {
     source.etcdctl(&["put", "k", value]);
     let path = source.dir().join(value).display().to_string();
-    let said = Tool::Etcdctl36.run(&source.url(), &["snapshot", "save", &path]);
-    assert_eq!(said.code, Some(0), "{}", said.all());
+    source.etcdctl(&["snapshot", "save", &path]);
     path
 }
 
 /// Restores a snapshot as a member of a prepared cluster.
 fn restore(cluster: &Cluster, at: usize, snapshot: &str) {
-    let url = |member: &Server| format!("http://127.0.0.1:{}", member.peer_port());
     let members = cluster.members().iter().enumerate();
     let initial: Vec<String> = members
-        .map(|(at, member)| format!("m{at}={}", url(member)))
+        .map(|(at, member)| format!("m{at}={}", member.peer_url()))
         .collect();
-    let member = cluster.member(at);
-    let (data, name) = (
-        member.dir().join("data").display().to_string(),
-        format!("m{at}"),
-    );
-    let said = witan(&[
-        "snapshot",
-        "restore",
-        snapshot,
-        "--data-dir",
-        &data,
-        "--name",
-        &name,
-        "--initial-cluster",
-        &initial.join(","),
-        "--initial-advertise-peer-urls",
-        &url(member),
-    ]);
-    assert_eq!(said.code, Some(0), "{}", said.all());
+    let data = cluster.member(at).dir().join("data");
+    let (name, initial) = (format!("m{at}"), initial.join(","));
+    let member = [name.as_str(), &initial];
+    let program = Command::new(Kind::Witan.binary());
+    tool::restore(program, snapshot, &data, member, &[]).succeeded();
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod full;
 mod lists;
 mod rebuilt;
 
-use std::{fs::File, io::Write as _, ops::Range, path::Path};
+use std::{fs::File, io::Write as _, ops::Range, path::Path, process::Command};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -20,11 +20,10 @@ use witan_api::v3::{
     mvccpb::KeyValue,
 };
 use witan_e2e::{
-    Launch, Server, grpc,
+    Kind, Launch, Server, grpc,
     linear::client::Choice,
     memory_limit::budget_bytes,
-    process, requests,
-    tool::witan,
+    process, requests, tool,
     watching::{self, Watching, create},
 };
 
@@ -187,20 +186,13 @@ async fn save(channel: &Channel, path: &Path) {
 }
 
 /// Starts a member without a limit from a snapshot.
-fn restored(snapshot: &Path) -> Server {
+fn restored(snapshot: &str) -> Server {
     let mut server = Launch::witan().prepare();
-    let path = |path: &Path| path.display().to_string();
-    let (snapshot, data, url) = (
-        path(snapshot),
-        path(&server.dir().join("data")),
-        server.peer_url(),
-    );
-    let cluster = format!("default={url}");
-    let mut args = vec!["snapshot", "restore", &snapshot, "--data-dir", &data];
-    args.extend(["--name", "default", "--initial-cluster", &cluster]);
-    args.extend(["--initial-advertise-peer-urls", &url]);
-    let said = witan(&args);
-    assert_eq!(said.code, Some(0), "{}", said.all());
+    let data = server.dir().join("data");
+    let cluster = format!("default={}", server.peer_url());
+    let member = ["default", cluster.as_str()];
+    let program = Command::new(Kind::Witan.binary());
+    tool::restore(program, snapshot, &data, member, &[]).succeeded();
     server.start_again();
     server
 }
@@ -246,7 +238,7 @@ fn a_member_serves_more_values_than_its_memory_holds() {
     assert_within(&mut server, LIMIT_BYTES);
     let hash = grpc::hash_kv(&server, revision);
     assert!(hash.is_some(), "{} kills", server.memory_kills());
-    let other = restored(&snapshot);
+    let other = restored(&snapshot.display().to_string());
     assert_eq!(hash, grpc::hash_kv(&other, revision));
     drop(other);
 

@@ -15,8 +15,7 @@ use tokio::{runtime::Runtime, task::JoinSet};
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::kv_client::KvClient;
 use witan_e2e::{
-    Folder, Kind, Launch, Server, cluster::status, grpc, requests, server::SAME_URLS,
-    tool::CommandOutput, wait,
+    Folder, Kind, Launch, Server, cluster::status, grpc, requests, server::SAME_URLS, tool, wait,
 };
 
 use crate::{
@@ -371,15 +370,10 @@ async fn fill(channel: &Channel) {
 fn restore(program: &Path, file: &str) -> Server {
     let launch = Launch::witan().same_ids().program(program.to_path_buf());
     let mut server = launch.prepare();
-    let data = server.dir().join("data").display().to_string();
-    let [_, peer] = SAME_URLS;
-    let cluster = format!("default={peer}");
-    let mut command = Command::new(program);
-    command.args(["snapshot", "restore", file, "--data-dir", &data]);
-    command.args(["--name", "default", "--initial-cluster", &cluster]);
-    command.args(["--initial-advertise-peer-urls", peer]);
-    let said = CommandOutput::of(&mut command);
-    assert_eq!(said.code, Some(0), "{}", said.all());
+    let data = server.dir().join("data");
+    let cluster = format!("default={}", SAME_URLS[1]);
+    let member = ["default", cluster.as_str()];
+    tool::restore(Command::new(program), file, &data, member, &[]).succeeded();
     server.start_again();
     server
 }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::Path,
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -11,7 +12,7 @@ use witan_e2e::{
     Kind, Launch, Server, Tool, grpc,
     linear::client::Choice,
     server::SAME_URLS,
-    tool::{CommandOutput, witan},
+    tool::{CommandOutput, restore},
 };
 
 use super::{
@@ -23,11 +24,14 @@ const PEER: &str = SAME_URLS[1];
 
 /// Runs `witan snapshot` or `etcdutl snapshot`.
 fn tool(kind: Kind, args: &[&str]) -> CommandOutput {
-    let args = [&["snapshot"], args].concat();
+    CommandOutput::of(program(kind).arg("snapshot").args(args))
+}
+
+fn program(kind: Kind) -> Command {
     match kind {
-        Kind::Witan => witan(&args),
-        Kind::Etcd36 => Tool::Etcdutl36.run("", &args),
-        Kind::Etcd34 | Kind::Etcd37 => Tool::Etcdutl37.run("", &args),
+        Kind::Witan => Command::new(kind.binary()),
+        Kind::Etcd36 => Tool::Etcdutl36.command(""),
+        Kind::Etcd34 | Kind::Etcd37 => Tool::Etcdutl37.command(""),
     }
 }
 
@@ -48,9 +52,8 @@ fn fill(server: &Server, rounds: usize) -> i64 {
 
 fn save(server: &Server) -> String {
     let path = server.dir().join("snapshot.db").display().to_string();
-    let said = Tool::Etcdctl36.run(&server.url(), &["snapshot", "save", &path]);
-    assert_eq!(said.code, Some(0), "{}", said.all());
-    assert!(said.stdout.contains("Server version 3."), "{}", said.all());
+    let said = server.etcdctl(&["snapshot", "save", &path]);
+    assert!(said.contains("Server version 3."), "{said}");
     path
 }
 
@@ -68,7 +71,6 @@ fn lease(server: &Server) {
 
 /// Creates users, roles and permissions. Auth stays disabled.
 fn people(server: &Server) {
-    let url = server.url();
     for line in [
         "role add root",
         "user add root:secret",
@@ -81,8 +83,7 @@ fn people(server: &Server) {
         "user grant-role ann reader",
     ] {
         let args: Vec<&str> = line.split(' ').collect();
-        let said = Tool::Etcdctl36.run(&url, &args);
-        assert_eq!(said.code, Some(0), "{line}: {}", said.all());
+        server.etcdctl(&args);
     }
 }
 
@@ -106,14 +107,9 @@ fn shown_people(server: &Server) -> Vec<String> {
 /// Starts a server of this kind from a snapshot.
 fn restored(kind: Kind, snapshot: &str, more: &[&str]) -> Server {
     let mut server = Launch::new(kind).same_ids().prepare();
-    let data = server.dir().join("data").display().to_string();
-    let cluster = format!("default={PEER}");
-    let mut args = vec!["restore", snapshot, "--data-dir", &data];
-    args.extend(["--name", "default", "--initial-cluster", &cluster]);
-    args.extend(["--initial-advertise-peer-urls", PEER]);
-    args.extend(more);
-    let said = tool(kind, &args);
-    assert_eq!(said.code, Some(0), "{}", said.all());
+    let (data, cluster) = (server.dir().join("data"), format!("default={PEER}"));
+    let member = ["default", cluster.as_str()];
+    restore(program(kind), snapshot, &data, member, more).succeeded();
     server.start_again();
     server
 }
@@ -235,8 +231,7 @@ fn snapshots_require_permission_and_contain_users() {
             complaint(&save(&["--user", "ann:pass"])),
             complaint(&save(&["--user", "ann:wrong"])),
         ];
-        let root = save(&["--user", "root:secret"]);
-        assert_eq!(root.code, Some(0), "{}", root.all());
+        save(&["--user", "root:secret"]).succeeded();
         (refused, path)
     });
     assert_eq!(saved[0].0, saved[1].0);
@@ -369,11 +364,8 @@ fn refusals_equal_etcdutls_and_leave_no_files() {
     }
     // An empty directory is accepted.
     fs::create_dir_all(&data).expect("a folder");
-    let skipped = tool(
-        Kind::Witan,
-        &["restore", &bare, "--data-dir", &data, "--skip-hash-check"],
-    );
-    assert_eq!(skipped.code, Some(0), "{}", skipped.all());
+    let args = ["restore", &bare, "--data-dir", &data, "--skip-hash-check"];
+    tool(Kind::Witan, &args).succeeded();
     let left: Vec<_> = fs::read_dir(&dir)
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
@@ -401,16 +393,14 @@ fn a_restore_that_runs_again_leaves_the_directory_alone() {
         "--skip-existing",
         "--remove-snapshot",
     ];
-    let first = tool(Kind::Witan, &args);
-    assert_eq!(first.code, Some(0), "{}", first.all());
+    tool(Kind::Witan, &args).succeeded();
     assert!(!Path::new(&file).exists(), "the snapshot takes room");
     fs::write(path("data/mark"), "written since").unwrap();
-    let again = tool(Kind::Witan, &args);
-    assert_eq!(again.code, Some(0), "{}", again.all());
+    tool(Kind::Witan, &args).succeeded();
     assert!(Path::new(&path("data/mark")).exists());
     // Simulate a kill between creating the directory and removing the snapshot.
     fs::copy(&snapshot, &file).unwrap();
-    assert_eq!(tool(Kind::Witan, &args).code, Some(0));
+    tool(Kind::Witan, &args).succeeded();
     assert!(!Path::new(&file).exists());
     // Without the directory, the snapshot must exist.
     fs::remove_dir_all(&data).unwrap();
@@ -422,28 +412,10 @@ fn a_restore_that_runs_again_leaves_the_directory_alone() {
 fn a_member_whose_peers_speak_tls_is_restored_without_its_certificate() {
     let server = start(Kind::Witan);
     let snapshot = save(&server);
-    let url = "https://m1.example:2380";
-    let cluster = format!("m1={url},m2=https://m2.example:2380");
+    let cluster = "m1=https://m1.example:2380,m2=https://m2.example:2380";
     for kind in [Kind::Witan, Kind::Etcd37] {
-        let data = server
-            .dir()
-            .join(format!("tls-{kind:?}"))
-            .display()
-            .to_string();
-        let args = [
-            "restore",
-            &snapshot,
-            "--data-dir",
-            &data,
-            "--name",
-            "m1",
-            "--initial-cluster",
-            &cluster,
-            "--initial-advertise-peer-urls",
-            url,
-        ];
-        let said = tool(kind, &args);
-        assert_eq!(said.code, Some(0), "{kind:?}: {}", said.all());
+        let data = server.dir().join(format!("tls-{kind:?}"));
+        restore(program(kind), &snapshot, &data, ["m1", cluster], &[]).succeeded();
     }
 }
 
