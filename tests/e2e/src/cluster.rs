@@ -178,6 +178,12 @@ impl Cluster {
             .expect("a member other than the leader runs")
     }
 
+    /// Transfers leadership to the member at a position. Panics if the transfer fails.
+    pub fn transfer_leadership(&self, to: usize) {
+        let target = format!(r#"{{"targetID":"{}"}}"#, self.members[to].status().id);
+        self.members[self.leader()].v3("maintenance/transfer-leadership", &target);
+    }
+
     /// Waits until the hashes of v3 data are equal on all running members.
     pub fn wait_equal(&self) {
         wait::until_true("all members have the same hash", || {

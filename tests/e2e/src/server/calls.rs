@@ -1,7 +1,7 @@
 //! Requests of tests to a running server.
 
 use super::Server;
-use crate::{Tool, http};
+use crate::{Tool, cluster, http};
 
 impl Server {
     /// Sends a request on a new connection. Panics if there is no complete response.
@@ -31,6 +31,15 @@ impl Server {
     ) -> http::Response {
         http::try_once(&self.address(), method, target, headers, body.as_bytes())
             .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
+    }
+
+    /// Sends a request on a new connection. Returns the connection, from which the test reads the response. Panics if the server
+    /// does not listen.
+    pub fn send(&self, method: &str, target: &str, body: &str) -> http::Connection {
+        let mut connection = http::Connection::open(&self.address()).expect("the server listens");
+        let sent = connection.send(method, target, &[], body.as_bytes());
+        sent.expect("the server reads the request");
+        connection
     }
 
     /// Logs a user in and returns the v3 token. Panics if the login fails.
@@ -65,6 +74,12 @@ impl Server {
     pub fn try_v3(&self, call: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
         let answer = self.http("POST", &format!("/v3/{call}"), &body.to_string());
         (answer.status, answer.json())
+    }
+
+    /// Returns the member's status. Panics if the member does not answer.
+    #[track_caller]
+    pub fn status(&self) -> cluster::Status {
+        cluster::status(self).expect("the member answers")
     }
 
     /// Adds v3 users (`NAME:PASSWORD`), grants `root` its role, and enables authentication. Panics if a call is refused.

@@ -73,9 +73,7 @@ fn a_member_rebuilt_at_startup_disarms_its_alarm() {
     let mut cluster = Cluster::start_with(3, &["--initial-corrupt-check"]);
     fill(&cluster);
     let (at, leader) = (cluster.follower(), cluster.leader());
-    let id = witan_e2e::cluster::status(cluster.member(at))
-        .expect("it runs")
-        .id;
+    let id = cluster.member(at).status().id;
     alter(cluster.member_mut(at), "good-two", "baad-two");
     let raise = format!(r#"{{"action":"ACTIVATE","memberID":"{id}","alarm":"CORRUPT"}}"#);
     cluster.member(leader).v3("maintenance/alarm", &raise);
@@ -148,12 +146,7 @@ fn states_are_compared_after_compactions() {
     let at = cluster.follower();
     alter(cluster.member_mut(at), "good-three", "baad-three");
     cluster.member_mut(at).start_again();
-    let id = witan_e2e::cluster::status(cluster.member(at))
-        .expect("it runs")
-        .id;
-    let leader = cluster.member(cluster.leader());
-    let moved = format!(r#"{{"targetID":"{id}"}}"#);
-    leader.v3("maintenance/transfer-leadership", &moved);
+    cluster.transfer_leadership(at);
     let member = cluster.member(at);
     member.v3("kv/compaction", r#"{"revision":"2"}"#);
     wait::until_true("the state is rebuilt", || {

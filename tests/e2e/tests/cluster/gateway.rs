@@ -54,11 +54,8 @@ fn new_connections_go_to_the_members_that_run() {
         used,
         "a connection stays with its member"
     );
-    let id = |member: &Server| status(member).expect("the member answers").id;
-    let killed = cluster
-        .members()
-        .iter()
-        .position(|member| id(member) == used);
+    let mut members = cluster.members().iter();
+    let killed = members.position(|member| member.status().id == used);
     let killed = killed.expect("the connection leads to a member");
     cluster.member_mut(killed).kill9();
     assert!(connection.closed(), "the connection ends with its member");
@@ -68,7 +65,7 @@ fn new_connections_go_to_the_members_that_run() {
     // Every third connection would lead to the killed member.
     for _ in 0..6 {
         gateway.v3("kv/put", PUT);
-        assert_ne!(id(&gateway), used);
+        assert_ne!(gateway.status().id, used);
     }
     gateway.wait_log(0, "stay inactive for another interval");
     let address = cluster.member(killed).address();

@@ -9,7 +9,7 @@ use witan_api::v3::etcdserverpb::{
     CompactionRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, PutRequest,
     kv_client::KvClient, lease_client::LeaseClient, request_op::Request,
 };
-use witan_e2e::{Cluster, Writers, cluster, grpc, requests, wait, watching};
+use witan_e2e::{Cluster, Writers, grpc, requests, wait, watching};
 
 /// Number of keys of one command, which takes more than a second in a build without optimization.
 const KEYS: usize = 80_000;
@@ -42,8 +42,7 @@ async fn fill(kv: &mut KvClient<Channel>, lease: i64) {
 /// Returns the terms of all members, which change at an election.
 fn terms(cluster: &Cluster) -> Vec<u64> {
     let members = cluster.members().iter();
-    let status = members.map(|member| cluster::status(member).expect("it runs"));
-    status.map(|status| status.term).collect()
+    members.map(|member| member.status().term).collect()
 }
 
 /// Returns the longest duration of a keep-alive until `end`. The leader's thread answers a keep-alive after a round of

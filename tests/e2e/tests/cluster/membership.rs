@@ -1,9 +1,7 @@
 //! Adds and removes members while clients write. Changes that would lose the quorum are refused.
 
 use serde_json::json;
-use witan_e2e::{
-    Cluster, Server, Tool, Writers, cluster::status, http, wait, writers::assert_all_there,
-};
+use witan_e2e::{Cluster, Server, Tool, Writers, http, wait, writers::assert_all_there};
 
 /// Exit code of a removed member.
 const REMOVED: i32 = 34;
@@ -42,10 +40,6 @@ fn add_joining(cluster: &mut Cluster, present: &[usize], args: &[&str]) -> usize
     at
 }
 
-fn id_of(member: &Server) -> u64 {
-    status(member).expect("it runs").id
-}
-
 #[test]
 fn a_member_joins_a_running_cluster_and_leaves_it() {
     let mut cluster = Cluster::start(1);
@@ -65,7 +59,7 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
     // Remove the leader too.
     let leader = cluster.leader();
     let through = (leader + 1) % 3;
-    let id = id_of(cluster.member(leader));
+    let id = cluster.member(leader).status().id;
     remove(cluster.member(through), id);
     let code = cluster.member_mut(leader).wait_exit().code();
     assert_eq!(code, Some(REMOVED));

@@ -424,9 +424,7 @@ fn only_root_finds_tokens_of_others() {
         let shown = server.answers(200, "GET", target, "").text();
         assert!(!shown.contains(&token), "{shown}");
     }
-    let mut watch = Connection::open(&server.address()).expect("the server listens");
-    let sent = watch.send("GET", "/v2/keys/?wait=true&recursive=true", &[], b"");
-    sent.expect("the request is sent");
+    let mut watch = server.send("GET", "/v2/keys/?wait=true&recursive=true", "");
     assert_eq!(watch.head("GET").expect("a head").status, 200);
     of_root("GET", "/new?size=1", "");
     of_root("PUT", "/v2/keys/x", "value=1");

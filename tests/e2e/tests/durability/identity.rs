@@ -2,13 +2,11 @@
 
 use std::fs;
 
-use witan_e2e::{Cluster, Launch, Server, folder, http, wait};
+use witan_e2e::{Cluster, Launch, Server, folder, wait};
 
 fn has_refused(member: &Server, reason: &str) -> bool {
-    let page = http::once(&member.address(), "GET", "/metrics", "").text();
     let series = format!("witan_peer_refused_total{{reason=\"{reason}\"}}");
-    let line = page.lines().find(|line| line.starts_with(&series));
-    line.is_some_and(|line| !line.ends_with(" 0"))
+    member.metric(&series) > Some(0.0)
 }
 
 /// The vote of the emptied member would elect the member that lacks the write.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use witan_api::v3::etcdserverpb::kv_client::KvClient;
-use witan_e2e::{Cluster, Launch, Server, cluster, grpc, requests, wait, watching};
+use witan_e2e::{Cluster, Launch, Server, grpc, requests, wait, watching};
 
 /// Number of keys. Their values take several runs, and the scrub reads a run in 8 s.
 const KEYS: usize = 24;
@@ -16,11 +16,8 @@ fn a_leader_with_damaged_files_gets_the_state_of_another_leader() {
     let mut cluster = filled(3);
     let at = cluster.follower();
     restart_with_checkpoint(cluster.member_mut(at));
+    cluster.transfer_leadership(at);
     let member = cluster.member(at);
-    let id = cluster::status(member).expect("it runs").id;
-    let moved = format!(r#"{{"targetID":"{id}"}}"#);
-    let leader = cluster.member(cluster.leader());
-    leader.v3("maintenance/transfer-leadership", &moved);
     damage_all_runs(member);
     member.wait_log(0, "replaced the damaged checkpoint of this member");
     assert!(member.metric(DAMAGED) > Some(0.0), "it has restarted");

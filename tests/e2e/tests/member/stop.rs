@@ -112,11 +112,7 @@ fn long_polls_and_streams_end() {
     let mut server = Launch::witan().start();
     let mut waiting: Vec<_> = ["/v2/keys/a?wait=true", "/v2/keys/b?wait=true&stream=true"]
         .iter()
-        .map(|target| {
-            let mut connection = http::Connection::open(&server.address()).expect("connect");
-            connection.send("GET", target, &[], b"").expect("send");
-            connection
-        })
+        .map(|target| server.send("GET", target, ""))
         .collect();
     wait::until_true("both watch", || server.v2_watchers() == 2);
     let begun = Instant::now();

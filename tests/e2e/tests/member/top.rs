@@ -167,13 +167,7 @@ fn watchers_are_counted_in_all_dialects() {
         (one, watch(&channel, &[below]).await)
     });
     let waits: Vec<Connection> = ["/v2/keys/watch/c/1?wait=true", "/v1/watch/watch/c/1"]
-        .map(|target| {
-            let mut connection = Connection::open(&server.address()).expect("it accepts");
-            connection
-                .send("GET", target, &[], b"")
-                .expect("it is sent");
-            connection
-        })
+        .map(|target| server.send("GET", target, ""))
         .into();
     let watchers = |expect: &[(KeySpace, &str, u64)]| {
         wait::until_true("the watchers are counted", || {

@@ -1,6 +1,6 @@
 //! Membership changes of a cluster. `pairs` compares the responses of a single member with etcd's.
 
-use witan_e2e::{Cluster, Launch, Tool, cluster::status, http, wait};
+use witan_e2e::{Cluster, Launch, Tool, http, wait};
 
 /// Number of members of the cluster.
 const SIZE: usize = 3;
@@ -78,7 +78,7 @@ fn the_response_to_an_added_member_ends_with_a_newline() {
 fn ids(cluster: &Cluster) -> Vec<String> {
     let members = cluster.members().iter();
     members
-        .map(|member| format!("{:x}", status(member).expect("it runs").id))
+        .map(|member| format!("{:x}", member.status().id))
         .collect()
 }
 

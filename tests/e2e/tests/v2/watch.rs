@@ -10,10 +10,7 @@ use witan_e2e::{
 const HISTORY: usize = 1000;
 
 fn open(server: &Server, target: &str) -> (Connection, Response) {
-    let mut connection = Connection::open(&server.address()).expect("the server listens");
-    connection
-        .send("GET", target, &[], b"")
-        .expect("the request is sent");
+    let mut connection = server.send("GET", target, "");
     let head = connection.head("GET").expect("the head arrives");
     assert_eq!(head.status, 200);
     (connection, head)

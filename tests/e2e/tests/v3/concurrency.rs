@@ -15,7 +15,7 @@ use witan_api::v3::{
     },
     v3lockpb::{LockRequest, UnlockRequest, lock_client::LockClient},
 };
-use witan_e2e::{Kind, Server, grpc, http::Connection, requests, wait};
+use witan_e2e::{Kind, Server, grpc, requests, wait};
 
 use super::{gateway, pair, start};
 
@@ -278,11 +278,7 @@ fn a_disconnected_http_caller_loses_its_key() {
         answer["count"].as_str().unwrap_or("0").to_owned()
     };
     server.http("POST", "/v3/lock/lock", r#"{"name":"YQ==","lease":1}"#);
-    let mut connection = Connection::open(&server.address()).expect("it listens");
-    let second = br#"{"name":"YQ==","lease":2}"#;
-    connection
-        .send("POST", "/v3/lock/lock", &[], second)
-        .expect("sent");
+    let connection = server.send("POST", "/v3/lock/lock", r#"{"name":"YQ==","lease":2}"#);
     wait::until_true("the second waits", || keys() == "2");
     drop(connection);
     wait::until_true("the second no longer waits", || keys() == "1");

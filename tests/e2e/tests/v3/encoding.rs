@@ -1,11 +1,7 @@
 //! `?encoding=utf8`, which etcd lacks: plain strings for bytes on the gateway's routes. Unit tests cover each message.
 
 use serde_json::{Value, json};
-use witan_e2e::{
-    Kind, Server,
-    http::{Connection, Response},
-    websocket::Socket,
-};
+use witan_e2e::{Kind, Server, http::Response, websocket::Socket};
 
 use super::start;
 
@@ -77,11 +73,8 @@ fn event(line: &Value) -> [&Value; 2] {
 #[test]
 fn streams_of_lines() {
     let server = start(Kind::Witan);
-    let mut connection = Connection::open(&server.address()).expect("the server listens");
     let body = json!({ "create_request": { "key": "w/", "range_end": "w0" } }).to_string();
-    connection
-        .send("POST", "/v3/watch?encoding=utf8", &[], body.as_bytes())
-        .expect("sent");
+    let mut connection = server.send("POST", "/v3/watch?encoding=utf8", &body);
     assert_eq!(connection.head("POST").expect("a head").status, 200);
     let mut line = || -> Value {
         let chunk = connection.chunk().expect("a chunk").expect("no end");

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use witan_e2e::{Kind, Server, Tool, http::Connection};
+use witan_e2e::{Kind, Server, Tool};
 
 use super::{pair, start};
 
@@ -90,11 +90,8 @@ fn keep_alives_as_lines_of_json() {
     let [ours, theirs] = pair().map(|server| {
         let grant = r#"{"TTL":"100","ID":"5"}"#;
         server.v3("lease/grant", grant);
-        let mut connection = Connection::open(&server.address()).expect("it listens");
-        let body = br#"{"ID":"5"} {"ID":"77"}{"ID":5}"#;
-        connection
-            .send("POST", "/v3/lease/keepalive", &[], body)
-            .expect("sent");
+        let body = r#"{"ID":"5"} {"ID":"77"}{"ID":5}"#;
+        let mut connection = server.send("POST", "/v3/lease/keepalive", body);
         let head = connection.head("POST").expect("a head");
         let mut told = vec![format!("{} {:?}", head.status, head.header("content-type"))];
         while let Some(chunk) = connection.chunk().expect("chunks") {

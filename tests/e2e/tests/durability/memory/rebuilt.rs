@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use serde_json::json;
 use witan_api::v3::etcdserverpb::kv_client::KvClient;
-use witan_e2e::{Cluster, Launch, Server, cluster::status, grpc, http, wait};
+use witan_e2e::{Cluster, Launch, Server, grpc, http, wait};
 
 use super::{Data, assert_within};
 
@@ -33,7 +33,7 @@ fn change(through: &Server, verb: &str, body: &serde_json::Value) {
 
 /// Kills a member, removes its data, and adds it again.
 fn lose_disk(cluster: &mut Cluster, lost: usize, through: usize) {
-    let id = status(cluster.member(lost)).expect("it runs").id;
+    let id = cluster.member(lost).status().id;
     cluster.member_mut(lost).kill9();
     let data = cluster.member(lost).dir().join("data");
     fs::remove_dir_all(data).expect("it has data");

@@ -10,14 +10,6 @@ fn start(kind: Kind) -> Server {
 /// The base64 encoding of `a`.
 const A: &str = "YQ==";
 
-fn open(server: &Server, path: &str, body: &str) -> Connection {
-    let mut connection = Connection::open(&server.address()).expect("the server listens");
-    connection
-        .send("POST", path, &[], body.as_bytes())
-        .expect("sent");
-    connection
-}
-
 /// Reads one chunk, which is one line and one JSON document. Returns it without ids.
 fn line(connection: &mut Connection) -> Value {
     let chunk = connection.chunk().expect("a chunk").expect("no end");
@@ -41,7 +33,7 @@ fn lines_are_etcds() {
         put(&server, A, "MQ==");
         let body = r#"{"create_request":{"key":"YQ==","start_revision":"1","prev_kv":true}}
             {"createRequest":{"key":"YQ==","watch_id":5,"filters":["NOPUT"]}}"#;
-        let mut connection = open(&server, "/v3/watch", body);
+        let mut connection = server.send("POST", "/v3/watch", body);
         let head = connection.head("POST").expect("a head");
         let mut told = vec![json!([
             head.status,
@@ -142,7 +134,7 @@ fn a_stop_ends_the_lines_with_an_error() {
     ] {
         let mut server = start(Kind::Witan);
         let body = r#"{"create_request":{"key":"YQ=="}}"#;
-        let mut connection = open(&server, &format!("{prefix}/watch"), body);
+        let mut connection = server.send("POST", &format!("{prefix}/watch"), body);
         connection.head("POST").expect("a head");
         line(&mut connection);
         server.signal("TERM");
@@ -159,7 +151,7 @@ fn a_stream_ends_when_its_client_closes_its_side() {
         let server = start(kind);
         put(&server, A, "MQ==");
         let body = r#"{"create_request":{"key":"YQ=="}}"#;
-        let mut connection = open(&server, "/v3/watch", body);
+        let mut connection = server.send("POST", "/v3/watch", body);
         connection.head("POST").expect("a head");
         assert_eq!(line(&mut connection)["result"]["created"], true);
         let watchers = || {
