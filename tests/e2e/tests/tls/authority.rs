@@ -13,6 +13,8 @@ use rcgen::{
 };
 use x509_cert::der::pem::{self, LineEnding};
 
+const MADE: &str = "a certificate and its file can be made";
+
 static SERIALS: AtomicU64 = AtomicU64::new(0x0100_0001);
 
 /// An authority that signs certificates.
@@ -27,10 +29,19 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    /// Writes a certificate and its key in DER to files in `dir`.
+    fn write(dir: &Path, name: &str, serial: u64, cert: &[u8], key: &[u8]) -> Self {
+        let file = |suffix: &str| dir.join(format!("{name}-{serial:x}.{suffix}"));
+        let pair = Self { cert: file("crt"), key: file("key"), serial };
+        fs::write(&pair.cert, text("CERTIFICATE", cert)).expect(MADE);
+        fs::write(&pair.key, text("PRIVATE KEY", key)).expect(MADE);
+        pair
+    }
+
     /// Overwrites the files of `other` with these files.
     pub(crate) fn replace(&self, other: &Self) {
-        fs::copy(&self.cert, &other.cert).expect("a certificate and its file can be made");
-        fs::copy(&self.key, &other.key).expect("a certificate and its file can be made");
+        fs::copy(&self.cert, &other.cert).expect(MADE);
+        fs::copy(&self.key, &other.key).expect(MADE);
     }
 
     /// Returns both paths as text.
@@ -40,7 +51,14 @@ impl Pair {
 }
 
 pub(crate) fn text(label: &str, der: &[u8]) -> String {
-    pem::encode_string(label, LineEnding::LF, der).expect("a certificate and its file can be made")
+    pem::encode_string(label, LineEnding::LF, der).expect(MADE)
+}
+
+fn params(name: &str, hosts: &[&str]) -> CertificateParams {
+    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    let mut params = CertificateParams::new(hosts).expect(MADE);
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
 }
 
 impl Authority {
@@ -50,72 +68,38 @@ impl Authority {
 
     /// Creates an authority whose own certificate is valid for these hosts.
     pub(crate) fn for_hosts(name: &str, hosts: &[&str]) -> Self {
-        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let mut params =
-            CertificateParams::new(hosts).expect("a certificate and its file can be made");
-        params.distinguished_name.push(DnType::CommonName, name);
+        let mut params = params(name, hosts);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Self(
-            CertifiedIssuer::self_signed(
-                params,
-                KeyPair::generate().expect("a certificate and its file can be made"),
-            )
-            .expect("a certificate and its file can be made"),
-        )
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect(MADE)).expect(MADE))
     }
 
     /// Writes the authority's certificate to `path` and returns the path.
     pub(crate) fn write(&self, path: &Path) -> String {
-        fs::write(path, text("CERTIFICATE", self.0.der()))
-            .expect("a certificate and its file can be made");
+        fs::write(path, text("CERTIFICATE", self.0.der())).expect(MADE);
         path.display().to_string()
     }
 
     /// Writes the authority's own certificate and key to `dir`.
     pub(crate) fn own(&self, dir: &Path) -> Pair {
-        let pair = Pair {
-            cert: dir.join("own.crt"),
-            key: dir.join("own.key"),
-            serial: 0,
-        };
-        self.write(&pair.cert);
-        fs::write(
-            &pair.key,
-            text("PRIVATE KEY", self.0.key().serialized_der()),
-        )
-        .expect("a certificate and its file can be made");
-        pair
+        let key = self.0.key().serialized_der();
+        Pair::write(dir, "own", 0, self.0.der(), key)
     }
 
     /// Issues a certificate for clients and servers with these hosts and writes it to `dir`.
     pub(crate) fn issue(&self, dir: &Path, name: &str, hosts: &[&str]) -> Pair {
-        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
-        let mut params =
-            CertificateParams::new(hosts).expect("a certificate and its file can be made");
+        let mut params = params(name, hosts);
         params.serial_number = Some(SerialNumber::from(serial));
-        params.distinguished_name.push(DnType::CommonName, name);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        let key = KeyPair::generate().expect("a certificate and its file can be made");
-        let cert = params
-            .signed_by(&key, &self.0)
-            .expect("a certificate and its file can be made");
-        let pair = Pair {
-            cert: dir.join(format!("{name}-{serial:x}.crt")),
-            key: dir.join(format!("{name}-{serial:x}.key")),
-            serial,
-        };
-        fs::write(&pair.cert, text("CERTIFICATE", cert.der()))
-            .expect("a certificate and its file can be made");
-        fs::write(&pair.key, text("PRIVATE KEY", key.serialized_der()))
-            .expect("a certificate and its file can be made");
-        pair
+        let key = KeyPair::generate().expect(MADE);
+        let cert = params.signed_by(&key, &self.0).expect(MADE);
+        Pair::write(dir, name, serial, cert.der(), key.serialized_der())
     }
 
     /// Returns a revocation list with these serial numbers in DER.
@@ -134,10 +118,6 @@ impl Authority {
             revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        params
-            .signed_by(&self.0)
-            .expect("a certificate and its file can be made")
-            .der()
-            .to_vec()
+        params.signed_by(&self.0).expect(MADE).der().to_vec()
     }
 }
