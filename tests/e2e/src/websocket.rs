@@ -3,11 +3,10 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::TcpStream,
-    time::Duration,
 };
 
-/// Maximum time to wait for a frame.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::wait::PATIENCE;
+
 /// The key in RFC 6455's example and the server's response to it.
 const KEY: (&str, &str) = ("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 /// The mask of a client's frames, which may have any value.

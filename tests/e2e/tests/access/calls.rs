@@ -1,15 +1,10 @@
 //! Sends one message to any gRPC method and returns the first message of its response.
 
-use std::time::Duration;
-
 use bytes_codec::BytesCodec;
 use futures_util::stream;
 use http::uri::PathAndQuery;
 use tonic::{Status, client::Grpc, transport::Channel};
-use witan_e2e::requests;
-
-/// Timeout of a call. An admitted method may have no message to send.
-const PATIENCE: Duration = Duration::from_secs(20);
+use witan_e2e::{requests, wait::PATIENCE};
 
 /// Returns the first message of the response, or an empty message if there is none.
 pub(crate) async fn first(
@@ -21,6 +16,7 @@ pub(crate) async fn first(
     let mut client = Grpc::new(channel);
     client.ready().await.unwrap();
     let mut request = requests::with_token(token, stream::iter([message]));
+    // An admitted method may have no message to send.
     request.set_timeout(PATIENCE);
     let path: PathAndQuery = method.parse().unwrap();
     let mut answers = client

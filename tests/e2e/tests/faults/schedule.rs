@@ -57,53 +57,41 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// The faults of every seed.
-    pub(crate) const ALL: [Self; 20] = [
-        Self::KillLeader,
-        Self::KillFollower,
-        Self::KillAll,
-        Self::StopLeader,
-        Self::StopFollower,
-        Self::CutOffLeader,
-        Self::CutOffFollower,
-        Self::LeaderMute,
-        Self::LeaderDeaf,
-        Self::FollowerMute,
-        Self::FollowerDeaf,
-        Self::Flapping,
-        Self::Slow,
-        Self::Lossy,
-        Self::FullDisk,
-        Self::RollingRestart,
-        Self::ReplaceFollower,
-        Self::ReplaceLeader,
-        Self::SlowAndKilled,
-        Self::CutOffAndStopped,
+    /// The faults of every seed with their names, in the order of the variants.
+    const ALL: [(Self, &'static str); 20] = [
+        (Self::KillLeader, "kill -9 of the leader"),
+        (Self::KillFollower, "kill -9 of a follower"),
+        (Self::KillAll, "kill -9 of all members at once"),
+        (Self::StopLeader, "leader stopped (SIGSTOP)"),
+        (Self::StopFollower, "follower stopped (SIGSTOP)"),
+        (Self::CutOffLeader, "leader cut off, both ways"),
+        (Self::CutOffFollower, "follower cut off, both ways"),
+        (Self::LeaderMute, "leader cut off, what it sends"),
+        (Self::LeaderDeaf, "leader cut off, what it receives"),
+        (Self::FollowerMute, "follower cut off, what it sends"),
+        (Self::FollowerDeaf, "follower cut off, what it receives"),
+        (Self::Flapping, "connections to the leader flap"),
+        (Self::Slow, "every message is 40 to 80 ms late"),
+        (Self::Lossy, "15 % of the segments are lost"),
+        (Self::FullDisk, "a member's disk is full"),
+        (Self::RollingRestart, "all members restarted, one by one"),
+        (
+            Self::ReplaceFollower,
+            "follower removed, wiped, added again",
+        ),
+        (Self::ReplaceLeader, "leader removed, wiped, added again"),
+        (
+            Self::SlowAndKilled,
+            "lossy network, and kill -9 of the leader",
+        ),
+        (
+            Self::CutOffAndStopped,
+            "follower cut off, then leader stopped",
+        ),
     ];
 
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::KillLeader => "kill -9 of the leader",
-            Self::KillFollower => "kill -9 of a follower",
-            Self::KillAll => "kill -9 of all members at once",
-            Self::StopLeader => "leader stopped (SIGSTOP)",
-            Self::StopFollower => "follower stopped (SIGSTOP)",
-            Self::CutOffLeader => "leader cut off, both ways",
-            Self::CutOffFollower => "follower cut off, both ways",
-            Self::LeaderMute => "leader cut off, what it sends",
-            Self::LeaderDeaf => "leader cut off, what it receives",
-            Self::FollowerMute => "follower cut off, what it sends",
-            Self::FollowerDeaf => "follower cut off, what it receives",
-            Self::Flapping => "connections to the leader flap",
-            Self::Slow => "every message is 40 to 80 ms late",
-            Self::Lossy => "15 % of the segments are lost",
-            Self::FullDisk => "a member's disk is full",
-            Self::RollingRestart => "all members restarted, one by one",
-            Self::ReplaceFollower => "follower removed, wiped, added again",
-            Self::ReplaceLeader => "leader removed, wiped, added again",
-            Self::SlowAndKilled => "lossy network, and kill -9 of the leader",
-            Self::CutOffAndStopped => "follower cut off, then leader stopped",
-        }
+        Self::ALL[self as usize].1
     }
 
     /// Causes the fault and ends it.
@@ -197,7 +185,7 @@ pub(crate) struct Outcome {
 /// Runs all faults in the order of this seed.
 pub(crate) fn run(stage: &mut Stage, load: &Load, seed: u64) -> Vec<Outcome> {
     let mut choice = Choice(seed);
-    let mut faults = Fault::ALL.to_vec();
+    let mut faults = Fault::ALL.map(|(fault, _)| fault).to_vec();
     for at in (1..faults.len()).rev() {
         faults.swap(at, choice.below(at + 1));
     }
