@@ -9,9 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use witan_e2e::{Disk, Launch, Server, disk, http, wait};
 
-/// Size of the file system in MiB.
 const DISK_MIB: usize = 64;
-
 const VALUE_BYTES: usize = 48 << 10;
 
 /// Time after which a disk that refuses writes has no checkpoint left that would free space.
@@ -47,7 +45,6 @@ fn assert_refused((status, answer): (u16, Value)) {
     assert_eq!(text, Some("etcdserver: mvcc: database space exceeded"));
 }
 
-/// Checks the responses of every dialect while the disk is full.
 fn assert_full(server: &Server) {
     assert_refused(put(server, 0, 8));
     assert_refused(server.try_v3("lease/grant", &json!({ "TTL": "60" })));

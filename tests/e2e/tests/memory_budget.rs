@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use witan_e2e::{Launch, Server, wait};
 
-/// Size of the budget in bytes.
 const BUDGET_BYTES: usize = 128 << 20;
 
 /// Length of each key in base64 letters; the key has three quarters as many bytes.
@@ -22,7 +21,6 @@ fn start(budget_bytes: usize) -> Server {
     Launch::witan().arg(budget).start()
 }
 
-/// Puts a long key without a value.
 fn put(server: &Server, number: usize) -> (u16, Value) {
     server.try_v3("kv/put", &json!({ "key": key(number) }))
 }
@@ -31,7 +29,6 @@ fn key(number: usize) -> String {
     format!("k{number:07}{}", "k".repeat(KEY_LETTERS - 8))
 }
 
-/// Puts keys until no put is accepted for [`SETTLED`].
 fn fill(server: &Server) {
     let (mut accepted, mut refused_since) = (0, Instant::now());
     while refused_since.elapsed() < SETTLED {

@@ -68,7 +68,6 @@ async fn call(server: &Server, name: &str, moment: &str) -> (usize, Result<(), S
     (messages, ended)
 }
 
-/// Counts the messages of a stream until it ends.
 async fn count<T>(mut answers: Streaming<T>, messages: &mut usize) -> Result<(), Status> {
     while answers.message().await?.is_some() {
         *messages += 1;
@@ -98,7 +97,6 @@ async fn of_keys(channel: Channel, name: &str) -> Result<(), Status> {
 /// Prefix of the keys of that transaction, which needs a permit because there are so many.
 const MANY: &str = "many/";
 
-/// Puts `keys` keys with the prefix [`MANY`].
 async fn put_many(server: &Server, keys: usize) {
     const TXN_OPS: usize = 128;
     let mut kv = KvClient::new(grpc::connect(&server.address()).await);
@@ -166,7 +164,6 @@ const CALLS: [(&str, &str); 7] = [
     ("user_add", "job poll 1"),
 ];
 
-/// The error code in a response of the JSON gateway.
 const CODE: &str = r#""code":13"#;
 
 /// HTTP/1 requests: the moment at which each panics, method, target, body, and a string in the response.
@@ -177,7 +174,6 @@ const REQUESTS: [(&str, &str, &str, &str, &str); 2] = [
 
 const PUT: &str = r#"{"key":"a2V5"}"#;
 
-/// Returns the metrics lines with the numbers of open streams, watchers and proposals.
 fn open(server: &Server) -> Vec<String> {
     const NAMES: [&str; 4] = [
         "etcd_debugging_mvcc_watch_stream_total ",

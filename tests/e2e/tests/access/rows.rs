@@ -19,7 +19,6 @@ use crate::{
     stage::{CallerKind, Shown, Stage},
 };
 
-/// etcd's error messages for a refused caller.
 const REFUSALS: [&str; 3] = [
     "etcdserver: user name is empty",
     "etcdserver: permission denied",
@@ -30,9 +29,7 @@ const REFUSALS: [&str; 3] = [
 const UNSERVED: &str = r#""Not Found""#;
 
 pub(crate) const TOKEN: &str = "e77afb997af5a84983baa98fd42cf12f";
-
 const ALARM: &str = "/etcdserverpb.Maintenance/Alarm";
-
 const PREFIXES: [&str; 3] = ["v3", "v3beta", "v3alpha"];
 
 /// Time to wait for an event of a watch before the next write.
@@ -41,7 +38,6 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A method or path of one dialect, with its sample request and the access it requires.
 pub(crate) struct Row {
     dialect: Dialect,
-    /// A path, or a gRPC method.
     name: String,
     sample: Sample,
     access: Access,

@@ -19,7 +19,6 @@ use witan_e2e::requests;
 
 use crate::stage::{ELECTION, KEY, LEASE, OTHER_KEY, ROOT, ROOT_PASSWORD};
 
-/// A message in both encodings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
     pub(crate) bytes: Vec<u8>,

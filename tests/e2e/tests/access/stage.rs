@@ -17,16 +17,12 @@ pub(crate) const OTHER_KEY: &str = "other";
 pub(crate) const ELECTION: &str = "election";
 pub(crate) const LEASE: i64 = 77;
 
-/// A kind of caller.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum CallerKind {
-    /// A request without a token or a password.
     Anonymous,
-    /// A request with an invalid token or password.
     Invalid,
     /// A user without permissions.
     User,
-    /// A user with the root role.
     Root,
 }
 
@@ -51,12 +47,9 @@ pub(crate) struct Stage {
     tokens: [String; 2],
 }
 
-/// The credentials that a caller presents.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shown {
-    /// The token for v3.
     pub(crate) token: Option<String>,
-    /// The header for HTTP/1.
     pub(crate) authorization: Option<String>,
 }
 
@@ -90,7 +83,6 @@ impl Stage {
         self.v2("DELETE", "/v2/auth/enable", "");
     }
 
-    /// Returns the credentials of a caller of this kind.
     pub(crate) fn shown(&self, who: CallerKind) -> Shown {
         let [root, bob] = &self.tokens;
         let (token, pair) = match who {

@@ -10,7 +10,6 @@ fn ask(server: &Server, method: &str, path: &str) -> Response {
     server.http(method, &path, "value=1")
 }
 
-/// Returns whether every path of the selected resources answers like an unknown path.
 fn is_gone(server: &Server, of: impl Fn(Resource) -> bool) -> bool {
     let rows = HTTP.iter().filter(|route| of(route.resource));
     let mut answers = rows

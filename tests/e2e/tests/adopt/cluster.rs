@@ -10,7 +10,6 @@ use witan_e2e::{
 
 use super::{adopt, become_witan};
 
-/// The releases and sizes of the adopted clusters.
 const CLUSTERS: [(Kind, usize); 3] = [(Kind::Etcd34, 2), (Kind::Etcd36, 3), (Kind::Etcd37, 5)];
 
 fn start(kind: Kind, size: usize) -> Cluster {

@@ -10,7 +10,6 @@ use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, in_parallel, tool,
 
 use super::{adopt, become_witan, data, member::write_all_kinds, observe, offline};
 
-/// The etcd releases that start from the directory.
 const ETCDS: [Kind; 2] = [Kind::Etcd36, Kind::Etcd37];
 
 /// Runs `witan export` on a server's data. Returns whether it succeeded and its output.
@@ -24,7 +23,6 @@ fn export(server: &Server, to: &Path) -> String {
     said
 }
 
-/// Replaces the server's data directory with `exported` and starts etcd on it.
 fn become_etcd(server: &mut Server, kind: Kind, exported: &Path) {
     fs::remove_dir_all(data(server)).expect("a folder");
     fs::rename(exported, data(server)).expect("a folder");

@@ -18,7 +18,6 @@ fn data(server: &Server) -> PathBuf {
     server.dir().join("data")
 }
 
-/// Adopts a stopped server's data directory. Returns the command's output.
 fn adopt(server: &Server) -> String {
     let (is_done, said) = try_adopt(server, &[]);
     assert!(is_done, "{said}");

@@ -50,7 +50,6 @@ fn observe_on_a_copy(etcd: &mut Server, revisions: &[i64]) -> String {
     seen
 }
 
-/// Checks that a stopped etcd's directory can be adopted with the same data.
 fn check_adopted(etcd: &mut Server, revisions: &[i64]) {
     let before = observe_on_a_copy(etcd, revisions);
     let said = adopt(etcd);

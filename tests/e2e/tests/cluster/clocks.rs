@@ -7,8 +7,6 @@ use serde_json::json;
 use witan_e2e::{Cluster, Folder, Server, binaries::root, wait};
 
 const MEMBERS: usize = 3;
-
-/// Number of seconds by which a clock jumps.
 const JUMP_S: i64 = 7200;
 
 /// A TTL that a jump exceeds.
@@ -17,7 +15,6 @@ const TTL_S: i64 = 3600;
 /// Time within which the leader, which checks every half second, deletes expired keys.
 const LOOKED: Duration = Duration::from_secs(2);
 
-/// Members with simulated clocks.
 struct Clocks {
     cluster: Cluster,
     folder: Folder,
@@ -49,7 +46,6 @@ impl Clocks {
         self.folder.join(format!("{at}"))
     }
 
-    /// Sets a member's clock ahead by `seconds`.
     fn set(&self, at: usize, seconds: i64) {
         // Write in place, because the member maps the file.
         let mut file = File::options();

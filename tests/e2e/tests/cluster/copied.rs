@@ -6,14 +6,10 @@ use std::fs;
 use witan_e2e::{Cluster, Server, Writers, folder, writers::assert_all_there};
 
 const WRITERS: usize = 4;
-
-/// Number of acknowledged writes between two steps.
 const WRITES: u64 = 100;
-
 const UP_TO_DATE: &str = "the data directory was a copy";
 
-/// Stops a member and replaces its data directory with a copy.
-fn moves(member: &mut Server) {
+fn replace_with_copy(member: &mut Server) {
     assert_eq!(member.terminate().code(), Some(0));
     let data = member.dir().join("data");
     let copy = data.with_file_name("copy");
@@ -30,12 +26,12 @@ fn members_move_to_other_disks_one_by_one_and_then_all_at_once() {
         writers.wait_more(WRITES);
         let member = cluster.member_mut(at);
         let skip = member.log().len();
-        moves(member);
+        replace_with_copy(member);
         member.start_again();
         member.wait_log(skip, UP_TO_DATE);
     }
     let written = writers.stop();
-    (0..3).for_each(|at| moves(cluster.member_mut(at)));
+    (0..3).for_each(|at| replace_with_copy(cluster.member_mut(at)));
     let skip = cluster.member(0).log().len();
     cluster.start_all();
     cluster.member(0).wait_log(skip, UP_TO_DATE);

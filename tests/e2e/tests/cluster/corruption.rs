@@ -7,7 +7,6 @@ use std::process::Command;
 use serde_json::Value;
 use witan_e2e::{Cluster, Server, binaries::planted, http, tool::CommandOutput, wait};
 
-/// Writes the same keys to all members and to their checkpoints.
 fn fill(cluster: &Cluster) {
     let member = cluster.member(0);
     member.answers(201, "PUT", "/v2/keys/two", "value=good-two");
@@ -19,7 +18,6 @@ fn fill(cluster: &Cluster) {
     }
 }
 
-/// Stops a member and replaces a value in its state.
 pub(crate) fn alter(member: &mut Server, from: &str, to: &str) {
     assert_eq!(member.terminate().code(), Some(0));
     let dir = member.dir().join("data");

@@ -16,7 +16,6 @@ const ETCD_MEMBERS: i32 = 38;
 
 const ETCDS: [Kind; 2] = [Kind::Etcd34, Kind::Etcd36];
 
-/// Returns all files below a directory with their contents and all directories.
 pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).expect("a directory") {

@@ -6,8 +6,6 @@ use serde_json::{Value, json};
 use witan_e2e::{Cluster, Writers, http, tool::witan, wait, writers::assert_all_there};
 
 const WRITERS: usize = 4;
-
-/// Number of acknowledged writes before the other members are lost.
 const WRITES: u64 = 200;
 
 fn members(address: &str) -> Vec<Value> {
@@ -15,7 +13,6 @@ fn members(address: &str) -> Vec<Value> {
     listed["members"].as_array().expect("a list").clone()
 }
 
-/// Returns the output of `witan info` for a stopped member's data directory.
 fn info(dir: &Path) -> Value {
     let said = witan(&["info", &dir.display().to_string(), "-w", "json"]);
     serde_json::from_str(&said.succeeded()).expect("JSON")

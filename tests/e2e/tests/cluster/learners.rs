@@ -71,7 +71,6 @@ const MORE: &[(&str, &str)] = &[
     ("maintenance/hashkv", "{}"),
 ];
 
-/// Returns the status of a response and its error if any.
 fn answer(member: &Server, (call, body): (&str, &str)) -> (u16, Option<String>) {
     let answer = member.http("POST", &format!("/v3/{call}"), body);
     let page = answer.text();
@@ -85,7 +84,6 @@ fn answer(member: &Server, (call, body): (&str, &str)) -> (u16, Option<String>) 
     (answer.status, error)
 }
 
-/// Starts a voter and a learner that has received the voter's key.
 fn cluster_of(kind: Kind) -> Cluster {
     let launch = Launch::new(kind);
     let mut cluster = Cluster::prepare_of(&launch, "http", 1);

@@ -32,7 +32,6 @@ fn page(member: &Server) -> Value {
     member.http("GET", "/version", "").json()
 }
 
-/// Waits until all members have this feature level.
 fn until(cluster: &Cluster, level: u32) {
     for member in cluster.members() {
         wait::until_true(&format!("the feature level is {level}"), || {
@@ -41,20 +40,17 @@ fn until(cluster: &Cluster, level: u32) {
     }
 }
 
-/// Returns the first line of a member's file `identity`.
 fn format_line(member: &Server) -> String {
     let text = fs::read_to_string(member.dir().join("data/member/identity")).expect("an identity");
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Waits until the directories of all members have this format.
 fn until_format(cluster: &Cluster, format: &str) {
     for member in cluster.members() {
         wait::until_true(format, || format_line(member) == format);
     }
 }
 
-/// Stops a member and starts it with another program.
 fn restart(cluster: &mut Cluster, at: usize, program: &Path) {
     let member = cluster.member_mut(at);
     member.kill9();
@@ -63,12 +59,10 @@ fn restart(cluster: &mut Cluster, at: usize, program: &Path) {
     member.wait_ready();
 }
 
-/// Requests that the level rises immediately.
 fn raise(member: &Server) -> Response {
     member.http("POST", "/level/raise", "")
 }
 
-/// Returns what a member knows about the level of each member, by name.
 fn levels(member: &Server) -> BTreeMap<String, Value> {
     let answer = member.answers(200, "GET", "/level", "").json();
     let members = answer["members"].as_array().expect("a list").iter();
@@ -191,7 +185,6 @@ fn the_level_waits_and_rises_at_once_on_request() {
     until(&cluster, 2);
 }
 
-/// Returns how many bytes the disk of `m2` lacks, as far as a member knows.
 fn lacks_bytes(member: &Server) -> Option<u64> {
     let answer = member.answers(200, "GET", "/level", "").json();
     let mut members = answer["members"].as_array().expect("a list").iter();
@@ -294,7 +287,6 @@ fn a_downgrade_ends_when_all_members_run_the_previous_release() {
     until(&cluster, 1);
 }
 
-/// Runs an offline command of a program, which must succeed.
 #[track_caller]
 fn done(program: &Path, args: &[&str]) {
     CommandOutput::of(Command::new(program).args(args)).succeeded();

@@ -17,17 +17,10 @@ const KEYS: usize = 80_000;
 /// Maximum additional delay of a keep-alive on a busy machine.
 const NOISE: Duration = Duration::from_secs(1);
 
-/// The lease to revoke and the lease to keep alive.
 const REVOKED: i64 = 7;
 const RENEWED: i64 = 8;
-
-/// Number of keys in one request.
 const BATCH: usize = 8_000;
-
-/// Number of clients that write other keys during a long command.
 const WRITERS: usize = 4;
-
-/// Number of acknowledged writes of these clients after each command.
 const WRITES: u64 = 100;
 
 async fn fill(kv: &mut KvClient<Channel>, lease: i64) {

@@ -7,11 +7,8 @@ use witan_e2e::{Cluster, Server, Tool, Writers, http, wait, writers::assert_all_
 const REMOVED: i32 = 34;
 
 const WRITERS: usize = 4;
-
-/// Number of acknowledged writes between two steps.
 const WRITES: u64 = 100;
 
-/// Adds a member with etcdctl.
 pub(crate) fn add(through: &Server, peer_url: &str, args: &[&str]) {
     let peer_urls = format!("--peer-urls={peer_url}");
     change(through, &[&["add", "joining", &peer_urls], args].concat());

@@ -15,17 +15,13 @@ use witan_e2e::{
 /// A value that must not be in any file.
 const SECRET: &str = "nobody-may-read-this-value";
 
-/// The page that serves a member's recording.
 const PAGE: &str = "/debug/flight-recorder";
-
-/// Number of acknowledged writes before and after the leader is killed.
 const WRITES: u64 = 100;
 
 fn folder(server: &Server) -> PathBuf {
     server.dir().join("data/recorder")
 }
 
-/// Returns the bytes of all files of the recorder.
 fn files(server: &Server) -> Vec<u8> {
     let files = fs::read_dir(folder(server)).expect("the recorder's folder");
     let paths = files.map(|file| file.expect("an entry").path());

@@ -8,8 +8,6 @@ use witan_e2e::{
 };
 
 const WRITERS: usize = 8;
-
-/// Number of acknowledged writes between two steps.
 const WRITES: u64 = 200;
 
 #[test]

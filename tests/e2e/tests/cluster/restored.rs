@@ -12,7 +12,6 @@ fn saved(source: &Server, value: &str) -> String {
     path
 }
 
-/// Restores a snapshot as a member of a prepared cluster.
 fn restore(cluster: &Cluster, at: usize, snapshot: &str) {
     let members = cluster.members().iter().enumerate();
     let initial: Vec<String> = members

@@ -10,11 +10,7 @@ use witan_e2e::{
 };
 
 const WRITERS: usize = 4;
-
-/// Number of acknowledged writes between two steps.
 const WRITES: u64 = 100;
-
-/// Size in bytes of a value that fills the log.
 const FILLER_BYTES: usize = 1 << 20;
 
 /// Number of values to write first. It doubles until the log no longer contains the member's position.
@@ -25,11 +21,8 @@ const FILLERS_MAX: usize = 768;
 const FORGOTTEN: Duration = Duration::from_secs(2);
 
 const FILLER_KEYS: usize = 48;
-
-/// Metric of the snapshots that a member has received.
 const RECEIVED: &str = "etcd_network_snapshot_receive_success";
 
-/// Writes `count` large values to a member.
 fn fill(member: &Server, count: usize) {
     let value = STANDARD.encode(vec![b'f'; FILLER_BYTES]);
     for number in 0..count {
@@ -54,7 +47,6 @@ fn leased(member: &Server) -> String {
     answer["count"].as_str().unwrap_or("0").to_owned()
 }
 
-/// Writes data of each kind.
 fn furnish(member: &Server) {
     for (method, target, body) in [
         ("PUT", "/v2/keys/dir/leaf", "value=v2"),
@@ -139,7 +131,6 @@ fn a_member_that_lags_too_far_gets_the_state_during_writes() {
     cluster.wait_equal();
 }
 
-/// Number of changes of the watched key.
 const CHANGES: usize = 40;
 
 #[test]
@@ -180,7 +171,6 @@ fn a_watch_at_a_member_that_gets_a_snapshot_misses_nothing() {
     assert!(cluster.member(lagging).metric(RECEIVED) >= Some(1.0));
 }
 
-/// Returns the position of a leader that runs, according to the running members.
 fn running_leader(cluster: &Cluster, stopped: usize) -> usize {
     let others = (0..cluster.members().len()).filter(|at| *at != stopped);
     let said = wait::until("a leader that runs", || {

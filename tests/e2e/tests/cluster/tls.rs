@@ -9,7 +9,6 @@ use super::{
     membership::add,
 };
 
-/// The host names of members.
 const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 
 /// A host name that does not resolve.
@@ -18,11 +17,9 @@ const ELSEWHERE: &str = "member.invalid";
 /// curl's exit codes when a server refuses its certificate: in the handshake, or after it with TLS 1.3.
 const CURL_REFUSED: [Option<i32>; 3] = [Some(35), Some(55), Some(56)];
 
-/// Names of the certificate files in a member's directory.
 const CERT: &str = "peer.crt";
 const KEY: &str = "peer.key";
 
-/// An authority and the directory of its certificates.
 struct Certificates {
     dir: Folder,
     authority: Authority,
@@ -42,7 +39,6 @@ impl Certificates {
     }
 }
 
-/// Writes a certificate and its key to these files of a member.
 fn give(member: &Server, pair: &Pair, [cert, key]: [&str; 2]) {
     pair.replace(&Pair {
         cert: member.dir().join(cert),
@@ -56,7 +52,6 @@ fn refusals(member: &Server) -> f64 {
     count.unwrap_or(0.0)
 }
 
-/// Checks that all members accept writes and have the same state.
 fn assert_works(cluster: &Cluster) {
     for (at, member) in cluster.members().iter().enumerate() {
         let put = member.http("PUT", &format!("/v2/keys/m{at}"), "value=1");

@@ -8,8 +8,6 @@ use witan_api::v3::etcdserverpb::{
 use witan_e2e::{Cluster, Server, Tool, grpc, http, requests};
 
 const MEMBERS: usize = 3;
-
-/// The error for a token that has ended.
 const INVALID: &str = "invalid auth token";
 
 type Answered<T> = Result<tonic::Response<T>, tonic::Status>;
@@ -48,7 +46,6 @@ fn gateway(member: &Server, token: &str, path: &str, body: &Value) -> http::Resp
     member.http_as(Some(token), "POST", path, &body.to_string())
 }
 
-/// Uses a token in every way at every running member.
 async fn use_everywhere(cluster: &Cluster, token: &str) {
     for member in cluster.members().iter().filter(|m| m.is_started()) {
         let channel = grpc::connect(&member.address()).await;

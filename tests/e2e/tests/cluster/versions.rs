@@ -14,7 +14,6 @@ use witan_e2e::{Cluster, Server, http, wait};
 /// Maximum length of the request line in bytes. A stream of another kind has no lines.
 const LINE_BYTES_MAX: u64 = 256;
 
-/// The other program's clock is ahead by this time.
 const AHEAD: &str = "5 seconds";
 
 /// A program on a member's peer port that reports a version and ends every stream.
@@ -58,7 +57,6 @@ fn answer(mut stream: TcpStream, another: &str, version: &str) -> std::io::Resul
     write!(stream, "{head}\r\n\r\n{body}")
 }
 
-/// Returns the page with the clock.
 fn probe() -> String {
     let date = Command::new("date")
         .args(["-u", "-d", AHEAD, "+%Y-%m-%dT%H:%M:%S.%NZ"])
@@ -73,7 +71,6 @@ fn cluster_version(member: &Server) -> String {
     page["etcdcluster"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Waits until all `members` report this cluster version.
 fn until(members: &[Server], version: &str) {
     for member in members {
         wait::until_true(&format!("the cluster has version {version}"), || {
@@ -96,7 +93,6 @@ fn start_with_other_release() -> (Cluster, OtherRelease) {
     (cluster, other)
 }
 
-/// Returns the clock differences in a member's metrics.
 fn clocks(member: &Server) -> Vec<f64> {
     let page = member.http("GET", "/metrics", "").text();
     let lines = page.lines();

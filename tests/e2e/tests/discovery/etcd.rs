@@ -11,7 +11,6 @@ use super::{new_token, path};
 
 const SIZE: usize = 3;
 
-/// Prepares a member with its own ports and these discovery flags.
 pub(crate) fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
     let mut server = cluster::alone(&Launch::new(kind), "http", name);
     if kind == Kind::Etcd34 {
@@ -21,14 +20,12 @@ pub(crate) fn member(kind: Kind, name: &str, flags: &[String]) -> Server {
     server
 }
 
-/// Starts the first member of a cluster with these flags, without waiting until it is ready.
 pub(crate) fn started(kind: Kind, flags: &[String]) -> Server {
     let mut member = member(kind, "m0", flags);
     member.start_unready_again();
     member
 }
 
-/// Starts a cluster with these flags and waits until each member is healthy.
 pub(crate) fn begin(kind: Kind, size: usize, flags: &[String]) -> Vec<Server> {
     let mut members: Vec<Server> = (0..size)
         .map(|at| member(kind, &format!("m{at}"), flags))
@@ -45,7 +42,6 @@ pub(crate) fn begin(kind: Kind, size: usize, flags: &[String]) -> Vec<Server> {
     members
 }
 
-/// Returns the sorted ids of a cluster's members.
 pub(crate) fn ids(of: &Server) -> Vec<String> {
     let said = of.etcdctl(&["member", "list"]);
     let lines = said.lines();
@@ -56,13 +52,11 @@ pub(crate) fn ids(of: &Server) -> Vec<String> {
     ids
 }
 
-/// Creates a token of v3 discovery.
 pub(crate) fn set_size(service: &Server, token: &str, size: &str) {
     let key = format!("/_etcd/registry/{token}/_config/size");
     service.etcdctl(&["put", "--", &key, size]);
 }
 
-/// Returns the flags with which a member uses v3 discovery.
 pub(crate) fn flags_of_v3(service: &Server, token: &str) -> [String; 2] {
     [
         format!("--discovery-token={token}"),
@@ -70,7 +64,6 @@ pub(crate) fn flags_of_v3(service: &Server, token: &str) -> [String; 2] {
     ]
 }
 
-/// Checks that another member finds the cluster full and ends.
 pub(crate) fn is_full(kind: Kind, flags: &[String]) {
     let mut late = member(kind, "late", flags);
     if kind == Kind::Etcd34 {
@@ -97,7 +90,6 @@ pub(crate) fn begin_by_v3(kind: Kind, size: usize, service: &Server) {
     is_full(kind, &flags);
 }
 
-/// Returns the ids below a path of v2's registry.
 pub(crate) fn registered(service: &Server, list: &str) -> Vec<String> {
     let list = service.http("GET", list, "").json();
     let nodes = list["node"]["nodes"].as_array().cloned();

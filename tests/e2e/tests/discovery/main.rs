@@ -18,13 +18,11 @@ use std::{
 
 use witan_e2e::{Server, http::Response};
 
-/// Creates a token for `size` members and returns its URL.
 fn new_token(server: &Server, size: u32) -> String {
     let made = server.answers(200, "GET", &format!("/new?size={size}"), "");
     made.text()
 }
 
-/// Returns the path of a token's URL.
 fn path(url: &str) -> String {
     let (_, token) = url.rsplit_once('/').expect("a URL has a path");
     format!("/{token}")
@@ -47,7 +45,6 @@ fn serve(each: impl FnMut(TcpStream) + Send + 'static) -> String {
     address
 }
 
-/// Returns the lines of a request's head, including the final empty line.
 fn head(from: &mut impl BufRead) -> io::Result<Vec<String>> {
     let mut head: Vec<String> = Vec::new();
     while head.last().is_none_or(|line| line.len() > "\r\n".len()) {

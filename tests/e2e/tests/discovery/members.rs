@@ -38,7 +38,6 @@ fn witan_bootstraps_with_v3_discovery_on_etcd_3_6() {
     }
 }
 
-/// Checks that a member with these flags ends with this message.
 fn ends(flags: &[String], said: &str) {
     let mut member = started(Kind::Witan, flags);
     assert_eq!(member.wait_exit().code(), Some(1), "{flags:?}");

@@ -11,10 +11,7 @@ use witan_e2e::{
 
 use super::{error, new_token, path};
 
-/// TTL of a token in seconds: seven days.
 const LIFETIME_S: i64 = 7 * 24 * 60 * 60;
-
-/// Number of tokens that a member creates per minute.
 const TOKENS_A_MINUTE: usize = 300;
 
 /// Number of nodes that the server lists without another thread.

@@ -17,7 +17,6 @@ use super::{
     etcd::{ids, member, started},
 };
 
-/// The domain of all records.
 const DOMAIN: &str = "example.test";
 
 /// The service names, each with the ports on localhost of its records.
@@ -166,7 +165,6 @@ fn records_without_this_member_end_it() {
     }
 }
 
-/// Starts a gateway with the endpoints of this name server's records.
 fn gateway(server: &str, more: &[&str]) -> Server {
     let mut gateway = Launch::witan().bare().prepare();
     let address = gateway.address();

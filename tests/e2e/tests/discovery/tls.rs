@@ -17,10 +17,8 @@ use super::{
     head, new_token, path, serve,
 };
 
-/// The registry's user and password.
 const USER: [&str; 2] = ["root", "secret"];
 
-/// The files of an authority and of its certificate for clients and servers.
 struct Files {
     ca: String,
     cert: String,
@@ -51,7 +49,6 @@ fn registry(kind: Kind, files: &Files) -> (Server, u16) {
     (registry, port)
 }
 
-/// Prepares a single-member cluster with these flags for v3 discovery.
 fn of_v3(port: u16, token: &str, flags: &[&str]) -> Server {
     let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     flags.push(format!("--discovery-token={token}"));

@@ -12,10 +12,8 @@ use std::{fs, path::PathBuf, thread};
 
 use witan_e2e::binaries;
 
-/// Directories with pages to run, in addition to `README.md`.
 const FOLDERS: [&str; 2] = ["docs/start", "docs/operating"];
 
-/// Returns all pages with their paths below the root.
 fn pages() -> Vec<(String, String)> {
     let root = binaries::root();
     let folder = |folder: &&str| fs::read_dir(root.join(folder)).expect("the folder is there");

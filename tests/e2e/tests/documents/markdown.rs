@@ -9,39 +9,26 @@
 //! - `<!-- output -->` before a block of `text`: lines that the commands before it print, in order; of a line that begins and
 //!   ends with `…`, only the text between them must be printed.
 
-/// Languages of fenced blocks that contain no commands.
 const OTHERS: [&str; 5] = ["text", "yaml", "ini", "json", "promql"];
-
-/// Minimum length of a reason.
 const REASON_MIN: usize = 3;
 
-/// How a session handles a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// The commands succeed.
     Run,
-    /// A single command starts a member.
     Server,
-    /// A single command is stopped when its output is complete.
     UntilOutput,
-    /// The commands fail and print this output.
     Fails(String),
-    /// The block is not run.
     NotRun,
-    /// The block is the output of the previous block.
     Output,
 }
 
-/// A block of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Block {
-    /// Line number of the fence.
     pub(crate) line: usize,
     pub(crate) mark: Mark,
     pub(crate) text: String,
 }
 
-/// Returns a page's blocks of commands and of output. Fails if a mark is invalid.
 pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
     let mut found = Vec::new();
     let mut before = "";

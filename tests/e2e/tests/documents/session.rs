@@ -12,13 +12,11 @@ use witan_e2e::{Folder, Kind, binaries, ports};
 
 use super::markdown::{Block, Mark};
 
-/// Maximum duration of a page in seconds.
 const SECONDS_MAX: &str = "120";
 
 /// Beginning of the line that the shell prints before each block.
 const BLOCK: &str = "@@@ block ";
 
-/// The beginning of the script, which starts and stops the member and ends at the first failed command.
 const HEAD: &str = r#"
 set -euo pipefail
 member= shell=
@@ -115,7 +113,6 @@ fn step(mark: &Mark, text: &str, file: &Path, next: &Path) -> Option<String> {
     }
 }
 
-/// Runs all blocks. Fails with the page's output.
 pub(crate) fn run(page: &str, blocks: &[Block]) -> Result<(), String> {
     let dir = Folder::new("page");
     let ports = [
@@ -181,7 +178,6 @@ pub(crate) fn run(page: &str, blocks: &[Block]) -> Result<(), String> {
     compare(page, blocks, &own, &said)
 }
 
-/// Returns the environment variables that pass the session's client and peer ports to the wrapper.
 fn port_variables([client, peer, _]: [(&str, u16); 3]) -> [(&'static str, String); 2] {
     [
         ("PORT", client.1.to_string()),

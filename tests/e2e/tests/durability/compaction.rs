@@ -34,17 +34,14 @@ fn automatic_compaction_removes_old_revisions() {
     assert_eq!(said[0].1, "c\n");
 }
 
-/// Size of a value in bytes, and number of keys that are overwritten in turn.
 const VALUE_BYTES: usize = 64 << 10;
 const KEYS: usize = 16;
-/// Number of concurrent puts.
 const CLIENTS: usize = 16;
 /// Maximum time until the log and the checkpoint shrink after a compaction on a busy disk. Outdated files stay for a minute.
 const SHRINKS_WITHIN: Duration = Duration::from_secs(90);
 
 type Kv = KvClient<tonic::transport::Channel>;
 
-/// Overwrites the same few keys. Returns the last revision.
 async fn overwrite(kv: &Kv, puts: usize) -> i64 {
     let revisions = stream::iter(0..puts).map(|at| {
         let mut kv = kv.clone();

@@ -22,11 +22,8 @@ use witan_e2e::{
 /// Number of copies, unless `WITAN_E2E_ROUNDS` is set.
 const ROUNDS: u64 = 20;
 const WRITERS: usize = 8;
-/// Number of acknowledged writes before a copy starts.
 const WRITES: u64 = 300;
-/// Pause of a slow copy after each file.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Pause between two defragmentations.
 const MAINTENANCE_PAUSE: Duration = Duration::from_millis(200);
 /// Size in bytes of values that make the log grow.
 const LARGE_BYTES: usize = 64 << 10;
@@ -96,7 +93,6 @@ fn delete_all(server: &Server) {
     });
 }
 
-/// A client that runs large puts, compactions and defragmentations in a loop.
 struct Maintenance {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,

@@ -19,16 +19,12 @@ use witan_e2e::{Launch, Server, grpc, http, requests, wait};
 /// Number of kills and restarts, unless `WITAN_E2E_ROUNDS` is set.
 const ROUNDS: u64 = 20;
 
-/// Number of connections of the gRPC writers.
 const CONNECTIONS: usize = 30;
 
 /// Number of gRPC writers per connection. With the v2 writers, there are a thousand.
 const WRITERS_PER_CONNECTION: usize = 30;
 
-/// Number of v2 writers, each with its own connection.
 const V2_WRITERS: usize = 100;
-
-/// Minimum number of acknowledged writes before the kill of a round.
 const ACKNOWLEDGED_MIN: u64 = 1000;
 
 /// Maximum number of further writes, which varies by round.

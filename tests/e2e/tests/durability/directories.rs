@@ -13,10 +13,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use witan_e2e::{Launch, Server, binaries::root};
 
-/// The kinds of directories of each format.
 const KINDS: [&str; 3] = ["plain", "wal-dir", "adopted"];
-
-/// Revision of the last write.
 const REVISION: i64 = 58;
 
 /// Unpacks an archive into a directory. Uses Python, because not every system has the program `xz`.

@@ -35,7 +35,6 @@ const VALUE_BYTES: usize = 4096;
 
 /// Number of watched keys, more than are overwritten.
 const WATCHED: usize = 6400;
-/// The revision of the first put.
 const FIRST_REVISION: i64 = 2;
 
 /// Number of puts in a request, and number of requests in flight. A request for each put would take several times as long.
@@ -58,20 +57,17 @@ struct Data {
 }
 
 impl Data {
-    /// Puts all versions. Returns the last revision.
     async fn put(self, kv: &Kv) -> i64 {
         let first = put(kv, 0..self.keys, 0).await;
         first.max(put(kv, 0..self.overwritten, 1).await)
     }
 
-    /// Panics unless this is the newest version of the key.
     fn check(self, pair: &KeyValue, at: usize) {
         let newest = value(at, usize::from(at < self.overwritten));
         assert_eq!(pair.key, key(at));
         assert!(pair.value == newest, "{}: another value", key(at));
     }
 
-    /// Reads random keys.
     async fn check_random(self, kv: &mut Kv, seed: u64) {
         let mut choice = Choice(seed);
         for _ in 0..RANDOM_KEYS {
@@ -83,7 +79,6 @@ impl Data {
         }
     }
 
-    /// Reads all keys in pages.
     async fn check_pages(self, kv: &mut Kv, revision: i64) {
         let mut found = 0;
         loop {
@@ -114,7 +109,6 @@ fn value(at: usize, version: usize) -> Vec<u8> {
     value
 }
 
-/// Puts a version of these keys. Returns the last revision.
 async fn put(kv: &Kv, keys: Range<usize>, version: usize) -> i64 {
     let end = keys.end;
     let answers = stream::iter(keys.step_by(PUTS_PER_TXN)).map(|first| {
@@ -166,7 +160,6 @@ async fn check_watch(channel: &Channel) {
     }
 }
 
-/// Saves a snapshot and checks its size.
 async fn save(channel: &Channel, path: &Path) {
     const DIGEST_BYTES: u64 = 32;
     let mut client = MaintenanceClient::new(channel.clone());

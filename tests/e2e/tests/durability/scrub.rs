@@ -8,7 +8,6 @@ use witan_e2e::{Cluster, Launch, Server, grpc, requests, wait, watching};
 /// Number of keys. Their values take several runs, and the scrub reads a run in 8 s.
 const KEYS: usize = 24;
 const VALUE_BYTES: usize = 1 << 20;
-
 const DAMAGED: &str = "witan_scrub_damaged_runs_total";
 
 #[test]
@@ -38,7 +37,6 @@ fn a_sole_member_rewrites_damaged_files_from_memory() {
     check_disk(cluster.member_mut(0));
 }
 
-/// Starts a cluster of this many members and writes the values. Returns it when all members have them.
 fn filled(members: usize) -> Cluster {
     let launch = Launch::witan().without_fsync();
     let mut cluster = Cluster::prepare_of(&launch, "http", members);
@@ -84,7 +82,6 @@ fn check_disk(member: &mut Server) {
     });
 }
 
-/// Flips a bit in the middle of each run.
 fn damage_all_runs(server: &Server) {
     let folder = server.dir().join("data/member/checkpoint");
     let mut runs = 0;

@@ -13,13 +13,11 @@ use crate::{
     verdict::Told,
 };
 
-/// Number of calls of each dialect.
 pub(crate) const CALLS: usize = 240;
 
 /// One of this many calls has no response, and every second unanswered call has no effect.
 pub(crate) const UNANSWERED: usize = 12;
 
-/// A correct store with the clock of its clients.
 #[derive(Default)]
 struct Store {
     shared: Shared,
@@ -32,7 +30,6 @@ struct Store {
 }
 
 impl Store {
-    /// Executes a v3 call. Returns the response and its revision.
     fn execute(&mut self, pair: usize, input: Input) -> (Output, i64) {
         let before = self.pairs.get(&pair).copied().unwrap_or_default();
         let (after, output) = input.step(before);
@@ -50,7 +47,6 @@ impl Store {
         (output, self.revision)
     }
 
-    /// Executes a v2 call. Returns the response and the index of the key.
     fn execute_tree(&mut self, pair: usize, input: Input) -> (Output, i64) {
         let before = self.tree.get(&pair).copied();
         let (after, output) = input.step([before.map_or(0, |(value, _)| value), 0]);
@@ -96,7 +92,6 @@ impl Store {
     }
 }
 
-/// Returns a correct history of all clients.
 pub(crate) fn told() -> Told {
     let mut store = Store { revision: 1, ..Store::default() };
     let mut choice = Choice(1);

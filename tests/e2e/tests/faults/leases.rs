@@ -15,33 +15,25 @@ use witan_e2e::{linear::client::Choice, requests};
 
 use crate::load::{CALL_TIMEOUT, Load, pace};
 
-/// Prefix of all keys with a lease.
 pub(crate) const PREFIX: &str = "leased/";
-
-/// The first key after this prefix.
 pub(crate) const PREFIX_END: &str = "leased0";
 
 /// TTL of a lease in seconds, which is shorter than some faults.
 const TTL_S: i64 = 3;
 
-/// Time between two keep-alives.
 const INTERVAL: Duration = Duration::from_millis(400);
-
 const KEEP_ALIVES: usize = 20;
 
-/// A client's view of its lease.
 pub(crate) struct Lease {
     id: i64,
     key: String,
     /// Time at which the last acknowledged grant or keep-alive was sent.
     renewed: Instant,
     ttl: Duration,
-    /// Whether a key with the lease was written.
     attached: bool,
 }
 
 impl Lease {
-    /// Creates the view of a lease whose grant was sent at `sent`.
     pub(crate) fn granted(id: i64, sent: Instant, ttl_s: i64) -> Self {
         let mut lease = Self {
             id,

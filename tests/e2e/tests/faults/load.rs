@@ -33,16 +33,12 @@ const PAUSE: Duration = Duration::from_millis(15);
 /// Time after which a call counts as unanswered. It is longer than an election.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Pause before a watch is opened on another member.
 const WATCH_AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default)]
 pub(crate) struct Load {
-    /// The shared clock and values.
     pub(crate) calls: client::Shared,
-    /// The client ports of all members.
     pub(crate) addresses: Vec<String>,
-    /// Current step of the schedule.
     step: AtomicUsize,
     stopped: AtomicBool,
     acknowledged: Mutex<Vec<Acknowledged>>,
@@ -57,17 +53,14 @@ impl Load {
         Arc::new(Self { addresses, ..Self::default() })
     }
 
-    /// Starts the next step, which uses other pairs.
     pub(crate) fn next_step(&self) {
         self.step.fetch_add(1, Relaxed);
     }
 
-    /// Returns one of the pairs in use.
     pub(crate) fn pair(&self, choice: &mut Choice) -> usize {
         self.step.load(Relaxed) * PAIRS + choice.below(PAIRS)
     }
 
-    /// Stops all clients after their current calls.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Relaxed);
     }
@@ -81,7 +74,6 @@ impl Load {
         Some(self.last_tree_index.load(Relaxed)).filter(|index| *index > 0)
     }
 
-    /// Sets the index of the last v2 write.
     pub(crate) fn ends_at_tree_index(&self, index: u64) {
         self.last_tree_index.store(index, Relaxed);
     }
@@ -92,18 +84,15 @@ impl Load {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records by how much a task was delayed.
     pub(crate) fn late(&self, by: Duration) {
         let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
         self.late_us.fetch_max(by, Relaxed);
     }
 
-    /// Returns the maximum delay of a task since the last call.
     pub(crate) fn take_late(&self) -> Duration {
         Duration::from_micros(self.late_us.swap(0, Relaxed))
     }
 
-    /// Records a violation.
     pub(crate) fn wrong(&self, what: String) {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         wrong.push(what);
@@ -114,7 +103,6 @@ impl Load {
         wrong.clone()
     }
 
-    /// Returns a channel to each member, which connects at its first call.
     pub(crate) fn channels(&self) -> Vec<Channel> {
         self.addresses
             .iter()

@@ -92,7 +92,6 @@ fn every_guarantee_holds_during_faults_of_processes_disks_and_networks() {
     }
 }
 
-/// Runs one cluster through all faults. Returns the effects of the faults, or the violations as an error.
 fn run(kind: Kind, members: usize, seed: u64) -> Result<Vec<Outcome>, String> {
     let runtime = grpc::runtime();
     let mut stage = Stage::start(kind, members);
@@ -181,7 +180,6 @@ impl Clients {
         clients
     }
 
-    /// Stops the clients and returns their records.
     fn stop(self, runtime: &Runtime, load: &Arc<Load>) -> Told {
         load.stop();
         runtime.block_on(self.probes.join_all());

@@ -15,16 +15,9 @@ use witan_e2e::requests;
 
 use crate::load::{CALL_TIMEOUT, Load};
 
-/// Prefix of the keys of all probes.
 pub(crate) const PREFIX: &str = "probe/";
-
-/// The first key after this prefix.
 pub(crate) const PREFIX_END: &str = "probe0";
-
-/// Time between two probes of a member.
 const INTERVAL: Duration = Duration::from_millis(40);
-
-/// Maximum number of unanswered probes of a member.
 const WAITING_MAX: usize = 100;
 
 #[derive(Clone, Debug)]
@@ -61,7 +54,6 @@ pub(crate) async fn probe(load: Arc<Load>, member: usize) {
     waiting.join_all().await;
 }
 
-/// Returns the longest time without an acknowledgment between two times.
 pub(crate) fn longest_pause(load: &Load, from: Instant, to: Instant) -> Duration {
     let all = load.acknowledged();
     let mut moments: Vec<Instant> = all.iter().map(|one| one.at).collect();

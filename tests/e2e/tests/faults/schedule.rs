@@ -20,16 +20,9 @@ const DEAF_LENGTH: Duration = Duration::from_secs(5);
 /// Duration of each cut of a flapping link and of the pause after it.
 const FLAP: Duration = Duration::from_millis(250);
 
-/// Number of cuts of a flapping link.
 const FLAPS: u32 = 6;
-
-/// Delay of every message on a slow network.
 const SLOW: Duration = Duration::from_millis(40);
-
-/// Percentage of lost segments.
 const LOST_PERCENT: u8 = 15;
-
-/// Time between the first and the second of two faults.
 const APART: Duration = Duration::from_millis(800);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +87,6 @@ impl Fault {
         Self::ALL[self as usize].1
     }
 
-    /// Causes the fault and ends it.
     fn run(self, stage: &mut Stage, leader: usize, follower: usize) {
         let network = &stage.network;
         match self {
@@ -170,19 +162,16 @@ fn everywhere(stage: &Stage, link: Link) {
     wait::wall_time(LENGTH);
 }
 
-/// The effect of one fault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     pub(crate) fault: Fault,
     /// The longest time without an acknowledged write, until every member has acknowledged a write again.
     pub(crate) pause: Duration,
-    /// Number of new raft terms.
     pub(crate) terms: u64,
     /// The maximum delay of this process, which also simulates the network.
     pub(crate) late: Duration,
 }
 
-/// Runs all faults in the order of this seed.
 pub(crate) fn run(stage: &mut Stage, load: &Load, seed: u64) -> Vec<Outcome> {
     let mut choice = Choice(seed);
     let mut faults = Fault::ALL.map(|(fault, _)| fault).to_vec();
@@ -202,7 +191,6 @@ pub(crate) fn run(stage: &mut Stage, load: &Load, seed: u64) -> Vec<Outcome> {
     outcomes
 }
 
-/// Runs one fault. Returns its effect when every member has acknowledged a write again.
 fn one(stage: &mut Stage, load: &Load, fault: Fault, cast: (usize, usize)) -> Outcome {
     load.next_step();
     load.take_late();

@@ -5,16 +5,13 @@ use std::{fs, path::Path, time::Duration};
 use serde_json::{Value, json};
 use witan_e2e::{Cluster, Disk, Kind, Launch, Network, Server, cluster::status, http, wait};
 
-/// Size of the small disk in MiB.
 const DISK_MIB: usize = 256;
 
 /// Maximum time until members serve again. Their timeouts take seconds, and other programs may use the processors.
 pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(120);
 
-/// Position of the member on the small disk.
 pub(crate) const ON_SMALL_DISK: usize = 0;
 
-/// The members, their network and the small disk.
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) kind: Kind,
@@ -27,7 +24,6 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Starts `count` members, one of them on the small disk.
     pub(crate) fn start(kind: Kind, count: usize) -> Self {
         let disk = Disk::mount("faults", DISK_MIB);
         let launch = |at: usize| {
@@ -46,7 +42,6 @@ impl Stage {
         Self::start_all(kind, &launches, disk)
     }
 
-    /// Starts `count` members of Witan with this program, all of them on the usual disk.
     pub(crate) fn start_program(count: usize, program: &Path) -> Self {
         let launch = Launch::witan().program(program.to_path_buf());
         Self::start_all(Kind::Witan, &vec![launch; count], None)
@@ -87,7 +82,6 @@ impl Stage {
         self.network.runs_as(at, member.pid());
     }
 
-    /// Stops a member with SIGTERM and restarts it.
     pub(crate) fn restart(&mut self, at: usize) {
         self.cluster.member_mut(at).terminate();
         self.network.close(at);
@@ -95,7 +89,6 @@ impl Stage {
         self.wait_serving(at);
     }
 
-    /// Waits until a running member is healthy.
     fn wait_serving(&mut self, at: usize) {
         let member = self.cluster.member_mut(at);
         let ready = wait::within(RECOVERY_MAX, &format!("member {at} serves"), || {
@@ -126,7 +119,6 @@ impl Stage {
         self.add_again(at, &through);
     }
 
-    /// Returns the id of a running member.
     fn id(&self, at: usize) -> String {
         self.cluster.member(at).status().id.to_string()
     }

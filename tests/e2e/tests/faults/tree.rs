@@ -11,17 +11,13 @@ use witan_e2e::{
 
 use crate::load::{Load, PAIRS};
 
-/// The directory of all keys.
 pub(crate) const FOLDER: &str = "/v2/keys/faults";
-
-/// Pause between two calls.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 
 /// v2's error codes "compare failed" and "key not found".
 const COMPARE_FAILED: u64 = 101;
 const NOT_FOUND: u64 = 100;
 
-/// A client's expected state of a key.
 #[derive(Clone, Copy, Default)]
 struct Known {
     value: u64,
@@ -63,7 +59,6 @@ pub(crate) fn work(load: &Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
     calls
 }
 
-/// Puts until a put is acknowledged. Returns all puts.
 pub(crate) fn last_put(load: &Load) -> Vec<Call> {
     let mut calls: Vec<Call> = Vec::new();
     for address in load.addresses.iter().cycle() {

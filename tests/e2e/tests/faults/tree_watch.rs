@@ -20,7 +20,6 @@ use crate::{load::Load, stage::RECOVERY_MAX, tree::FOLDER};
 /// Time after which an unanswered poll is repeated on another member.
 const POLL_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Pause before a poll on another member.
 const POLL_AGAIN: Duration = Duration::from_millis(50);
 
 /// Number of changes that a member keeps, as in etcd. A poll for an older change is refused.
@@ -38,7 +37,6 @@ pub(crate) struct TreeChange {
     pub(crate) before: Option<(u64, u64)>,
 }
 
-/// The changes that one watcher received.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TreeWatch {
     pub(crate) changes: Vec<TreeChange>,
@@ -60,7 +58,6 @@ impl TreeWatch {
     }
 }
 
-/// Watches until the last change of the load.
 pub(crate) fn observe(load: &Arc<Load>, mut at: usize) -> TreeWatch {
     let mut watch = TreeWatch::default();
     let done = |watch: &TreeWatch| {
@@ -125,7 +122,6 @@ fn change(body: &Value) -> Option<TreeChange> {
     Some(TreeChange { index, pair, value, before: node(&body["prevNode"]) })
 }
 
-/// Checks that the watchers received every change in order, and nothing else.
 pub(crate) fn judge(calls: &[Call], watches: &[TreeWatch]) -> Result<(), String> {
     let mut all: BTreeMap<u64, TreeChange> = BTreeMap::new();
     for (at, watch) in watches.iter().enumerate() {

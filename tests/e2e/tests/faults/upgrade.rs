@@ -43,17 +43,13 @@ const GAP_MAX: Duration = Duration::from_secs(10);
 /// Index of an applied entry at which a log no longer has its first entries. A member keeps at most 10,000 applied entries.
 const LOG_ENTRIES: u64 = 11_000;
 
-/// Number of concurrent writers that fill the log and of their puts in one round.
 const FILLERS: usize = 64;
 const FILLER_PUTS: usize = 50;
-
-/// Metric of the snapshots that a member has received.
 const RECEIVED: &str = "etcd_network_snapshot_receive_success";
 
 /// A put that keeps value and lease of the key `kept`. A replica reads both when it applies the put.
 const KEEP: &str = r#"{"key":"a2VwdA==","ignore_value":true,"ignore_lease":true}"#;
 
-/// The release of a member's program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Old,
@@ -76,22 +72,18 @@ impl Side {
     }
 }
 
-/// The effect of one step.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) step: String,
-    /// Number of probes acknowledged during the step.
     pub(crate) acknowledged: usize,
     /// Number of probes acknowledged since the start that a member does not have.
     pub(crate) lost: usize,
     /// The longest time without an acknowledged write, until every member has acknowledged a write again.
     pub(crate) gap: Duration,
-    /// The hash of the v3 keys on each member, at the same revision.
     pub(crate) hashes: Vec<u32>,
 }
 
 impl Row {
-    /// Checks the effects of the step that clients can see.
     pub(crate) fn judge(&self) -> Result<(), String> {
         let Self { step, lost, gap, hashes, .. } = self;
         if *lost > 0 {
@@ -127,16 +119,13 @@ impl fmt::Display for Row {
     }
 }
 
-/// A cluster during its upgrade.
 struct Upgrade {
     stage: Stage,
     load: Arc<Load>,
     runtime: Runtime,
-    /// A channel to each member.
     channels: Vec<Channel>,
     old: PathBuf,
     new: PathBuf,
-    /// The release of each member.
     sides: Vec<Side>,
     /// The line with the format of OLD's data directories.
     format: String,
@@ -278,7 +267,6 @@ impl Upgrade {
         }
     }
 
-    /// Lets clients work for a time.
     fn serve(&self, time: Duration) {
         let end = Instant::now() + time;
         loop {
@@ -300,7 +288,6 @@ impl Upgrade {
         }
     }
 
-    /// Kills a member and starts it with this release.
     fn restart(&mut self, at: usize, side: Side) {
         let program = self.program(side).to_path_buf();
         self.stage.kill(at);
@@ -351,7 +338,6 @@ impl Upgrade {
     }
 }
 
-/// Writes one round of puts, which fill the log.
 async fn fill(channel: &Channel) {
     let mut fillers = JoinSet::new();
     for at in 0..FILLERS {
@@ -366,7 +352,6 @@ async fn fill(channel: &Channel) {
     fillers.join_all().await;
 }
 
-/// Starts a member with this program from a backup.
 fn restore(program: &Path, file: &str) -> Server {
     let launch = Launch::witan().same_ids().program(program.to_path_buf());
     let mut server = launch.prepare();
@@ -394,7 +379,6 @@ fn furnish(member: &Server) {
     member.v3("auth/user/add", user);
 }
 
-/// Returns this data as a member shows it.
 fn furnished(member: &Server) -> [String; 4] {
     let tree = member.answers(200, "GET", "/v2/keys/kept", "").json();
     let lease = member.v3("lease/timetolive", r#"{"ID":"77","keys":true}"#);
@@ -408,7 +392,6 @@ fn furnished(member: &Server) -> [String; 4] {
     shown.map(ToString::to_string)
 }
 
-/// Returns the line of a member's file `identity` that names the format of its directory.
 fn format_line(member: &Server) -> String {
     let path = member.dir().join("data/member/identity");
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

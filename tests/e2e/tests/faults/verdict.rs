@@ -24,13 +24,10 @@ use crate::{
     tree_watch::{self, TreeWatch},
 };
 
-/// Pause between two comparisons of the members' states.
 const STATES_AGAIN: Duration = Duration::from_millis(200);
 
-/// The records of all clients in a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
-    /// Number of granted leases.
     pub(crate) leases: usize,
     pub(crate) calls: Vec<Call>,
     pub(crate) tree_calls: Vec<Call>,
@@ -41,7 +38,6 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// Returns the history as text, for the analysis of a violation.
     pub(crate) fn history(&self) -> String {
         let mut text = String::new();
         for (title, calls) in [("v3", &self.calls), ("v2", &self.tree_calls)] {
@@ -63,13 +59,11 @@ impl Told {
         text
     }
 
-    /// Checks the records of all clients. Fails with the first violation.
     pub(crate) fn judge(&self) -> Result<(), String> {
         CHECKS.iter().try_for_each(|(_, check)| check(self))
     }
 }
 
-/// A check of the clients' records.
 type Check = fn(&Told) -> Result<(), String>;
 
 pub(crate) const CHECKS: [(&str, Check); 6] = [
@@ -108,7 +102,6 @@ fn linearizable_v2(told: &Told) -> Result<(), String> {
     linearizable("v2", &with_effect(calls, &observed(calls)))
 }
 
-/// Checks that each v2 write has a different index.
 fn indices(told: &Told) -> Result<(), String> {
     let writes = told.tree_calls.iter().filter(|call| call.input.writes());
     let mut done = writes.filter(|call| call.told.is_some_and(|t| t.output == Output::Written));
@@ -126,7 +119,6 @@ fn tree_watches(told: &Told) -> Result<(), String> {
     }
 }
 
-/// Returns the values in the record.
 fn written(record: &[Change]) -> HashSet<u64> {
     record.iter().map(|change| change.value).collect()
 }
@@ -196,7 +188,6 @@ pub(crate) fn judge_states(stage: &Stage, load: &Load, v2: bool) -> Result<(), S
     }
 }
 
-/// Checks that every acknowledged probe exists.
 pub(crate) fn none_lost(
     acknowledged: &[Acknowledged],
     there: &BTreeSet<Vec<u8>>,
@@ -208,7 +199,6 @@ pub(crate) fn none_lost(
     }
 }
 
-/// Returns the keys of the acknowledged probes that do not exist.
 pub(crate) fn lost<'a>(
     acknowledged: &'a [Acknowledged],
     there: &BTreeSet<Vec<u8>>,
@@ -220,17 +210,13 @@ pub(crate) fn lost<'a>(
 /// The states of all members. A value is `None` if the member does not answer.
 #[derive(Clone, Debug)]
 pub(crate) struct States {
-    /// Revision and hash of the v3 key space.
     pub(crate) hashes: Vec<Option<String>>,
-    /// Number of keys with leases.
     pub(crate) leased: Vec<usize>,
-    /// All v2 keys.
     pub(crate) trees: Vec<Option<Value>>,
     pub(crate) v2: bool,
 }
 
 impl States {
-    /// Checks that the states are equal and no key has a lease.
     pub(crate) fn judge(&self) -> Result<(), String> {
         if self.leased.iter().any(|count| *count > 0) {
             return Err(format!(

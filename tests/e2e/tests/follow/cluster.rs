@@ -13,7 +13,6 @@ use super::{cut_over, revision, run, same_hash, status, wait_copied};
 /// Number of writes while no member is killed.
 const WRITES: u64 = 6000;
 
-/// Number of writers on the source, in addition to [`disturb`].
 const WRITERS: usize = 32;
 
 /// Sends large transactions, deletions, expiring leases and compactions until `stop`. Ignores refusals, which killed members

@@ -18,7 +18,6 @@ fn source(kind: Kind) -> Server {
     source
 }
 
-/// Waits until the source refuses writes. Returns its alarms.
 fn wait_fenced(source: &Server) -> Vec<String> {
     wait::until_true("the source is fenced", || {
         Tool::Etcdctl37

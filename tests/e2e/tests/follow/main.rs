@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use witan_api::v3::etcdserverpb::kv_client::KvClient;
 use witan_e2e::{Kind, Launch, Server, Tool, grpc, http, requests, wait};
 
-/// Starts a member that follows the cluster of `source`.
 fn follow(source: &Server) -> Server {
     let mut member = Launch::witan().prepare();
     member.add_args(["--from", &source.url()]);
@@ -28,19 +27,16 @@ fn run(server: &Server, args: &[&str]) -> String {
     Tool::Etcdctl37.run(&server.url(), args).succeeded()
 }
 
-/// Checks that etcdctl fails with this message.
 #[track_caller]
 fn refuses(server: &Server, args: &[&str], why: &str) {
     let said = Tool::Etcdctl37.run(&server.url(), args);
     assert!(said.stderr.contains(why), "{args:?}: {}", said.all());
 }
 
-/// Returns the member's response to `/follow`.
 fn status(member: &Server) -> Value {
     member.http("GET", "/follow", "").json()
 }
 
-/// Requests a cut-over with the content type JSON.
 fn ask_cut_over(member: &Server) -> http::Response {
     member.http_with(&http::JSON, "POST", "/follow/cut-over", "")
 }
@@ -51,7 +47,6 @@ fn cut_over(member: &Server) -> Value {
     answer.json()
 }
 
-/// Checks that the cut-over is refused with this status. Returns the message.
 #[track_caller]
 fn no_cut_over(member: &Server, status: u16) -> String {
     let answer = ask_cut_over(member);
@@ -64,7 +59,6 @@ fn alarm(etcd: &Server, action: &str, member: &str, alarm: &str) -> Value {
     etcd.v3("maintenance/alarm", &asked.to_string())
 }
 
-/// Returns the ids of a server's alarms in ascending order.
 fn alarms(etcd: &Server) -> Vec<String> {
     let listed = alarm(etcd, "GET", "0", "NONE");
     let alarms = listed["alarms"].as_array().cloned().unwrap_or_default();
@@ -79,7 +73,6 @@ fn cluster_id(server: &Server) -> u64 {
     id.and_then(|id| id.parse().ok()).expect("a header")
 }
 
-/// Returns the last revision of a server's keys by a linearizable read.
 fn revision(server: &Server) -> i64 {
     grpc::runtime().block_on(async {
         let mut client = KvClient::new(grpc::connect(&server.address()).await);

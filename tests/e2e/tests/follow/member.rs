@@ -18,14 +18,12 @@ fn grant(server: &Server, seconds: &str) -> String {
     id.expect("lease ID granted").to_owned()
 }
 
-/// Returns the sorted lines of a list.
 fn list(server: &Server, args: &[&str]) -> Vec<String> {
     let mut lines: Vec<String> = run(server, args).lines().map(str::to_owned).collect();
     lines.sort_unstable();
     lines
 }
 
-/// Makes changes of each kind that a client can make.
 fn write_all_kinds(etcd: &Server, round: &str) {
     for key in ["a", "b", "c"] {
         run(etcd, &["put", key, round]);

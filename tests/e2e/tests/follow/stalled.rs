@@ -15,7 +15,6 @@ use witan_e2e::{Kind, Launch, Server, wait};
 
 use super::{run, status, wait_copied};
 
-/// Length of an HTTP/2 frame's head in bytes and the type of a DATA frame.
 const HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;
 
@@ -54,7 +53,6 @@ fn twin(stream: &TcpStream) -> TcpStream {
     stream.try_clone().expect("a descriptor is free")
 }
 
-/// Forwards the server's frames.
 fn pass(mut server: TcpStream, mut client: TcpStream, stalls: &AtomicBool) -> io::Result<()> {
     let mut stalled = HashSet::new();
     loop {

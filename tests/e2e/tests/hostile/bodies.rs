@@ -9,7 +9,6 @@ use crate::stage::{SLACK_BYTES, at_once, case, connect, verdict};
 /// The announced length of a body in bytes. It is sent until the server stops reading.
 const BODY_BYTES: usize = 100_000_000;
 
-/// Number of concurrent clients of each kind.
 const CLIENTS: usize = 4;
 
 /// Maximum memory in bytes that such a client may occupy. v2 reads a form of up to 10 MiB, which exists twice while its buffer

@@ -106,7 +106,6 @@ fn a_long_content_type_costs_little() {
     );
 }
 
-/// Sends a request. Returns the response after the connection has ended.
 fn answer_and_end(server: &Server, request: &str) -> String {
     let mut stream = connect(server);
     stream.write_all(request.as_bytes()).expect("it is sent");

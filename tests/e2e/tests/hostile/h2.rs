@@ -17,13 +17,9 @@ pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
-
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
-
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Maximum size of a frame's payload in bytes.
 pub(crate) const PAYLOAD_MAX: usize = 16_384;
 
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -35,7 +31,6 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     out
 }
 
-/// Opens a connection and sends the preface, with this initial window.
 pub(crate) fn open(server: &Server, window: Option<u32>) -> TcpStream {
     let mut stream = connect(server);
     let mut settings = Vec::new();
@@ -52,7 +47,6 @@ pub(crate) fn open(server: &Server, window: Option<u32>) -> TcpStream {
     stream
 }
 
-/// Like [`open`], with the largest possible windows.
 pub(crate) fn open_wide(server: &Server) -> TcpStream {
     const WINDOW_MAX: u32 = (1 << 31) - 1;
     let mut stream = open(server, Some(WINDOW_MAX));
@@ -64,17 +58,14 @@ pub(crate) fn open_wide(server: &Server) -> TcpStream {
     stream
 }
 
-/// Returns the preface and empty SETTINGS.
 pub(crate) fn hello() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
-/// Returns the HEADERS frame of a gRPC call.
 pub(crate) fn begin(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &call(path))
 }
 
-/// Encodes a header as a literal without indexing.
 fn literal(name: &str, value: &str) -> Vec<u8> {
     let mut out = vec![0];
     for text in [name, value] {
@@ -85,7 +76,6 @@ fn literal(name: &str, value: &str) -> Vec<u8> {
     out
 }
 
-/// Returns the header block of a gRPC call.
 fn call(path: &str) -> Vec<u8> {
     [
         (":method", "POST"),
@@ -100,7 +90,6 @@ fn call(path: &str) -> Vec<u8> {
     .collect()
 }
 
-/// Returns the frames of a unary call.
 pub(crate) fn unary(stream: u32, path: &str, message: &impl Message) -> Vec<u8> {
     let mut out = begin(stream, path);
     let mut body = vec![0];

@@ -14,7 +14,6 @@ const VALUE_BYTES: usize = 1_000_000;
 /// Number of puts that keep the value. Together they write 40 times the quota.
 const KEPT: u32 = 2_560;
 
-/// The value of `--quota-backend-bytes`.
 const QUOTA_BYTES: u64 = 64 << 20;
 
 /// Maximum size in bytes of commands in flight when the quota is used up (`Resource::Proposals`).

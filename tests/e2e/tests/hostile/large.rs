@@ -47,7 +47,6 @@ fn large_bodies_are_parsed_on_another_thread() {
 /// Number of empty operations in a transaction. Each takes two bytes, and 200 bytes once it is decoded.
 const EMPTY_OPS: usize = 200_000;
 
-/// Number of concurrent transactions.
 const EMPTY_TXNS: usize = 20;
 
 #[test]
@@ -76,7 +75,6 @@ fn large_messages_are_decoded_a_few_at_a_time() {
     });
 }
 
-/// Number of values in a list and the size of each in bytes.
 const LISTED: usize = 250;
 const LISTED_BYTES: usize = 1 << 20;
 
@@ -99,7 +97,6 @@ fn a_list_takes_no_memory_in_addition_to_the_state() {
     assert!(grown <= SLACK_BYTES, "it grew by {grown} bytes");
 }
 
-/// Number of short keys in a list, and how many one transaction puts.
 const SHORT_KEYS: usize = 200_000;
 const SHORT_PUTS: usize = 125;
 

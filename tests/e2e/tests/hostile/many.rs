@@ -10,13 +10,8 @@ use witan_e2e::Server;
 
 use crate::stage::{SLACK_BYTES, case, connect, raise_descriptors, rest};
 
-/// Number of idle connections.
 const IDLE: usize = 10_000;
-
-/// Number of waiting GETs.
 const WAITING: usize = 15_000;
-
-/// Maximum memory in bytes of an idle or waiting connection.
 const CONNECTION_BYTES: u64 = 32 << 10;
 
 /// Number of descriptors that this process and the server need for themselves.

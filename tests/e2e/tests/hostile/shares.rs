@@ -18,10 +18,7 @@ use crate::{
 /// The server's bound in bytes on answers that wait for their clients (`Resource::Answers`).
 const ANSWERS_BYTES: u64 = 512 << 20;
 
-/// Memory of the data itself in bytes.
 const DATA_BYTES: u64 = 16 << 20;
-
-/// Size in bytes of a value for a large answer.
 const LARGE_BYTES: usize = 1 << 20;
 
 fn put(server: &Server, key: &str, bytes: usize) {
@@ -86,7 +83,6 @@ fn a_connection_that_reads_no_answers_leaves_memory_for_others() {
     });
 }
 
-/// Number of large values that one deletion removes.
 const DELETED: u8 = 10;
 
 /// Number of streams whose answers together exceed the bound. Each response contains all deleted values in base64.

@@ -15,7 +15,6 @@ use crate::{
     stage::{LONG, SLACK_BYTES, at_once, case, connect, patiently},
 };
 
-/// Number of slow clients of each kind.
 const CLIENTS: usize = 20;
 
 /// Maximum memory in bytes for a client that has sent almost nothing.
@@ -62,7 +61,6 @@ fn kinds() -> Vec<Slow> {
     ]
 }
 
-/// Sends until the server ends the connection. Returns a summary of the server's response.
 fn send_until_end(server: &Server, slow: &Slow) -> String {
     let mut stream = connect(server);
     stream

@@ -20,7 +20,6 @@ pub(crate) const SLACK_BYTES: u64 = 48 << 20;
 /// Time that another client may wait on a busy machine, independent of a request's cost.
 pub(crate) const NOISE: Duration = Duration::from_millis(250);
 
-/// Minimum number of rounds that the other client must complete during a case.
 const ROUNDS_MIN: usize = 3;
 
 /// A time that is longer than every timeout of the server.
@@ -172,7 +171,6 @@ pub(crate) fn go_on(what: &str, mut longest: impl FnMut() -> ((), Duration)) {
     });
 }
 
-/// Runs `clients` clients concurrently. Returns their results.
 pub(crate) fn at_once<T: Send>(clients: usize, one: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let one = &one;
     thread::scope(|scope| {

@@ -10,7 +10,6 @@ use witan_e2e::{Launch, Server, process, websocket::Socket};
 
 use crate::stage::{connect, longest_wait};
 
-/// Number of pieces of one byte.
 const PIECES: usize = 60_000;
 
 /// Maximum time that another client waits on a busy machine.

@@ -11,17 +11,12 @@ use crate::stage::{SLACK_BYTES, at_once, case, connect, descriptors, patiently};
 const HTTP1_BYTES: u64 = SLACK_BYTES + DATA_BYTES + 3 * (CLIENTS * ANSWER_BYTES) as u64;
 
 const VALUE_BYTES: usize = 256 << 10;
-
-/// Number of values in each requested answer.
 const VALUES: usize = 4;
-
-/// Size in bytes of a response with all values in base64.
 const ANSWER_BYTES: usize = VALUES * VALUE_BYTES * 4 / 3;
 
 /// Memory in bytes of the data in both key spaces, with log, history and checkpoint.
 const DATA_BYTES: u64 = 48 << 20;
 
-/// Number of clients that do not read and of consecutive requests of each.
 const CLIENTS: usize = 24;
 const PIPELINED: usize = 32;
 
@@ -36,7 +31,6 @@ fn fill(server: &Server) {
     }
 }
 
-/// Checks that the server finally closes all these connections.
 fn until_dropped(server: &Server, before: usize, streams: Vec<TcpStream>) {
     patiently("connections that read nothing are closed", || {
         descriptors(server) <= before + 5
@@ -67,7 +61,6 @@ pub(crate) fn http1_answers_unread() {
     });
 }
 
-/// Number of events for each stream.
 const EVENTS: usize = 24;
 
 pub(crate) fn v2_streams_unread() {

@@ -20,12 +20,8 @@ use crate::{
     work::fill,
 };
 
-/// Total size of all values in bytes, which is the size of a state.
 const STATE_BYTES: u64 = 40 << 20;
-
 const VALUES: usize = 80;
-
-/// Number of times that all values are overwritten.
 const GENERATIONS: usize = 8;
 
 /// Quota in bytes: space for the values, and for their copies while they are overwritten.
@@ -34,7 +30,6 @@ const QUOTA_BYTES: u64 = 100 << 20;
 /// Number of bytes that readers may pin beyond the quota (`HELD_BYTES_FREE` of `held_views`).
 const HELD_BYTES: u64 = 64 << 20;
 
-/// A client that overwrites the key space.
 struct Writer {
     runtime: tokio::runtime::Runtime,
     kv: KvClient<Channel>,
@@ -120,7 +115,6 @@ fn waiting_counts_pin_no_state() {
     waiting_calls_keep_no_state(call, COUNTED, 400, count);
 }
 
-/// Starts a snapshot and reads only the head of the response.
 fn snapshot(server: &Server) -> TcpStream {
     let mut stream = connect(server);
     let head = "POST /v3/maintenance/snapshot HTTP/1.1\r\nHost: x\r\nConnection: close";
@@ -161,7 +155,6 @@ fn unread_snapshots_pin_at_most_the_free_quota() {
 /// Size in bytes of a put that is decoded on another thread.
 const LARGE_PUT_BYTES: usize = 300 << 10;
 
-/// Number of waiting calls on one connection.
 const COUNTS: u32 = 300;
 
 #[test]

@@ -18,7 +18,6 @@ use crate::{
 /// Maximum time that another client waits. The bounded work for the watchers is not negligible, above all in a debug build.
 const WAIT_MAX: Duration = NOISE.saturating_mul(6);
 
-/// Opens a stream with `many` watchers with a user's token.
 async fn watch(
     channel: Channel,
     token: &str,

@@ -122,7 +122,6 @@ fn concurrent_reads_of_many_keys_take_turns_with_others() {
     others_take_turns(&server, "/etcdserverpb.Lease/LeaseTimeToLive", &keys);
 }
 
-/// Puts nodes with long names into a v2 directory.
 fn fill_directory(server: &Server, directory: &str) {
     const NODES: usize = 2000;
     let name = "n".repeat(30 << 10);

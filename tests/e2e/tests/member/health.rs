@@ -60,7 +60,6 @@ fn ask(address: &str, method: &str, target: &str) -> (u16, Vec<(String, String)>
     (answer.status, headers, lines)
 }
 
-/// Returns the differences for all targets and methods, on the client URL and on the metrics URL.
 fn differences(ours: &[String], theirs: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for (ours, theirs) in ours.iter().zip(theirs) {
@@ -76,7 +75,6 @@ fn differences(ours: &[String], theirs: &[String]) -> Vec<String> {
     found
 }
 
-/// Starts a server with a metrics URL. Returns it with both addresses.
 fn start(kind: Kind) -> (Server, Vec<String>) {
     let metrics = format!("127.0.0.1:{}", ports::free());
     let server = Launch::new(kind)
@@ -86,7 +84,6 @@ fn start(kind: Kind) -> (Server, Vec<String>) {
     (server, addresses)
 }
 
-/// Returns the health metrics with their values.
 fn series(server: &Server) -> BTreeMap<String, String> {
     let text = server.http("GET", "/metrics", "").text();
     let lines = text

@@ -9,7 +9,6 @@ use std::{
 
 use witan_e2e::{Folder, Kind, Launch, Server, Tool, binaries, tool::CommandOutput};
 
-/// The program under another name, in a separate directory.
 struct Named {
     _dir: Folder,
     path: PathBuf,
@@ -23,7 +22,6 @@ impl Named {
         Self { _dir: dir, path }
     }
 
-    /// Runs the program. Returns exit code and both streams.
     fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
         run(&self.path, args)
     }

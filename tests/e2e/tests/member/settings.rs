@@ -11,7 +11,6 @@ use futures_util::future::join_all;
 use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
 use witan_e2e::{Folder, Kind, Launch, Tool, grpc, http, requests, tool::witan, wait};
 
-/// Starts Witan and an etcd with the same flags.
 fn pair(theirs: Kind, args: &[&str]) -> [witan_e2e::Server; 2] {
     [Kind::Witan, theirs].map(|kind| {
         args.iter()
@@ -88,7 +87,6 @@ fn the_number_of_learners_is_bounded_by_a_flag() {
     );
 }
 
-/// HTTP/2 frame types that the next test uses.
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 

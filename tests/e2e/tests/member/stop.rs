@@ -10,7 +10,6 @@ use std::{
 
 use witan_e2e::{Launch, http, wait};
 
-/// Number of clients that write while the server stops.
 const WRITERS: u64 = 32;
 
 /// Number of responses before the signal, which must arrive under full load.

@@ -45,7 +45,6 @@ fn range(key: &'static str) -> RangeRequest {
     requests::range(key, "")
 }
 
-/// Sends an operation of each kind in each dialect.
 async fn round(server: &Server, client: &mut KvClient<Channel>) {
     client.put(put("/top/a/1")).await.expect("a put");
     client.range(range("/top/a/1")).await.expect("a range");
@@ -137,7 +136,6 @@ fn requests_are_counted_by_prefix_while_a_client_reads_the_counts() {
     assert_eq!(prefixes.count(), 5, "{page:?}");
 }
 
-/// Opens a stream and waits until all `ranges` are watched.
 async fn watch(channel: &Channel, ranges: &[(&str, &str)]) -> Watching {
     let mut requests = ranges.iter().map(|(key, end)| create(from(key, end, 0)));
     let mut stream = Watching::open(channel, requests.next().expect("a range")).await;

@@ -84,13 +84,11 @@ fn extensive_metrics_time_calls() {
     assert!(!basic.has("grpc_server_handling_seconds_bucket"));
 }
 
-/// Witan's alerts and dashboards for members.
 const OURS: [&str; 2] = [
     include_str!("../../../../charts/witan-operator/files/rules.yaml"),
     include_str!("../../../../charts/witan-operator/files/dashboards/members.json"),
 ];
 
-/// Returns the names of members' series in a string.
 fn named(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| {

@@ -83,7 +83,6 @@ const ABSENT: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Commands that clients run in these tests.
 const SCRIPT: &[&[&str]] = &[
     &["put", "k", "v"],
     &["put", "k", "--ignore-value", "--ignore-lease"],
@@ -116,7 +115,6 @@ fn families_and_calls_are_etcds_after_the_same_script() {
     same_counts(&ours, &theirs);
 }
 
-/// Checks that names, types, labels and buckets are equal.
 fn same_families(ours: &Scrape, theirs: &Scrape) {
     let absent = ABSENT.iter().flat_map(|(_, families)| families.iter());
     let absent: BTreeSet<&str> = absent.copied().collect();
@@ -158,7 +156,6 @@ fn same_families(ours: &Scrape, theirs: &Scrape) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Checks that the same script leads to the same counts.
 fn same_counts(ours: &Scrape, theirs: &Scrape) {
     let counted = |scrape: &Scrape| -> BTreeMap<String, u64> {
         let series = scrape.series.iter().filter(|(name, _)| {

@@ -7,7 +7,6 @@ use witan_e2e::{Launch, binaries};
 
 use super::scrape::scrape;
 
-/// Minimum number of series that a member shows in this test.
 const SHOWN_MIN: usize = 70;
 
 #[test]

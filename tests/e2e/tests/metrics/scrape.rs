@@ -6,9 +6,7 @@ use witan_e2e::Server;
 
 #[derive(Debug, Default)]
 pub(crate) struct Scrape {
-    /// Types by family.
     pub(crate) types: BTreeMap<String, String>,
-    /// Values by series (name and labels as printed).
     pub(crate) series: BTreeMap<String, f64>,
 }
 
@@ -20,7 +18,6 @@ impl Scrape {
             .unwrap_or_else(|| panic!("{series} is exposed"))
     }
 
-    /// Returns whether there is a sample with this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.samples(name).next().is_some()
     }
@@ -38,20 +35,17 @@ impl Scrape {
         }
     }
 
-    /// Returns the label names of the samples with this name.
     pub(crate) fn labels(&self, name: &str) -> BTreeSet<String> {
         let labels = self.samples(name).flat_map(labels_of);
         labels.map(|(label, _)| label.to_owned()).collect()
     }
 
-    /// Returns the values of a label in the samples with this name.
     pub(crate) fn values_of(&self, name: &str, label: &str) -> Vec<String> {
         let labels = self.samples(name).flat_map(labels_of);
         let labels = labels.filter(|(known, _)| *known == label);
         labels.map(|(_, value)| value.to_owned()).collect()
     }
 
-    /// Returns the family of a sample.
     fn family(&self, name: &str) -> String {
         for suffix in ["_bucket", "_sum", "_count"] {
             if let Some(base) = name.strip_suffix(suffix)
@@ -75,7 +69,6 @@ fn labels_of(series: &str) -> impl Iterator<Item = (&str, &str)> {
     pairs.map(|(name, value)| (name, value.trim_matches('"')))
 }
 
-/// Parses the text format. Panics if the text violates the format.
 fn parse(text: &str) -> Scrape {
     assert!(text.ends_with('\n'), "the last line is complete");
     let mut scrape = Scrape::default();

@@ -52,7 +52,6 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("F062", PROBES),
 ];
 
-/// A recorded request with its answer.
 struct Pair {
     /// The letter of the section and a number.
     id: String,
@@ -64,7 +63,6 @@ struct Pair {
     answer: Answer,
 }
 
-/// A recorded or received answer.
 struct Answer {
     /// The status, such as `200 OK`.
     status: String,
@@ -73,14 +71,12 @@ struct Answer {
 }
 
 impl Answer {
-    /// Returns the first value of a header.
     fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(known, _)| known == name);
         values.next().map(|(_, value)| value.as_str())
     }
 }
 
-/// Returns all recorded pairs in order.
 fn pairs() -> Vec<Pair> {
     let lines = RECORD
         .lines()
@@ -114,7 +110,6 @@ fn pair(line: &Value) -> Pair {
     }
 }
 
-/// A server under replay.
 struct Replay {
     server: Server,
     /// The recorded names and the server's own names.
@@ -145,7 +140,6 @@ impl Replay {
         Self { server, names }
     }
 
-    /// Sends a pair's request and reads the entire response.
     fn ask(&self, pair: &Pair) -> Answer {
         let address = self.server.address();
         let mut head = format!(
@@ -174,7 +168,6 @@ impl Replay {
         }
     }
 
-    /// Replaces recorded names with the server's own names.
     fn own(&self, text: &str) -> String {
         let rename = |text: String, (recorded, own): &(&str, String)| text.replace(recorded, own);
         self.names.iter().fold(text.to_owned(), rename)
@@ -186,7 +179,6 @@ impl Replay {
     }
 }
 
-/// Returns the differences between the recorded and the given answer.
 fn differences(pair: &Pair, given: &Answer) -> Vec<String> {
     let recorded = &pair.answer;
     let mut found = Vec::new();
@@ -213,7 +205,6 @@ fn differences(pair: &Pair, given: &Answer) -> Vec<String> {
     found
 }
 
-/// Replaces the times in a body.
 fn timeless(body: &str) -> String {
     let mut text = body.to_owned();
     for name in ["startTime", "uptime"] {

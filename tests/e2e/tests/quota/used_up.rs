@@ -4,13 +4,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use witan_e2e::{Kind, Launch, Server, Tool};
 
-/// Size in bytes of each value that fills the quota.
 const VALUE_BYTES: usize = 7000;
 
 /// Number of values that exceeds the quota, also on etcd, whose size grows only when it writes a batch to its file.
 const VALUES: usize = 5000;
 
-/// Returns the base64 encoding of one letter.
 fn letter(letter: char) -> String {
     STANDARD.encode([letter as u8])
 }
@@ -45,7 +43,6 @@ fn own_id(server: &Server) -> (String, String) {
     (id.to_owned(), format!("{number:x}"))
 }
 
-/// Puts values until a put is refused. Returns the refusal.
 fn fill(server: &Server) -> (u16, Value) {
     let value = STANDARD.encode([b'v'; VALUE_BYTES]);
     for i in 0..VALUES {

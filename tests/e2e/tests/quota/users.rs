@@ -5,8 +5,6 @@ use serde_json::{Value, json};
 use witan_e2e::{Launch, Server, Tool, http};
 
 const NAME_BYTES: usize = 4096;
-
-/// Maximum length in bytes of a key in a permission.
 const KEY_BYTES: usize = 64 << 10;
 
 /// Number of items that exceeds the quota.
@@ -25,7 +23,6 @@ fn name(number: usize) -> String {
     format!("{number:05}{}", "n".repeat(NAME_BYTES - 5))
 }
 
-/// Adds items until an item is refused for lack of space. Returns their number.
 fn fill(add: impl Fn(usize) -> (u16, Value)) -> usize {
     let refused = (0..MANY).find_map(|number| {
         let (status, answer) = add(number);

@@ -4,7 +4,6 @@
 use serde_json::json;
 use witan_e2e::{Launch, Server, Tool, wait};
 
-/// Size in bytes of each value that fills the quota.
 const VALUE_BYTES: usize = 100_000;
 
 fn put(server: &Server, key: &str, form: &str) -> (u16, serde_json::Value) {

@@ -17,10 +17,8 @@ const MADE: &str = "a certificate and its file can be made";
 
 static SERIALS: AtomicU64 = AtomicU64::new(0x0100_0001);
 
-/// An authority that signs certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// The files of a certificate and its key.
 #[derive(Clone, Debug)]
 pub(crate) struct Pair {
     pub(crate) cert: PathBuf,
@@ -38,13 +36,11 @@ impl Pair {
         pair
     }
 
-    /// Overwrites the files of `other` with these files.
     pub(crate) fn replace(&self, other: &Self) {
         fs::copy(&self.cert, &other.cert).expect(MADE);
         fs::copy(&self.key, &other.key).expect(MADE);
     }
 
-    /// Returns both paths as text.
     pub(crate) fn paths(&self) -> [String; 2] {
         [&self.cert, &self.key].map(|path| path.display().to_string())
     }
@@ -74,19 +70,16 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect(MADE)).expect(MADE))
     }
 
-    /// Writes the authority's certificate to `path` and returns the path.
     pub(crate) fn write(&self, path: &Path) -> String {
         fs::write(path, text("CERTIFICATE", self.0.der())).expect(MADE);
         path.display().to_string()
     }
 
-    /// Writes the authority's own certificate and key to `dir`.
     pub(crate) fn own(&self, dir: &Path) -> Pair {
         let key = self.0.key().serialized_der();
         Pair::write(dir, "own", 0, self.0.der(), key)
     }
 
-    /// Issues a certificate for clients and servers with these hosts and writes it to `dir`.
     pub(crate) fn issue(&self, dir: &Path, name: &str, hosts: &[&str]) -> Pair {
         let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
         let mut params = params(name, hosts);
@@ -102,7 +95,6 @@ impl Authority {
         Pair::write(dir, name, serial, cert.der(), key.serialized_der())
     }
 
-    /// Returns a revocation list with these serial numbers in DER.
     pub(crate) fn revoke(&self, serials: &[u64]) -> Vec<u8> {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),

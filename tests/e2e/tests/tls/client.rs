@@ -17,7 +17,6 @@ use witan_e2e::wait::PATIENCE;
 
 use super::authority::Pair;
 
-/// A client's settings for a handshake: its trust, its certificate, versions and protocols.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     ca: String,
@@ -84,13 +83,11 @@ impl Client {
         Ok(StreamOwned::new(connection, socket))
     }
 
-    /// Sends one HTTP/1.1 request. Returns the entire response.
     pub(crate) fn get(&self, port: u16, target: &str) -> io::Result<String> {
         ask(&mut self.connect(port)?, target)
     }
 }
 
-/// Sends one request on a connection and closes it. Returns the response.
 pub(crate) fn ask(stream: &mut Stream, target: &str) -> io::Result<String> {
     let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
@@ -104,7 +101,6 @@ pub(crate) fn ask(stream: &mut Stream, target: &str) -> io::Result<String> {
     }
 }
 
-/// Returns the server's certificate.
 pub(crate) fn shown(stream: &Stream) -> Vec<u8> {
     let chain = stream.conn.peer_certificates().expect("a certificate");
     chain[0].to_vec()

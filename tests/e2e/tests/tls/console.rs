@@ -44,7 +44,6 @@ fn references(text: &str) -> Vec<&str> {
     attributes.chain(after("from \"./")).collect()
 }
 
-/// Returns all files that the page refers to, by name.
 fn crawl(server: &Server) -> BTreeMap<String, Response> {
     let mut found = BTreeMap::new();
     let mut wanted = vec![String::new()];

@@ -11,7 +11,6 @@ use super::{
     stage::{HOSTS, Stage},
 };
 
-/// Returns the serial number of the server's current certificate.
 fn serial(client: &Client, port: u16) -> Vec<u8> {
     let certificate = shown(
         &client

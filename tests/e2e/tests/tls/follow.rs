@@ -4,7 +4,6 @@ use witan_e2e::{Kind, Launch, Server, Tool, tool::witan, wait};
 
 use super::stage::Stage;
 
-/// Starts etcd with TLS, client certificates and auth. Returns it with the files of a client.
 fn source() -> (Stage, [String; 6]) {
     let source = Stage::mutual(Kind::Etcd37, &[]);
     source.server.etcdctl(&["put", "a", "1"]);
@@ -15,7 +14,6 @@ fn source() -> (Stage, [String; 6]) {
     (source, files.concat().try_into().expect("three pairs"))
 }
 
-/// Prepares a member that follows the source with these flags.
 fn member(source: &Stage, files: &[String], user: &[&str]) -> Server {
     let mut member = Launch::witan().prepare();
     member.add_args(["--from", &source.url()]);

@@ -4,7 +4,6 @@ use witan_e2e::{Kind, tool::CommandOutput, with_etcd};
 
 use super::stage::Stage;
 
-/// Returns the output of etcdctl without its log.
 fn told(said: &CommandOutput) -> String {
     let error = said.stderr.lines().find(|line| line.starts_with("Error:"));
     format!(

@@ -50,7 +50,6 @@ fn cipher_suites() {
     assert_eq!(agreed[0], [Some((false, chosen)), Some((true, None))]);
 }
 
-/// Starts a server with a TLS URL, which must fail with these messages.
 fn refused(args: &[&str], parts: [&str; 2]) {
     let mut server = Launch::witan().prepare();
     let url = format!("https://127.0.0.1:{}", ports::free());

@@ -16,7 +16,6 @@ const CLIENTS: usize = 64;
 /// Maximum duration of a handshake. The server must not end it much earlier.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// The beginning of a ClientHello.
 const BEGUN: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 
 #[test]

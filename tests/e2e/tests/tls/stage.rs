@@ -13,18 +13,14 @@ use super::{
 pub(crate) struct Stage {
     pub(crate) server: Server,
     pub(crate) authority: Authority,
-    /// File of the authority's certificate.
     pub(crate) ca: String,
-    /// The server's certificate and key.
     pub(crate) pair: Pair,
     pub(crate) port: u16,
 }
 
-/// The host names in the server's certificate.
 pub(crate) const HOSTS: [&str; 2] = ["localhost", "127.0.0.1"];
 
 impl Stage {
-    /// Prepares a server and its certificate.
     pub(crate) fn prepare(kind: Kind) -> Self {
         let mut server = Launch::new(kind).prepare();
         let dir = server.dir();
@@ -39,7 +35,6 @@ impl Stage {
         Self { server, authority, ca, pair, port }
     }
 
-    /// Starts a server with additional arguments.
     pub(crate) fn start(kind: Kind, args: &[&str]) -> Self {
         let mut stage = Self::prepare(kind);
         stage.add(args);
@@ -51,7 +46,6 @@ impl Stage {
         self.server.add_args(args.iter().copied());
     }
 
-    /// Starts a server that requires client certificates of its authority.
     pub(crate) fn mutual(kind: Kind, args: &[&str]) -> Self {
         let mut stage = Self::prepare(kind);
         let ca = stage.ca.clone();
@@ -65,17 +59,14 @@ impl Stage {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// Returns a client that trusts the authority.
     pub(crate) fn client(&self) -> Client {
         Client::new(&self.ca)
     }
 
-    /// Issues a certificate for a client.
     pub(crate) fn issue(&self, name: &str) -> Pair {
         self.authority.issue(self.server.dir(), name, &[])
     }
 
-    /// Runs etcdctl 3.6 on the TLS URL, with a client certificate if given.
     pub(crate) fn etcdctl(&self, pair: Option<&Pair>, args: &[&str]) -> CommandOutput {
         self.run(Tool::Etcdctl36, pair, args)
     }
@@ -91,7 +82,6 @@ impl Stage {
         tool.run(&self.url(), &all)
     }
 
-    /// Runs curl on the TLS URL. Returns its exit code and output.
     pub(crate) fn curl(&self, args: &[&str], target: &str) -> (Option<i32>, String) {
         let url = format!("{}{target}", self.url());
         let mut command = Command::new("curl");

@@ -2,7 +2,6 @@
 
 use witan_e2e::{Launch, Server};
 
-/// Sends a v1 request and compares status and body, byte for byte.
 fn ask(server: &Server, method: &str, target: &str, form: &str, status: u16, body: &str) {
     let answer = server.http(method, target, form);
     let asked = format!("{method} {target} {form}");

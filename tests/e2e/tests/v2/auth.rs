@@ -70,7 +70,6 @@ fn an_unknown_method_is_refused_with_the_methods_of_the_path() {
 const ROOT: &str = "Basic cm9vdDpy"; // root:r
 const ALICE: &str = "Basic YWxpY2U6YQ=="; // alice:a
 
-/// Sends a request as root, which must succeed.
 fn of_root(server: &Server, method: &str, target: &str, body: &str) {
     let done = server.http_as(Some(ROOT), method, target, body);
     assert!(done.status < 300, "{method} {target}: {}", done.text());

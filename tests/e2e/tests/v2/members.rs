@@ -2,7 +2,6 @@
 
 use witan_e2e::{Cluster, Launch, Tool, http, wait};
 
-/// Number of members of the cluster.
 const SIZE: usize = 3;
 
 /// Tests changes that need several members, and the cluster's statistics.
@@ -74,7 +73,6 @@ fn the_response_to_an_added_member_ends_with_a_newline() {
     assert_eq!(added.text(), format!("{{\"id\":{id},{rest}}}\n"));
 }
 
-/// Returns the members' ids in v2's form, in the order of the members.
 fn ids(cluster: &Cluster) -> Vec<String> {
     let members = cluster.members().iter();
     members

@@ -6,7 +6,6 @@ use witan_e2e::{
     wait,
 };
 
-/// Number of events in the history.
 const HISTORY: usize = 1000;
 
 fn open(server: &Server, target: &str) -> (Connection, Response) {
@@ -21,7 +20,6 @@ fn put(server: &Server, key: &str, value: &str) {
     assert!(answer.status < 300, "{}", answer.text());
 }
 
-/// Sends many writes on one connection.
 fn put_many(server: &Server, key: &str, values: impl Iterator<Item = String>) {
     let mut connection = Connection::open(&server.address()).expect("the server listens");
     for value in values {
@@ -34,7 +32,6 @@ fn put_many(server: &Server, key: &str, values: impl Iterator<Item = String>) {
     }
 }
 
-/// Returns the indexes of a stream's events.
 fn indexes(bytes: &[u8]) -> Vec<u64> {
     let lines = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty());
     let events = lines.map(|line| serde_json::from_slice(line).expect("a line is an event"));

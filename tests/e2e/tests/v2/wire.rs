@@ -8,7 +8,6 @@ use witan_e2e::{
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 const HEADERS: [&str; 4] = ["X-Etcd-Index", "Content-Type", "Allow", "Transfer-Encoding"];
-/// Maximum size of a form in bytes.
 const FORM_BYTES_MAX: usize = 10 << 20;
 
 fn twins() -> [Server; 2] {
@@ -19,7 +18,6 @@ fn open(server: &Server) -> Connection {
     Connection::open(&server.address()).expect("the server listens")
 }
 
-/// Returns the parts of a response on which clients depend.
 fn seen(answer: &Response) -> (u16, Vec<Option<String>>, String) {
     let headers = HEADERS.map(|name| answer.header(name).map(str::to_owned));
     (answer.status, headers.into(), answer.text())

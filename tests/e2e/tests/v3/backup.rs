@@ -135,7 +135,6 @@ pub(super) fn step(choice: &mut Choice, revision: i64, compacted: &mut i64) -> O
     })
 }
 
-/// Returns a revision after the last compaction.
 fn between(choice: &mut Choice, revision: i64, compacted: i64) -> i64 {
     compacted + 1 + choice.below((revision - compacted).max(1) as usize) as i64
 }
@@ -154,7 +153,6 @@ impl Client {
         }
     }
 
-    /// Executes a step. Returns the revision after it.
     pub(super) async fn run(&mut self, step: Step) -> i64 {
         let kv = &mut self.kv;
         let header = match step {

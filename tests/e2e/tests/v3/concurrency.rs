@@ -19,10 +19,8 @@ use witan_e2e::{Kind, Server, grpc, requests, wait};
 
 use super::{gateway, pair, start};
 
-/// The responses and events of one run as text.
 type Told = Vec<String>;
 
-/// Runs the calls on both servers, which must have the same results. Returns the results.
 fn both<F: Future<Output = Told>>(calls: impl Fn(Channel) -> F) -> Told {
     let servers = pair();
     let [ours, theirs] = servers.each_ref().map(|server: &Server| {
@@ -51,7 +49,6 @@ async fn revoke(channel: &Channel, id: i64) {
     leases.lease_revoke(request).await.expect("it was there");
 }
 
-/// Returns all keys with their leases.
 async fn keys(channel: &Channel) -> Told {
     let all = requests::range("\0", "\0");
     let answer = KvClient::new(channel.clone()).range(all).await;

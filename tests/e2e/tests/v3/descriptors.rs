@@ -20,7 +20,6 @@ const FILES: [(&str, &str); 5] = [
     ("v3election.proto", "v3election.proto"),
 ];
 
-/// A resolver for etcd's files without options.
 struct Stripped;
 
 impl FileResolver for Stripped {
@@ -34,7 +33,6 @@ impl FileResolver for Stripped {
     }
 }
 
-/// Removes comments, options and the imports that only options need.
 fn strip(source: &str) -> String {
     let mut code = String::new();
     for line in source.lines() {

@@ -9,7 +9,6 @@ fn call(server: &Server, path: &str, body: &Value) -> Response {
     server.http("POST", path, &body.to_string())
 }
 
-/// Sends a call with plain strings. Returns the response without the header.
 fn plain(server: &Server, path: &str, body: &Value) -> Value {
     let answer = call(server, &format!("/v3/{path}?encoding=utf8"), body);
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
@@ -64,7 +63,6 @@ fn keys_and_values_are_strings() {
     assert!(blob.chars().all(in_base64));
 }
 
-/// Returns the key and the value of the first event in a line.
 fn event(line: &Value) -> [&Value; 2] {
     let pair = &line["result"]["events"][0]["kv"];
     [&pair["key"], &pair["value"]]

@@ -10,7 +10,6 @@ type Ask = (&'static str, &'static str, &'static str);
 /// Path and body of a call.
 pub(super) type Call = (&'static str, &'static str);
 
-/// Returns status, type and body of a response.
 fn ask(server: &Server, prefix: &str, (method, path, body): Ask) -> (u16, String, String) {
     let target = format!("/{prefix}/{path}");
     let response = server.http(method, &target, body);

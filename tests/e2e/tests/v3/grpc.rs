@@ -7,7 +7,6 @@ use witan_e2e::{Server, grpc};
 
 use super::pair;
 
-/// Returns a call's code and the message of an error.
 fn outcome<T>(result: Result<T, Status>) -> (Code, String) {
     match result {
         Ok(_) => (Code::Ok, String::new()),
@@ -15,7 +14,6 @@ fn outcome<T>(result: Result<T, Status>) -> (Code, String) {
     }
 }
 
-/// Runs the calls on both servers. The results must be the same and equal `expect`.
 fn both<F>(expect: &[(Code, &str)], calls: impl Fn(Channel) -> F)
 where
     F: Future<Output = Vec<(Code, String)>>,
@@ -55,7 +53,6 @@ fn unknown_methods_health_and_a_required_leader() {
     });
 }
 
-/// Calls an unknown method and an unknown service.
 async fn unknown(channel: &Channel) -> Vec<(Code, String)> {
     let mut outcomes = Vec::new();
     for path in ["/etcdserverpb.KV/Nope", "/etcdserverpb.Nope/Range"] {

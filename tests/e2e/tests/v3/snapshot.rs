@@ -22,7 +22,6 @@ use super::{
 
 const PEER: &str = SAME_URLS[1];
 
-/// Runs `witan snapshot` or `etcdutl snapshot`.
 fn tool(kind: Kind, args: &[&str]) -> CommandOutput {
     CommandOutput::of(program(kind).arg("snapshot").args(args))
 }
@@ -35,7 +34,6 @@ fn program(kind: Kind) -> Command {
     }
 }
 
-/// Executes random operations on a server. Returns the last revision.
 fn fill(server: &Server, rounds: usize) -> i64 {
     grpc::runtime().block_on(async {
         let mut client = Client::connect(&server.address()).await;
@@ -69,7 +67,6 @@ fn lease(server: &Server) {
     Tool::Etcdctl36.run(&url, &["lease", "revoke", "77"]);
 }
 
-/// Creates users, roles and permissions. Auth stays disabled.
 fn people(server: &Server) {
     for line in [
         "role add root",
@@ -87,7 +84,6 @@ fn people(server: &Server) {
     }
 }
 
-/// Returns a server's users and roles and whether a password still works.
 fn shown_people(server: &Server) -> Vec<String> {
     let url = server.url();
     let run = |line: &str| {
@@ -104,7 +100,6 @@ fn shown_people(server: &Server) -> Vec<String> {
     shown
 }
 
-/// Starts a server of this kind from a snapshot.
 fn restored(kind: Kind, snapshot: &str, more: &[&str]) -> Server {
     let mut server = Launch::new(kind).same_ids().prepare();
     let (data, cluster) = (server.dir().join("data"), format!("default={PEER}"));
@@ -114,7 +109,6 @@ fn restored(kind: Kind, snapshot: &str, more: &[&str]) -> Server {
     server
 }
 
-/// Returns the parts of a state that must be equal: hash, revision, compacted revision, and all keys.
 fn view(server: &Server) -> Vec<String> {
     let hashes = server.v3("maintenance/hashkv", "{}");
     let keys = server.v3("kv/range", r#"{"key":"AA==","range_end":"AA=="}"#);

@@ -12,7 +12,6 @@ const LIMIT_BYTES: u64 = 200 << 20;
 
 /// A number of keys that exceeds the limit.
 const MANY: usize = 2_000_000;
-/// Length of a key in bytes.
 const KEY_BYTES: usize = 16;
 /// Length of a value in bytes. Values on disk exceed the limit, so a restart cannot load all of them.
 const VALUE_BYTES: usize = 256;
@@ -20,8 +19,6 @@ const VALUE_BYTES: usize = 256;
 /// Maximum number of operations in a transaction.
 const PUTS_PER_TXN: usize = 128;
 const IN_FLIGHT: usize = 8;
-
-/// Number of keys in each deletion.
 const DELETED: usize = 20_000;
 
 fn key(at: usize) -> String {
@@ -49,7 +46,6 @@ async fn fill(kv: &Kv) -> (Status, usize) {
     panic!("{MANY} keys fit");
 }
 
-/// Deletes the keys below `end` and compacts them.
 async fn delete(kv: &mut Kv, end: usize) {
     for first in (0..end).step_by(DELETED) {
         let delete = requests::delete(key(first), key(first + DELETED));
@@ -65,7 +61,6 @@ async fn delete(kv: &mut Kv, end: usize) {
     }
 }
 
-/// Returns the memory that a member reports, in bytes.
 fn reported(server: &Server) -> f64 {
     server.metric("witan_memory_bytes").expect("a metric")
 }

@@ -37,7 +37,6 @@ async fn check_list(server: &Server, kv: &mut KvClient<Channel>, order: SortOrde
     }
 }
 
-/// Sends a transaction that reads all keys. Panics unless the member refuses it.
 async fn check_txn(kv: &mut KvClient<Channel>) {
     let all = Request::RequestRange(requests::range("k", "l"));
     let refused = kv.txn(requests::txn([all])).await;

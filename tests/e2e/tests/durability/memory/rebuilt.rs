@@ -16,7 +16,6 @@ const DATA: Data = Data { keys: 92_160, overwritten: 0 };
 /// Maximum time until a member without data has the state, on a busy disk.
 const REBUILT_WITHIN: Duration = Duration::from_secs(120);
 
-/// Metric of the snapshots that a member has received.
 const RECEIVED: &str = "etcd_network_snapshot_receive_success";
 
 /// Changes the members. Retries while members have not been connected for long enough.
@@ -31,7 +30,6 @@ fn change(through: &Server, verb: &str, body: &serde_json::Value) {
     });
 }
 
-/// Kills a member, removes its data, and adds it again.
 fn lose_disk(cluster: &mut Cluster, lost: usize, through: usize) {
     let id = cluster.member(lost).status().id;
     cluster.member_mut(lost).kill9();

@@ -12,7 +12,6 @@ mod watching;
 
 use witan_e2e::{Kind, Launch, Server};
 
-/// Starts a server with fast password hashing.
 fn start(kind: Kind) -> Server {
     Launch::new(kind).arg("--bcrypt-cost=4").start()
 }

@@ -22,7 +22,6 @@ fn login(server: &Server) -> (u16, String) {
     (answer.status, told.unwrap().to_owned())
 }
 
-/// Returns the statuses of a permitted and of a denied call of alice.
 fn tried(server: &Server, token: &str) -> [u16; 2] {
     ["YQ==", "eA=="].map(|key| {
         let body = format!(r#"{{"key":"{key}"}}"#);
@@ -31,7 +30,6 @@ fn tried(server: &Server, token: &str) -> [u16; 2] {
     })
 }
 
-/// Creates the files of a new key pair.
 fn pair(dir: &Path, method: &str) -> [String; 2] {
     let algorithm = match method {
         "ES256" => &PKCS_ECDSA_P256_SHA256,

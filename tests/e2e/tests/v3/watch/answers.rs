@@ -10,7 +10,6 @@ use witan_e2e::{
     watching::{Watching, create, delete, from, key, put},
 };
 
-/// Runs a scene on both servers, which must have the same results.
 fn same<T: PartialEq + std::fmt::Debug, F: Future<Output = Vec<T>>>(scene: impl Fn(Channel) -> F) {
     let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| {
         let server = Launch::new(kind).same_ids().without_fsync().start();

@@ -5,16 +5,11 @@ use witan_e2e::{
     watching::{Watching, create, key, put},
 };
 
-/// Number of watchers on one stream, each of a different key.
 const WATCHERS: usize = 100_000;
-/// Maximum memory of a watcher in bytes, in any build.
 const WATCHER_BYTES_MAX: usize = 800;
-/// Number of streams with one watcher each.
 const STREAMS: usize = 2000;
-/// Maximum memory of a stream in bytes.
 const STREAM_BYTES_MAX: usize = 40 << 10;
 
-/// Returns the private memory of the process in bytes.
 fn resident(server: &Server) -> usize {
     process::status_bytes(server.pid(), "RssAnon:") as usize
 }
