@@ -36,6 +36,13 @@ pub use writers::Writers;
 
 use std::{panic, thread};
 
+/// Panics with the text unless it contains `part`.
+#[track_caller]
+pub fn assert_contains(text: impl AsRef<str>, part: &str) {
+    let text = text.as_ref();
+    assert!(text.contains(part), "no {part:?} in {text}");
+}
+
 /// Runs the same action with Witan and with an etcd in parallel, because both mostly wait. Returns Witan's result first. Panics
 /// if an action panics.
 pub fn with_etcd<T: Send>(etcd: Kind, act: impl Fn(Kind) -> T + Sync) -> [T; 2] {

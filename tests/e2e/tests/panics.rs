@@ -14,7 +14,7 @@ use witan_api::v3::{
     v3lockpb::{LockRequest, lock_client::LockClient},
 };
 use witan_e2e::{
-    Launch, Server,
+    Launch, Server, assert_contains,
     binaries::planted,
     grpc,
     http::{self, Connection},
@@ -212,10 +212,8 @@ fn a_panic_ends_only_its_request() {
         let answer = server.http(method, target, body);
         let text = answer.text();
         assert_eq!(answer.status, 500, "{moment} {method} {target}: {text}");
-        assert!(
-            text.contains("internal error") && text.contains(expect),
-            "{moment} {method} {target}: {text}"
-        );
+        assert_contains(&text, "internal error");
+        assert_contains(&text, expect);
         count += 1;
     }
     plant(&server, "http item 1");
@@ -239,10 +237,8 @@ fn a_panic_ends_only_its_request() {
     assert_eq!(panics(&server), count + 1);
     let told = server.wait_log(0, "planted: grpc item");
     let place = "server/crates/base/src/panics/planted.rs:";
-    assert!(
-        told.contains(r#""handler":"grpc""#) && told.contains(place),
-        "{told}"
-    );
+    assert_contains(&told, r#""handler":"grpc""#);
+    assert_contains(&told, place);
     works(&server);
 }
 

@@ -1,7 +1,7 @@
 //! The cost of refused callers: they cause no password hash, no log entry and no alarm.
 
 use witan_api::access::AuthSwitches;
-use witan_e2e::{Launch, Server, http};
+use witan_e2e::{Launch, Server, assert_contains, http};
 
 use crate::{
     rows,
@@ -79,11 +79,7 @@ fn unauthorized_requests_raise_no_alarm() {
     assert_eq!(raft_index(&server, &root), before, "something was proposed");
     // An authorized write exceeds the quota and raises the alarm.
     let full = post(&server, "/v3/kv/put", Some(&root), &put);
-    assert!(
-        full.text().contains("database space exceeded"),
-        "{}",
-        full.text()
-    );
+    assert_contains(full.text(), "database space exceeded");
     let alarms = post(&server, "/v3/maintenance/alarm", Some(&root), "").json();
     assert_eq!(alarms["alarms"][0]["alarm"], "NOSPACE", "{alarms}");
 }

@@ -6,7 +6,9 @@ use std::{
     process::Command,
 };
 
-use witan_e2e::{Cluster, Kind, Launch, Server, Tool, Writers, in_parallel, tool, wait, writers};
+use witan_e2e::{
+    Cluster, Kind, Launch, Server, Tool, Writers, assert_contains, in_parallel, tool, wait, writers,
+};
 
 use super::{adopt, become_witan, data, member::write_all_kinds, observe, offline};
 
@@ -198,10 +200,7 @@ fn a_log_without_entries_ends_where_the_state_does() {
     let program = Command::new(Kind::Witan.binary());
     tool::restore(program, &saved, &data(&server), ["m1", cluster], &[]).succeeded();
     let said = export(&server, &server.dir().join("exported"));
-    assert!(
-        said.contains("its log ends at entry 1 of term 1\n"),
-        "{said}"
-    );
+    assert_contains(&said, "its log ends at entry 1 of term 1\n");
 }
 
 #[test]

@@ -5,7 +5,9 @@
 use std::process::Command;
 
 use serde_json::Value;
-use witan_e2e::{Cluster, Server, binaries::planted, http, tool::CommandOutput, wait};
+use witan_e2e::{
+    Cluster, Server, assert_contains, binaries::planted, http, tool::CommandOutput, wait,
+};
 
 fn fill(cluster: &Cluster) {
     let member = cluster.member(0);
@@ -104,11 +106,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     });
     member.v3("kv/put", r#"{"key":"Yg==","value":"Yg=="}"#);
     let ready = member.http("GET", "/readyz?verbose", "");
-    assert!(
-        ready.text().contains("[+]data_corruption ok"),
-        "{}",
-        ready.text()
-    );
+    assert_contains(ready.text(), "[+]data_corruption ok");
     cluster.wait_equal();
 
     // The peer port serves etcd's page.

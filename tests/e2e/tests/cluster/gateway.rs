@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use witan_e2e::{
-    Cluster, Launch, Server,
+    Cluster, Launch, Server, assert_contains,
     cluster::status,
     http::{Connection, JSON},
     ports,
@@ -124,9 +124,5 @@ fn a_gateway_that_cannot_start_reports_the_reason() {
     }
     let said = witan(&["grpc-proxy", "start", "--endpoints=127.0.0.1:2379"]);
     assert_eq!(said.code, Some(1), "{}", said.all());
-    assert!(
-        said.stderr.contains("Witan has no grpc-proxy"),
-        "{}",
-        said.all()
-    );
+    assert_contains(&said.stderr, "Witan has no grpc-proxy");
 }

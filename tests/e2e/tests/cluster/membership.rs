@@ -1,7 +1,9 @@
 //! Adds and removes members while clients write. Changes that would lose the quorum are refused.
 
 use serde_json::json;
-use witan_e2e::{Cluster, Server, Tool, Writers, http, wait, writers::assert_all_there};
+use witan_e2e::{
+    Cluster, Server, Tool, Writers, assert_contains, http, wait, writers::assert_all_there,
+};
 
 /// Exit code of a removed member.
 const REMOVED: i32 = 34;
@@ -93,11 +95,7 @@ fn additions_are_refused_while_a_member_has_not_started() {
         &leader.url(),
         &["member", "add", "b", "--peer-urls=http://127.0.0.1:2"],
     );
-    assert!(
-        second.all().contains("not enough started members"),
-        "{}",
-        second.all()
-    );
+    assert_contains(second.all(), "not enough started members");
     let body = json!({"peerURLs": ["http://127.0.0.1:2"]}).to_string();
     let second = leader.http_with(&http::JSON, "POST", "/v2/members", &body);
     assert_eq!(second.status, 500, "{}", second.text());

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 use witan_e2e::{
-    Cluster, Launch, Server, Writers,
+    Cluster, Launch, Server, Writers, assert_contains,
     tool::{CommandOutput, witan},
     wait,
 };
@@ -98,10 +98,8 @@ fn a_change_of_the_leader_is_recorded_and_replayed() {
     let said = replay(&file, &["--to", "0"]);
     let error = said.stderr;
     assert_eq!((said.code, said.stdout.len()), (Some(1), 0), "{error}");
-    assert!(
-        error.contains("00000001.rec is damaged") && error.contains(": reproduced "),
-        "{error}"
-    );
+    assert_contains(&error, "00000001.rec is damaged");
+    assert_contains(&error, ": reproduced ");
 }
 
 #[test]
@@ -121,10 +119,7 @@ fn a_ring_without_its_first_file_can_be_downloaded() {
         let said = replay(&file, &["--to", "0"]);
         let error = said.stderr;
         assert_eq!(said.code, Some(1), "{error}");
-        assert!(
-            error.contains("the start of the process is not in it"),
-            "{error}"
-        );
+        assert_contains(&error, "the start of the process is not in it");
         let secret = SECRET.as_bytes();
         assert!(!page.body.windows(secret.len()).any(|it| it == secret));
     }
@@ -140,11 +135,8 @@ fn values_are_recorded_on_request() {
     server.answers(201, "PUT", "/v2/keys/a", &format!("value={SECRET}"));
     // Only a user who can read the disk gets plaintext values.
     let refused = server.http("GET", PAGE, "");
-    assert!(
-        refused.status == 404 && refused.text().contains("plaintext values"),
-        "{}",
-        refused.text()
-    );
+    assert_eq!(refused.status, 404);
+    assert_contains(refused.text(), "plaintext values");
     assert_eq!(server.terminate().code(), Some(0));
     reproduced(&server);
     assert!(holds(&server, SECRET));
@@ -155,16 +147,11 @@ fn recording_is_off_by_default() {
     let server = Launch::witan().start();
     assert!(!folder(&server).exists());
     let refused = server.http("GET", PAGE, "");
-    assert!(
-        refused.status == 404 && refused.text().contains("--flight-recorder-megabytes"),
-        "{}",
-        refused.text()
-    );
+    assert_eq!(refused.status, 404);
+    assert_contains(refused.text(), "--flight-recorder-megabytes");
     let said = replay(&folder(&server), &[]);
     let error = said.stderr;
     assert_eq!(said.code, Some(1));
-    assert!(
-        error.starts_with("Error: read ") && error.contains("recorder"),
-        "{error}"
-    );
+    assert_contains(&error, "Error: read ");
+    assert_contains(&error, "recorder");
 }

@@ -4,7 +4,7 @@ use std::{sync::Barrier, thread};
 
 use serde_json::{Value, json};
 use witan_e2e::{
-    Launch, Server,
+    Launch, Server, assert_contains,
     http::{self, Connection, Response},
     wait,
 };
@@ -69,11 +69,7 @@ fn sizes_are_bounded() {
         "18446744073709551617",
     ] {
         let refused = server.answers(400, "GET", &format!("/new?size={size}"), "");
-        assert!(
-            refused.text().contains("from 1 to 32"),
-            "{}",
-            refused.text()
-        );
+        assert_contains(refused.text(), "from 1 to 32");
     }
     assert_eq!(path(&new_token(&server, 32)).len(), 33);
     // Refused requests created no token.
@@ -312,10 +308,8 @@ fn a_browser_shows_missing_members() {
             .is_some_and(|policy| policy.starts_with("default-src 'none'"))
     );
     let text = page.text();
-    assert!(
-        text.contains("1 of 3 members") && text.contains(&url),
-        "{text}"
-    );
+    assert_contains(&text, "1 of 3 members");
+    assert_contains(&text, &url);
     let unknown = ask(&format!("/{}", "0".repeat(32)));
     assert_eq!(error(&unknown).1, 100);
     // Below the token, browsers also get JSON.

@@ -1,6 +1,6 @@
 //! Abandoned cut-overs. The source and this cluster must never accept writes at the same time.
 
-use witan_e2e::{Cluster, Kind, Launch, in_parallel, wait};
+use witan_e2e::{Cluster, Kind, Launch, assert_contains, in_parallel, wait};
 
 use super::{
     ETCDS, alarm, alarms, ask_cut_over, cluster::grow, cut_over, follow, no_cut_over, refuses, run,
@@ -58,10 +58,7 @@ fn a_cluster_whose_quota_is_used_up_does_not_take_over() {
     member.add_args(["--from", &source.url(), "--quota-backend-bytes=200000"]);
     member.start_again();
     let refused = no_cut_over(&member, 409);
-    assert!(
-        refused.contains("--quota-backend-bytes allows only 200000"),
-        "{refused}"
-    );
+    assert_contains(&refused, "--quota-backend-bytes allows only 200000");
     assert_eq!(status(&member)["fenced"], false);
     run(&source, &["put", "a", "1"]);
     wait_copied(&member, &source);

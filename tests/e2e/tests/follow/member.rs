@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use witan_e2e::{Kind, Launch, Server, Tool, in_parallel, wait};
+use witan_e2e::{Kind, Launch, Server, Tool, assert_contains, in_parallel, wait};
 
 use super::{
     ETCDS, cut_over, follow, no_cut_over, refuses, revision, run, same_hash, status, wait_copied,
@@ -126,10 +126,7 @@ fn leases_end_at_the_source_and_continue_after_the_cut_over() {
     });
     cut_over(&member);
     let left = run(&member, &["lease", "timetolive", &long]);
-    assert!(
-        left.contains("granted with TTL(600s), remaining("),
-        "{left}"
-    );
+    assert_contains(&left, "granted with TTL(600s), remaining(");
     let own = grant(&member, "2");
     run(&member, &["put", "own", "x", "--lease", &own]);
     wait::until_true("a lease ends here", || {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use witan_e2e::{
-    Kind, Launch, Server, Tool, http, ports,
+    Kind, Launch, Server, Tool, assert_contains, http, ports,
     tool::{CommandOutput, witan},
     wait,
 };
@@ -112,11 +112,7 @@ fn separate_http_and_metrics_urls() {
     assert!(refused.is_err() || refused.is_ok_and(|answer| answer.status >= 400));
     let scrape = http::once(&metrics, "GET", "/metrics", "");
     assert_eq!(scrape.status, 200);
-    assert!(
-        scrape.text().contains("etcd_server_has_leader 1"),
-        "{}",
-        scrape.text()
-    );
+    assert_contains(scrape.text(), "etcd_server_has_leader 1");
     assert_eq!(
         http::once(&metrics, "GET", "/health", "").json()["health"],
         "true"
@@ -210,11 +206,7 @@ fn the_raft_log_in_a_separate_directory() {
     plain.terminate();
     let mut second = second.start_unready();
     assert_eq!(second.wait_exit().code(), Some(39), "{}", second.tail());
-    assert!(
-        second.tail().contains("Set the flag to its previous value"),
-        "{}",
-        second.tail()
-    );
+    assert_contains(second.tail(), "Set the flag to its previous value");
 }
 
 #[test]

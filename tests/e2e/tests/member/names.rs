@@ -7,7 +7,9 @@ use std::{
     thread,
 };
 
-use witan_e2e::{Folder, Kind, Launch, Server, Tool, binaries, tool::CommandOutput};
+use witan_e2e::{
+    Folder, Kind, Launch, Server, Tool, assert_contains, binaries, tool::CommandOutput,
+};
 
 struct Named {
     _dir: Folder,
@@ -120,33 +122,25 @@ fn etcdutl_reports_the_work_that_is_not_needed() {
         etcdutl.run(&["migrate", "--data-dir", dir, "--target-version", version])
     };
     let (code, said, _) = etcdutl.run(&["defrag", "--data-dir", &data(&witan)]);
-    assert!(
-        code == Some(0) && said.contains("needs no defragmentation"),
-        "{said}"
-    );
+    assert_eq!(code, Some(0));
+    assert_contains(&said, "needs no defragmentation");
     let (code, said, _) = migrate(&data(&witan), "3.5");
     assert!(code == Some(0) && said.contains("every version"), "{said}");
     let (code, _, said) = migrate(&data(&witan), "4.0");
-    assert!(
-        code == Some(1) && said.contains("--target-version 4.0"),
-        "{said}"
-    );
+    assert_eq!(code, Some(1));
+    assert_contains(&said, "--target-version 4.0");
     for (code, _, said) in [
         etcdutl.run(&["defrag", "--data-dir", &data(&etcd)]),
         migrate(&data(&etcd), "3.5"),
     ] {
-        assert!(
-            code == Some(1) && said.contains("an etcd data directory"),
-            "{said}"
-        );
+        assert_eq!(code, Some(1));
+        assert_contains(&said, "an etcd data directory");
     }
     let (code, _, said) = etcdutl.run(&["defrag", "--data-dir", "/no/such/dir"]);
     assert!(code == Some(1) && said.contains("/no/such/dir"), "{said}");
     for shell in ["bash", "zsh", "fish", "powershell"] {
         let (code, script, _) = etcdutl.run(&["completion", shell]);
-        assert!(
-            code == Some(0) && script.contains("hashkv"),
-            "{shell}: {script}"
-        );
+        assert_eq!(code, Some(0), "{shell}");
+        assert_contains(&script, "hashkv");
     }
 }

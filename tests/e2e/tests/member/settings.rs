@@ -9,7 +9,9 @@ use std::{
 
 use futures_util::future::join_all;
 use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
-use witan_e2e::{Folder, Kind, Launch, Tool, grpc, http, requests, tool::witan, wait};
+use witan_e2e::{
+    Folder, Kind, Launch, Tool, assert_contains, grpc, http, requests, tool::witan, wait,
+};
 
 fn pair(theirs: Kind, args: &[&str]) -> [witan_e2e::Server; 2] {
     [Kind::Witan, theirs].map(|kind| {
@@ -80,11 +82,7 @@ fn the_number_of_learners_is_bounded_by_a_flag() {
     let learner = members.find(|member| member["isLearner"] == true);
     let promote = format!(r#"{{"ID":{}}}"#, learner.expect("a learner")["ID"]);
     let lags = server.answers(400, "POST", "/v3/cluster/member/promote", &promote);
-    assert!(
-        lags.text().contains("in sync with leader"),
-        "{}",
-        lags.text()
-    );
+    assert_contains(lags.text(), "in sync with leader");
 }
 
 const SETTINGS: u8 = 4;

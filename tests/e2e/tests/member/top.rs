@@ -82,11 +82,7 @@ async fn round(server: &Server, client: &mut KvClient<Channel>) {
         ("POST", "/v3/kv/range", r#"{"key":"L3RvcC9lLzE="}"#),
     ] {
         let answer = server.http(method, path, body);
-        assert!(
-            matches!(answer.status, 200 | 201),
-            "{path}: {}",
-            answer.text()
-        );
+        assert!(answer.status < 300, "{path}: {}", answer.text());
     }
 }
 

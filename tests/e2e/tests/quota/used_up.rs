@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use witan_e2e::{Kind, Launch, Server, Tool};
+use witan_e2e::{Kind, Launch, Server, Tool, assert_contains};
 
 const VALUE_BYTES: usize = 7000;
 
@@ -136,11 +136,8 @@ fn a_full_quota_refuses_requests_that_add_data() {
     }
     assert_eq!(ours.len(), theirs.len());
     let refused = "etcdserver: mvcc: database space exceeded";
-    assert!(
-        ours[0].contains(refused) && ours[0].contains("429"),
-        "{}",
-        ours[0]
-    );
+    assert_contains(&ours[0], refused);
+    assert_contains(&ours[0], "429");
     let [mut server, _] = servers;
 
     // The alarm persists after a kill.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use rustls::version::{TLS12, TLS13};
-use witan_e2e::{Kind, Launch, ports, with_etcd};
+use witan_e2e::{Kind, Launch, assert_contains, ports, with_etcd};
 
 use super::stage::Stage;
 
@@ -58,10 +58,9 @@ fn refused(args: &[&str], parts: [&str; 2]) {
     server.start_unready_again();
     assert_eq!(server.wait_exit().code(), Some(1), "{args:?}");
     let log = server.tail();
-    assert!(
-        parts.iter().all(|part| log.contains(part)),
-        "{args:?}: {log}"
-    );
+    for part in parts {
+        assert_contains(&log, part);
+    }
     assert!(
         args.contains(&"--auto-tls") || !server.dir().join("data").exists(),
         "the data directory does not exist"

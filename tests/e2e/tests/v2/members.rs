@@ -1,6 +1,6 @@
 //! Membership changes of a cluster. `pairs` compares the responses of a single member with etcd's.
 
-use witan_e2e::{Cluster, Launch, Tool, http, wait};
+use witan_e2e::{Cluster, Launch, Tool, assert_contains, http, wait};
 
 const SIZE: usize = 3;
 
@@ -34,11 +34,7 @@ fn members_of_a_cluster_are_counted_changed_removed_and_added() {
     );
     assert_eq!(listed(&line), SIZE);
     let health = etcdctl(&["cluster-health"]);
-    assert!(
-        health.stdout.contains("cluster is healthy"),
-        "{}",
-        health.all()
-    );
+    assert_contains(&health.stdout, "cluster is healthy");
     for change in ["http://127.0.0.1:2380", &peer_url] {
         healthy(&["member", "update", &ids[at], change]);
         listed(&format!("name=m{at} peerURLs={change} clientURLs="));

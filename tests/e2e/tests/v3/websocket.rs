@@ -1,7 +1,7 @@
 //! The gateway over a WebSocket, on Witan and on etcd 3.7. The client sends requests while it receives answers.
 
 use witan_e2e::{
-    Kind,
+    Kind, assert_contains,
     websocket::{Frame, Socket},
 };
 
@@ -15,11 +15,7 @@ fn a_watch_stream_responds_like_etcd() {
             "/v3/watch",
             &["Sec-WebSocket-Protocol: Bearer, token"],
         );
-        assert!(
-            socket.head.contains("sec-websocket-protocol: bearer\r\n"),
-            "{}",
-            socket.head
-        );
+        assert_contains(&socket.head, "sec-websocket-protocol: bearer\r\n");
         let mut said = Vec::new();
         socket.send(r#"{"create_request":{"key":"Zm9v"}}"#).unwrap();
         said.push(socket.text());
@@ -64,10 +60,8 @@ fn a_token_is_accepted_in_the_list_of_protocols() {
         said
     });
     assert_eq!(ours, theirs);
-    assert!(
-        ours[0].contains("created") && !ours[0].contains("canceled"),
-        "{ours:?}"
-    );
+    assert_contains(&ours[0], "created");
+    assert!(!ours[0].contains("canceled"), "{ours:?}");
 }
 
 /// etcd waits for the end of the body, which arrives when no client reads the response any longer.
