@@ -62,6 +62,21 @@ fn limits_of_requests() {
     assert_eq!(said[0][0].1, "Error: etcdserver: request is too large");
 }
 
+#[test]
+fn the_memory_budget_has_the_configured_size() {
+    let asked = Launch::witan()
+        .arg("--memory-budget-bytes=100000000")
+        .start();
+    assert_eq!(asked.metric("witan_memory_budget_bytes"), Some(1e8));
+    assert_contains(asked.wait_log(0, "memory budget"), "100000000");
+    wait::until_true("memory is measured", || {
+        asked.metric("witan_memory_bytes{kind=\"other\"}") > Some(1e6)
+    });
+    let default = Launch::witan().start();
+    let budget = default.metric("witan_memory_budget_bytes");
+    assert!(budget > Some(0.0) && budget < Some(1e15), "{budget:?}");
+}
+
 /// Learners do not count for the quorum, so a single member can have some that do not run.
 #[test]
 fn the_number_of_learners_is_bounded_by_a_flag() {

@@ -4,7 +4,7 @@
 use futures_util::{StreamExt as _, stream};
 use tonic::{Code, Status};
 use witan_api::v3::etcdserverpb::{CompactionRequest, kv_client::KvClient, request_op::Request};
-use witan_e2e::{Launch, Server, grpc, requests, wait};
+use witan_e2e::{Launch, Server, assert_contains, grpc, requests, wait};
 
 use super::{Kv, assert_within};
 
@@ -78,7 +78,10 @@ fn a_member_without_memory_for_keys_refuses_them_until_others_are_deleted() {
     assert!(refused.message().starts_with(text), "{refused}");
     assert!(reported(&server) > budget / 2.0, "the budget is used up");
     let health = server.answers(503, "GET", "/health", "").text();
-    assert!(health.contains("memory"), "{health}");
+    assert_contains(health, "ALARM NOSPACE (memory)");
+    let listed = server.v3("maintenance/alarm", "{}");
+    assert_eq!(listed["alarms"][0]["alarm"], "NOSPACE", "{listed}");
+    server.wait_log(0, "the memory budget is almost used up");
     assert_within(&mut server, LIMIT_BYTES);
 
     runtime.block_on(async {
@@ -97,12 +100,12 @@ fn a_member_without_memory_for_keys_refuses_them_until_others_are_deleted() {
         assert_eq!(found.kvs[0].value, vec![b'v'; VALUE_BYTES]);
         delete(&mut kv, end).await;
     });
-    // A lowered alarm is raised again while there is no room.
     wait::until_true("puts are accepted again", || {
-        server.etcdctl(&["alarm", "disarm"]);
         let put = requests::put("one more", "v");
         runtime.block_on(kv.put(put)).is_ok()
     });
+    let listed = server.v3("maintenance/alarm", "{}");
+    assert!(listed.get("alarms").is_none(), "{listed}");
     server.answers(200, "GET", "/health", "");
     assert_within(&mut server, LIMIT_BYTES);
 }
