@@ -51,34 +51,28 @@ fn history_is_in_use_until_it_is_compacted() {
     }
 }
 
-const CALLS: &[gateway::Call] = &[
-    ("maintenance/hash", "{}"),
-    ("maintenance/hashkv", "{}"),
-    ("maintenance/hashkv", r#"{"revision":100}"#),
-    ("maintenance/hashkv", r#"{"revision":-3}"#),
-    ("kv/put", r#"{"key":"Zm9v","value":"YmFy"}"#),
-    ("maintenance/hash", "{}"),
-    ("maintenance/hashkv", r#"{"revision":"1"}"#),
-    ("kv/compaction", r#"{"revision":2,"physical":true}"#),
-    ("maintenance/hash", "{}"),
-    ("maintenance/hashkv", r#"{"revision":"1"}"#),
-    ("maintenance/defragment", "{}"),
-    ("maintenance/transfer-leadership", "{}"),
-    ("maintenance/transfer-leadership", r#"{"targetID":"5"}"#),
-    ("maintenance/downgrade", "{}"),
-    (
-        "maintenance/downgrade",
-        r#"{"action":"VALIDATE","version":"3.5.0"}"#,
-    ),
-    (
-        "maintenance/downgrade",
-        r#"{"action":"ENABLE","version":"3.4"}"#,
-    ),
-    ("maintenance/downgrade", r#"{"action":"CANCEL"}"#),
-    ("maintenance/downgrade", r#"{"action":5}"#),
-    ("maintenance/downgrade", r#"{"version":"v3.5"}"#),
-    ("maintenance/downgrade", r#"{"version":"3.5.0-rc1"}"#),
-];
+const CALLS: &str = r#"
+    maintenance/hash {}
+    maintenance/hashkv {}
+    maintenance/hashkv {"revision":100}
+    maintenance/hashkv {"revision":-3}
+    kv/put {"key":"Zm9v","value":"YmFy"}
+    maintenance/hash {}
+    maintenance/hashkv {"revision":"1"}
+    kv/compaction {"revision":2,"physical":true}
+    maintenance/hash {}
+    maintenance/hashkv {"revision":"1"}
+    maintenance/defragment {}
+    maintenance/transfer-leadership {}
+    maintenance/transfer-leadership {"targetID":"5"}
+    maintenance/downgrade {}
+    maintenance/downgrade {"action":"VALIDATE","version":"3.5.0"}
+    maintenance/downgrade {"action":"ENABLE","version":"3.4"}
+    maintenance/downgrade {"action":"CANCEL"}
+    maintenance/downgrade {"action":5}
+    maintenance/downgrade {"version":"v3.5"}
+    maintenance/downgrade {"version":"3.5.0-rc1"}
+"#;
 
 #[test]
 fn json_responses_are_equal() {

@@ -235,27 +235,21 @@ fn a_candidate_whose_lease_ends_does_not_lead() {
 }
 
 /// Calls that are refused or change nothing. The tests over gRPC compare the others.
-const CALLS: &[gateway::Call] = &[
-    ("lock/lock", r#"{"name":"YQ==","lease":99}"#),
-    ("lock/unlock", "{}"),
-    ("lock/unlock", r#"{"key":"YQ=="}"#),
-    ("lock/lock", r#"{"name":5}"#),
-    ("election/leader", r#"{"name":"ZQ=="}"#),
-    ("election/leader", ""),
-    ("election/proclaim", "{}"),
-    ("election/proclaim", r#"{"leader":{}}"#),
-    (
-        "election/proclaim",
-        r#"{"leader":{"name":"ZQ==","key":"ZS9h","rev":"5","lease":"7"}}"#,
-    ),
-    ("election/resign", "{}"),
-    ("election/resign", r#"{"leader":{}}"#),
-    (
-        "election/resign",
-        r#"{"leader":{"name":"ZQ==","key":"ZS9h","rev":"5","lease":"7"}}"#,
-    ),
-    ("election/observe", "x"),
-];
+const CALLS: &str = r#"
+    lock/lock {"name":"YQ==","lease":99}
+    lock/unlock {}
+    lock/unlock {"key":"YQ=="}
+    lock/lock {"name":5}
+    election/leader {"name":"ZQ=="}
+    election/leader
+    election/proclaim {}
+    election/proclaim {"leader":{}}
+    election/proclaim {"leader":{"name":"ZQ==","key":"ZS9h","rev":"5","lease":"7"}}
+    election/resign {}
+    election/resign {"leader":{}}
+    election/resign {"leader":{"name":"ZQ==","key":"ZS9h","rev":"5","lease":"7"}}
+    election/observe x
+"#;
 
 #[test]
 fn calls_as_json() {

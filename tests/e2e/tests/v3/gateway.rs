@@ -7,8 +7,14 @@ use super::{pair, start};
 /// Method, path below the prefix, and body of a request.
 type Ask = (&'static str, &'static str, &'static str);
 
-/// Path and body of a call.
-pub(super) type Call = (&'static str, &'static str);
+/// Returns the calls of a table, each a path and a body in one line.
+fn calls(table: &'static str) -> impl Iterator<Item = Ask> {
+    let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.map(|line| {
+        let (path, body) = line.split_once(' ').unwrap_or((line, ""));
+        ("POST", path, body)
+    })
+}
 
 fn ask(server: &Server, prefix: &str, (method, path, body): Ask) -> (u16, String, String) {
     let target = format!("/{prefix}/{path}");
@@ -23,12 +29,9 @@ fn ask(server: &Server, prefix: &str, (method, path, body): Ask) -> (u16, String
     (response.status, kind, http::without_error(&response.text()))
 }
 
-pub(super) fn same(calls: &[Call]) {
-    same_at(&pair(), "v3", calls.iter().map(post));
-}
-
-fn post((path, body): &Call) -> Ask {
-    ("POST", path, body)
+/// Checks that the calls of a table have the same responses from Witan and etcd.
+pub(super) fn same(table: &'static str) {
+    same_at(&pair(), "v3", calls(table));
 }
 
 fn same_at([ours, theirs]: &[Server; 2], prefix: &str, asks: impl Iterator<Item = Ask>) {
@@ -42,31 +45,22 @@ fn same_at([ours, theirs]: &[Server; 2], prefix: &str, asks: impl Iterator<Item 
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
 }
 
-const MEMBERS: &[Call] = &[
-    ("cluster/member/list", "{}"),
-    ("cluster/member/list", r#"{"linearizable":true}"#),
-    ("cluster/member/add", "{}"),
-    ("cluster/member/add", r#"{"peerURLs":["bogus"]}"#),
-    (
-        "cluster/member/add",
-        r#"{"peerURLs":["http://127.0.0.1:1/path"]}"#,
-    ),
-    (
-        "cluster/member/add",
-        r#"{"peerURLs":["http://127.0.0.1:2380"]}"#,
-    ),
-    ("cluster/member/remove", r#"{"ID":"1"}"#),
-    (
-        "cluster/member/update",
-        r#"{"ID":1,"peerURLs":["http://127.0.0.1:1"]}"#,
-    ),
-    ("cluster/member/promote", r#"{"ID":"1"}"#),
-    // The id is the member's own id, which is the same on both servers.
-    ("cluster/member/promote", r#"{"ID":"13195394291058371180"}"#),
-    ("cluster/member/remove", r#"{"ID":"13195394291058371180"}"#),
-    ("nosuch", "{}"),
-    ("kv/range/", "{}"),
-];
+/// The id 13195394291058371180 is the member's own id, which is the same on both servers.
+const MEMBERS: &str = r#"
+    cluster/member/list {}
+    cluster/member/list {"linearizable":true}
+    cluster/member/add {}
+    cluster/member/add {"peerURLs":["bogus"]}
+    cluster/member/add {"peerURLs":["http://127.0.0.1:1/path"]}
+    cluster/member/add {"peerURLs":["http://127.0.0.1:2380"]}
+    cluster/member/remove {"ID":"1"}
+    cluster/member/update {"ID":1,"peerURLs":["http://127.0.0.1:1"]}
+    cluster/member/promote {"ID":"1"}
+    cluster/member/promote {"ID":"13195394291058371180"}
+    cluster/member/remove {"ID":"13195394291058371180"}
+    nosuch {}
+    kv/range/ {}
+"#;
 
 const METHODS: &[Ask] = &[
     ("GET", "kv/range", ""),
@@ -79,12 +73,12 @@ const METHODS: &[Ask] = &[
 #[test]
 fn members_paths_and_methods() {
     // In etcd 3.4, alarms have no header.
-    let alarms: &[Call] = &[
-        ("maintenance/alarm", "{}"),
-        ("maintenance/alarm", r#"{"action":"GET"}"#),
-        ("maintenance/alarm", r#"{"action":"DEACTIVATE"}"#),
-    ];
-    let posts = MEMBERS.iter().chain(alarms).map(post);
+    let alarms = r#"
+        maintenance/alarm {}
+        maintenance/alarm {"action":"GET"}
+        maintenance/alarm {"action":"DEACTIVATE"}
+    "#;
+    let posts = calls(MEMBERS).chain(calls(alarms));
     same_at(&pair(), "v3", posts.chain(METHODS.iter().copied()));
 }
 
@@ -92,7 +86,7 @@ fn members_paths_and_methods() {
 #[test]
 fn members_paths_and_methods_of_the_former_gateway() {
     let servers = [Kind::Witan, Kind::Etcd34].map(start);
-    let asks = MEMBERS.iter().map(post).chain(METHODS.iter().copied());
+    let asks = calls(MEMBERS).chain(METHODS.iter().copied());
     same_at(&servers, "v3beta", asks);
 }
 
