@@ -43,6 +43,18 @@ pub fn assert_contains(text: impl AsRef<str>, part: &str) {
     assert!(text.contains(part), "no {part:?} in {text}");
 }
 
+/// Returns each line of a table as its first words and the rest. `-` stands for an empty word. Panics if a line has fewer words.
+pub fn rows<const N: usize>(table: &'static str) -> impl Iterator<Item = [&'static str; N]> {
+    let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.map(|line| {
+        let words = line
+            .splitn(N, ' ')
+            .map(|word| if word == "-" { "" } else { word });
+        let words: Vec<&str> = words.collect();
+        words.try_into().expect("a line has all words")
+    })
+}
+
 /// Runs the same action with Witan and with an etcd in parallel, because both mostly wait. Returns Witan's result first. Panics
 /// if an action panics.
 pub fn with_etcd<T: Send>(etcd: Kind, act: impl Fn(Kind) -> T + Sync) -> [T; 2] {

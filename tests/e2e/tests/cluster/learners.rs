@@ -1,6 +1,6 @@
 //! A learner serves its own state and refuses all other calls, like etcd's learners.
 
-use witan_e2e::{Cluster, Kind, Launch, Server, http, wait};
+use witan_e2e::{Cluster, Kind, Launch, Server, http, rows, wait};
 
 use super::membership::add;
 
@@ -54,12 +54,7 @@ const MORE: &str = r#"
     maintenance/hashkv {}
 "#;
 
-/// Returns the path and the body of each call.
-fn rows(table: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    table.lines().filter_map(|line| line.trim().split_once(' '))
-}
-
-fn answer(member: &Server, (call, body): (&str, &str)) -> (u16, Option<String>) {
+fn answer(member: &Server, [call, body]: [&str; 2]) -> (u16, Option<String>) {
     let answer = member.http("POST", &format!("/v3/{call}"), body);
     let page = answer.text();
     let line = page.lines().next().unwrap_or_default();

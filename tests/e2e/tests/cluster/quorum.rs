@@ -1,7 +1,7 @@
 //! Too few members run: writes fail, but serializable reads are served.
 
 use serde_json::json;
-use witan_e2e::{Cluster, wait};
+use witan_e2e::{Cluster, rows, wait};
 
 #[test]
 fn a_member_without_a_quorum_serves_serializable_reads() {
@@ -62,18 +62,11 @@ fn a_member_without_a_quorum_authorizes_no_change_of_the_cluster() {
     });
     let ask = |by, method, target, body| alone.http_as(Some(by), method, target, body).status;
     let (root, alice) = ("Basic cm9vdDpy", "Basic YWxpY2U6YQ==");
-    for (method, target, body) in [
-        (
-            "POST",
-            "/v2/members",
-            r#"{"peerURLs":["http://127.0.0.1:1"]}"#,
-        ),
-        (
-            "PUT",
-            "/v2/auth/users/bob",
-            r#"{"user":"bob","password":"b"}"#,
-        ),
-    ] {
+    let changes = r#"
+        POST /v2/members {"peerURLs":["http://127.0.0.1:1"]}
+        PUT /v2/auth/users/bob {"user":"bob","password":"b"}
+    "#;
+    for [method, target, body] in rows(changes) {
         assert_eq!(ask(alice, method, target, body), 401, "{method} {target}");
         assert_eq!(ask(root, method, target, body), 503, "{method} {target}");
     }

@@ -33,17 +33,12 @@ pub(crate) async fn fill(
 
 /// Creates a user with permission for the keys `[k, l)` and enables auth. Returns the user's token.
 pub(crate) fn admit_a_user(server: &Server) -> String {
-    for (path, body) in [
-        ("user/add", r#"{"name":"u","password":"p"}"#),
-        ("role/add", r#"{"name":"r"}"#),
-        (
-            "role/grant",
-            r#"{"name":"r","perm":{"permType":"READWRITE","key":"aw==","range_end":"bA=="}}"#,
-        ),
-        ("user/grant", r#"{"user":"u","role":"r"}"#),
-    ] {
-        server.v3(&format!("auth/{path}"), body);
-    }
+    server.v3("auth/user/add", r#"{"name":"u","password":"p"}"#);
+    server.v3("auth/role/add", r#"{"name":"r"}"#);
+    let range = r#"{"permType":"READWRITE","key":"aw==","range_end":"bA=="}"#;
+    let grant = format!(r#"{{"name":"r","perm":{range}}}"#);
+    server.v3("auth/role/grant", &grant);
+    server.v3("auth/user/grant", r#"{"user":"u","role":"r"}"#);
     server.require_users(&["root:p"]);
     server.token("u", "p")
 }

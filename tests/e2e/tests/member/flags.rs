@@ -10,7 +10,7 @@ use std::{
 };
 
 use witan_e2e::{
-    Kind, Launch, Server, Tool, assert_contains, http, ports,
+    Kind, Launch, Server, Tool, assert_contains, http, ports, rows,
     tool::{CommandOutput, witan},
     wait,
 };
@@ -223,20 +223,12 @@ fn open_files_are_raised_to_the_hard_limit() {
 
 #[test]
 fn a_new_member_must_fit_its_initial_cluster() {
-    for (arg, text) in [
-        (
-            "--initial-cluster=other=http://127.0.0.1:1",
-            "couldn't find local name \\\"default\\\" in the initial cluster configuration",
-        ),
-        (
-            "--initial-cluster=default=http://127.0.0.1:1",
-            "--initial-cluster has default=http://127.0.0.1:1 but missing from",
-        ),
-        (
-            "--initial-cluster-state=existing",
-            "could not retrieve cluster information from the given URLs",
-        ),
-    ] {
+    let refusals = r#"
+        --initial-cluster=other=http://127.0.0.1:1 couldn't find local name \"default\" in the initial cluster configuration
+        --initial-cluster=default=http://127.0.0.1:1 --initial-cluster has default=http://127.0.0.1:1 but missing from
+        --initial-cluster-state=existing could not retrieve cluster information from the given URLs
+    "#;
+    for [arg, text] in rows(refusals) {
         let mut server = quiet();
         server.add_args([arg]);
         server.start_unready_again();

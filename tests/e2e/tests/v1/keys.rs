@@ -1,6 +1,6 @@
 //! The rules of v1's keys with their exact answers and the effects in v2.
 
-use witan_e2e::{Launch, Server};
+use witan_e2e::{Launch, Server, rows};
 
 fn ask(server: &Server, method: &str, target: &str, form: &str, status: u16, body: &str) {
     let answer = server.http(method, target, form);
@@ -62,18 +62,6 @@ const REFUSALS: &str = "
     DELETE /v1/keys/_etcd/machines - 400 400 KEYWORD|Delete
     GET /v1/keys/_etcd/machines/x - 404 100 Key Not Found|/_etcd/machines/x
 ";
-
-/// Returns each line of a table as its first words and the rest.
-fn rows<const N: usize>(table: &'static str) -> impl Iterator<Item = [&'static str; N]> {
-    let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.map(|line| {
-        let words = line
-            .splitn(N, ' ')
-            .map(|word| if word == "-" { "" } else { word });
-        let words: Vec<&str> = words.collect();
-        words.try_into().expect("a line has all words")
-    })
-}
 
 #[test]
 fn writes_are_answered_as_in_the_table() {

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use witan_e2e::{Launch, Server, http, wait};
+use witan_e2e::{Launch, Server, http, rows, wait};
 
 /// Starts a watch and waits until it is registered.
 fn watch(server: &Server, target: &str, form: &str) -> thread::JoinHandle<http::Response> {
@@ -43,44 +43,15 @@ fn a_get_waits_for_the_next_change_at_or_below() {
 #[test]
 fn changes_of_v2_have_v1s_form() {
     let server = Launch::witan().start();
-    for (method, target, form, expect) in [
-        (
-            "PUT",
-            "/v2/keys/w/d",
-            "dir=true",
-            r#"{"action":"SET","key":"/w/d","dir":true,"newKey":true,"index":I}"#,
-        ),
-        (
-            "PUT",
-            "/v2/keys/w/a?prevExist=false",
-            "value=1",
-            r#"{"action":"SET","key":"/w/a","value":"1","newKey":true,"index":I}"#,
-        ),
-        (
-            "PUT",
-            "/v2/keys/w/a?prevExist=true",
-            "value=2",
-            r#"{"action":"SET","key":"/w/a","prevValue":"1","value":"2","index":I}"#,
-        ),
-        (
-            "PUT",
-            "/v2/keys/w/a?prevValue=2",
-            "value=3",
-            r#"{"action":"SET","key":"/w/a","prevValue":"2","value":"3","index":I}"#,
-        ),
-        (
-            "DELETE",
-            "/v2/keys/w/a?prevValue=3",
-            "",
-            r#"{"action":"DELETE","key":"/w/a","prevValue":"3","index":I}"#,
-        ),
-        (
-            "DELETE",
-            "/v2/keys/w?recursive=true",
-            "",
-            r#"{"action":"DELETE","key":"/w","dir":true,"index":I}"#,
-        ),
-    ] {
+    let table = r#"
+        PUT /v2/keys/w/d dir=true {"action":"SET","key":"/w/d","dir":true,"newKey":true,"index":I}
+        PUT /v2/keys/w/a?prevExist=false value=1 {"action":"SET","key":"/w/a","value":"1","newKey":true,"index":I}
+        PUT /v2/keys/w/a?prevExist=true value=2 {"action":"SET","key":"/w/a","prevValue":"1","value":"2","index":I}
+        PUT /v2/keys/w/a?prevValue=2 value=3 {"action":"SET","key":"/w/a","prevValue":"2","value":"3","index":I}
+        DELETE /v2/keys/w/a?prevValue=3 - {"action":"DELETE","key":"/w/a","prevValue":"3","index":I}
+        DELETE /v2/keys/w?recursive=true - {"action":"DELETE","key":"/w","dir":true,"index":I}
+    "#;
+    for [method, target, form, expect] in rows(table) {
         let seen = watch(&server, "/v1/watch/w", "");
         let answer = write(&server, method, target, form);
         let expect = expect.replace('I', &answer.etcd_index().to_string());

@@ -1,6 +1,6 @@
 //! v2 users and roles that etcdctl 3.4 creates, with patterns. Watches whose caller loses access.
 
-use witan_e2e::{Kind, Launch, Server, Tool, http::Connection, wait};
+use witan_e2e::{Kind, Launch, Server, Tool, http::Connection, rows, wait};
 
 #[test]
 fn patterns_match_the_path_as_sent() {
@@ -78,21 +78,13 @@ fn of_root(server: &Server, method: &str, target: &str, body: &str) {
 /// Starts a server with the users root and alice. A role lets alice read `/a`, and the guest has no role.
 fn start() -> Server {
     let server = Launch::witan().arg("--bcrypt-cost=4").start();
-    for (target, body) in [
-        ("users/root", r#"{"user":"root","password":"r"}"#),
-        (
-            "roles/app",
-            r#"{"role":"app","permissions":{"kv":{"read":["/a*"],"write":[]}}}"#,
-        ),
-        (
-            "users/alice",
-            r#"{"user":"alice","password":"a","roles":["app"]}"#,
-        ),
-        (
-            "roles/guest",
-            r#"{"role":"guest","permissions":{"kv":{"read":[],"write":[]}}}"#,
-        ),
-    ] {
+    let calls = r#"
+        users/root {"user":"root","password":"r"}
+        roles/app {"role":"app","permissions":{"kv":{"read":["/a*"],"write":[]}}}
+        users/alice {"user":"alice","password":"a","roles":["app"]}
+        roles/guest {"role":"guest","permissions":{"kv":{"read":[],"write":[]}}}
+    "#;
+    for [target, body] in rows(calls) {
         of_root(&server, "PUT", &format!("/v2/auth/{target}"), body);
     }
     server
@@ -116,20 +108,13 @@ fn next(stream: &mut Connection) -> Option<String> {
 
 #[test]
 fn a_watch_ends_when_its_caller_loses_permission() {
-    for (method, target, body) in [
-        (
-            "PUT",
-            "/v2/auth/roles/app",
-            r#"{"role":"app","revoke":{"kv":{"read":["/a*"]}}}"#,
-        ),
-        (
-            "PUT",
-            "/v2/auth/users/alice",
-            r#"{"user":"alice","revoke":["app"]}"#,
-        ),
-        ("DELETE", "/v2/auth/users/alice", ""),
-        ("DELETE", "/v2/auth/roles/app", ""),
-    ] {
+    let calls = r#"
+        PUT /v2/auth/roles/app {"role":"app","revoke":{"kv":{"read":["/a*"]}}}
+        PUT /v2/auth/users/alice {"user":"alice","revoke":["app"]}
+        DELETE /v2/auth/users/alice -
+        DELETE /v2/auth/roles/app -
+    "#;
+    for [method, target, body] in rows(calls) {
         let server = start();
         // The credentials count although authentication is not enabled yet.
         let mut early = stream(&server, Some(ALICE));

@@ -241,7 +241,7 @@ const CALLS: &str = r#"
     lock/unlock {"key":"YQ=="}
     lock/lock {"name":5}
     election/leader {"name":"ZQ=="}
-    election/leader
+    election/leader -
     election/proclaim {}
     election/proclaim {"leader":{}}
     election/proclaim {"leader":{"name":"ZQ==","key":"ZS9h","rev":"5","lease":"7"}}

@@ -1,6 +1,6 @@
 //! Compares JSON under `/v3` with etcd 3.7 and under `/v3beta` with etcd 3.4, byte for byte.
 
-use witan_e2e::{Kind, Server, http};
+use witan_e2e::{Kind, Server, http, rows};
 
 use super::{pair, start};
 
@@ -9,11 +9,7 @@ type Ask = (&'static str, &'static str, &'static str);
 
 /// Returns the calls of a table, each a path and a body in one line.
 fn calls(table: &'static str) -> impl Iterator<Item = Ask> {
-    let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.map(|line| {
-        let (path, body) = line.split_once(' ').unwrap_or((line, ""));
-        ("POST", path, body)
-    })
+    rows(table).map(|[path, body]| ("POST", path, body))
 }
 
 fn ask(server: &Server, prefix: &str, (method, path, body): Ask) -> (u16, String, String) {

@@ -10,7 +10,7 @@ mod life;
 mod signed;
 mod watching;
 
-use witan_e2e::{Kind, Launch, Server};
+use witan_e2e::{Kind, Launch, Server, rows};
 
 fn start(kind: Kind) -> Server {
     Launch::new(kind).arg("--bcrypt-cost=4").start()
@@ -19,24 +19,19 @@ fn start(kind: Kind) -> Server {
 /// Creates users root (all permissions), alice (reads and writes `a` to `c`, reads `c` to `e`) and bob (no permissions), and
 /// enables auth.
 fn populate(server: &Server) {
-    for (path, body) in [
-        ("auth/user/add", r#"{"name":"alice","password":"a"}"#),
-        ("auth/user/add", r#"{"name":"bob","password":"b"}"#),
-        ("auth/role/add", r#"{"name":"app"}"#),
-        (
-            "auth/role/grant",
-            r#"{"name":"app","perm":{"permType":"READWRITE","key":"YQ==","range_end":"Yw=="}}"#,
-        ),
-        (
-            "auth/role/grant",
-            r#"{"name":"app","perm":{"permType":"READ","key":"Yw==","range_end":"ZQ=="}}"#,
-        ),
-        ("auth/user/grant", r#"{"user":"alice","role":"app"}"#),
-        // The keys are a, d and x.
-        ("kv/put", r#"{"key":"YQ==","value":"MQ=="}"#),
-        ("kv/put", r#"{"key":"ZA==","value":"MQ=="}"#),
-        ("kv/put", r#"{"key":"eA==","value":"MQ=="}"#),
-    ] {
+    // The keys are a, d and x.
+    let calls = r#"
+        auth/user/add {"name":"alice","password":"a"}
+        auth/user/add {"name":"bob","password":"b"}
+        auth/role/add {"name":"app"}
+        auth/role/grant {"name":"app","perm":{"permType":"READWRITE","key":"YQ==","range_end":"Yw=="}}
+        auth/role/grant {"name":"app","perm":{"permType":"READ","key":"Yw==","range_end":"ZQ=="}}
+        auth/user/grant {"user":"alice","role":"app"}
+        kv/put {"key":"YQ==","value":"MQ=="}
+        kv/put {"key":"ZA==","value":"MQ=="}
+        kv/put {"key":"eA==","value":"MQ=="}
+    "#;
+    for [path, body] in rows(calls) {
         server.v3(path, body);
     }
     server.require_users(&["root:r"]);
