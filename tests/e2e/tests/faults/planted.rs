@@ -101,15 +101,11 @@ const PLANTS: [Plant; 17] = [
     ("v3", "an acknowledged write that no read finds", |told| {
         lost_write(&mut told.calls)
     }),
-    (
-        "record",
-        "an acknowledged write that is not in the history",
-        |told| {
-            for watch in told.watches.iter_mut().chain([&mut told.fresh]) {
-                watch.remove(20);
-            }
-        },
-    ),
+    ("record", "a write that the history lacks", |told| {
+        for watch in told.watches.iter_mut().chain([&mut told.fresh]) {
+            watch.remove(20);
+        }
+    }),
     ("record", "a write that is executed twice", |told| {
         let twice = told.fresh[20].clone();
         let revision = told.fresh.last().expect("there are changes")[0].revision + 1;
@@ -121,13 +117,9 @@ const PLANTS: [Plant; 17] = [
             watch.push(twice.clone());
         }
     }),
-    (
-        "v3",
-        "a comparison that succeeds with a wrong value",
-        |told| {
-            wrong_comparison(&mut told.calls);
-        },
-    ),
+    ("v3", "a comparison with a wrong value", |told| {
+        wrong_comparison(&mut told.calls);
+    }),
     ("v3", "a deletion that reports no removed key", |told| {
         let removed = |_, output| output == Output::Deleted(true);
         answer(find(&mut told.calls, 0, removed).1).output = Output::Deleted(false);
@@ -139,15 +131,11 @@ const PLANTS: [Plant; 17] = [
         let twice = told.watches[1][20].clone();
         told.watches[1].insert(21, twice);
     }),
-    (
-        "watches",
-        "a watch that splits a transaction into two answers",
-        |told| {
-            let at = swap(told);
-            let half = told.watches[0][at].pop().expect("it has two");
-            told.watches[0].insert(at + 1, vec![half]);
-        },
-    ),
+    ("watches", "a watch that splits a transaction", |told| {
+        let at = swap(told);
+        let half = told.watches[0][at].pop().expect("it has two");
+        told.watches[0].insert(at + 1, vec![half]);
+    }),
     ("v2", "a v2 read that returns an old value", |told| {
         stale_read(&mut told.tree_calls)
     }),
@@ -157,47 +145,31 @@ const PLANTS: [Plant; 17] = [
         let index = answer(call).revision;
         answer(find(&mut told.tree_calls, at + 1, written).1).revision = index;
     }),
-    ("watches of v2", "a v2 watch that lacks a change", |told| {
+    ("v2 watches", "a watch that lacks a change", |told| {
         told.tree_watches[0].changes.remove(20);
     }),
-    (
-        "watches of v2",
-        "no v2 watch has an acknowledged change",
-        |told| {
-            let acknowledged = |_, output| output == Output::Written;
-            let index = answer(find(&mut told.tree_calls, 0, acknowledged).1)
-                .revision
-                .cast_unsigned();
-            for watch in &mut told.tree_watches {
-                watch.changes.retain(|change| change.index != index);
-            }
-        },
-    ),
-    (
-        "watches of v2",
-        "a v2 watch that receives a change twice",
-        |told| {
-            let twice = told.tree_watches[1].changes[20];
-            told.tree_watches[1].changes.insert(21, twice);
-        },
-    ),
-    (
-        "watches of v2",
-        "v2 watches at two members with different changes",
-        |told| {
-            told.tree_watches[1].changes[20].value += 1_000_000;
-        },
-    ),
-    (
-        "watches of v2",
-        "a history of v2 that is cleared too soon",
-        |told| {
-            let watch = &mut told.tree_watches[0];
-            let next = watch.changes[40].index;
-            watch.cleared.push((watch.changes[20].index, next));
-            watch.changes.drain(20..40);
-        },
-    ),
+    ("v2 watches", "a change that no watch has", |told| {
+        let acknowledged = |_, output| output == Output::Written;
+        let index = answer(find(&mut told.tree_calls, 0, acknowledged).1)
+            .revision
+            .cast_unsigned();
+        for watch in &mut told.tree_watches {
+            watch.changes.retain(|change| change.index != index);
+        }
+    }),
+    ("v2 watches", "a watch that repeats a change", |told| {
+        let twice = told.tree_watches[1].changes[20];
+        told.tree_watches[1].changes.insert(21, twice);
+    }),
+    ("v2 watches", "watches with different changes", |told| {
+        told.tree_watches[1].changes[20].value += 1_000_000;
+    }),
+    ("v2 watches", "a history that is cleared too soon", |told| {
+        let watch = &mut told.tree_watches[0];
+        let next = watch.changes[40].index;
+        watch.cleared.push((watch.changes[20].index, next));
+        watch.changes.drain(20..40);
+    }),
 ];
 
 fn judged(told: &Told, by: &str) -> Result<(), String> {

@@ -72,7 +72,7 @@ pub(crate) const CHECKS: [(&str, Check); 6] = [
     ("v3", linearizable_v3),
     ("v2", linearizable_v2),
     ("indices", indices),
-    ("watches of v2", tree_watches),
+    ("v2 watches", tree_watches),
 ];
 
 fn record(told: &Told) -> Result<Vec<Change>, String> {
