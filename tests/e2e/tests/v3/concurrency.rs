@@ -1,8 +1,6 @@
 //! Compares locks and elections with etcd 3.7, over gRPC and as JSON. etcdctl and etcd's Go client implement both services
 //! themselves (see `tests/upstream/cases` and `tests/e2e/go`).
 
-use std::future::Future;
-
 use serde_json::json;
 use tonic::{Status, transport::Channel};
 use witan_api::v3::{
@@ -15,20 +13,11 @@ use witan_api::v3::{
     },
     v3lockpb::{LockRequest, UnlockRequest, lock_client::LockClient},
 };
-use witan_e2e::{Kind, Server, grpc, requests, wait};
+use witan_e2e::{Kind, grpc, requests, wait};
 
-use super::{gateway, pair, start};
+use super::{both, gateway, start};
 
 type Told = Vec<String>;
-
-fn both<F: Future<Output = Told>>(calls: impl Fn(Channel) -> F) -> Told {
-    let servers = pair();
-    let [ours, theirs] = servers.each_ref().map(|server: &Server| {
-        grpc::runtime().block_on(async { calls(grpc::connect(&server.address()).await).await })
-    });
-    assert_eq!(ours, theirs);
-    ours
-}
 
 fn outcome<T: std::fmt::Debug>(result: Result<tonic::Response<T>, Status>) -> String {
     match result {

@@ -17,6 +17,9 @@ mod snapshot;
 mod watch;
 mod websocket;
 
+use std::fmt::Debug;
+
+use tonic::transport::Channel;
 use witan_e2e::{Kind, Launch, Server, wait};
 
 fn start(kind: Kind) -> Server {
@@ -33,4 +36,22 @@ fn pair() -> [Server; 2] {
         });
     }
     pair
+}
+
+/// Runs the calls on Witan and on etcd, which must have the same results. Returns the results.
+fn both<T, F>(calls: impl Fn(Channel) -> F) -> Vec<T>
+where
+    T: Debug + PartialEq,
+    F: Future<Output = Vec<T>>,
+{
+    let servers = pair();
+    let [ours, theirs] = servers.each_ref().map(|server| {
+        witan_e2e::grpc::runtime()
+            .block_on(async { calls(witan_e2e::grpc::connect(&server.address()).await).await })
+    });
+    for (at, (got, want)) in ours.iter().zip(&theirs).enumerate() {
+        assert_eq!(got, want, "result {at}: ours (left) and etcd's (right)");
+    }
+    assert_eq!(ours.len(), theirs.len());
+    ours
 }

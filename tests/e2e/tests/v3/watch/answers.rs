@@ -1,31 +1,15 @@
 //! Sends the same requests to Witan and to etcd, which must send the same answers in the same order. `tests/differ` compares
 //! watchers with any options from any revision, and refused requests.
 
-use std::future::Future;
-
-use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::WatchCreateRequest;
-use witan_e2e::{
-    Kind, Launch, grpc,
-    watching::{Watching, create, delete, from, key, put},
-};
+use witan_e2e::watching::{Watching, create, delete, from, key, put};
 
-fn same<T: PartialEq + std::fmt::Debug, F: Future<Output = Vec<T>>>(scene: impl Fn(Channel) -> F) {
-    let [ours, theirs] = [Kind::Witan, Kind::Etcd37].map(|kind| {
-        let server = Launch::new(kind).same_ids().without_fsync().start();
-        let runtime = grpc::runtime();
-        runtime.block_on(async { scene(grpc::connect(&server.address()).await).await })
-    });
-    for (at, (got, want)) in ours.iter().zip(&theirs).enumerate() {
-        assert_eq!(got, want, "answer {at}: ours (left) and etcd's (right)");
-    }
-    assert_eq!(ours.len(), theirs.len());
-}
+use crate::both;
 
 #[test]
 fn large_responses_are_split_on_request() {
     const VALUE: usize = 300 << 10;
-    same(|channel| async move {
+    both(|channel| async move {
         for n in 0..10 {
             put(&channel, &format!("a{n}"), vec![b'x'; VALUE]).await;
         }
@@ -55,7 +39,7 @@ fn large_responses_are_split_on_request() {
 
 #[test]
 fn a_client_that_has_ended_its_requests_still_gets_events() {
-    same(|channel| async move {
+    both(|channel| async move {
         let mut stream = Watching::open(&channel, create(key("a"))).await;
         let mut answers = vec![stream.next().await];
         let mut rest = stream.finish();
