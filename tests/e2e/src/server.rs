@@ -67,21 +67,18 @@ impl Launch {
     }
 
     /// Adds an argument.
-    #[must_use]
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
         self
     }
 
     /// Adds an environment variable.
-    #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.envs.push((name.into(), value.into()));
         self
     }
 
     /// Disables fsync if the server supports that, for tests with many writes that do not test the disk.
-    #[must_use]
     pub fn without_fsync(self) -> Self {
         match self.kind {
             Kind::Witan | Kind::Etcd36 | Kind::Etcd37 => self.arg("--unsafe-no-fsync"),
@@ -91,7 +88,6 @@ impl Launch {
 
     /// Advertises [`SAME_URLS`]. Servers with these URLs have the same ids, so that a test can compare their responses byte for
     /// byte.
-    #[must_use]
     pub fn same_ids(self) -> Self {
         let [client, peer] = SAME_URLS;
         self.arg(format!("--advertise-client-urls={client}"))
@@ -100,21 +96,18 @@ impl Launch {
     }
 
     /// Allows panics in the log. Otherwise, a panic fails the test.
-    #[must_use]
     pub fn expect_panics(mut self) -> Self {
         self.expects_panics = true;
         self
     }
 
     /// Passes only flags that [`Launch::arg`] added, for tests of the flags themselves.
-    #[must_use]
     pub fn bare(mut self) -> Self {
         self.bare = true;
         self
     }
 
     /// Sets the soft limit of open files.
-    #[must_use]
     pub fn files_soft(mut self, limit: u32) -> Self {
         self.files_soft = Some(limit);
         self
@@ -122,21 +115,18 @@ impl Launch {
 
     /// Limits the memory of the server to `bytes` in a cgroup of its own. If this process cannot create one, writes the reason
     /// to standard error and starts Witan with the budget of that limit instead. The kernel does not enforce a budget.
-    #[must_use]
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_bytes = Some(bytes);
         self
     }
 
     /// Uses this directory instead of a new one. Dropping the server also removes it.
-    #[must_use]
     pub fn dir(mut self, dir: PathBuf) -> Self {
         self.dir = Some(dir);
         self
     }
 
     /// Starts this executable instead of the default one.
-    #[must_use]
     pub fn program(mut self, path: PathBuf) -> Self {
         self.program = Some(path);
         self
