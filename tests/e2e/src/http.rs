@@ -79,8 +79,7 @@ pub fn try_once(
     body: &[u8],
 ) -> io::Result<Response> {
     let mut connection = Connection::open(address)?;
-    connection.send(method, target, headers, body)?;
-    connection.response(method)
+    connection.request(method, target, headers, body)
 }
 
 /// Converts a `/v3` body to the form of etcd 3.6 and later: removes the field `error`, in which etcd 3.4 repeats the message.
@@ -177,6 +176,18 @@ impl Connection {
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(body);
         self.send_raw(&bytes)
+    }
+
+    /// Sends a request and reads the complete response. Fails if the connection ends or times out first.
+    pub fn request(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Response> {
+        self.send(method, target, headers, body)?;
+        self.response(method)
     }
 
     /// Sends raw bytes, for malformed requests. Fails if the connection is closed.

@@ -256,12 +256,9 @@ fn streams(server: &Server) -> u64 {
     assert!(last.contains(CODE), "{last}");
     assert_eq!(text.lines().count(), 2, "{text}");
     // A v2 stream, whose response begins before the event.
-    let mut connection = Connection::open(&server.address()).expect("it listens");
     plant(server, "http_stream item 2");
     let target = "/v2/keys/?wait=true&stream=true&recursive=true";
-    connection
-        .send("GET", target, &[], b"")
-        .expect("it is sent");
+    let mut connection = server.send("GET", target, "");
     assert_eq!(connection.head("GET").expect("a head").status, 200);
     server.http("PUT", "/v2/keys/event", "value=1");
     assert!(connection.chunk().is_ok(), "an event before");

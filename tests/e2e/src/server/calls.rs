@@ -33,10 +33,15 @@ impl Server {
             .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
     }
 
+    /// Connects to the server. Panics if it does not listen.
+    pub fn connect(&self) -> http::Connection {
+        http::Connection::open(&self.address()).expect("the server listens")
+    }
+
     /// Sends a request on a new connection. Returns the connection, from which the test reads the response. Panics if the server
     /// does not listen.
     pub fn send(&self, method: &str, target: &str, body: &str) -> http::Connection {
-        let mut connection = http::Connection::open(&self.address()).expect("the server listens");
+        let mut connection = self.connect();
         let sent = connection.send(method, target, &[], body.as_bytes());
         sent.expect("the server reads the request");
         connection

@@ -8,7 +8,6 @@ use witan_api::{
     top,
 };
 use witan_e2e::{
-    http::Connection,
     wait,
     websocket::{Frame, Socket},
 };
@@ -174,7 +173,7 @@ impl Row {
     }
 
     fn over_http(&self, stage: &Stage, method: &str, shown: &Shown) -> bool {
-        let mut connection = Connection::open(&stage.server.address()).unwrap();
+        let mut connection = stage.server.connect();
         let headers: Vec<(&str, &str)> = shown
             .authorization
             .iter()
@@ -210,7 +209,7 @@ impl Row {
     }
 
     fn over_gateway(&self, stage: &Stage, shown: &Shown) -> bool {
-        let mut connection = Connection::open(&stage.server.address()).unwrap();
+        let mut connection = stage.server.connect();
         let headers: Vec<(&str, &str)> = shown
             .token
             .iter()

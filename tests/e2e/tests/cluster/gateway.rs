@@ -28,10 +28,8 @@ fn gateway(endpoints: &[String], retry_delay: &str) -> Server {
 /// Returns the id of the member to which a connection leads.
 fn member_of(connection: &mut Connection) -> u64 {
     let target = "/v3/maintenance/status";
-    let sent = connection.send("POST", target, &JSON, b"{}");
-    sent.expect("the connection is open");
-    let answer = connection.response("POST").expect("a member answers");
-    let json = answer.json();
+    let answer = connection.request("POST", target, &JSON, b"{}");
+    let json = answer.expect("a member answers").json();
     let id = json["header"]["member_id"].as_str();
     id.and_then(|id| id.parse().ok()).expect("a number")
 }
@@ -47,7 +45,7 @@ fn new_connections_go_to_the_members_that_run() {
     let mut cluster = Cluster::start(3);
     let gateway = gateway(&cluster.addresses(), "200ms");
     gateway.etcdctl(&["put", "a", "1"]);
-    let mut connection = Connection::open(&gateway.address()).expect("the gateway listens");
+    let mut connection = gateway.connect();
     let used = member_of(&mut connection);
     assert_eq!(
         member_of(&mut connection),
@@ -86,12 +84,12 @@ fn a_connection_ends_if_no_member_runs_or_the_gateway_stops() {
     let mut member = Launch::witan().start();
     let mut gateway = gateway(&[member.address()], "100ms");
     member.kill9();
-    let mut connection = Connection::open(&gateway.address()).expect("the gateway listens");
+    let mut connection = gateway.connect();
     assert!(connection.closed());
     gateway.wait_log(0, "no endpoint is active");
     member.start_again();
     wait::until_true("the member is used again", || status(&gateway).is_some());
-    let mut connection = Connection::open(&gateway.address()).expect("the gateway listens");
+    let mut connection = gateway.connect();
     member_of(&mut connection);
     assert_eq!(gateway.terminate().code(), Some(0));
     assert!(connection.closed());

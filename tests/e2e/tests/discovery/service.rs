@@ -5,7 +5,7 @@ use std::{sync::Barrier, thread};
 use serde_json::{Value, json};
 use witan_e2e::{
     Launch, Server, assert_contains,
-    http::{self, Connection, Response},
+    http::{self, Response},
     wait,
 };
 
@@ -322,12 +322,10 @@ fn a_directory_that_v2_clients_have_filled_is_refused() {
     let server = Launch::witan().without_fsync().start();
     let token = path(&new_token(&server, 3));
     let directory = format!("/v2/keys/_etcd/registry{token}");
-    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    let mut connection = server.connect();
     for _ in 0..NODES_INLINE {
-        connection
-            .send("POST", &directory, &[], b"value=x")
-            .expect("it is sent");
-        assert_eq!(connection.response("POST").expect("an answer").status, 201);
+        let answer = connection.request("POST", &directory, &[], b"value=x");
+        assert_eq!(answer.expect("an answer").status, 201);
     }
     let list = server.http("GET", &token, "").json();
     assert_eq!(

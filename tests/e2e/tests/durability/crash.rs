@@ -121,8 +121,7 @@ fn write_v2(
         };
         loop {
             let body = format!("value={}", last.0 + 1);
-            let sent = connection.send("PUT", &target, &[], body.as_bytes());
-            let Ok(answer) = sent.and_then(|()| connection.response("PUT")) else {
+            let Ok(answer) = connection.request("PUT", &target, &[], body.as_bytes()) else {
                 return last;
             };
             assert!(answer.status < 300, "{}", answer.text());

@@ -92,8 +92,7 @@ pub(crate) fn observe(load: &Arc<Load>, mut at: usize) -> TreeWatch {
 fn poll(load: &Load, connection: &mut Connection, watch: &mut TreeWatch) -> io::Result<()> {
     let from = watch.next_index();
     let target = format!("{FOLDER}?wait=true&recursive=true&waitIndex={from}");
-    connection.send("GET", &target, &[], b"")?;
-    let answer = connection.response("GET")?;
+    let answer = connection.request("GET", &target, &[], b"")?;
     let none = || io::Error::other("no event");
     let body: Value = serde_json::from_slice(&answer.body).map_err(|_| none())?;
     if body["errorCode"].as_u64() == Some(CLEARED) {

@@ -141,11 +141,10 @@ pub(crate) fn longest_request<T, C: FnMut()>(
 pub(crate) fn longest_wait<T>(server: &Server, act: impl FnOnce() -> T) -> (T, Duration) {
     const OTHERS: usize = 6;
     let client = || {
-        let mut connection = http::Connection::open(&server.address()).expect("the server accepts");
+        let mut connection = server.connect();
         move || {
-            let asked = connection.send("GET", "/version", &[], b"");
-            asked.expect("the request is sent");
-            assert_eq!(connection.response("GET").expect("an answer").status, 200);
+            let answer = connection.request("GET", "/version", &[], b"");
+            assert_eq!(answer.expect("an answer").status, 200);
         }
     };
     longest_request(OTHERS, client, act)

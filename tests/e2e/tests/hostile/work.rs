@@ -10,7 +10,7 @@ use witan_api::v3::etcdserverpb::{
     kv_client::KvClient, lease_client::LeaseClient, range_request,
     request_op::Request as Operation,
 };
-use witan_e2e::{Launch, Server, grpc, http, process, requests, wait};
+use witan_e2e::{Launch, Server, grpc, process, requests, wait};
 
 use crate::{h2, stage::others_go_on};
 
@@ -120,13 +120,11 @@ fn concurrent_reads_of_many_keys_take_turns_with_others() {
 fn fill_directory(server: &Server, directory: &str) {
     const NODES: usize = 2000;
     let name = "n".repeat(30 << 10);
-    let mut connection = http::Connection::open(&server.address()).expect("the server listens");
+    let mut connection = server.connect();
     for at in 0..NODES {
         let target = format!("{directory}/{at}{name}");
-        connection
-            .send("PUT", &target, &[], b"")
-            .expect("it is sent");
-        assert_eq!(connection.response("PUT").expect("an answer").status, 201);
+        let answer = connection.request("PUT", &target, &[], b"");
+        assert_eq!(answer.expect("an answer").status, 201);
     }
 }
 

@@ -346,7 +346,7 @@ fn pages_of_other_origins_open_no_websocket() {
             ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
         headers.extend(origin.map(|origin| ("Origin", origin)));
-        let mut connection = http::Connection::open(&server.address()).expect("it listens");
+        let mut connection = server.connect();
         connection
             .send("GET", "/v3/watch", &headers, b"")
             .expect("the request is sent");

@@ -139,7 +139,7 @@ fn sigint_stops_the_server_like_sigterm() {
 fn a_second_signal_stops_immediately() {
     let mut server = Launch::witan().start();
     // Half of a request keeps the server waiting.
-    let mut half = http::Connection::open(&server.address()).expect("connect");
+    let mut half = server.connect();
     half.send_raw(b"PUT /v2/keys/half HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nvalue=")
         .expect("send");
     server.http("GET", "/version", "");

@@ -105,13 +105,11 @@ fn changes_beyond_the_history_are_skipped() {
     let server = Launch::witan().without_fsync().start();
     let first = write(&server, "POST", "/v1/keys/h", "value=0").json();
     let first = first["index"].as_u64().expect("an index");
-    let mut connection = http::Connection::open(&server.address()).expect("the server listens");
+    let mut connection = server.connect();
     for value in 1..=HISTORY {
         let form = format!("value={value}");
-        connection
-            .send("POST", "/v1/keys/h", &[], form.as_bytes())
-            .expect("the server reads");
-        assert_eq!(connection.response("POST").expect("an answer").status, 200);
+        let answer = connection.request("POST", "/v1/keys/h", &[], form.as_bytes());
+        assert_eq!(answer.expect("an answer").status, 200);
     }
     let seen = server
         .http("POST", "/v1/watch/h", &format!("index={first}"))

@@ -92,7 +92,7 @@ fn start() -> Server {
 
 /// Opens a stream, and returns its connection after it is registered.
 fn stream(server: &Server, by: Option<&str>) -> Connection {
-    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    let mut connection = server.connect();
     let header = by.map(|value| ("Authorization", value));
     let target = "/v2/keys/a?wait=true&stream=true&recursive=true";
     let sent = connection.send("GET", target, header.as_slice(), b"");
@@ -140,7 +140,7 @@ fn a_watch_ends_when_its_caller_loses_permission() {
 fn a_v1_watch_is_refused_when_its_caller_loses_permission() {
     let server = start();
     of_root(&server, "PUT", "/v2/auth/enable", "");
-    let mut poll = Connection::open(&server.address()).expect("the server listens");
+    let mut poll = server.connect();
     let header = [("Authorization", ALICE)];
     poll.send("GET", "/v1/watch/a", &header, b"")
         .expect("the request is sent");

@@ -21,13 +21,12 @@ fn put(server: &Server, key: &str, value: &str) {
 }
 
 fn put_many(server: &Server, key: &str, values: impl Iterator<Item = String>) {
-    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    let mut connection = server.connect();
     for value in values {
         let form = format!("value={value}");
-        connection
-            .send("PUT", &format!("/v2/keys{key}"), &[], form.as_bytes())
-            .expect("sent");
-        let answer = connection.response("PUT").expect("an answer");
+        let target = format!("/v2/keys{key}");
+        let answer = connection.request("PUT", &target, &[], form.as_bytes());
+        let answer = answer.expect("an answer");
         assert!(answer.status < 300, "{}", answer.text());
     }
 }
@@ -99,7 +98,7 @@ fn a_stream_that_falls_too_far_behind_ends() {
 fn a_client_without_chunks_gets_the_event_and_the_end() {
     let server = Launch::witan().start();
     put(&server, "/a", "1");
-    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    let mut connection = server.connect();
     let request = b"GET /v2/keys/a?wait=true&waitIndex=4 HTTP/1.0\r\n\r\n";
     connection.send_raw(request).expect("the request is sent");
     let answer = connection.response("GET").expect("an answer");

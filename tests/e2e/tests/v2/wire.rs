@@ -1,10 +1,7 @@
 //! Raw HTTP requests to Witan and to etcd 3.4: clients that close their side and wait for the response, and requests that are too
 //! large. Answers to oversized requests may differ, but other clients must be served during them.
 
-use witan_e2e::{
-    Kind, Launch, Server,
-    http::{Connection, Response},
-};
+use witan_e2e::{Kind, Launch, Server, http::Response};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 const HEADERS: [&str; 4] = ["X-Etcd-Index", "Content-Type", "Allow", "Transfer-Encoding"];
@@ -12,10 +9,6 @@ const FORM_BYTES_MAX: usize = 10 << 20;
 
 fn twins() -> [Server; 2] {
     [Kind::Witan, Kind::Etcd34].map(|kind| Launch::new(kind).start())
-}
-
-fn open(server: &Server) -> Connection {
-    Connection::open(&server.address()).expect("the server listens")
 }
 
 fn seen(answer: &Response) -> (u16, Vec<Option<String>>, String) {
@@ -61,7 +54,7 @@ fn clients_that_close_their_side_get_their_answers() {
     let twins = twins();
     for (answers, bytes) in requests {
         let [ours, etcds] = twins.each_ref().map(|server| {
-            let mut connection = open(server);
+            let mut connection = server.connect();
             connection.send_raw(&bytes).expect("the server reads");
             connection.half_close().expect("it is open");
             let read = |_| seen(&connection.response("GET").expect("an answer"));
@@ -79,7 +72,7 @@ fn a_form_may_have_ten_mebibytes() {
         form(b"/f?noValueOnSuccess=true", &body)
     };
     let twins = twins();
-    let mut connections = twins.each_ref().map(open);
+    let mut connections = twins.each_ref().map(Server::connect);
     for length in [FORM_BYTES_MAX, FORM_BYTES_MAX + 1, 7] {
         let [ours, etcds] = connections.each_mut().map(|connection| {
             connection
@@ -93,7 +86,7 @@ fn a_form_may_have_ten_mebibytes() {
 
 /// Sends an oversized request, during which the server may close the connection. Returns the status of the response, if any.
 fn send_large(server: &Server, bytes: &[u8]) -> Option<u16> {
-    let mut connection = open(server);
+    let mut connection = server.connect();
     let _ = connection.send_raw(bytes);
     let answer = connection.response("PUT").ok();
     answer.map(|answer| answer.status)
@@ -108,7 +101,7 @@ fn a_control_byte_in_a_target_is_refused() {
 #[test]
 fn large_requests_are_refused_and_others_are_served() {
     let server = Launch::witan().start();
-    let mut other = open(&server);
+    let mut other = server.connect();
     let headers: String = (0..200).map(|n| format!("A{n}: x\r\n")).collect();
     let long = |bytes: usize| vec![b'x'; bytes];
     let path = |bytes: usize| [b"/".to_vec(), long(bytes)].concat();
@@ -150,13 +143,7 @@ fn large_requests_are_refused_and_others_are_served() {
         if let Some(status) = send_large(&server, &bytes) {
             assert!(statuses.contains(&status), "{what}: {status}");
         }
-        other
-            .send("GET", "/v2/keys/", &[], b"")
-            .expect("the server reads");
-        assert_eq!(
-            other.response("GET").expect("an answer").status,
-            200,
-            "{what}"
-        );
+        let answer = other.request("GET", "/v2/keys/", &[], b"");
+        assert_eq!(answer.expect("an answer").status, 200, "{what}");
     }
 }

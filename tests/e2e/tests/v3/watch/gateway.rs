@@ -60,7 +60,7 @@ fn lines_are_etcds() {
 #[test]
 fn requests_are_read_while_answers_are_sent() {
     let server = start(Kind::Witan);
-    let mut connection = Connection::open(&server.address()).expect("the server listens");
+    let mut connection = server.connect();
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
     let head = "POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     let first = chunk(r#"{"create_request":{"key":"YQ=="}}"#);
