@@ -17,8 +17,9 @@ const ELSEWHERE: &str = "member.invalid";
 /// curl's exit codes when a server refuses its certificate: in the handshake, or after it with TLS 1.3.
 const CURL_REFUSED: [Option<i32>; 3] = [Some(35), Some(55), Some(56)];
 
-const CERT: &str = "peer.crt";
-const KEY: &str = "peer.key";
+/// The files of the certificate of a member's port, and those of the certificate with which it calls others.
+const PORT: [&str; 2] = ["peer.crt", "peer.key"];
+const CALLER: [&str; 2] = ["client.crt", "client.key"];
 
 struct Certificates {
     dir: Folder,
@@ -37,6 +38,12 @@ impl Certificates {
     fn issue(&self, name: &str, hosts: &[&str]) -> Pair {
         self.authority.issue(&self.dir, name, hosts)
     }
+}
+
+/// Prepares members with these flags, which contain no other spaces.
+fn prepare(count: usize, flags: &str) -> Cluster {
+    let flags: Vec<&str> = flags.split(' ').collect();
+    Cluster::prepare_on("https", count, &flags)
 }
 
 fn give(member: &Server, pair: &Pair, [cert, key]: [&str; 2]) {
@@ -95,19 +102,17 @@ fn assert_refused(cluster: &mut Cluster, own: &str, others: &str) {
 #[test]
 fn members_use_tls_and_reject_other_connections() {
     let certificates = Certificates::new();
-    let args = [
-        "--peer-cert-file",
-        CERT,
-        "--peer-key-file",
-        KEY,
-        "--peer-trusted-ca-file",
-        &certificates.ca,
-        "--peer-client-cert-auth",
-    ];
-    let mut cluster = Cluster::prepare_on("https", 3, &args);
+    let ca = &certificates.ca;
+    let mut cluster = prepare(
+        3,
+        &format!(
+            "--peer-cert-file peer.crt --peer-key-file peer.key \
+             --peer-trusted-ca-file {ca} --peer-client-cert-auth"
+        ),
+    );
     let good = certificates.issue("member", &HOSTS);
     for member in cluster.members() {
-        give(member, &good, [CERT, KEY]);
+        give(member, &good, PORT);
     }
     cluster.start_all();
     assert_works(&cluster);
@@ -126,7 +131,7 @@ fn members_use_tls_and_reject_other_connections() {
     cluster.member_mut(0).kill9();
     let foreign = Authority::new("another authority");
     let foreign = foreign.issue(&certificates.dir, "member", &HOSTS);
-    give(cluster.member(0), &foreign, [CERT, KEY]);
+    give(cluster.member(0), &foreign, PORT);
     assert_refused(
         &mut cluster,
         "remote error: tls: unknown certificate authority",
@@ -135,7 +140,7 @@ fn members_use_tls_and_reject_other_connections() {
     // The other members reload a renewed certificate without a restart.
     let renewed = certificates.issue("renewed", &HOSTS);
     for member in cluster.members() {
-        give(member, &renewed, [CERT, KEY]);
+        give(member, &renewed, PORT);
     }
     cluster.start_all();
     assert_works(&cluster);
@@ -146,37 +151,31 @@ fn members_use_tls_and_reject_other_connections() {
 #[test]
 fn names_and_revocations_of_members() {
     let certificates = Certificates::new();
-    let client = ["client.crt", "client.key"];
-    let args = |more: &[&str]| -> Vec<String> {
-        let ca = certificates.ca.as_str();
-        let first = ["--peer-cert-file", CERT, "--peer-key-file", KEY];
-        let second = ["--peer-trusted-ca-file", ca, "--peer-crl-file", "peer.crl"];
-        let third = ["--peer-client-cert-file", client[0]];
-        let fourth = ["--peer-client-key-file", client[1]];
-        let all = [&first[..], &second, &third, &fourth, more].concat();
-        all.into_iter().map(str::to_owned).collect()
-    };
-    let prepare = |more: &[&str], caller: &Pair| {
-        let args = args(more);
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let cluster = Cluster::prepare_on("https", 3, &args);
+    let ca = &certificates.ca;
+    let files = format!(
+        "--peer-cert-file peer.crt --peer-key-file peer.key \
+         --peer-client-cert-file client.crt --peer-client-key-file client.key \
+         --peer-trusted-ca-file {ca} --peer-crl-file peer.crl"
+    );
+    let prepare = |names: &str, caller: &Pair| {
+        let cluster = prepare(3, &format!("{files} {names}"));
         // The allowed names also apply to the certificates of the ports.
         let port = certificates.issue("member", &[HOSTS[0], HOSTS[1], ELSEWHERE]);
         for member in cluster.members() {
-            give(member, &port, [CERT, KEY]);
-            give(member, caller, client);
+            give(member, &port, PORT);
+            give(member, caller, CALLER);
             revoke(member, &certificates, &[]);
         }
         cluster
     };
     let member = certificates.issue("member", &HOSTS);
-    let mut cluster = prepare(&["--peer-cert-allowed-cn", "somebody,member"], &member);
+    let mut cluster = prepare("--peer-cert-allowed-cn somebody,member", &member);
     cluster.start_all();
     assert_works(&cluster);
     // Use another common name.
     cluster.member_mut(0).kill9();
     let other = certificates.issue("other", &HOSTS);
-    give(cluster.member(0), &other, client);
+    give(cluster.member(0), &other, CALLER);
     assert_refused(
         &mut cluster,
         "remote error: tls: bad certificate",
@@ -184,7 +183,7 @@ fn names_and_revocations_of_members() {
     );
     // Use the right name in a revoked certificate.
     let revoked = certificates.issue("member", &HOSTS);
-    give(cluster.member(0), &revoked, client);
+    give(cluster.member(0), &revoked, CALLER);
     for other in &cluster.members()[1..] {
         revoke(other, &certificates, &[revoked.serial]);
     }
@@ -193,20 +192,20 @@ fn names_and_revocations_of_members() {
         "remote error: tls: revoked certificate",
         "refused a certificate that is revoked",
     );
-    give(cluster.member(0), &member, client);
+    give(cluster.member(0), &member, CALLER);
     cluster.start_all();
     assert_works(&cluster);
 
     // Allow a name that does not resolve, and skip the check of the address.
     let elsewhere = certificates.issue("member", &[ELSEWHERE]);
-    let hostname = ["--peer-cert-allowed-hostname", ELSEWHERE];
-    let skip = "--peer-skip-client-san-verification";
-    let mut cluster = prepare(&[hostname[0], hostname[1], skip], &elsewhere);
+    let names =
+        format!("--peer-cert-allowed-hostname {ELSEWHERE} --peer-skip-client-san-verification");
+    let mut cluster = prepare(&names, &elsewhere);
     cluster.start_all();
     assert_works(&cluster);
     // Use another name.
     cluster.member_mut(0).kill9();
-    give(cluster.member(0), &member, client);
+    give(cluster.member(0), &member, CALLER);
     assert_refused(
         &mut cluster,
         "remote error: tls: bad certificate",
@@ -218,30 +217,22 @@ fn names_and_revocations_of_members() {
 #[test]
 fn a_member_dials_from_the_address_in_its_certificate() {
     let certificates = Certificates::new();
-    let client = ["client.crt", "client.key"];
     let [cert, key] = certificates.issue("port", &HOSTS).paths();
-    let args = [
-        "--peer-cert-file",
-        &cert,
-        "--peer-key-file",
-        &key,
-        "--peer-trusted-ca-file",
-        &certificates.ca,
-        "--peer-client-cert-file",
-        client[0],
-        "--peer-client-key-file",
-        client[1],
-    ];
-    let mut cluster = Cluster::prepare_on("https", 3, &args);
+    let files = format!(
+        "--peer-cert-file {cert} --peer-key-file {key} --peer-trusted-ca-file {} \
+         --peer-client-cert-file client.crt --peer-client-key-file client.key",
+        certificates.ca
+    );
+    let mut cluster = prepare(3, &files);
     for (member, hosts) in cluster.members().iter().zip([&HOSTS[..], &HOSTS[1..], &[]]) {
         // The hosts are an address, a name that resolves to it, or none.
-        give(member, &certificates.issue("member", hosts), client);
+        give(member, &certificates.issue("member", hosts), CALLER);
     }
     cluster.start_all();
     assert_works(&cluster);
     cluster.member_mut(0).kill9();
     let elsewhere = certificates.issue("member", &["192.0.2.1", ELSEWHERE]);
-    give(cluster.member(0), &elsewhere, client);
+    give(cluster.member(0), &elsewhere, CALLER);
     assert_refused(
         &mut cluster,
         "failed to reach a peer",
@@ -253,8 +244,8 @@ fn a_member_dials_from_the_address_in_its_certificate() {
 fn without_a_ca_file_the_system_authorities_are_trusted() {
     let certificates = Certificates::new();
     let [cert, key] = certificates.issue("member", &HOSTS).paths();
-    let pair = ["--peer-cert-file", &cert, "--peer-key-file", &key];
-    let mut cluster = Cluster::prepare_on("https", 3, &pair);
+    let files = format!("--peer-cert-file {cert} --peer-key-file {key}");
+    let mut cluster = prepare(3, &files);
     for at in 0..3 {
         let member = cluster.member_mut(at);
         member.add_env("SSL_CERT_FILE", &certificates.ca);
@@ -262,7 +253,7 @@ fn without_a_ca_file_the_system_authorities_are_trusted() {
     cluster.start_all();
     assert_works(&cluster);
     // A single member calls no other.
-    let mut lone = Cluster::prepare_on("https", 1, &pair);
+    let mut lone = prepare(1, &files);
     lone.start_all();
     lone.member(0)
         .wait_log(0, "are verified with the CA certificates of the system");
@@ -273,16 +264,9 @@ fn without_a_ca_file_the_system_authorities_are_trusted() {
 fn a_self_signed_certificate_in_the_ca_file_is_accepted() {
     let dir = Folder::new("own-authority");
     let [cert, key] = Authority::for_hosts("members", &HOSTS).own(&dir).paths();
-    let args = [
-        "--peer-cert-file",
-        &cert,
-        "--peer-key-file",
-        &key,
-        "--peer-trusted-ca-file",
-        &cert,
-        "--peer-client-cert-auth",
-    ];
-    let mut cluster = Cluster::prepare_on("https", 3, &args);
+    let files =
+        format!("--peer-cert-file {cert} --peer-key-file {key} --peer-trusted-ca-file {cert}");
+    let mut cluster = prepare(3, &format!("{files} --peer-client-cert-auth"));
     cluster.start_all();
     assert_works(&cluster);
 }
@@ -290,7 +274,7 @@ fn a_self_signed_certificate_in_the_ca_file_is_accepted() {
 /// Tests `--peer-auto-tls`.
 #[test]
 fn members_create_their_own_certificates() {
-    let mut cluster = Cluster::prepare_on("https", 3, &["--peer-auto-tls"]);
+    let mut cluster = prepare(3, "--peer-auto-tls");
     cluster.start_all();
     assert_works(&cluster);
     for member in cluster.members() {
