@@ -30,10 +30,7 @@ pub fn on_a_small_disk(test: &str, mib: usize, case: fn(&Disk)) {
         .args(["--exact", test])
         .env(INSIDE, "1")
         .status();
-    assert!(
-        inside.is_ok_and(|status| status.success()),
-        "in a namespace"
-    );
+    assert!(inside.is_ok_and(|status| status.success()));
 }
 
 /// A file system in memory. Dropping it unmounts it.

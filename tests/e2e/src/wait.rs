@@ -26,10 +26,7 @@ pub fn within<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Opt
         if let Some(value) = condition() {
             return value;
         }
-        assert!(
-            Instant::now() < deadline,
-            "waited {limit:?} without success: {what}"
-        );
+        assert!(Instant::now() < deadline, "not in {limit:?}: {what}");
         thread::sleep(LOOK);
     }
 }

@@ -59,12 +59,8 @@ impl Server {
     #[track_caller]
     pub fn answers(&self, status: u16, method: &str, target: &str, body: &str) -> http::Response {
         let answer = self.http(method, target, body);
-        assert_eq!(
-            answer.status,
-            status,
-            "{method} {target}: {}",
-            answer.text()
-        );
+        let text = answer.text();
+        assert_eq!(answer.status, status, "{method} {target}: {text}");
         answer
     }
 

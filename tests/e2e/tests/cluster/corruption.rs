@@ -116,10 +116,8 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     let hash = member.v3("maintenance/hashkv", r#"{"revision":"2"}"#);
     let asked = asked.json();
     assert_eq!(asked["hash"], hash["hash"]);
-    assert_eq!(
-        (&asked["hash_revision"], &asked["compact_revision"]),
-        (&2.into(), &(-1).into())
-    );
+    let revisions = [&asked["hash_revision"], &asked["compact_revision"]];
+    assert_eq!(revisions, [2, -1]);
     assert!(asked["header"]["revision"].as_i64() >= Some(2), "{asked}");
     let asked = http::once(&address, "GET", "/members/hashkv", r#"{"revision":999}"#);
     let future = "mvcc: required revision is a future revision\n";

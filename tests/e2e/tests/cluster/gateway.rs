@@ -47,11 +47,7 @@ fn new_connections_go_to_the_members_that_run() {
     gateway.etcdctl(&["put", "a", "1"]);
     let mut connection = gateway.connect();
     let used = member_of(&mut connection);
-    assert_eq!(
-        member_of(&mut connection),
-        used,
-        "a connection stays with its member"
-    );
+    assert_eq!(member_of(&mut connection), used, "the member changed");
     let mut members = cluster.members().iter();
     let killed = members.position(|member| member.status().id == used);
     let killed = killed.expect("the connection leads to a member");

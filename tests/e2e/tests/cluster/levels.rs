@@ -161,10 +161,8 @@ fn the_level_waits_and_rises_at_once_on_request() {
     // The level does not rise during a downgrade.
     let url = member.url();
     let enabled = Tool::Etcdctl36.run(&url, &["downgrade", "enable", "0.1"]);
-    assert_eq!(
-        enabled.stdout,
-        "Downgrade enable success, cluster version 3.7\n"
-    );
+    let success = "Downgrade enable success, cluster version 3.7\n";
+    assert_eq!(enabled.stdout, success);
     let status = Tool::Etcdctl36.run(&url, &["endpoint", "status"]).stdout;
     assert!(status.ends_with(", , 0.1.0, true\n"), "{status}");
     let again = Tool::Etcdctl36.run(&url, &["downgrade", "enable", "0.1"]);

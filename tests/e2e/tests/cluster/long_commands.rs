@@ -48,11 +48,8 @@ async fn longest_renewal(channel: Channel, end: watch::Receiver<bool>) -> Durati
         let begun = Instant::now();
         let answers = leases.lease_keep_alive(stream::iter([request])).await;
         let answer = answers.expect("a stream").into_inner().message().await;
-        assert!(
-            answer
-                .expect("no error")
-                .is_some_and(|renewed| renewed.ttl > 0)
-        );
+        let renewed = answer.expect("no error");
+        assert!(renewed.is_some_and(|renewed| renewed.ttl > 0));
         longest = longest.max(begun.elapsed());
     }
     longest

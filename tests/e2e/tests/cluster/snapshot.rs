@@ -96,10 +96,8 @@ fn a_member_that_lags_too_far_gets_the_state_during_writes() {
     assert_snapshot(&mut cluster, lagging);
     assert_all_there(cluster.member(lagging), &written);
     let leader = cluster.leader();
-    assert_eq!(
-        users_and_tree(cluster.member(lagging)),
-        users_and_tree(cluster.member(leader))
-    );
+    let [ours, theirs] = [lagging, leader].map(|at| users_and_tree(cluster.member(at)));
+    assert_eq!(ours, theirs);
     let sent = |name: &str| {
         let series = format!("etcd_network_snapshot_send_{name}");
         cluster.member(leader).metric(&series).unwrap_or_default()

@@ -153,18 +153,10 @@ impl Past {
             .collect();
         for (key, revision) in written {
             let kept = stored.get(key.as_bytes());
-            assert_eq!(
-                kept,
-                Some(revision),
-                "round {round}: {key} was acknowledged at {revision}"
-            );
+            assert_eq!(kept, Some(revision), "round {round}: {key}");
         }
         let distinct: BTreeSet<_> = written.values().collect();
-        assert_eq!(
-            distinct.len(),
-            written.len(),
-            "each put has its own revision"
-        );
+        assert_eq!(distinct.len(), written.len(), "puts share revisions");
         let newest = written
             .values()
             .copied()
@@ -172,10 +164,7 @@ impl Past {
             .unwrap_or_default()
             .max(self.revision);
         let now = found.header.expect("every answer has a header").revision;
-        assert!(
-            now >= newest,
-            "round {round}: the revision decreased from {newest} to {now}"
-        );
+        assert!(now >= newest, "round {round}: {now} after {newest}");
         self.revision = now;
         self.keys.push(stored.len());
         for (earlier, kept) in (0..).zip(&self.keys) {
@@ -188,20 +177,15 @@ impl Past {
         for (writer, (value, index)) in told {
             let answer = server.http("GET", &format!("/v2/keys/r{round}/{writer}"), "");
             let now = answer.etcd_index();
-            assert!(
-                now >= self.index.max(*index),
-                "round {round}: the index decreased to {now}"
-            );
+            let newest = self.index.max(*index);
+            assert!(now >= newest, "round {round}: {now} after {newest}");
             self.index = now;
             if *value > 0 {
                 let stored = answer.json()["node"]["value"].as_str().map(str::to_owned);
                 let stored: u64 = stored
                     .and_then(|text| text.parse().ok())
                     .unwrap_or_default();
-                assert!(
-                    stored >= *value,
-                    "round {round}, v2 writer {writer}: {stored} < {value}"
-                );
+                assert!(stored >= *value, "v2 writer {writer}: {stored} < {value}");
             }
         }
     }

@@ -22,11 +22,8 @@ fn unpack(archive: &Path, to: &Path) {
     let mut python = Command::new("python3");
     python.args(["-c", script]).arg(archive).arg(to);
     let unpacked = python.stderr(Stdio::null()).status();
-    assert!(
-        unpacked.is_ok_and(|status| status.success()),
-        "{} cannot be unpacked",
-        archive.display()
-    );
+    let shown = archive.display();
+    assert!(unpacked.is_ok_and(|status| status.success()), "{shown}");
 }
 
 fn encoded(text: &str) -> String {
@@ -55,11 +52,8 @@ fn check(server: &Server, kind: &str, revision: i64) {
             false => encoded(&format!("value-{n:02}")),
         })
         .collect();
-    assert_eq!(
-        keys.iter().map(value).collect::<Vec<_>>(),
-        expected,
-        "{kind}"
-    );
+    let seen: Vec<_> = keys.iter().map(value).collect();
+    assert_eq!(seen, expected, "{kind}");
     // The compaction has kept this revision.
     let old = range(server, "k/06", "", 46);
     assert_eq!(value(&old["kvs"][0]), encoded("value-06"), "{kind}");

@@ -91,8 +91,6 @@ fn a_cluster_without_a_quorum_does_not_take_over() {
     wait::until_true("it takes over", || {
         ask_cut_over(target.member(0)).status == 200
     });
-    assert_eq!(
-        run(target.member(0), &["get", "a", "--print-value-only"]).trim(),
-        "2"
-    );
+    let value = run(target.member(0), &["get", "a", "--print-value-only"]);
+    assert_eq!(value.trim(), "2");
 }

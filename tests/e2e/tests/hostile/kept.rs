@@ -52,10 +52,8 @@ fn a_kept_value_counts_like_a_sent_one() {
             .expect("a size")
             .parse()
             .expect("a number");
-        assert!(
-            size <= QUOTA_BYTES + IN_FLIGHT_BYTES + DATA_BYTES,
-            "{size} bytes"
-        );
+        let bound = QUOTA_BYTES + IN_FLIGHT_BYTES + DATA_BYTES;
+        assert!(size <= bound, "{size} bytes");
         format!(
             "{KEPT} x {VALUE_BYTES} bytes kept: {} MiB stored | no others",
             size >> 20

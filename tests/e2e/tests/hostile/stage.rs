@@ -73,10 +73,7 @@ pub(crate) fn load_on(
         mib(grown),
         mib(bound_bytes)
     );
-    assert!(
-        grown <= bound_bytes,
-        "{name}: grew by {grown} bytes, bound {bound_bytes}"
-    );
+    assert!(grown <= bound_bytes, "{name}: grew by {grown} bytes");
 }
 
 /// Runs `act`. Returns its result and the largest growth of the server's memory during it.
@@ -197,10 +194,7 @@ pub(crate) fn descriptors(server: &Server) -> usize {
 pub(crate) fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !condition() {
-        assert!(
-            Instant::now() < deadline,
-            "waited {LONG:?} without success: {what}"
-        );
+        assert!(Instant::now() < deadline, "not in {LONG:?}: {what}");
         wait::wall_time(Duration::from_millis(100));
     }
 }

@@ -61,10 +61,7 @@ fn many_watchers_that_lose_their_permission_at_once() {
     };
     let ((first, waited), more) = grown(&server, || longest_wait(&server, revoke));
     assert!(waited <= WAIT_MAX, "another client waited {waited:?}");
-    assert!(
-        more <= BOUND_BYTES,
-        "{more} bytes more, bound {BOUND_BYTES}"
-    );
+    assert!(more <= BOUND_BYTES, "{more} bytes more");
     let mut canceled = vec![false; WATCHERS];
     let mut note = |answer: WatchResponse| {
         assert!(answer.canceled && answer.cancel_reason.ends_with("permission denied"));

@@ -57,10 +57,8 @@ fn ipv6_listen_client_urls() {
     server.add_args(["--listen-client-urls", &format!("{url},{client}")]);
     server.add_args(["--advertise-client-urls", &url]);
     server.start_again();
-    assert_eq!(
-        http::once(&address, "PUT", "/v2/keys/six", "value=1").status,
-        201
-    );
+    let put = http::once(&address, "PUT", "/v2/keys/six", "value=1");
+    assert_eq!(put.status, 201);
     Tool::Etcdctl36.run(&url, &["put", "k", "v"]).succeeded();
 }
 
@@ -104,19 +102,15 @@ fn separate_http_and_metrics_urls() {
         http::try_once(&http_only, "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
     });
     server.etcdctl(&["put", "k", "v"]);
-    assert_eq!(
-        http::once(&http_only, "PUT", "/v2/keys/k", "value=v").status,
-        201
-    );
+    let put = http::once(&http_only, "PUT", "/v2/keys/k", "value=v");
+    assert_eq!(put.status, 201);
     let refused = http::try_once(&server.address(), "GET", "/v2/keys/k", &[], b"");
     assert!(refused.is_err() || refused.is_ok_and(|answer| answer.status >= 400));
     let scrape = http::once(&metrics, "GET", "/metrics", "");
     assert_eq!(scrape.status, 200);
     assert_contains(scrape.text(), "etcd_server_has_leader 1");
-    assert_eq!(
-        http::once(&metrics, "GET", "/health", "").json()["health"],
-        "true"
-    );
+    let health = http::once(&metrics, "GET", "/health", "").json();
+    assert_eq!(health["health"], "true");
     assert_eq!(http::once(&metrics, "GET", "/v2/keys/", "").status, 404);
 }
 
@@ -137,10 +131,8 @@ fn a_configuration_file_overrides_all_flags() {
     server.add_args(["--config-file", &file.display().to_string()]);
     server.add_args(["--name", "from-flag"]);
     server.start_again();
-    assert_eq!(
-        server.http("GET", "/v2/stats/self", "").json()["name"],
-        "from-file"
-    );
+    let own = server.http("GET", "/v2/stats/self", "").json();
+    assert_eq!(own["name"], "from-file");
     assert!(server.dir().join("yaml-data").is_dir());
     let quota = server.metric("etcd_server_quota_backend_bytes");
     assert_eq!(quota, Some(12_345_678.0));

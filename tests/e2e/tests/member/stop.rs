@@ -52,10 +52,7 @@ fn responses_in_flight_complete_and_their_writes_remain() {
             .unwrap_or("0")
             .parse()
             .expect("number");
-        assert!(
-            stored >= acknowledged,
-            "writer {writer}: {stored} < {acknowledged}"
-        );
+        assert!(stored >= acknowledged, "{stored} < {acknowledged}");
     }
 }
 
@@ -117,10 +114,7 @@ fn long_polls_and_streams_end() {
     let begun = Instant::now();
     assert_eq!(server.terminate().code(), Some(0));
     let took = begun.elapsed();
-    assert!(
-        took < PROMPT,
-        "a waiting watcher delayed the stop: {took:?}"
-    );
+    assert!(took < PROMPT, "a watcher delayed the stop: {took:?}");
     for connection in &mut waiting {
         // The stream ends with an empty answer or none.
         let _ = connection.response("GET");

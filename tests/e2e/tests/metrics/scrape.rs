@@ -84,10 +84,8 @@ fn parse(text: &str) -> Scrape {
             let (name, kind) = rest
                 .split_once(' ')
                 .unwrap_or_else(|| panic!("no type: {line}"));
-            assert!(
-                ["counter", "gauge", "histogram", "summary"].contains(&kind),
-                "{line}"
-            );
+            let known = ["counter", "gauge", "histogram", "summary"].contains(&kind);
+            assert!(known, "{line}");
             let before = scrape.types.insert(name.into(), kind.into());
             assert!(before.is_none(), "{name} comes twice");
         } else {
@@ -100,17 +98,13 @@ fn parse(text: &str) -> Scrape {
             };
             let name = series.split('{').next().expect("split gives one");
             let family = scrape.family(name);
-            assert!(
-                scrape.types.contains_key(&family),
-                "{name} has a type before it: {line}"
-            );
+            let typed = scrape.types.contains_key(&family);
+            assert!(typed, "{name} has a type before it: {line}");
             assert!(helped.contains(&family), "{name} has a help before it");
             let labelled = series.len() > name.len();
             assert!(!labelled || series.ends_with('}'), "{line}");
-            assert!(
-                scrape.series.insert(series.into(), number).is_none(),
-                "{series} twice"
-            );
+            let before = scrape.series.insert(series.into(), number);
+            assert!(before.is_none(), "{series} twice");
         }
     }
     scrape

@@ -152,10 +152,8 @@ fn a_full_quota_refuses_requests_that_add_data() {
     server.kill9();
     server.start_unhealthy_again();
     let health = server.answers(503, "GET", "/health", "");
-    assert_eq!(
-        health.text(),
-        "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n"
-    );
+    let expected = "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n";
+    assert_eq!(health.text(), expected);
 
     // Without free space, the next put raises a lowered alarm again.
     let disarmed = server.etcdctl(&["alarm", "disarm"]);
@@ -173,11 +171,8 @@ fn a_full_quota_refuses_requests_that_add_data() {
     let revision = status["header"]["revision"].clone();
     let compacted = call(&server, "kv/compaction", &json!({ "revision": revision }));
     assert_eq!(compacted.0, 200, "{compacted:?}");
-    assert_eq!(
-        call(&server, "kv/put", &large).0,
-        429,
-        "the alarm persists until it is disarmed"
-    );
+    let refused = call(&server, "kv/put", &large).0;
+    assert_eq!(refused, 429, "the alarm persists until it is disarmed");
     server.etcdctl(&["alarm", "disarm"]);
     let put = call(&server, "kv/put", &large);
     assert_eq!(put.0, 200, "{put:?}");

@@ -30,10 +30,8 @@ fn fill(add: impl Fn(usize) -> (u16, Value)) -> usize {
     });
     let (number, status, answer) = refused.expect("the quota is used up");
     assert!([429, 507].contains(&status), "{answer}");
-    assert_eq!(
-        answer["message"],
-        "etcdserver: mvcc: database space exceeded"
-    );
+    let exceeded = "etcdserver: mvcc: database space exceeded";
+    assert_eq!(answer["message"], exceeded);
     assert!(number > 3, "{number}");
     number
 }
@@ -79,11 +77,8 @@ fn long_names_and_urls_are_refused() {
     let too_long = "etcdserver: request is too large";
     let assert_long = |path: &str, body: Value| {
         let (status, answer) = server.try_v3(path, &body);
-        assert_eq!(
-            (status, &answer["message"]),
-            (400, &json!(too_long)),
-            "{path}"
-        );
+        let seen = (status, &answer["message"]);
+        assert_eq!(seen, (400, &json!(too_long)), "{path}");
     };
     assert_long("auth/role/add", json!({ "name": long }));
     let options = json!({ "no_password": true });
@@ -103,8 +98,6 @@ fn long_names_and_urls_are_refused() {
     let body = json!({ "peerURLs": [url] }).to_string();
     let answer = server.http_with(&http::JSON, "PUT", "/v2/members/1", &body);
     assert_eq!(answer.status, 400, "{}", answer.text());
-    assert_eq!(
-        server.try_v3("auth/role/list", &json!({})).1.get("roles"),
-        None
-    );
+    let (_, roles) = server.try_v3("auth/role/list", &json!({}));
+    assert_eq!(roles.get("roles"), None);
 }

@@ -66,11 +66,8 @@ fn a_flag_enables_the_console() {
     let unknown = ask(&server, "GET", "/unknown", &[]);
     for path in paths {
         let answer = ask(&server, "GET", path, &[]);
-        assert_eq!(
-            (answer.status, answer.text()),
-            (404, unknown.text()),
-            "{path}"
-        );
+        let seen = (answer.status, answer.text());
+        assert_eq!(seen, (404, unknown.text()), "{path}");
     }
     let server = Launch::witan().arg("--enable-console").start();
     let statuses = paths.map(|path| ask(&server, "GET", path, &[]).status);

@@ -9,11 +9,8 @@ fn ask(server: &Server, method: &str, target: &str, form: &str, status: u16, bod
     assert_eq!(answer.status, status, "{asked}");
     assert_eq!(answer.header("X-Etcd-Index"), None, "{asked}");
     let typed = answer.header("Content-Type");
-    assert_eq!(
-        typed,
-        (!body.is_empty()).then_some("text/plain; charset=utf-8"),
-        "{asked}"
-    );
+    let expected = (!body.is_empty()).then_some("text/plain; charset=utf-8");
+    assert_eq!(typed, expected, "{asked}");
 }
 
 /// Returns the index of the next write.

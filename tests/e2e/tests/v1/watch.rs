@@ -33,10 +33,8 @@ fn a_get_waits_for_the_next_change_at_or_below() {
         let answer = write(&server, method, target, form);
         let seen = seen.join().expect("the watch answers");
         assert_eq!(seen.text(), answer.text(), "{watched}");
-        assert_eq!(
-            seen.header("Content-Type"),
-            Some("text/plain; charset=utf-8")
-        );
+        let kind = seen.header("Content-Type");
+        assert_eq!(kind, Some("text/plain; charset=utf-8"));
     }
 }
 
@@ -91,11 +89,8 @@ fn a_post_reads_the_history_or_waits() {
         let seen = watch(&server, "/v1/watch/h", &form);
         write(&server, "POST", "/v1/keys/other", "value=1");
         let answer = write(&server, "POST", "/v1/keys/h", "value=3");
-        assert_eq!(
-            seen.join().expect("the watch answers").text(),
-            answer.text(),
-            "{form}"
-        );
+        let seen = seen.join().expect("the watch answers");
+        assert_eq!(seen.text(), answer.text(), "{form}");
     }
 }
 

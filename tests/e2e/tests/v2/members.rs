@@ -40,19 +40,15 @@ fn members_of_a_cluster_are_counted_changed_removed_and_added() {
         listed(&format!("name=m{at} peerURLs={change} clientURLs="));
     }
     let removed = healthy(&["member", "remove", &ids[at]]);
-    assert_eq!(
-        removed,
-        format!("Removed member {} from cluster\n", ids[at])
-    );
+    let expected = format!("Removed member {} from cluster\n", ids[at]);
+    assert_eq!(removed, expected);
     cluster.member_mut(at).wait_exit();
     let said = "this member was removed from the cluster";
     cluster.member(at).wait_log(0, said);
     let name = format!("m{at}");
     let added = healthy(&["member", "add", &name, &peer_url]);
-    assert!(
-        added.starts_with(&format!("Added member named {name} with ID ")),
-        "{added}"
-    );
+    let expected = format!("Added member named {name} with ID ");
+    assert!(added.starts_with(&expected), "{added}");
     assert_eq!(listed(&format!("[unstarted]: peerURLs={peer_url}")), SIZE);
 }
 

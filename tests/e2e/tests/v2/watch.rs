@@ -84,11 +84,8 @@ fn a_stream_that_falls_too_far_behind_ends() {
         bytes.extend(piece);
     }
     let seen = indexes(&bytes);
-    assert!(
-        seen.len() < HISTORY + 500,
-        "all {} events arrived",
-        seen.len()
-    );
+    let count = seen.len();
+    assert!(count < HISTORY + 500, "all {count} events arrived");
     let expect: Vec<u64> = (begin + 1..).take(seen.len()).collect();
     assert_eq!(seen, expect, "the events before the end have no gap");
     wait::until_true("the watch is removed", || server.v2_watchers() == 0);

@@ -49,10 +49,8 @@ fn keys_and_values_are_strings() {
         assert_eq!(answer["kvs"], json!([first]), "{prefix}");
     }
     let deleted = json!({ "key": "a/1", "prev_kv": true });
-    assert_eq!(
-        plain(&server, "kv/deleterange", &deleted),
-        json!({ "deleted": "1", "prev_kvs": [first] })
-    );
+    let deleted = plain(&server, "kv/deleterange", &deleted);
+    assert_eq!(deleted, json!({ "deleted": "1", "prev_kvs": [first] }));
     // A snapshot is always in base64.
     let snapshot = server.http("POST", "/v3/maintenance/snapshot?encoding=utf8", "{}");
     let text = snapshot.text();

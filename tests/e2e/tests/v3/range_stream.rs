@@ -51,11 +51,8 @@ fn unsupported_options_of_a_stream_are_refused() {
             ),
         ] {
             let refused = kv.range_stream(request.clone()).await.expect_err("refused");
-            assert_eq!(
-                (refused.code(), refused.message()),
-                (code, text),
-                "{request:?}"
-            );
+            let seen = (refused.code(), refused.message());
+            assert_eq!(seen, (code, text), "{request:?}");
         }
     });
 }

@@ -232,11 +232,8 @@ fn snapshots_require_permission_and_contain_users() {
     for (kind, from) in [(Kind::Etcd37, 0), (Kind::Witan, 1), (Kind::Witan, 0)] {
         let server = restored(kind, &saved[from].1, &[]);
         let nobody = Tool::Etcdctl36.run(&server.url(), &["get", "a"]);
-        assert_eq!(
-            complaint(&nobody).1,
-            "Error: etcdserver: user name is empty",
-            "{kind:?}"
-        );
+        let refused = "Error: etcdserver: user name is empty";
+        assert_eq!(complaint(&nobody).1, refused, "{kind:?}");
         let args = ["put", "any", "x", "--user", "root:secret"];
         let root = Tool::Etcdctl36.run(&server.url(), &args);
         assert_eq!(root.stdout, "OK\n", "{kind:?}: {}", root.all());

@@ -76,10 +76,8 @@ fn a_watcher_that_loses_its_permission_is_canceled() {
         assert_eq!((seen.watch_id, seen.events.len()), (one.watch_id, 1));
         root(&["user", "delete", "alice"]);
         let cancelled = watch.next().await;
-        assert_eq!(
-            (cancelled.watch_id, cancelled.canceled),
-            (one.watch_id, true)
-        );
+        assert_eq!(cancelled.watch_id, one.watch_id);
+        assert!(cancelled.canceled);
     });
 }
 

@@ -83,10 +83,8 @@ fn requests_are_read_while_answers_are_sent() {
     connection.send_raw(next.as_bytes()).expect("sent");
     let refused = line(&mut connection);
     assert_eq!(refused["result"]["watch_id"], "-1");
-    assert_eq!(
-        refused["result"]["cancel_reason"],
-        "mvcc: watcher range is empty"
-    );
+    let reason = &refused["result"]["cancel_reason"];
+    assert_eq!(reason, "mvcc: watcher range is empty");
 }
 
 #[test]
@@ -94,16 +92,12 @@ fn a_request_that_cannot_be_read_is_refused() {
     let server = start(Kind::Witan);
     let text = "invalid character 'o' in literal null (expecting 'u')";
     let answer = server.answers(400, "POST", "/v3/watch", "nope");
-    assert_eq!(
-        answer.json(),
-        json!({"code": 3, "message": text, "error": text})
-    );
+    let refusal = json!({"code": 3, "message": text, "error": text});
+    assert_eq!(answer.json(), refusal);
     for prefix in ["/v3beta", "/v3alpha"] {
         let answer = server.answers(500, "POST", &format!("{prefix}/watch"), "nope");
-        assert_eq!(
-            answer.json(),
-            json!({"error": text, "message": text, "code": 2})
-        );
+        let refusal = json!({"error": text, "message": text, "code": 2});
+        assert_eq!(answer.json(), refusal);
     }
     server.answers(501, "GET", "/v3/watch", "");
     server.answers(405, "GET", "/v3beta/watch", "");

@@ -90,10 +90,8 @@ fn a_stop_ends_streams_immediately() {
         let begun = std::time::Instant::now();
         let end = timeout(PROMPT, stream.try_next()).await.expect("an end");
         let status = end.expect_err("an end with a status");
-        assert_eq!(
-            (status.code(), status.message()),
-            (Code::Unavailable, "etcdserver: server stopped")
-        );
+        let seen = (status.code(), status.message());
+        assert_eq!(seen, (Code::Unavailable, "etcdserver: server stopped"));
         begun
     });
     assert_eq!(server.wait_exit().code(), Some(0));
