@@ -308,11 +308,8 @@ impl Server {
             },
         );
         if let Some(status) = ended {
-            panic!(
-                "{} ended with {status} before it was ready:\n{}",
-                kind.name(),
-                self.tail()
-            );
+            let (name, log) = (kind.name(), self.tail());
+            panic!("{name} ended with {status} before it was ready:\n{log}");
         }
     }
 
@@ -456,11 +453,8 @@ impl Drop for Server {
         }
         if thread::panicking() {
             let name = self.launch.kind.name();
-            let _ = writeln!(
-                io::stderr(),
-                "--- end of {name}'s log\n{}\n---",
-                self.tail()
-            );
+            let log = self.tail();
+            let _ = writeln!(io::stderr(), "--- end of {name}'s log\n{log}\n---");
         }
         let _ = fs::remove_dir_all(&self.dir);
         let panicked = self.log().into_iter().find(|line| line.contains(PANICKED));

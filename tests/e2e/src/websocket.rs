@@ -104,11 +104,8 @@ impl Socket {
             }
         }
         frame.extend(MASK);
-        frame.extend(
-            data.iter()
-                .zip(MASK.iter().cycle())
-                .map(|(byte, mask)| byte ^ mask),
-        );
+        let masked = data.iter().zip(MASK.iter().cycle());
+        frame.extend(masked.map(|(byte, mask)| byte ^ mask));
         self.stream.write_all(&frame)
     }
 

@@ -66,10 +66,7 @@ fn every_route_requires_the_listed_access() {
         .flat_map(|server| server.join().unwrap())
         .collect();
     let (rows, columns) = (rows::all().len(), WHO.len() * SWITCHES.len());
-    println!(
-        "{rows} rows, {columns} columns, {} cells wrong",
-        wrong.len()
-    );
+    println!("{rows} rows, {columns} columns, {} wrong", wrong.len());
     assert!(
         wrong.is_empty(),
         "{} of {} cells are wrong:\n{}",

@@ -52,13 +52,8 @@ enum Dialect {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} {} ({})",
-            self.dialect,
-            self.name,
-            self.access.name()
-        )
+        let (dialect, access) = (&self.dialect, self.access.name());
+        write!(f, "{dialect:?} {} ({access})", self.name)
     }
 }
 

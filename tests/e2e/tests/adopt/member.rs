@@ -128,11 +128,8 @@ fn users_that_only_the_log_contains_are_adopted() {
 fn keys_of_v2_are_adopted_with_their_indexes_and_their_history() {
     let mut etcd = Launch::new(Kind::Etcd34).arg("--snapshot-count=20").start();
     for at in 0..30 {
-        etcd.http(
-            "PUT",
-            &format!("/v2/keys/dir/k{}?ttl=600", at % 7),
-            &format!("value={at}"),
-        );
+        let target = format!("/v2/keys/dir/k{}?ttl=600", at % 7);
+        etcd.http("PUT", &target, &format!("value={at}"));
     }
     etcd.http("PUT", "/v2/keys/_hidden", "value=x");
     etcd.http("DELETE", "/v2/keys/dir/k3", "");

@@ -222,12 +222,8 @@ fn a_token_is_a_directory_of_v2_that_expires() {
     let list = server.http("GET", &token, "").json();
     assert_eq!(list["node"]["nodes"][0]["value"], "a=http://a:1");
     assert_eq!(list["node"]["ttl"], Value::Null);
-    server.answers(
-        200,
-        "PUT",
-        &format!("{directory}?prevExist=true"),
-        "dir=true&ttl=1",
-    );
+    let target = format!("{directory}?prevExist=true");
+    server.answers(200, "PUT", &target, "dir=true&ttl=1");
     wait::until_true("the token expires", || {
         server.http("GET", &token, "").status == 404
     });

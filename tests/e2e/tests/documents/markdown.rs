@@ -36,10 +36,8 @@ pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
     while let Some((at, line)) = lines.next() {
         let Some(language) = line.strip_prefix("```") else {
             if line.starts_with("    ") {
-                return Err(format!(
-                    "line {}: fence a block of code and name its language",
-                    at + 1
-                ));
+                let line = at + 1;
+                return Err(format!("line {line}: fence the code and name its language"));
             }
             before = line;
             continue;

@@ -46,10 +46,8 @@ async fn overwrite(kv: &Kv, puts: usize) -> i64 {
     let revisions = stream::iter(0..puts).map(|at| {
         let mut kv = kv.clone();
         async move {
-            let put = requests::put(
-                format!("k{}", at % KEYS),
-                vec![u8::try_from(at % 251).unwrap_or(0); VALUE_BYTES],
-            );
+            let value = vec![u8::try_from(at % 251).unwrap_or(0); VALUE_BYTES];
+            let put = requests::put(format!("k{}", at % KEYS), value);
             let answer = kv.put(put).await.expect("the put is accepted").into_inner();
             answer.header.map_or(0, |header| header.revision)
         }

@@ -84,10 +84,8 @@ async fn write_v3(
                 loop {
                     let step = acknowledged.len();
                     let key = format!("r{round}/{connection}/{writer}/{step}");
-                    let put = requests::put(
-                        key.clone().into_bytes(),
-                        format!("value of {key}").into_bytes(),
-                    );
+                    let value = format!("value of {key}").into_bytes();
+                    let put = requests::put(key.clone().into_bytes(), value);
                     let Ok(answer) = client.put(put).await else {
                         return acknowledged;
                     };

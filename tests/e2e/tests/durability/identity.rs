@@ -34,10 +34,8 @@ fn a_member_with_an_emptied_directory_does_not_vote() {
     cluster.member_mut(leader).start_again();
     assert_eq!(cluster.member_mut(emptied).wait_exit().code(), Some(35));
     let member = cluster.member(emptied);
-    member.wait_log(
-        mark,
-        "the cluster knows this member with another data directory",
-    );
+    let refused = "the cluster knows this member with another data directory";
+    member.wait_log(mark, refused);
     for at in [leader, behind] {
         cluster.member_mut(at).wait_ready();
         let member = cluster.member(at);

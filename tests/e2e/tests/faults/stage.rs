@@ -214,11 +214,8 @@ fn add(through: &str, url: &str) -> String {
         if let Some(id) = there.and_then(|member| member["ID"].as_str()) {
             return Some(id.to_owned());
         }
-        let answer = ask(
-            through,
-            "add",
-            &json!({ "peerURLs": [url], "isLearner": true }),
-        )?;
+        let member = json!({ "peerURLs": [url], "isLearner": true });
+        let answer = ask(through, "add", &member)?;
         if answer.status != 200 && answer.text() != said {
             said = answer.text();
             eprintln!("add: {said}");

@@ -30,15 +30,11 @@ fn write_all_kinds(etcd: &Server, round: &str) {
         run(etcd, &["put", key, "\u{1}binary \u{fffd}"]);
     }
     let lease = grant(etcd, "600");
-    run(
-        etcd,
-        &["put", &format!("leased{round}"), "x", "--lease", &lease],
-    );
+    let key = format!("leased{round}");
+    run(etcd, &["put", &key, "x", "--lease", &lease]);
     let ended = grant(etcd, "600");
-    run(
-        etcd,
-        &["put", &format!("ended{round}"), "x", "--lease", &ended],
-    );
+    let key = format!("ended{round}");
+    run(etcd, &["put", &key, "x", "--lease", &ended]);
     run(etcd, &["lease", "revoke", &ended]);
     grant(etcd, "700");
     run(etcd, &["del", "c"]);
@@ -85,21 +81,16 @@ fn a_cluster_follows_etcd_and_takes_its_place() {
         run(&member, &["put", "own", "1"]);
         assert_eq!(revision(&member), last + 1);
         // A watcher of the source resumes here after its last event.
-        let mut watch = Tool::Etcdctl37.follow(
-            &member.url(),
-            &["watch", "", "--prefix", "--rev", &last.to_string()],
-        );
+        let args = ["watch", "", "--prefix", "--rev", &last.to_string()];
+        let mut watch = Tool::Etcdctl37.follow(&member.url(), &args);
         let lines: Vec<String> = (0..6).map_while(|_| watch.line()).collect();
         drop(watch);
         assert_eq!(lines, ["PUT", "compacted", "2", "PUT", "own", "1"]);
         member.require_users(&["root:root"]);
         run(&member, &["put", "x", "1", "--user", "root:root"]);
         let [wrong, right] = ["anne2:wrong", "anne2:secret"];
-        refuses(
-            &member,
-            &["get", "a", "--user", wrong],
-            "authentication failed",
-        );
+        let args = ["get", "a", "--user", wrong];
+        refuses(&member, &args, "authentication failed");
         refuses(&member, &["get", "a", "--user", right], "permission denied");
     });
 }

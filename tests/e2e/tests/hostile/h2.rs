@@ -93,11 +93,8 @@ fn call(path: &str) -> Vec<u8> {
 pub(crate) fn unary(stream: u32, path: &str, message: &impl Message) -> Vec<u8> {
     let mut out = begin(stream, path);
     let mut body = vec![0];
-    body.extend(
-        u32::try_from(message.encoded_len())
-            .expect("small")
-            .to_be_bytes(),
-    );
+    let length = u32::try_from(message.encoded_len()).expect("small");
+    body.extend(length.to_be_bytes());
     message.encode(&mut body).expect("a vector grows");
     for (i, part) in body.chunks(PAYLOAD_MAX).enumerate() {
         let last = (i + 1) * PAYLOAD_MAX >= body.len();

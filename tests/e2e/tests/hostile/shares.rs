@@ -22,10 +22,8 @@ const DATA_BYTES: u64 = 16 << 20;
 const LARGE_BYTES: usize = 1 << 20;
 
 fn put(server: &Server, key: &str, bytes: usize) {
-    let body = format!(
-        r#"{{"key":"{key}","value":"{}"}}"#,
-        "dmFs".repeat(bytes / 3)
-    );
+    let value = "dmFs".repeat(bytes / 3);
+    let body = format!(r#"{{"key":"{key}","value":"{value}"}}"#);
     server.v3("kv/put", &body);
 }
 

@@ -72,12 +72,8 @@ const ID_LENGTH: usize = 11;
 fn masked(said: &CommandOutput, address: &str) -> String {
     let own_words = |line: &&str| !line.starts_with("{\"level\"");
     let stderr: Vec<&str> = said.stderr.lines().filter(own_words).collect();
-    let text = format!(
-        "exit {:?}\n{}\n{}\n",
-        said.code,
-        said.stdout,
-        stderr.join("\n")
-    );
+    let stderr = stderr.join("\n");
+    let text = format!("exit {:?}\n{}\n{stderr}\n", said.code, said.stdout);
     let mut masked = text.replace(address, "CLIENT");
     for word in VARYING {
         let (first, rest) = masked.split_once(word).unwrap_or((&masked, ""));

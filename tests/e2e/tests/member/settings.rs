@@ -41,10 +41,8 @@ fn ids_are_etcds() {
 
 #[test]
 fn limits_of_requests() {
-    let servers = pair(
-        Kind::Etcd37,
-        &["--max-request-bytes=2000", "--max-txn-ops=2"],
-    );
+    let limits = ["--max-request-bytes=2000", "--max-txn-ops=2"];
+    let servers = pair(Kind::Etcd37, &limits);
     let said = servers.map(|server| {
         let large = "x".repeat(3000);
         let put = Tool::Etcdctl36.run(&server.url(), &["put", "k", &large]);

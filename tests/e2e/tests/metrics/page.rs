@@ -40,10 +40,8 @@ fn the_page_has_types_and_labels() {
             .collect();
         let shown = (kind.as_str(), labels);
         if rows.get(name.as_str()) != Some(&shown) {
-            wrong.push(format!(
-                "{name} is {shown:?}, the page has {:?}",
-                rows.get(name.as_str())
-            ));
+            let listed = rows.get(name.as_str());
+            wrong.push(format!("{name} is {shown:?}, the page has {listed:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -142,11 +142,8 @@ impl Replay {
 
     fn ask(&self, pair: &Pair) -> Answer {
         let address = self.server.address();
-        let mut head = format!(
-            "{} {} HTTP/1.1\r\nHost: {address}\r\n",
-            pair.method,
-            self.own(&pair.target)
-        );
+        let (method, target) = (&pair.method, self.own(&pair.target));
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\n");
         for (name, value) in &pair.sent_headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

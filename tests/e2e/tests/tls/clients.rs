@@ -95,10 +95,8 @@ fn revoked_certificates_are_refused_on_every_listener() {
             format!("--key={key}"),
         ];
         let [a, b, c] = files.each_ref().map(String::as_str);
-        let put = Tool::Etcdctl36.run(
-            &grpc_url,
-            &[a, b, c, "--command-timeout=2s", "put", "k", "v"],
-        );
+        let args = [a, b, c, "--command-timeout=2s", "put", "k", "v"];
+        let put = Tool::Etcdctl36.run(&grpc_url, &args);
         [
             client.get(stage.port, "/health").is_ok(),
             client.get(metrics, "/metrics").is_ok(),

@@ -12,11 +12,8 @@ use super::{
 };
 
 fn serial(client: &Client, port: u16) -> Vec<u8> {
-    let certificate = shown(
-        &client
-            .connect(port)
-            .expect("the server shows a certificate"),
-    );
+    let connection = client.connect(port).expect("a connection");
+    let certificate = shown(&connection);
     let certificate = Certificate::from_der(&certificate).expect("the server shows a certificate");
     certificate
         .tbs_certificate
@@ -84,10 +81,8 @@ fn auto_tls_creates_a_certificate_and_keeps_it() {
         let file = server.dir().join("data/fixtures/client/cert.pem");
         let key = file.with_file_name("key.pem");
         let made = fs::read_to_string(&file).unwrap();
-        let trusted = Tool::Etcdctl36.run(
-            &url,
-            &[&format!("--cacert={}", file.display()), "put", "k", "v"],
-        );
+        let authority = format!("--cacert={}", file.display());
+        let trusted = Tool::Etcdctl36.run(&url, &[&authority, "put", "k", "v"]);
         let blind = Tool::Etcdctl36.run(&url, &["--insecure-skip-tls-verify", "get", "k"]);
         server.terminate();
         server.start_again();

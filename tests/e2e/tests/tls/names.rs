@@ -6,12 +6,8 @@ use super::stage::Stage;
 
 fn told(said: &CommandOutput) -> String {
     let error = said.stderr.lines().find(|line| line.starts_with("Error:"));
-    format!(
-        "{:?} {}{}",
-        said.code,
-        said.stdout,
-        error.unwrap_or_default()
-    )
+    let error = error.unwrap_or_default();
+    format!("{:?} {}{error}", said.code, said.stdout)
 }
 
 #[test]

@@ -135,10 +135,8 @@ fn v1_and_v2_see_each_others_writes() {
     let ttl = server.http("GET", "/v1/keys/a", "").json()["ttl"].as_i64();
     assert!(ttl.is_some_and(|ttl| ttl < left), "{ttl:?} {left}");
     server.answers(200, "PUT", "/v2/keys/a?prevValue=1", "value=2");
-    let body = format!(
-        r#"{{"action":"GET","key":"/a","value":"2","index":{}}}"#,
-        index + 1
-    );
+    let next = index + 1;
+    let body = format!(r#"{{"action":"GET","key":"/a","value":"2","index":{next}}}"#);
     ask(&server, "GET", "/v1/keys/a", "", 200, &body);
     server.http("DELETE", "/v2/keys/a", "");
     server.answers(404, "GET", "/v1/keys/a", "");
@@ -158,22 +156,10 @@ fn cluster_information_is_served() {
     let record = format!(
         r#"{{"action":"GET","key":"/_etcd/machines/default","value":"raft={peer}\u0026etcd={client}","index":{index}}}"#
     );
-    ask(
-        &server,
-        "GET",
-        "/v1/keys/_etcd/machines/default",
-        "",
-        200,
-        &record,
-    );
-    ask(
-        &server,
-        "GET",
-        "/v1/keys/_etcd/machines/",
-        "",
-        200,
-        &format!("[{record}]"),
-    );
+    let machine = "/v1/keys/_etcd/machines/default";
+    ask(&server, "GET", machine, "", 200, &record);
+    let (machines, list) = ("/v1/keys/_etcd/machines/", format!("[{record}]"));
+    ask(&server, "GET", machines, "", 200, &list);
     let leader = r#"{"leader":"default","followers":{}}"#;
     ask(&server, "GET", "/v1/stats/leader", "", 200, leader);
     let stats = server.http("GET", "/v1/stats/self", "").json();

@@ -76,11 +76,8 @@ fn facts(set: &FileDescriptorSet) -> Facts {
     for file in &set.file {
         let package = file.package();
         for message in &file.message_type {
-            add_message(
-                &mut facts,
-                &format!("{package}.{}", message.name()),
-                message,
-            );
+            let name = format!("{package}.{}", message.name());
+            add_message(&mut facts, &name, message);
         }
         for kind in &file.enum_type {
             add_enum(&mut facts, &format!("{package}.{}", kind.name()), kind);
@@ -104,10 +101,8 @@ fn facts(set: &FileDescriptorSet) -> Facts {
 }
 
 fn add_message(facts: &mut Facts, name: &str, message: &DescriptorProto) {
-    facts.insert(
-        format!("message {name}"),
-        format!("{} fields", message.field.len()),
-    );
+    let fields = format!("{} fields", message.field.len());
+    facts.insert(format!("message {name}"), fields);
     for field in &message.field {
         let oneof = field
             .oneof_index
@@ -132,10 +127,8 @@ fn add_message(facts: &mut Facts, name: &str, message: &DescriptorProto) {
 
 fn add_enum(facts: &mut Facts, name: &str, kind: &EnumDescriptorProto) {
     for value in &kind.value {
-        facts.insert(
-            format!("value {name}.{}", value.name()),
-            value.number().to_string(),
-        );
+        let key = format!("value {name}.{}", value.name());
+        facts.insert(key, value.number().to_string());
     }
 }
 
@@ -161,11 +154,8 @@ fn the_wire_format_equals_etcds() {
         .chain(theirs.keys())
         .filter(|name| ours.get(*name) != theirs.get(*name))
         .map(|name| {
-            format!(
-                "{name}: ours {:?}, etcd's {:?}",
-                ours.get(name),
-                theirs.get(name)
-            )
+            let (ours, theirs) = (ours.get(name), theirs.get(name));
+            format!("{name}: ours {ours:?}, etcd's {theirs:?}")
         })
         .collect();
     assert!(differ.is_empty(), "{}", differ.join("\n"));

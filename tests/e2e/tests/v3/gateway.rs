@@ -18,10 +18,8 @@ fn ask(server: &Server, prefix: &str, (method, path, body): Ask) -> (u16, String
     let metadata = response
         .header("grpc-metadata-content-type")
         .unwrap_or("none");
-    let kind = format!(
-        "{} {metadata}",
-        response.header("content-type").unwrap_or("none")
-    );
+    let kind = response.header("content-type").unwrap_or("none");
+    let kind = format!("{kind} {metadata}");
     (response.status, kind, http::without_error(&response.text()))
 }
 

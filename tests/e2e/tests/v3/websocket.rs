@@ -10,11 +10,8 @@ use super::{pair, start};
 #[test]
 fn a_watch_stream_responds_like_etcd() {
     let [ours, theirs] = pair().map(|server| {
-        let mut socket = Socket::open(
-            &server.address(),
-            "/v3/watch",
-            &["Sec-WebSocket-Protocol: Bearer, token"],
-        );
+        let headers = ["Sec-WebSocket-Protocol: Bearer, token"];
+        let mut socket = Socket::open(&server.address(), "/v3/watch", &headers);
         assert_contains(&socket.head, "sec-websocket-protocol: bearer\r\n");
         let mut said = Vec::new();
         socket.send(r#"{"create_request":{"key":"Zm9v"}}"#).unwrap();

@@ -123,10 +123,8 @@ fn a_short_secret_is_warned_about() {
     for (bytes, warned) in [(31, true), (32, false)] {
         let path = dir.join(bytes.to_string());
         fs::write(&path, "k".repeat(bytes)).unwrap();
-        let token = format!(
-            "--auth-token=jwt,sign-method=HS256,priv-key={}",
-            path.display()
-        );
+        let path = path.display();
+        let token = format!("--auth-token=jwt,sign-method=HS256,priv-key={path}");
         let server = Launch::witan().arg(token).start();
         let log = server.log().join("\n");
         let seen = log.contains("shorter than its hash");
