@@ -169,22 +169,11 @@ fn canned(answer: &'static str, endless: bool) -> String {
 
 #[test]
 fn a_server_that_is_not_a_registry_does_no_harm() {
+    let (waits, ends) = ("retrying after a pause", "bad discovery endpoint");
     for (answer, endless, said) in [
-        (
-            "220 mail.example.org ESMTP\r\n",
-            false,
-            "retrying after a pause",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\n\r\n<html>",
-            false,
-            "bad discovery endpoint",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\n\r\n[[[[[[[[",
-            true,
-            "retrying after a pause",
-        ),
+        ("220 mail.example.org ESMTP\r\n", false, waits),
+        ("HTTP/1.1 200 OK\r\n\r\n<html>", false, ends),
+        ("HTTP/1.1 200 OK\r\n\r\n[[[[[[[[", true, waits),
         ("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", false, "503"),
         (
             "HTTP/1.1 200 OK\r\n\r\n{\"node\":{\"value\":\"many\"}}",

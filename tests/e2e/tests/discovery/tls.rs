@@ -82,33 +82,20 @@ fn v3_discovery_over_tls_with_a_user() {
     let password = &format!("--discovery-password={password}");
     let tls = "--discovery-insecure-transport=false";
     let skip = "--discovery-insecure-skip-tls-verify";
+    let wrong = "--discovery-password=wrong";
+    let (ready, invalid) = (server::READY, "invalid peer certificate");
+    let (waits, ends) = ("retrying after a pause", "bad discovery endpoint");
     for kind in [Kind::Etcd36, Kind::Witan] {
         let (registry, port) = registry(kind, &files);
         let cases: [(&str, &[&str], &str); 6] = [
-            ("right", &[ca, cert, key, user, password], server::READY),
-            (
-                "skip",
-                &[tls, skip, cert, key, user, password],
-                server::READY,
-            ),
+            ("right", &[ca, cert, key, user, password], ready),
+            ("skip", &[tls, skip, cert, key, user, password], ready),
             // The member waits, because an operator may correct these errors.
-            (
-                "foreign",
-                &[foreign, cert, key, user, password],
-                "invalid peer certificate",
-            ),
-            (
-                "bare",
-                &[tls, skip, user, password],
-                "retrying after a pause",
-            ),
+            ("foreign", &[foreign, cert, key, user, password], invalid),
+            ("bare", &[tls, skip, user, password], waits),
             // These errors end the member.
-            ("nobody", &[ca, cert, key], "bad discovery endpoint"),
-            (
-                "wrong",
-                &[ca, cert, key, user, "--discovery-password=wrong"],
-                "bad discovery endpoint",
-            ),
+            ("nobody", &[ca, cert, key], ends),
+            ("wrong", &[ca, cert, key, user, wrong], ends),
         ];
         populate(&registry, &cases.map(|(token, ..)| token));
         let members = cases.map(|(token, flags, _)| of_v3(port, token, flags));

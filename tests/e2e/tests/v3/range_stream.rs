@@ -18,41 +18,29 @@ fn unsupported_options_of_a_stream_are_refused() {
     grpc::runtime().block_on(async {
         let mut kv = KvClient::new(grpc::connect(&server.address()).await);
         let sorts = "RangeStream does not support custom sort orders";
+        let sorts = (Code::Unimplemented, sorts);
         let filters = "RangeStream does not support revision filters";
-        for (request, code, text) in [
-            (
-                RangeRequest { sort_order: SortOrder::Descend.into(), ..everything() },
-                Code::Unimplemented,
-                sorts,
-            ),
-            (
-                RangeRequest {
-                    sort_target: SortTarget::Mod.into(),
-                    sort_order: SortOrder::Ascend.into(),
-                    ..everything()
-                },
-                Code::Unimplemented,
-                sorts,
-            ),
-            (
-                RangeRequest { min_mod_revision: 1, ..everything() },
-                Code::Unimplemented,
-                filters,
-            ),
-            (
-                RangeRequest { revision: 100, ..everything() },
-                Code::OutOfRange,
-                "etcdserver: mvcc: required revision is a future revision",
-            ),
-            (
-                RangeRequest::default(),
-                Code::InvalidArgument,
-                "etcdserver: key is not provided",
-            ),
+        let filters = (Code::Unimplemented, filters);
+        let future = "etcdserver: mvcc: required revision is a future revision";
+        let no_key = "etcdserver: key is not provided";
+        let descending = RangeRequest { sort_order: SortOrder::Descend.into(), ..everything() };
+        let by_revision = RangeRequest {
+            sort_target: SortTarget::Mod.into(),
+            sort_order: SortOrder::Ascend.into(),
+            ..everything()
+        };
+        let filtered = RangeRequest { min_mod_revision: 1, ..everything() };
+        let later = RangeRequest { revision: 100, ..everything() };
+        for (request, refusal) in [
+            (descending, sorts),
+            (by_revision, sorts),
+            (filtered, filters),
+            (later, (Code::OutOfRange, future)),
+            (RangeRequest::default(), (Code::InvalidArgument, no_key)),
         ] {
             let refused = kv.range_stream(request.clone()).await.expect_err("refused");
             let seen = (refused.code(), refused.message());
-            assert_eq!(seen, (code, text), "{request:?}");
+            assert_eq!(seen, refusal, "{request:?}");
         }
     });
 }
