@@ -71,10 +71,8 @@ impl Cluster {
         let ports: Vec<u16> = members.iter().map(Server::peer_port).collect();
         let network = Network::new(&ports);
         let urls = network.urls();
-        let named = urls
-            .iter()
-            .enumerate()
-            .map(|(at, url)| format!("m{at}={url}"));
+        let named = urls.iter().enumerate();
+        let named = named.map(|(at, url)| format!("m{at}={url}"));
         let initial: Vec<String> = named.collect();
         for (at, member) in members.iter_mut().enumerate() {
             let listens = member.peer_url();

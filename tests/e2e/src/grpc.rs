@@ -13,10 +13,8 @@ use crate::{Server, requests};
 
 /// Opens an HTTP/2 connection to `address` (`host:port`). Panics if the server does not answer.
 pub async fn connect(address: &str) -> Channel {
-    endpoint(address)
-        .connect()
-        .await
-        .unwrap_or_else(|error| panic!("gRPC to {address}: {error}"))
+    let connected = endpoint(address).connect().await;
+    connected.unwrap_or_else(|error| panic!("gRPC to {address}: {error}"))
 }
 
 /// Like [`connect`], but connects at the first call and reconnects after each loss. Requires a runtime.

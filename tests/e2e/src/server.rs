@@ -150,10 +150,8 @@ impl Launch {
     /// and this process cannot create a cgroup.
     pub fn prepare(mut self) -> Server {
         let memory = self.memory_bytes.and_then(|bytes| self.limit(bytes));
-        let dir = self
-            .dir
-            .clone()
-            .unwrap_or_else(|| fresh_dir(self.kind.name()));
+        let fresh = || fresh_dir(self.kind.name());
+        let dir = self.dir.clone().unwrap_or_else(fresh);
         fs::create_dir_all(&dir).expect("the temporary folder is writable");
         Server {
             launch: self,
@@ -265,10 +263,8 @@ impl Server {
         wait::until(
             &format!("log line {needle:?} of {}", self.launch.kind.name()),
             || {
-                self.log()
-                    .into_iter()
-                    .skip(skip)
-                    .find(|line| line.contains(needle))
+                let mut later = self.log().into_iter().skip(skip);
+                later.find(|line| line.contains(needle))
             },
         )
     }

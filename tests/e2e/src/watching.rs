@@ -76,10 +76,8 @@ impl Watching {
 
     /// Sends a request. Panics if the stream has ended.
     pub async fn send(&self, request: WatchRequest) {
-        self.requests
-            .send(request)
-            .await
-            .expect("the stream is open");
+        let sent = self.requests.send(request).await;
+        sent.expect("the stream is open");
     }
 
     /// Returns the next response. Panics if there is none, or if the stream ended with an error.
@@ -114,12 +112,8 @@ fn stream_of(queue: mpsc::Receiver<WatchRequest>) -> impl Stream<Item = WatchReq
 pub async fn put(channel: &Channel, key: &str, value: impl Into<Bytes>) -> i64 {
     let request = requests::put(key.to_owned(), value);
     let answer = KvClient::new(channel.clone()).put(request).await;
-    answer
-        .expect("a put")
-        .into_inner()
-        .header
-        .expect("a header")
-        .revision
+    let header = answer.expect("a put").into_inner().header;
+    header.expect("a header").revision
 }
 
 /// Deletes a key or a range. Panics if the deletion is refused.

@@ -51,10 +51,8 @@ impl Writers {
         let (stop, acknowledged) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let tasks = (0..count).map(|writer| {
             let _context = runtime.enter();
-            let channels: Vec<Channel> = addresses
-                .iter()
-                .map(|address| grpc::lazy(address))
-                .collect();
+            let channels = addresses.iter().map(|address| grpc::lazy(address));
+            let channels: Vec<Channel> = channels.collect();
             let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
             runtime.spawn(write(writer, channels, stop, acknowledged))
         });

@@ -19,10 +19,8 @@ pub(crate) async fn first(
     // An admitted method may have no message to send.
     request.set_timeout(PATIENCE);
     let path: PathAndQuery = method.parse().unwrap();
-    let mut answers = client
-        .streaming(request, path, BytesCodec)
-        .await?
-        .into_inner();
+    let answers = client.streaming(request, path, BytesCodec).await?;
+    let mut answers = answers.into_inner();
     Ok(answers.message().await?.unwrap_or_default())
 }
 

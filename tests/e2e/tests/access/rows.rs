@@ -169,13 +169,11 @@ impl Row {
 
     fn over_http(&self, stage: &Stage, method: &str, shown: &Shown) -> bool {
         let mut connection = stage.server.connect();
-        let headers: Vec<(&str, &str)> = shown
-            .authorization
-            .iter()
-            .map(|value| ("Authorization", value.as_str()))
-            .collect();
+        let header = shown.authorization.as_deref();
+        let header = header.map(|value| ("Authorization", value));
         let body = body(&self.name, method).as_bytes();
-        connection.send(method, &self.name, &headers, body).unwrap();
+        let sent = connection.send(method, &self.name, header.as_slice(), body);
+        sent.unwrap();
         if self.is_woken() {
             wait::until_true("the watch answers", || {
                 stage.v2("PUT", "/v2/keys/secret", "value=1");
@@ -203,13 +201,11 @@ impl Row {
 
     fn over_gateway(&self, stage: &Stage, shown: &Shown) -> bool {
         let mut connection = stage.server.connect();
-        let headers: Vec<(&str, &str)> = shown
-            .token
-            .iter()
-            .map(|token| ("Authorization", token.as_str()))
-            .collect();
+        let header = shown.token.as_deref();
+        let header = header.map(|token| ("Authorization", token));
         let body = self.sample.json.as_bytes();
-        connection.send("POST", &self.name, &headers, body).unwrap();
+        let sent = connection.send("POST", &self.name, header.as_slice(), body);
+        sent.unwrap();
         connection.head("POST").unwrap();
         // A stream continues, but its first message may be a refusal.
         let piece = connection.chunk().unwrap().unwrap_or_default();
@@ -219,10 +215,8 @@ impl Row {
     }
 
     fn over_websocket(&self, stage: &Stage, shown: &Shown) -> bool {
-        let protocol = shown
-            .token
-            .as_ref()
-            .map(|token| format!("Sec-WebSocket-Protocol: Bearer, {token}"));
+        let protocol = shown.token.as_ref();
+        let protocol = protocol.map(|token| format!("Sec-WebSocket-Protocol: Bearer, {token}"));
         let headers: Vec<&str> = protocol.iter().map(String::as_str).collect();
         let mut socket = Socket::open(&stage.server.address(), &self.name, &headers);
         let message = match self.sample.json.as_str() {

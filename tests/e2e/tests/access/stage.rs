@@ -112,10 +112,8 @@ impl Stage {
     pub(crate) fn restore(&mut self) {
         self.log_in();
         let off = r#"{"enabled":false}"#;
-        let v2_is = !self
-            .v2("GET", "/v2/auth/enable", "")
-            .text()
-            .starts_with(off);
+        let said = self.v2("GET", "/v2/auth/enable", "").text();
+        let v2_is = !said.starts_with(off);
         let v3_is = self.v3("auth/status", "").json()["enabled"] == true;
         if v3_is && !self.on.v3 {
             self.v3("auth/disable", "");

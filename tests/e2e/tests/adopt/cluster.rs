@@ -40,11 +40,8 @@ fn separately_adopted_members_form_the_same_cluster() {
         for member in cluster.members() {
             writers::assert_all_there(member, &written);
         }
-        let hashes: Vec<_> = cluster
-            .members()
-            .iter()
-            .map(|member| grpc::hash_kv(member, 100))
-            .collect();
+        let hashed = cluster.members().iter();
+        let hashes: Vec<_> = hashed.map(|member| grpc::hash_kv(member, 100)).collect();
         assert!(hashes.iter().all(|other| *other == hashes[0]), "{hashes:?}");
         assert_eq!(cluster.member(0).etcdctl(&["member", "list"]), members);
         cluster.member(0).etcdctl(&["put", "after", "1"]);
@@ -125,11 +122,8 @@ fn members_that_differ_become_one_state() {
             put(&channel, "k2", "after").await
         });
         cluster.wait_equal();
-        let seen: Vec<_> = cluster
-            .members()
-            .iter()
-            .map(|member| changes(member, revision, last))
-            .collect();
+        let members = cluster.members().iter();
+        let seen: Vec<_> = members.map(|m| changes(m, revision, last)).collect();
         assert!(seen.iter().all(|other| *other == seen[0]), "{seen:?}");
         // At the first start, the cluster version may be 3.4, which does not support the comparison.
         if start == 2 {

@@ -240,12 +240,8 @@ fn a_directory_that_was_restored_from_a_snapshot_has_the_members_that_etcd_sees(
         let mut cluster = Cluster::prepare_of(&Launch::new(kind), "http", 3);
         cluster.start_all();
         cluster.member(0).etcdctl(&["put", "a", "1"]);
-        let file = cluster
-            .member(0)
-            .dir()
-            .join("saved.db")
-            .display()
-            .to_string();
+        let dir = cluster.member(0).dir();
+        let file = dir.join("saved.db").display().to_string();
         cluster.member(0).etcdctl(&["snapshot", "save", &file]);
         for has_run in [false, true] {
             let mut restored = Launch::new(kind).prepare();

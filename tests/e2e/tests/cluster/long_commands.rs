@@ -115,10 +115,8 @@ fn long_commands_do_not_delay_other_clients() -> Result<(), String> {
 
         fill(&mut kv, REVOKED).await;
         let revoke = async {
-            leases
-                .lease_revoke(LeaseRevokeRequest { id: REVOKED })
-                .await
-                .is_ok()
+            let request = LeaseRevokeRequest { id: REVOKED };
+            leases.lease_revoke(request).await.is_ok()
         };
         holds(&cluster, &writers, "a revocation", revoke).await
     })?;

@@ -49,10 +49,8 @@ fn reproduced(server: &Server) -> Vec<Value> {
 /// Replays a file or directory, which must be reproduced. Returns the turns.
 fn reproduced_from(path: &Path) -> Vec<Value> {
     let said = replay(path, &["-w", "json"]).succeeded();
-    let (turns, verdict) = said
-        .trim_end()
-        .rsplit_once('\n')
-        .expect("turns and a verdict");
+    let split = said.trim_end().rsplit_once('\n');
+    let (turns, verdict) = split.expect("turns and a verdict");
     assert!(verdict.contains(": reproduced "), "{verdict}");
     let turns: Vec<Value> = turns
         .lines()

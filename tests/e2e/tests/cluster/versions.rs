@@ -116,10 +116,8 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
         wait::until_true("one of the other clocks is ahead", || {
             let clocks = clocks(member);
             let near = |seconds: f64| {
-                clocks
-                    .iter()
-                    .filter(|s| (**s - seconds).abs() < 1.0)
-                    .count()
+                let near = clocks.iter().filter(|s| (**s - seconds).abs() < 1.0);
+                near.count()
             };
             (near(0.0), near(5.0)) == (1, 1)
         });

@@ -42,10 +42,8 @@ fn commands_of_documents_run() {
     let wrong: Vec<String> = thread::scope(|scope| {
         let run =
             |(name, text): &(String, String)| run(name, text).map_err(|e| format!("{name}: {e}"));
-        let sessions: Vec<_> = pages
-            .iter()
-            .map(|page| scope.spawn(move || run(page)))
-            .collect();
+        let sessions = pages.iter().map(|page| scope.spawn(move || run(page)));
+        let sessions: Vec<_> = sessions.collect();
         let ended = sessions
             .into_iter()
             .map(|session| session.join().expect("a session reports"));

@@ -111,10 +111,8 @@ impl Maintenance {
                     let revision = watching::put(&channel, "large", large).await;
                     watching::compact(&channel, revision).await;
                     let defragment = DefragmentRequest::default();
-                    member
-                        .defragment(defragment)
-                        .await
-                        .expect("a defragmentation");
+                    let done = member.defragment(defragment).await;
+                    done.expect("a defragmentation");
                     wait::wall_time(MAINTENANCE_PAUSE);
                 }
             });

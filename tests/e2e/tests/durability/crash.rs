@@ -89,10 +89,7 @@ async fn write_v3(
                     let Ok(answer) = client.put(put).await else {
                         return acknowledged;
                     };
-                    let header = answer
-                        .into_inner()
-                        .header
-                        .expect("every answer has a header");
+                    let header = answer.into_inner().header.expect("a header");
                     acknowledged.push((key, header.revision));
                     count.fetch_add(1, Ordering::Relaxed);
                 }
@@ -144,23 +141,16 @@ impl Past {
     async fn check(&mut self, server: &Server, round: u64, written: &BTreeMap<String, i64>) {
         let channel = grpc::connect(&server.address()).await;
         let found = keys_of(&channel, round).await;
-        let stored: BTreeMap<_, _> = found
-            .kvs
-            .iter()
-            .map(|kv| (kv.key.to_vec(), kv.mod_revision))
-            .collect();
+        let kvs = found.kvs.iter();
+        let stored: BTreeMap<_, _> = kvs.map(|kv| (kv.key.to_vec(), kv.mod_revision)).collect();
         for (key, revision) in written {
             let kept = stored.get(key.as_bytes());
             assert_eq!(kept, Some(revision), "round {round}: {key}");
         }
         let distinct: BTreeSet<_> = written.values().collect();
         assert_eq!(distinct.len(), written.len(), "puts share revisions");
-        let newest = written
-            .values()
-            .copied()
-            .max()
-            .unwrap_or_default()
-            .max(self.revision);
+        let newest = written.values().copied().max().unwrap_or_default();
+        let newest = newest.max(self.revision);
         let now = found.header.expect("every answer has a header").revision;
         assert!(now >= newest, "round {round}: {now} after {newest}");
         self.revision = now;

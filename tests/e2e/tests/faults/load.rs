@@ -104,10 +104,8 @@ impl Load {
     }
 
     pub(crate) fn channels(&self) -> Vec<Channel> {
-        self.addresses
-            .iter()
-            .map(|address| grpc::lazy(address))
-            .collect()
+        let addresses = self.addresses.iter();
+        addresses.map(|address| grpc::lazy(address)).collect()
     }
 }
 

@@ -183,10 +183,8 @@ impl Clients {
         runtime.block_on(self.probes.join_all());
         let leases = runtime.block_on(self.leases.join_all());
         let mut calls = runtime.block_on(self.calls.join_all()).concat();
-        let tree = self
-            .tree
-            .into_iter()
-            .map(|client| client.join().expect("no panic"));
+        let tree = self.tree.into_iter();
+        let tree = tree.map(|client| client.join().expect("no panic"));
         let mut tree_calls = tree.collect::<Vec<_>>().concat();
         if !self.tree_watches.is_empty() {
             tree_calls.extend(tree::last_put(load));

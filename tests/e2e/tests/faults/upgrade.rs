@@ -101,11 +101,8 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut hashes: Vec<String> = self
-            .hashes
-            .iter()
-            .map(|hash| format!("{hash:08x}"))
-            .collect();
+        let hashes = self.hashes.iter().map(|hash| format!("{hash:08x}"));
+        let mut hashes: Vec<String> = hashes.collect();
         hashes.dedup();
         write!(
             f,

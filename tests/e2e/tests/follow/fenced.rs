@@ -20,10 +20,8 @@ fn source(kind: Kind) -> Server {
 
 fn wait_fenced(source: &Server) -> Vec<String> {
     wait::until_true("the source is fenced", || {
-        Tool::Etcdctl37
-            .run(&source.url(), &["del", "x"])
-            .stderr
-            .contains("corrupt")
+        let refused = Tool::Etcdctl37.run(&source.url(), &["del", "x"]);
+        refused.stderr.contains("corrupt")
     });
     alarms(source)
 }

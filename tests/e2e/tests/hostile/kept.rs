@@ -47,11 +47,8 @@ fn a_kept_value_counts_like_a_sent_one() {
             puts_handled(server) >= f64::from(KEPT)
         });
         let status = server.v3("maintenance/status", "{}");
-        let size: u64 = status["dbSize"]
-            .as_str()
-            .expect("a size")
-            .parse()
-            .expect("a number");
+        let size = status["dbSize"].as_str().expect("a size");
+        let size: u64 = size.parse().expect("a number");
         let bound = QUOTA_BYTES + IN_FLIGHT_BYTES + DATA_BYTES;
         assert!(size <= bound, "{size} bytes");
         format!(

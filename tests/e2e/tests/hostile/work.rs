@@ -61,16 +61,11 @@ fn a_lease_of_many_keys_is_kept_alive_in_little_time() {
         let asked = stream::iter(vec![LeaseKeepAliveRequest { id: 7 }; KEEP_ALIVES]);
         // The request stream stays open until all requests are answered.
         let asked = requests::with_token(Some(&token), asked.chain(stream::pending()));
-        let answers = leases
-            .clone()
-            .lease_keep_alive(asked)
-            .await
-            .expect("it begins");
+        let mut leases = leases.clone();
+        let answers = leases.lease_keep_alive(asked).await.expect("it begins");
         let answers = answers.into_inner().take(KEEP_ALIVES);
-        let ttls: Vec<i64> = answers
-            .map(|answer| answer.expect("kept").ttl)
-            .collect()
-            .await;
+        let ttls = answers.map(|answer| answer.expect("kept").ttl);
+        let ttls: Vec<i64> = ttls.collect().await;
         assert_eq!(ttls, [3600; KEEP_ALIVES]);
     };
     others_go_on(&server, "keep-alives", || runtime.block_on(keep_alive()));

@@ -47,11 +47,8 @@ fn responses_in_flight_complete_and_their_writes_remain() {
         let answer = server
             .http("GET", &format!("/v2/keys/w{writer}"), "")
             .json();
-        let stored: u64 = answer["node"]["value"]
-            .as_str()
-            .unwrap_or("0")
-            .parse()
-            .expect("number");
+        let stored = answer["node"]["value"].as_str().unwrap_or("0");
+        let stored: u64 = stored.parse().expect("a number");
         assert!(stored >= acknowledged, "{stored} < {acknowledged}");
     }
 }
@@ -106,10 +103,8 @@ fn write_until_refused(address: &str, writer: u64, answers: &AtomicU64) -> u64 {
 #[test]
 fn long_polls_and_streams_end() {
     let mut server = Launch::witan().start();
-    let mut waiting: Vec<_> = ["/v2/keys/a?wait=true", "/v2/keys/b?wait=true&stream=true"]
-        .iter()
-        .map(|target| server.send("GET", target, ""))
-        .collect();
+    let targets = ["/v2/keys/a?wait=true", "/v2/keys/b?wait=true&stream=true"];
+    let mut waiting = targets.map(|target| server.send("GET", target, ""));
     wait::until_true("both watch", || server.v2_watchers() == 2);
     let begun = Instant::now();
     assert_eq!(server.terminate().code(), Some(0));

@@ -71,10 +71,8 @@ async fn round(server: &Server, client: &mut KvClient<Channel>) {
         failure: vec![op(Request::RequestRange(range("/top/d/1")))],
     };
     client.txn(failing).await.expect("a transaction");
-    client
-        .delete_range(requests::delete("/top/b/3", ""))
-        .await
-        .expect("a deletion");
+    let deleted = client.delete_range(requests::delete("/top/b/3", "")).await;
+    deleted.expect("a deletion");
     for (method, path, body) in [
         ("PUT", "/v2/keys/top/c/1", "value=1"),
         ("GET", "/v2/keys/top/c/1", ""),
@@ -125,10 +123,8 @@ fn requests_are_counted_by_prefix_while_a_client_reads_the_counts() {
         }
         assert_eq!(found.watchers, 0, "{prefix}");
     }
-    let prefixes = page
-        .rows
-        .iter()
-        .filter(|row| row.prefix.starts_with("/top/"));
+    let rows = page.rows.iter();
+    let prefixes = rows.filter(|row| row.prefix.starts_with("/top/"));
     assert_eq!(prefixes.count(), 5, "{page:?}");
 }
 

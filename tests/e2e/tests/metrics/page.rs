@@ -33,11 +33,8 @@ fn the_page_has_types_and_labels() {
     let mut wrong = Vec::new();
     for (name, kind) in &scraped.types {
         let labels = scraped.labels(&scraped.sample(name));
-        let labels: Vec<&str> = labels
-            .iter()
-            .map(String::as_str)
-            .filter(|l| *l != "le")
-            .collect();
+        let labels = labels.iter().map(String::as_str).filter(|l| *l != "le");
+        let labels: Vec<&str> = labels.collect();
         let shown = (kind.as_str(), labels);
         if rows.get(name.as_str()) != Some(&shown) {
             let listed = rows.get(name.as_str());

@@ -12,10 +12,8 @@ pub(crate) struct Scrape {
 
 impl Scrape {
     pub(crate) fn value(&self, series: &str) -> f64 {
-        *self
-            .series
-            .get(series)
-            .unwrap_or_else(|| panic!("{series} is exposed"))
+        let value = self.series.get(series);
+        *value.unwrap_or_else(|| panic!("{series} is exposed"))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

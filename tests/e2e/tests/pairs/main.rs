@@ -87,10 +87,7 @@ fn pairs() -> Vec<Pair> {
 fn pair(line: &Value) -> Pair {
     let optional = |value: &Value| value.as_str().map(str::to_owned);
     let text = |value: &Value| value.as_str().expect("it is text").to_owned();
-    let headers = line["headers"]
-        .as_array()
-        .expect("headers are a list")
-        .iter();
+    let headers = line["headers"].as_array().expect("a list").iter();
     let sent = [
         ("Content-Type", &line["ctype"]),
         ("Authorization", &line["reqheaders"]["Authorization"]),
@@ -127,10 +124,8 @@ impl Replay {
             .as_str()
             .expect("an id")
             .to_owned();
-        let cluster = list
-            .header("X-Etcd-Cluster-Id")
-            .expect("a cluster id")
-            .to_owned();
+        let cluster = list.header("X-Etcd-Cluster-Id");
+        let cluster = cluster.expect("a cluster id").to_owned();
         let names = vec![
             (RECORDED_CLIENT, server.url()),
             (RECORDED_PEER, server.peer_url()),

@@ -57,10 +57,8 @@ fn fill(server: &Server) -> (u16, Value) {
 }
 
 fn line_of(text: &str, begin: &str) -> Vec<String> {
-    text.lines()
-        .filter(|line| line.starts_with(begin))
-        .map(str::to_owned)
-        .collect()
+    let lines = text.lines().filter(|line| line.starts_with(begin));
+    lines.map(str::to_owned).collect()
 }
 
 /// Returns all responses to a client during the alarm. `ME` replaces the member's id.

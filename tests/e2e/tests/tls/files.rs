@@ -15,11 +15,8 @@ fn serial(client: &Client, port: u16) -> Vec<u8> {
     let connection = client.connect(port).expect("a connection");
     let certificate = shown(&connection);
     let certificate = Certificate::from_der(&certificate).expect("the server shows a certificate");
-    certificate
-        .tbs_certificate
-        .serial_number
-        .as_bytes()
-        .to_vec()
+    let certificate = certificate.tbs_certificate;
+    certificate.serial_number.as_bytes().to_vec()
 }
 
 #[test]

@@ -74,10 +74,8 @@ fn ids(cluster: &Cluster) -> Vec<String> {
 
 /// Checks that the leader counts messages to its followers, and that each member counts its sent or received messages.
 fn statistics(cluster: &Cluster, leader: usize, ids: &[String]) {
-    let said = cluster
-        .member(leader)
-        .http("GET", "/v2/stats/leader", "")
-        .json();
+    let member = cluster.member(leader);
+    let said = member.http("GET", "/v2/stats/leader", "").json();
     assert_eq!(said["leader"], *ids[leader]);
     let followers = said["followers"].as_object().expect("fields");
     assert_eq!(followers.len(), SIZE - 1);

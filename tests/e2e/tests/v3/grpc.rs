@@ -60,11 +60,8 @@ async fn health(channel: &Channel) -> Vec<(Code, String)> {
     let mut watch = health.watch(check("")).await.expect("a watch").into_inner();
     let told = watch.message().await.expect("an answer");
     assert_eq!(told.expect("no end").status, 1, "SERVING");
-    let mut unknown = health
-        .watch(check("nope"))
-        .await
-        .expect("a watch")
-        .into_inner();
+    let unknown = health.watch(check("nope")).await;
+    let mut unknown = unknown.expect("a watch").into_inner();
     let told = unknown.message().await.expect("an answer");
     assert_eq!(told.expect("no end").status, 3, "SERVICE_UNKNOWN");
     let served = health.check(check("")).await;
