@@ -116,7 +116,6 @@ async fn watch(channel: Channel, messages: &mut usize) -> Result<(), Status> {
     let mut answers = client.watch(requests).await?.into_inner();
     while answers.message().await?.is_some() {
         *messages += 1;
-        // Cause the next event.
         KvClient::new(channel.clone()).put(put(1)).await?;
     }
     Ok(())
@@ -149,11 +148,8 @@ async fn of_jobs(channel: Channel, name: &str, messages: &mut usize) -> Result<(
 
 /// gRPC calls, one for each boundary, and the moment at which each panics.
 const CALLS: [(&str, &str); 7] = [
-    // The result of a call.
     ("put", "grpc item 1"),
-    // An event.
     ("watch", "grpc_stream item 2"),
-    // Work on another thread.
     ("hash", "job call 1"),
     // The first job contains this one, which creates the chunks.
     ("snapshot", "job call 2"),
@@ -230,9 +226,7 @@ fn a_panic_ends_only_its_request() {
         let _ = connection.send("GET", "/version", &[], b"");
         let _ = connection.head("GET");
     }
-    wait::until_true("a connection panics", || {
-        has_panicked_connections(&server, 1.0)
-    });
+    wait::until_true("it panics", || has_panicked_connections(&server, 1.0));
     assert!(server.runs(), "{}", server.tail());
     assert_eq!(panics(&server), count + 1);
     let told = server.wait_log(0, "planted: grpc item");

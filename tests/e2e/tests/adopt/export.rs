@@ -64,7 +64,6 @@ fn etcd_continues_with_the_writes_made_through_witan() {
         assert_eq!(observe(&server, &revisions), before);
         writers::assert_all_there(&server, &written);
 
-        // Adopt the exported data again.
         server.kill9();
         adopt(&server);
         become_witan(&mut server);
@@ -164,9 +163,7 @@ fn the_log_that_ends_last_need_not_have_the_highest_term() {
         let term = status["raftTerm"].as_str().unwrap_or_default();
         term.parse().unwrap_or_default()
     };
-    wait::until_true("its elections have failed", || {
-        term(cluster.member(alone)) > 6
-    });
+    wait::until_true("its elections fail", || term(cluster.member(alone)) > 6);
     cluster.member_mut(alone).kill9();
     for at in &others {
         cluster.member_mut(*at).start_unready_again();

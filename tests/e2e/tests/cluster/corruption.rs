@@ -95,9 +95,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     alter(cluster.member_mut(at), "good-two", "baad-two");
     cluster.member_mut(at).start_again();
     let member = cluster.member(at);
-    wait::until_true("the state is rebuilt", || {
-        member.metric(REBUILDS) == Some(1.0)
-    });
+    wait::until_true("it is rebuilt", || member.metric(REBUILDS) == Some(1.0));
     assert_eq!(value_of_two(member), "good-two");
     let leader = cluster.member(cluster.leader());
     leader.wait_log(0, "members differ; raising the CORRUPT alarm");
@@ -143,9 +141,7 @@ fn states_are_compared_after_compactions() {
     cluster.transfer_leadership(at);
     let member = cluster.member(at);
     member.v3("kv/compaction", r#"{"revision":"2"}"#);
-    wait::until_true("the state is rebuilt", || {
-        member.metric(REBUILDS) == Some(1.0)
-    });
+    wait::until_true("it is rebuilt", || member.metric(REBUILDS) == Some(1.0));
     wait::until_true("the alarm is disarmed again", || alarms(member) == 0);
     assert_ne!(cluster.leader(), at);
     cluster.wait_equal();

@@ -97,9 +97,7 @@ fn the_level_rises_after_all_members_run_the_next_release() {
         ("m1".to_owned(), json!(2)),
         ("m2".to_owned(), json!(1)),
     ]);
-    wait::until_true("the leader knows all levels", || {
-        levels(cluster.member(leader)) == expected
-    });
+    wait::until_true("all levels", || levels(cluster.member(leader)) == expected);
     let answer = raise(cluster.member(leader));
     assert_eq!(answer.status, 409, "{}", answer.text());
     assert!(answer.text().contains("m2"), "{}", answer.text());
@@ -148,9 +146,7 @@ fn the_level_waits_and_rises_at_once_on_request() {
     let next = next();
     let mut cluster = Cluster::start(1);
     let member = cluster.member_mut(0);
-    wait::until_true("the level is 1", || {
-        raise(member).text() == "{\"level\":1}\n"
-    });
+    wait::until_true("level 1", || raise(member).text() == "{\"level\":1}\n");
     restart(&mut cluster, 0, &next);
     let member = cluster.member(0);
     wait::until_true("the level waits", || {

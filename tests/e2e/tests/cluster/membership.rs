@@ -55,7 +55,6 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
     let mut written = writers.stop();
     let writers = Writers::start(WRITERS, &cluster.addresses());
     writers.wait_more(WRITES);
-    // Remove the leader too.
     let leader = cluster.leader();
     let through = (leader + 1) % 3;
     let id = cluster.member(leader).status().id;

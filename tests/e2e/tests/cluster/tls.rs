@@ -119,9 +119,7 @@ fn members_use_tls_and_reject_other_connections() {
     let address = format!("127.0.0.1:{}", cluster.member(0).peer_port());
     let plain = http::once(&address, "GET", "/members", "");
     assert_eq!(plain.status, 400, "{}", plain.text());
-    wait::until_true("plain HTTP is counted", || {
-        refusals(cluster.member(0)) > 0.0
-    });
+    wait::until_true("it is counted", || refusals(cluster.member(0)) > 0.0);
     let mut curl = Command::new("curl");
     let url = format!("https://{address}/members");
     let without = CommandOutput::of(curl.args(["-sS", "--cacert", &certificates.ca, &url]));
@@ -172,7 +170,6 @@ fn names_and_revocations_of_members() {
     let mut cluster = prepare("--peer-cert-allowed-cn somebody,member", &member);
     cluster.start_all();
     assert_works(&cluster);
-    // Use another common name.
     cluster.member_mut(0).kill9();
     let other = certificates.issue("other", &HOSTS);
     give(cluster.member(0), &other, CALLER);
@@ -203,7 +200,6 @@ fn names_and_revocations_of_members() {
     let mut cluster = prepare(&names, &elsewhere);
     cluster.start_all();
     assert_works(&cluster);
-    // Use another name.
     cluster.member_mut(0).kill9();
     give(cluster.member(0), &member, CALLER);
     assert_refused(

@@ -24,7 +24,6 @@ type Zone = Vec<(&'static str, Vec<u16>)>;
 
 /// Starts a name server. If it `truncates`, its UDP answers are truncated.
 fn name_server(zone: Zone, truncates: bool) -> String {
-    // Find one free port for both protocols.
     let (udp, tcp) = loop {
         let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let address = udp.local_addr().expect("it is bound");

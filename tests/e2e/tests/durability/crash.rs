@@ -46,9 +46,7 @@ fn acknowledged_writes_survive_kill_9() {
             .collect();
         let mut v3 = runtime.block_on(write_v3(&server, round, &count));
         let wanted = ACKNOWLEDGED_MIN + round * 1237 % ACKNOWLEDGED_SPREAD;
-        wait::until_true("acknowledged writes", || {
-            count.load(Ordering::Relaxed) >= wanted
-        });
+        wait::until_true("writes", || count.load(Ordering::Relaxed) >= wanted);
         server.kill9();
         let mut written = BTreeMap::new();
         runtime.block_on(async {

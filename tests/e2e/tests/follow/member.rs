@@ -120,9 +120,7 @@ fn leases_end_at_the_source_and_continue_after_the_cut_over() {
     assert_contains(&left, "granted with TTL(600s), remaining(");
     let own = grant(&member, "2");
     run(&member, &["put", "own", "x", "--lease", &own]);
-    wait::until_true("a lease ends here", || {
-        run(&member, &["get", "own"]).is_empty()
-    });
+    wait::until_true("a lease ends", || run(&member, &["get", "own"]).is_empty());
 }
 
 #[test]

@@ -43,9 +43,7 @@ fn a_kept_value_counts_like_a_sent_one() {
         let mut client = h2::open(server, Some((1 << 31) - 1));
         let put = PutRequest { key: "key".into(), ignore_value: true, ..Default::default() };
         assert!(ask(&mut client, KEPT, "/etcdserverpb.KV/Put", &put));
-        patiently("all puts are answered", || {
-            puts_handled(server) >= f64::from(KEPT)
-        });
+        patiently("all answers", || puts_handled(server) >= f64::from(KEPT));
         let status = server.v3("maintenance/status", "{}");
         let size = status["dbSize"].as_str().expect("a size");
         let size: u64 = size.parse().expect("a number");

@@ -32,9 +32,7 @@ fn fill(server: &Server) {
 }
 
 fn until_dropped(server: &Server, before: usize, streams: Vec<TcpStream>) {
-    patiently("connections that read nothing are closed", || {
-        descriptors(server) <= before + 5
-    });
+    patiently("they are closed", || descriptors(server) <= before + 5);
     drop(streams);
 }
 

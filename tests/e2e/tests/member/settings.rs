@@ -142,7 +142,6 @@ fn connection_settings() {
     }
     assert_eq!(streams, Some(3), "SETTINGS_MAX_CONCURRENT_STREAMS");
     assert!(pinged, "a silent connection is pinged");
-    // Start a second process on the same port.
     let mut second = Launch::witan().arg("--socket-reuse-port").prepare();
     let url = server.url();
     second.add_args(["--listen-client-urls", &url]);
@@ -151,7 +150,6 @@ fn connection_settings() {
     second.wait_log(0, witan_e2e::server::READY);
     assert!(server.runs() && second.runs());
     assert_eq!(server.terminate().code(), Some(0));
-    // The port is still served.
     assert_eq!(server.http("GET", "/version", "").status, 200);
 }
 

@@ -162,7 +162,6 @@ fn a_full_quota_refuses_requests_that_add_data() {
     assert_eq!(call(&server, "kv/put", &large).0, 429);
     server.answers(503, "GET", "/health", "");
 
-    // With free space, all requests are accepted again.
     let all = json!({ "key": "AA==", "range_end": "AA==" });
     assert_eq!(call(&server, "kv/deleterange", &all).0, 200);
     let status = server.v3("maintenance/status", "{}");

@@ -60,7 +60,6 @@ fn roles_and_users_use_up_the_quota() {
     server.start_unhealthy_again();
     assert_eq!(server.try_v3("auth/user/add", &user).0, 429);
 
-    // Requests that free space are accepted.
     for number in 0..added {
         let gone = server.try_v3("auth/role/delete", &json!({ "role": name(number) }));
         assert_eq!(gone.0, 200, "{}", gone.1);

@@ -145,7 +145,6 @@ fn etcd_and_witan_start_from_each_others_snapshots() {
     let people = shown_people(&ours);
     assert!(people.iter().any(|said| said == "OK\n"), "{people:?}");
     assert_eq!(people, shown_people(&theirs));
-    // Both servers continue in the same way.
     for server in [&ours, &theirs] {
         let revision = Tool::Etcdctl36.run(&server.url(), &["put", "more", "x"]);
         assert_eq!(revision.stdout, "OK\n");
@@ -349,7 +348,6 @@ fn refusals_equal_etcdutls_and_leave_no_files() {
         assert_eq!(complaint(&said), complaint(&theirs), "{case:?}");
         assert_ne!(said.code, Some(0));
     }
-    // An empty directory is accepted.
     fs::create_dir_all(&data).expect("a folder");
     let args = ["restore", &bare, "--data-dir", &data, "--skip-hash-check"];
     tool(Kind::Witan, &args).succeeded();
