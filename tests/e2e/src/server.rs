@@ -400,6 +400,12 @@ impl Server {
         running.reap();
     }
 
+    /// Kills the server, restarts it, and waits until it is ready.
+    pub fn kill9_and_start(&mut self) {
+        self.kill9();
+        self.start_again();
+    }
+
     /// Sends SIGTERM and waits until the server has ended.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");

@@ -130,8 +130,7 @@ fn one_member_of_a_cluster_is_exported_and_others_join_it() {
         ];
         cluster.member(longest).etcdctl(&add);
         cluster.member(longest).etcdctl(&["put", "after", "1"]);
-        cluster.member_mut(longest).kill9();
-        cluster.member_mut(longest).start_again();
+        cluster.member_mut(longest).kill9_and_start();
         cluster.member_mut(joining).start_unready_again();
         let member = cluster.member(longest);
         let members = member.etcdctl(&["member", "list"]);

@@ -167,8 +167,7 @@ fn adopt_at_start(etcd: &mut Server) {
     etcd.start_again();
     assert_eq!(etcd.etcdctl(&["get", "a"]), "a\netcd\n");
     etcd.etcdctl(&["put", "a", "witan"]);
-    etcd.kill9();
-    etcd.start_again();
+    etcd.kill9_and_start();
     assert_eq!(etcd.etcdctl(&["get", "a"]), "a\nwitan\n");
 }
 

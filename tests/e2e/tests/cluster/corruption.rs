@@ -61,8 +61,7 @@ fn a_corrupt_member_is_rebuilt_before_it_serves() {
     }
     // An undamaged member starts normally.
     let follower = cluster.follower();
-    cluster.member_mut(follower).kill9();
-    cluster.member_mut(follower).start_again();
+    cluster.member_mut(follower).kill9_and_start();
     let log = cluster.member(follower);
     log.wait_log(0, "initial corruption checking passed");
 }

@@ -174,8 +174,7 @@ fn the_level_waits_and_rises_at_once_on_request() {
     until(&cluster, 2);
     until_format(&cluster, "format 5");
     let member = cluster.member_mut(0);
-    member.kill9();
-    member.start_again();
+    member.kill9_and_start();
     until(&cluster, 2);
 }
 

@@ -105,8 +105,7 @@ fn a_member_that_lags_too_far_gets_the_state_during_writes() {
     assert!(sent("success") >= 1.0 && sent("inflights_total") == 0.0);
     // After a kill, the member starts from the snapshot and the log after it.
     for _ in 0..2 {
-        cluster.member_mut(lagging).kill9();
-        cluster.member_mut(lagging).start_again();
+        cluster.member_mut(lagging).kill9_and_start();
         cluster.wait_equal();
     }
     let furnished = users_and_tree(cluster.member(lagging));

@@ -88,8 +88,7 @@ fn use_directory(format: &str, kind: &str) {
     let put = json!({ "key": encoded("new"), "value": encoded("new") });
     server.v3("kv/put", &put.to_string());
     server.v3("maintenance/defragment", "{}");
-    server.kill9();
-    server.start_again();
+    server.kill9_and_start();
     check(&server, kind, REVISION + 1);
     let identity = fs::read_to_string(dir.join("data/member/identity")).expect("a text");
     let first = identity.lines().next();

@@ -235,8 +235,7 @@ fn a_member_serves_more_values_than_its_memory_holds() {
     assert_eq!(hash, grpc::hash_kv(&other, revision));
     drop(other);
 
-    server.kill9();
-    server.start_again();
+    server.kill9_and_start();
     assert_eq!(hash, grpc::hash_kv(&server, revision));
     runtime.block_on(async {
         let mut kv = KvClient::new(grpc::connect(&server.address()).await);

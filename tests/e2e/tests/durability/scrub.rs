@@ -55,8 +55,7 @@ fn filled(members: usize) -> Cluster {
 /// Writes a member's checkpoint and restarts the member, because the first pass of the scrub starts with the process.
 fn restart_with_checkpoint(member: &mut Server) {
     member.v3("maintenance/defragment", "{}");
-    member.kill9();
-    member.start_again();
+    member.kill9_and_start();
 }
 
 fn key(at: usize) -> String {
@@ -69,8 +68,7 @@ fn value(at: usize) -> Vec<u8> {
 
 /// Kills and restarts a member and checks that it has all values. The start or a read fails if the checkpoint is damaged.
 fn check_disk(member: &mut Server) {
-    member.kill9();
-    member.start_again();
+    member.kill9_and_start();
     grpc::runtime().block_on(async {
         let mut kv = KvClient::new(grpc::connect(&member.address()).await);
         for at in 0..KEYS {

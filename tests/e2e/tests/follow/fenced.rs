@@ -136,8 +136,7 @@ fn a_removed_fence_is_raised_again_until_the_source_is_declared_gone() {
         wait::until_true("not guarding", || status(&member)["guarding"] == false);
         run(&source, &["alarm", "disarm"]);
         run(&source, &["put", "a", "2"]);
-        member.kill9();
-        member.start_again();
+        member.kill9_and_start();
         wait::until_true("not guarding", || status(&member)["guarding"] == false);
         run(&source, &["put", "a", "3"]);
     });

@@ -80,8 +80,7 @@ fn unix_listen_client_urls() {
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     // The socket file of a killed server does not prevent a start.
-    server.kill9();
-    server.start_again();
+    server.kill9_and_start();
     UnixStream::connect(&socket).expect("the socket is there again");
     server.terminate();
     assert!(!socket.exists());

@@ -191,8 +191,7 @@ fn elections_and_warnings() {
     let syncs = server.metric("etcd_disk_wal_fsync_duration_seconds_count");
     assert_eq!(syncs, Some(0.0), "something was synced");
     // A kill loses nothing. Only a power cut can.
-    server.kill9();
-    server.start_again();
+    server.kill9_and_start();
     let kept = Tool::Etcdctl36.run(&server.url(), &["get", "k"]);
     assert_eq!(kept.stdout, "k\nv\n");
 }

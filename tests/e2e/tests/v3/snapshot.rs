@@ -266,8 +266,7 @@ fn the_revision_can_be_bumped() {
     assert_eq!(before[1], format!("\"{}\"", revision + 1000));
     assert_eq!(shown_people(&ours), shown_people(&theirs));
     // The member starts from its disk, without the snapshot.
-    ours.kill9();
-    ours.start_again();
+    ours.kill9_and_start();
     assert_eq!(view(&ours), view(&theirs));
     let old = revision.to_string();
     for server in [&ours, &theirs] {

@@ -89,8 +89,7 @@ fn a_member_without_memory_for_keys_refuses_them_until_others_are_deleted() {
         let refused = refused.expect_err("the memory is used up");
         assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
     });
-    server.kill9();
-    server.start_again();
+    server.kill9_and_start();
     assert_within(&mut server, LIMIT_BYTES);
 
     runtime.block_on(async {
