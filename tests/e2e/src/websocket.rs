@@ -35,9 +35,7 @@ impl Socket {
     /// Opens a WebSocket at `path`. `headers` are whole lines. Panics if the server refuses.
     pub fn open(address: &str, path: &str, headers: &[&str]) -> Self {
         let mut stream = TcpStream::connect(address).expect("somebody listens");
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("the timeout is set");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let mut request = format!(
             "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n",
@@ -48,9 +46,7 @@ impl Socket {
             request += "\r\n";
         }
         request += "\r\n";
-        stream
-            .write_all(request.as_bytes())
-            .expect("the request is sent");
+        stream.write_all(request.as_bytes()).expect("it is sent");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];

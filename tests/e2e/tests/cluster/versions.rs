@@ -104,9 +104,7 @@ fn clocks(member: &Server) -> Vec<f64> {
 #[test]
 fn the_cluster_has_the_lowest_version_of_its_members() {
     let (cluster, other) = start_with_other_release();
-    let found = cluster
-        .member(0)
-        .wait_log(0, "detected the release of a peer");
+    let found = cluster.member(0).wait_log(0, "the release of a peer");
     assert!(found.contains("unknown"), "only etcd's version: {found}");
     other.runs("3.6.4");
     until(&cluster.members()[..2], "3.6.0");

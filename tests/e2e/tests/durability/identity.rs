@@ -25,9 +25,7 @@ fn a_member_with_an_emptied_directory_does_not_vote() {
     let mark = cluster.member(emptied).log().len();
     // The other members do not tell whether this member was started before.
     cluster.member_mut(emptied).start_unready_again();
-    cluster
-        .member(emptied)
-        .wait_log(mark, "opened the data directory");
+    cluster.member(emptied).wait_log(mark, "opened the data");
     cluster.member_mut(behind).start_unready_again();
     let member = cluster.member(emptied);
     member.wait_log(mark, "knows this member with another data directory");

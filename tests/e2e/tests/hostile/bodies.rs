@@ -52,9 +52,7 @@ fn ways() -> Vec<Way> {
 /// Sends on a separate thread until the server stops reading. Returns the server's response.
 fn send(server: &Server, way: &Way) -> String {
     let mut stream = connect(server);
-    stream
-        .write_all(&way.begin)
-        .expect("the server accepts the beginning");
+    stream.write_all(&way.begin).expect("it is sent");
     let writer = stream.try_clone().expect("a descriptor more");
     thread::scope(|scope| {
         scope.spawn(|| write_all(writer, &way.piece));

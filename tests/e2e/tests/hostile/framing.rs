@@ -74,9 +74,7 @@ fn an_upgrade_outside_the_gateway_is_ignored() {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         );
-        stream
-            .write_all(request.as_bytes())
-            .expect("the request is sent");
+        stream.write_all(request.as_bytes()).expect("it is sent");
         assert_eq!(verdict(&mut stream), expect, "{path}");
     }
 }

@@ -41,9 +41,7 @@ pub(crate) fn open(server: &Server, window: Option<u32>) -> TcpStream {
     let mut hello = PREFACE.to_vec();
     hello.extend(frame(SETTINGS, 0, 0, &settings));
     hello.extend(frame(SETTINGS, 1, 0, &[]));
-    stream
-        .write_all(&hello)
-        .expect("a new connection accepts some bytes");
+    stream.write_all(&hello).expect("it is sent");
     stream
 }
 

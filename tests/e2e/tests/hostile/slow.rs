@@ -63,9 +63,7 @@ fn kinds() -> Vec<Slow> {
 
 fn send_until_end(server: &Server, slow: &Slow) -> String {
     let mut stream = connect(server);
-    stream
-        .write_all(&slow.at_once)
-        .expect("the server accepts the beginning");
+    stream.write_all(&slow.at_once).expect("it is sent");
     let pace = Some(Duration::from_secs(1));
     stream.set_read_timeout(pace).expect("a TCP socket");
     let deadline = Instant::now() + LONG;

@@ -103,9 +103,7 @@ fn the_wrong_protocol_is_reported() {
     assert!(alert.len() < 64, "{alert:?}");
     stage.failures("not_tls", 2);
     stage.failures("tls", 1);
-    stage
-        .server
-        .wait_log(0, "rejected connection on client endpoint");
+    stage.server.wait_log(0, "rejected connection on client");
     let again = stage.etcdctl(None, &["put", "k", "v"]);
     assert_eq!(again.stdout, "OK\n", "{}", again.stderr);
 }

@@ -49,9 +49,7 @@ fn a_token_is_accepted_in_the_list_of_protocols() {
             "X: y".to_owned(),
         ] {
             let mut socket = Socket::open(&server.address(), "/v3/watch", &[&header]);
-            socket
-                .send(r#"{"create_request":{"key":"Zm9v"}}"#)
-                .expect("it is sent");
+            socket.send(r#"{"create_request":{"key":"Zm9v"}}"#).unwrap();
             said.push(socket.text());
         }
         said
