@@ -43,7 +43,7 @@ fn a_member_that_was_restored_from_another_snapshot_exits() {
         }
         cluster.member_mut(0).start_unready_again();
         assert_eq!(cluster.member_mut(0).wait_exit().code(), Some(40));
-        cluster.member(0).wait_log(0, "from the same snapshot");
+        cluster.member(0).wait_log(0, "Restore all members");
         let found = cluster
             .member(1)
             .etcdctl(&["get", "k", "--print-value-only"]);
