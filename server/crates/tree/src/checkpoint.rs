@@ -324,7 +324,7 @@ mod tests {
         for (index, loads) in [(COUNT_MAX, true), (COUNT_MAX + 1, false)] {
             let tree = Tree { index, ..Tree::default() };
             put_meta(&tree, &mut |key, value| {
-                let value = value.expect("it has contents");
+                let value = value.expect("the record has contents");
                 assert_eq!(Tree::default().load(&key, &value).is_ok(), loads);
             });
         }
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_loaded_from_a_clean_path_alone() {
+    fn a_node_loads_only_from_a_clean_path() {
         let inode = Inode { expires_ns: Some(5), ..Inode::dir(1) };
         let load = |path: &str| {
             let mut loaded = None;

@@ -59,7 +59,7 @@ mod tests {
     use crate::Set;
 
     #[test]
-    fn a_refused_comparison_shares_the_value_of_the_tree() {
+    fn a_failed_comparison_does_not_copy_the_value() {
         let (path, value) = (Bytes::from_static(b"/k"), Bytes::from(vec![b'v'; 1000]));
         let mut tree = Tree::default();
         let set = Set { path: path.clone(), value: value.clone(), ..Set::default() };

@@ -46,8 +46,8 @@ impl Tree {
         let link = NodeRef::new(inode);
         let (dir, name) = split(&path);
         self.nodes_bytes += of_node(&path, &link) + self.missing_dirs_bytes(dir);
-        let children =
-            make_dirs(&mut self.root, dir, index).expect("no parent of the path is a file");
+        let children = make_dirs(&mut self.root, dir, index)
+            .expect("the caller has checked that no parent is a file");
         match children.get_mut(name) {
             Some(place) => *place = link,
             None => {

@@ -150,7 +150,7 @@ mod tests {
     use crate::Set;
 
     #[test]
-    fn what_a_read_shows_is_measured_by_nodes_and_by_bytes() {
+    fn a_listing_is_limited_by_nodes_and_by_bytes() {
         let mut tree = Tree::default();
         for (path, bytes) in [("/d/a", 100), ("/d/_hidden", 10), ("/d/e/f", 1000)] {
             let (path, value) = (path.into(), vec![b'v'; bytes].into());

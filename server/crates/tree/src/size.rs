@@ -81,7 +81,7 @@ mod tests {
     use crate::{Delete, Set};
 
     #[test]
-    fn the_size_follows_nodes_and_history_and_is_computed_alike_after_a_load() {
+    fn the_size_counts_nodes_and_history_and_is_equal_after_a_load() {
         let mut tree = Tree::default();
         assert_eq!(tree.size_bytes(), 0);
         let (path, value) = ("/d/a".into(), vec![b'v'; 100].into());
