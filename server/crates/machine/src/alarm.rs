@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn invented_alarms_are_bounded_and_leave_room_for_real_ones() {
+    fn alarms_of_unknown_members_are_bounded_and_block_no_alarm_of_a_member() {
         let mut members = MemberRegistry::default();
         let member = Member { id: 7, ..Member::default() };
         members.by_id.insert(member.member_id(), member);
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(
             alarms.apply(&command(AlarmAction::Activate, 7, 3), &members),
             None,
-            "a kind that nobody raises has no place kept"
+            "an alarm of an unknown type is not exempt from the limit"
         );
         let raised = alarms.apply(&command(AlarmAction::Activate, 7, 1), &members);
         assert_eq!(raised, Some(Alarm::new(MemberId(7), AlarmType::NoSpace)));
@@ -259,7 +259,7 @@ mod tests {
         let mut alarms = Alarms::default();
         let mut records = Vec::new();
         alarms.changes(None, &mut |change| records.push(change));
-        assert_eq!(records, [], "a state without alarms has no record of them");
+        assert_eq!(records, [], "a state without alarms has no alarm record");
         alarms.apply(&command(AlarmAction::Activate, 7, 1), &members);
         alarms.apply(&command(AlarmAction::Activate, 9, 2), &members);
         let raised = alarms.clone();
@@ -268,7 +268,7 @@ mod tests {
         for (state, since) in [(&raised, None), (&alarms, Some(&raised))] {
             state.changes(since, &mut |change| records.push(change));
             let Some(RecordChange::Put { value, .. }) = records.pop() else {
-                panic!("no record")
+                panic!("there is no alarm record")
             };
             loaded.load(&value).unwrap();
             assert_eq!(&loaded, state);

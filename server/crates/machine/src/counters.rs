@@ -61,7 +61,7 @@ mod tests {
     };
 
     #[test]
-    fn a_state_that_leaves_no_room_to_count_on_is_not_taken_over() {
+    fn a_state_with_a_counter_near_the_limit_is_not_imported() {
         let at = |count: u64| -> [StateMachine; 2] {
             let kv: Kv = at_revision(Revision(count.cast_signed()));
             let auth = Auth::restored(false, count, [], []);
@@ -76,7 +76,7 @@ mod tests {
         for machine in at(COUNT_IMPORT_MAX + 1) {
             let error = machine
                 .check_import()
-                .expect_err("it is refused")
+                .expect_err("the state is refused")
                 .to_string();
             assert!(error.contains("revision is "), "{error}");
         }

@@ -370,13 +370,13 @@ mod tests {
 
     fn follow(machine: &mut StateMachine, operation: FollowOperation) -> Result<(), FollowError> {
         let Reply::Followed(done) = apply(machine, operation) else {
-            unreachable!("it is the reply of such a command");
+            unreachable!("a follow command has a follow reply");
         };
         done
     }
 
     #[test]
-    fn the_cut_over_needs_the_last_revision_and_ends_following_for_good() {
+    fn the_cut_over_needs_the_last_revision_and_ends_following() {
         let mut machine = StateMachine::default();
         machine.members.follows = true;
         let granted = vec![LeaseGrant { id: 7, ttl_s: 60 }];
@@ -402,7 +402,11 @@ mod tests {
         let cut_over = FollowOperation::CutOver(CutOver { revision: 1, attempt: 2 });
         follow(&mut machine, cut_over.clone()).unwrap();
         assert!(!machine.members.follows);
-        let lease = machine.kv.leases().get(LeaseId(7)).expect("it lives on");
+        let lease = machine
+            .kv
+            .leases()
+            .get(LeaseId(7))
+            .expect("the lease still exists");
         assert_eq!(lease.remaining_s(), 60);
         assert_eq!(
             follow(&mut machine, cut_over),
@@ -450,7 +454,7 @@ mod tests {
         let mut stored = MemberRegistry::default();
         machine.members.changes(None, &mut |change| {
             let RecordChange::Put { value, .. } = change else {
-                unreachable!("nothing was there before");
+                unreachable!("a full record set has no deletions");
             };
             stored.load(&value).unwrap();
         });
@@ -482,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn users_are_replaced_as_a_whole_and_never_by_what_cannot_be_read() {
+    fn users_are_replaced_completely_and_never_by_invalid_records() {
         let mut source = StateMachine::default();
         let user = crate::auth::UserAdd {
             name: "anne".into(),

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_is_held_until_the_time_is_over() {
+    fn a_level_rises_only_after_the_hold() {
         let (mut hold, known, both) = (LevelHold::default(), registry(2), [Some(2), Some(2)]);
         for (now, left) in [(100, 60), (110, 50), (159, 1), (160, 0), (200, 0)] {
             hold.update(&known, &both, seconds(now));
@@ -195,14 +195,18 @@ mod tests {
         }
         let at_once = hold.time_left(Some(Duration::ZERO), seconds(200));
         assert_eq!(at_once, Some(Duration::ZERO));
-        assert_eq!(hold.time_left(None, seconds(200)), None, "only by command");
+        assert_eq!(
+            hold.time_left(None, seconds(200)),
+            None,
+            "the level rises only by command"
+        );
         let raised = MemberRegistry { raised_level: 2, ..registry(2) };
         hold.update(&raised, &both, seconds(201));
         assert_eq!(hold.time_left(HOLD, seconds(201)), None);
     }
 
     #[test]
-    fn the_hold_starts_again_when_a_member_is_silent_or_lower_or_the_members_change() {
+    fn the_hold_restarts_when_the_members_or_their_levels_change() {
         let both: &[Option<Level>] = &[Some(2), Some(2)];
         let returns = MemberRegistry { downgrade_target: "0.1.0".into(), ..registry(2) };
         for (known, members) in [
@@ -228,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_last_row_is_this_release() {
-        let last = RELEASES.last().expect("there is a row");
+        let last = RELEASES.last().expect("the table is not empty");
         if cfg!(not(feature = "next-level")) {
             assert_eq!(last.release, env!("CARGO_PKG_VERSION"));
         }
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_release_with_a_level_is_named() {
+    fn the_first_release_of_a_level_is_found() {
         assert_eq!(first_release(FIRST), "0.1.0");
         let own = RELEASES.last().map(|row| row.release);
         for level in [OWN, OWN + 1] {
@@ -285,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_level_never_falls_and_the_first_one_leaves_the_record_as_it_was() {
+    fn the_level_never_falls_and_the_first_level_does_not_change_the_record() {
         let record = |members: &MemberRegistry| {
             let mut records = Vec::new();
             members.changes(None, &mut |change| records.push(change));
@@ -306,7 +310,7 @@ mod tests {
         let mut loaded = MemberRegistry::default();
         for change in record(&members) {
             let RecordChange::Put { value, .. } = change else {
-                panic!("it is deleted")
+                panic!("the record was deleted")
             };
             loaded.load(&value).expect("a record of this release");
         }
@@ -314,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn the_level_rises_when_all_members_have_known_it_for_long_enough() {
+    fn the_level_rises_if_all_members_have_supported_it_for_the_hold() {
         const BOTH: &[Option<Level>] = &[Some(2), Some(2)];
         for (version, raised_level, target, members, held, decision) in [
             ("3.7.0", 0, "", BOTH, true, Some(2)),

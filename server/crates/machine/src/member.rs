@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn learners_come_and_go_and_voters_stay() {
+    fn a_change_without_voters_adds_and_removes_only_learners() {
         changed(vec![
             (learner(1, "b"), Err(MembershipError::Exists)),
             (learner(2, "a"), Err(MembershipError::PeerUrlExists)),
@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_is_replaced_by_its_copy_alone() {
+    fn only_a_copy_replaces_a_registered_store() {
         let mut members = changed(vec![]);
         let mut published = |store_id, store_ancestors: &[u64]| {
             members.publish(&PublishAttributes {
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn voters_come_and_go_until_one_is_left() {
+    fn voters_can_be_added_and_removed_except_the_last_one() {
         let voters = |change| ChangeMembers { voters: true, ..change };
         let promoted = |promote| voters(ChangeMembers { promote, ..ChangeMembers::default() });
         let begun = vec![

@@ -124,7 +124,7 @@ mod tests {
 
     /// Members of the first release apply entries with these constants. A changed constant needs a new level.
     #[test]
-    fn the_first_level_keeps_the_numbers_of_the_first_release() {
+    fn the_first_level_keeps_the_constants_of_the_first_release() {
         let first = Pacing {
             sweep_blocks_first: 128,
             sweep_blocks_next: 8,
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_level_has_the_numbers_of_this_release() {
+    fn an_unknown_level_has_the_constants_of_this_release() {
         assert_eq!(Pacing::of(0), Pacing::of(FIRST));
         assert_eq!(Pacing::of(OWN + 1), Pacing::of(OWN));
         assert_eq!(Pacing::of(Level::MAX), Pacing::of(OWN));
@@ -188,19 +188,19 @@ mod tests {
     const SLOW: Pacing = Pacing { sweep_blocks_first: 1, ..Pacing::of(FIRST) };
 
     #[test]
-    fn a_state_applies_an_entry_with_the_numbers_of_its_level() {
+    fn a_state_applies_an_entry_with_the_constants_of_its_level() {
         let mut machine = ten_blocks();
         machine.kv.set_pacing(SLOW);
         let mut kv = machine.kv.clone();
         let compact = compaction(&kv);
         run(&mut kv, compact.clone()).expect("the revision exists");
-        assert!(kv.is_sweeping(), "one block is swept");
+        assert!(kv.is_sweeping(), "the sweep is unfinished after one block");
         machine.apply(&entry(compact));
         assert!(!machine.kv.is_sweeping(), "all blocks are swept");
     }
 
     #[test]
-    fn a_loaded_state_has_the_numbers_of_its_level() {
+    fn a_loaded_state_has_the_constants_of_its_level() {
         let mut loaded = StateMachine::default();
         ten_blocks().changes(None, &mut |change| match change {
             RecordChange::Put { key, value } => {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_charged_by_the_numbers_of_its_level() {
+    fn a_command_is_charged_by_the_constants_of_its_level() {
         let mut filled = Kv::default();
         for key in ["a", "b", "c"] {
             run(&mut filled, put(key, 1)).expect("a put of a new key");

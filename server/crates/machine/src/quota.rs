@@ -103,7 +103,7 @@ mod tests {
     use crate::kv::{KvOperation, Txn, TxnOp, TxnOpKind};
 
     #[test]
-    fn a_transaction_takes_what_its_larger_branch_does() {
+    fn a_transaction_grows_by_its_larger_branch() {
         let put = |value: usize| {
             let put = Put {
                 key: "k".into(),

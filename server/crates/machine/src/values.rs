@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_counts_what_can_be_dropped() {
+    fn the_cache_counts_values_that_can_be_dropped() {
         let cache = Arc::new(BlockCache::new());
         let values = in_memory(b"1234567");
         assert_eq!(cache.resident_bytes(), 0);
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_replaces_only_what_it_has_read() {
+    fn a_scan_replaces_only_values_that_it_has_read() {
         let cache = Arc::new(BlockCache::new());
         let all: Vec<_> = (0..20).map(|_| on_disk(&cache)).collect();
         cache.set_target(70);
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_read_is_tried_again_and_a_damaged_record_ends_the_process() {
+    fn a_failed_read_is_retried_and_a_damaged_record_ends_the_process() {
         let cache = Arc::new(BlockCache::new());
         let file = MemoryFile::new(cache, b"record".to_vec());
         let place = Place { file: file.clone(), offset: 0, len: 6 };

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn work_is_known_before_it_is_done() {
+    fn work_is_estimated_before_the_command_runs() {
         let machine = filled();
         let work = |entry: &Entry| machine.work(entry, MAX);
         let delete = |key, end| entry(KvOperation::Delete(deletion(key, end)));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_that_meets_a_large_revision_is_work_for_the_command_that_does_it() {
+    fn a_sweep_of_a_large_revision_counts_as_work_of_its_command() {
         let mut machine = filled();
         for key in 0..20_000 {
             machine.apply(&entry(KvOperation::Put(kv::Put {

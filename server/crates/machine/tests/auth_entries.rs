@@ -37,7 +37,7 @@ fn guarded_by_v2() -> StateMachine {
 }
 
 #[test]
-fn an_old_entry_that_enables_auth_of_v3_still_enables_it() {
+fn an_old_entry_that_enables_v3_authentication_still_enables_it() {
     let enable = auth::AuthOperation::Enable(auth::Enable {});
     let mut machine = guarded_by_v2();
     let refused = apply(&mut machine, enable.clone(), true);
@@ -53,7 +53,7 @@ fn an_old_entry_that_enables_auth_of_v3_still_enables_it() {
 }
 
 #[test]
-fn an_old_entry_that_changes_a_user_beside_v2_alone_is_still_refused() {
+fn an_old_entry_that_changes_a_user_is_still_refused_while_only_v2_is_enabled() {
     let role = auth::AuthOperation::RoleAdd(auth::RoleAdd { name: "r".into() });
     let replayed = apply(&mut guarded_by_v2(), role, false);
     assert_eq!(replayed, Reply::Auth(Err(AuthError::PermissionDenied)));

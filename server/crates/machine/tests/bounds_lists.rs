@@ -82,7 +82,7 @@ fn judged(machine: &StateMachine, puts: usize) -> Duration {
 }
 
 #[test]
-fn a_lease_is_looked_at_once_for_all_puts_of_a_transaction() {
+fn a_lease_is_checked_once_for_all_puts_of_a_transaction() {
     let machine = leased();
     // Take the fastest run, because other processes also use the CPU.
     let fastest = |puts| (0..10).map(|_| judged(&machine, puts)).min().expect("ten");
@@ -91,7 +91,7 @@ fn a_lease_is_looked_at_once_for_all_puts_of_a_transaction() {
 }
 
 #[test]
-fn long_lists_of_urls_are_compared_in_little_time() {
+fn long_lists_of_urls_are_compared_quickly() {
     let urls = |port: u32| (0..20_000).map(move |at| format!("http://10.0.0.{at}:{port}"));
     let mut machine = StateMachine::default();
     let mut add = |id: u64, port: u32| {
@@ -130,7 +130,7 @@ fn indexed(keys: impl Iterator<Item = Vec<u8>>) -> Duration {
         let mut loaded = kv::Kv::default();
         kv.changes(None, &mut |change| match change {
             RecordChange::Put { key, value } => assert!(loaded.load(&key, &value).is_ok()),
-            RecordChange::Delete { .. } => unreachable!("it is a whole checkpoint"),
+            RecordChange::Delete { .. } => unreachable!("a full checkpoint has no deletions"),
         });
         let begun = Instant::now();
         assert!(loaded.finish_load().is_ok());

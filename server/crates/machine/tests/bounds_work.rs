@@ -99,7 +99,7 @@ fn compares(times: usize) -> kv::KvCommand {
 }
 
 #[test]
-fn deleted_keys_are_charged_where_they_are_walked() {
+fn deleted_keys_are_charged_when_they_are_skipped() {
     let kv = deleted(50_000);
     let refused = |command: &kv::KvCommand| {
         let outcome = kv.clone().apply(command);
@@ -142,7 +142,7 @@ fn deleted_keys_are_charged_where_they_are_walked() {
 }
 
 #[test]
-fn a_worker_leaves_walks_over_deleted_keys_to_others() {
+fn a_worker_does_not_walk_over_many_deleted_keys_itself() {
     let kv = deleted(50_000);
     let at_revision = Range { revision: kv.revision().0 - 1, limit: 1, ..all() };
     let limited = Range { limit: 1, ..all() };
@@ -182,14 +182,14 @@ fn a_worker_leaves_walks_over_deleted_keys_to_others() {
     assert!(longer(&ranges(by_value, 1)) && longer(&ranges(before("k002000"), 1)));
     assert!(!longer(&ranges(before("k001000"), 1)));
     let Some(KvOperation::Txn(nested)) = ranges(before("k002000"), 1).operation else {
-        unreachable!("it is a transaction")
+        unreachable!("the command is a transaction")
     };
     assert!(longer(&txn(vec![op(TxnOpKind::Txn(nested))])));
 }
 
 /// A member that started from a checkpoint has different pages than one that did not.
 #[test]
-fn what_is_refused_does_not_depend_on_the_pages_of_the_index() {
+fn refusals_do_not_depend_on_the_pages_of_the_index() {
     let mut kv = deleted(9000);
     fill(&mut kv, 3001, LeaseId::NONE);
     apply(
@@ -205,7 +205,7 @@ fn what_is_refused_does_not_depend_on_the_pages_of_the_index() {
     let mut restored = Kv::default();
     kv.changes(None, &mut |change| match change {
         RecordChange::Put { key, value } => restored.load(&key, &value).unwrap(),
-        RecordChange::Delete { .. } => unreachable!("it is a whole checkpoint"),
+        RecordChange::Delete { .. } => unreachable!("a full checkpoint has no deletions"),
     });
     restored.finish_load().unwrap();
     let limited = Range { key: "k001990".into(), limit: 20, ..all() };
@@ -231,7 +231,7 @@ fn what_is_refused_does_not_depend_on_the_pages_of_the_index() {
 }
 
 #[test]
-fn a_transaction_that_only_reads_does_not_hold_the_store_many_times() {
+fn a_read_only_transaction_does_not_return_the_store_many_times() {
     let mut kv = Kv::default();
     fill(&mut kv, 20_000, LeaseId::NONE);
     let names = Range { keys_only: true, ..all() };

@@ -87,9 +87,9 @@ fn refused(mut records: Records, key: &[u8], value: Vec<u8>) -> CorruptRecord {
 }
 
 #[test]
-fn a_record_with_an_unknown_field_is_of_a_later_release() {
+fn a_record_with_an_unknown_field_is_from_a_later_release() {
     let whole = records();
-    restore(whole.clone()).expect("it is of this release");
+    restore(whole.clone()).expect("this release wrote the records");
     let mut kinds = Vec::new();
     // A block is not a protobuf message.
     for (key, value) in whole.iter().filter(|(key, _)| !record::is_block(key)) {
@@ -108,7 +108,7 @@ fn a_record_with_an_unknown_field_is_of_a_later_release() {
 }
 
 #[test]
-fn a_record_of_an_unknown_kind_is_of_a_later_release() {
+fn a_record_of_an_unknown_kind_is_from_a_later_release() {
     for key in [&b"z"[..], b"kz", b"tz", b"uz"] {
         let error = refused(records(), key, changed(key, &[0; 4], Vec::clear));
         assert!(error.is_later(), "{}: {error}", key.escape_ascii());
@@ -116,7 +116,7 @@ fn a_record_of_an_unknown_kind_is_of_a_later_release() {
 }
 
 #[test]
-fn an_unknown_action_or_counter_of_v2_is_of_a_later_release() {
+fn an_unknown_v2_action_or_counter_is_from_a_later_release() {
     let whole = records();
     let set_action = |contents: &mut Vec<u8>| {
         assert_eq!(contents[..2], [8, 1], "field 1 is the action `set`");
@@ -138,7 +138,7 @@ fn an_unknown_action_or_counter_of_v2_is_of_a_later_release() {
 }
 
 #[test]
-fn a_damaged_record_is_not_of_a_later_release() {
+fn a_damaged_record_is_not_from_a_later_release() {
     let whole = records();
     for (key, value) in whole.iter().filter(|(key, _)| !record::is_block(key)) {
         // A string that is longer than the record.

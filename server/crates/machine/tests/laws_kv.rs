@@ -284,7 +284,7 @@ proptest! {
                     write(&kv, since.as_ref(), &mut records);
                     let mut whole = Records::new();
                     write(&kv, None, &mut whole);
-                    prop_assert_eq!(&whole, &records, "a checkpoint by changes is a whole one");
+                    prop_assert_eq!(&whole, &records, "incremental checkpoints equal a full one");
                     let loaded = [load(&records), load_kv_heads(&records).unwrap()];
                     for loaded in &loaded {
                         same(loaded, &kv)?;
@@ -359,12 +359,12 @@ proptest! {
         let mut loaded = Kv::default();
         let mut failed = records.iter().any(|(key, value)| loaded.load(key, value).is_err());
         failed |= loaded.finish_load().is_err();
-        prop_assert!(failed, "record {:?} was not missed", missing);
+        prop_assert!(failed, "the load did not detect the missing record {:?}", missing);
     }
 }
 
 #[test]
-fn an_emptied_store_gives_everything_back() {
+fn an_emptied_store_has_the_size_of_an_empty_one() {
     let mut kv = Kv::default();
     let empty = kv.size_bytes();
     assert!(empty <= 32 << 10);

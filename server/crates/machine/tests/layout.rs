@@ -163,7 +163,7 @@ fn the_full_encoding_has_every_record_with_its_lengths() {
 }
 
 #[test]
-fn the_full_fingerprint_leaves_out_only_the_order_of_members() {
+fn the_full_fingerprint_ignores_only_the_order_of_members() {
     let of = |position: Position| View { position, ..View::default() }.full_fingerprint();
     let position = |voters: &[u64], learners: &[u64]| Position {
         index: 9,

@@ -98,7 +98,7 @@ fn replay(text: &str, runner: &mut dyn ScriptRunner) -> String {
     while let Some(line) = lines.next() {
         writeln!(out, "{line}").unwrap();
         if line == "----" {
-            assert!(!commands.is_empty(), "an output without a command");
+            assert!(!commands.is_empty(), "an output has no command");
             for command in commands.drain(..) {
                 for answer in runner.run(&command).lines() {
                     assert!(

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_alone_is_written() {
+    fn only_changed_records_are_written() {
         let (before, mut records) = (sample(), Records::new());
         write(&mut records, &before, None);
         let mut after = before.clone();

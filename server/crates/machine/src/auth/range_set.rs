@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_is_looked_at_once_a_range() {
+    fn a_key_is_looked_up_at_most_once_per_range() {
         let spans = spans(&[("a", "c"), ("d", ""), ("k", "l"), ("x", "\0")]);
         let covered = |keys: &[String]| {
             let keys: BTreeSet<Bytes> = keys.iter().map(|key| key.clone().into()).collect();

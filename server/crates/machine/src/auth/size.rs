@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_counts_and_what_goes_is_given_back() {
+    fn the_size_grows_with_additions_and_shrinks_with_removals() {
         let mut auth = Auth::default();
         for number in 0..9 {
             let (user, role) = (format!("user{number}"), format!("role{number}"));
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_told_from_others() {
+    fn texts_above_the_limit_are_too_long() {
         let add = |bytes| AuthCommand {
             operation: Some(AuthOperation::RoleAdd(RoleAdd { name: "n".repeat(bytes) })),
             ..AuthCommand::default()

@@ -489,7 +489,7 @@ mod tests {
             };
             block
                 .push(&version, VALUE, Pacing::of(FIRST).block_bytes)
-                .expect("it fits");
+                .expect("the version fits");
         }
         block
     }
@@ -500,7 +500,7 @@ mod tests {
 
     /// Members close and compact a block in different orders, some with its values on disk. Their records must still be equal.
     #[test]
-    fn a_closed_block_depends_on_its_versions_alone() {
+    fn a_closed_block_depends_only_on_its_versions() {
         for dead in [&[][..], &[4], &[0, 2], &[0, 1, 2], &[1, 2, 3, 4]] {
             let mut compacted_first = without(open(), dead);
             Arc::make_mut(&mut compacted_first).close();
@@ -523,9 +523,10 @@ mod tests {
     fn cold(block: &Block) -> Arc<Block> {
         let record = block_record::encode(block);
         let len = record.len() as u32;
-        let head = block_record::head(block.number(), &record).expect("it is sound");
+        let head = block_record::head(block.number(), &record).expect("the record is valid");
         assert!(head.len() < record.len());
-        let copy = block_record::decode_head(block.number(), &head, len).expect("it is sound");
+        let copy =
+            block_record::decode_head(block.number(), &head, len).expect("the record is valid");
         for cut in 0..head.len() {
             let cut = block_record::decode_head(block.number(), &head[..cut], len);
             assert!(cut.is_none());
@@ -550,7 +551,7 @@ mod tests {
         let mut other = Block::new(1);
         for main in 2..=6 {
             let block = open();
-            let version = block.get(0).expect("it is there");
+            let version = block.get(0).expect("the slot has a version");
             let version = Version { main: Revision(main), ..version };
             other.push(&version, VALUE, CAPACITY_BYTES);
         }

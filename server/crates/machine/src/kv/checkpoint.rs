@@ -355,7 +355,7 @@ mod tests {
 
     /// The records are a file format that every later release must read.
     #[test]
-    fn records_are_these_bytes() {
+    fn records_match_the_golden_bytes() {
         let mut kv = Kv::default();
         let key = Bytes::from_static(b"key");
         let put = |value: &'static [u8]| {

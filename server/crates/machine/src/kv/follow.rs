@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_is_written_once_and_only_behind_the_one_before() {
+    fn a_revision_is_written_once_and_only_after_the_previous_one() {
         let mut kv = Kv::default();
         write(&mut kv, 2, vec![put("a", 1, 0), put("b", 1, 0)]).unwrap();
         write(&mut kv, 3, vec![delete("a"), put("b", 2, 0)]).unwrap();
@@ -130,7 +130,7 @@ mod tests {
             write(&mut kv, 5, vec![delete("b")]),
             Err(FollowError::Gap { revision: Revision(3) })
         );
-        let b = kv.newest(b"b").expect("it lives");
+        let b = kv.newest(b"b").expect("the key exists");
         assert_eq!(
             (b.create_revision.0, b.mod_revision.0, b.version),
             (2, 3, 2)
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_that_does_not_fit_writes_nothing() {
+    fn a_revision_that_does_not_match_writes_nothing() {
         let mut kv = Kv::default();
         write(&mut kv, 2, vec![put("a", 1, 0)]).unwrap();
         let differs = Err(FollowError::Differs { revision: Revision(3) });
@@ -160,7 +160,7 @@ mod tests {
         .unwrap();
         write(&mut kv, 3, vec![delete("a"), delete("b"), put("a", 1, 0)]).unwrap();
         write(&mut kv, 4, vec![put("c", 1, 0), delete("c")]).unwrap();
-        let a = kv.newest(b"a").expect("it lives");
+        let a = kv.newest(b"a").expect("the key exists");
         assert_eq!((a.create_revision.0, a.version), (3, 1));
         assert_eq!((kv.len(), kv.revision().0), (1, 4));
         let differs = Err(FollowError::Differs { revision: Revision(5) });
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(
             kv.leases().len(),
             1,
-            "its key comes to its end in a revision"
+            "the revision that deletes the key has not been applied"
         );
         write(&mut kv, 3, vec![delete("a")]).unwrap();
         assert_eq!(kv.ended_leases(&[LeaseId(7)]), []);

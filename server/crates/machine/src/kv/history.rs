@@ -259,7 +259,7 @@ mod tests {
     use crate::{levels::FIRST, pacing::Pacing};
 
     #[test]
-    fn any_of_many_versions_is_a_few_steps_away() {
+    fn any_of_many_versions_is_found_in_a_few_steps() {
         const VERSIONS: i64 = 100_000;
         let mut history = History::default();
         let mut newest: Option<(Location, Links)> = None;

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn leases_get_their_keys_and_keys_their_leases() {
+    fn imported_keys_are_attached_to_their_leases() {
         let mut kv = Kv::default();
         for (at, lease) in [7, 9, 0].map(LeaseId).into_iter().enumerate() {
             let key = format!("k{at}");

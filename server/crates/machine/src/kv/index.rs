@@ -151,7 +151,11 @@ impl Index {
             if !fits {
                 // With long keys, a half may still be full, but it has fewer keys than the page had.
                 let low = if key < &first[..] { low } else { first };
-                let full = self.leaves.get(&low).expect("just inserted").clone();
+                let full = self
+                    .leaves
+                    .get(&low)
+                    .expect("the page was just inserted")
+                    .clone();
                 let at = full.search(key).expect_err("the key is new");
                 self.split_page(low, &full, at, new);
             }
@@ -180,7 +184,7 @@ impl Index {
             .leaves
             .range::<_, [u8]>(below)
             .next_back()
-            .expect("it is not the first page");
+            .expect("the page is not the first one");
         if before.used() + leaf.used() <= LEAF_BYTES / 2 || leaf.len() == 0 {
             let (before_low, joined) = (before_low.clone(), before.concat(leaf));
             self.leaves.insert(before_low, Arc::new(joined));

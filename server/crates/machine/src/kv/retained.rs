@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn below_the_compacted_revision_only_the_newest_counts() {
+    fn at_the_compacted_revision_only_the_newest_versions_are_hashed() {
         let kv = sample(4);
         // The deletion at the compacted revision is kept but not hashed.
         assert_eq!(revisions(kv.retained_versions()), [2, 4, 5, 6, 7]);

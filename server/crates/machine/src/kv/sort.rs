@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn each_key_is_looked_at_a_few_times_however_many_they_are() {
+    fn each_key_is_read_a_few_times_regardless_of_their_number() {
         // An odd multiplier yields all numbers once, in a scattered order.
         let scattered = |count: u64| (0..count).map(move |n| n * 611_953 % count);
         for count in [10_000, 200_000] {
@@ -160,7 +160,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn any_keys_come_in_order_and_equal_ones_as_they_came(keys in prop::collection::vec(key(), 0..120)) {
+        fn keys_are_sorted_and_equal_keys_keep_their_order(keys in prop::collection::vec(key(), 0..120)) {
             let order = places(sorted(&keys));
             let mut expected: Vec<usize> = (0..keys.len()).collect();
             expected.sort_by(|a, b| keys[*a].cmp(&keys[*b]));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_with_a_long_common_beginning_come_in_order() {
+    fn keys_with_a_long_common_prefix_are_sorted() {
         let mut keys: Vec<Vec<u8>> = (0..100_u8)
             .map(|n| vec![b'x'; 5000 + usize::from(n % 50)])
             .collect();

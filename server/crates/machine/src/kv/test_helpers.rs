@@ -48,7 +48,7 @@ pub(super) fn all(kv: &Kv, revision: i64) -> Vec<KeyValue> {
         ..Range::default()
     };
     let found = kv.range(&range, ValueSource::Disk);
-    found.expect("the revision is there").kvs
+    found.expect("the revision is readable").kvs
 }
 
 /// Returns a key space without keys at this revision.

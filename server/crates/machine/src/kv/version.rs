@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_comes_back_and_a_cut_one_does_not() {
+    fn an_encoded_version_decodes_and_a_truncated_one_does_not() {
         let fresh = Version {
             main: Revision(105),
             sub: 0,

@@ -41,7 +41,7 @@ impl ScriptRunner for AuthScript {
             let (command, caller) = (Some(verb.into()), self.caller());
             let entry = Entry { stamp: None, command, caller };
             let Reply::Auth(reply) = self.machine.apply(&entry).reply else {
-                panic!("a command about users answers as one")
+                panic!("the reply belongs to a command on users")
             };
             return match reply {
                 Ok(reply) => format!("{reply:?}\n"),

@@ -24,7 +24,7 @@ pub(crate) fn run(machine: &mut StateMachine, words: &[&str]) -> String {
     let command = Some(verb(words).into());
     let entry = Entry { stamp: None, command, caller: None };
     let Reply::Auth(Ok(auth::AuthReply::Paths(done))) = machine.apply(&entry).reply else {
-        panic!("a command of v2 answers as one")
+        panic!("the reply belongs to a v2 command")
     };
     let answer = match done.answer {
         Ok(PathAuthReply::Done) => "done".into(),
@@ -108,7 +108,7 @@ fn verb(words: &[&str]) -> PathAuthOperation {
             grant: patterns(rest, ["+r", "+w"]),
             revoke: patterns(rest, ["-r", "-w"]),
         }),
-        _ => panic!("no command of v2: {words:?}"),
+        _ => panic!("unknown v2 command: {words:?}"),
     }
 }
 

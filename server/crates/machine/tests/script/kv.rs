@@ -36,7 +36,7 @@ pub(crate) fn run(machine: &mut StateMachine, command: &str, caller: Option<Call
             let command = Some(verb(command).into());
             let Reply::Kv(reply) = machine.apply(&Entry { stamp: None, command, caller }).reply
             else {
-                panic!("a command of the key space answers as one")
+                panic!("the reply belongs to a command of the key space")
             };
             shown_reply(&reply, machine.kv.revision())
         }
@@ -61,7 +61,7 @@ fn verb(command: &str) -> KvOperation {
         TxnOpKind::Put(put) => KvOperation::Put(put),
         TxnOpKind::Delete(delete) => KvOperation::Delete(delete),
         TxnOpKind::Txn(txn) => KvOperation::Txn(txn),
-        TxnOpKind::Range(_) => panic!("a get is no command: {command:?}"),
+        TxnOpKind::Range(_) => panic!("a get is not a write: {command:?}"),
     }
 }
 
@@ -245,7 +245,7 @@ fn order(word: &str) -> SortOrder {
         "none" => SortOrder::None,
         "ascend" => SortOrder::Ascend,
         "descend" => SortOrder::Descend,
-        other => panic!("no order {other:?}"),
+        other => panic!("unknown order {other:?}"),
     }
 }
 
@@ -256,7 +256,7 @@ fn by(word: &str) -> SortTarget {
         "create" => SortTarget::Create,
         "mod" => SortTarget::Mod,
         "value" => SortTarget::Value,
-        other => panic!("no sort target {other:?}"),
+        other => panic!("unknown sort target {other:?}"),
     }
 }
 
@@ -276,7 +276,7 @@ fn op(lines: &[&str]) -> TxnOp {
         }
         "get" => TxnOpKind::Range(range(&words)),
         "txn" => TxnOpKind::Txn(txn(&lines[1..])),
-        other => panic!("no command {other:?}"),
+        other => panic!("unknown command {other:?}"),
     };
     TxnOp { kind: Some(kind) }
 }
@@ -320,7 +320,7 @@ fn txn(lines: &[&str]) -> Txn {
             "if" => txn.compare.push(compare(command[0])),
             "then" => txn.success.push(op(&command)),
             "else" => txn.failure.push(op(&command)),
-            other => panic!("no part of a transaction: {other:?}"),
+            other => panic!("unknown part of a transaction: {other:?}"),
         }
     }
     txn
@@ -331,7 +331,7 @@ fn compare(line: &str) -> Compare {
     let (range_end, op, value) = match words[..] {
         [_, _, op, value] => (Bytes::new(), op, value),
         [_, _, end, op, value] => (bytes(end), op, value),
-        _ => panic!("no comparison: {line:?}"),
+        _ => panic!("invalid comparison: {line:?}"),
     };
     let number = || value.parse::<i64>().unwrap();
     let (target, value) = match words[0] {
@@ -340,14 +340,14 @@ fn compare(line: &str) -> Compare {
         "mod" => (CompareTarget::Mod, TargetValue::Mod(number())),
         "value" => (CompareTarget::Value, TargetValue::Value(bytes(value))),
         "lease" => (CompareTarget::Lease, TargetValue::Lease(number())),
-        other => panic!("no target {other:?}"),
+        other => panic!("unknown target {other:?}"),
     };
     let result = match op {
         "=" => CompareResult::Equal,
         ">" => CompareResult::Greater,
         "<" => CompareResult::Less,
         "!=" => CompareResult::NotEqual,
-        other => panic!("no relation {other:?}"),
+        other => panic!("unknown relation {other:?}"),
     };
     Compare {
         result: result as i32,

@@ -59,7 +59,7 @@ impl ScriptRunner for MachineScript {
 impl MachineScript {
     fn lease(&mut self, verb: LeaseOperation) -> String {
         let Reply::Lease(reply) = self.apply(verb.into()) else {
-            panic!("a command about leases answers as one")
+            panic!("the reply belongs to a lease command")
         };
         let revision = self.machine.kv.revision();
         match reply {
@@ -121,7 +121,7 @@ impl MachineScript {
             kind: kind(of),
         };
         let Reply::Alarm(alarm) = self.apply(Command::Alarm(command)) else {
-            panic!("a command about alarms answers as one")
+            panic!("the reply belongs to an alarm command")
         };
         shown(alarm.into_iter())
     }

@@ -85,7 +85,7 @@ impl TreeScript {
             .apply(&TreeCommand { operation: Some(verb) }, self.now_ns)
         {
             Ok(TreeReply::Event(event)) => shown(Ok(*event)),
-            Ok(TreeReply::Expired(_)) => unreachable!("not an expiry"),
+            Ok(TreeReply::Expired(_)) => unreachable!("only `expire` expires nodes"),
             Err(error) => shown(Err(error)),
         }
     }
@@ -115,7 +115,7 @@ impl TreeScript {
             match word.split_once('=') {
                 Some(("from", n)) => from = n.parse().unwrap(),
                 None if *word == "recursive" => watch.recursive = true,
-                _ => panic!("no option of a watch: {word:?}"),
+                _ => panic!("unknown watch option: {word:?}"),
             }
         }
         self.watches.insert(words[0].to_owned(), (watch, from));
@@ -123,7 +123,7 @@ impl TreeScript {
     }
 
     fn next(&mut self, name: &str) -> String {
-        let (watch, from) = self.watches.get_mut(name).expect("a watch of this name");
+        let (watch, from) = self.watches.get_mut(name).expect("a watcher has this name");
         match self.tree.next_event(watch, *from) {
             Ok(Some(event)) => {
                 *from = event.index + 1;
@@ -137,7 +137,7 @@ impl TreeScript {
     fn restart(&mut self) -> String {
         let mut records = BTreeMap::new();
         self.tree.changes(None, &mut |key, value| {
-            records.insert(key, value.expect("there is nothing to delete"));
+            records.insert(key, value.expect("a full checkpoint has no deletions"));
         });
         let mut tree = Tree::default();
         for (key, value) in &records {
@@ -197,7 +197,7 @@ impl Parameters {
             "PUT" => WriteMethod::Put,
             "POST" => WriteMethod::Post,
             "DELETE" => WriteMethod::Delete,
-            other => panic!("no command {other:?}"),
+            other => panic!("unknown command {other:?}"),
         };
         let prev_exist = self.get("prevExist").map(|exists| *exists != *b"false");
         let asked = CompareAndSwap {
