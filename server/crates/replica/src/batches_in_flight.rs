@@ -85,7 +85,7 @@ mod tests {
         };
         assert!(
             waits(Role::Leader, 99, &[]),
-            "what others forward has no ticket"
+            "forwarded proposals have no ticket"
         );
         assert!(!waits(Role::Leader, 100, &[7]));
         assert!(waits(Role::Follower, 100, &[6, 7]));
@@ -93,7 +93,7 @@ mod tests {
         let cut_off = Status { role: Role::Leader, applied: 90, ..Status::default() };
         assert!(
             !batch.waits(&cut_off, 90, |_| true),
-            "its log ends before since"
+            "the log was truncated"
         );
         let refused = Batch { ticket: None, ..batch };
         let status = Status { role: Role::Follower, ..Status::default() };
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_in_flight_leaves_less_room() {
+    fn batches_in_flight_reduce_the_size_of_the_next_batch() {
         let mut batches = BatchesInFlight::default();
         for bytes in [1 << 20, 2 << 20, 8 << 20] {
             batches.push(Batch { bytes, ..Batch::default() });

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_of_bytes() {
+    fn senders_share_a_batch_by_bytes() {
         let mut waiting = queue("aaaa", 100_000);
         waiting.extend(queue(&"b".repeat(300), 100));
         let taken = take(&mut waiting, 300_000);
@@ -103,7 +103,7 @@ mod tests {
 
     /// A request waits at most one batch, however many requests another sender has queued.
     #[test]
-    fn one_of_few_is_in_the_next_batch() {
+    fn a_single_request_is_in_the_next_batch() {
         let mut waiting = queue(&"abcd".repeat(8_000), 16_384);
         waiting.extend(queue("z", 10));
         let batch = take(&mut waiting, 1 << 20);

@@ -386,7 +386,7 @@ mod tests {
             self.applied += 1;
             self.last = self.last.max(self.applied);
             let command = LeaseCommand { operation: Some(verb) };
-            let reply = self.kv.apply_lease(&command).expect("it can be done");
+            let reply = self.kv.apply_lease(&command).expect("the command succeeds");
             self.timers.applied(&command, &reply);
         }
 
@@ -443,11 +443,11 @@ mod tests {
         assert_eq!(leader.at(12.0), DueLeases::default());
         assert_eq!(leader.at(16.9), DueLeases::default());
         assert_eq!(leader.renew(7), Renewal::Renewed { ttl_s: 5 });
-        assert_eq!(leader.at(18.0), DueLeases::default(), "it runs from here");
+        assert_eq!(leader.at(18.0), DueLeases::default(), "starts from here");
         assert_eq!(leader.at(22.9), DueLeases::default());
         assert_eq!(leader.at(23.0), expired(7));
         assert_eq!(leader.renew(7), Renewal::Expiring);
-        assert_eq!(leader.at(25.9), DueLeases::default(), "it was proposed");
+        assert_eq!(leader.at(25.9), DueLeases::default(), "in progress");
         assert_eq!(leader.at(26.0), expired(7), "the proposal was lost");
         leader.apply(LeaseOperation::Expire(LeaseExpire { ids: vec![7] }));
         assert_eq!(leader.renew(7), Renewal::Unknown);
@@ -475,14 +475,14 @@ mod tests {
         assert_eq!(
             leader.renew(7),
             Renewal::NeedsCheckpoint,
-            "it is on its way"
+            "the checkpoint is not applied yet"
         );
         leader.checkpoint(7, 30);
         assert_eq!(leader.renew(7), Renewal::NeedsCheckpoint);
         leader.lead(Some(2));
         leader.at(40.0);
         let ended = leader.at(70.9).expired;
-        assert_eq!(ended, [], "it has 30 s and the extension");
+        assert_eq!(ended, [], "the lease has 30 s and the extension");
         assert_eq!(leader.at(71.0), expired(7));
         leader.last = leader.applied;
         leader.checkpoint(7, 0);
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keep_alive_waits_for_a_checkpoint_behind_the_clearing_of_another_one() {
+    fn a_keep_alive_waits_until_a_later_checkpoint_is_cleared() {
         let renewed = Renewal::Renewed { ttl_s: 3600 };
         let mut leader = Leader::new();
         leader.grant(7, 3600);
@@ -511,7 +511,7 @@ mod tests {
         assert_eq!(leader.renew(7), renewed);
         leader.lead(Some(2));
         leader.at(601.0);
-        let deadlines = leader.timers.deadlines().expect("it leads");
+        let deadlines = leader.timers.deadlines().expect("a leader");
         let left_ns = deadlines.left_ns(LeaseId(7), 601 * SECOND_NS);
         assert!(
             left_ns >= Some(3600 * SECOND_NS.cast_signed()),
@@ -542,7 +542,7 @@ mod tests {
             assert_eq!(first, recorded(7, 0));
             let left_ns = |it: &Leader| it.timers.left_ns(LeaseId(7), it.kv.leases());
             assert_eq!(left_ns(&leader), Some(12_000_000_000), "may be lost");
-            assert_eq!(leader.at(130.0), recorded(7, 0), "it was lost");
+            assert_eq!(leader.at(130.0), recorded(7, 0), "the proposal was lost");
             leader.checkpoint(7, 0);
             assert_eq!(left_ns(&leader), Some(31_000_000_000));
             assert_eq!(leader.at(160.0), recorded(7, 1));
@@ -551,7 +551,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_leader_counts() {
+    fn only_a_leader_tracks_leases() {
         let mut leader = Leader::new();
         leader.grant(7, 5);
         leader.lead(None);
@@ -588,7 +588,7 @@ mod tests {
         leader.grant(1, 50);
         leader.grant(2, 5);
         leader.at(1.0);
-        let deadlines = leader.timers.deadlines().expect("it leads");
+        let deadlines = leader.timers.deadlines().expect("a leader");
         assert_eq!(deadlines.in_order(), [2, 1].map(LeaseId));
         let left_ns = |id, now_ns| deadlines.left_ns(LeaseId(id), now_ns);
         assert_eq!(left_ns(2, 2 * SECOND_NS), Some(4_000_000_000));

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_learner_does_not_hold_the_log_for_ever() {
+    fn an_absent_learner_does_not_keep_the_log_forever() {
         let position = Position { voters: vec![1], learners: vec![2], ..Position::default() };
         let mut log = MemoryLog::new(position, Vec::new(), HardState::default());
         let mut most = 0;
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_above_a_snapshot_on_its_way_are_kept_within_a_bound() {
+    fn entries_after_a_snapshot_in_transfer_are_kept_up_to_a_bound() {
         let position = Position { voters: vec![1, 2, 3], ..Position::default() };
         let mut log = MemoryLog::new(position, Vec::new(), HardState::default());
         let write = |log: &mut MemoryLog, indexes: std::ops::RangeInclusive<u64>, bytes| {

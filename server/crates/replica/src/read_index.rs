@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_serves_all_that_joined_before_it() {
+    fn a_round_serves_all_reads_that_arrived_before_it() {
         let mut reads = ReadIndexQueue::new(1, 9);
         reads.enqueue(Ticket(1), 0);
         reads.enqueue(Ticket(2), 0);
@@ -322,7 +322,7 @@ mod tests {
         reads.confirmed(&round, 7, 0);
         let next = reads
             .due(&at(1, (2, 1)))
-            .expect("it does not wait for the apply");
+            .expect("the next round does not wait for the index");
         assert_ne!(next, round);
         reads.confirmed(&round, 6, 0);
         reads.confirmed(&next, 8, 0);
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_round_is_issued_again_under_another_name_and_any_of_them_confirms_it() {
+    fn a_dropped_round_is_retried_with_another_number_and_any_attempt_confirms_it() {
         for answered in 0..3 {
             let mut reads = ReadIndexQueue::new(1, 9);
             reads.enqueue(Ticket(1), 0);
@@ -380,35 +380,50 @@ mod tests {
                     .expect("late"),
                 reads
                     .due(&at(READ_INDEX_RETRY_TICKS, (3, 2)))
-                    .expect("a new leader"),
+                    .expect("a new leader causes a retry"),
             ];
             assert!(tries[0] != tries[1] && tries[1] != tries[2]);
             reads.confirmed(&before, 7, 0);
-            assert!(reads.release(7).reads.is_empty(), "an earlier round");
+            assert!(
+                reads.release(7).reads.is_empty(),
+                "an earlier round has no effect"
+            );
             reads.confirmed(&tries[answered], 7, 0);
             assert_eq!(reads.release(7).reads, vec![Ticket(1)]);
             reads.enqueue(Ticket(2), 0);
             assert!(reads.due(&at(9, (3, 2))).is_some());
             reads.confirmed(&tries[2], 8, 0);
-            assert!(reads.release(8).reads.is_empty(), "of the round before");
+            assert!(
+                reads.release(8).reads.is_empty(),
+                "an attempt of the previous round has no effect"
+            );
         }
     }
 
     #[test]
-    fn a_leader_takes_each_request_once() {
+    fn a_leader_accepts_each_request_once() {
         let mut reads = ReadIndexQueue::new(1, 9);
         let request = |seed, number| encode_context([2, seed, number]);
         assert!(reads.accept(2, &request(5, 1)));
-        assert!(!reads.accept(2, &request(5, 1)), "a copy");
+        assert!(!reads.accept(2, &request(5, 1)), "a duplicate is rejected");
         assert!(reads.accept(2, &request(5, 3)));
-        assert!(!reads.accept(2, &request(5, 2)), "an earlier one");
-        assert!(reads.accept(2, &request(6, 1)), "another process");
-        assert!(!reads.accept(3, &request(5, 4)), "in another's name");
+        assert!(
+            !reads.accept(2, &request(5, 2)),
+            "an earlier request is rejected"
+        );
+        assert!(
+            reads.accept(2, &request(6, 1)),
+            "another process has its own numbers"
+        );
+        assert!(
+            !reads.accept(3, &request(5, 4)),
+            "the request names another member"
+        );
         assert!(!reads.accept(2, &[1, 2, 3]));
     }
 
     #[test]
-    fn reads_without_a_quorum_are_forgotten_when_they_have_timed_out() {
+    fn reads_without_a_quorum_are_dropped_after_their_timeout() {
         let mut reads = ReadIndexQueue::new(1, 9);
         for ticket in 0..WAITING_REQUESTS_MAX as u64 {
             reads.enqueue(Ticket(ticket), ticket / 1000);

@@ -28,7 +28,7 @@ impl TakenMessages {
         if self.processes.iter().filter(|it| of_member(it)).count() > TAKEN_PROCESSES_MAX {
             let earliest = self.processes.iter().position(of_member);
             self.processes
-                .remove(earliest.expect("it has more than one"));
+                .remove(earliest.expect("the list is not empty"));
         }
         first
     }
@@ -65,7 +65,7 @@ mod tests {
     const PROCESS: (u64, u32) = (1, 7);
 
     #[test]
-    fn each_message_is_taken_once_in_any_order() {
+    fn each_message_is_accepted_once_in_any_order() {
         let mut taken = TakenMessages::default();
         for (number, first) in [
             (5, true),
@@ -79,15 +79,18 @@ mod tests {
         }
         assert!(taken.take(3, (1, 8), 5), "another process");
         assert!(taken.take(3, (2, 7), 5), "another member");
-        assert!(!taken.take(3, PROCESS, 8), "the first is remembered");
+        assert!(
+            !taken.take(3, PROCESS, 8),
+            "the first process is still known"
+        );
         assert!(
             taken.take(4, PROCESS, 8),
-            "it is for the leader of another term"
+            "the message is for the leader of another term"
         );
     }
 
     #[test]
-    fn what_was_lost_too_long_ago_is_not_taken_and_memory_is_bounded() {
+    fn messages_lost_too_long_ago_are_ignored_and_memory_is_bounded() {
         let mut taken = TakenMessages::default();
         let last = 1 << 40;
         assert!(taken.take(1, PROCESS, 1));
@@ -101,6 +104,9 @@ mod tests {
             assert!(taken.take(1, (2, incarnation), 1));
         }
         assert_eq!(taken.processes.len(), 1 + TAKEN_PROCESSES_MAX);
-        assert!(!taken.take(1, PROCESS, last), "others displace nothing");
+        assert!(
+            !taken.take(1, PROCESS, last),
+            "other processes do not displace numbers"
+        );
     }
 }

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn wakes_node_recursive_ancestors_and_what_a_removed_directory_held() {
+    fn wakes_watchers_of_the_node_its_ancestors_and_a_removed_directory() {
         let mut hub = WatchHub::default();
         let mut enter = |path, recursive| hub.register(&watch(path, recursive)).unwrap();
         let root = enter("/", true);

@@ -392,7 +392,7 @@ pub(crate) fn encode_message(message: &Message) -> Bytes {
     bytes.push(MESSAGE_RAFT);
     message
         .write_to_vec(&mut bytes)
-        .expect("a message that raft made is complete");
+        .expect("a message of raft has all required fields");
     bytes.into()
 }
 

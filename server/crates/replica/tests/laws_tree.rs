@@ -116,7 +116,11 @@ fn checkpoint(records: &mut Records, tree: &Tree, since: Option<&Tree>) {
     tree.changes(since, &mut |key, value| {
         match value {
             Some(value) => records.insert(key, value),
-            None => Some(records.remove(&key).expect("only what is there is deleted")),
+            None => Some(
+                records
+                    .remove(&key)
+                    .expect("only existing records are deleted"),
+            ),
         };
     });
 }
@@ -163,7 +167,7 @@ proptest! {
 
     /// Incremental checkpoints have exactly the records of a single one, and restore a tree that behaves like the original.
     #[test]
-    fn checkpoints_give_back_the_same_tree(history in steps(120), check_interval_ticks in 1_usize..40) {
+    fn checkpoints_restore_the_same_tree(history in steps(120), check_interval_ticks in 1_usize..40) {
         let mut tree = Tree::default();
         let mut records = Records::new();
         let mut last: Option<Tree> = None;
@@ -174,7 +178,7 @@ proptest! {
                 last = Some(tree.clone());
                 let mut whole = Records::new();
                 checkpoint(&mut whole, &tree, None);
-                prop_assert!(records == whole, "an increment differs from the whole");
+                prop_assert!(records == whole, "the incremental checkpoints differ from a full one");
             }
         }
         checkpoint(&mut records, &tree, last.as_ref());
@@ -203,7 +207,7 @@ proptest! {
                 for registered in [before, u64::MAX] {
                     let watch = Watch { registered, ..watch.clone() };
                     if before > 0 && tree.next_event(&watch, before + 1).unwrap().is_some() {
-                        prop_assert!(woken.contains(id), "{watch:?} slept through {entry:?}");
+                        prop_assert!(woken.contains(id), "{watch:?} was not woken by {entry:?}");
                     }
                 }
             }

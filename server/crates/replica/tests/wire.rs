@@ -182,7 +182,7 @@ fn entries_keep_their_bytes() {
 }
 
 #[test]
-fn a_caller_stands_behind_its_command() {
+fn the_caller_follows_the_command() {
     let entry = Entry {
         caller: Some(auth::Caller { user: "u".into(), revision: 3 }),
         ..entry(Command::Auth(auth::AuthCommand::default()))
@@ -219,7 +219,7 @@ fn an_entry_with_an_unknown_value_is_unknown() {
 }
 
 #[test]
-fn an_unknown_version_and_a_torn_entry_are_told_apart_from_raft_s_empty_one() {
+fn an_unknown_version_and_a_torn_entry_differ_from_an_empty_entry() {
     assert_eq!(decode_entry(&Bytes::new()), Ok(Entry::default()));
     for newer in [
         // Parts that this release does not know: a version, a command, a field of the stamp, a v3 operation.

@@ -196,7 +196,7 @@ mod tests {
     fn put(kv: &mut Kv) {
         let put = Put { key: "k".into(), ..Put::default() };
         let command = KvCommand { operation: Some(KvOperation::Put(put)) };
-        kv.apply(&command).expect("a put is taken");
+        kv.apply(&command).expect("a put succeeds");
     }
 
     /// Writes a key at each tick, so tick n has revision 1 + n. Returns tick and revision of each compaction.
@@ -212,7 +212,7 @@ mod tests {
                 if let Some(KvOperation::Compact(compact)) = &command.operation {
                     done.push((tick, compact.revision));
                 }
-                kv.apply(&command).expect("it can be compacted");
+                kv.apply(&command).expect("the revision can be compacted");
             }
             put(&mut kv);
         }
@@ -244,20 +244,23 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_leader_sweeps_to_the_end() {
+    fn an_idle_leader_finishes_the_sweep() {
         let (mut kv, mut compaction) = (Kv::default(), AutoCompactor::new(None));
         for _ in 0..3 {
             for key in 0..1000 {
                 let (key, value) = (format!("k{key}").into(), vec![b'v'; 16 << 10].into());
                 let put = KvOperation::Put(Put { key, value, ..Put::default() });
                 kv.apply(&KvCommand { operation: Some(put) })
-                    .expect("a put is taken");
+                    .expect("a put succeeds");
             }
         }
         let compact = KvOperation::Compact(Compact { revision: kv.revision().0 });
         kv.apply(&KvCommand { operation: Some(compact) })
-            .expect("it can be compacted");
-        assert!(compaction.due(&kv, false, true, 0).is_empty(), "a follower");
+            .expect("the revision can be compacted");
+        assert!(
+            compaction.due(&kv, false, true, 0).is_empty(),
+            "a follower proposes nothing"
+        );
         assert!(compaction.due(&kv, true, false, 0).is_empty(), "busy");
         let mut ticks = 0;
         while kv.is_sweeping() {
@@ -268,7 +271,7 @@ mod tests {
                 let Command::Kv(command) = command else {
                     panic!("{command:?}")
                 };
-                kv.apply(&command).expect("it sweeps");
+                kv.apply(&command).expect("a sweep succeeds");
             }
         }
         assert!(ticks > 1);
@@ -295,6 +298,6 @@ mod tests {
         assert!(!due(&mut compaction, 12));
         assert!(due(&mut compaction, 21));
         compaction.proposal_result(true);
-        assert!(!due(&mut compaction, 31), "nothing was written since");
+        assert!(!due(&mut compaction, 31), "nothing has been written since");
     }
 }

@@ -246,7 +246,8 @@ mod tests {
                 hard_state: Some(hard_state),
                 records,
             };
-            let error = Replica::new(config(), recovered).expect_err("it is of a later release");
+            let error =
+                Replica::new(config(), recovered).expect_err("a later release wrote the bytes");
             assert!(error.is_later(), "{error}");
         }
     }
@@ -277,7 +278,7 @@ mod tests {
                 hard_state: Some(wire::hard_state(3, 2, 1)),
                 ..Recovered::default()
             };
-            let replica = Replica::new(config(), recovered).expect("it starts");
+            let replica = Replica::new(config(), recovered).expect("the member starts");
             let raft = &replica.raft.raft;
             assert_eq!((raft.term, raft.vote), (checkpoint_term, vote));
         }

@@ -228,7 +228,9 @@ mod tests {
 
     fn forced(recovered: &mut Recovered, own: u64) -> ForcedCluster {
         let forced = Replica::force_new_cluster(recovered, MemberId(own), OWN);
-        forced.expect("the log decodes").expect("there are others")
+        forced
+            .expect("the log decodes")
+            .expect("the cluster has other members")
     }
 
     fn is_alone(recovered: &mut Recovered, own: u64) -> bool {
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_others_are_removed_behind_all_that_may_have_been_acknowledged() {
+    fn the_others_are_removed_after_all_entries_that_may_be_acknowledged() {
         let records = [put(2, "a"), put(3, "b"), put(4, "c")];
         let mut recovered = recovered(state(None), 2, &records);
         let forced = forced(&mut recovered, 2);
@@ -244,8 +246,8 @@ mod tests {
         let indexes: Vec<u64> = forced.batch.records.iter().map(|r| r.index).collect();
         assert_eq!(indexes, [5, 6]);
         assert_eq!(recovered.records.len(), 5);
-        let hard_state = forced.batch.hard_state.expect("it is committed");
-        let hard_state = wire::decode_hard_state(&hard_state).expect("it decodes");
+        let hard_state = forced.batch.hard_state.expect("the batch has a hard state");
+        let hard_state = wire::decode_hard_state(&hard_state).expect("the bytes decode");
         let HardState { term, vote, commit, .. } = hard_state;
         assert_eq!((term, vote, commit), (5, 2, 6));
         assert!(
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_peer_urls_are_those_of_the_checkpoint_and_of_the_log_after_it() {
+    fn the_peer_urls_are_from_the_checkpoint_and_the_log_after_it() {
         let member =
             |id, url: &str| Member { id, peer_urls: vec![url.to_owned()], ..Member::default() };
         let checkpoint = genesis(1, vec![member(1, "http://own"), member(2, "http://old")]);
@@ -296,7 +298,7 @@ mod tests {
         assert!(alone(&recovered).is_none());
         forced(&mut recovered, 2);
         recovered.records.insert(0, put(1, "executed"));
-        let View { machine, position } = alone(&recovered).expect("the others are removed");
+        let View { machine, position } = alone(&recovered).expect("the other members are removed");
         assert_eq!(
             (position.index, position.term, &*position.voters),
             (5, 5, &[2][..])
@@ -306,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn an_uncommitted_removal_of_another_member_and_what_follows_it_stays() {
+    fn an_uncommitted_removal_of_another_member_and_later_entries_stay() {
         let records = [put(2, "a"), removal(3, 1), put(4, "b")];
         let mut recovered = recovered(state(None), 2, &records);
         let forced = forced(&mut recovered, 2);
@@ -326,10 +328,10 @@ mod tests {
             (&[1, 3].map(MemberId)[..], 0)
         );
         assert_eq!(recovered.records, records);
-        let hard_state = forced.batch.hard_state.expect("it is committed");
+        let hard_state = forced.batch.hard_state.expect("the batch has a hard state");
         assert_eq!(
             wire::decode_hard_state(&hard_state)
-                .expect("it decodes")
+                .expect("the bytes decode")
                 .commit,
             5
         );
@@ -337,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn its_own_uncommitted_removal_and_what_follows_it_is_dropped() {
+    fn its_own_uncommitted_removal_and_later_entries_are_dropped() {
         let records = [put(2, "a"), removal(3, 2), put(4, "b")];
         let mut undecided = recovered(state(None), 2, &records);
         let dropped = forced(&mut undecided, 2);
@@ -351,7 +353,7 @@ mod tests {
 
     /// Raft would refuse to remove the last voter of an empty configuration, and a learner would serve an empty cluster.
     #[test]
-    fn a_member_that_joined_and_received_nothing_is_refused() {
+    fn a_member_that_joined_but_has_no_state_is_refused() {
         for learner in [None, Some(3)] {
             let mut joined = View::default();
             joined.machine.members = state(learner).machine.members;

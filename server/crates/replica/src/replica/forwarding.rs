@@ -68,7 +68,7 @@ impl Replica {
 
     fn append_due(&mut self) {
         while let Some((ticket, data)) = self.proposals.take_due() {
-            let entry = wire::decode_entry(&data).expect("this process has encoded it");
+            let entry = wire::decode_entry(&data).expect("this process has encoded the entry");
             self.append_own(ticket, &entry, data);
         }
     }

@@ -127,7 +127,7 @@ impl Replica {
         }
         let context = GetEntriesContext::empty(false);
         let entries = raft.raft_log.slice(from, until, None, context);
-        let entries = entries.expect("entries that are not applied are in the log");
+        let entries = entries.expect("the log has all unapplied entries");
         entries
             .iter()
             .filter(|entry| entry.get_entry_type() != EntryType::EntryNormal)

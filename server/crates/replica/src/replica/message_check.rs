@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_follow_each_other_and_terms_do_not_go_back() {
+    fn entries_are_consecutive_and_terms_do_not_decrease() {
         for (entries, sound) in [
             (&[][..], true),
             (&[(11, 2), (12, 3)], true),
@@ -269,7 +269,11 @@ mod tests {
             check(&message, None)
         };
         let corrupt = Err(MessageFault::CorruptEntry { index: 11 });
-        assert_eq!(with(b"", EntryType::EntryNormal), Ok(()), "raft's own");
+        assert_eq!(
+            with(b"", EntryType::EntryNormal),
+            Ok(()),
+            "raft appends empty entries"
+        );
         let later = with(b"\x02later", EntryType::EntryNormal);
         assert_eq!(later, Err(MessageFault::UnknownEntry { index: 11 }));
         assert_eq!(with(b"\x01\xff", EntryType::EntryNormal), corrupt);
@@ -278,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_a_later_release_follow_a_raise_above_this_release() {
+    fn later_entries_are_accepted_after_an_entry_that_raises_the_version() {
         for (level, accepted) in [(OWN, false), (OWN + 1, true)] {
             let decided = ClusterVersion { level, ..ClusterVersion::default() };
             let raise = Command::ClusterVersion(decided);
@@ -308,7 +312,7 @@ mod tests {
         (vote.term, vote.log_term) = (0, 0);
         assert_eq!(check(&vote, None), Err(MessageFault::Unsound));
         vote.reject = true;
-        assert_eq!(check(&vote, None), Ok(()), "of a member without a term");
+        assert_eq!(check(&vote, None), Ok(()), "the sender has no term yet");
         let mut read = message(MessageType::MsgReadIndex);
         (read.term, read.log_term) = (0, 0);
         read.entries = vec![Entry::default()].into();

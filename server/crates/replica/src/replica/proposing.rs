@@ -125,7 +125,7 @@ impl Replica {
         message.set_entries(vec![entry].into());
         self.deferred_commits.appended(self.monotonic_ns);
         let appended = self.raft.raft.step(message);
-        appended.expect("a leader appends what is proposed");
+        appended.expect("a leader appends each proposal");
         Ok(())
     }
 

@@ -77,7 +77,7 @@ fn member_two_of(state: View) -> Replica {
 }
 
 fn started(disk: Recovered) -> Replica {
-    Replica::new(config(), disk).expect("a healthy disk")
+    Replica::new(config(), disk).expect("the disk is valid")
 }
 
 /// Returns the configuration of member 2.
@@ -189,7 +189,7 @@ fn asks_for_vote(term: u64) -> Envelope {
 
 /// Without a response, the candidate's term could stay below the term of a member that it cannot hear.
 #[test]
-fn a_candidate_of_an_earlier_term_is_told_the_present_one() {
+fn a_candidate_of_an_earlier_term_learns_the_current_term() {
     let (mut replica, mut host) = (follower(), Noted::default());
     replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
     replica.turn(&mut host).expect("no halt");
@@ -197,10 +197,10 @@ fn a_candidate_of_an_earlier_term_is_told_the_present_one() {
     replica.receive(asks_for_vote(3));
     replica.turn(&mut host).expect("no halt");
     let [answer] = &host.sent[..] else {
-        panic!("one answer, not {:?}", host.sent);
+        panic!("expected one answer, not {:?}", host.sent);
     };
     let Ok(PeerMessage::Raft(message)) = PeerMessage::decode(&answer.message) else {
-        panic!("an answer of raft");
+        panic!("expected a raft message");
     };
     let kind = message.get_msg_type();
     assert_eq!(kind, MessageType::MsgRequestVoteResponse);
@@ -214,7 +214,7 @@ fn entry(index: u64, kind: EntryType, data: Bytes) -> RaftEntry {
 }
 
 #[test]
-fn the_only_voter_left_persists_what_it_received_before_it_campaigns() {
+fn the_only_remaining_voter_persists_received_entries_before_it_campaigns() {
     let (mut replica, mut host) = (member_two_of(state_of(&[1, 2])), Noted::default());
     let removal = Entry {
         command: Some(Command::Members(ChangeMembers {
@@ -225,7 +225,7 @@ fn the_only_voter_left_persists_what_it_received_before_it_campaigns() {
         ..Entry::default()
     };
     let change = wire::conf_change(&removal, &wire::encode_entry(&removal).into());
-    let change = wire::encode_conf_change(&change.expect("it changes the configuration"));
+    let change = wire::encode_conf_change(&change.expect("the entry changes the configuration"));
     let from_third = |index: u64, log_term, entry| {
         let mut envelope = from_leader(MessageType::MsgAppend, |m| {
             (m.from, m.index, m.log_term, m.commit) = (3, index - 1, log_term, 2);
@@ -267,7 +267,7 @@ fn a_copy_waits_for_a_leader_if_its_log_adds_voters() {
 }
 
 #[test]
-fn a_leader_syncs_the_commit_index_of_a_change_of_membership() {
+fn a_leader_syncs_the_commit_index_of_a_membership_change() {
     let (mut replica, mut host) = (member_two_of(state_of(&[2])), Noted::default());
     assert_eq!(replica.turn(&mut host), Ok(()));
     assert_eq!(replica.status().role, Role::Leader);
@@ -281,15 +281,18 @@ fn a_leader_syncs_the_commit_index_of_a_change_of_membership() {
     assert_eq!(replica.turn(&mut host), Ok(()));
     assert_eq!(replica.view().position.learners, [3]);
     let [(index, batch)] = &host.changes[..] else {
-        panic!("one change, not {:?}", host.changes);
+        panic!("expected one change, not {:?}", host.changes);
     };
-    let state = batch.hard_state.as_ref().expect("it was persisted");
-    let state = wire::decode_hard_state(state).expect("it decodes");
+    let state = batch
+        .hard_state
+        .as_ref()
+        .expect("the hard state was persisted");
+    let state = wire::decode_hard_state(state).expect("the bytes decode");
     assert!(batch.must_sync && state.commit >= *index);
 }
 
 #[test]
-fn a_copy_of_a_refusal_does_not_count_for_the_next_attempt() {
+fn a_duplicate_refusal_does_not_apply_to_the_next_attempt() {
     let (mut replica, mut host) = (follower(), Noted::default());
     replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
     let command = Command::Kv(KvCommand::default());
@@ -303,9 +306,11 @@ fn a_copy_of_a_refusal_does_not_count_for_the_next_attempt() {
         });
         proposals.collect::<Vec<_>>()
     };
-    let first = forwarded(&mut replica).pop().expect("it is forwarded");
-    let entry = wire::decode_entry(&first.entries[0]).expect("it decodes");
-    let stamp = entry.stamp.expect("it has a stamp");
+    let first = forwarded(&mut replica)
+        .pop()
+        .expect("the proposal is forwarded");
+    let entry = wire::decode_entry(&first.entries[0]).expect("the bytes decode");
+    let stamp = entry.stamp.expect("the entry has a stamp");
     let refused = RefusedProposals {
         term: first.term,
         refused: vec![RefusedProposal {
@@ -318,14 +323,18 @@ fn a_copy_of_a_refusal_does_not_count_for_the_next_attempt() {
     let refusal = || envelope(1, PeerMessage::Refused(refused.clone()).encode());
     replica.receive(refusal());
     replica.tick(1);
-    assert_eq!(forwarded(&mut replica).len(), 1, "it is tried again");
+    assert_eq!(forwarded(&mut replica).len(), 1, "the proposal is retried");
     replica.receive(refusal());
     replica.tick(2);
-    assert_eq!(forwarded(&mut replica), [], "the leader may have this one");
+    assert_eq!(
+        forwarded(&mut replica),
+        [],
+        "the leader may have the second message"
+    );
 }
 
 #[test]
-fn a_removed_member_that_starts_again_stays_until_the_only_voter_left_refuses_it() {
+fn a_restarted_removed_member_runs_until_the_only_remaining_voter_rejects_it() {
     let mut removed = state_of(&[1]);
     removed.machine.members.removed_ids.insert(MemberId(2));
     let mut left_alone = removed.clone();
@@ -334,15 +343,15 @@ fn a_removed_member_that_starts_again_stays_until_the_only_voter_left_refuses_it
     assert_eq!(replica.turn(&mut host), Ok(()));
     replica.receive(asks_for_vote(6));
     assert_eq!(replica.turn(&mut host), Ok(()));
-    let answer = host.sent.pop().expect("an answer");
+    let answer = host.sent.pop().expect("the member answers");
     let answer = Replica::describe(&answer.message);
     let expected = "MsgRequestVoteResponse term=6 log=0/0 commit=9 entries=0 reject=true";
-    assert_eq!(answer, expected, "the voter learns what is committed");
+    assert_eq!(answer, expected, "the voter gets the commit index");
     replica.peer_event(MemberId(1), PeerEvent::RemovedHere);
     assert_eq!(replica.turn(&mut host), Err(Halt::Removed));
     let mut replica = member_two_of(removed);
     let ticks = (1..=LEAVING_TICKS).take_while(|tick| {
-        replica.tick(i64::try_from(*tick).expect("it fits"));
+        replica.tick(i64::try_from(*tick).expect("the tick fits into an i64"));
         replica.turn(&mut host).is_ok()
     });
     assert_eq!(ticks.count() as u64, LEAVING_TICKS - 1);
@@ -374,7 +383,7 @@ fn a_message_that_no_member_sends_is_dropped_with_a_reason() {
 }
 
 #[test]
-fn an_unknown_command_ends_the_member_and_changes_nothing() {
+fn an_unknown_command_halts_the_member_and_changes_nothing() {
     for (data, index) in [
         (&[9, 9][..], 2),                // a version
         (&[1, 0x82, 0x06, 0][..], 2),    // a command
@@ -425,7 +434,9 @@ fn an_idle_leader_persists_its_commit_index() {
         .hard_state
         .as_ref()
         .map(wire::decode_hard_state);
-    let stored = stored.expect("a hard state").expect("it decodes");
+    let stored = stored
+        .expect("there is a hard state")
+        .expect("the bytes decode");
     assert_eq!(
         (stored.commit, host.last_batch.must_sync),
         (committed, true)

@@ -161,11 +161,11 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     let mut view = replica
         .incoming_snapshot
         .take()
-        .expect("raft accepts only a snapshot that we received");
+        .expect("raft accepts only received snapshots");
     view.machine.kv.begin_layout(&replica.machine.kv);
     assert_eq!(
         view.position.index, metadata.index,
-        "the state beside a snapshot is another one"
+        "the state must be at the index of the snapshot"
     );
     host.install(&view);
     replica
@@ -357,7 +357,7 @@ fn conclude(
     let accepted = outcome.reply == Reply::MembershipChanged(Ok(()));
     if let Some(change) = place.change.filter(|_| accepted) {
         let changed = replica.raft.apply_conf_change(&change);
-        let configuration = changed.expect("the registry refuses what raft would");
+        let configuration = changed.expect("the registry rejects each change that raft rejects");
         replica.raft.mut_store().set_conf_state(configuration);
         replica.notice_own_removal();
     }

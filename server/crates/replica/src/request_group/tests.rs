@@ -60,7 +60,7 @@ impl Scene {
 }
 
 #[test]
-fn a_proposal_without_others_does_not_wait() {
+fn a_single_proposal_does_not_wait() {
     let mut scene = Scene::new();
     assert_eq!(scene.group.deadline(SYNC), None);
     assert_eq!(scene.push(1), 1);
@@ -76,7 +76,11 @@ fn two_groups_of_clients_become_one() {
     assert_eq!(scene.after(300).answer().push(31), 0);
     scene.hold(1);
     let batch = scene.group.take_due(SYNC, scene.now, usize::MAX);
-    assert_eq!(numbers(&batch), (32..96).collect::<Vec<_>>(), "in order");
+    assert_eq!(
+        numbers(&batch),
+        (32..96).collect::<Vec<_>>(),
+        "requests stay in order"
+    );
     // From now on, all requests arrive together.
     scene.pushed = 0;
     assert_eq!(scene.after(500).answer().after(100).push(63), 0);
@@ -84,7 +88,7 @@ fn two_groups_of_clients_become_one() {
 }
 
 #[test]
-fn a_proposal_waits_for_the_answers_as_long_as_some_syncs_take_within_the_bound() {
+fn the_wait_for_answers_is_bounded_by_the_cost_of_some_syncs() {
     for (sync, bound) in [(SYNC, HOLD_COSTS * SYNC), (3_000_000_000, LONGEST_HOLD_NS)] {
         let mut scene = Scene::new();
         assert_eq!(scene.push(1), 1);
@@ -113,7 +117,7 @@ fn the_wait_for_returning_clients_begins_with_the_answers() {
 }
 
 #[test]
-fn clients_that_do_not_come_back_are_waited_for_ever_more_rarely() {
+fn the_group_waits_less_often_for_clients_that_do_not_return() {
     let mut scene = Scene::new();
     assert_eq!(scene.push(1), 1);
     let mut waits = 0;
@@ -136,7 +140,7 @@ fn clients_that_do_not_come_back_are_waited_for_ever_more_rarely() {
 }
 
 #[test]
-fn single_proposals_in_between_do_not_bring_waits_in_vain_back() {
+fn single_proposals_do_not_cause_useless_waits_again() {
     let mut scene = Scene::new();
     let mut waits = 0;
     for _ in 0..1000 {
@@ -152,7 +156,7 @@ fn single_proposals_in_between_do_not_bring_waits_in_vain_back() {
 }
 
 #[test]
-fn a_batch_is_in_flight_though_nothing_more_was_held() {
+fn a_batch_stays_in_flight_if_no_requests_are_held() {
     let mut scene = Scene::new();
     assert_eq!(scene.push(3), 3);
     assert!(scene.group.take(usize::MAX).is_empty());
@@ -160,17 +164,17 @@ fn a_batch_is_in_flight_though_nothing_more_was_held() {
 }
 
 #[test]
-fn a_batch_that_was_late_counts_with_the_one_before() {
+fn expected_requests_include_the_batch_in_flight() {
     let mut scene = Scene::new();
     assert_eq!(scene.push(2), 2);
     assert_eq!(scene.after(100).push(3), 0);
     assert_eq!(scene.after(1500).due(SYNC), 3);
     assert_eq!(scene.after(100).answer().after(100).push(4), 0);
-    assert_eq!(scene.push(1), 5, "as many as were in flight");
+    assert_eq!(scene.push(1), 5, "five requests are expected");
 }
 
 #[test]
-fn a_proposal_that_comes_long_after_the_answers_does_not_wait() {
+fn a_proposal_that_arrives_long_after_the_answers_does_not_wait() {
     let mut scene = Scene::new();
     assert_eq!(scene.push(3), 3);
     assert_eq!(scene.answer().after(1000).push(1), 1);
@@ -183,11 +187,15 @@ fn a_large_batch_does_not_wait() {
     scene.hold(UNHELD_BYTES - 1);
     assert_eq!(scene.due(SYNC), 0);
     assert_eq!(scene.push(1), 2);
-    assert_eq!(scene.push(1), 0, "the bytes are of one batch");
+    assert_eq!(
+        scene.push(1),
+        0,
+        "the bytes of earlier batches do not count"
+    );
 }
 
 #[test]
-fn messages_of_near_members_and_clients_are_one_group() {
+fn messages_of_near_members_and_clients_share_a_batch() {
     let mut scene = Scene::new();
     assert_eq!(scene.push(20), 20);
     assert_eq!(scene.after(100).forward(), 0);
@@ -201,7 +209,7 @@ fn messages_of_near_members_and_clients_are_one_group() {
 }
 
 #[test]
-fn members_that_come_back_in_time_are_awaited_again() {
+fn members_that_return_in_time_are_awaited_again() {
     let mut scene = Scene::new();
     let miss = |scene: &mut Scene| {
         assert_eq!(scene.after(300).answer().push(20), 0);
@@ -216,12 +224,16 @@ fn members_that_come_back_in_time_are_awaited_again() {
     assert_eq!(scene.after(300).answer().push(20), 21);
     miss(&mut scene);
     assert_eq!(scene.after(300).answer().push(20), 0);
-    assert_eq!(scene.after(100).forward(), 21, "in time");
+    assert_eq!(
+        scene.after(100).forward(),
+        21,
+        "the message arrives in time"
+    );
     miss(&mut scene);
 }
 
 #[test]
-fn proposals_that_come_together_long_after_the_answers_show_nobody_who_comes_back() {
+fn proposals_long_after_the_answers_do_not_count_as_returned_clients() {
     let mut scene = Scene::new();
     let mut waits = 0;
     for _ in 0..1000 {
@@ -237,7 +249,7 @@ fn proposals_that_come_together_long_after_the_answers_show_nobody_who_comes_bac
 }
 
 #[test]
-fn clients_wait_ever_more_rarely_for_messages_of_a_far_member() {
+fn clients_wait_less_often_for_messages_of_a_distant_member() {
     let mut scene = Scene::new();
     assert_eq!(scene.push(60), 60);
     let mut waits = 0;
@@ -247,7 +259,7 @@ fn clients_wait_ever_more_rarely_for_messages_of_a_far_member() {
         assert_eq!(
             scene.after(500).answer().due(SYNC),
             0,
-            "the clients are back soon"
+            "the clients return soon"
         );
         assert_eq!(scene.after(100).push(60), 61, "round {round}");
         let next = scene.after(1000).answer().push(60);
@@ -255,7 +267,7 @@ fn clients_wait_ever_more_rarely_for_messages_of_a_far_member() {
             waits += 1;
             assert_eq!(scene.after(500).due(SYNC), 60);
         } else {
-            assert_eq!(next, 60, "without it");
+            assert_eq!(next, 60, "the batch does not wait for the member");
         }
     }
     assert!((5..20).contains(&waits), "{waits}");
@@ -272,7 +284,7 @@ fn messages_of_members_wait_for_one_another_without_clients() {
 }
 
 #[test]
-fn what_has_no_room_is_taken_with_the_next_batches_without_a_wait() {
+fn requests_that_do_not_fit_enter_the_next_batches_without_a_wait() {
     let mut scene = Scene::new();
     (0..10).for_each(|_| scene.hold(1_000_000));
     let take = |scene: &mut Scene| numbers(&scene.group.take_due(SYNC, scene.now, 4_000_000));
@@ -286,18 +298,22 @@ fn what_has_no_room_is_taken_with_the_next_batches_without_a_wait() {
 }
 
 #[test]
-fn what_comes_without_room_is_due_when_there_is_some() {
+fn requests_that_arrive_without_room_are_due_when_there_is_room() {
     let mut scene = Scene::new();
     assert_eq!(scene.push(1), 1);
     scene.after(100).hold(1);
-    assert_eq!(scene.group.deadline(SYNC), None, "it was not seen");
+    assert_eq!(
+        scene.group.deadline(SYNC),
+        None,
+        "the arrival is not recorded"
+    );
     scene.group.record_waiting_since(scene.now);
     scene.after(300).answer();
     assert!(scene.group.deadline(SYNC).is_some());
 }
 
 #[test]
-fn many_small_ones_beside_a_large_one_give_way_too() {
+fn small_requests_are_removed_even_if_one_request_is_large() {
     let mut scene = Scene::new();
     scene.hold(1 << 30);
     (0..HELD).for_each(|_| scene.hold(1));
@@ -309,7 +325,7 @@ fn many_small_ones_beside_a_large_one_give_way_too() {
 }
 
 #[test]
-fn those_give_way_of_whom_most_are_held() {
+fn clients_with_the_most_requests_lose_some() {
     let mut scene = Scene::new();
     scene.group.push(Source::Member(7), 0, 1);
     (0..HELD).for_each(|_| scene.hold(1));
@@ -323,7 +339,7 @@ fn those_give_way_of_whom_most_are_held() {
 }
 
 #[test]
-fn what_a_batch_leaves_counts_for_its_senders() {
+fn remaining_requests_count_for_their_senders() {
     let mut scene = Scene::new();
     for _ in 0..4 {
         scene.hold(1000);

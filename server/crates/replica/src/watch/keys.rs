@@ -417,7 +417,7 @@ mod tests {
         assert_eq!(hub.take(two), [(from, pending(3, &[1, 2]))]);
         assert_eq!(hub.take(two), []);
         hub.notify(b"b", places[2], Revision(5), |stream| woken.push(stream));
-        assert_eq!(woken.len(), 4, "all were read, so both are woken again");
+        assert_eq!(woken.len(), 4, "both streams are woken again after reading");
         hub.unregister(range, &WatchRange::new(b"a", b"c"));
         assert_eq!(hub.take(one), []);
         hub.unregister(exact, &WatchRange::new(b"a", b""));
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_for_a_stream_that_does_not_read_are_bounded() {
+    fn locations_for_a_stream_that_does_not_read_are_bounded() {
         let places = places(2);
         let mut hub = WatcherGroups::default();
         let stream = hub.add_stream();
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_takes_over_an_id_keeps_its_changes() {
+    fn a_group_with_a_reused_id_keeps_its_changes() {
         let places = places(2);
         let mut hub = WatcherGroups::default();
         let (one, two) = (hub.add_stream(), hub.add_stream());
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn no_location_in_a_replaced_state_stays_noted() {
+    fn no_location_in_a_replaced_state_stays_recorded() {
         let places = places(3);
         let mut hub = WatcherGroups::default();
         let stream = hub.add_stream();
@@ -530,7 +530,7 @@ mod tests {
         }
         hub.forget_locations();
         hub.notify(b"a", places[2], Revision(4), |_| {
-            panic!("it was woken before")
+            panic!("the stream is already awake")
         });
         let rest = PendingChanges {
             revision: Revision(2),

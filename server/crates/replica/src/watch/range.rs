@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_hold_what_ranges_do() {
+    fn a_watch_range_contains_the_keys_of_its_request() {
         let table: &[(&str, &str, &str, bool)] = &[
             ("a", "", "a", true),
             ("a", "", "aa", false),

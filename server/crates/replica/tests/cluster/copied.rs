@@ -32,10 +32,10 @@ impl Cluster {
 }
 
 #[test]
-fn an_older_copy_elects_nobody_without_what_its_member_has_acknowledged() {
+fn an_older_copy_elects_no_leader_without_the_acknowledged_entries() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     if cluster.leader() != Some(2) {
-        cluster.hand_over(cluster.leader().expect("it leads"), 2);
+        cluster.hand_over(cluster.leader().expect("a leader"), 2);
         cluster.ticks(3);
     }
     let copy = cluster.replica(3).view();
@@ -73,7 +73,7 @@ fn an_older_copy_elects_nobody_without_what_its_member_has_acknowledged() {
 }
 
 #[test]
-fn members_that_move_one_by_one_need_no_help() {
+fn members_can_move_one_by_one() {
     for writes in [true, false] {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         for id in [1, 2, 3] {
@@ -94,7 +94,7 @@ fn members_that_move_one_by_one_need_no_help() {
 
 /// Once all voters run, the voter with the longest log leads.
 #[test]
-fn a_cluster_of_copies_begins_when_all_voters_run() {
+fn a_cluster_of_copies_elects_a_leader_when_all_voters_run() {
     for longest in [1, 2, 3] {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         let early: Vec<View> = [1, 2, 3].map(|id| cluster.replica(id).view()).into();
@@ -108,8 +108,12 @@ fn a_cluster_of_copies_begins_when_all_voters_run() {
             cluster.start_copy(id, state);
         }
         cluster.ticks(20 * ELECTION_TICKS);
-        assert_eq!(cluster.leader(), None, "one may have more");
-        let (id, state) = starts.next().expect("there are three");
+        assert_eq!(
+            cluster.leader(),
+            None,
+            "the last voter may have more entries"
+        );
+        let (id, state) = starts.next().expect("there are three members");
         cluster.start_copy(id, state);
         cluster.until(|cluster| cluster.leader().is_some());
         assert_eq!(cluster.leader(), Some(longest));
@@ -126,19 +130,19 @@ fn a_cluster_of_copies_begins_when_all_voters_run() {
 
 /// The copies are older than the last two added voters. One of these voters lacks an acknowledged entry, and the other is down.
 #[test]
-fn older_copies_wait_for_the_voters_that_requests_name() {
+fn older_copies_wait_for_the_voters_in_vote_requests() {
     for fourth_is_copy in [false, true] {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         let old = [1, 2, 3].map(|id| cluster.replica(id).view());
         for id in [4, 5] {
-            let leader = cluster.leader().expect("it leads");
+            let leader = cluster.leader().expect("a leader");
             assert_eq!(done(&mut cluster, leader, add(id, false)), Ok(()));
             cluster.join(id);
             cluster.until(|cluster| cluster.world(id).installs == 1);
             cluster.ticks(2);
         }
         let behind = cluster.end(4);
-        let leader = cluster.leader().expect("it leads");
+        let leader = cluster.leader().expect("a leader");
         cluster.write(leader, "acknowledged");
         let holder = cluster.end(5);
         (1..=3).for_each(|id| cluster.kill(id, &[]));
@@ -149,7 +153,11 @@ fn older_copies_wait_for_the_voters_that_requests_name() {
         let fourth = (started(fourth, behind), World::default());
         cluster.members.insert(4, fourth);
         cluster.ticks(20 * ELECTION_TICKS);
-        assert_eq!(cluster.leader(), None, "the fifth may have more");
+        assert_eq!(
+            cluster.leader(),
+            None,
+            "the fifth voter may have more entries"
+        );
 
         let fifth = (started(config(5), holder), World::default());
         cluster.members.insert(5, fifth);
@@ -166,9 +174,9 @@ fn older_copies_wait_for_the_voters_that_requests_name() {
 
 /// A leader without followers must not commit with the help of a copy that has forgotten its vote.
 #[test]
-fn a_copy_acknowledges_nothing_to_a_leader_that_is_not_confirmed() {
+fn a_copy_acknowledges_nothing_to_an_unconfirmed_leader() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let copied = cluster.follower();
     let third = 6 - leader - copied;
     let state = cluster.end(copied);
@@ -183,7 +191,7 @@ fn a_copy_acknowledges_nothing_to_a_leader_that_is_not_confirmed() {
     let last = cluster.replica(copied).last_index();
     assert!(
         last < cluster.replica(leader).last_index(),
-        "it takes nothing either"
+        "the copy accepts no entries"
     );
     cluster.cut.clear();
     cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
@@ -191,7 +199,7 @@ fn a_copy_acknowledges_nothing_to_a_leader_that_is_not_confirmed() {
 
 /// With two voters, each election and each acknowledgment needs both.
 #[test]
-fn one_of_two_voters_and_a_sole_one_have_nothing_to_wait_for() {
+fn one_of_two_voters_and_a_sole_voter_do_not_wait() {
     for ids in [&[1, 2][..], &[1]] {
         let mut cluster = Cluster::new(ids);
         let state = cluster.end(1);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_follower_with_a_full_disk_takes_no_entries_until_there_is_room() {
+fn a_follower_with_a_full_disk_accepts_no_entries_until_there_is_room() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let (leader, full) = (cluster.leader().unwrap(), cluster.follower());
     cluster.replica(full).take(Input::LogRoom { bytes: 0 });
@@ -34,7 +34,7 @@ fn a_follower_with_a_full_disk_takes_no_entries_until_there_is_room() {
 }
 
 #[test]
-fn a_leader_with_a_full_disk_hands_over() {
+fn a_leader_with_a_full_disk_transfers_leadership() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let full = cluster.leader().unwrap();
     cluster.replica(full).take(Input::LogRoom { bytes: 0 });
@@ -91,7 +91,10 @@ fn members_without_memory_delete_and_do_not_put() {
         cluster.replica(id).take(Input::Memory { exhausted: false });
     }
     cluster.ticks(ELECTION_TICKS);
-    assert!(cluster.answer(other, added).is_some(), "it was held");
+    assert!(
+        cluster.answer(other, added).is_some(),
+        "the proposal was held"
+    );
 }
 
 #[test]
@@ -116,7 +119,7 @@ fn a_follower_without_memory_lags_from_the_first_put_on() {
 }
 
 #[test]
-fn a_sole_voter_with_a_full_disk_leads_on() {
+fn a_sole_voter_with_a_full_disk_keeps_leading() {
     let mut cluster = Cluster::new(&[1]);
     cluster.replica(1).take(Input::LogRoom { bytes: 0 });
     cluster.ticks(5 * ELECTION_TICKS);
@@ -124,7 +127,7 @@ fn a_sole_voter_with_a_full_disk_leads_on() {
 }
 
 #[test]
-fn a_follower_takes_the_entries_for_which_there_is_room() {
+fn a_follower_accepts_the_entries_that_fit() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let (leader, low) = (cluster.leader().unwrap(), cluster.follower());
     let before = cluster.replica(low).last_index();
@@ -144,7 +147,7 @@ fn a_follower_takes_the_entries_for_which_there_is_room() {
 
 /// The new leader must commit its first entry before it serves reads and leases.
 #[test]
-fn a_leader_whose_others_have_no_room_serves_reads() {
+fn a_leader_serves_reads_if_all_other_disks_are_full() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let (first, other) = (cluster.leader().unwrap(), cluster.follower());
     cluster.replica(first).take(Input::LogRoom { bytes: 0 });
@@ -167,7 +170,7 @@ fn a_leader_whose_others_have_no_room_serves_reads() {
 }
 
 #[test]
-fn a_leader_without_room_takes_nothing_from_other_members() {
+fn a_leader_without_room_accepts_no_forwarded_proposals() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.leader().unwrap();
     for id in [1, 2, 3] {
@@ -181,5 +184,8 @@ fn a_leader_without_room_takes_nothing_from_other_members() {
         cluster.replica(id).take(Input::LogRoom { bytes: u64::MAX });
     }
     cluster.ticks(2 * ELECTION_TICKS);
-    assert!(cluster.answer(other, ticket).is_some(), "it was held");
+    assert!(
+        cluster.answer(other, ticket).is_some(),
+        "the proposal was held"
+    );
 }

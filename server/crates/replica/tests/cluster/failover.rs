@@ -18,10 +18,10 @@ fn until_written(cluster: &mut Cluster, at: u64) -> u64 {
 }
 
 #[test]
-fn the_process_of_a_leader_is_gone_and_writes_go_on_within_milliseconds() {
+fn writes_continue_within_milliseconds_after_the_leaders_process_ended() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {
         let mut cluster = Cluster::new(ids);
-        let leader = cluster.leader().expect("it leads");
+        let leader = cluster.leader().expect("a leader");
         let others: Vec<u64> = ids.iter().copied().filter(|id| *id != leader).collect();
         cluster.kill(leader, &others);
         let took = until_written(&mut cluster, others[0]);
@@ -31,10 +31,10 @@ fn the_process_of_a_leader_is_gone_and_writes_go_on_within_milliseconds() {
 
 /// The members get their reports on separate streams, so the first candidate may know of the end before the others.
 #[test]
-fn who_hears_of_it_later_votes_for_who_has_asked_before() {
+fn a_member_whose_report_is_late_votes_for_the_first_candidate() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {
         let mut cluster = Cluster::new(ids);
-        let leader = cluster.leader().expect("it leads");
+        let leader = cluster.leader().expect("a leader");
         let others: Vec<u64> = ids.iter().copied().filter(|id| *id != leader).collect();
         cluster.members.remove(&leader);
         for other in &others {
@@ -53,13 +53,16 @@ fn who_hears_of_it_later_votes_for_who_has_asked_before() {
 /// The leader's last messages may arrive after its streams have closed: on a lossy network, one stream resends segments while
 /// another one has already ended.
 #[test]
-fn what_a_dead_leader_has_sent_before_does_not_bring_it_back() {
+fn late_messages_of_an_ended_leader_are_ignored() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     cluster.replica(leader).take(Input::Tick { now_ns: 0 });
     let late = cluster.turn(leader);
-    assert!(late.len() >= others.len(), "a heartbeat to each");
+    assert!(
+        late.len() >= others.len(),
+        "the leader sends each member a heartbeat"
+    );
     cluster.members.remove(&leader);
     for other in &others {
         cluster.event(*other, leader, PeerEvent::ProcessGone);
@@ -77,7 +80,10 @@ fn until_followed(cluster: &mut Cluster, by: u64) -> u64 {
     const STEP_NS: u64 = 5 * MS;
     let begun = cluster.now_ns;
     while cluster.replica(by).status().leader.0 == 0 {
-        assert!(cluster.now_ns < begun + 60_000 * MS, "it never follows");
+        assert!(
+            cluster.now_ns < begun + 60_000 * MS,
+            "the member never follows a leader"
+        );
         cluster.pass(STEP_NS);
         if cluster.now_ns % TICK_NS < STEP_NS {
             let now_ns = cluster.now_ns.cast_signed();
@@ -94,9 +100,9 @@ fn until_followed(cluster: &mut Cluster, by: u64) -> u64 {
 /// rank, so it campaigns last. Returns the cluster, the leader and the follower.
 fn mistaken(ids: &[u64]) -> (Cluster, u64, u64) {
     let mut cluster = Cluster::new(ids);
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let others = ids.iter().copied().filter(|id| *id != leader);
-    let follower = others.max().expect("there are others");
+    let follower = others.max().expect("the cluster has other members");
     cluster.event(follower, leader, PeerEvent::ProcessGone);
     cluster.settle();
     assert_eq!(cluster.replica(follower).status().leader.0, 0);
@@ -118,7 +124,7 @@ fn a_leader_whose_streams_open_again_is_followed_at_its_next_heartbeat() {
 
 /// No message from an ended process arrives after an election timeout.
 #[test]
-fn a_leader_that_is_heard_for_an_election_timeout_is_followed_again() {
+fn a_leader_that_sends_for_an_election_timeout_is_followed_again() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {
         let (mut cluster, leader, follower) = mistaken(ids);
         let took = until_followed(&mut cluster, follower);
@@ -131,9 +137,9 @@ fn a_leader_that_is_heard_for_an_election_timeout_is_followed_again() {
 
 /// A restarted process opens its streams, but it no longer leads.
 #[test]
-fn a_leader_that_was_started_again_is_replaced_as_fast() {
+fn a_restarted_leader_is_replaced_as_fast() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     cluster.members.remove(&leader);
     for other in &others {
@@ -147,22 +153,24 @@ fn a_leader_that_was_started_again_is_replaced_as_fast() {
 }
 
 #[test]
-fn leadership_is_handed_over_at_once() {
+fn leadership_is_transferred_at_once() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let leader = cluster.leader().expect("it leads");
-    let to = cluster.transfer(leader, None).expect("there are others");
+    let leader = cluster.leader().expect("a leader");
+    let to = cluster
+        .transfer(leader, None)
+        .expect("the cluster has other members");
     assert_eq!(cluster.leader(), Some(to.0));
     assert!(until_written(&mut cluster, leader) < 10);
     let refused = cluster.transfer(leader, None);
-    assert!(refused.is_err(), "a follower has nothing to hand over");
+    assert!(refused.is_err(), "a follower cannot transfer leadership");
 }
 
 #[test]
-fn leadership_is_handed_over_between_a_check_of_the_quorum_and_the_next_answer() {
+fn leadership_is_transferred_between_a_quorum_check_and_the_next_response() {
     // The quorum check runs once per election timeout, so it precedes one of these ticks.
     for ticks in 1..ELECTION_TICKS {
         let mut cluster = Cluster::new(&[1, 2, 3]);
-        let leader = cluster.leader().expect("it leads");
+        let leader = cluster.leader().expect("a leader");
         cluster.ticks(3);
         for follower in (1..=3).filter(|id| *id != leader) {
             cluster.cut.insert((follower, leader));
@@ -180,7 +188,7 @@ fn leadership_is_handed_over_between_a_check_of_the_quorum_and_the_next_answer()
 /// that started.
 fn slow_failover(ids: &[u64], delay_ms: u64, heard: &[u64]) -> (u64, u64) {
     let mut cluster = Cluster::new(ids);
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let others: Vec<u64> = ids.iter().copied().filter(|id| *id != leader).collect();
     let term = cluster.replica(leader).status().term;
     cluster.members.remove(&leader);
@@ -237,7 +245,7 @@ fn slow_campaigns_are_not_ended_by_the_next_ones() {
 
 /// Each member learns separately that the leader's process ended. In any order, campaigns must not end each other.
 #[test]
-fn campaigns_do_not_end_each_other_whenever_members_hear_of_it() {
+fn campaigns_do_not_end_each_other_in_any_order_of_reports() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5]] {
         let others = ids.len() - 1;
         for delay_ms in [1, 2, 3, 5, 8] {

@@ -9,7 +9,7 @@ const SYNC_NS: u64 = 5_000_000;
 /// Returns a cluster whose leader holds proposals, with the leader's id.
 fn holding() -> (Cluster, u64) {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let now_ns = cluster.now_ns;
     cluster
         .replica(leader)
@@ -26,7 +26,7 @@ fn large(bytes: usize) -> kv::KvOperation {
 }
 
 #[test]
-fn a_proposal_waits_for_the_one_in_flight_and_for_its_time_at_most() {
+fn a_proposal_waits_for_the_batch_in_flight_until_its_deadline() {
     let (mut cluster, leader) = holding();
     for other in [1, 2, 3].into_iter().filter(|id| *id != leader) {
         cluster.stop(other);
@@ -36,8 +36,15 @@ fn a_proposal_waits_for_the_one_in_flight_and_for_its_time_at_most() {
     let before = cluster.replica(leader).last_index();
     cluster.propose(leader, put("second"));
     cluster.settle();
-    assert_eq!(cluster.replica(leader).last_index(), before, "it is held");
-    let wake_at_ns = cluster.replica(leader).wake_at_ns().expect("it is due");
+    assert_eq!(
+        cluster.replica(leader).last_index(),
+        before,
+        "the proposal is held"
+    );
+    let wake_at_ns = cluster
+        .replica(leader)
+        .wake_at_ns()
+        .expect("the proposal has a deadline");
     cluster.pass(wake_at_ns - cluster.now_ns);
     assert_eq!(cluster.replica(leader).last_index(), before + 1);
 }
@@ -52,25 +59,28 @@ fn a_removed_member_refuses_the_proposals_that_it_holds() {
     for other in [1, 2, 3].into_iter().filter(|id| *id != leader) {
         cluster.event(leader, other, PeerEvent::RemovedHere);
     }
-    let (replica, world) = cluster.members.get_mut(&leader).expect("it runs");
+    let (replica, world) = cluster.members.get_mut(&leader).expect("running");
     assert_eq!(replica.turn(world), Err(Halt::Removed));
     assert_eq!(world.unanswered, [(Ticket(held), Unanswered::Removed)]);
 }
 
 /// The log has no entry of a member after its removal.
 #[test]
-fn a_member_that_applies_its_removal_refuses_what_it_has_forwarded() {
+fn a_member_that_applies_its_removal_refuses_its_forwarded_proposals() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let (leader, removed) = (cluster.leader().expect("it leads"), cluster.follower());
+    let (leader, removed) = (cluster.leader().expect("a leader"), cluster.follower());
     let waiting = cluster.propose(removed, put("k"));
     let lost = cluster.turn(removed);
-    assert!(!lost.is_empty(), "it is forwarded");
+    assert!(!lost.is_empty(), "the proposal is forwarded");
     cluster.stop(removed);
     let remove = ChangeMembers { remove: removed, voters: true, ..ChangeMembers::default() };
     cluster.propose(leader, Command::Members(remove));
     cluster.settle();
-    let told = cluster.stopped.remove(&removed).expect("it is stopped");
-    let (replica, world) = cluster.members.get_mut(&removed).expect("it runs");
+    let told = cluster
+        .stopped
+        .remove(&removed)
+        .expect("the member is stopped");
+    let (replica, world) = cluster.members.get_mut(&removed).expect("running");
     for message in told {
         replica.take(Input::Message(message));
     }
@@ -80,7 +90,7 @@ fn a_member_that_applies_its_removal_refuses_what_it_has_forwarded() {
 
 /// The removed member rejects its clients' requests, which can then use another member.
 #[test]
-fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {
+fn forwarded_proposals_are_not_executed_after_the_removal_of_their_member() {
     let (mut cluster, leader) = holding();
     let removed = cluster.follower();
     let third = 6 - leader - removed;
@@ -106,7 +116,7 @@ fn what_a_member_has_forwarded_is_not_executed_after_its_removal() {
 }
 
 #[test]
-fn a_proposal_that_has_expired_is_held_no_longer() {
+fn an_expired_proposal_is_no_longer_held() {
     let (mut cluster, leader) = holding();
     for other in [1, 2, 3].into_iter().filter(|id| *id != leader) {
         cluster.replica(other).take(Input::LogRoom { bytes: 0 });
@@ -117,7 +127,7 @@ fn a_proposal_that_has_expired_is_held_no_longer() {
     cluster.settle();
     assert!(cluster.replica(leader).held_bytes() > 5 << 20);
     cluster.ticks(80);
-    assert_eq!(cluster.leader(), Some(leader), "it hears of the others");
+    assert_eq!(cluster.leader(), Some(leader), "the leader did not change");
     let expired = (Ticket(held), Unanswered::Expired);
     assert!(cluster.world(leader).unanswered.contains(&expired));
     assert_eq!(cluster.replica(leader).held_bytes(), 0);

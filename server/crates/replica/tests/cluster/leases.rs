@@ -10,7 +10,7 @@ const LEASE: LeaseId = LeaseId(7);
 
 fn granted(ids: &[u64]) -> Cluster {
     let mut cluster = Cluster::new(ids);
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let grant = LeaseGrant { id: LEASE.0, ttl_s: TTL_S };
     cluster.propose(leader, LeaseOperation::Grant(grant));
     cluster.ticks(2);
@@ -19,7 +19,7 @@ fn granted(ids: &[u64]) -> Cluster {
 
 /// Records in the log that the lease has 1 s left. Returns the leader.
 fn record_one_second(cluster: &mut Cluster) -> u64 {
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let remaining = vec![RemainingTtl { id: LEASE.0, seconds: 1 }];
     let checkpoint = LeaseCheckpoint { remaining };
     cluster.propose(leader, LeaseOperation::Checkpoint(checkpoint));
@@ -29,12 +29,15 @@ fn record_one_second(cluster: &mut Cluster) -> u64 {
 
 /// Returns the remaining time of the lease, according to the leader.
 fn left_ns(cluster: &mut Cluster) -> i64 {
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let asked = cluster.ask_lease(leader, LEASE, LeaseQuestion::Remaining);
     cluster.until(|cluster| cluster.world(leader).leases.contains_key(&asked));
     let Some(LeaseAnswer::Remaining(Some(left_ns))) = cluster.world(leader).leases.get(&asked)
     else {
-        panic!("it does not know: {:?}", cluster.world(leader).leases)
+        panic!(
+            "the leader has no answer: {:?}",
+            cluster.world(leader).leases
+        )
     };
     *left_ns
 }
@@ -45,7 +48,7 @@ fn exists(cluster: &mut Cluster, at: u64) -> bool {
 }
 
 #[test]
-fn any_member_renews_a_lease_and_knows_what_it_has_left() {
+fn any_member_renews_a_lease_and_returns_its_remaining_time() {
     let mut cluster = granted(&[1, 2, 3]);
     cluster.ticks(20);
     for at in [1, 2, 3] {
@@ -57,7 +60,7 @@ fn any_member_renews_a_lease_and_knows_what_it_has_left() {
         assert_eq!(cluster.world(at).leases.get(&renewed), Some(&renewal));
         let Some(LeaseAnswer::Remaining(Some(left_ns))) = cluster.world(at).leases.get(&remaining)
         else {
-            panic!("m{at} does not know: {:?}", cluster.world(at).leases)
+            panic!("m{at} has no answer: {:?}", cluster.world(at).leases)
         };
         assert!(*left_ns > (TTL_S - 1) * 1_000_000_000, "{left_ns}");
     }
@@ -89,7 +92,7 @@ fn after_an_outage_of_all_members_a_lease_has_its_full_ttl() {
 const RECORDED_NS_MAX: i64 = 2_000_000_000;
 
 #[test]
-fn a_follower_that_takes_over_counts_from_the_record() {
+fn a_follower_that_becomes_the_leader_counts_from_the_recorded_ttl() {
     let mut cluster = granted(&[1, 2, 3]);
     let old = record_one_second(&mut cluster);
     cluster.stop(old);
@@ -99,7 +102,7 @@ fn a_follower_that_takes_over_counts_from_the_record() {
 }
 
 #[test]
-fn a_follower_that_takes_over_after_its_restart_counts_from_the_record() {
+fn a_restarted_follower_that_becomes_the_leader_counts_from_the_recorded_ttl() {
     let mut cluster = granted(&[1, 2, 3]);
     let old = record_one_second(&mut cluster);
     let new = cluster.follower();
@@ -115,12 +118,12 @@ fn a_follower_that_takes_over_after_its_restart_counts_from_the_record() {
 }
 
 #[test]
-fn a_leader_that_was_stopped_does_not_end_what_its_successor_keeps_alive() {
+fn a_stopped_leader_does_not_expire_a_lease_that_its_successor_renews() {
     let mut cluster = granted(&[1, 2, 3]);
-    let old = cluster.leader().expect("it leads");
+    let old = cluster.leader().expect("a leader");
     cluster.stop(old);
     cluster.until(|cluster| cluster.leader().is_some());
-    let new = cluster.leader().expect("it leads");
+    let new = cluster.leader().expect("a leader");
     // Wait much longer than the old leader tracks the lease.
     for _ in 0..TTL_S * 3 {
         cluster.ask_lease(new, LEASE, LeaseQuestion::Renew);
@@ -133,24 +136,27 @@ fn a_leader_that_was_stopped_does_not_end_what_its_successor_keeps_alive() {
 }
 
 #[test]
-fn a_keep_alive_at_a_leader_of_the_past_counts_at_the_present_one() {
+fn a_keep_alive_at_an_old_leader_counts_at_the_current_leader() {
     let mut cluster = granted(&[1, 2, 3]);
-    let old = cluster.leader().expect("it leads");
+    let old = cluster.leader().expect("a leader");
     cluster.stop(old);
     cluster.until(|cluster| cluster.leader().is_some());
-    let new = cluster.leader().expect("it leads");
+    let new = cluster.leader().expect("a leader");
     cluster.ticks(20);
     // The old leader resumes. Its client renews the lease before it receives any message.
-    let queue = cluster.stopped.remove(&old).expect("it was stopped");
+    let queue = cluster
+        .stopped
+        .remove(&old)
+        .expect("the leader was stopped");
     let asked = cluster.ask_lease(old, LEASE, LeaseQuestion::Renew);
-    let (replica, world) = cluster.members.get_mut(&old).expect("it runs");
+    let (replica, world) = cluster.members.get_mut(&old).expect("running");
     replica.turn(world).expect("no halt");
     for envelope in queue {
         cluster.deliver(envelope);
     }
-    let before = cluster.replica(new).deadlines().expect("it leads");
+    let before = cluster.replica(new).deadlines().expect("a leader");
     cluster.until(|cluster| cluster.world(old).leases.contains_key(&asked));
-    let after = cluster.replica(new).deadlines().expect("it leads");
+    let after = cluster.replica(new).deadlines().expect("a leader");
     let left = |deadlines: &witan_replica::lessor::LeaseDeadlines| deadlines.left_ns(LEASE, 0);
     assert!(left(&after) > left(&before), "{before:?} {after:?}");
 }
@@ -158,9 +164,11 @@ fn a_keep_alive_at_a_leader_of_the_past_counts_at_the_present_one() {
 /// The member's thread is busy, for example with a sync, while the lease expires. Then it updates its clock, takes the messages
 /// that have arrived, and ticks.
 fn held_up_beyond_the_end(cluster: &mut Cluster, asks: impl Fn(&mut Cluster) -> u64) -> u64 {
-    let at = cluster.leader().expect("it leads");
-    let deadlines = cluster.replica(at).deadlines().expect("it leads");
-    let left = deadlines.left_ns(LEASE, cluster.now_ns).expect("it lives");
+    let at = cluster.leader().expect("a leader");
+    let deadlines = cluster.replica(at).deadlines().expect("a leader");
+    let left = deadlines
+        .left_ns(LEASE, cluster.now_ns)
+        .expect("the lease exists");
     cluster.now_ns += left.unsigned_abs() - 1;
     let before = cluster.now_ns;
     cluster
@@ -179,7 +187,7 @@ const RENEWED: LeaseAnswer = LeaseAnswer::Renewal(Renewal::Renewed { ttl_s: TTL_
 fn a_keep_alive_that_waited_behind_a_long_sync_counts_from_its_arrival() {
     for ids in [&[1][..], &[1, 2, 3]] {
         let mut cluster = granted(ids);
-        let leader = cluster.leader().expect("it leads");
+        let leader = cluster.leader().expect("a leader");
         cluster.ticks(10);
         let asked = held_up_beyond_the_end(&mut cluster, |cluster| {
             cluster.ask_lease(leader, LEASE, LeaseQuestion::Renew)
@@ -192,9 +200,9 @@ fn a_keep_alive_that_waited_behind_a_long_sync_counts_from_its_arrival() {
 }
 
 #[test]
-fn a_keep_alive_at_another_member_counts_though_the_leader_syncs() {
+fn a_keep_alive_at_another_member_counts_while_the_leader_syncs() {
     let mut cluster = granted(&[1, 2, 3]);
-    let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
+    let (leader, follower) = (cluster.leader().expect("a leader"), cluster.follower());
     cluster.ticks(10);
     let asked = held_up_beyond_the_end(&mut cluster, |cluster| {
         let asked = cluster.ask_lease(follower, LEASE, LeaseQuestion::Renew);

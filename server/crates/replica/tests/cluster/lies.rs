@@ -31,7 +31,11 @@ fn message(kind: MessageType, (from, to): (u64, u64), term: u64) -> Message {
 
 fn envelope(message: &Message) -> Envelope {
     let mut bytes = vec![0];
-    bytes.extend(message.write_to_bytes().expect("it is complete"));
+    bytes.extend(
+        message
+            .write_to_bytes()
+            .expect("the message has all required fields"),
+    );
     Envelope {
         to: MemberId(message.to),
         from: MemberId(message.from),
@@ -73,7 +77,7 @@ impl Cluster {
 }
 
 #[test]
-fn the_highest_term_there_is_does_not_end_a_cluster() {
+fn a_message_with_the_highest_term_does_not_stop_a_cluster() {
     for kind in KINDS {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         for to in [1, 2, 3] {
@@ -88,7 +92,7 @@ fn the_highest_term_there_is_does_not_end_a_cluster() {
 
 /// A hundred forged messages raise the term no more than a single one. After an election timeout, the term may rise again.
 #[test]
-fn terms_rise_by_what_a_cluster_can_do_in_an_election_timeout() {
+fn messages_raise_a_term_by_a_bounded_number_per_election_timeout() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let before = cluster.replica(1).status().term;
     for round in 1..=5 {
@@ -96,7 +100,7 @@ fn terms_rise_by_what_a_cluster_can_do_in_an_election_timeout() {
             cluster.lie(&message(MessageType::MsgAppendResponse, (2, 1), term));
         }
         let after = cluster.replica(1).status().term;
-        assert!(after > before, "it believes that there is a higher one");
+        assert!(after > before, "the member enters a higher term");
         assert!(after <= before + round * (TERM_RISE_MAX + 2 * ELECTION_TICKS));
         cluster.ticks(ELECTION_TICKS);
     }
@@ -105,7 +109,7 @@ fn terms_rise_by_what_a_cluster_can_do_in_an_election_timeout() {
 
 /// Members converge at any distance of their terms, whether it comes from campaigns or from forged messages.
 #[test]
-fn a_member_that_is_many_terms_behind_or_ahead_joins_in_again() {
+fn a_member_that_is_many_terms_behind_or_ahead_rejoins() {
     for (ahead, behind) in [(&[1, 2][..], 3), (&[3], 1)] {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         cluster.cut_off(3);
@@ -150,10 +154,10 @@ fn append(cluster: &mut Cluster, (from, to): (u64, u64), entries: &[Bytes]) -> M
 const LATER: Bytes = Bytes::from_static(b"\x02later");
 
 #[test]
-fn an_entry_that_the_version_of_the_cluster_excludes_ends_nobody() {
+fn an_entry_that_the_cluster_version_excludes_halts_no_member() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     cluster.ticks(2);
-    let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
+    let (leader, follower) = (cluster.leader().expect("a leader"), cluster.follower());
     for to in [leader, 6 - leader - follower] {
         let append = append(&mut cluster, (follower, to), &[LATER]);
         let index = append.entries[0].index;
@@ -171,7 +175,7 @@ fn version(version: &str) -> Command {
 
 /// The members ran a later release before. This release must stop at an entry that it does not support.
 #[test]
-fn an_entry_of_a_later_release_ends_the_members_of_a_cluster_that_had_it() {
+fn an_entry_of_a_later_release_halts_members_if_the_cluster_had_that_release() {
     let raised = |version: Command| {
         let entry = witan_machine::command::Entry { command: Some(version), ..Default::default() };
         Bytes::from(wire::encode_entry(&entry))
@@ -180,7 +184,7 @@ fn an_entry_of_a_later_release_ends_the_members_of_a_cluster_that_had_it() {
     for before in [None, Some(raised(version("3.8.0")))] {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         cluster.ticks(2);
-        let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
+        let (leader, follower) = (cluster.leader().expect("a leader"), cluster.follower());
         if before.is_none() {
             let ticket = cluster.propose(leader, version("3.8.0"));
             cluster.until(|cluster| cluster.answer(leader, ticket).is_some());

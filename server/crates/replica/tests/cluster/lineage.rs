@@ -16,7 +16,7 @@ fn states(ids: &[u64]) -> [View; 3] {
     let mut kv = Kv::default();
     let apply = |kv: &mut Kv, operation| {
         let command = KvCommand { operation: Some(operation) };
-        kv.apply(&command).expect("it is sound");
+        kv.apply(&command).expect("the operation succeeds");
     };
     (0..200).for_each(|at| apply(&mut kv, put(&format!("k{}", at % 7))));
     let delete = kv::DeleteRange { key: "k3".into(), ..kv::DeleteRange::default() };
@@ -53,10 +53,11 @@ fn packed(kv: &Kv, deletes: bool) -> Kv {
     let mut copy = Kv::default();
     let written = kv.retained_versions();
     for written in written.filter(|written| deletes || !written.deletes()) {
-        copy.import_change(&written).expect("it is sound");
+        copy.import_change(&written)
+            .expect("the operation succeeds");
     }
     copy.finish_import(kv.compacted(), Revision::NONE)
-        .expect("it is sound");
+        .expect("the operation succeeds");
     copy
 }
 
@@ -94,14 +95,14 @@ fn all_members_get_the_state_of_the_first_leader() {
     let [first, second, third] = states(&[1, 2, 3]);
     assert!(records(&first) != records(&second) && records(&second) != records(&third));
     cluster.until(|cluster| cluster.leader().is_some());
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     cluster.assert_one_state();
     for id in [1, 2, 3] {
         assert_eq!(cluster.world(id).installs, u64::from(id != leader));
         let view = cluster.replica(id).view();
         assert_eq!(
             view.position.lineage, leader,
-            "the states were numbered by member"
+            "the lineages are in the order of the members"
         );
     }
     let next = cluster.follower();
@@ -109,16 +110,16 @@ fn all_members_get_the_state_of_the_first_leader() {
     cluster.until(|cluster| cluster.leader() == Some(next));
     cluster.assert_one_state();
     let installs: u64 = (1..=3).map(|id| cluster.world(id).installs).sum();
-    assert_eq!(installs, 2, "once is enough");
+    assert_eq!(installs, 2, "each other member installs one snapshot");
 }
 
 /// A member applies no entry after the leader's first one to a state that will be replaced.
 #[test]
-fn a_member_takes_no_later_entries_before_it_has_the_leaders_state() {
+fn a_member_accepts_no_later_entries_before_it_has_the_leaders_state() {
     let mut cluster = adopted();
     cluster.holds_snapshots = true;
     cluster.until(|cluster| cluster.leader().is_some());
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let first = cluster.replica(leader).last_index();
     let ticket = cluster.propose(leader, put("a"));
     cluster.ticks(20);
@@ -139,13 +140,13 @@ fn a_member_takes_no_later_entries_before_it_has_the_leaders_state() {
 
 /// One member may have installed the state of a leader that then stops. The other member leads next.
 #[test]
-fn the_state_of_the_next_leader_counts_if_one_ends_before_all_have_its_state() {
+fn the_next_leaders_state_counts_if_a_leader_ends_before_all_have_its_state() {
     for installed in 0..=1 {
         for next in 0..=1 {
             let mut cluster = adopted();
             cluster.holds_snapshots = true;
             cluster.until(|cluster| cluster.leader().is_some());
-            let leader = cluster.leader().expect("it leads");
+            let leader = cluster.leader().expect("a leader");
             cluster.until(|cluster| cluster.held_snapshots.len() == 2);
             let held = std::mem::take(&mut cluster.held_snapshots);
             let others: Vec<u64> = held.iter().map(|held| held.to.0).collect();
@@ -156,7 +157,7 @@ fn the_state_of_the_next_leader_counts_if_one_ends_before_all_have_its_state() {
             cluster.holds_snapshots = false;
             cluster.kill(leader, &others);
             cluster.until(|cluster| cluster.leader().is_some());
-            let leads = cluster.leader().expect("it leads");
+            let leads = cluster.leader().expect("a leader");
             if leads != others[next] {
                 cluster.hand_over(leads, others[next]);
                 cluster.until(|cluster| cluster.leader() == Some(others[next]));
@@ -175,7 +176,7 @@ fn equal_states_are_not_replaced() {
 }
 
 #[test]
-fn a_sole_member_goes_on_with_its_state() {
+fn a_sole_member_keeps_its_state() {
     let [state, ..] = states(&[1]);
     let mut cluster = Cluster::begun_with(state, &[1], Tuning::default());
     let ticket = cluster.propose(1, put("a"));

@@ -27,7 +27,7 @@ fn cluster() -> Cluster {
     for (_, world) in cluster.members.values_mut() {
         world.executes_later = true;
     }
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     for key in 0..KEYS {
         cluster.propose(leader, put(&format!("k{key}")));
     }
@@ -47,7 +47,7 @@ fn batch(executes_later: bool) -> (World, View) {
     cluster
         .members
         .get_mut(&1)
-        .expect("it runs")
+        .expect("running")
         .1
         .executes_later = executes_later;
     let mut tickets = Vec::new();
@@ -65,18 +65,18 @@ fn batch(executes_later: bool) -> (World, View) {
         execute(&mut cluster, 1);
     }
     for ticket in tickets {
-        let answer = cluster.answer(1, ticket).expect("it is answered");
+        let answer = cluster.answer(1, ticket).expect("the command is answered");
         assert!(
             matches!(answer.outcome.reply, Reply::Kv(Ok(_))),
             "{answer:?}"
         );
     }
-    let (replica, world) = cluster.members.remove(&1).expect("it runs");
+    let (replica, world) = cluster.members.remove(&1).expect("running");
     (world, replica.view())
 }
 
 #[test]
-fn a_host_that_executes_at_once_shows_watchers_all_states_before_compactions() {
+fn watchers_get_all_states_before_compactions_if_the_host_executes_at_once() {
     let [(now, at_once), (later, in_turns)] = [false, true].map(batch);
     assert_eq!(now.before_compactions.len(), 6);
     assert_eq!(now.before_compactions, later.before_compactions);
@@ -100,16 +100,16 @@ fn waits(cluster: &Cluster, id: u64) -> bool {
 }
 
 fn execute(cluster: &mut Cluster, id: u64) {
-    let (replica, world) = cluster.members.get_mut(&id).expect("it runs");
+    let (replica, world) = cluster.members.get_mut(&id).expect("running");
     let command = world.waiting.take().expect("a command waits");
     replica.take(Input::Executed(Box::new(command.execute())));
     cluster.settle();
 }
 
 #[test]
-fn the_leader_leads_on_and_everything_is_applied_in_order() {
+fn the_leader_keeps_leading_and_all_entries_are_applied_in_order() {
     let mut cluster = cluster();
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let term = cluster.replica(leader).status().term;
     let deletion = cluster.propose(leader, delete_all());
     let after = cluster.propose(leader, put("k1"));
@@ -117,7 +117,11 @@ fn the_leader_leads_on_and_everything_is_applied_in_order() {
     cluster.ticks(ELECTION_TICKS * 5);
     for id in [1, 2, 3] {
         assert!(waits(&cluster, id), "at {id}");
-        assert_eq!(cluster.count(id, "k2"), 1, "the state before at {id}");
+        assert_eq!(
+            cluster.count(id, "k2"),
+            1,
+            "member {id} has not applied the command"
+        );
         let status = cluster.replica(id).status();
         assert_eq!((status.leader.0, status.term), (leader, term), "at {id}");
         assert!(status.committed > status.applied, "at {id}");
@@ -138,9 +142,9 @@ fn the_leader_leads_on_and_everything_is_applied_in_order() {
 }
 
 #[test]
-fn the_next_leader_applies_what_the_one_before_did_not() {
+fn the_next_leader_applies_the_entries_that_the_last_leader_did_not() {
     let mut cluster = cluster();
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     cluster.propose(leader, delete_all());
     cluster.settle();
     let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != leader).collect();
@@ -157,9 +161,9 @@ fn the_next_leader_applies_what_the_one_before_did_not() {
 }
 
 #[test]
-fn a_snapshot_replaces_the_state_that_is_worked_on() {
+fn a_snapshot_replaces_the_state_during_a_long_command() {
     let mut cluster = cluster();
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let follower = cluster.follower();
     cluster.propose(leader, delete_all());
     cluster.settle();
@@ -209,7 +213,7 @@ fn grant() -> LeaseOperation {
 #[test]
 fn a_lease_that_was_granted_is_not_unknown_while_the_leader_executes_a_long_command() {
     let mut cluster = cluster();
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let follower = cluster.follower();
     cluster.propose(leader, delete_all());
     let granted = cluster.propose(follower, grant());
@@ -236,7 +240,7 @@ fn a_lease_that_was_granted_is_not_unknown_while_the_leader_executes_a_long_comm
 #[test]
 fn a_lease_that_was_revoked_is_not_renewed_while_the_leader_executes_a_long_command() {
     let mut cluster = cluster();
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let follower = cluster.follower();
     cluster.propose(leader, grant());
     cluster.ticks(2);
@@ -260,9 +264,9 @@ fn a_lease_that_was_revoked_is_not_renewed_while_the_leader_executes_a_long_comm
 
 /// Keep-alives cannot be answered during the command, but they count from their arrival.
 #[test]
-fn a_lease_that_is_kept_alive_does_not_end_behind_a_command_longer_than_its_ttl() {
+fn a_renewed_lease_does_not_expire_during_a_command_longer_than_its_ttl() {
     let mut cluster = cluster();
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     cluster.propose(
         leader,
         LeaseOperation::Grant(LeaseGrant { id: LEASE.0, ttl_s: 5 }),

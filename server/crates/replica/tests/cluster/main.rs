@@ -85,7 +85,10 @@ impl Host for World {
     }
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         if self.executes_later {
-            assert!(self.waiting.replace(command).is_none(), "one at a time");
+            assert!(
+                self.waiting.replace(command).is_none(),
+                "one long command runs at a time"
+            );
             return None;
         }
         Some(Box::new(command.execute()))
@@ -208,7 +211,7 @@ impl Cluster {
     }
 
     fn replica(&mut self, id: u64) -> &mut Replica {
-        &mut self.members.get_mut(&id).expect("it runs").0
+        &mut self.members.get_mut(&id).expect("running").0
     }
 
     fn world(&self, id: u64) -> &World {
@@ -216,7 +219,7 @@ impl Cluster {
     }
 
     fn turn(&mut self, id: u64) -> Vec<Envelope> {
-        let (replica, world) = self.members.get_mut(&id).expect("it runs");
+        let (replica, world) = self.members.get_mut(&id).expect("running");
         replica.turn(world).expect("no halt");
         std::mem::take(&mut world.sent)
     }
@@ -235,8 +238,11 @@ impl Cluster {
         let ticket = self.ticket();
         self.replica(from).take(Input::Transfer { ticket, to });
         self.settle();
-        let world = &mut self.members.get_mut(&from).expect("it runs").1;
-        world.transfers.pop().expect("it is answered at once")
+        let world = &mut self.members.get_mut(&from).expect("running").1;
+        world
+            .transfers
+            .pop()
+            .expect("the transfer is answered at once")
     }
 
     fn ticket(&mut self) -> Ticket {
@@ -249,7 +255,7 @@ impl Cluster {
             let mut envelopes = Vec::new();
             let ids: Vec<u64> = self.members.keys().copied().collect();
             for id in ids.into_iter().filter(|id| !self.stopped.contains_key(id)) {
-                let (replica, world) = self.members.get_mut(&id).expect("it runs");
+                let (replica, world) = self.members.get_mut(&id).expect("running");
                 if let Err(halt) = replica.turn(world) {
                     envelopes.append(&mut world.sent);
                     self.members.remove(&id);
@@ -265,7 +271,7 @@ impl Cluster {
                 self.deliver(envelope);
             }
         }
-        panic!("messages without end");
+        panic!("the members do not stop sending messages");
     }
 
     fn deliver(&mut self, envelope: Envelope) {
@@ -328,7 +334,7 @@ impl Cluster {
             }
             self.tick();
         }
-        panic!("it does not come about");
+        panic!("the condition was not met in time");
     }
 
     /// Ends a member's process. The members in `told` see its streams close.
@@ -410,7 +416,7 @@ impl Cluster {
             .machine
             .kv
             .range(&range, witan_machine::kv::ValueSource::Disk)
-            .expect("it can be read");
+            .expect("the key can be read");
         answer.kvs.first().map_or(0, |pair| pair.version)
     }
 }

@@ -64,10 +64,10 @@ fn one_member_grows_to_three_and_shrinks_again() {
 }
 
 #[test]
-fn a_removed_leader_hands_over_first() {
+fn a_removed_leader_transfers_leadership_first() {
     for asks_leader in [true, false] {
         let mut cluster = Cluster::new(&[1, 2, 3]);
-        let leader = cluster.leader().expect("it leads");
+        let leader = cluster.leader().expect("a leader");
         let at = if asks_leader {
             leader
         } else {
@@ -77,11 +77,11 @@ fn a_removed_leader_hands_over_first() {
         cluster.propose(at, remove(leader));
         cluster.until(|cluster| cluster.ended.contains_key(&leader));
         assert_eq!(cluster.ended[&leader], Halt::Removed);
-        let next = cluster.leader().expect("it took over");
+        let next = cluster.leader().expect("the cluster has a new leader");
         assert_eq!(
             cluster.replica(next).status().term,
             term + 1,
-            "there was no other election"
+            "there is no further election"
         );
         assert_eq!(cluster.replica(next).view().position.voters.len(), 2);
         let ticket = cluster.propose(next, put("k"));
@@ -92,9 +92,9 @@ fn a_removed_leader_hands_over_first() {
 
 /// A removed member cannot answer for entries after its removal. Its proposal is rejected, and the client retries elsewhere.
 #[test]
-fn a_leader_appends_nothing_of_a_member_that_it_removes() {
+fn a_leader_appends_no_proposals_of_a_member_that_it_removes() {
     let mut cluster = Cluster::new(&[1, 2]);
-    let (leader, removed) = (cluster.leader().expect("it leads"), cluster.follower());
+    let (leader, removed) = (cluster.leader().expect("a leader"), cluster.follower());
     cluster.propose(removed, put("before"));
     cluster.settle();
     cluster.propose(leader, remove(removed));
@@ -107,9 +107,9 @@ fn a_leader_appends_nothing_of_a_member_that_it_removes() {
 
 /// A leader that cannot transfer leadership accepts its own removal and rejects later requests.
 #[test]
-fn a_leader_appends_nothing_of_its_own_behind_its_removal() {
+fn a_leader_appends_no_proposals_after_its_own_removal() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let others: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     cluster.tick();
     // Wait until the leader has just checked its quorum and knows of no recent responses.
@@ -134,16 +134,19 @@ fn a_leader_appends_nothing_of_its_own_behind_its_removal() {
 
 /// A member that was cut off does not receive the entry of its removal. A single member cannot halt another.
 #[test]
-fn a_removed_member_ends_when_most_others_refuse_it() {
+fn a_removed_member_halts_when_most_others_reject_it() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let (leader, removed) = (cluster.leader().expect("it leads"), cluster.follower());
+    let (leader, removed) = (cluster.leader().expect("a leader"), cluster.follower());
     let other = 6 - leader - removed;
     cluster.cut_off(removed);
     assert_eq!(done(&mut cluster, leader, remove(removed)), Ok(()));
     for _ in 0..2 {
         cluster.event(removed, leader, PeerEvent::RemovedHere);
         cluster.settle();
-        assert!(!cluster.ended.contains_key(&removed), "one has said it");
+        assert!(
+            !cluster.ended.contains_key(&removed),
+            "a single rejection does not halt the member"
+        );
     }
     cluster.event(removed, other, PeerEvent::RemovedHere);
     cluster.settle();

@@ -48,7 +48,7 @@ fn frozen(cluster: &mut Cluster, by: u64) -> BTreeMap<u64, View> {
         let mut applied = world.applied.iter();
         let applied = applied.find(|applied| applied.index == index);
         let state = applied.and_then(|applied| applied.hashed.as_deref());
-        let state = state.expect("it is frozen at this entry");
+        let state = state.expect("the member has frozen its state");
         assert_eq!(state.position.index, index);
         states.insert(*id, state.clone());
     }
@@ -56,7 +56,7 @@ fn frozen(cluster: &mut Cluster, by: u64) -> BTreeMap<u64, View> {
 }
 
 #[test]
-fn members_freeze_the_same_state_where_they_are_asked_to_and_after_compactions() {
+fn members_freeze_the_same_state_on_request_and_after_compactions() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let by = cluster.follower();
     for key in ["a", "b"] {
@@ -83,11 +83,11 @@ fn members_freeze_the_same_state_where_they_are_asked_to_and_after_compactions()
         .applied
         .iter()
         .filter(|a| a.hashed.is_some());
-    assert_eq!(frozen.count(), 2, "no other entry costs anything");
+    assert_eq!(frozen.count(), 2, "no other entry freezes the state");
 }
 
 #[test]
-fn a_member_with_another_state_gets_the_leaders() {
+fn a_member_with_a_different_state_gets_the_leaders_state() {
     for corrupt in [1, 2, 3] {
         let mut cluster = differing(corrupt);
         let states = frozen(&mut cluster, corrupt);
@@ -111,14 +111,18 @@ fn a_member_with_another_state_gets_the_leaders() {
         let first = records(&states[&1]);
         assert!(states.values().all(|state| records(state) == first));
         assert_eq!(cluster.count(corrupt, "a"), 1);
-        assert_eq!(cluster.world(corrupt).installs, 1, "once is enough");
+        assert_eq!(
+            cluster.world(corrupt).installs,
+            1,
+            "the member installs one snapshot"
+        );
     }
 }
 
 #[test]
-fn a_state_is_asked_for_again_from_the_next_leader() {
+fn a_member_requests_the_state_again_from_the_next_leader() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let corrupt = cluster.follower();
     cluster.cut.insert((leader, corrupt));
     cluster.replica(corrupt).take(Input::Rebuild);
@@ -136,9 +140,9 @@ fn a_state_is_asked_for_again_from_the_next_leader() {
 
 /// One voter is down, and the other follower's acknowledgments are lost. The leader commits nothing without it.
 #[test]
-fn a_member_takes_entries_until_the_leader_has_committed_its_log() {
+fn a_member_accepts_entries_until_the_leader_has_committed_its_log() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let (member, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    let (member, leader) = (cluster.follower(), cluster.leader().expect("a leader"));
     cluster.kill(6 - member - leader, &[]);
     cluster.cut.insert((member, leader));
     let ticket = cluster.propose(leader, put("a"));
@@ -153,9 +157,9 @@ fn a_member_takes_entries_until_the_leader_has_committed_its_log() {
 
 /// A snapshot that was requested earlier arrives again after later entries were acknowledged.
 #[test]
-fn an_earlier_state_than_was_asked_for_is_not_installed() {
+fn a_state_older_than_the_requested_one_is_not_installed() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let (member, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    let (member, leader) = (cluster.follower(), cluster.leader().expect("a leader"));
     cluster.holds_snapshots = true;
     cluster.replica(member).take(Input::Rebuild);
     cluster.until(|cluster| !cluster.held_snapshots.is_empty());
@@ -173,7 +177,7 @@ fn an_earlier_state_than_was_asked_for_is_not_installed() {
     cluster.propose(leader, put("k"));
     cluster.settle();
     let last = cluster.replica(member).last_index();
-    assert_eq!(last, first + 1, "it has the write");
+    assert_eq!(last, first + 1, "the log has the write");
     cluster.replica(member).take(Input::Rebuild);
     cluster.tick();
     cluster.replica(member).take(Input::Message(earlier));

@@ -36,13 +36,13 @@ fn answered(cluster: &mut Cluster, by: u64, command: Command) {
 }
 
 #[test]
-fn a_newer_command_is_refused_until_the_version_of_the_cluster_rises() {
+fn a_newer_command_is_refused_until_the_cluster_version_rises() {
     for lower in ["3.5.0", ""] {
         let ids = [1, 2, 3];
         let mut state = first_state(&ids);
         state.machine.members.cluster_version = lower.into();
         let mut cluster = Cluster::begun_with(state, &ids, Tuning::default());
-        let members = [cluster.leader().expect("it leads"), cluster.follower()];
+        let members = [cluster.leader().expect("a leader"), cluster.follower()];
         for member in members {
             let ticket = Ticket(cluster.propose(member, hash_state()));
             cluster.turn(member);
@@ -74,15 +74,18 @@ fn decide(
         command: Box::new(decision),
     });
     cluster.turn(by);
-    let (_, world) = cluster.members.get_mut(&by).expect("it runs");
-    world.decisions.pop().expect("it is answered at once")
+    let (_, world) = cluster.members.get_mut(&by).expect("running");
+    world
+        .decisions
+        .pop()
+        .expect("the decision is answered at once")
 }
 
 /// A member that joins after the version was decided may run an older release.
 #[test]
-fn a_version_is_set_only_before_the_members_change_from_whom_it_was_decided() {
+fn a_version_is_set_only_if_the_members_have_not_changed_since_the_decision() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
+    let (leader, follower) = (cluster.leader().expect("a leader"), cluster.follower());
     let decided_from = cluster.replica(leader).view().machine.members;
     let version = || ClusterVersion::of("3.7.0");
     let join = Command::Members(ChangeMembers {
@@ -95,18 +98,18 @@ fn a_version_is_set_only_before_the_members_change_from_whom_it_was_decided() {
     cluster.settle();
     assert!(
         !decide(&mut cluster, leader, &decided_from, version()),
-        "one is joining"
+        "a member is joining"
     );
     cluster.cut.clear();
     cluster.until(|cluster| cluster.answer(leader, ticket).is_some());
     assert!(
         !decide(&mut cluster, leader, &decided_from, version()),
-        "one has joined"
+        "a member has joined"
     );
     let members = cluster.replica(leader).view().machine.members;
     assert!(
         !decide(&mut cluster, follower, &members, version()),
-        "it does not lead"
+        "the member does not lead"
     );
     assert!(decide(&mut cluster, leader, &members, version()));
     cluster.ticks(2);
@@ -139,7 +142,7 @@ fn level(cluster: &mut Cluster, of: u64) -> Level {
 #[test]
 fn a_raise_is_decided_once_and_keeps_the_version() {
     let mut cluster = of_levels(&[(1, NEXT), (2, NEXT), (3, NEXT)]);
-    let (leader, follower) = (cluster.leader().expect("it leads"), cluster.follower());
+    let (leader, follower) = (cluster.leader().expect("a leader"), cluster.follower());
     cluster.ticks(2);
     let members = cluster.replica(leader).view().machine.members;
     assert!(decide(&mut cluster, leader, &members, raise(NEXT)));
@@ -155,9 +158,9 @@ fn a_raise_is_decided_once_and_keeps_the_version() {
 }
 
 #[test]
-fn a_raise_ends_a_member_of_an_earlier_release_alone() {
+fn a_raise_halts_only_a_member_of_an_earlier_release() {
     let mut cluster = of_levels(&[(1, NEXT), (2, OWN), (3, NEXT)]);
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     cluster.propose(leader, Command::ClusterVersion(raise(NEXT)));
     cluster.until(|cluster| cluster.ended.contains_key(&2));
     let halt = Halt::LaterLevel { level: NEXT, own: OWN };
@@ -185,7 +188,7 @@ fn a_member_of_an_earlier_release_does_not_install_a_state_above_its_level() {
 #[test]
 fn a_raise_waits_for_a_downgrade_that_is_not_applied() {
     let mut cluster = of_levels(&[(1, NEXT), (2, NEXT), (3, NEXT)]);
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     cluster.ticks(2);
     let members = cluster.replica(leader).view().machine.members;
     cluster.cut_off(leader);

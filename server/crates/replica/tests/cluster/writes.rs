@@ -7,7 +7,7 @@ use witan_machine::{
 };
 
 #[test]
-fn any_member_takes_writes() {
+fn any_member_accepts_writes() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     for at in [1, 2, 3] {
         let ticket = cluster.propose(at, put("k"));
@@ -21,7 +21,7 @@ fn any_member_takes_writes() {
 fn a_write_waits_for_a_leader_and_is_answered_once_there_is_one() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let follower = cluster.follower();
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     cluster.kill(leader, &[]);
     cluster.ticks(ELECTION_TICKS * 2);
     cluster.cut_off(follower);
@@ -39,7 +39,7 @@ fn a_write_waits_for_a_leader_and_is_answered_once_there_is_one() {
 fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
     for reaches_another in [false, true] {
         let mut cluster = Cluster::new(&[1, 2, 3]);
-        let leader = cluster.leader().expect("it leads");
+        let leader = cluster.leader().expect("a leader");
         let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != leader).collect();
         let (asked, third) = (others[0], others[1]);
         // The leader's entries reach the third member or no member, and no answer arrives.
@@ -65,7 +65,7 @@ fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
 #[test]
 fn a_write_that_no_other_member_has_outlives_its_leader() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     cluster.cut_off(leader);
     let ticket = cluster.propose(leader, put("k"));
     cluster.ticks(ELECTION_TICKS * 3);
@@ -77,9 +77,9 @@ fn a_write_that_no_other_member_has_outlives_its_leader() {
 }
 
 #[test]
-fn a_write_that_a_broken_stream_has_lost_is_forwarded_again() {
+fn a_write_lost_in_a_broken_stream_is_forwarded_again() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("a leader"));
     cluster.cut.insert((asked, leader));
     let lost = cluster.propose(asked, put("lost"));
     cluster.settle();
@@ -89,7 +89,10 @@ fn a_write_that_a_broken_stream_has_lost_is_forwarded_again() {
     assert!(cluster.answer(asked, behind).is_some());
     assert!(cluster.answer(asked, lost).is_none());
     cluster.stream_opens(asked, leader);
-    assert!(cluster.answer(asked, lost).is_some(), "at once");
+    assert!(
+        cluster.answer(asked, lost).is_some(),
+        "the write is answered at once"
+    );
     for key in ["lost", "behind"] {
         assert_eq!(cluster.count(leader, key), 1, "{key}");
     }
@@ -98,7 +101,7 @@ fn a_write_that_a_broken_stream_has_lost_is_forwarded_again() {
 #[test]
 fn a_write_that_arrived_is_not_applied_again() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("a leader"));
     // The leader has the entry, but the proposer gets no confirmation.
     cluster.cut.insert((leader, asked));
     let ticket = cluster.propose(asked, put("k"));
@@ -115,7 +118,7 @@ fn a_write_that_arrived_is_not_applied_again() {
 #[test]
 fn a_lost_write_is_forwarded_again_to_a_leader_that_is_not_followed_yet() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("a leader"));
     cluster.cut.insert((asked, leader));
     let lost = cluster.propose(asked, put("k"));
     cluster.settle();
@@ -125,7 +128,11 @@ fn a_lost_write_is_forwarded_again_to_a_leader_that_is_not_followed_yet() {
     assert_eq!(cluster.replica(asked).status().leader.0, 0);
     cluster.stream_opens(asked, leader);
     cluster.until(|cluster| cluster.answer(asked, lost).is_some());
-    assert_eq!(cluster.leader(), Some(leader), "nobody else was elected");
+    assert_eq!(
+        cluster.leader(),
+        Some(leader),
+        "no other member was elected"
+    );
     assert_eq!(cluster.count(leader, "k"), 1);
 }
 
@@ -134,14 +141,17 @@ fn forwarded(cluster: &mut Cluster, asked: u64) -> (u64, Envelope) {
     let ticket = cluster.propose(asked, put("k"));
     let mut sent = cluster.turn(asked).into_iter();
     let forwards = |sent: &Envelope| Replica::describe(&sent.message).starts_with("Proposals");
-    (ticket, sent.find(forwards).expect("it forwards the write"))
+    (
+        ticket,
+        sent.find(forwards).expect("the member forwards the write"),
+    )
 }
 
 /// After a restart within the term that it led, a member has forgotten which messages it accepted.
 #[test]
-fn who_does_not_lead_says_nothing_to_a_forwarded_write() {
+fn a_member_that_does_not_lead_ignores_a_forwarded_write() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("a leader"));
     let (_, message) = forwarded(&mut cluster, asked);
     let third = 6 - asked - leader;
     cluster.replica(third).take(Input::Message(message));
@@ -149,9 +159,9 @@ fn who_does_not_lead_says_nothing_to_a_forwarded_write() {
 }
 
 #[test]
-fn a_write_that_finds_no_leader_where_it_was_sent_does_not_wait_for_a_tick() {
+fn a_write_sent_to_an_old_leader_does_not_wait_for_a_tick() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("a leader"));
     let (ticket, message) = forwarded(&mut cluster, asked);
     let next = 6 - asked - leader;
     cluster.hand_over(leader, next);
@@ -166,7 +176,7 @@ fn a_write_that_finds_no_leader_where_it_was_sent_does_not_wait_for_a_tick() {
 fn a_snapshot_that_skips_entries_leaves_a_write_without_an_answer() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let asked = cluster.follower();
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     // The others apply the member's forwarded write, but their messages do not reach the member.
     for other in [1, 2, 3] {
         cluster.cut.insert((other, asked));
@@ -190,9 +200,9 @@ fn a_snapshot_that_skips_entries_leaves_a_write_without_an_answer() {
 }
 
 #[test]
-fn what_a_member_cannot_have_stamped_is_not_appended() {
+fn an_entry_with_the_stamp_of_another_member_is_not_appended() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("a leader"));
     cluster.propose(asked, put("k"));
     for envelope in cluster.turn(asked) {
         let from = MemberId(6 - asked - leader);
@@ -204,11 +214,11 @@ fn what_a_member_cannot_have_stamped_is_not_appended() {
 
 /// The writes of one turn reach each other member in one append message.
 #[test]
-fn the_writes_of_a_turn_travel_together() {
+fn the_writes_of_a_turn_are_sent_together() {
     const WRITES: i64 = 100;
     let mut cluster = Cluster::new(&[1, 2, 3]);
     cluster.settle();
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     let tickets: Vec<u64> = (0..WRITES)
         .map(|_| cluster.propose(leader, put("k")))
         .collect();
@@ -238,7 +248,7 @@ fn large_writes_of_a_turn_reach_each_member_without_an_answer() {
     const WRITES: usize = 4;
     let mut cluster = Cluster::new(&[1, 2, 3]);
     cluster.settle();
-    let leader = cluster.leader().expect("it leads");
+    let leader = cluster.leader().expect("a leader");
     for _ in 0..WRITES {
         let value = vec![0; 400 << 10].into();
         let put = kv::Put { key: "k".into(), value, ..kv::Put::default() };
@@ -252,10 +262,10 @@ fn large_writes_of_a_turn_reach_each_member_without_an_answer() {
 
 /// Other members do not compute the write's answer, even if a request of their own has the same ticket.
 #[test]
-fn only_who_asked_reads_for_the_answer() {
+fn only_the_requesting_member_reads_for_the_answer() {
     const TICKET: u64 = 9;
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let (asked, leader) = (cluster.follower(), cluster.leader().expect("it leads"));
+    let (asked, leader) = (cluster.follower(), cluster.leader().expect("a leader"));
     cluster.propose(leader, put("k"));
     for at in [leader, asked] {
         let put = kv::Put { key: "k".into(), prev_kv: true, ..kv::Put::default() };

@@ -281,7 +281,7 @@ fn values_to_sort_are_counted_before_they_are_sorted() {
 
 /// The returned pairs have a different length than the pairs that are only read.
 #[test]
-fn pairs_that_nobody_takes_cost_what_those_cost_that_are_answered() {
+fn discarded_pairs_are_charged_like_returned_pairs() {
     const LONG: usize = 1 << 20;
     let mut filled = Kv::default();
     for (key, value) in [("k1", 1), ("k2", LONG), ("k3", 1), ("k4", LONG - 1)] {
@@ -312,7 +312,7 @@ fn pairs_that_nobody_takes_cost_what_those_cost_that_are_answered() {
 }
 
 #[test]
-fn a_deletion_may_take_any_number_of_keys_but_return_only_so_many_bytes() {
+fn a_deletion_may_remove_any_number_of_keys_but_return_limited_bytes() {
     let mut kv = Kv::default();
     for at in 0..=(TXN_READ_BYTES_MAX >> 20) {
         add(&mut kv, &format!("k{at:03}"), 1 << 20);
@@ -357,9 +357,9 @@ fn an_entry_without_limits_is_replayed_with_its_effects_and_without_its_answers(
     let Some(Reply::Kv(Ok(reply))) = replies.iter().find(|r| matches!(r, Reply::Kv(Ok(_)))) else {
         panic!("the old entry was not executed")
     };
-    assert_eq!(pairs(reply), 0, "nobody waits for them");
+    assert_eq!(pairs(reply), 0, "no request waits for the pairs");
     let refused = Reply::Kv(Err(KvError::ResponseTooLarge));
-    assert!(replies.contains(&&refused), "the new one is refused");
+    assert!(replies.contains(&&refused), "the new entry is refused");
     let new = again.view().machine.kv.range(
         &kv::Range { key: Bytes::from_static(b"new"), ..kv::Range::default() },
         kv::ValueSource::Disk,

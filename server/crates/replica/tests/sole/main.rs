@@ -78,7 +78,7 @@ fn fresh() -> (Replica, Recorder) {
     let member = Member { id: ID, ..Member::default() };
     let mut host = Recorder::default();
     host.disk.checkpoint = Some(genesis(1, vec![member]));
-    let mut replica = Replica::new(config(1), host.disk.clone()).expect("a fresh disk");
+    let mut replica = Replica::new(config(1), host.disk.clone()).expect("a fresh disk is valid");
     replica.turn(&mut host).expect("no halt");
     (replica, host)
 }
@@ -108,7 +108,7 @@ fn a_sole_voter_leads_at_once_and_answers_after_the_fsync() {
     host.verbs.clear();
     propose(&mut replica, 5, set("/a"));
     replica.take(Input::Read { ticket: Ticket(6) });
-    replica.turn(&mut host).expect("it goes on");
+    replica.turn(&mut host).expect("no halt");
     assert_eq!(host.verbs, ["persist", "applied", "readable"]);
     let last = host.applied.last().expect("applied");
     assert_eq!((last.index, last.ticket), (3, Some(Ticket(5))));
@@ -153,7 +153,7 @@ fn a_restart_applies_what_was_persisted_and_answers_no_old_ticket() {
     propose(&mut replica, 1, Command::Publish(publish));
     replica.turn(&mut host).expect("no halt");
     let before = replica.view();
-    let mut again = Replica::new(config(2), host.disk.clone()).expect("a healthy disk");
+    let mut again = Replica::new(config(2), host.disk.clone()).expect("the disk is valid");
     host.applied.clear();
     again.turn(&mut host).expect("no halt");
     assert_eq!(again.view().machine.members, before.machine.members);
@@ -200,7 +200,7 @@ fn changed(replica: &mut Replica, host: &mut Recorder, change: ChangeMembers) ->
 }
 
 #[test]
-fn an_absent_learner_stops_nothing_and_is_remembered() {
+fn an_absent_learner_blocks_nothing_and_survives_a_restart() {
     let (mut replica, mut host) = fresh();
     let taken = Some(Reply::MembershipChanged(Ok(())));
     assert_eq!(changed(&mut replica, &mut host, learner(8)), taken);
@@ -212,7 +212,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
     assert_eq!(
         replica.view().position.learners,
         [8],
-        "the configuration follows the book"
+        "the configuration follows the registry"
     );
     let checkpoint = replica.view();
     let half = host.disk.clone();
@@ -220,17 +220,21 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
         replica.take(Input::Tick { now_ns: 0 });
         propose(&mut replica, ticket, set("/a"));
         replica.take(Input::Read { ticket: Ticket(ticket + 10) });
-        replica.turn(&mut host).expect("it goes on");
+        replica.turn(&mut host).expect("no halt");
     }
-    assert_eq!(host.readable.len(), 3, "it has no part in a quorum");
+    assert_eq!(
+        host.readable.len(),
+        3,
+        "a learner does not count in a quorum"
+    );
     let mut from_checkpoint = Recovered { checkpoint: Some(checkpoint), ..half };
     from_checkpoint.records.clone_from(&host.disk.records);
     from_checkpoint.hard_state.clone_from(&host.disk.hard_state);
     for disk in [host.disk.clone(), from_checkpoint] {
-        let mut again = Replica::new(config(2), disk).expect("its own disk");
-        again.turn(&mut Recorder::default()).expect("it goes on");
+        let mut again = Replica::new(config(2), disk).expect("the member starts from its disk");
+        again.turn(&mut Recorder::default()).expect("no halt");
         again.take(Input::Tick { now_ns: 0 });
-        again.turn(&mut Recorder::default()).expect("it goes on");
+        again.turn(&mut Recorder::default()).expect("no halt");
         assert_eq!(again.status().role, Role::Leader);
         assert_eq!(again.view().position.learners, [8]);
         assert_eq!(again.view().machine.members.by_id.len(), 2);
@@ -242,7 +246,7 @@ fn an_absent_learner_stops_nothing_and_is_remembered() {
 }
 
 #[test]
-fn one_change_of_members_at_a_time() {
+fn one_membership_change_at_a_time() {
     let (mut replica, mut host) = fresh();
     propose(&mut replica, 1, Command::Members(learner(8)));
     // Raft would silently drop the second change, so it waits for the first one.
@@ -254,6 +258,6 @@ fn one_change_of_members_at_a_time() {
     replica.turn(&mut host).expect("no halt");
     assert!(member(&host, 1) && !member(&host, 2));
     replica.take(Input::Tick { now_ns: 0 });
-    replica.turn(&mut host).expect("it goes on");
+    replica.turn(&mut host).expect("no halt");
     assert!(member(&host, 2));
 }

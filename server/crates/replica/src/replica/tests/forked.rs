@@ -39,7 +39,7 @@ fn contradictions() -> [(Envelope, u64); 5] {
         Ok(PeerMessage::Raft(message)) => message,
         other => panic!("{other:?}"),
     };
-    let state = snapshot.snapshot.as_mut().expect("it has a state");
+    let state = snapshot.snapshot.as_mut().expect("the message has a state");
     state.position.term = 6;
     fill_metadata(message.mut_snapshot(), &state.position);
     snapshot.message = wire::encode_message(&message);
@@ -81,7 +81,7 @@ fn taken(host: &mut Noted) -> (Vec<Envelope>, bool) {
 }
 
 #[test]
-fn a_member_whose_history_has_forked_acknowledges_nothing_and_ends_when_that_is_confirmed() {
+fn a_forked_member_acknowledges_nothing_and_halts_once_the_fork_is_confirmed() {
     for (contradiction, leader_term) in contradictions() {
         for confirmed in [true, false] {
             let (mut replica, mut host) = committed();
@@ -91,7 +91,7 @@ fn a_member_whose_history_has_forked_acknowledges_nothing_and_ends_when_that_is_
                 replica.receive(asks_for_vote(8));
                 replica.tick(tick);
                 assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
-                assert!(replica.status().term <= 7, "it does not vote");
+                assert!(replica.status().term <= 7, "the member does not vote");
                 let (answers, acknowledged) = taken(&mut host);
                 assert!(
                     !acknowledged,
@@ -112,7 +112,7 @@ fn a_member_whose_history_has_forked_acknowledges_nothing_and_ends_when_that_is_
 
 /// An impostor speaks for the leader on a connection without TLS, and the real leader confirms that it leads.
 #[test]
-fn a_leader_that_has_the_acknowledgment_of_a_member_refutes_who_speaks_for_it() {
+fn the_real_leader_refutes_the_claim_of_an_impostor() {
     let heartbeat = of_three(MessageType::MsgHeartbeat, |m| m.commit = 2);
     let append = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 5));
     for truth in [heartbeat, append] {
@@ -135,7 +135,7 @@ fn a_leader_that_has_the_acknowledgment_of_a_member_refutes_who_speaks_for_it() 
 
 /// Leaders of earlier terms may have entries that were never committed.
 #[test]
-fn what_a_leader_of_an_earlier_term_says_is_no_fork() {
+fn a_message_of_an_earlier_leader_is_no_fork() {
     let (mut replica, mut host) = committed();
     replica.receive(of_three(MessageType::MsgHeartbeat, |m| m.term = 8));
     for tick in 0..100 {
@@ -144,6 +144,6 @@ fn what_a_leader_of_an_earlier_term_says_is_no_fork() {
         });
         replica.tick(tick);
         assert_eq!(replica.turn(&mut host), Ok(()));
-        assert!(taken(&mut host).0.is_empty(), "it is asked nothing");
+        assert!(taken(&mut host).0.is_empty(), "the member sends no request");
     }
 }

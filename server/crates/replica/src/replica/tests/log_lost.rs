@@ -30,7 +30,7 @@ fn confirmations(host: &mut Noted) -> Vec<Envelope> {
 
 /// If the leader is not among the voters, member 2's disk is older than the leader's membership.
 #[test]
-fn a_member_that_lost_its_log_does_not_vote_and_ends_when_that_is_confirmed() {
+fn a_member_without_its_log_does_not_vote_and_halts_once_the_loss_is_confirmed() {
     for (voters, confirmed) in [(&[1, 2, 3][..], true), (&[2, 3], true), (&[2, 3], false)] {
         let (mut replica, mut host) = (member_two_of(state_of(voters)), Noted::default());
         for tick in 0..10 {
@@ -38,7 +38,11 @@ fn a_member_that_lost_its_log_does_not_vote_and_ends_when_that_is_confirmed() {
             replica.receive(asks_for_vote(6));
             replica.tick(tick);
             assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
-            assert_eq!(replica.status().term, 1, "it neither follows nor votes");
+            assert_eq!(
+                replica.status().term,
+                1,
+                "the member neither follows nor votes"
+            );
             for confirmation in confirmations(&mut host) {
                 if confirmed {
                     replica.receive(confirmation);
@@ -53,7 +57,7 @@ fn a_member_that_lost_its_log_does_not_vote_and_ends_when_that_is_confirmed() {
 
 /// A faulty member, or an impostor of the leader, does not receive the requests to the leader.
 #[test]
-fn a_member_does_not_end_while_nobody_confirms_that_its_log_is_lost() {
+fn a_member_does_not_halt_before_a_leader_confirms_that_its_log_is_lost() {
     let (mut replica, mut host) = (follower(), Noted::default());
     for tick in 0..100 {
         replica.receive(beyond());
@@ -80,7 +84,7 @@ fn a_member_does_not_end_while_nobody_confirms_that_its_log_is_lost() {
 }
 
 #[test]
-fn a_leader_that_is_heard_contradicts_another_member_and_a_stranger() {
+fn an_active_leader_refutes_forged_messages() {
     let (mut replica, mut host) = (follower(), Noted::default());
     let of_three = |term: u64, commit: u64| {
         let mut envelope = from_leader(MessageType::MsgHeartbeat, |m| {
@@ -109,7 +113,7 @@ fn a_leader_that_is_heard_contradicts_another_member_and_a_stranger() {
 }
 
 #[test]
-fn a_single_message_of_a_broken_member_does_not_end_another() {
+fn a_single_message_of_a_faulty_member_halts_no_other_member() {
     let (mut replica, mut host) = (follower(), Noted::default());
     for tick in 0..100 {
         if tick % 15 == 0 {

@@ -59,7 +59,7 @@ impl Host for Agreeing {
         for change in applied.iter().filter(|applied| applied.members.is_some()) {
             assert!(
                 self.heard_commit >= change.index,
-                "it hears of it before its link goes"
+                "the removed member is told before its stream closes"
             );
             self.answered = true;
         }
@@ -73,7 +73,7 @@ impl Host for Agreeing {
 }
 
 #[test]
-fn a_removed_member_hears_that_its_removal_is_committed_before_it_is_answered() {
+fn a_removed_member_gets_the_commit_index_before_the_removal_is_answered() {
     let (mut replica, mut host) = (
         super::member_two_of(super::state_of(&[1, 2])),
         Agreeing::default(),
@@ -97,7 +97,7 @@ fn a_removed_member_hears_that_its_removal_is_committed_before_it_is_answered() 
 
 /// A removal that members proposed may be rejected when it is applied. A forced removal takes effect before it is applied.
 #[test]
-fn a_leader_is_heard_until_its_removal_is_executed_unless_it_was_forced() {
+fn messages_of_a_leader_are_accepted_until_its_removal_is_applied_or_forced() {
     for (stamp, leader) in [
         (Some(Stamp::default()), MemberId(1)),
         (None, MemberId::NONE),
@@ -117,7 +117,7 @@ fn a_leader_is_heard_until_its_removal_is_executed_unless_it_was_forced() {
 
 /// A member that committed its removal as leader and restarts follows the remaining voter, which may not know of it yet.
 #[test]
-fn a_removed_member_ends_when_the_voter_left_has_told_it_of_the_commit() {
+fn a_removed_member_halts_when_the_remaining_voter_sends_the_commit_index() {
     for (told, outcome) in [(1, Ok(())), (2, Err(Halt::Removed))] {
         let change = ChangeMembers { remove: 2, voters: true, ..ChangeMembers::default() };
         let command = Some(Command::Members(change));
@@ -144,7 +144,7 @@ fn a_member_that_most_others_know_with_another_directory_halts() {
     let halts = |store_id: u64| {
         let mut state = super::state_of(&[1, 2, 3]);
         let own = state.machine.members.by_id.get_mut(&MemberId(2));
-        own.expect("a member").store_id = store_id;
+        own.expect("the member exists").store_id = store_id;
         let mut replica = started(Recovered { checkpoint: Some(state), ..Recovered::default() });
         let mut host = Agreeing::default();
         [1, 1, 3].map(|other| {
@@ -153,7 +153,10 @@ fn a_member_that_most_others_know_with_another_directory_halts() {
         })
     };
     assert_eq!(halts(7), [false, false, true]);
-    assert!(halts(0)[0], "an emptied directory");
+    assert!(
+        halts(0)[0],
+        "one rejection suffices for an emptied directory"
+    );
 }
 
 /// The entry that raises the level may be missing in the log of a member that was stopped.
