@@ -40,7 +40,7 @@ pub(crate) fn first_state(scenario: &Scenario, genesis: &View, member: u64) -> V
 
 fn apply(kv: &mut Kv, operation: KvOperation) {
     kv.apply(&KvCommand { operation: Some(operation) })
-        .expect("it is sound");
+        .expect("the operation succeeds");
 }
 
 /// Puts `PUTS` values on few keys, then deletes one key.
@@ -61,9 +61,10 @@ fn put_some(kv: &mut Kv) {
 fn packed(kv: &Kv) -> Kv {
     let mut copy = Kv::default();
     for written in kv.retained_versions() {
-        copy.import_change(&written).expect("it is sound");
+        copy.import_change(&written)
+            .expect("the operation succeeds");
     }
     copy.finish_import(kv.compacted(), kv.compacted())
-        .expect("it is sound");
+        .expect("the operation succeeds");
     copy
 }

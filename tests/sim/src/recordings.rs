@@ -41,7 +41,9 @@ pub fn run_with_twins(scenario: Scenario) -> Twins {
         world.twins = Some(twins.clone());
         world
     });
-    let mut twins = twins.lock().expect("no holder panics");
+    let mut twins = twins
+        .lock()
+        .expect("no thread panics while it holds the lock");
     let violation = verdict.violation;
     twins
         .differs
@@ -93,7 +95,9 @@ impl World {
         if let Some(twins) = &self.twins {
             let twins = twins.clone();
             return Some(Box::new(Twin::new(Box::new(move |differs| {
-                let mut twins = twins.lock().expect("no holder panics");
+                let mut twins = twins
+                    .lock()
+                    .expect("no thread panics while it holds the lock");
                 match differs {
                     Some(differs) => twins.differs.push(differs),
                     None => twins.turns += 1,

@@ -319,9 +319,7 @@ impl World {
     pub fn on_files(scenario: Scenario, traced: bool, mut make: Box<MakeDirectory>) -> Self {
         let mut world = Self::new(scenario, traced);
         for (disk, id) in world.disks.iter_mut().zip(1..) {
-            let genesis = disk
-                .stored_state()
-                .expect("a disk that was just made reads");
+            let genesis = disk.stored_state().expect("a new disk is readable");
             let (directory, recovered) = make(id, &genesis);
             disk.keep_in(directory, recovered);
         }

@@ -16,7 +16,7 @@ fn trace(seed: &str, members: &str) -> Vec<u8> {
 }
 
 #[test]
-fn two_processes_agree() {
+fn two_processes_give_the_same_trace() {
     for (seed, members) in [
         ("1", "1"),
         ("2", "3"),
