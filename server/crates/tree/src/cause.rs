@@ -21,8 +21,8 @@ pub struct Comparison {
 }
 
 impl Cause {
-    /// Returns the message of the cause in pieces, so that values are not copied: `[wanted != actual]` for each failed
-    /// condition, the value first. No character spans two pieces.
+    /// Returns the message in pieces, which avoids a copy of the values. Each failed condition is `[wanted != actual]`, the
+    /// value first. A character is never split between two pieces.
     pub fn pieces(&self) -> Vec<Bytes> {
         let Comparison { value, index } = match self {
             Self::Text(text) => return vec![text.clone()],
@@ -39,7 +39,7 @@ impl Cause {
         pieces
     }
 
-    /// Returns the pieces as one message.
+    /// Returns the entire message.
     pub fn text(&self) -> Bytes {
         self.pieces().concat().into()
     }

@@ -63,7 +63,8 @@ fn put_all(path: &mut Vec<u8>, link: &NodeRef, emit: &mut EmitRecord<'_>) {
     visit(path, link, &mut |path, inode| put_node(path, inode, emit));
 }
 
-/// Returns whether both nodes are directories with equal records, as is common, because a change copies all parent directories.
+/// Returns whether both nodes are directories with equal records. A change copies all parent directories, and most of their
+/// records stay equal.
 fn same_record(old: &Inode, new: &Inode) -> bool {
     old.is_dir()
         && new.is_dir()

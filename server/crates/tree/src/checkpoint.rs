@@ -1,6 +1,6 @@
 //! The tree as checkpoint records.
 //!
-//! The key of an event in the history is `h` and the big-endian index, the key of the metadata `m`, and the key of a node `n`
+//! The key of an event in the history is `h` and the big-endian index. The key of the metadata is `m`. The key of a node is `n`
 //! and the path. Parents come before children in key order, because a path is a prefix of all paths below it. Every value ends
 //! with the CRC-32 of key and contents.
 
@@ -21,7 +21,7 @@ const CRC_BYTES: usize = 4;
 /// Maximum value of every counter; a higher value in a record is corruption. Lower counters cannot overflow.
 pub const COUNT_MAX: u64 = 1 << 62;
 
-/// Maximum value of a counter in an imported state; a state with a higher counter is refused, which leaves room for the counters to grow.
+/// Maximum value of a counter in an imported state; a state with a higher counter is refused, so that counters can still grow.
 pub const COUNT_IMPORT_MAX: u64 = COUNT_MAX / 2;
 
 #[derive(Clone, PartialEq, Message)]
@@ -223,7 +223,7 @@ impl Tree {
             .map_err(|what| corrupt(key, what))
     }
 
-    /// Inserts a node and its expiration time at `path`. The error says why the path or the node is invalid.
+    /// Inserts a node and its expiration time at `path`. The error describes the invalid path or node.
     pub(super) fn insert_loaded(&mut self, path: &[u8], inode: Inode) -> Result<(), &'static str> {
         let (dir, name) = split(path);
         // Expirations are looked up by the path in the record.

@@ -22,7 +22,7 @@ pub struct WriteCounts {
 }
 
 impl WriteCounts {
-    /// Counts a request as a success (`done`) or a failure. Does not count expirations.
+    /// Counts a request as a success (`done`) or a failure. Ignores expirations, which `expire` counts.
     pub(super) fn count(&mut self, verb: &TreeOperation, done: bool) {
         let (success, fail) = match verb {
             TreeOperation::Set(_) => (&mut self.sets_success, &mut self.sets_fail),
@@ -37,7 +37,6 @@ impl WriteCounts {
                 &mut self.compare_and_delete_fail,
             ),
             TreeOperation::Delete(_) => (&mut self.delete_success, &mut self.delete_fail),
-            // `expire` counts each removed node itself.
             TreeOperation::Expire(_) => return,
         };
         *if done { success } else { fail } += 1;

@@ -38,7 +38,7 @@ impl Tree {
         Ok(self.remove_subtree(Action::CompareAndDelete, &path, now_ns))
     }
 
-    /// Removes the existing node at `path` and all its descendants, as one event.
+    /// Removes the existing node at `path` and all its descendants, with a single event.
     pub(super) fn remove_subtree(&mut self, action: Action, path: &Bytes, now_ns: i64) -> Event {
         let index = self.take_index();
         let link = self.unlink(path);

@@ -1,7 +1,7 @@
 //! The last events of the store and the rules by which watchers see them.
 //!
-//! Events are stored by index. Changes of cluster data and refreshes also use an index and evict an older event, but they are
-//! not stored, because watchers do not see them.
+//! Events are stored by index. Changes of cluster data and refreshes also use an index and evict an older event. They are not
+//! stored, because watchers do not see them.
 
 use imbl::OrdMap;
 

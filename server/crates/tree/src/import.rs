@@ -79,8 +79,8 @@ impl Tree {
     }
 
     /// Returns the directory at `path` as a tree with the same index and counters, or an empty tree if the directory does not
-    /// exist. The history contains the events below the directory. In these events, each expiring node has a TTL of 1 second,
-    /// because the real TTL depends on a member's clock and members must not differ.
+    /// exist. The history contains the events below the directory. In these events, each expiring node has a TTL of 1 second.
+    /// The real TTL depends on a member's clock, and members must not differ.
     pub fn subtree(&self, path: &[u8]) -> Self {
         let root = find(&self.root, path).ok().filter(|root| root.is_dir());
         let root: NodeRef = root.cloned().unwrap_or_default();

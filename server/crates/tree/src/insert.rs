@@ -11,7 +11,7 @@ use super::{
 };
 
 impl Tree {
-    /// Inserts a node at a cleaned path with a new index and creates missing directories. `replace` says whether the node may
+    /// Inserts a node at a cleaned path with a new index and creates missing directories. If `replace` is set, the node may
     /// replace a file. Returns the new node in response form.
     pub(super) fn insert_node(
         &mut self,

@@ -3,8 +3,8 @@
 /// Number of events in the v2 history of the entire store, as in etcd.
 pub const TREE_HISTORY_EVENTS: usize = 1000;
 
-/// Number of later events for which a removed directory is kept, to decide which paths existed in it. etcd drops a watcher that
-/// lags further. Here, such a watcher matches by the rules for history.
+/// Number of later events for which a removed directory is kept, because its paths decide which watchers see the removal. etcd
+/// drops a watcher that lags further. Here, such a watcher matches by the rules for history.
 pub const TREE_REMOVED_EVENTS: u64 = 100;
 
 /// Maximum size of a kept directory in bytes. A larger directory is not kept, and every watcher below it is woken.

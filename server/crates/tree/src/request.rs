@@ -1,7 +1,7 @@
 //! The operations on the v2 tree. The log stores them, so field numbers never change. Paths are cleaned and absolute.
 //! `expires_ns` is a Unix time in nanoseconds that the receiving member computed; `None` means no expiration.
 
-#![expect(missing_docs, reason = "each payload says it")]
+#![expect(missing_docs, reason = "each payload type has a description")]
 
 use bytes::Bytes;
 
@@ -43,7 +43,7 @@ impl TreeCommand {
 
 /// A write operation.
 #[derive(Clone, PartialEq, prost::Oneof)]
-#[expect(missing_docs, reason = "each payload says it")]
+#[expect(missing_docs, reason = "each payload type has a description")]
 pub enum TreeOperation {
     #[prost(message, tag = "1")]
     Set(Set),

@@ -69,7 +69,8 @@ pub(super) fn of_subtree(path: &[u8], link: &NodeRef) -> u64 {
     bytes
 }
 
-/// Returns the size of an event in bytes. It shares its previous value with an older event, so only the larger node counts.
+/// Returns the size of an event in bytes. The event shares its previous value with an older event, so only the larger of its
+/// two nodes counts.
 pub(super) fn of_event(event: &Event) -> u64 {
     let of = |node: &Node| (node.path.len() + node.value.as_ref().map_or(0, |v| v.len())) as u64;
     EVENT_BYTES + of(&event.node).max(event.prev.as_ref().map_or(0, of))
