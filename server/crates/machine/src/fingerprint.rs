@@ -9,7 +9,7 @@ pub fn of(state: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Returns the fingerprint of the parts that `emit` passes. The same bytes in different parts have a different fingerprint.
+/// Returns the fingerprint of the parts that `emit` passes. The fingerprint depends on how the bytes are divided into parts.
 pub(crate) fn of_parts(emit: impl FnOnce(&mut dyn FnMut(&[u8]))) -> u64 {
     let mut hasher = FingerprintHasher(0);
     emit(&mut |part| hasher.write(part));

@@ -196,7 +196,7 @@ pub enum FollowError {
         revision: Revision,
     },
     /// The key space differs from the source's before this revision.
-    #[error("revision {revision} does not fit the key space: a key has another version here")]
+    #[error("revision {revision} does not match the key space: a key has a different version here")]
     Differs {
         /// The revision. None of its writes was applied.
         revision: Revision,
@@ -211,7 +211,7 @@ pub enum FollowError {
     #[error(transparent)]
     Compact(KvError),
     /// The user records cannot be decoded.
-    #[error("the records of users and roles cannot be read")]
+    #[error("cannot decode the records of users and roles")]
     Users,
 }
 

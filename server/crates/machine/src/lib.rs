@@ -80,7 +80,7 @@ pub enum Reply {
     MembershipChanged(Result<(), member::MembershipError>),
     /// The downgrade target was recorded or cleared.
     DowngradeSet,
-    /// The alarm that was raised or lowered, if any.
+    /// The alarm that was raised or lowered; `None` if the command changed none.
     Alarm(Option<Alarm>),
     /// Result of a command on users and roles.
     Auth(Result<auth::AuthReply, auth::AuthError>),
@@ -203,7 +203,7 @@ impl StateMachine {
         AccessCheck::new(&self.auth, caller, self.kv.leases())
     }
 
-    /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`. `None` stands for an empty checkpoint.
+    /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`. `None` means an empty checkpoint.
     pub fn changes(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv
             .changes(since.map(|m| &m.kv), &mut in_section(record::KV, emit));

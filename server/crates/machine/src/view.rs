@@ -70,13 +70,14 @@ pub struct View {
 }
 
 impl View {
-    /// Emits the records that turn a checkpoint of `since` into one of `self`, the position last. Write them atomically (I4).
+    /// Emits the records that turn a checkpoint of `since` into one of `self`, the position last. The caller must write them
+    /// atomically (I4).
     pub fn changes(&self, since: Option<&View>, emit: &mut Emit<'_>) {
         self.machine.changes(since.map(|v| &v.machine), emit);
         self.emit_position(emit);
     }
 
-    /// Emits all records except those of [`Kv::blocks`](super::kv::Kv::blocks), the position last.
+    /// Emits all records except the records of [`Kv::blocks`](super::kv::Kv::blocks), the position last.
     pub fn records_except_blocks(&self, emit: &mut Emit<'_>) {
         self.machine.records_except_blocks(emit);
         self.emit_position(emit);
@@ -164,7 +165,7 @@ impl ViewBuilder {
         place: Place,
     ) -> Result<(), CorruptRecord> {
         let Some(key) = key.strip_prefix(&[record::KV]) else {
-            return Err(CorruptRecord::new("a head of a record that is not a block"));
+            return Err(CorruptRecord::new("the record of a head is not a block"));
         };
         self.view.machine.kv.load_head(key, head, place)
     }

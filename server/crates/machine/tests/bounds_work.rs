@@ -1,8 +1,8 @@
 //! The work of a request apart from returned pairs: skipped deleted keys, counted keys, and permission checks of a lease's
-//! keys. The tests detect work by refusals. `auth/range_set.rs` tests how often a lease is examined.
+//! keys. A refusal shows that work was charged. `auth/range_set.rs` tests how often a lease is examined.
 #![expect(
     clippy::unwrap_used,
-    reason = "clippy knows test functions, not what they call"
+    reason = "clippy allows unwrap only in test functions, not in their helpers"
 )]
 
 use witan_machine::{

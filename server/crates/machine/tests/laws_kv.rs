@@ -2,7 +2,7 @@
 //! to any valid request. `tests/differ` compares the responses with etcd's.
 #![expect(
     clippy::unwrap_used,
-    reason = "clippy knows test functions, not what they call"
+    reason = "clippy allows unwrap only in test functions, not in their helpers"
 )]
 
 use std::collections::BTreeMap;
@@ -211,7 +211,7 @@ fn in_parts(kv: &Kv, range: &Range) -> Result<RangeReply, KvError> {
     Ok(RangeReply { kvs, ..plan.reply })
 }
 
-/// Compares the responses for all keys at every readable revision with those of a store that was never compacted.
+/// Compares the responses for all keys at every readable revision with a store that was never compacted.
 fn agrees(kv: &Kv, plain: &Kv) -> Result<(), TestCaseError> {
     prop_assert_eq!(kv.revision(), plain.revision());
     let all = Range { range_end: Bytes::from_static(b"\0"), ..Range::default() };

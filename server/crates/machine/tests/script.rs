@@ -6,7 +6,7 @@
 //! `WITAN_UPDATE_SCRIPTS=1 cargo test -p witan-machine --test script` writes the actual output to the files.
 #![expect(
     clippy::unwrap_used,
-    reason = "clippy knows test functions, not what they call"
+    reason = "clippy allows unwrap only in test functions, not in their helpers"
 )]
 #![expect(
     clippy::disallowed_methods,

@@ -36,7 +36,7 @@ pub struct AuthCommand {
 
 /// An operation on users and roles.
 #[derive(Clone, PartialEq, prost::Oneof)]
-#[expect(missing_docs, reason = "each payload says it")]
+#[expect(missing_docs, reason = "each payload type has a description")]
 pub enum AuthOperation {
     #[prost(message, tag = "1")]
     Enable(Enable),

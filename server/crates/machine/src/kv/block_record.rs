@@ -1,6 +1,6 @@
 //! The checkpoint record of a block. It consists of the base revision, the kind and length of the slot directory, the
-//! directory, the versions with their keys and values, and a CRC-32. The CRC-32 covers all preceding bytes. Numbers are
-//! little-endian.
+//! directory, the versions, and a CRC-32. A version includes its key and value. The CRC-32 covers all preceding bytes. Numbers
+//! are little-endian.
 //!
 //! The head of a record does not contain the values and the CRC-32. The values of a block that is loaded from its head stay on
 //! disk.
@@ -181,7 +181,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Decodes a record. `open` says whether the result is an open block. Returns `None` if the record is damaged.
+/// Decodes a record. `open` decides whether the result is an open block. Returns `None` if the record is damaged.
 pub(super) fn decode(number: u64, record: &[u8], open: bool) -> Option<Block> {
     let record = Record::parse(verify_checksum(record)?)?;
     let BlockParts { slots, meta, values, .. } = record.parts(number, true)?;

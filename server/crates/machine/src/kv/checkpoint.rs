@@ -290,12 +290,12 @@ impl Kv {
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         let Some(meta) = self.loading.take() else {
             return Err(CorruptRecord::new(
-                "incomplete checkpoint: no counters of the key space",
+                "the checkpoint has no counters of the key space",
             ));
         };
         if self.revision.0 > meta.revision {
             return Err(CorruptRecord::new(format!(
-                "a revision above {}",
+                "a block has a revision above {}",
                 meta.revision
             )));
         }
@@ -311,14 +311,13 @@ impl Kv {
         if self.meta() != *meta {
             let found = self.meta();
             return Err(CorruptRecord::new(format!(
-                "found {found:?} where {meta:?} was written"
+                "the counters are {meta:?}, but the blocks have {found:?}"
             )));
         }
         Ok(())
     }
 }
 
-/// Returns the record key of the block with this number.
 pub(crate) fn block_key(number: u64) -> Vec<u8> {
     let mut key = vec![BLOCK];
     key.extend_from_slice(&number.to_be_bytes());

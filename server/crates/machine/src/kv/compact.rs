@@ -42,7 +42,7 @@ impl Kv {
         self.sweeping
     }
 
-    /// Sweeps the next `sweep_blocks_first` blocks, if any are left. The leader proposes this while it is idle, because memory
+    /// Sweeps up to `sweep_blocks_first` of the remaining blocks. The leader proposes this while it is idle, because memory
     /// would otherwise be freed only as fast as commands arrive.
     pub(super) fn sweep_on_request(&mut self) {
         if self.sweeping {
@@ -50,7 +50,7 @@ impl Kv {
         }
     }
 
-    /// Sweeps the next `sweep_blocks_next` blocks of an earlier compaction, if any are left. Every command calls this.
+    /// Sweeps up to `sweep_blocks_next` of the remaining blocks. Every command calls this.
     pub(super) fn continue_sweep(&mut self) {
         if self.sweeping {
             self.sweep(self.pacing.sweep_blocks_next);

@@ -1,7 +1,7 @@
-//! Values that puts keep (`ignore_value`). Keeping a value stores it again, so it counts as if the client had sent it. The
-//! proposer looks up the value's length and adds a maximum to the put. Otherwise, many small puts could store a value again
-//! that another put has made large. If the value is longer when the put is applied, the put changes nothing and is proposed
-//! again.
+//! Values that puts keep (`ignore_value`). A put that keeps a value stores it again, so the value counts as if the client had
+//! sent it. The proposer adds a maximum length, based on the current length, to the put. Without a maximum, many small puts
+//! could store a value again after another put has made it large. If the value is longer when the put is applied, the put
+//! changes nothing and is proposed again.
 
 use super::{Kv, KvCommand, KvError, KvOperation, Put, Txn, TxnOpKind};
 
@@ -24,7 +24,7 @@ impl Put {
 
 impl Kv {
     /// Returns the current size in bytes of the values that a command keeps; for a transaction, of the larger branch. Sets the
-    /// maximum length of each value in the command to the next power of two, so that a value may still grow a little.
+    /// maximum length of each value in the command to the next power of two, which permits some growth.
     pub(crate) fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
         match &mut command.operation {
             Some(KvOperation::Put(put)) => self.limit_kept_value(put),

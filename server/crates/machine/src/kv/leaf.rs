@@ -65,7 +65,6 @@ impl Leaf {
         self.live
     }
 
-    /// Returns the key at a position.
     pub(super) fn key(&self, at: usize) -> &[u8] {
         let mut input = ByteReader {
             rest: &self.data[usize::from(self.offsets[at]) + LOCATION_BYTES..],
@@ -74,7 +73,6 @@ impl Leaf {
         &input.rest[..len as usize]
     }
 
-    /// Returns the index entry of the key at a position.
     pub(super) fn entry(&self, at: usize) -> IndexEntry {
         let offset = usize::from(self.offsets[at]);
         let bytes = self.data[offset..offset + LOCATION_BYTES]

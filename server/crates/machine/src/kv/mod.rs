@@ -269,8 +269,8 @@ impl Kv {
         self.apply_with(command, ReadResults::Return)
     }
 
-    /// Executes a committed command (I2), after a step of an unfinished sweep. `answers` says whether the reply contains the
-    /// results of reads; the resulting state does not depend on it.
+    /// Executes a committed command (I2), after a step of an unfinished sweep. `answers` decides whether the reply contains the
+    /// results of reads; the state does not depend on it.
     pub fn apply_with(
         &mut self,
         command: &KvCommand,

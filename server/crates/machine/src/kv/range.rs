@@ -46,7 +46,7 @@ pub enum NextPart {
     End,
     /// The next pair has this key.
     Pair(Bytes),
-    /// The limit on keys was reached. The next pair, if any, has this key or a greater one.
+    /// The limit on keys was reached. The remaining pairs have this key or greater keys.
     Unread(Bytes),
 }
 
@@ -250,7 +250,7 @@ impl Kv {
         mut visit: impl FnMut(BlockVersion<'a>, &mut ReadBudget) -> Result<bool, KvError>,
     ) -> Result<(), KvError> {
         let mut outcome = Ok(());
-        // Store only errors, because this closure runs for each key.
+        // This closure runs for each key, so it stores only errors.
         let mut goes_on = |step: Result<bool, KvError>| {
             step.unwrap_or_else(|error| {
                 outcome = Err(error);
@@ -362,8 +362,8 @@ impl Kv {
     }
 }
 
-/// Returns how many keys can be read in the time of `keys` keys at the newest revision. `history` says whether to read older
-/// versions.
+/// Returns how many keys can be read in the time of `keys` keys at the newest revision. If `history` is set, older versions are
+/// read.
 pub(super) fn reachable_keys(keys: u64, history: bool) -> u64 {
     if history {
         keys / VERSIONS_PER_KEY

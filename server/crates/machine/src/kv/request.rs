@@ -234,7 +234,7 @@ impl Txn {
         self.ranges().any(|range| range.reads_history(newest))
     }
 
-    /// Iterates over the ranges of all branches, including those of nested transactions.
+    /// Iterates over the ranges of all branches, including nested transactions.
     pub(super) fn ranges(&self) -> impl Iterator<Item = &Range> {
         self.operations().filter_map(|operation| match operation {
             TxnOpKind::Range(range) => Some(range),

@@ -86,8 +86,8 @@ mod tests {
         versions.map(|written| written.revision().0).collect()
     }
 
-    /// Returns a store of three keys. `a` is put at 2 and 5, `b` is put at 3 and deleted at 4, and `c` is put at 6 and deleted
-    /// at 7. Compacts unless `compact` is 0.
+    /// Returns a store of three keys. `a` is put at 2 and 5. `b` is put at 3 and deleted at 4. `c` is put at 6 and deleted at
+    /// 7. Compacts unless `compact` is 0.
     fn sample(compact: i64) -> Kv {
         let mut kv = Kv::default();
         put(&mut kv, "a", 1);

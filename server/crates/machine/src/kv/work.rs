@@ -16,7 +16,8 @@ const VERSIONS_PER_BLOCK: u64 = 128;
 /// Maximum number of operations in a transaction that are not charged.
 const SMALL_TXN_OPERATIONS: usize = 64;
 
-/// Number of values that a command may read without a charge. Most transactions, for example those of Kubernetes, read fewer.
+/// Number of values that a command may read without a charge. Most transactions read fewer, for example the transactions of
+/// Kubernetes.
 const FEW_VALUES: usize = 16;
 
 /// Number of keys that are charged for each value if a command may read more than [`FEW_VALUES`], because values may be on disk.

@@ -8,7 +8,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "test code: clippy knows only the test functions"
+    reason = "clippy allows unwrap only in test functions, not in their helpers"
 )]
 
 #[path = "tree/json.rs"]

@@ -1,5 +1,5 @@
 //! The v2 operations on users and roles. In etcd, users and roles are nodes in the v2 store, and the first write creates their
-//! directories even if it fails. `written` records this.
+//! directories even if it fails. `written` records whether this has happened.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Users and roles of v2: roles with path patterns, the guest role for anonymous requests, and the flag that enables
+//! Users and roles of v2: path patterns of roles, the guest role for anonymous requests, and the flag that enables
 //! authentication. v2 and v3 share users and role names.
 //!
 //! The rules and their order match etcd 3.4. As in etcd, the proposing member checks whether the caller may change users.
@@ -45,7 +45,7 @@ pub(super) struct PathAuth {
 pub struct PathAuthOutcome {
     /// The number by which the v2 index advances.
     pub index_steps: u64,
-    /// The user whose tokens are revoked, if any.
+    /// The user whose tokens are revoked; `None` for no user.
     pub tokens_revoked_of: Option<String>,
     /// The result of the command.
     pub answer: Result<PathAuthReply, PathAuthError>,

@@ -17,7 +17,7 @@ pub struct PathAuthCommand {
 
 /// An operation on v2 users and roles.
 #[derive(Clone, PartialEq, prost::Oneof)]
-#[expect(missing_docs, reason = "each payload says it")]
+#[expect(missing_docs, reason = "each payload type has a description")]
 pub enum PathAuthOperation {
     #[prost(message, tag = "1")]
     Enable(Enable),

@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "test code: clippy knows only the test functions"
+    reason = "clippy allows unwrap only in test functions, not in their helpers"
 )]
 
 use std::fmt::Write as _;
