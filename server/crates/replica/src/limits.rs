@@ -2,7 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-/// Maximum size of a command in bytes; a longer command is refused. It holds v2's form of 10 MiB, its path and framing.
+/// Maximum size of a command in bytes; a longer command is refused. The maximum permits a v2 form of 10 MiB, its path and
+/// framing.
 pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 
 /// Maximum number of committed but unapplied entries; when it is exceeded, proposals are refused, as in etcd.
@@ -16,15 +17,15 @@ pub const LONG_COMMAND_KEYS: u64 = 4096;
 /// (the host bounds their size), linearizable reads for their barrier, and lease requests for the leader.
 pub const WAITING_REQUESTS_MAX: usize = 65_536;
 
-/// Maximum number of requests in the host's inbox and of proposals held before raft gets them; when it is exceeded, requests of
-/// the connections with the most requests are refused.
+/// Maximum number of requests in the host's inbox, and of proposals that are held before they are submitted. When it is
+/// exceeded, requests of the connections with the most requests are refused.
 pub const INBOX_MAX: usize = 32_768;
 
-/// Minimum number of bytes that a queued message with proposals counts for.
+/// Minimum size in bytes that is charged for a queued message with proposals.
 pub const FORWARDED_COST_BYTES: usize = 4 << 10;
 
 /// Maximum size of proposals in flight in bytes, with their overhead; further proposals wait. Writing them takes some tens of
-/// milliseconds. Senders share the queue of waiting proposals (`fair_share`); the order of the log is final.
+/// milliseconds. Senders share the queue of waiting proposals (`fair_share`), but the order of submitted proposals is final.
 pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 
 /// Maximum size of the proposals in one message to the leader in bytes; a larger proposal gets its own message.
@@ -39,8 +40,8 @@ pub const FORWARD_AGAIN_BYTES: usize = 32 << 20;
 /// they still arrive. Their requests then time out. A message is missing if a later message has arrived first.
 pub const LOST_MESSAGES_MAX: usize = 4096;
 
-/// Maximum number of processes of one member whose messages a leader remembers in its term; when it is exceeded, the leader
-/// forgets the process that it heard from least recently. A member runs in one process at a time.
+/// Maximum number of processes of one member whose messages a leader remembers in its term. When it is exceeded, the leader
+/// forgets the process with the oldest last message. A member runs in one process at a time.
 pub const TAKEN_PROCESSES_MAX: usize = 4;
 
 /// Number of ticks after which an unanswered ReadIndex round is issued again.
@@ -56,7 +57,8 @@ pub const FAILOVER_STEP_NS: u64 = 20_000_000;
 /// Maximum number of times that a member campaigns after the leader's process ended; then it waits for election timeouts.
 pub const FAILOVER_CAMPAIGNS: u32 = 12;
 
-/// Number of times that a leader tries to transfer leadership before its removal, with a tick or a failed transfer in between.
+/// Number of times that a leader tries to transfer leadership before its removal. A tick or a failed transfer separates two
+/// attempts.
 pub const HANDOVER_ATTEMPTS: u32 = 3;
 
 /// Number of ticks for which a removed leader keeps running until the only remaining voter rejects it.

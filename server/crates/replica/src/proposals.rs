@@ -16,9 +16,9 @@ pub(crate) struct Proposals {
     member: u64,
     incarnation: u32,
     waiting: TicketMap<WaitingProposal>,
-    /// Tickets whose entries the next turn submits.
+    /// Tickets whose entries are submitted in the next turn.
     due: VecDeque<Ticket>,
-    /// Tickets whose entries the next tick submits, or the next leader gets.
+    /// Tickets whose entries are submitted at the next tick or to the next leader.
     later: Vec<Ticket>,
     /// Number of the last message with forwarded entries.
     forwarded: u64,

@@ -278,7 +278,7 @@ impl<R> RequestGroup<R> {
     }
 
     /// Adjusts how many batches skip the second wait, depending on whether the wait before this batch brought back the senders.
-    /// The requests waited from `since` to `now`, and `late` says whether they reached their deadline.
+    /// The requests waited from `since` to `now`. `late` is set if they reached their deadline.
     fn adjust_skips(&mut self, since: u64, late: bool, now: u64) {
         let soon = !self.is_in_flight() && since < self.answered + LONGEST_GATHER_NS;
         let fruitless = late && now > since && soon && self.is_return_awaited();

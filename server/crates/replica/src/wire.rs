@@ -22,7 +22,7 @@ use witan_machine::{
 /// Version byte of a command payload.
 pub const COMMAND_V1: u8 = 1;
 
-/// Tags of an [`Entry`]'s stamp, which is its first field, and of a registration, which follows it.
+/// Tags of the first two fields of an [`Entry`] with a registration: the stamp and the registration.
 const STAMP_TAG: u32 = 1;
 const PUBLISH_TAG: u32 = 4;
 
@@ -182,7 +182,7 @@ pub(crate) fn decode_committed_entry(
             let mut change = ConfChange::default();
             change
                 .merge_from_bytes(&entry.data)
-                .map_err(|e| CorruptRecord::new(format!("change of configuration: {e}")))?;
+                .map_err(|e| CorruptRecord::new(format!("configuration change: {e}")))?;
             let command = decode_entry(&change.context)?;
             // Reject foreign entries, which could change raft's configuration without changing the registry.
             if conf_change(&command, &change.context).as_ref() != Some(&change) {
@@ -223,7 +223,7 @@ pub fn hard_state(term: u64, vote: u64, commit: u64) -> Bytes {
 /// Returns the error for a configuration change that does not match its command.
 fn foreign_change(entry: &RaftEntry) -> CorruptRecord {
     CorruptRecord::new(format!(
-        "entry {} changes the configuration as this program never does",
+        "entry {} changes the configuration without a matching command",
         entry.index
     ))
 }

@@ -54,8 +54,8 @@ impl Replica {
         self.check_version(entry)
     }
 
-    /// Checks an entry of `bytes` bytes that another member has forwarded and reserves disk space for it. `within_bound` is
-    /// whether the queued messages of that member are within their bound; otherwise returns `NotNow`.
+    /// Checks an entry of `bytes` bytes that another member has forwarded and reserves disk space for it. Returns `NotNow`
+    /// unless `within_bound`, which means that the queued messages of that member are within their bound.
     pub(super) fn admit_forwarded(
         &mut self,
         entry: &Entry,

@@ -130,7 +130,7 @@ impl Replica {
         if self.is_sole_voter() {
             self.raft
                 .campaign()
-                .map_err(|e| CorruptRecord::new(format!("campaign: {e}")))?;
+                .map_err(|e| CorruptRecord::new(format!("cannot campaign: {e}")))?;
         }
         Ok(self)
     }
@@ -173,7 +173,7 @@ fn check_log_and_find_forced_removals(
     if let (Some(first), Some(end)) = (entries.first(), entries.last()) {
         if first.index > place.index + 1 {
             return Err(CorruptRecord::new(format!(
-                "the log begins at {} and the checkpoint ends at {}: entries between are missing",
+                "the log begins at {}, but the checkpoint ends at {}: entries in between are missing",
                 first.index, place.index
             )));
         }
@@ -195,7 +195,7 @@ fn check_log_and_find_forced_removals(
     }
     if hard_state.commit > last {
         return Err(CorruptRecord::new(format!(
-            "entries up to {} were committed, the log ends at {last}",
+            "entries up to {} were committed, but the log ends at {last}",
             hard_state.commit
         )));
     }
@@ -231,7 +231,7 @@ mod tests {
         replica::tests::{config, first_state},
     };
 
-    /// A later release may store a promise in these bytes, for example about its vote.
+    /// A later release may store data that restricts the member in these bytes, for example about its vote.
     #[test]
     fn a_hard_state_and_a_log_record_of_a_later_release_are_refused() {
         let mut hard_state = wire::hard_state(3, 2, 1).to_vec();

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Campaigns of a follower whose leader's process ended. They only skip the wait for the election timeout: members that still
-/// hear from the leader reject the pre-vote.
+/// receive messages from the leader reject the pre-vote.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failover {
     /// Id and term of the leader whose process ended.
@@ -30,7 +30,7 @@ pub(super) struct Failover {
     term: u64,
 }
 
-/// The last pre-vote request. Raft ignores such requests while this member hears from a leader.
+/// The last pre-vote request. Raft ignores such requests while this member receives messages from a leader.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PendingPreVote {
     candidate: u64,

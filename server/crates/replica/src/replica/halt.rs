@@ -7,7 +7,7 @@ use witan_machine::levels::Level;
 pub enum Halt {
     /// A committed entry has a command that this release does not support. The entry was not applied.
     #[error(
-        "entry {index} of the raft log holds a command that this release does not know; \
+        "entry {index} of the raft log contains a command that this release does not know; \
          start the release that wrote it"
     )]
     UnknownCommand {
@@ -37,8 +37,8 @@ pub enum Halt {
     Removed,
     /// The cluster has registered another data directory for this member.
     #[error(
-        "the cluster knows this member with another data directory: the one of this process was emptied, or another \
-         copy has taken its place. Remove the member and add it again under a new identity"
+        "the cluster knows this member with another data directory: the directory of this process was emptied, or another \
+         copy has replaced it. Remove the member and add it again under a new identity"
     )]
     Replaced,
     /// The leader counts acknowledgments from this member for entries that this log lacks.
@@ -56,7 +56,7 @@ pub enum Halt {
     #[error(
         "the history has forked: entry {index} of term {own_term} in the log of this member differs from entry {index} of \
          term {leader_term} in the log of the leader. A member runs on an older copy of its data, or two clusters have \
-         the same ids. Keep this data directory, find out which history is right, and add the members without it again \
+         the same ids. Keep this data directory, determine which history is correct, and add the members without it again \
          under new identities"
     )]
     Forked {

@@ -1,5 +1,5 @@
-//! Handles members whose logs agree but whose states differ. After `witan adopt`, states differ because etcd 3.4 salts
-//! passwords on each member separately, and because an unfinished compaction leaves different blocks.
+//! Handles members whose logs agree but whose states differ. After `witan adopt`, states can differ for two reasons: etcd 3.4
+//! salts passwords on each member separately, and an unfinished compaction leaves different blocks.
 //!
 //! `witan adopt` computes the lineage of a state from all of its records, and snapshots include the lineage. Members of the
 //! same lineage have the same state at the same index. A leader sends its lineage with its entries, and a follower of another

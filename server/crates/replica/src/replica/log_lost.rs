@@ -35,8 +35,8 @@ pub(super) struct Contradiction {
 enum LogClaim {
     /// The leader claims that this member acknowledged entries up to this commit index, the largest that it has sent.
     Acknowledged { commit: u64 },
-    /// The leader's log has another entry at an index that this member has committed, or other data in an entry of the same
-    /// index and term.
+    /// The leader's log has another entry at an index that this member has committed. Or an entry of the same index and term
+    /// has other data.
     Forked {
         index: u64,
         own_term: u64,

@@ -143,8 +143,8 @@ impl Replica {
         heard.is_some_and(|at| at >= since)
     }
 
-    /// Sends the current term to a candidate of an earlier term, because raft-rs does not. Otherwise, a candidate that hears no
-    /// member of the current term would campaign in many earlier terms.
+    /// Sends the current term to a candidate of an earlier term, because raft-rs does not. Otherwise, a candidate that gets no
+    /// message of the current term would campaign in many earlier terms.
     pub(super) fn send_current_term(&mut self, candidate: u64) {
         let mut message = Message {
             to: candidate,

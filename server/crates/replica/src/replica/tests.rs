@@ -187,7 +187,7 @@ fn asks_for_vote(term: u64) -> Envelope {
     })
 }
 
-/// Without a response, the candidate's term could stay below the term of a member that it cannot hear.
+/// Without a response, the candidate's term could stay below the term of a member whose messages do not reach it.
 #[test]
 fn a_candidate_of_an_earlier_term_learns_the_current_term() {
     let (mut replica, mut host) = (follower(), Noted::default());

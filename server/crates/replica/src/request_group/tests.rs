@@ -130,7 +130,7 @@ fn the_group_waits_less_often_for_clients_that_do_not_return() {
         }
     }
     assert_eq!(waits, 11, "after 1, 2, 4 ... 256, 256 batches");
-    // After clients have returned once more, the group waits for them again.
+    // After clients have returned, the group waits for them again.
     assert_eq!(scene.after(100).push(1), 0);
     assert_eq!(scene.after(300).answer().push(1), 2);
     assert_eq!(

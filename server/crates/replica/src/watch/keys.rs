@@ -207,7 +207,8 @@ impl WatcherGroups {
             stream.noted -= pending.more.len();
             stream.stale += 1;
             if stream.stale > stream.pending.len() / 2 {
-                // Remove stale ids now and then, because a stream can cancel any number of watchers before it takes changes.
+                // A stream can cancel any number of watchers before it takes changes, so stale ids are removed before they are
+                // the majority.
                 let groups = &mut self.groups;
                 stream.pending.retain(|id| {
                     let known = groups.get_mut(id.0);

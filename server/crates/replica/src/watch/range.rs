@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// The `range_end` that means "all keys from the first one on".
+/// The `range_end` that means all keys at or above `key`.
 const UNBOUNDED: &[u8] = b"\0";
 
 /// The end of a range, ordered by kind, then by key.

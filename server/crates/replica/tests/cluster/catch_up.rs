@@ -40,7 +40,7 @@ fn one_snapshot_is_enough_for_a_member_that_the_leader_has_not_heard_of() {
     assert_eq!(cluster.snapshots_sent, 1);
 }
 
-/// A rejection tells a new leader where the member's log ends.
+/// The member's rejection contains the end of its log.
 #[test]
 fn a_member_that_lags_a_little_behind_a_new_leader_needs_no_snapshot() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

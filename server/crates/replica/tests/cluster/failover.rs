@@ -1,4 +1,4 @@
-//! Which member becomes the leader after the leader's process ended, and how soon.
+//! Failover: the next leader after the leader's process ended, and the time until it leads.
 
 use super::*;
 

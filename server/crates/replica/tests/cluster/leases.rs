@@ -88,7 +88,7 @@ fn after_an_outage_of_all_members_a_lease_has_its_full_ttl() {
     }
 }
 
-/// The record says 1 s, and a new leader adds an election timeout of 1 s.
+/// The recorded TTL is 1 s, and a new leader adds an election timeout of 1 s.
 const RECORDED_NS_MAX: i64 = 2_000_000_000;
 
 #[test]

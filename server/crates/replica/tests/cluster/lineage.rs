@@ -48,7 +48,7 @@ fn states(ids: &[u64]) -> [View; 3] {
     })
 }
 
-/// Copies a key space without the gaps of a compaction. `deletes` says whether the copy has deletions at the compacted revision.
+/// Copies a key space without the gaps of a compaction. If `deletes` is set, the copy has deletions at the compacted revision.
 fn packed(kv: &Kv, deletes: bool) -> Kv {
     let mut copy = Kv::default();
     let written = kv.retained_versions();

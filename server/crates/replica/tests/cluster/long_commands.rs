@@ -39,7 +39,7 @@ fn compact(revision: i64) -> kv::KvOperation {
     kv::KvOperation::Compact(kv::Compact { revision })
 }
 
-/// Runs compactions and several long commands in one batch on a sole member. `executes_later` says whether the host defers them.
+/// Runs compactions and several long commands in one batch on a sole member. If `executes_later` is set, the host defers them.
 /// Returns the recording host and the final state.
 fn batch(executes_later: bool) -> (World, View) {
     let tuning = Tuning { long_command_keys: KEYS, ..Tuning::default() };

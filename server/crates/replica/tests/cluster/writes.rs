@@ -114,7 +114,7 @@ fn a_write_that_arrived_is_not_applied_again() {
     assert_eq!(cluster.count(leader, "k"), 1);
 }
 
-/// The stream opens before the follower hears again from the leader, whose process it believed to have ended.
+/// The follower believed that the leader's process had ended. The stream opens before the leader's next message arrives.
 #[test]
 fn a_lost_write_is_forwarded_again_to_a_leader_that_is_not_followed_yet() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -260,7 +260,7 @@ fn large_writes_of_a_turn_reach_each_member_without_an_answer() {
     assert_eq!(appends.count(), 2 * WRITES);
 }
 
-/// Other members do not compute the write's answer, even if a request of their own has the same ticket.
+/// Other members do not compute the write's answer, even if one of their requests has the same ticket.
 #[test]
 fn only_the_requesting_member_reads_for_the_answer() {
     const TICKET: u64 = 9;

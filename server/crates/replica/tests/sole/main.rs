@@ -172,7 +172,7 @@ fn a_log_that_ends_below_the_commit_is_refused() {
     assert!(
         error
             .to_string()
-            .contains("were committed, the log ends at"),
+            .contains("were committed, but the log ends at"),
         "{error}"
     );
 }

@@ -27,7 +27,7 @@ fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
 }
 
 /// Returns messages from a leader with another entry 2, each with the entry's term. The messages are an append after the entry,
-/// an append of the entry, a snapshot, and two appends in which the terms agree but the data differs.
+/// an append of the entry, a snapshot, and two appends with equal terms but different data.
 fn contradictions() -> [(Envelope, u64); 5] {
     let follows = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 6));
     let appends = of_three(MessageType::MsgAppend, |m| {
@@ -110,7 +110,7 @@ fn a_forked_member_acknowledges_nothing_and_halts_once_the_fork_is_confirmed() {
     }
 }
 
-/// An impostor speaks for the leader on a connection without TLS, and the real leader confirms that it leads.
+/// An impostor sends messages as the leader on a connection without TLS, and the real leader confirms that it leads.
 #[test]
 fn the_real_leader_refutes_the_claim_of_an_impostor() {
     let heartbeat = of_three(MessageType::MsgHeartbeat, |m| m.commit = 2);
