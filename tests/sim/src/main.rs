@@ -123,7 +123,7 @@ fn replay(folder: &Path, out: &mut impl Write) -> io::Result<ExitCode> {
 
 fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
     let seeds = request.seeds.unwrap_or(100);
-    // Ignore the error: if stderr is closed, nobody reads the progress.
+    // Ignore the error, because no reader is left if stderr is closed.
     let say = |line: String| drop(writeln!(io::stderr(), "{line}"));
     let shown = AtomicUsize::new(0);
     let swept = sweep::sweep(request.start, seeds, request.members, &|so_far| {

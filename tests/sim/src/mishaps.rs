@@ -1,6 +1,6 @@
 //! Mishaps in addition to the faults of `chaos`, in some seeds only. A member wrongly believes that its leader's process has
-//! ended, rebuilds its state from the leader's, cannot sync its log, or starts from a copied disk (`copies`). Mishaps have a
-//! separate random generator, so that runs without mishaps stay the same.
+//! ended, rebuilds its state, cannot sync its log, or starts from a copied disk (`copies`). Mishaps have a separate random
+//! generator, so that runs without mishaps stay the same.
 
 use witan_replica::replica::{PeerEvent, Role, Status};
 

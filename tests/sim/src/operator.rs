@@ -1,8 +1,8 @@
 //! The operator changes the membership: it adds learners and voters, promotes and removes members, replaces a member that lost
 //! its disk, and transfers leadership. It makes one change at a time, in a single step.
 //!
-//! It is as careful as the checks of the dialects require. A disk is lost only while all other voters have their disks and no
-//! change is pending or uncertain. The member that lost its disk is removed before any other change.
+//! The operator obeys the checks of the dialects. A disk is lost only while all other voters have their disks and no change is
+//! pending or uncertain. The member that lost its disk is removed before any other change.
 
 use witan_machine::{
     command::{ChangeMembers, Command, UpdatePeerUrls},

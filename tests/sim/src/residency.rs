@@ -30,8 +30,8 @@ const LONG_READ_UNITS: u64 = 600;
 /// Longest pause in units between two damaged records.
 const DAMAGE_PAUSE_UNITS: u64 = 200;
 
-/// The chances of a run that concern residency. They have a separate random generator, which makes the same draws whatever is
-/// in memory.
+/// The chances of a run that concern residency. They have a separate random generator, so its draws do not depend on which
+/// values are in memory.
 #[derive(Debug)]
 pub(crate) struct Residency {
     chance: Rng,

@@ -89,7 +89,7 @@ pub(crate) enum Event {
         expected: u64,
     },
     Deliver(Box<Packet>),
-    /// A piece of a snapshot is due on its way from one member to another.
+    /// A piece of a snapshot that one member sends to another is due.
     Piece {
         way: (u64, u64),
         number: u64,
@@ -201,7 +201,7 @@ pub struct Violation {
 /// The result of a run.
 #[derive(Debug)]
 pub struct Verdict {
-    /// The first violation, if any.
+    /// The first violation; `None` if there is none.
     pub violation: Option<Violation>,
     /// The trace, if requested.
     pub trace: String,

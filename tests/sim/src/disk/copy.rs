@@ -75,7 +75,7 @@ impl Disk {
         self.copies.kept = Some(self.image());
     }
 
-    /// Replaces the disk with the last copy while the power is off. `recognized` says whether the next startup recognizes the
+    /// Replaces the disk with the last copy while the power is off. If `recognized` is set, the next startup recognizes the
     /// copy. Returns whether there is a copy.
     pub(crate) fn use_copy(&mut self, recognized: bool) -> bool {
         let Some(image) = self.copies.kept.take() else {
