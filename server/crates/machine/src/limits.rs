@@ -16,6 +16,6 @@ pub const READ_TXN_KEYS_MAX: u64 = 1 << 19;
 /// the same limit.
 pub const RANGE_ANSWER_BYTES_MAX: u64 = i32::MAX as u64;
 
-/// Maximum number of states that are saved before compactions until watchers are notified; when it is exceeded, the oldest is
-/// dropped. Watchers that have not read the changes removed by its compaction are then canceled.
+/// Maximum number of states that are saved before compactions until watchers are notified; when it is exceeded, watchers that
+/// have not read the changes removed by the first compaction are canceled.
 pub const STATES_BEFORE_COMPACTION_MAX: usize = 8;

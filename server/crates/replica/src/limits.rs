@@ -17,7 +17,7 @@ pub const LONG_COMMAND_KEYS: u64 = 4096;
 /// (the host bounds their size), linearizable reads for their barrier, and lease requests for the leader.
 pub const WAITING_REQUESTS_MAX: usize = 65_536;
 
-/// Maximum number of requests in the host's inbox, and of proposals that are held before they are submitted. When it is
+/// Maximum number of requests in the host's inbox, and of proposals that are held before they are submitted; when it is
 /// exceeded, requests of the connections with the most requests are refused.
 pub const INBOX_MAX: usize = 32_768;
 
@@ -40,7 +40,7 @@ pub const FORWARD_AGAIN_BYTES: usize = 32 << 20;
 /// they still arrive. Their requests then time out. A message is missing if a later message has arrived first.
 pub const LOST_MESSAGES_MAX: usize = 4096;
 
-/// Maximum number of processes of one member whose messages a leader remembers in its term. When it is exceeded, the leader
+/// Maximum number of processes of one member whose messages a leader remembers in its term; when it is exceeded, the leader
 /// forgets the process with the oldest last message. A member runs in one process at a time.
 pub const TAKEN_PROCESSES_MAX: usize = 4;
 
