@@ -68,7 +68,8 @@ impl<M: Members> Actor<'_, M> {
         self.force(&cert_manager::owned(request), what).await
     }
 
-    /// Deletes the Certificate of a role, because cert-manager would overwrite the operator's certificate.
+    /// Deletes the cluster's Certificate of a role, because cert-manager would overwrite the operator's certificate. Does
+    /// nothing if cert-manager has never written the role's secret.
     async fn withdraw(&self, role: CertificateRole) -> ActResult {
         let secret = self.observation.secrets.issued.get(&role);
         if !secret.is_some_and(cert_manager::has_written) {

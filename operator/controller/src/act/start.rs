@@ -35,9 +35,11 @@ impl<M: Members> Actor<'_, M> {
         self.create(&pod, what).await.map_err(|_| error)
     }
 
-    /// Builds the pod of a member from the last admitted spec, annotated with the refused template. Returns `None` if this
-    /// template is the current one. Also returns `None` for a new member, whose claim can be left over.
-    fn former_pod(&self, plan: &PodPlan, said: &str) -> Option<Pod> {
+    /// Builds the pod of a restarting member from the last admitted spec, but with the storage and TLS of the current spec. The
+    /// annotation [`REFUSED`] contains the fingerprint of the refused template and the `refusal`. Returns `None` if the last
+    /// admitted template is the current one, or if there is none. Also returns `None` for a new member, whose claim can be left
+    /// over.
+    fn former_pod(&self, plan: &PodPlan, refusal: &str) -> Option<Pod> {
         if plan.bootstrap != Bootstrap::Restart {
             return None;
         }
@@ -57,7 +59,7 @@ impl<M: Members> Actor<'_, M> {
                 return None;
             }
             let annotations = pod.metadata.annotations.get_or_insert_default();
-            annotations.insert(REFUSED.to_owned(), format!("{refused}: {said}"));
+            annotations.insert(REFUSED.to_owned(), format!("{refused}: {refusal}"));
         }
         Some(pod)
     }

@@ -146,8 +146,9 @@ fn ready_state(
     trouble.unwrap_or(("Scheduled", String::new()))
 }
 
-/// Returns the names of the EtcdBackups to delete. `newest` is sorted newest first. Backups that no quorum confirmed are
-/// counted separately. The jobs apply the same policy to the files.
+/// Returns the names of the EtcdBackups to delete: those that `retention` removes, and those above [`FAILED_KEPT`] or
+/// [`SUCCEEDED_KEPT`]. `newest` is sorted newest first. Backups that no quorum confirmed are counted separately. `retention`
+/// does not apply to backups of an earlier cluster of the same name. The jobs apply the same policy to the files.
 fn expired(
     newest: &[&EtcdBackup],
     retention: Option<&BackupRetention>,

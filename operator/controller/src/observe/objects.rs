@@ -95,7 +95,8 @@ impl Objects {
     }
 
     /// Indexes objects by ordinal or name. Skips pods and claims without an ordinal in the name. An object that does not belong
-    /// to the cluster counts as the holder of its name.
+    /// to the cluster counts as the holder of its name. Two kinds of claims also count as the cluster's own: a claim that
+    /// one of its pods mounts, and a claim of an earlier cluster of this name.
     fn new(
         cluster: &Cluster<'_>,
         pods: Vec<Arc<Pod>>,

@@ -103,8 +103,9 @@ pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Outcom
     refusal("StartDeadlineExceeded", text)
 }
 
-/// Returns why a running operation has exceeded its time; `None` once members were stopped for a restore or a recovery,
-/// because it must not be left half done.
+/// Returns the outcome of a running operation that has exceeded `spec.activeDeadlineSeconds`, otherwise `None`. Without this
+/// field, only an operation that stops all members has a limit. Also returns `None` once members were stopped for a restore or
+/// a recovery, because it must not be left half done.
 pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Option<Outcome> {
     let stops_all = operation.spec.verb().is_some_and(Verb::stops_all_members);
     let by_default = stops_all.then_some(ACTIVE_DEADLINE_S);

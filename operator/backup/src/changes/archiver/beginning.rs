@@ -94,7 +94,8 @@ impl Archiver<'_> {
         Ok(())
     }
 
-    /// Reports the points in time that cannot be restored if the generation that begins at `now_ms` is not the first one.
+    /// Sets the gap in the status: the period whose changes are missing before the generation that begins at `now_ms`. Does
+    /// nothing for the first generation. If nothing was stored since the last gap, extends it and does not count a new one.
     fn report_gap(&self, archive: &ClusterArchive, now_ms: i64) {
         let (Some(_), Ok(until)) = (archive.newest, Timestamp::from_millisecond(now_ms)) else {
             return;
