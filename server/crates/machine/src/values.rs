@@ -216,7 +216,7 @@ impl BlockValues {
         }
     }
 
-    /// Drops the values from memory if they have a place. Returns `false` if the cache is held.
+    /// Drops the values from memory if they have a place. Returns `false` only if the values stay because the cache is held.
     fn evict(&self) -> bool {
         let mut state = self.write_state();
         let Some((cache, bytes)) = state.counted() else {

@@ -177,7 +177,7 @@ impl ViewBuilder {
         key.is_some_and(|key| self.view.machine.kv.is_open_block(key))
     }
 
-    /// Like [`View::settle`], but for a record that has been loaded.
+    /// Sets the place of the record of a closed block that [`Self::load`] has read, as [`View::settle`] does.
     pub fn settle(&self, key: &[u8], place: Place) {
         self.view.settle(key, place);
     }
