@@ -212,7 +212,8 @@ impl Tree {
         done.map(|event| TreeReply::Event(Box::new(event)))
     }
 
-    /// Advances the index for a change to cluster data (members, version). As in etcd, this evicts an event.
+    /// Advances the index for a change to cluster data (members, version). As in etcd, this evicts the event, if any, that is
+    /// [`limits::TREE_HISTORY_EVENTS`] older.
     pub fn advance_index(&mut self) {
         self.take_index();
     }
