@@ -93,8 +93,9 @@ pub(super) struct OutdatedChain {
 }
 
 impl Checkpoint {
-    /// Opens the directory and reads the manifests of its checkpoint. [`Self::restore`] reads the state that they describe.
-    /// Call this before opening the log: sled's statistics (20 MiB) then get fresh zeroed memory, which stays untouched.
+    /// Opens or creates the directory, removes the scratch directories of killed processes, and reads the manifests of the
+    /// checkpoint. [`Self::restore`] reads the state that they describe. Call this before opening the log: sled's statistics
+    /// (20 MiB) then get fresh zeroed memory, which stays untouched.
     pub(super) fn open(
         dir: &Path,
         origin: Origin,

@@ -41,8 +41,9 @@ pub(super) enum LogFileKind {
     /// Files with new records.
     Append,
     /// Files with old entries that the engine rewrites so that it can delete their original files. The engine writes several
-    /// records before a sync and deletes the originals only afterward. Damage at the end is therefore always cut. If a crash
-    /// did not cause the damage, the log-start record reveals the missing entries ([`super::log`]).
+    /// records before a sync and deletes the originals only afterward. Damage at the end is therefore always cut, except a
+    /// single flipped bit. If a crash did not cause the damage, the log-start record reveals the missing entries
+    /// ([`super::log`]).
     Rewrite,
 }
 
@@ -115,8 +116,8 @@ pub(super) enum LogFileRepair {
 }
 
 /// Decides how to repair a file with these bytes. `seq` is its sequence number, and `last` means that it is the newest file of
-/// its kind. If neither a torn write nor a single flipped bit in the newest file explains the damage, fails with its offset and
-/// a description.
+/// its kind. The newest file is removed if its header is torn. If neither a torn write nor a single flipped bit in the newest
+/// file explains the damage, fails with its offset and a description.
 pub(super) fn decide_repair(
     bytes: &[u8],
     seq: u64,
