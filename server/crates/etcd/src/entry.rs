@@ -104,6 +104,7 @@ fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     Ok(EntryPayload::Request(Box::new(request)))
 }
 
+/// Returns the field numbers of a protobuf message, in the order of its bytes. Fails if a field is malformed.
 fn tags(mut data: Bytes) -> Result<Vec<u32>, DecodeError> {
     let mut tags = Vec::new();
     while data.has_remaining() {

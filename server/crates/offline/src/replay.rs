@@ -39,6 +39,7 @@ pub(super) fn replay(
     }
 }
 
+/// Returns the time of a turn in milliseconds since the process started to record.
 fn since_ms(turn: &ShownTurn<'_>) -> i64 {
     turn.at_ns.saturating_sub(turn.head.began_ns) / 1_000_000
 }

@@ -75,7 +75,7 @@ pub(super) async fn user_add(
 }
 
 /// Sets a user's password hash: the hash of the request's password or, if the password is empty, the base64 hash in the
-/// request.
+/// request. Fails with `NoPasswordUser` if the base64 is invalid.
 pub(super) async fn user_change_password(
     ctx: &Context,
     request: pb::AuthUserChangePasswordRequest,

@@ -34,7 +34,9 @@ pub struct Player {
 }
 
 impl Player {
-    /// Creates a player whose replica starts with the log and the state of the recorded process.
+    /// Creates a player whose replica starts with the log and the state of the recorded process. `values_in_clear` is whether
+    /// the recording contains values. Without values, or if the state lacks keys, outcomes are not compared. Fails if the start
+    /// is incomplete or damaged, or if the core panics.
     pub(crate) fn start(start: &Start, values_in_clear: bool) -> Result<Self, String> {
         let begun = catch_panic(|| {
             let (Some(settings), Some(state)) = (&start.settings, &start.state) else {
