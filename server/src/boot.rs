@@ -247,7 +247,7 @@ async fn has_cluster_version(node: &Node) -> bool {
     view.is_ok_and(|view| !view.machine.members.cluster_version.is_empty())
 }
 
-/// Starts the workers that serve clients on the bound sockets, each with the APIs of its surface.
+/// Registers the metrics of the APIs and starts the workers. They serve each bound socket with the APIs of its surface.
 fn serve(
     config: &Config,
     (bound, security, peer_tls): (Vec<Bound>, Option<ServerTls>, Option<PeerTls>),

@@ -28,7 +28,7 @@ impl HealthMetrics {
         }
     }
 
-    /// Records whether `check` of the probe `livez` or `readyz` succeeded.
+    /// Sets the last result of `check` of the probe `livez` or `readyz`, and counts the check by its result.
     pub fn record_check(&self, probe: &str, check: &str, succeeded: bool) {
         let status = if succeeded { "success" } else { "error" };
         let result = self.results.with_label_values(&[probe, check]);
