@@ -272,7 +272,7 @@ pub(crate) fn decode_record(record: &LogRecord) -> Result<RaftEntry, CorruptReco
     Ok(entry)
 }
 
-/// Encodes raft's term, vote and commit index for the log.
+/// Encodes raft's term, vote and commit index for the log, as a protobuf message.
 pub(crate) fn encode_hard_state(state: &HardState) -> Bytes {
     let stored = StoredHardState { term: state.term, vote: state.vote, commit: state.commit };
     stored.encode_to_vec().into()
