@@ -260,7 +260,10 @@ fn begin_leader_transfer(
             Start::End(Ok(format!("{} is already the leader", name(voter))))
         }
         Some(voter) if !voter.healthy => {
-            let text = format!("{} does not serve, so it cannot lead", name(voter));
+            let text = format!(
+                "{} is not healthy, so it cannot become the leader",
+                name(voter)
+            );
             Start::End(Err(text))
         }
         Some(voter) => Start::Begin(Some((name(voter), voter.id))),
@@ -301,7 +304,7 @@ fn begin_replacement(
     Start::End(Err(format!("{named} {why}")))
 }
 
-/// Returns the next action of a leader transfer. Waits while the member does not serve: members accept no writes during a
+/// Returns the next action of a leader transfer. Waits while the member is not healthy: members accept no writes during a
 /// transfer, and this one would end only with a timeout.
 fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
@@ -312,7 +315,9 @@ fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Nex
     let voter = list.voters().find(|voter| voter.id == to);
     match (list.leader, voter) {
         (Some(leader), _) if leader == to => Next::End(Ok(format!("{name} is the leader"))),
-        (_, Some(voter)) if !voter.healthy => Next::Watch(format!("waiting until {name} serves")),
+        (_, Some(voter)) if !voter.healthy => {
+            Next::Watch(format!("waiting until {name} is healthy"))
+        }
         (Some(from), Some(_)) => Next::MoveLeader { from, to },
         (Some(_) | None, _) => Next::End(Err(format!("{name} is no longer a voter"))),
     }

@@ -317,7 +317,8 @@ fn leadership_is_not_transferred_to_a_member_that_does_not_serve() {
     let verb = Verb::MoveLeader(&asked);
     let begun = Start::Begin(Some((to.clone(), 2)));
     assert_eq!(begin(verb, &cluster, &seen(true)), begun);
-    let refused = Start::End(Err("orders-1 does not serve, so it cannot lead".to_owned()));
+    let why = "orders-1 is not healthy, so it cannot become the leader";
+    let refused = Start::End(Err(why.to_owned()));
     assert_eq!(begin(verb, &cluster, &seen(false)), refused);
     let move_leader = Some(asked.clone());
     let spec = EtcdOperationSpec { move_leader, ..EtcdOperationSpec::default() };
@@ -329,7 +330,7 @@ fn leadership_is_not_transferred_to_a_member_that_does_not_serve() {
     assert_eq!(next(true), Next::MoveLeader { from: 1, to: 2 });
     assert_eq!(
         next(false),
-        Next::Watch("waiting until orders-1 serves".to_owned())
+        Next::Watch("waiting until orders-1 is healthy".to_owned())
     );
 }
 
