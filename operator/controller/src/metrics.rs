@@ -80,7 +80,7 @@ impl Metrics {
             operations: on.counters("witan_operator_operations_total", "Total number of finished EtcdOperations on a cluster, by verb and result.", &["namespace", "name", "verb", "result"]),
             schedule: Punctuality {
                 last: gauge("witan_operator_backup_schedule_last_success_timestamp_seconds", "Time when the last successful backup of a schedule finished, in seconds since the Unix epoch."),
-                late: gauge("witan_operator_backup_schedule_overdue", "Whether a schedule is invalid, or its last two backups have not succeeded. 1 is yes, 0 is no."),
+                late: gauge("witan_operator_backup_schedule_overdue", "Whether a schedule is invalid, or neither of its last two backups has succeeded. 1 is yes, 0 is no."),
             },
             changes: Punctuality {
                 last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "Unix time in seconds up to which all changes to the schedule's cluster are stored."),

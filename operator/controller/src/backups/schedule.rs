@@ -137,7 +137,7 @@ fn ready_state(
         false => Some(("LastBackupUnconfirmed", says(backup, "is unconfirmed")?)),
     });
     if overdue {
-        let late = "the last two backups of the schedule have not succeeded";
+        let late = "neither of the last two backups of the schedule has succeeded";
         let waits = active.and_then(|backup| says(backup, "has not succeeded yet"));
         let why = waits.or(trouble.map(|(_, text)| text));
         let text = why.map_or(late.to_owned(), |why| format!("{late}. {why}"));
