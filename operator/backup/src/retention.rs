@@ -24,8 +24,8 @@ impl Retention {
     /// If `has_changes`, also keeps the newest backup that shows its history, if possible a confirmed one. Without it, no stored
     /// change could be restored.
     ///
-    /// Backups that are not verified can be wrong. They are counted separately and never remove a verified backup. Such a
-    /// backup is also removed once it is older than all kept confirmed ones.
+    /// Unverified backups may be damaged. They are counted separately and never remove a verified backup. An unverified backup
+    /// is also removed once it is older than all kept confirmed ones.
     fn excess<'a>(
         self,
         complete: &'a [BackupRecord],

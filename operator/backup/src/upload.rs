@@ -6,8 +6,8 @@ use bytes::Bytes;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, path::Path};
 use tokio::task::JoinSet;
 
-/// Size of a part in bytes. S3 requires at least 5 MiB and accepts 10000 parts, so an object has at most 78 GiB. Tests use
-/// small parts, because hashing is slow without optimization.
+/// Size of a part in bytes. S3 requires at least 5 MiB and accepts at most 10000 parts, so an object has at most 78 GiB. Tests
+/// use small parts, because hashing is slow without optimization.
 pub(crate) const PART_BYTES: usize = if cfg!(test) { 64 << 10 } else { 8 << 20 };
 
 /// Maximum number of parts in flight. They and the part being filled bound the memory of an upload.

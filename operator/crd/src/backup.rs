@@ -258,7 +258,7 @@ pub enum BackupPhase {
     Succeeded,
     /// All attempts failed.
     Failed,
-    /// A value of a later release. It is only read: the operator leaves such a backup unchanged. The schema does not list it.
+    /// A value from a later release. It is only read: the operator leaves such a backup unchanged. The schema does not list it.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,

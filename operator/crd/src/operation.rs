@@ -287,7 +287,7 @@ pub enum OperationPhase {
     Succeeded,
     /// The operation was not completed, or it found an inconsistency.
     Failed,
-    /// A value of a later release, which is written back unchanged. The schema does not list it.
+    /// A value from a later release, which is written back unchanged. The schema does not list it.
     #[serde(untagged)]
     #[schemars(skip, !untagged)]
     Unknown(String),

@@ -131,7 +131,7 @@ pub struct SelfHealing {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CompactOnNoSpace {
-    /// Number of the latest revisions to keep.
+    /// How many of the latest revisions to keep.
     #[schemars(range(min = 0))]
     pub keep_revisions: i64,
 }

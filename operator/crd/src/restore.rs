@@ -139,7 +139,7 @@ pub enum RestorePhase {
     Starting,
     /// A quorum has served.
     Done,
-    /// A value of a later release, which is written back unchanged. The schema does not list it.
+    /// A value from a later release, which is written back unchanged. The schema does not list it.
     #[serde(untagged)]
     #[schemars(skip, !untagged)]
     Unknown(String),

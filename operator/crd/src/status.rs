@@ -188,15 +188,15 @@ pub enum MemberPhase {
     Provisioning,
     /// The member is a learner.
     Learner,
-    /// The member votes and serves.
+    /// The member is a voter and serves requests.
     Ready,
-    /// The member votes but does not serve.
+    /// The member is a voter but does not serve requests.
     Unhealthy,
     /// The member was removed from the cluster, but its pod or claim still exists.
     Removing,
     /// The member is stopped by the annotation `witan.dev/fenced-members`.
     Fenced,
-    /// A value of a later release. It is only read: each pass computes the phase anew. The schema does not list it.
+    /// A value from a later release. It is only read: each pass computes the phase anew. The schema does not list it.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
@@ -296,7 +296,7 @@ pub enum RecoveryPhase {
     Running,
     /// A quorum serves. The record is removed when the EtcdOperation ends.
     Done,
-    /// A value of a later release, which is written back unchanged. The schema does not list it.
+    /// A value from a later release, which is written back unchanged. The schema does not list it.
     #[serde(untagged)]
     #[schemars(skip, !untagged)]
     Unknown(String),

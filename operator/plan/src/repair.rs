@@ -283,7 +283,7 @@ fn without_disk(joined: &Joined<'_>, serves: bool) -> VoterDecision {
     }
 }
 
-/// Decides about a voter whose pod does not serve. A voter that answers is kept.
+/// Decides about a voter that has a pod but is unhealthy, or whose pod is not ready. A voter that answers is kept.
 fn without_service(
     joined: &Joined<'_>,
     ordinal: Ordinal,

@@ -46,7 +46,7 @@ fn merge(base: &mut Value, more: &Value) {
             }
         }
         (Value::Array(base), Value::Array(more)) if more.iter().all(is_named) => {
-            // The name of a mount is that of its volume, which a container can mount several times.
+            // A mount has the name of its volume, and a container can mount a volume several times. Only the path is unique.
             let are_mounts = more.iter().all(|value| value.get("mountPath").is_some());
             let key = if are_mounts { "mountPath" } else { "name" };
             for value in more {

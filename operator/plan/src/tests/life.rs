@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// Sets the readiness of pods like the kubelet: voters that serve and have a leader are ready. If the probe checks for
+    /// Sets the readiness of pods as the kubelet does: voters that serve and have a leader are ready. If the probe checks for
     /// CORRUPT alarms, one alarm makes every pod unready, because every member reports it.
     pub(super) fn probe(&mut self) {
         let corrupt = self.members.iter().any(|member| member.corrupt);

@@ -1,4 +1,4 @@
-//! Backups of members that were cut off from a quorum, and backups in a phase from a later release.
+//! Backups of members that were cut off from a quorum, and backups whose phase is from a later release.
 
 use witan_crd::CONFIRMED;
 
