@@ -24,7 +24,7 @@ pub enum NodeError {
     #[error("can only promote a learner member which is in sync with leader")]
     LearnerNotReady,
     /// The cluster version is too low for the command.
-    #[error("the version of the cluster is too low for this request")]
+    #[error("the cluster version is too low for this request")]
     ClusterVersion,
     /// This member is a learner, which serves only its own state.
     #[error("rpc not supported for learner")]

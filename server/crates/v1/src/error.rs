@@ -48,7 +48,7 @@ impl From<NodeError> for V1Error {
         let cause = match fault {
             NodeError::NoLeader => return Self::new(ErrorCode::LeaderElection, ""),
             NodeError::LearnerNotReady => "learner is not in sync with leader".to_owned(),
-            NodeError::ClusterVersion => "the version of the cluster is too low".to_owned(),
+            NodeError::ClusterVersion => "the cluster version is too low".to_owned(),
             NodeError::Learner => "not supported for learner".to_owned(),
             NodeError::Removed => "member was removed".to_owned(),
             NodeError::Timeout

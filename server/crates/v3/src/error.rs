@@ -97,7 +97,7 @@ errors! {
     /// The leader has not decided the cluster's version yet.
     ClusterVersionUnavailable = FailedPrecondition "etcdserver: cluster version not found during downgrade";
     /// Some members do not support the request yet. Not in etcd.
-    ClusterVersionTooLow = FailedPrecondition "etcdserver: the version of the cluster is too low for this request";
+    ClusterVersionTooLow = FailedPrecondition "etcdserver: the cluster version is too low for this request";
     /// The action of a downgrade request is unknown. As in etcd's server, the code is `Unknown`.
     UnknownMethod = Unknown "etcdserver: unknown method";
     RootUserNotExist = FailedPrecondition "etcdserver: root user does not exist";

@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_request_that_some_members_do_not_support_is_a_failed_precondition() {
         let status = Status::from(RpcError::from(NodeError::ClusterVersion));
-        let text = "etcdserver: the version of the cluster is too low for this request";
+        let text = "etcdserver: the cluster version is too low for this request";
         assert_eq!(
             (status.code(), status.message()),
             (Code::FailedPrecondition, text)

@@ -17,7 +17,7 @@ fn peer_ports_and_their_timeouts() {
         let names: Vec<&str> = members.iter().filter_map(|m| m["name"].as_str()).collect();
         assert_eq!(names.len(), 3, "{names:?}");
         assert!(members.iter().all(|member| member["id"].is_u64()));
-        wait::until_true("the version of the cluster is decided", || {
+        wait::until_true("the cluster version is decided", || {
             let version = http::once(&address, "GET", "/version", "").json();
             version["etcdcluster"] == "3.7.0"
         });

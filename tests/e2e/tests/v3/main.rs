@@ -30,7 +30,7 @@ fn start(kind: Kind) -> Server {
 fn pair() -> [Server; 2] {
     let pair = [start(Kind::Witan), start(Kind::Etcd37)];
     for server in &pair {
-        wait::until_true("the version of the cluster is decided", || {
+        wait::until_true("the cluster version is decided", || {
             let version = server.http("GET", "/version", "").json();
             version["etcdcluster"] == "3.7.0"
         });
