@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Number of a change of the v3 key space; etcd's `revision.Main`. The first write creates revision 2.
+/// The number of a change of the v3 key space; etcd's `revision.Main`. The first write creates revision 2.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Revision(pub i64);
 

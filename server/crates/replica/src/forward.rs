@@ -25,7 +25,7 @@ pub(crate) struct ForwardedProposals {
     /// Encoded entries, stamped by the sender.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub(crate) entries: Vec<Bytes>,
-    /// Number of the message within the sending process. The leader accepts each number once. A refusal repeats the number, so
+    /// The message number within the sending process. The leader accepts each number once. A refusal repeats the number, so
     /// that a delayed copy of the refusal does not apply to a later message.
     #[prost(uint64, tag = "3")]
     pub(crate) number: u64,
@@ -39,7 +39,7 @@ pub(crate) struct RefusedProposals {
     pub(crate) term: u64,
     #[prost(message, repeated, tag = "2")]
     pub(crate) refused: Vec<RefusedProposal>,
-    /// Number of the refused message.
+    /// The number of the refused message.
     #[prost(uint64, tag = "3")]
     pub(crate) number: u64,
 }

@@ -20,7 +20,7 @@ pub(crate) struct Proposals {
     due: VecDeque<Ticket>,
     /// Tickets whose entries are submitted at the next tick or to the next leader.
     later: Vec<Ticket>,
-    /// Number of the last message with forwarded entries.
+    /// The number of the last message with forwarded entries.
     forwarded: u64,
 }
 
@@ -72,7 +72,7 @@ struct EncodedProposal {
 pub(crate) struct TargetLog {
     pub(crate) term: u64,
     pub(crate) leader: u64,
-    /// Number of the message that carried the entry, or 0 for this member's own log.
+    /// The number of the message that carried the entry, or 0 for this member's own log.
     pub(crate) number: u64,
 }
 

@@ -28,7 +28,7 @@ type Context = [u64; 3];
 
 #[derive(Debug)]
 struct ReadIndexRound {
-    /// Number of the round's first attempt. All later numbers belong to this round, too.
+    /// The number of the round's first attempt. All later numbers belong to this round, too.
     first_number: u64,
     tickets: Vec<Ticket>,
     /// The answers that a leader delivers if this round proves that it leads.
@@ -94,7 +94,7 @@ pub(crate) struct ReadIndexQueue {
     confirmed_len: usize,
     /// Members with a lease request in a confirmed round. A repeated request is not recorded twice.
     askers: BTreeSet<LeaseRequester>,
-    /// Number of the last attempt.
+    /// The number of the last attempt.
     number: u64,
     /// On a leader: seed and number of the last request accepted from each member.
     taken: BTreeMap<u64, (u64, u64)>,

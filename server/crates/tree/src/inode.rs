@@ -160,7 +160,7 @@ pub(crate) fn make_dirs<'a>(
     }
 }
 
-/// Calls `each` with `link` and all its descendants, parents first, children in order.
+/// Calls `each` with `link` and with each of its descendants: parents first, children in order.
 pub(crate) fn visit(path: &mut Vec<u8>, link: &NodeRef, each: &mut dyn FnMut(&[u8], &Inode)) {
     each(path, link);
     for (name, child) in link.children().into_iter().flatten() {

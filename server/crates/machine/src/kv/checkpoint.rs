@@ -34,7 +34,7 @@ pub(super) struct KvMeta {
     revision: i64,
     #[prost(int64, tag = "2")]
     compacted: i64,
-    /// Number of the open block.
+    /// The number of the open block.
     #[prost(uint64, tag = "3")]
     tail: u64,
     /// The block at which the next sweep starts.

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use crate::{lease::LeaseId, revision::Revision};
 
-/// Location of a version, which never changes and is never reused. Members with equal keys can have different locations.
+/// Location of a version, which never changes and is never reused. Two members with the same keys can store them at different
+/// locations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {
     pub(super) block: u64,

@@ -60,7 +60,7 @@ impl CopiedDisk {
 struct QueriedLeader {
     leader: u64,
     term: u64,
-    /// Number of the first request.
+    /// The number of the first request.
     first: u64,
     /// Tick of the last request.
     last: u64,

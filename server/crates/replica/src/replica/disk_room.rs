@@ -89,7 +89,7 @@ impl Replica {
     }
 
     /// Reserves space for another member's command with `data` bytes of data. Returns `false` if there is not enough space or
-    /// memory. Commands that startup needs always fit.
+    /// memory. Commands that members need at startup always fit.
     pub(super) fn take_room_for(&mut self, command: Option<&Command>, data: usize) -> bool {
         command.is_some_and(Command::is_required_at_start)
             || self.disk_room.has_memory_for(command) && self.disk_room.take(data)

@@ -24,7 +24,7 @@ pub(super) struct Contradiction {
     first: u64,
     /// Tick of the last claim.
     last: u64,
-    /// Number of the first ReadIndex request after the first claim.
+    /// The number of the first ReadIndex request after the first claim.
     asked: Option<u64>,
     /// Whether the leader has answered such a request.
     confirmed: bool,

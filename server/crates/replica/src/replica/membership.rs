@@ -187,7 +187,7 @@ impl Replica {
         }
         let raft = &mut self.raft.raft;
         if raft.state != StateRole::Follower {
-            // Raft would keep leading without a vote of its own and would panic if such a candidate won.
+            // Raft would let a removed leader continue to lead, and would panic if a removed candidate won.
             let term = raft.term;
             raft.become_follower(term, 0);
         }

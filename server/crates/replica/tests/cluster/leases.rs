@@ -124,7 +124,7 @@ fn a_stopped_leader_does_not_expire_a_lease_that_its_successor_renews() {
     cluster.stop(old);
     cluster.until(|cluster| cluster.leader().is_some());
     let new = cluster.leader().expect("a leader");
-    // Wait much longer than the old leader tracks the lease.
+    // Keep the lease alive for much longer than the TTL that the old leader tracks.
     for _ in 0..TTL_S * 3 {
         cluster.ask_lease(new, LEASE, LeaseQuestion::Renew);
         cluster.ticks(10);
