@@ -1,4 +1,4 @@
-//! Computes and formats IDs of members and clusters like etcd, so that a cluster keeps its IDs when it migrates.
+//! Computes and formats IDs of members and clusters as etcd does, so that a cluster keeps its IDs when it migrates.
 
 use sha1::{Digest as _, Sha1};
 

@@ -42,7 +42,7 @@ pub const CHECKSUM_AT: usize = 56;
 /// A page's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageHeader {
-    /// Number of the page.
+    /// The page number.
     pub id: u64,
     /// [`BRANCH`], [`LEAF`], [`META`] or [`FREE`].
     pub kind: u16,
@@ -82,13 +82,13 @@ impl PageHeader {
 /// The contents of a meta page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetaPage {
-    /// Number of the root page of the bucket that contains all other buckets.
+    /// Page number of the root of the bucket that contains all other buckets.
     pub root: u64,
-    /// Number of the freelist's page.
+    /// Page number of the freelist.
     pub free: u64,
     /// Number of pages in the file.
     pub end: u64,
-    /// Number of the transaction that wrote the meta page.
+    /// Id of the transaction that wrote the meta page.
     pub transaction: u64,
     /// Page size of the file in bytes: the page size of the machine that created it.
     pub page_bytes: u64,

@@ -90,13 +90,13 @@ impl BoltFile {
         Ok(found)
     }
 
-    /// Calls `each` with all records of a bucket, ordered by key.
+    /// Calls `each` with every record of a bucket, in key order.
     pub fn records(&self, bucket: &Bucket, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
         self.walk(bucket, false, each)
     }
 
-    /// Calls `each` with all records of a bucket. Fails unless each record is a nested bucket, or none is, as `has_buckets`
-    /// says.
+    /// Calls `each` with every record of a bucket. If `has_buckets`, fails unless every record is a nested bucket; otherwise
+    /// fails if any record is one.
     fn walk(
         &self,
         bucket: &Bucket,

@@ -24,10 +24,10 @@ pub struct Layout {
 /// average. Records of 2 KiB are common, so leaves of one page would waste much space.
 const LEAF_BYTES: usize = 4 * PAGE_BYTES;
 
-/// Number of the freelist's page. The freelist is empty.
+/// Page number of the freelist, which is empty.
 const FREE_PAGE: u64 = METAS;
 
-/// Number of the transaction of the first meta page. The second one has the previous transaction.
+/// Transaction id of the first meta page. The second meta page has the previous id.
 const TRANSACTION: u64 = 2;
 
 impl Layout {
@@ -79,7 +79,7 @@ impl Layout {
 /// Writes buckets in the order of their names, each with its records in the order of their keys.
 pub struct Writer<'a> {
     out: &'a mut WriteBytes<'a>,
-    /// Number of the next page.
+    /// The next page number.
     next: u64,
     /// The current bucket's pages that are being filled: a leaf, and one branch per level above it.
     levels: Vec<OpenPage>,

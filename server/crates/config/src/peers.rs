@@ -24,7 +24,7 @@ pub struct PeerSettings {
     /// check.
     pub downgrade_check: Option<Duration>,
     /// `--level-hold`: how long all members must support a higher feature level before the leader raises the cluster's level;
-    /// `None` waits for a command.
+    /// with `None`, only a command raises it.
     pub level_hold: Option<Duration>,
     /// `--wait-cluster-ready-timeout`: how long a starting member waits for a leader and its own publication before it serves
     /// clients anyway. Some requests need no quorum.

@@ -47,7 +47,7 @@ impl FollowStatus {
     }
 }
 
-/// A request for a cut-over: the sender of its result.
+/// A request for a cut-over. It consists of the sender for the result.
 pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRefused>>;
 
 /// The result of a cut-over.

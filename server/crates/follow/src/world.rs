@@ -59,7 +59,7 @@ impl Source {
         };
     }
 
-    /// Raises or disarms an alarm and updates the accepted requests like an old or a new etcd.
+    /// Raises or disarms an alarm and updates the accepted requests as an old or a new etcd does.
     fn alarm(&mut self, action: AlarmAction, alarm: AlarmMember) {
         let kind = alarm.alarm();
         let before = self.has(kind);

@@ -131,7 +131,7 @@ pub struct State {
     pub revision: i64,
     #[prost(uint64, tag = "3")]
     pub tree_index: u64,
-    /// Whether the state had no keys and nodes, so that nothing is missing.
+    /// Whether the state had neither keys nor nodes, so that nothing is missing.
     #[prost(bool, tag = "4")]
     pub whole: bool,
 }
@@ -160,7 +160,7 @@ pub struct LogEntry {
 /// One turn: the inputs since the previous turn, and their effects.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Turn {
-    /// Number of the turn, counted from 1 since the process started.
+    /// The turn number, counted from 1 since the process started.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     /// End of the turn as Unix time in nanoseconds.

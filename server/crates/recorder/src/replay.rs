@@ -21,7 +21,7 @@ use crate::{
 pub struct ShownTurn<'a> {
     /// The process that recorded the turn.
     pub head: &'a Head,
-    /// Number of the turn, counted from 1 since the process started.
+    /// The turn number, counted from 1 since the process started.
     pub number: u64,
     /// End of the turn as Unix time in nanoseconds.
     pub at_ns: i64,
@@ -40,7 +40,7 @@ pub enum Verdict {
     Reproduced,
     /// A turn had other effects.
     Differs {
-        /// Number of the turn.
+        /// The turn number.
         turn: u64,
         /// The recorded effects.
         expected: Vec<Effect>,
@@ -112,7 +112,7 @@ pub fn replay(
 struct Run {
     /// Executes turns. `None` while turns can only be shown.
     player: Option<Player>,
-    /// Number of the last turn that was read or omitted; 0 before the first one.
+    /// The number of the last turn that was read or omitted; 0 before the first turn.
     last: u64,
     level: Level,
     result: Replayed,

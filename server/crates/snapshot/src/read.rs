@@ -83,7 +83,7 @@ impl SnapshotBuckets {
         found.map(|(_, bucket)| bucket)
     }
 
-    /// Calls `each` with all records of a bucket. A missing bucket counts as empty.
+    /// Calls `each` with every record of a bucket. A missing bucket counts as empty.
     fn records(&self, name: &str, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
         let bucket = self.find(name);
         bucket.map_or(Ok(()), |bucket| self.file.records(bucket, each))

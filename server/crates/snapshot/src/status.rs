@@ -27,7 +27,7 @@ pub struct SnapshotStatus {
     /// Size of the file in bytes, without a digest.
     #[serde(rename = "totalSize")]
     pub bytes: u64,
-    /// Version of the layout, empty before etcd 3.6.
+    /// Version of the layout; empty in files of etcd 3.5 and earlier.
     pub version: String,
 }
 

@@ -62,7 +62,7 @@ pub struct Checkpoint {
     pub(super) folder: Arc<CheckpointFolder>,
     /// The published chain, and an installation that startup has not finished yet.
     pub(super) manifest: Manifest,
-    /// Number of the copy of `manifest`, if the copy exists.
+    /// The number in the name of the copy of `manifest`, if the copy exists.
     copy: Option<u64>,
     /// Chains that were published earlier and are still on disk.
     pub(super) outdated: Outdated<OutdatedChain>,
@@ -294,8 +294,8 @@ impl Checkpoint {
         Ok(blocks)
     }
 
-    /// Plans a base of `view`. Keeps the large runs of the published chain that have few outdated bytes (`base`), but none unless
-    /// `since` is the state of the chain and the chain has the directory's format.
+    /// Plans a base of `view`. Keeps the large runs of the published chain that have few outdated bytes (`base`). Keeps none if
+    /// `since` is not the state of the chain, or if the format of the chain differs from the directory's.
     fn plan_base(&self, since: Option<&View>, view: &View) -> BasePlan {
         // A snapshot installed during this write may raise the directory's format. It then also replaces this base.
         let format = self.folder.identity.format();

@@ -248,7 +248,7 @@ impl StagedDirectory {
 
     fn write_part(&mut self, machine: &StateMachine) -> Result<(), OpenError> {
         let Some(storage) = &mut self.storage else {
-            unreachable!("a filled directory takes no part");
+            unreachable!("parts are written before the directory is filled");
         };
         let written = storage.checkpoint.write_part(machine);
         written.map_err(|error| OpenError::io(&self.path, error))

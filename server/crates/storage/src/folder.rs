@@ -89,7 +89,7 @@ impl std::fmt::Debug for CheckpointFolder {
 
 #[derive(Debug, Default)]
 pub(super) struct FolderState {
-    /// Number of the next run. No earlier run has used it.
+    /// The next run number. No earlier run has used it.
     next: u64,
     last_copy: u64,
     /// The published chain, which the scrub reads.

@@ -1,6 +1,6 @@
 //! Allocates the disk's free bytes among the threads that write the log and the checkpoint. Each thread announces its writes
-//! here first, so that both do not rely on the same bytes. The ballast is the log's reserve: a file that is deleted when a log
-//! write finds no space.
+//! here first, so that two threads never rely on the same bytes. The ballast is the log's reserve: a file that is deleted when
+//! a log write finds no space.
 //!
 //! `space` decides how much must stay free and which commands are refused.
 

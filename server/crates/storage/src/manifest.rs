@@ -24,7 +24,7 @@ const FIRST_KEY_BYTES: usize = 32;
 /// A run, as listed in the manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Run {
-    /// Number of the run, which is also its file name.
+    /// The run number, which is also the file name.
     pub(super) number: u64,
     /// Lower bound of the run's keys: the start of its first key.
     pub(super) first: Vec<u8>,

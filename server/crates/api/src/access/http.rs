@@ -119,7 +119,7 @@ pub const HTTP: &[HttpRoute] = &[
     one("/level", Resource::Level, &[("GET", Root)]),
     one("/level/raise", Resource::Level, &[("POST", Root)]),
     one("/openapi.json", Resource::OpenApi, &[("GET", Public), ("HEAD", Public)]),
-    // The files contain no data. The page requests its data as its user.
+    // The files contain no data. The page requests data with the credentials of its user.
     tree("/console", Resource::Console, &[("GET", Public), ("HEAD", Public)]),
     // Every method creates a token, as in the public service.
     one(discovery::NEW, Resource::NewToken, &[("GET", Root), ("HEAD", Root), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),

@@ -118,8 +118,8 @@ impl ReplicaLoop {
         }
     }
 
-    /// Proposes a command. Fails with [`NodeError::NoSpace`] if there is not enough disk space or memory, unless startup needs
-    /// the command.
+    /// Proposes a command. Fails with [`NodeError::NoSpace`] if there is not enough disk space or memory, unless members need
+    /// the command at startup.
     fn propose(&mut self, proposal: Proposal) {
         let Proposal { entry, now_ns, grows, to, connection } = proposal;
         let has_memory = !grows || !self.shared.memory.refuses_growth();
@@ -134,7 +134,7 @@ impl ReplicaLoop {
         self.proposed = true;
     }
 
-    /// Proposes a decision of this leader. If disk space is short, proposes only decisions that startup needs.
+    /// Proposes a decision of this leader. If disk space is short, proposes only decisions that members need at startup.
     fn decide(
         &mut self,
         command: Command,

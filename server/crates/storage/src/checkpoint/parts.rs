@@ -32,7 +32,7 @@ pub(super) struct Parts {
     pub(super) written: Option<View>,
     /// [`built_bytes`] of that state.
     bytes: u64,
-    /// Whether a part is being written, and not the entire state.
+    /// Whether only a part of the state is being written.
     pub(super) writing: bool,
 }
 

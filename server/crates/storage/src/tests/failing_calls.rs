@@ -72,7 +72,7 @@ impl Member {
         self.storage.log.append(&batch);
     }
 
-    /// Writes a checkpoint of the current state like the checkpointer and cleans up after a failure.
+    /// Writes a checkpoint of the current state and cleans up after a failure, as the checkpointer does.
     fn checkpoint(&mut self, kind: Kind) -> io::Result<()> {
         let checkpoint = &mut self.storage.checkpoint;
         let written = match kind {

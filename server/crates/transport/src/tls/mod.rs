@@ -183,8 +183,8 @@ impl ServerTls {
         now
     }
 
-    /// Replaces `now` with the contents of the files and logs the result; see [`Files::reload`]. Returns whether the files need
-    /// not be read again before they change.
+    /// Replaces `now` with the contents of the files and logs the result; see [`Files::reload`]. Returns false if the files
+    /// must be read again even if they do not change.
     fn read_again(&self, now: &mut LoadedTls) -> bool {
         let endpoint = self.0.files.endpoint;
         match self.0.files.reload(&mut now.parts, Files::config) {
