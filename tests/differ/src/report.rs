@@ -10,7 +10,7 @@ const SHOWN_MAX: usize = 20_000;
 /// A difference between the two servers.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// Number of the step, from 0. The final audit counts as a step after the last one.
+    /// The step number, counted from 0. The final audit counts as a step after the last one.
     pub at: usize,
     /// The request.
     pub request: String,

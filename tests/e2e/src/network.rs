@@ -36,7 +36,7 @@ const OWNER_LOOKS: usize = 500;
 /// Time between two searches.
 const OWNER_LOOK: Duration = Duration::from_millis(10);
 
-/// The inode of a socket that its process has closed, in the table of sockets.
+/// The inode that the kernel's table of sockets shows for a socket that no process holds.
 const NO_INODE: &str = "0";
 
 /// The state of the link from one member to another.

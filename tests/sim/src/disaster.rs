@@ -165,7 +165,7 @@ fn vote(hard_state: Option<&Bytes>) -> Result<Vote, CorruptRecord> {
 
 impl World {
     /// Schedules the loss of most members, if the seed includes it. Excludes runs in which a member needs a snapshot to catch
-    /// up, because the other members must stay.
+    /// up, because the snapshot would have to come from the lost members.
     pub(crate) fn arrange_disaster(&mut self) {
         if !self.scenario.has_disaster() || self.climate.lags {
             return;

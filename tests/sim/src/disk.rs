@@ -87,7 +87,7 @@ pub(crate) struct Disk {
     written: Option<Saved>,
     newest: Saved,
     older: Option<Saved>,
-    /// Number of the last run.
+    /// The last run number.
     last_run: u64,
     /// The runs that the member's process has open, by number.
     open_runs: BTreeMap<u64, Arc<SimRun>>,

@@ -51,7 +51,7 @@ pub(crate) struct Mix {
 /// The information that a client has when it sends a request.
 #[derive(Debug)]
 pub(crate) struct Hint<'a> {
-    /// Number of the operation.
+    /// The operation number.
     pub(crate) id: u64,
     /// The client's time as Unix time in nanoseconds.
     pub(crate) now_ns: i64,

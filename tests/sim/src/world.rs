@@ -247,7 +247,7 @@ pub struct World {
     pub(crate) may_have_forked: bool,
     pub(crate) operator: Operator,
     pub(crate) disaster: Disaster,
-    /// Time at which the members had settled.
+    /// Time at which the members settled.
     settled: Option<u64>,
     pub(crate) oracle: Oracle,
     judges: Vec<(&'static str, Box<dyn Invariant>)>,

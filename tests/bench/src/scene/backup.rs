@@ -1,4 +1,4 @@
-//! Takes a snapshot of a million keys like `etcdctl snapshot save` and discards it.
+//! Takes a snapshot of a million keys, as `etcdctl snapshot save` does, and discards it.
 
 use std::time::Instant;
 

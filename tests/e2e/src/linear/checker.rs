@@ -15,7 +15,7 @@ use super::model::{Call, Pair};
 /// The reason why a history is not linearizable.
 #[derive(Debug)]
 pub struct Refusal {
-    /// Number of the pair.
+    /// The number of the pair.
     pub pair: usize,
     /// The longest order that was found.
     pub reached: Vec<Call>,

@@ -1,4 +1,4 @@
-//! The calls of clients that put, read, delete, compare and swap, and watches that record changes.
+//! The calls of clients (put, read, delete, compare-and-swap) and watches that record changes.
 //!
 //! `checker` and `record` check the records.
 

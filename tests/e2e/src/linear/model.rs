@@ -80,7 +80,7 @@ fn with(mut state: Pair, slot: Slot, value: u64) -> Pair {
 /// A call of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    /// Number of the pair.
+    /// The number of the pair.
     pub pair: usize,
     /// The call.
     pub input: Input,

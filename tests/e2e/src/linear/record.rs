@@ -13,7 +13,7 @@ use super::model::{Call, Input, Output, Pair, Slot};
 pub struct Change {
     /// The revision of the change.
     pub revision: i64,
-    /// Number of the pair.
+    /// The number of the pair.
     pub pair: usize,
     /// The changed key of the pair.
     pub slot: Slot,

@@ -307,7 +307,7 @@ fn a_snapshot_carries_v2_with_its_history() {
     }
 }
 
-/// Returns the exit code and the last line of a tool's output without its log.
+/// Returns a tool's exit code and the last line on stderr that begins with `Error: `.
 fn complaint(said: &CommandOutput) -> (Option<i32>, String) {
     let mut lines = said.stderr.lines();
     let line = lines.rfind(|line| line.starts_with("Error: "));

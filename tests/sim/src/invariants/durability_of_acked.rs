@@ -11,7 +11,7 @@ use crate::{
     workload::{Effect, effect},
 };
 
-/// Number of the latest acknowledged writes that are checked at a read. At the end, all are checked.
+/// Number of recent acknowledged writes that each read checks. At the end of the run, all are checked.
 const RECENT_OPS: usize = 24;
 
 #[derive(Debug, Default)]

@@ -13,7 +13,8 @@ use crate::scenario::UNITS_PER_TICK;
 /// depends on the duration of earlier commands.
 const LAG: u64 = 20 * UNITS_PER_TICK;
 
-/// Number of units that a member has for catching up, from the time when the members had settled or from its first later turn.
+/// Number of units within which a member must catch up, counted from the time when the members settled or from its first later
+/// turn.
 const CATCH_UP: u64 = 30 * UNITS_PER_TICK;
 
 #[derive(Debug, Default)]

@@ -46,7 +46,7 @@ pub(super) struct LeasesKept {
     seen: u64,
     /// The entry that ended each lease. An id is granted only once per run.
     ended: BTreeMap<LeaseId, u64>,
-    /// Time at which the faults had stopped and there was a leader.
+    /// Time at which the members settled, if there was a leader.
     settled: Option<u64>,
 }
 
