@@ -85,6 +85,8 @@ fn key(choice: &mut Choice) -> String {
 
 #[derive(Clone, Debug)]
 pub(super) enum Step {
+    Put(PutRequest),
+    Delete(DeleteRangeRequest),
     Txn(TxnRequest),
     Compact(CompactionRequest),
 }
@@ -106,8 +108,8 @@ fn delete(choice: &mut Choice) -> DeleteRangeRequest {
 /// Returns a random operation on a store at `revision`, or `None` for a compaction of a future revision.
 pub(super) fn step(choice: &mut Choice, revision: i64, compacted: &mut i64) -> Option<Step> {
     Some(match choice.below(20) {
-        0..=9 => Step::Txn(requests::txn([Op::RequestPut(put(choice))])),
-        10..=13 => Step::Txn(requests::txn([Op::RequestDeleteRange(delete(choice))])),
+        0..=9 => Step::Put(put(choice)),
+        10..=13 => Step::Delete(delete(choice)),
         14..=17 => {
             let ops = (0..=choice.below(4)).map(|at| {
                 let mut put = put(choice);
@@ -148,6 +150,11 @@ impl Client {
     pub(super) async fn run(&mut self, step: Step) -> i64 {
         let kv = &mut self.kv;
         let header = match step {
+            Step::Put(put) => kv.put(put).await.map(|said| said.into_inner().header),
+            Step::Delete(delete) => kv
+                .delete_range(delete)
+                .await
+                .map(|said| said.into_inner().header),
             Step::Txn(txn) => kv.txn(txn).await.map(|said| said.into_inner().header),
             Step::Compact(compact) => kv
                 .compact(compact)
