@@ -79,7 +79,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
                 return Err(error);
             }
             tracing::warn!(%error, "failed to store changes; retrying");
-            archiver.failed(error.message);
+            archiver.report_failure(error.message);
         }
     }
 }

@@ -24,8 +24,8 @@ use crate::{
 };
 use changes::Until;
 
-/// Fetches a backup. With `--unless-exists`, fetches it only if that directory is empty or does not exist. Returns `None` if
-/// nothing was fetched or the file has no record.
+/// Fetches a backup. With `--unless-exists`, fetches it only if that directory is empty or does not exist. With `--record`,
+/// also writes the record. Returns `None` if nothing was fetched or the file has no record.
 pub(crate) async fn run(
     flags: &FetchFlags,
     stop: &Stop,
@@ -47,7 +47,7 @@ pub(crate) async fn run(
     if let (Some(path), Some(fetched)) = (&flags.record, &fetched) {
         let json = serde_json::to_vec(&fetched.record).map_err(io::Error::from);
         let written = json.and_then(|json| fs::write(path, json));
-        written.map_err(|error| of_disk(path, &error))?;
+        written.map_err(|error| local_disk_error(path, &error))?;
     }
     Ok(fetched)
 }
@@ -56,7 +56,7 @@ fn has_entries(folder: &Path) -> Result<bool, BackupError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_some()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(of_disk(folder, &error)),
+        Err(error) => Err(local_disk_error(folder, &error)),
     }
 }
 
@@ -173,7 +173,7 @@ fn mismatch(found: &Digested, record: Option<&BackupRecord>) -> Option<String> {
     (!found.sound).then(|| "it does not match the digest at its end".to_owned())
 }
 
-fn of_disk(path: &Path, error: &io::Error) -> BackupError {
+fn local_disk_error(path: &Path, error: &io::Error) -> BackupError {
     BackupError::new(Reason::LocalDisk, format!("{}: {error}", path.display()))
 }
 
@@ -186,7 +186,8 @@ struct PartialFile {
 }
 
 impl PartialFile {
-    /// Creates the temporary file. Only its owner can read it, because a snapshot contains all secrets.
+    /// Creates the temporary file and replaces one that a killed process left. Only its owner can read the file, because a
+    /// snapshot contains all secrets.
     fn create(to: &Path) -> Result<Self, BackupError> {
         let partial = PathBuf::from(format!("{}.part", to.display()));
         // A killed process may have left this file.
@@ -197,16 +198,16 @@ impl PartialFile {
             .create_new(true)
             .mode(0o600)
             .open(&partial);
-        let file = opened.map_err(|error| of_disk(&partial, &error))?;
+        let file = opened.map_err(|error| local_disk_error(&partial, &error))?;
         Ok(Self { file, partial, to: to.to_owned() })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
         let written = self.file.write_all(bytes);
-        written.map_err(|error| of_disk(&self.to, &error))
+        written.map_err(|error| local_disk_error(&self.to, &error))
     }
 
-    /// Syncs the file to the disk and renames it to its final name.
+    /// Syncs the file to the disk and renames it to its final name, which replaces an existing file.
     fn keep(self) -> Result<(), BackupError> {
         let folder = self.to.parent().filter(|folder| *folder != Path::new(""));
         let kept = self
@@ -215,7 +216,7 @@ impl PartialFile {
             .and_then(|()| fs::rename(&self.partial, &self.to))
             .and_then(|()| File::open(folder.unwrap_or(Path::new("."))))
             .and_then(|folder| folder.sync_all());
-        kept.map_err(|error| of_disk(&self.to, &error))
+        kept.map_err(|error| local_disk_error(&self.to, &error))
     }
 }
 

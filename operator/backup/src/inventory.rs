@@ -74,6 +74,7 @@ pub(crate) async fn entries(store: &Store) -> Result<Vec<Entry>, BackupError> {
     Ok(entries)
 }
 
+/// Returns the records of all complete backups, newest first.
 pub(crate) async fn complete(store: &Store) -> Result<Vec<BackupRecord>, BackupError> {
     let complete = entries(store).await?.into_iter().filter(Entry::is_complete);
     Ok(complete.filter_map(|entry| entry.record).collect())

@@ -143,7 +143,8 @@ pub(crate) fn first_key() -> RangeRequest {
     RangeRequest { key, keys_only: true, ..RangeRequest::default() }
 }
 
-/// Converts a failed call to an error that says whether the member refused it or did not answer.
+/// Converts a failed call to an error that says whether the member refused it or did not answer. `verb` begins the message,
+/// such as `read a key of`.
 pub(crate) fn failed(endpoint: &str, verb: &str, status: &Status) -> BackupError {
     let is_refusal = matches!(
         status.code(),

@@ -27,6 +27,7 @@ pub fn run(command: &BackupCommand) -> io::Result<ExitCode> {
     Ok(runtime.block_on(report(command)))
 }
 
+/// Runs a command, prints its error, and writes its result or error to the file of `--result`. Sets the umask of the process.
 async fn report(command: &BackupCommand) -> ExitCode {
     // rustls needs a provider for the process. Ignore the error: an installed provider is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -53,7 +54,7 @@ async fn report(command: &BackupCommand) -> ExitCode {
     code
 }
 
-/// Returns the result for the file of `--result`.
+/// Runs a command and prints its list. Returns the result for the file of `--result`; `None` if there is none.
 async fn execute(command: &BackupCommand) -> Result<Option<CommandResult>, BackupError> {
     let stop = Stop::on_signals().map_err(BackupError::internal)?;
     match command {

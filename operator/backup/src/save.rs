@@ -49,7 +49,8 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
     finish(&store, record, kept, (result, stop)).await
 }
 
-/// Writes the record of a backup to the file `result`, and then applies the retention policy.
+/// Writes the record of a backup to the file `result`, and then applies the retention policy. If the policy fails, succeeds
+/// with a warning in the returned record.
 pub(crate) async fn finish(
     store: &Store,
     record: BackupRecord,
@@ -104,8 +105,8 @@ fn join_warnings<const N: usize>(warnings: [Option<String>; N]) -> Option<String
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-/// Returns the record of a complete backup. Deletes a record whose snapshot is missing or has another size. Fails if the file
-/// is not a record.
+/// Returns the record of a complete backup, else `None`. Deletes a record whose snapshot is missing or has another size. Fails
+/// if the file is not a record.
 async fn existing_or_delete_stale(
     store: &Store,
     name: &str,

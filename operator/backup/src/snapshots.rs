@@ -80,6 +80,7 @@ impl Source for Members {
     }
 }
 
+/// Reads the next piece of a snapshot; `None` at the end. Fails with `SnapshotBroken`.
 async fn next(
     endpoint: String,
     mut stream: Streaming<SnapshotResponse>,

@@ -78,6 +78,7 @@ impl Store {
         }
     }
 
+    /// Returns the store of the directory `name` below this one. The directory need not exist.
     pub(crate) fn below(&self, name: &str) -> Self {
         Self {
             objects: self.objects.clone(),
@@ -87,7 +88,8 @@ impl Store {
         }
     }
 
-    /// Deletes partial files of `file` that killed processes left, and abandoned partial files of other files.
+    /// Deletes partial files of `file` that killed processes left, and abandoned partial files of other files. Does nothing for
+    /// an object store.
     pub(crate) fn sweep(&self, file: &str) {
         if let Some(folder) = &self.folder {
             staged::sweep(folder, file);
@@ -151,6 +153,7 @@ impl Store {
         Ok(Some(found.bytes().await.map_err(failed)?.to_vec()))
     }
 
+    /// Writes the record of a backup and replaces an existing one.
     pub(crate) async fn put_record(&self, record: &BackupRecord) -> Result<(), BackupError> {
         let (file, json) = record_file(record)?;
         self.put(&file, json).await
@@ -172,13 +175,15 @@ impl Store {
         }
     }
 
+    /// Writes a file and replaces an existing one.
     pub(crate) async fn put(&self, file: &str, bytes: Bytes) -> Result<(), BackupError> {
         let put = self.objects.put(&self.path(file), bytes.into()).await;
         put.map(drop)
             .map_err(|error| self.failed("write", file, &error))
     }
 
-    /// Writes a file only if it does not exist. Returns false if it exists.
+    /// Writes a file only if it does not exist. Returns false if it exists. Fails if the store does not support conditional
+    /// writes.
     pub(crate) async fn put_new(&self, file: &str, bytes: Bytes) -> Result<bool, BackupError> {
         let created = self.create_file(file, bytes).await;
         created.map_err(|error| self.failed("write", file, &error))

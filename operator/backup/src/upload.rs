@@ -78,6 +78,7 @@ impl PartUpload {
         self.in_flight.spawn(sent);
     }
 
+    /// Waits until fewer than `parts` parts are in flight. Fails if sending one of them failed.
     async fn wait_below(&mut self, parts: usize) -> object_store::Result<()> {
         while self.in_flight.len() >= parts
             && let Some(sent) = self.in_flight.join_next().await

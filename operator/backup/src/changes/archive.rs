@@ -63,7 +63,7 @@ pub(super) struct ClusterArchive {
 }
 
 impl ClusterArchive {
-    /// Opens the archive of a cluster at the end of its log.
+    /// Opens the archive of a cluster at the end of its log, and deletes abandoned partial files.
     pub(super) async fn of(location: &Store, cluster_id: u64) -> Result<Self, BackupError> {
         let segments = SegmentStore::of(location, &format!("{cluster_id:x}"))?;
         segments.store.sweep("");
@@ -130,6 +130,7 @@ impl ClusterArchive {
         added.or_else(|error| refused(format!("the watch returned events out of order: {error}")))
     }
 
+    /// Closes the watch. Complete revisions stay pending; an incomplete one is received again.
     pub(super) fn close(&mut self) {
         self.feed = None;
         self.last_revision = None;
@@ -137,6 +138,7 @@ impl ClusterArchive {
     }
 
     /// Stores all complete revisions that were received. If there are none, records every [`QUIET_MS`] that nothing changed.
+    /// After an error, the next call retries the same segment.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
         loop {
             if self.unsent.is_none() {
@@ -192,7 +194,7 @@ impl ClusterArchive {
     }
 
     /// Takes all complete pending revisions as one segment, with the time up to which it is complete. Returns `None` if no
-    /// complete revision is pending and the last stored time is recent.
+    /// complete revision is pending and the last stored time is recent. Without changes, also advances `covered_ms`.
     fn take_segment(&mut self) -> Option<(Segment, Bytes)> {
         let tail = self.tail.as_ref()?;
         let groups = self.pending.take_complete();

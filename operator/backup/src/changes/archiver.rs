@@ -96,7 +96,8 @@ impl<'a> Archiver<'a> {
         event
     }
 
-    /// Handles an event of the watch or of the running backup. Stores the pending changes once they fill a segment.
+    /// Handles an event of the watch or of the running backup. Stores the pending changes once they fill a segment. Closes the
+    /// watch after an error, or if the next revisions were compacted.
     pub(super) async fn handle(&mut self, event: Event) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());
@@ -117,8 +118,8 @@ impl<'a> Archiver<'a> {
         }
     }
 
-    /// Handles the end of a backup. The backup does not fit if a new generation started, or a restore replaced the cluster, while
-    /// it was saved.
+    /// Handles the end of a backup. The backup does not fit if a new generation started, or a restore replaced the cluster,
+    /// while it was saved. Returns only errors that a retry cannot fix; any other failure delays the next attempt.
     async fn backup_saved(
         &mut self,
         saved: Result<BackupRecord, BackupError>,
@@ -148,6 +149,7 @@ impl<'a> Archiver<'a> {
         }
     }
 
+    /// Records that the generation follows a backup.
     fn backup_fits(&mut self) {
         self.failed_backup = None;
         if let Some(archive) = &mut self.archive {
@@ -182,7 +184,7 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Keeps the last failure in the status while a required backup is missing.
+    /// Clears the error in the status, but keeps the last failure of a required backup while the backup is missing.
     fn report_success(&self) {
         let needs_backup = self.is_backup_missing();
         let failed = self.failed_backup.as_ref().filter(|_| needs_backup);
@@ -333,7 +335,7 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    pub(super) fn failed(&self, message: String) {
+    pub(super) fn report_failure(&self, message: String) {
         self.status
             .send_modify(|status| status.error = Some(message));
     }

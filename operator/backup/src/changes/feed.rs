@@ -103,7 +103,8 @@ impl Feed {
         Ok(self.head)
     }
 
-    /// Reads the granted TTLs of leases. Omits the leases that the member does not report within [`ANSWER_TIMEOUT`].
+    /// Reads the granted TTLs of leases. Omits the leases that the member does not report within [`ANSWER_TIMEOUT`]. A lease
+    /// that has ended gets [`ENDED_LEASE_S`].
     pub(super) async fn granted(&mut self, leases: &[i64]) -> Vec<GrantedLease> {
         let mut granted = Vec::new();
         let calls = async {

@@ -74,7 +74,7 @@ impl Pending {
         mem::replace(&mut self.groups, part)
     }
 
-    /// The next watch receives the incomplete revision again.
+    /// Drops an incomplete revision and sets `last` to the revision before it, so that the next watch receives it again.
     pub(super) fn drop_incomplete(&mut self) {
         if !self.take_incomplete().is_empty() {
             self.last -= 1;

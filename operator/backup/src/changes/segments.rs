@@ -71,7 +71,8 @@ impl SegmentStore {
         Err(BackupError::internal(message))
     }
 
-    /// Reads a segment and decodes it with `read`. Returns the segment and its bytes.
+    /// Reads a segment and decodes it with `read`. Returns the segment and its bytes. Fails if the segment belongs to another
+    /// cluster.
     pub(crate) async fn read(
         &self,
         id: SegmentId,

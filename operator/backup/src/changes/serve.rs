@@ -23,7 +23,8 @@ const CONNECTIONS_MAX: usize = 64;
 /// Pause after a failed accept, so that a process without free file descriptors does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
-/// Listens on an address and serves the status until the process ends. Returns the bound address.
+/// Listens on an address and serves the status until the process ends. Returns the bound address. `[::]` falls back to 0.0.0.0
+/// if the kernel has no IPv6.
 pub(super) async fn serve(
     on: SocketAddr,
     status: watch::Receiver<ChangesStatus>,

@@ -8,7 +8,7 @@ use witan_api::{
     changes::{self, LogReader, Segment, SegmentId, TARGET, Target},
 };
 
-use super::{PartialFile, of_disk};
+use super::{PartialFile, local_disk_error};
 use crate::{
     changes::{history::digest_of, segments::SegmentStore},
     command::FetchFlags,
@@ -67,8 +67,8 @@ struct Reached {
     is_complete: bool,
 }
 
-/// Fetches the changes after a snapshot into a directory. Returns the last revision to restore. Fails if the stored changes do
-/// not reach the target.
+/// Fetches the changes after a snapshot into a directory, and writes the target of the restore to the file [`TARGET`] there.
+/// Returns the last revision to restore. Fails if the stored changes do not reach the target.
 pub(super) async fn fetch(
     store: &Store,
     record: &BackupRecord,
@@ -150,7 +150,7 @@ async fn download_segments(
         reached.advance(&segment, until)?;
         // The restore skips revisions that the snapshot has.
         let path = to.join(id.file_name());
-        fs::write(&path, bytes).map_err(|error| of_disk(&path, &error))?;
+        fs::write(&path, bytes).map_err(|error| local_disk_error(&path, &error))?;
         if reached.is_complete {
             break;
         }
@@ -224,7 +224,7 @@ impl Reached {
 /// earlier fetch. If it contains any other file, fails and removes nothing.
 fn prepare_folder(folder: &Path) -> Result<(), BackupError> {
     use std::os::unix::fs::DirBuilderExt as _;
-    let failed = |error| of_disk(folder, &error);
+    let failed = |error| local_disk_error(folder, &error);
     if !folder.exists() {
         return fs::DirBuilder::new()
             .mode(0o700)
@@ -246,7 +246,7 @@ fn prepare_folder(folder: &Path) -> Result<(), BackupError> {
         earlier.push(entry.path());
     }
     for path in earlier {
-        fs::remove_file(&path).map_err(|error| of_disk(&path, &error))?;
+        fs::remove_file(&path).map_err(|error| local_disk_error(&path, &error))?;
     }
     Ok(())
 }

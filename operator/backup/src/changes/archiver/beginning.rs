@@ -15,6 +15,8 @@ use crate::{
 };
 
 impl Archiver<'_> {
+    /// Opens a watch after the stored changes if the member has their history; otherwise begins a generation. An error leaves
+    /// no watch open.
     pub(super) async fn open_watch(
         &self,
         archive: &mut ClusterArchive,
@@ -59,7 +61,7 @@ impl Archiver<'_> {
     }
 
     /// Begins a generation. The first one continues from the newest verified backup of the cluster if possible. Otherwise, the
-    /// generation needs a new backup.
+    /// generation needs a new backup. Fails if a stored generation is in the future.
     async fn begin(
         &self,
         archive: &mut ClusterArchive,
@@ -120,8 +122,8 @@ impl Archiver<'_> {
     }
 
     /// Returns the revision from which changes can continue a backup: the backup's own revision, but at least 2. Both have that
-    /// revision, so their digests can be compared. Returns `None` if the member is behind it, has compacted it or has another
-    /// history.
+    /// revision, so their digests can be compared. Returns `None` if the member is behind the backup, has compacted that
+    /// revision or has another history.
     async fn resume_revision(
         &self,
         record: &BackupRecord,

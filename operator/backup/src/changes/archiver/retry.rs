@@ -19,7 +19,7 @@ pub(super) struct FailedBackup {
 }
 
 impl FailedBackup {
-    /// `last` is the failure of the preceding attempt.
+    /// Sets the time of the next attempt. `last` is the failure of the preceding attempt, whose wait is doubled.
     pub(super) fn after(last: Option<&Self>, error: &BackupError, now: Instant) -> Self {
         let wait = last.map_or(FIRST_WAIT, |last| last.wait * 2).min(WAIT_MAX);
         let message = format!(
