@@ -152,7 +152,7 @@ impl<M: Members> Actor<'_, M> {
             Step::GrowClaim { ordinal, bytes } => self.grow(ordinal, bytes).await?,
             Step::DisarmCorrupt(id) => self.change(Some(id), Change::DisarmCorrupt(id)).await?,
             Step::Compact(revision) => self.compact(revision, status).await?,
-            Step::DisarmNoSpace => self.disarm(status).await?,
+            Step::DisarmNoSpace => self.disarm_no_space(status).await?,
             Step::EnableAuth => self.change(None, Change::EnableAuth(self.root()?)).await?,
             Step::DisableAuth => self.change(None, Change::DisableAuth).await?,
         }
@@ -177,7 +177,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    async fn disarm(&self, status: &mut EtcdClusterStatus) -> ActResult {
+    async fn disarm_no_space(&self, status: &mut EtcdClusterStatus) -> ActResult {
         let members = self.observation.seen.members();
         for member in members.filter(|member| member.no_space) {
             self.change(None, Change::DisarmNoSpace(member.id)).await?;
@@ -202,6 +202,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
+    /// Returns the login of root. Fails if the secret has no usable password.
     fn root(&self) -> Result<Login, ActError> {
         let root = self.observation.secrets.login.clone();
         let secret = self.cluster.spec().root_secret();
@@ -210,6 +211,7 @@ impl<M: Members> Actor<'_, M> {
         root.ok_or(ActError::Refused(why))
     }
 
+    /// Marks a claim as retired. With `held`, the claim is deleted once another member votes.
     async fn retire(&self, ordinal: Ordinal, held: bool) -> ActResult {
         let value = if held { HELD } else { "true" };
         let what = "annotate the claim of a removed member";
@@ -221,6 +223,7 @@ impl<M: Members> Actor<'_, M> {
         self.annotate(ordinal, (RETIRED, None), what).await
     }
 
+    /// Adds or removes the cluster as an owner of a claim, as the retention policy requires.
     async fn own_claim(&self, ordinal: Ordinal) -> ActResult {
         let live = self.observation.objects.claim(ordinal);
         let owners = live.map(|claim| resources::owners_of_claim(self.cluster, claim));
@@ -263,6 +266,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
+    /// Applies the two services, except a service whose name is taken.
     async fn apply_services(&self) -> ActResult {
         let services = [
             (Part::PeerService, resources::peer_service(self.cluster)),
@@ -279,6 +283,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
+    /// Applies the pod disruption budget. Deletes it if `min_available` is `None`.
     async fn apply_budget(&self, min_available: Option<u32>) -> ActResult {
         let budget = self.observation.objects.budget.as_deref();
         let Some(voters) = min_available else {
@@ -336,6 +341,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
+    /// Sends a change through one of the members that [`Self::through`] returns.
     async fn change(&self, but: Option<MemberId>, change: Change) -> ActResult {
         Ok(self.members.change(&self.through(but), &change).await?)
     }
@@ -369,7 +375,8 @@ fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<Str
     }
 }
 
-/// Records in the status that new members start from the restore's snapshot. Does nothing if there is no restore.
+/// Records in the status that new members start from the restore's snapshot. Does nothing if there is no restore. Also clears
+/// the cluster id and ends a recovery.
 fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) {
     let Some(restore) = &mut status.restore else {
         return;
@@ -386,7 +393,8 @@ fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) 
     begin(status, members, None);
 }
 
-/// Records in the status that members start from the disks of the recorded restore. Does nothing if there is none.
+/// Records in the status that members start from the disks of the recorded restore. Does nothing if there is none. Also sets
+/// the cluster id of these disks and ends a recovery.
 fn return_to_disks(status: &mut EtcdClusterStatus) {
     let Some(restore) = &mut status.restore else {
         return;

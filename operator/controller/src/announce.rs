@@ -10,6 +10,7 @@ use witan_plan::model::Notice;
 /// The maximum length in bytes that Kubernetes allows for an event's note.
 const EVENT_NOTE_BYTES: usize = 1024;
 
+/// Logs a notice and publishes it as an event, whose note is cut to [`EVENT_NOTE_BYTES`]. If that fails, only logs the error.
 pub(crate) async fn publish<K: Resource<DynamicType = ()>>(
     recorder: &Recorder,
     resource: &K,

@@ -63,7 +63,8 @@ pub(crate) fn readable<K: Object>(object: &DynamicObject) -> Option<K> {
     read.ok()
 }
 
-/// Reads an object by name; `None` if it does not exist. Here and below, `what` names the request in errors.
+/// Reads an object by name; `None` if it does not exist. Fails if this release cannot parse it. Here and below, `what` names
+/// the request in errors.
 pub(crate) async fn get<K: Object>(
     client: &Client,
     namespace: &str,
@@ -75,7 +76,7 @@ pub(crate) async fn get<K: Object>(
     found.map_err(cannot(what))
 }
 
-/// Lists the objects that this release can parse, and skips the others.
+/// Lists the objects that this release can parse. Logs and skips the others.
 pub(crate) async fn list_readable<K: Object>(
     client: &Client,
     namespace: &str,

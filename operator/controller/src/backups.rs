@@ -68,6 +68,7 @@ impl Backups {
         }
     }
 
+    /// Returns a stream that runs the passes over the backups and schedules of a namespace (`None` for all).
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
         let (client, metrics) = (&self.client, &self.metrics);
         let jobs = passes::related::<Job, EtcdBackup>(client, namespace, passes::ours(), |job| {
@@ -88,7 +89,8 @@ impl Backups {
         stream::select(backups, schedules).boxed()
     }
 
-    /// Creates the job of a backup if it does not exist, and writes the resulting status.
+    /// Creates the job of a backup if it does not exist, writes the resulting status and announces it. Does nothing if the
+    /// backup has finished, is being deleted or has an unknown phase.
     async fn reconcile(&self, backup: &EtcdBackup) -> PassResult {
         let before = backup.status.clone().unwrap_or_default();
         // Only a later release knows what an unknown phase needs.
@@ -202,7 +204,8 @@ impl Backups {
         announce::publish(&self.recorder, backup, &notice).await;
     }
 
-    /// Creates a due backup, deletes expired ones and writes the status. Publishes events about new failures.
+    /// Creates a due backup, deletes expired ones, reconciles the pod that stores changes, and writes the status. Sets the
+    /// metrics and publishes events about new failures.
     async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> PassResult {
         let namespace = schedule.namespace().unwrap_or_default();
         let name = schedule.name_any();
@@ -255,7 +258,8 @@ impl Backups {
         Ok(Action::requeue(due.requeue_after))
     }
 
-    /// Reconciles the pod that stores the changes of a schedule and adds its progress to the status.
+    /// Reconciles the pod that stores the changes of a schedule, and adds its progress to the status and the metrics. While
+    /// changes are requested, a failure only appears in the condition.
     async fn reconcile_changes(
         &self,
         schedule: &EtcdBackupSchedule,

@@ -125,7 +125,8 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(&step))
     }
 
-    /// Rereads the cluster, plans and executes a step, and writes the status. Does nothing if the cluster no longer exists.
+    /// Rereads the cluster, plans and executes a step, and writes the status. Does nothing if the cluster no longer exists. If
+    /// the cluster changes before the status is written, the next pass tries again.
     async fn act(&self, known: &EtcdCluster) -> PassResult {
         let operator = &self.operator;
         let (namespace, name) = (known.namespace().unwrap_or_default(), known.name_any());
@@ -169,7 +170,8 @@ impl<M: Members> Scope<M> {
     }
 
     /// Counts the attempted step and publishes its events. Later passes skip a refused or ineffective step for a while. Returns
-    /// when to run the next pass. `statuses` are the previous and the new status.
+    /// when to run the next pass. `statuses` are the previous and the new status. Fails with the step's error, unless the
+    /// refusal is temporary or the namespace is being deleted.
     async fn conclude(
         &self,
         cluster: &EtcdCluster,
@@ -264,6 +266,8 @@ impl<M: Members> Scope<M> {
     }
 }
 
+/// Returns when to run the next pass: at once after a step that acts, else within [`POLL`]. A cluster that is being deleted
+/// waits for a change.
 fn next_pass(step: &Step) -> Action {
     if let Step::Wait { why, after } = step {
         return match *why == Why::Deleting {

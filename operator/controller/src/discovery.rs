@@ -42,7 +42,8 @@ pub(crate) async fn create_token(
     Ok(format!("{}/{token}", shown.trim_end_matches('/')))
 }
 
-/// Returns two URLs of the discovery service: one for the operator's request, and one for the members.
+/// Returns two URLs of the discovery service: one for the operator's request, and one for the members. Fails if no service is
+/// configured or none of its pods is ready.
 async fn service(client: &Client, cluster: &Cluster<'_>) -> Result<(String, String), ActError> {
     let bootstrap = cluster.spec().bootstrap.as_ref();
     let named = bootstrap.and_then(|from| {

@@ -131,6 +131,7 @@ impl Election {
     }
 
     /// Tries once to take or renew the lease, with its resource version. Returns whether this process then holds the lease.
+    /// Creates a missing lease.
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
         let Some(lease) = self.leases.get_opt(&self.name).await? else {
             let lease = Lease {

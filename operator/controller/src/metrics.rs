@@ -99,6 +99,7 @@ impl Metrics {
         self.series.render()
     }
 
+    /// Sets the gauge that shows whether this replica acts.
     pub(crate) fn acts(&self, acts: bool) {
         self.leader.set(i64::from(acts));
     }
@@ -118,11 +119,13 @@ impl Metrics {
         self.errors.with_label_values(&labels);
     }
 
+    /// Counts a finished backup of a cluster.
     pub(crate) fn backup(&self, namespace: &str, cluster: &str, succeeded: bool) {
         let labels = [namespace, cluster, result(succeeded)];
         self.backups.with_label_values(&labels).inc();
     }
 
+    /// Counts a finished operation on a cluster.
     pub(crate) fn operation(&self, [namespace, cluster, verb]: [&str; 3], succeeded: bool) {
         let labels = [namespace, cluster, verb, result(succeeded)];
         self.operations.with_label_values(&labels).inc();
@@ -163,6 +166,7 @@ impl Metrics {
         }
     }
 
+    /// Records the duration of a pass over a cluster, and counts the pass if it failed.
     pub(crate) fn pass(&self, namespace: &str, name: &str, took: Duration, failed: bool) {
         let durations = self.durations.with_label_values(&[namespace, name]);
         durations.observe(took.as_secs_f64());
@@ -182,6 +186,7 @@ impl Metrics {
         self.watches.with_label_values(&[kind]).inc();
     }
 
+    /// Counts a step of the kind `step`.
     pub(crate) fn step(&self, namespace: &str, name: &str, step: &str) {
         self.steps.with_label_values(&[namespace, name, step]).inc();
     }

@@ -52,6 +52,8 @@ impl Observation {
     }
 }
 
+/// Queries the members and converts the observed state. Leaves the fields that the operator alone knows, such as `refused`, at
+/// their defaults.
 pub(crate) async fn observe<M: Members>(
     cluster: &Cluster<'_>,
     objects: Objects,

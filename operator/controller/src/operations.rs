@@ -61,11 +61,14 @@ impl<M: Members> Operations<M> {
         Self { operator, turn: Mutex::default() }
     }
 
+    /// Returns a stream that runs the passes over the operations of a namespace (`None` for all).
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
         let (client, metrics) = (&self.operator.client, &self.operator.metrics);
         passes::run(self.clone(), client, metrics, namespace, []).1
     }
 
+    /// Starts, continues or ends an operation, or deletes a finished one once it has expired. Ignores an operation in an
+    /// unknown phase.
     async fn reconcile(&self, operation: &EtcdOperation) -> PassResult {
         let status = operation.status.clone().unwrap_or_default();
         if operation.metadata.deletion_timestamp.is_some() {
@@ -133,6 +136,7 @@ impl<M: Members> Operations<M> {
         done
     }
 
+    /// Returns a message if another operation on the same cluster comes first.
     async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, PassError> {
         let namespace = of.namespace().unwrap_or_default();
         let (client, what) = (&self.operator.client, "list the EtcdOperations");
@@ -152,7 +156,7 @@ impl<M: Members> Operations<M> {
             let text = format!("EtcdCluster {name} was deleted before the operation ended");
             return self.end(operation, None, Err(text)).await;
         }
-        if let Some(refusal) = once::is_late(operation, Timestamp::now()) {
+        if let Some(refusal) = once::missed_start(operation, Timestamp::now()) {
             return self.end(operation, None, Err(refusal)).await;
         }
         let namespace = operation.namespace().unwrap_or_default();
@@ -209,7 +213,8 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Carries out the next action of a running operation and records its progress or its end.
+    /// Carries out the next action of a running operation and records its progress or its end. A failed leader transfer counts
+    /// as progress, and the next pass repeats the transfer.
     async fn advance(&self, at: &At<'_>, next: Next) -> PassResult {
         let cluster = at.cluster.resource;
         let progress = match next {
@@ -279,6 +284,7 @@ impl<M: Members> Operations<M> {
         }
     }
 
+    /// Reads the hashes of all members' keys. A member without a known address counts as silent.
     async fn hashes(&self, at: &At<'_>) -> Compared {
         let seen = &at.observation.seen;
         let mut members = seen.members();
@@ -315,9 +321,9 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(HOLD))
     }
 
-    /// Withdraws the request, records the end of the operation and announces it, in this order, so that a finished operation
-    /// does not run again. If the cluster or the operation has changed in the meantime, stops there, and a later pass tries
-    /// again.
+    /// Withdraws the request, records the end of the operation, and then counts and announces it. This order ensures that a
+    /// finished operation does not run again. If the cluster or the operation has changed in the meantime, stops there, and a
+    /// later pass tries again.
     async fn end(
         &self,
         operation: &EtcdOperation,
@@ -392,6 +398,7 @@ impl<M: Members> Operations<M> {
         announce::publish(&self.operator.recorder, cluster, &notice).await;
     }
 
+    /// Deletes a finished operation once its TTL has passed. Keeps a destructive one unless the spec sets a TTL.
     async fn expire(&self, operation: &EtcdOperation, completed: &Time) -> PassResult {
         let is_kept = operation.spec.verb().is_some_and(Verb::is_destructive);
         let by_default = (!is_kept).then_some(TTL_DEFAULT_S);

@@ -85,7 +85,7 @@ type Retry = Box<dyn Fn(&str, &str) -> Duration + Send + Sync>;
 type Forget = Box<dyn Fn(&str, &str) + Send>;
 
 /// Runs passes over the objects of a kind in a namespace (`None` for all), and for each request of `others`. Forgets objects
-/// that this release cannot parse.
+/// that this release cannot parse. Returns the store of the objects, and a stream that runs the passes while it is polled.
 pub(crate) fn run<K: Object>(
     work: Arc<impl Passes<K>>,
     client: &Client,
@@ -125,7 +125,7 @@ pub(crate) fn run<K: Object>(
     (store, passes.boxed())
 }
 
-/// Runs `pass` for each request. Retries failed passes and watches.
+/// Runs `pass` for each request. Retries failed passes and watches. Forgets deleted objects.
 fn apply(
     store: Store<DynamicObject>,
     queue: Requests,
@@ -182,6 +182,7 @@ fn watch(
     watcher(api, config).default_backoff().boxed()
 }
 
+/// Selects the objects with the label of the operator.
 pub(crate) fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"))
 }

@@ -151,6 +151,7 @@ fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     present.flatten().or_else(before)
 }
 
+/// Returns the phase for users: what the operator does or waits for, or that the cluster is healthy.
 fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     match notice {
         None => "Cluster in healthy state".to_owned(),
@@ -292,7 +293,8 @@ fn keep_measures(before: &EtcdClusterStatus, status: &mut EtcdClusterStatus) {
     }
 }
 
-/// Rounds bytes to two significant digits, so that a growing database does not change the status on every pass.
+/// Formats bytes with two significant digits, such as `1.1Gi`, so that a growing database does not change the status on every
+/// pass.
 pub(crate) fn rounded(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes as f64, 0);
     while value >= 1024.0 && unit + 1 < UNITS.len() {

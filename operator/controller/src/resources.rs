@@ -41,7 +41,7 @@ pub(crate) struct ResourceError(String);
 
 type BuildResult<T> = Result<T, ResourceError>;
 
-/// Returns an owner reference, so that Kubernetes deletes an object together with `resource`.
+/// Returns a reference to `resource` as the controller of an object, so that Kubernetes deletes both together.
 fn owner<K: Resource<DynamicType = ()>>(resource: &K) -> OwnerReference {
     let controller = resource.controller_owner_ref(&()).unwrap_or_default();
     OwnerReference { block_owner_deletion: Some(true), ..controller }
@@ -109,6 +109,7 @@ fn word(value: impl Serialize) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
+/// Returns the first 16 hexadecimal digits of the SHA-256 of an object's JSON.
 fn fingerprint(object: &impl Serialize) -> String {
     let text = serde_json::to_vec(object).unwrap_or_default();
     format!("{:.16x}", Sha256::digest(&text))
@@ -121,8 +122,8 @@ fn with_fingerprint<K: Object>(mut object: K) -> K {
     object
 }
 
-/// Returns whether a live object is as wanted. Ignores owners and labels that others added, because an apply would not
-/// remove them.
+/// Returns whether a live object is as wanted, by its fingerprint, cluster owners and labels. Ignores owners and labels that
+/// others added, because an apply would not remove them. Also ignores changes of other live fields.
 pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
     let print = |object: &K| object.annotations().get(SPEC).cloned();
     let kind = EtcdCluster::kind(&());

@@ -47,6 +47,7 @@ impl Rollouts {
         true
     }
 
+    /// Releases the permit of a cluster.
     pub(crate) fn forget(&self, cluster: &ObjectRef<EtcdCluster>) {
         self.in_progress.lock().remove(cluster);
     }

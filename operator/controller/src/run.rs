@@ -35,7 +35,8 @@ const LAST_PASSES: Duration = Duration::from_secs(5);
 /// Runs the operator until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// Returns an error if an address cannot be bound, the API server does not answer at startup, or the lease is lost.
+/// Returns an error if an address cannot be bound, the API server does not answer at startup, the lease is lost, or the
+/// watches end.
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     // rustls needs one provider for the process. An error means that the process already has one.
     drop(rustls::crypto::ring::default_provider().install_default());
@@ -45,6 +46,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .block_on(run_elected(options))
 }
 
+/// Serves metrics and probes, waits for the lease, and then runs the passes.
 async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Arc::new(AtomicBool::default());
@@ -121,8 +123,9 @@ async fn connect(options: &Options) -> Result<(Client, String), Box<dyn Error>> 
     Ok((client, namespace))
 }
 
-/// Runs the passes in all `scopes` until `end` completes. If `end` returns `true`, running passes may finish, so that the
-/// next leader acts alone. Returns the value of `end`, or `false` if the watches ended first.
+/// Runs the passes in all `scopes` until `end` completes. If `end` returns `true`, running passes may finish, so that the next
+/// leader acts alone. Returns the value of `end`, or `false` if the watches ended first. Sets `readiness` once the watches have
+/// started.
 async fn work<M: Members>(
     operator: Arc<Operator<M>>,
     scopes: Vec<Option<String>>,
@@ -188,6 +191,7 @@ fn identity() -> String {
     format!("{}-{random:x}", host.trim())
 }
 
+/// Binds both addresses, and serves metrics and probes in the background.
 fn serve(
     options: &Options,
     metrics: &Arc<Metrics>,

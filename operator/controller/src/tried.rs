@@ -36,6 +36,7 @@ const IDLE: &str = "the step had no effect, although it was repeated several tim
 pub(crate) struct AllTried(Mutex<HashMap<ObjectRef<EtcdCluster>, Tried>>);
 
 impl AllTried {
+    /// Runs `work` on the tried steps of a cluster. Locks the steps of all clusters meanwhile.
     pub(crate) fn with<T>(
         &self,
         cluster: &ObjectRef<EtcdCluster>,
@@ -81,9 +82,9 @@ impl Tried {
         self.refused.iter().map(held).collect()
     }
 
-    /// Holds a step back with exponential backoff. Returns whether `said` differs from the step's last message. `idle` means
+    /// Holds a step back with exponential backoff. Returns whether `message` differs from the step's last message. `idle` means
     /// that the step succeeded without effect. Beyond [`REFUSED_REMEMBERED`] steps, the oldest is forgotten.
-    pub(crate) fn hold(&mut self, step: &Step, idle: bool, said: &str, now: Instant) -> bool {
+    pub(crate) fn hold(&mut self, step: &Step, idle: bool, message: &str, now: Instant) -> bool {
         let mut refused = self.refused.iter();
         let at = refused.position(|entry| entry.refusal.step == *step);
         let before = at.map(|at| self.refused.remove(at));
@@ -91,10 +92,15 @@ impl Tried {
         if self.refused.len() == REFUSED_REMEMBERED {
             self.refused.remove(0);
         }
-        let refusal = Refusal { step: step.clone(), held: true, idle, said: said.to_owned() };
+        let refusal = Refusal {
+            step: step.clone(),
+            held: true,
+            idle,
+            said: message.to_owned(),
+        };
         let entry = Entry { refusal, times: times + 1, until: now + delay(times) };
         self.refused.push(entry);
-        before.is_none_or(|entry| entry.refusal.said != said)
+        before.is_none_or(|entry| entry.refusal.said != message)
     }
 
     /// Counts a temporary refusal of a step. Returns whether the members have refused the step too often.

@@ -19,7 +19,8 @@ const FAILED_MOUNT: &str = "FailedMount";
 /// Seconds that mounting the volumes of a pod may take before events are read.
 const MOUNT_SECONDS: i64 = 15;
 
-/// Returns why a job has no pods: the message of its latest event `FailedCreate`.
+/// Returns why a job has no pods: the message of its latest event `FailedCreate`. Returns `None` if the job has pods or no such
+/// event is found.
 pub(crate) async fn why_no_pods(
     client: &Client,
     job: &Job,

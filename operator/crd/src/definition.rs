@@ -22,6 +22,7 @@ pub(super) fn definitions() -> [CustomResourceDefinition; 4] {
     ]
 }
 
+/// Removes what the API server does not need, and adds the annotation with which Helm keeps the definition.
 fn stripped(derived: CustomResourceDefinition) -> CustomResourceDefinition {
     let mut definition = serde_json::to_value(derived).expect("a definition is JSON");
     definition["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});

@@ -286,7 +286,7 @@ impl EtcdClusterSpec {
         self.tls.as_ref()?.client.as_ref()
     }
 
-    /// Returns the secret with the password of the user root.
+    /// Returns the secret with the password of the user root, even if authentication is disabled.
     pub fn root_secret(&self) -> Option<&SecretRef> {
         self.auth.as_ref()?.root_credentials_secret_ref.as_ref()
     }
@@ -306,7 +306,7 @@ impl EtcdClusterSpec {
         self.self_healing.clone().unwrap_or_default()
     }
 
-    /// Returns whether the claims of removed members are kept, or the default.
+    /// Returns whether claims are kept when a member is removed or the cluster is deleted, or the default.
     pub fn claim_retention(&self) -> ClaimRetention {
         self.persistent_volume_claim_retention_policy
             .clone()

@@ -82,7 +82,7 @@ impl EtcdCluster {
         given.unwrap_or_else(|| format!("{}-client", self.name_any()))
     }
 
-    /// Returns the DNS name of a member inside Kubernetes.
+    /// Returns the DNS name of a member inside Kubernetes, without the cluster domain.
     pub fn host(&self, ordinal: u32) -> String {
         let (service, namespace) = (self.peer_service(), self.namespace().unwrap_or_default());
         format!("{}.{service}.{namespace}.svc", self.member(ordinal))

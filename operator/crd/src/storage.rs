@@ -102,7 +102,7 @@ impl Storage {
         Self::named_size(storage).unwrap_or_else(|| ByteQuantity(SIZE_DEFAULT.to_owned()))
     }
 
-    /// Returns the size in the spec.
+    /// Returns the size in the spec: `size`, or else the request of `volumeClaimTemplate`. Returns `None` if there is neither.
     pub fn named_size(storage: Option<&Self>) -> Option<ByteQuantity> {
         let template = storage.and_then(|storage| storage.volume_claim_template.as_ref());
         let from_template = template.and_then(|template| {

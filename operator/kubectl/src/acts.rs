@@ -74,7 +74,8 @@ fn stage(operation: EtcdOperation) -> Stage {
 }
 
 /// Requests a forced new cluster from one member. First shows which members answer and asks for confirmation, unless `yes` is
-/// set. Fails while a quorum serves. If no member can be reached, continues, because the survivor may still have its disk.
+/// set. Fails while a quorum serves, or if the user does not confirm. If no member can be reached, continues, because the
+/// survivor may still have its disk.
 pub(super) async fn recover(
     target: &Target,
     (cluster, survivor): (&str, String),
@@ -86,7 +87,7 @@ pub(super) async fn recover(
     let answers = match Reach::open(target, &resource, flags).await {
         Ok(reach) => {
             let answers = reach.survey().await;
-            print(&survey(&answers, |answer| match &answer.report {
+            print(&survey_table(&answers, |answer| match &answer.report {
                 Ok(_) => String::new(),
                 Err(error) => reach.why(&answer.member, error),
             }))?;
@@ -112,6 +113,7 @@ pub(super) async fn recover(
     create_operation(target, &made, wait).await
 }
 
+/// Fails unless the status of the cluster lists the member. The error names all members.
 fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError> {
     let all = resource.status.clone().unwrap_or_default().members;
     let names: Vec<_> = all.into_iter().map(|known| known.name).collect();
@@ -124,8 +126,8 @@ fn check_member(resource: &EtcdCluster, member: &str) -> Result<(), PluginError>
     ))
 }
 
-/// `why` explains why a member did not answer.
-fn survey(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
+/// Returns a table of the members' answers. `why` explains why a member did not answer.
+fn survey_table(answers: &[Answer], why: impl Fn(&Answer) -> String) -> String {
     let heading = [
         "MEMBER",
         "ANSWERS",
@@ -157,7 +159,8 @@ fn serves(answers: &[Answer]) -> bool {
     reports.any(|report| report.linearizable)
 }
 
-/// Names a member with a higher Raft index than `member` if there is one, because a recovery from it loses fewer writes.
+/// Returns the warning to show before a recovery. The warning names a member with a higher Raft index than `member` if there is
+/// one, because a recovery from it loses fewer writes.
 fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
     let status = resource.status.clone().unwrap_or_default();
     let voters = status
@@ -221,7 +224,7 @@ mod tests {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),
         };
-        let text = survey(&answers, why) + &warning(&lost, &answers, "orders-0");
+        let text = survey_table(&answers, why) + &warning(&lost, &answers, "orders-0");
         golden("recover.txt", &text);
         assert!(!serves(&answers));
         assert!(serves(&[answer("orders-0", Ok(report(1, true)))]));

@@ -18,7 +18,7 @@ use super::{
 /// Maximum number of characters of the cluster's name in a default backup name, which has at most 52 characters.
 const CLUSTER_CHARS: usize = 36;
 
-/// Creates an EtcdBackup with a schedule's settings. With `--wait`, shows its progress.
+/// Creates an EtcdBackup with a schedule's settings. With `--wait`, shows its progress. Fails if the cluster does not exist.
 pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), PluginError> {
     // A backup of a missing cluster would wait forever.
     target.cluster(&flags.cluster).await?;
@@ -33,7 +33,7 @@ pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), 
     Ok(())
 }
 
-/// `--verify` overrides the setting of the schedule.
+/// Builds an EtcdBackup, which no retention policy removes. `--verify` overrides the setting of the schedule.
 fn backup(flags: &BackupFlags, settings: BackupSettings, now: Timestamp) -> EtcdBackup {
     let part: String = flags.cluster.chars().take(CLUSTER_CHARS).collect();
     let default = || format!("{part}-{}", now.strftime("%Y%m%d-%H%M%S"));

@@ -23,8 +23,8 @@ pub(super) enum Stage {
     Failed(String),
 }
 
-/// Follows an object and prints its progress to stderr until it succeeds. Fails if the object fails or is deleted, or if the
-/// API server refuses the watch.
+/// Follows an object until it succeeds. Prints its progress to stderr and its result to stdout. Fails if the object fails or is
+/// deleted, or if the API server refuses the watch.
 pub(super) async fn follow<K: Object>(
     target: &Target,
     name: &str,

@@ -24,6 +24,7 @@ pub(super) struct Forward {
 }
 
 impl Forward {
+    /// Listens on a local port. The API server is contacted only once a client connects to this port.
     pub(super) async fn open(pods: Api<Pod>, pod: String) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -67,6 +68,7 @@ async fn accept(
     }
 }
 
+/// Forwards a connection to the client port of a pod until one side closes. Fails if the API server reports an error.
 async fn carry(mut socket: TcpStream, pods: &Api<Pod>, pod: &str) -> Result<(), String> {
     let port = u16::try_from(ports::CLIENT).map_err(|error| error.to_string())?;
     let opened = pods.portforward(pod, &[port]).await;

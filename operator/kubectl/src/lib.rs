@@ -57,12 +57,13 @@ pub fn run_by_name(all: &[OsString]) -> Option<ExitCode> {
     arguments(all).map(run)
 }
 
+/// Returns the arguments after the name of the program; `None` if that name is not [`PROGRAM`].
 fn arguments(all: &[OsString]) -> Option<&[OsString]> {
     let (program, rest) = all.split_first()?;
     (Path::new(program).file_name() == Some(OsStr::new(PROGRAM))).then_some(rest)
 }
 
-/// Runs the plugin and returns its exit code. Prints an error to stderr.
+/// Runs the plugin and returns its exit code. Prints an error to stderr. Invalid arguments and `--help` end the process.
 pub fn run(arguments: &[OsString]) -> ExitCode {
     let program = OsString::from(PROGRAM);
     let line = PluginLine::parse_from([&program].into_iter().chain(arguments));

@@ -48,6 +48,7 @@ pub(super) fn confirmed(target: &Target, cluster: &str) -> Result<bool, PluginEr
     Ok(line.trim() == cluster)
 }
 
+/// Prints a value to stdout. `text` formats the table, whose control characters are escaped.
 pub(super) fn print_as<T: Serialize>(
     format: Format,
     value: &T,

@@ -53,6 +53,7 @@ impl Reach {
         Ok(reach)
     }
 
+    /// Forwards a local port to each running pod and adds its address.
     async fn forward(
         &mut self,
         target: &Target,
@@ -175,7 +176,8 @@ async fn certificate(
     found.ok_or_else(|| words!("Secret {name} has no ca.crt, tls.crt and tls.key"))
 }
 
-/// Returns the user from the flags, or else root with the password from its Secret. Returns `None` if there is neither.
+/// Returns the user from the flags, or else root with the password from its Secret. Returns `None` if there is neither, or if
+/// the Secret has no usable password.
 async fn login(
     target: &Target,
     cluster: &EtcdCluster,

@@ -131,6 +131,7 @@ impl Bundle {
         added.map_err(|error| words!("cannot pack {path}: {error}"))
     }
 
+    /// Adds a resource as YAML, without the parts that [`scrub`] removes.
     fn resource<T: Serialize>(&mut self, path: &str, resource: &T) -> Result<(), PluginError> {
         let json = serde_json::to_value(resource);
         let mut json = json.map_err(|error| words!("{path}: {error}"))?;
@@ -201,7 +202,8 @@ impl Bundle {
         self.file(&format!("metrics/{name}.txt"), metrics)
     }
 
-    /// Adds the flight recordings of members, one at a time because of their size.
+    /// Adds the flight recordings of members, one at a time because of their size. Does nothing if the spec does not enable
+    /// them.
     async fn recordings(
         &mut self,
         target: &Target,
@@ -233,6 +235,7 @@ impl Bundle {
     }
 }
 
+/// Reads the metrics of a pod through the API server.
 async fn page(target: &Target, pod: &str, port: i32) -> Result<String, String> {
     let namespace = &target.namespace;
     let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics");
@@ -261,6 +264,7 @@ fn is_about(event: &Event, facts: &Facts) -> bool {
     names.any(|name| object.contains(&name))
 }
 
+/// Removes the fields [`LEFT_OUT`] and the values of environment variables.
 fn scrub(json: &mut Value) {
     match json {
         Value::Object(fields) => {

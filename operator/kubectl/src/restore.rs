@@ -20,6 +20,7 @@ use super::{
     target::Target,
 };
 
+/// Restores a backup, or undoes the last restore. Fails if the EtcdBackup has not succeeded, and warns if it is unconfirmed.
 pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), PluginError> {
     let Some(from) = &flags.from else {
         return in_place(target, flags, None).await;
@@ -73,8 +74,8 @@ async fn new_cluster(
     ))
 }
 
-/// `old` is the spec of the cluster that was backed up. The Services get default names, because the old cluster's Services
-/// may still exist.
+/// Returns the spec of the new cluster, which is neither paused nor hibernated. `old` is the spec of the cluster that was
+/// backed up. The Services get default names, because the old cluster's Services may still exist.
 fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
     let mut spec = old.clone();
     spec.bootstrap = Some(BootstrapSource { discovery: None, restore: wanted(flags) });
@@ -91,6 +92,7 @@ fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
     spec
 }
 
+/// Returns the restore that the flags request; `None` with `--undo`.
 fn wanted(flags: &RestoreFlags) -> Option<Restore> {
     let name = flags.from.clone()?;
     Some(Restore {
@@ -102,8 +104,8 @@ fn wanted(flags: &RestoreFlags) -> Option<Restore> {
     })
 }
 
-/// Creates the EtcdOperation for an in-place restore or its undo, after the user has confirmed it. With `--dry-run`, only
-/// prints it. With `--wait`, follows it until it ends.
+/// Creates the EtcdOperation for an in-place restore, or for its undo if `backup` is `None`. Fails if the user does not confirm
+/// it. With `--dry-run`, only prints it. With `--wait`, follows it until it ends.
 async fn in_place(
     target: &Target,
     flags: &RestoreFlags,
@@ -187,7 +189,7 @@ fn replace_warning(
     )
 }
 
-/// Fails if there are no disks to which the cluster can return.
+/// Returns the warning to show before an undo. Fails if there are no disks to which the cluster can return.
 fn undo_warning(cluster: &EtcdCluster) -> Result<String, String> {
     let name = cluster.name_any();
     let last = last_restore(cluster);

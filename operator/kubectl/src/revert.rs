@@ -145,7 +145,8 @@ pub(super) fn table(found: &Differences, at: &PrefixAt) -> String {
     format!("{table}{count} between revisions {revision} and {newest}\n")
 }
 
-/// Prints the differences. With `yes`, also reverts them in one transaction, which fails if any of the keys has changed.
+/// Prints the differences. With `yes`, also reverts them in one transaction, which fails if any of the keys has changed. Fails
+/// if one transaction cannot revert them.
 pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), PluginError> {
     let found = differences(keys, at).await?;
     print(&table(&found, at))?;
@@ -172,7 +173,7 @@ pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), Plu
             }
         };
         request.compare.push(unchanged(each));
-        request.success.push(back(each, value));
+        request.success.push(revert_op(each, value));
     }
     let answer = keys.txn(request).await?;
     if !answer.succeeded {
@@ -216,7 +217,8 @@ fn unchanged(each: &Difference) -> Compare {
     }
 }
 
-fn back(each: &Difference, value: Option<Vec<u8>>) -> RequestOp {
+/// Returns the operation that writes the earlier value of a key, or deletes the key if `value` is `None`.
+fn revert_op(each: &Difference, value: Option<Vec<u8>>) -> RequestOp {
     let key = each.bytes.clone().into();
     let request = match value {
         Some(value) => {

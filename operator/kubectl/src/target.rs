@@ -51,14 +51,14 @@ impl Target {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Lists all objects that `what` selects, page by page. `kind` names them in an error.
+    /// Lists all objects that match `selection`, page by page. `kind` names them in an error.
     pub(super) async fn list<K: Object>(
         &self,
-        what: &ListParams,
+        selection: &ListParams,
         kind: &str,
     ) -> Result<Vec<K>, PluginError> {
         let api: Api<K> = self.api();
-        let mut params = what.clone().limit(PAGE);
+        let mut params = selection.clone().limit(PAGE);
         let mut found = Vec::new();
         loop {
             let page = api.list(&params).await;

@@ -236,7 +236,8 @@ impl GrpcMembers {
         call!(self, of, "Alarm": MaintenanceClient.alarm(body), CALL_TIMEOUT)
     }
 
-    /// Sends a change through one member. Succeeds if a learner is already promoted or a member is already removed.
+    /// Sends a change through one member. Succeeds if a learner is already promoted or a member is already removed. After
+    /// authentication is disabled, drops all connections.
     async fn send_change(&self, of: &Address, change: &Change) -> Result<(), CallError> {
         match change {
             Change::AddLearner(peer_urls) => {

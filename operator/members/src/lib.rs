@@ -215,14 +215,15 @@ pub trait Members: Send + Sync + 'static {
     /// Requests a report from each address concurrently. Returns one answer per address, in the same order.
     fn survey(&self, of: &[Address]) -> impl Future<Output = Vec<Answer>> + Send;
 
-    /// Sends a change to each member of `through` until one accepts or refuses it. Otherwise, returns the last error.
+    /// Sends a change to each member of `through` until one accepts or refuses it. Otherwise, returns the last error. Fails
+    /// with [`CallError::NoMember`] if `through` is empty.
     fn change(
         &self,
         through: &[Address],
         change: &Change,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Returns the hash of a member's keys at a revision.
+    /// Returns the hash of a member's keys at a revision. Fails if the member has compacted or not reached the revision.
     fn keys_hash(
         &self,
         of: &Address,

@@ -85,6 +85,7 @@ fn is_in_wrong_cluster(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     other || list.of_other_clusters().next().is_some()
 }
 
+/// Returns the step that begins the bootstrap, or a wait while a secret is missing or the backup cannot be used.
 fn record(pass: &Pass<'_>) -> Step {
     if let Some(wait) = wait_for_secrets(pass).or_else(|| wait_for_backup(pass)) {
         return wait;

@@ -11,6 +11,7 @@ use crate::model::{MemberSeen, Ordinal, PodPhase, Removal, StartKind, Step, Why}
 const READY_TENTHS: u64 = 9;
 
 /// Returns the step that promotes or removes the first learner, or a wait until it catches up; `None` if there is no learner.
+/// Also returns a wait while a pod runs with `--force-new-cluster`.
 pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     if let Some(wait) = forced(joined) {
         return Some(wait);
@@ -47,7 +48,7 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     Some(wait_or_remove(joined, ordinal, member))
 }
 
-/// Returns whether a silent learner cannot start.
+/// Returns whether a silent learner cannot start. Without a pod, it counts as stuck while any step is refused.
 pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let at = member.ordinal;
     let at = at.and_then(|ordinal| Some((ordinal, joined.pass.pod(ordinal)?)));

@@ -68,7 +68,8 @@ pub(super) fn wait_for_cert_manager(joined: &Joined<'_>) -> Option<Step> {
     unknown.then(|| idle(Why::CertManagerMissing))
 }
 
-/// Returns the step that issues a certificate that is missing, does not fit or expires soon. The CA comes first.
+/// Returns the step that issues a certificate that is missing, does not fit or expires soon. The CA comes first. A CA that
+/// expires soon is not reissued, because a rotation replaces it earlier.
 fn certificate(pass: &Pass<'_>) -> Option<Step> {
     let managed = |role| pass.spec.certificate_source(role)?.managed.as_ref();
     let (peer, client) = (
@@ -104,7 +105,7 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns the step that applies or deletes the PodDisruptionBudget. By default, `minAvailable` is the quorum of the listed
-/// voters, or 0 for a single voter.
+/// voters, or 0 for a single voter. Returns `None` while its name is taken.
 pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let options = joined.pass.spec.pod_disruption_budget.as_ref();
     let enabled = options.is_none_or(|options| options.enabled);
@@ -130,7 +131,8 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     (!fits && !taken).then_some(Step::ApplyBudget(min_available))
 }
 
-/// Returns the step that enables or disables authentication. A spec without `auth` never disables it.
+/// Returns the step that enables authentication once no secret is missing, or disables it. A spec without `auth` never disables
+/// it.
 pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
     let wanted = joined.pass.spec.auth.as_ref();
     let wanted = wanted.is_some_and(|auth| auth.enabled);

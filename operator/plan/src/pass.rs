@@ -20,10 +20,12 @@ pub const SOON: Duration = Duration::from_secs(2);
 /// How long, in seconds, an election may keep a pod unready. A pod that is unready for longer is stuck.
 pub(super) const STUCK_SECONDS: i64 = 15;
 
+/// Returns a wait until the user acts or an object changes, for at most [`IDLE`].
 pub(super) fn idle(why: Why) -> Step {
     Step::Wait { why, after: IDLE }
 }
 
+/// Returns a wait for a state that changes without a step, for at most [`SOON`].
 pub(super) fn soon(why: Why) -> Step {
     Step::Wait { why, after: SOON }
 }
@@ -144,6 +146,7 @@ impl<'a> Pass<'a> {
         own.is_some_and(|member| uses_peer_tls(member) != (pod.peer_tls == PeerTls::On))
     }
 
+    /// Returns whether the spec and the wanted version allow the operator to update members.
     pub(super) fn may_update(&self) -> bool {
         self.spec.updates_members() && self.refused_version().is_none()
     }
@@ -155,8 +158,8 @@ impl<'a> Pass<'a> {
         risen.or_else(|| self.version_step(wanted))
     }
 
-    /// Members of a release that does not support the cluster's feature level would refuse their disks. Allows an unknown
-    /// release.
+    /// Returns a reason if the wanted release does not support the cluster's feature level: its members would refuse their
+    /// disks. Allows an unknown release.
     fn level_risen(&self, wanted: &str) -> Option<Why> {
         let (level, supported) = (self.feature_level()?, level_of(wanted)?);
         let release = wanted.to_owned();
@@ -169,7 +172,7 @@ impl<'a> Pass<'a> {
         reported.or_else(|| recorded.and_then(|level| Level::try_from(level).ok()))
     }
 
-    /// Members cannot skip a minor version.
+    /// Returns a reason if a pod would skip a minor version. Ignores versions that cannot be parsed.
     fn version_step(&self, wanted: &str) -> Option<Why> {
         let to = ReleaseVersion::parse(wanted)?;
         let mut running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());
@@ -225,6 +228,7 @@ impl<'a> Joined<'a> {
         member.healthy && member.ordinal.is_none_or(serves)
     }
 
+    /// Counts the serving voters other than `id`.
     fn others(&self, id: MemberId) -> usize {
         let voters = self.list.voters();
         voters
@@ -264,6 +268,7 @@ impl<'a> Joined<'a> {
         bytes.is_none_or(|bytes| bytes / 2 >= self.leader.db_size || Some(bytes) >= present)
     }
 
+    /// Returns whether there are more voters than `spec.replicas`.
     pub(super) fn has_spare_voter(&self) -> bool {
         self.list.voters().count() > self.pass.spec.members() as usize
     }

@@ -79,7 +79,7 @@ fn role(member: &MemberSeen) -> Role {
 }
 
 /// Returns the step that starts the first member without a pod, voters before learners. Returns a wait while a name is taken or
-/// the claim is being deleted.
+/// the claim is being deleted. Skips fenced and leaving members, and members that have lost their disk.
 pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     let voters = joined.own().filter(|(_, member)| !member.learner);
     let learners = joined.own().filter(|(_, member)| member.learner);
@@ -122,7 +122,7 @@ fn join(joined: &Joined<'_>) -> Bootstrap {
 }
 
 /// Returns the step that deletes the first pod that must be recreated. A leader with an outdated pod first transfers
-/// leadership.
+/// leadership. Keeps a pod whose deletion would lose data.
 pub(super) fn restart(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -166,7 +166,8 @@ fn restart_reason(
 }
 
 /// Returns the step that removes a voter to replace it, or recreates the pod of a silent voter. Handles voters that answer
-/// last, because members refuse to add a replacement while another voter is down.
+/// last, because members refuse to add a replacement while another voter is down. Without self-healing, recreates no pod, and
+/// removes only voters for an operation or a scale-in.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let (mut wait, mut last) = (None, None);
     let heals = joined.pass.spec.self_healing().enabled;
@@ -226,6 +227,7 @@ enum VoterDecision {
     Remove(Removal),
 }
 
+/// Decides about a voter. A fenced voter counts as [`VoterDecision::Well`].
 fn decide_voter(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
     if joined.pass.is_fenced(ordinal) {
         return VoterDecision::Well;

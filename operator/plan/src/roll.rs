@@ -10,7 +10,8 @@ use super::{
 use crate::model::{MemberSeen, Ordinal, PeerTls, PodSeen, Removal, Step, Stop, Why};
 
 /// Returns the next step of a rolling update, or a wait until its conditions are met. The caller has checked that all members
-/// serve.
+/// serve. Returns `None` if no member differs, if the user restarts members, or if a restart would lose the only copy of the
+/// data.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let spec = joined.pass.spec;
     if !spec.updates_members() || !joined.has_copies() {

@@ -9,7 +9,8 @@ use crate::model::{MemberSeen, Step};
 /// The least time between two compactions, in seconds. A cluster that fills up faster needs a larger quota.
 pub const AGAIN_SECONDS: i64 = 600;
 
-/// Returns the step that compacts keys because of the NOSPACE alarm, or that disarms the alarm; `None` if neither is due.
+/// Returns the step that compacts keys because of the NOSPACE alarm, or that disarms the alarm. Returns `None` if neither is
+/// due, or if the spec does not request compactions.
 pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     let healing = joined.pass.spec.self_healing();
     let keep = healing.compact_on_no_space?.keep_revisions;

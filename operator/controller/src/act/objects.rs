@@ -106,6 +106,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(changed.map_err(cannot(what))?.resource_version())
     }
 
+    /// Applies an object as [`MANAGER`] and takes over conflicting fields. An object without a uid is created if it is missing.
     pub(super) async fn force<K: Object>(&self, object: &K, what: &'static str) -> ActResult {
         let params = PatchParams::apply(MANAGER).force();
         let json = serde_json::to_value(object).map_err(kube::Error::SerdeError);
@@ -148,6 +149,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
+    /// Deletes exactly this object. Succeeds if the object is `None` or already deleted.
     pub(super) async fn delete<K: Object>(
         &self,
         object: Option<&K>,

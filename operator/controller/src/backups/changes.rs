@@ -52,7 +52,8 @@ impl Seen {
 }
 
 impl Backups {
-    /// Creates or deletes the pod of a schedule, and reads its progress. Returns `None` if the schedule stores no changes.
+    /// Creates the pod of a schedule or deletes an unfit one, and reads its progress. Returns `None` if the schedule stores no
+    /// changes.
     pub(super) async fn reconcile_changes_pod(
         &self,
         schedule: &EtcdBackupSchedule,

@@ -114,6 +114,7 @@ pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition
     conditions.find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
+/// Returns the last revision to restore, as a pod that has fetched changes reports it; `None` without changes.
 pub(crate) fn fetched_revision(pod: &Pod) -> Option<i64> {
     result::<FetchedBackup>(pod, FETCH)?.to_revision
 }
@@ -126,7 +127,7 @@ fn result<T: DeserializeOwned>(pod: &Pod, name: &str) -> Option<T> {
     succeeded.then(|| serde_json::from_str(ended.message.as_deref()?).ok())?
 }
 
-/// Returns why a pod is crash-looping or cannot start, or `None` if the pod is running.
+/// Returns why a pod is crash-looping or cannot start, with the pod's name; `None` if nothing is wrong.
 pub(super) fn crash(pod: &Pod) -> Option<String> {
     let last = containers(pod).find_map(|container| {
         container.state.as_ref()?.waiting.as_ref()?;
@@ -146,6 +147,7 @@ fn with_pod_name(pod: &Pod, failure: PodFailure) -> PodFailure {
     PodFailure { message, ..failure }
 }
 
+/// Adds the `Succeeded` condition, whose value follows from the phase.
 fn with_condition(
     status: EtcdBackupStatus,
     backup: &EtcdBackup,
@@ -162,6 +164,7 @@ fn with_condition(
     with(status, backup, "Succeeded", value, reason, now)
 }
 
+/// Adds a condition of the type `kind` with the message of the status.
 fn with(
     mut status: EtcdBackupStatus,
     backup: &EtcdBackup,

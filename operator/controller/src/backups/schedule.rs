@@ -52,6 +52,7 @@ impl Times {
         })
     }
 
+    /// Returns the first scheduled time after `time`; `None` if there is none.
     fn after(&self, time: Timestamp) -> Option<Timestamp> {
         let time = time.to_zoned(TimeZone::UTC);
         Some(self.0.find_next_occurrence(&time, false).ok()?.timestamp())
@@ -185,6 +186,7 @@ fn expired(
     all.map(|backup| backup.name_any()).collect()
 }
 
+/// Returns whether a backup is not older than `keepWithin`; `false` without that limit.
 fn is_young(kept: &BackupRetention, backup: &EtcdBackup, now: Timestamp) -> bool {
     kept.keep_within.as_ref().is_some_and(|span| {
         let age = backup.completed_at();
@@ -194,6 +196,7 @@ fn is_young(kept: &BackupRetention, backup: &EtcdBackup, now: Timestamp) -> bool
     })
 }
 
+/// Returns the conditions of a schedule: only `Ready`, which is true for the reason `Scheduled` and false for any other reason.
 pub(super) fn ready(
     schedule: &EtcdBackupSchedule,
     reason: &str,

@@ -14,8 +14,9 @@ const FIRST_INDEX: u64 = 1;
 /// The revision of an empty key space. A member restored from a backup starts with the backup's revision instead.
 const FIRST_REVISION: i64 = 1;
 
-/// Returns the list of members and their reports. Prefers a list that a quorum confirmed, then the leader's list, then the
-/// list of the member with the highest applied index. `known` are the ordinals with a pod or a claim.
+/// Returns the list of members and their reports. Prefers a list that a quorum confirmed, then the leader's list, then the list
+/// of the member with the highest applied index. `known` are the ordinals with a pod or a claim. Returns `None` if no member
+/// answered.
 pub(super) fn choose(
     cluster: &Cluster<'_>,
     answers: &[Answer],
@@ -166,7 +167,8 @@ pub(super) fn users(answers: &[Answer]) -> Option<bool> {
     })
 }
 
-/// Combines a member's entry in the list with its own report and with the alarms that any member reports about it.
+/// Combines a member's entry in the list with its own report and with the alarms that any member reports about it. The caller
+/// sets the ordinal and `foreign_address`.
 fn member(entry: &Member, best: &Report, reports: &[&Report]) -> MemberSeen {
     let own = reports.iter().find(|report| report.member_id == entry.id);
     let raised = |alarm_type| ids_with(alarm_type, reports).contains(&entry.id);

@@ -40,6 +40,8 @@ pub(crate) struct Stores {
 }
 
 impl Objects {
+    /// Collects the labelled objects of a cluster from the watch caches. Finds neither claims without labels nor names that
+    /// unlabelled objects use.
     pub(crate) fn from_watches(stores: &Stores, cluster: &Cluster<'_>) -> Self {
         Self::new(
             cluster,
@@ -170,6 +172,7 @@ impl Objects {
         pods.any(|(ordinal, pod)| mounted_claim(cluster, pod).is_some() && lacks(ordinal))
     }
 
+    /// Returns the ordinals with a pod or a claim.
     pub(super) fn ordinals(&self) -> BTreeSet<Ordinal> {
         let ordinals = self.pods.keys().chain(self.claims.keys());
         ordinals.copied().collect()

@@ -71,6 +71,8 @@ impl FoundBackup {
     }
 }
 
+/// Finds the backup that `asked` names. The inner error says why that EtcdBackup cannot be used; a backup in a store is not
+/// checked.
 pub(crate) async fn find_backup(
     client: &Client,
     namespace: &str,

@@ -103,7 +103,8 @@ impl SecretsSeen {
         if pending { KEPT_PENDING } else { KEPT }
     }
 
-    /// Adds the state of a role's cert-manager Certificate and of the secret that cert-manager writes.
+    /// Adds the state of a role's cert-manager Certificate and of the secret that cert-manager writes. If another object has
+    /// one of their names, records the holder as well.
     async fn requested(
         &mut self,
         client: &Client,

@@ -71,6 +71,7 @@ pub(super) fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     others.chain(of_members).collect()
 }
 
+/// Iterates over the ordinals of the members in the status.
 pub(super) fn known_ordinals(cluster: &Cluster<'_>) -> impl Iterator<Item = Ordinal> {
     let status = cluster.resource.status.iter();
     let members = status.flat_map(|status| &status.members);
@@ -86,6 +87,7 @@ pub(super) fn missing_in_restore(cluster: &Cluster<'_>, objects: &Objects) -> Ve
     missing_members(cluster, objects, ordinals.collect())
 }
 
+/// Returns the pods and claims of these ordinals that were not found and whose names are not known as taken.
 fn missing_members(
     cluster: &Cluster<'_>,
     objects: &Objects,

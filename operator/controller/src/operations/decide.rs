@@ -49,6 +49,7 @@ pub(super) enum Next {
     End(Result<String, String>),
 }
 
+/// Decides whether a pending operation starts, waits or ends.
 pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Start {
     let begun = match verb {
         Verb::ConsistencyCheck => Ok(Start::Begin(None)),
@@ -129,6 +130,7 @@ fn request_of(operation: &EtcdOperation) -> Option<OperationRequest> {
     })
 }
 
+/// Decides the next action of a running operation.
 pub(super) fn advance(
     verb: Verb<'_>,
     operation: &EtcdOperation,
@@ -199,6 +201,7 @@ fn request(cluster: &Cluster<'_>, change: impl FnOnce(&mut Requests)) -> Option<
     (after != before).then(|| Next::Request(Box::new(after)))
 }
 
+/// Returns the successful end of a recovery from `survivor`; `None` until the status records that it is done.
 fn recovered(cluster: &Cluster<'_>, survivor: &str) -> Option<Next> {
     let recorded = cluster.resource.status.as_ref()?.recovery.as_ref()?;
     let done = recorded.member == survivor && recorded.phase == RecoveryPhase::Done;

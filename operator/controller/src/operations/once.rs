@@ -83,10 +83,12 @@ pub(super) fn refused(
             return refusal("ClusterIsYounger", text);
         }
     }
-    is_late(operation, at)
+    missed_start(operation, at)
 }
 
-pub(super) fn is_late(operation: &EtcdOperation, at: Timestamp) -> Option<Outcome> {
+/// Returns the outcome of an operation that did not start within `spec.startDeadlineSeconds`, otherwise `None`. Without this
+/// field, only a destructive operation has a limit.
+pub(super) fn missed_start(operation: &EtcdOperation, at: Timestamp) -> Option<Outcome> {
     let by_default = is_destructive(operation).then_some(START_DEADLINE_S);
     let limit = operation.spec.start_deadline_seconds.or(by_default)?;
     let created = operation.creation_timestamp()?.0;
@@ -162,7 +164,8 @@ fn same_name<'a>(
     same.next().map(|(_, uid, began)| (uid.as_str(), began))
 }
 
-/// Returns the status of the cluster with a record of this operation; `None` if it needs no record or has one.
+/// Returns the status of the cluster with a record of this operation; `None` if it needs no record or has one. Above
+/// [`RECORDED`], drops the oldest record of a replacement, or else the oldest one.
 pub(super) fn recorded(
     operation: &EtcdOperation,
     status: &EtcdClusterStatus,

@@ -10,8 +10,8 @@ use witan_plan::model::MemberId;
 
 use crate::report::{self, ConditionState};
 
-/// Returns the operation that comes before `of` on the same cluster: the running one, else the most urgent and then the
-/// oldest pending one.
+/// Returns the operation that comes before `of` on the same cluster: the running one, else the most urgent and then the oldest
+/// pending one. Returns `None` if `of` itself is first.
 pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<&'a EtcdOperation> {
     let rank = |each: &EtcdOperation| {
         // A later release may have begun an operation in an unknown phase.
@@ -34,6 +34,7 @@ pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<
     (rank(best) < rank(of)).then_some(best)
 }
 
+/// Returns the phase of an operation; `Pending` if none is recorded.
 pub(super) fn phase(operation: &EtcdOperation) -> OperationPhase {
     let status = operation.status.as_ref();
     let phase = status.and_then(|status| status.phase.clone());

@@ -198,6 +198,7 @@ fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
         .or_else(|| known.map(|member| member.name.clone()))
 }
 
+/// Decides the next action of a running restore or undo.
 pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> Next {
     let Some(record) = recorded(operation, cluster) else {
         if let Err(Start::Hold(why)) = managed(cluster) {
@@ -277,7 +278,8 @@ fn restoring(
     }
 }
 
-/// Returns the record of a return to the disks that the last restore kept.
+/// Returns the record of a return to the disks that the last restore kept. An unfinished return is continued with the same
+/// disks.
 fn returning(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> RestoreStatus {
     let Some(last) = last(cluster) else {
         return new_record(operation);

@@ -223,6 +223,7 @@ pub(super) fn source(
     (args, secrets)
 }
 
+/// Returns the arguments for the retention policy.
 fn retention(backup: &EtcdBackup) -> Vec<String> {
     let kept = backup.spec.retention.as_ref();
     let last = kept.and_then(|kept| kept.keep_last);
@@ -232,6 +233,7 @@ fn retention(backup: &EtcdBackup) -> Vec<String> {
     last.into_iter().chain(within).collect()
 }
 
+/// Returns the arguments of `backup fetch`.
 fn fetch(backup: &EtcdBackup) -> Vec<String> {
     vec![
         format!("--from={}", location(backup)),
@@ -242,6 +244,7 @@ fn fetch(backup: &EtcdBackup) -> Vec<String> {
     ]
 }
 
+/// Returns the arguments of `backup accept`.
 fn accept(backup: &EtcdBackup) -> Vec<String> {
     let mut args = vec![
         format!("--from={}", location(backup)),

@@ -17,6 +17,7 @@ use super::{
     owner, with_fingerprint, word,
 };
 
+/// Builds the claim of a member. Fails if `volumeClaimTemplate` is not a valid claim.
 pub(crate) fn claim(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
@@ -77,6 +78,7 @@ impl ClaimRequest {
         })
     }
 
+    /// Reads the recorded request of a claim; `None` if it is missing or unreadable.
     fn recorded(claim: &PersistentVolumeClaim) -> Option<Self> {
         serde_json::from_str(claim.annotations().get(REQUESTED)?).ok()
     }
@@ -102,7 +104,7 @@ pub(crate) fn applied_to(
 }
 
 /// Returns whether a member must move to a new claim. A spec without a storage class accepts any class, and a spec without a
-/// size any size.
+/// size any size. Returns `false` if the claim has no recorded request or the spec is invalid.
 pub(crate) fn must_migrate(cluster: &Cluster<'_>, live: &PersistentVolumeClaim) -> bool {
     let wanted = template(cluster).ok();
     let wanted = wanted.and_then(|wanted| ClaimRequest::of(cluster, spec(cluster, wanted.spec)));

@@ -6,6 +6,7 @@ use witan_crd::OpenObject;
 
 use super::{BuildResult, ResourceError};
 
+/// Converts the operator's own JSON to the type `T`. Panics if the JSON does not fit the type.
 pub(super) fn built<T: DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).expect("the operator's own JSON has the fields of its type")
 }

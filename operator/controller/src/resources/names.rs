@@ -99,6 +99,7 @@ impl<'a> Cluster<'a> {
         &self.resource.spec
     }
 
+    /// Returns the name of a member's claim.
     pub(crate) fn claim(&self, ordinal: Ordinal) -> String {
         format!("data-{}", self.resource.member(ordinal))
     }
@@ -137,6 +138,7 @@ impl<'a> Cluster<'a> {
         format!("{scheme}://{host}:{}", ports::CLIENT)
     }
 
+    /// Returns the URL of the service for clients.
     pub(crate) fn client_endpoint(&self) -> String {
         let (scheme, service) = (self.client_scheme(), self.resource.client_service());
         let space = &self.namespace;
@@ -178,6 +180,7 @@ impl<'a> Cluster<'a> {
         labels
     }
 
+    /// Returns the metadata of an object that the cluster owns.
     pub(super) fn meta(&self, name: String) -> ObjectMeta {
         let additional = self.spec().additional_metadata.as_ref();
         ObjectMeta {

@@ -153,6 +153,7 @@ pub(super) fn list<T: DeserializeOwned>(
     items.iter().map(|item| typed(field, item)).collect()
 }
 
+/// Returns the pull secrets in the spec, or else the operator's.
 fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
     let own = cluster.spec().image_pull_secrets.iter();
     let mut names: Vec<_> = own.map(|secret| secret.name.clone()).collect();

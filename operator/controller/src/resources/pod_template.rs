@@ -15,6 +15,7 @@ const OPERATOR_FIELDS: [&str; 3] = ["command", "args", "envFrom"];
 /// The operator's init containers, which restore a backup.
 const RESERVED_INIT_CONTAINERS: [&str; 2] = [FETCH, RESTORE];
 
+/// Fails if the template sets a field, variable or container name that is reserved for the operator.
 pub(super) fn check(template: &OpenObject) -> BuildResult<()> {
     let containers = |field| {
         let found = template.0.get("spec").and_then(|spec| spec.get(field));

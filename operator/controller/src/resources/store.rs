@@ -56,6 +56,7 @@ pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
     access
 }
 
+/// Adds the flags, variables and volumes of an object store.
 fn object_store(s3: &S3Store, access: &mut StoreAccess) {
     let encryption = s3.server_side_encryption.map(word);
     let flag = |name: &str, value: &str| format!("--s3-{name}={value}");

@@ -76,6 +76,7 @@ fn of_authority(
     secret
 }
 
+/// Issues a new certificate and key for a role. The CA in `authority` signs the certificate. Returns their secret.
 pub(crate) fn issue(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -106,7 +107,8 @@ pub(crate) fn issue(
     Ok(secret(cluster, role, files))
 }
 
-/// Reads the values for `plan` from the secret of a certificate. An unreadable certificate does not fit.
+/// Reads the values for `plan` from the secret of a certificate. An unreadable certificate does not fit. Without `authority`,
+/// only the certificate of a CA fits.
 pub(crate) fn observe_certificate(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -170,8 +172,8 @@ fn name_text(name: &GeneralName) -> Option<String> {
     }
 }
 
-/// Returns the distinct alternative names of a certificate. A wildcard name under the peer service's domain covers all
-/// members, so scaling does not require a new certificate.
+/// Returns the distinct alternative names of a certificate. A wildcard name under the peer service's domain covers all members,
+/// so scaling does not require a new certificate. The certificates of the CA and of the operator have none.
 pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
     let (peer, space) = (cluster.resource.peer_service(), &cluster.namespace);
     let mut names = vec![

@@ -19,6 +19,7 @@ const FLAG: &str = "flight-recorder-megabytes";
 const PAGE: &str = "/debug/flight-recorder";
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Returns whether the spec enables the flight recorder of the members.
 pub(super) fn records(cluster: &EtcdCluster) -> bool {
     let options = cluster.spec.options.as_ref();
     options.is_some_and(|options| options.extra_args.contains_key(FLAG))

@@ -45,11 +45,11 @@ fn each_operation_has_its_condition() {
     assert_eq!(revisions, expected);
     let added = &found().keys[1];
     assert!(matches!(
-        back(added, None).request,
+        revert_op(added, None).request,
         Some(Request::RequestDeleteRange(_))
     ));
     assert!(matches!(
-        back(added, Some(vec![])).request,
+        revert_op(added, Some(vec![])).request,
         Some(Request::RequestPut(_))
     ));
 }

@@ -22,7 +22,8 @@ const SOURCE_REMOVED: &str =
     "status.source was removed from this EtcdOperation; create another EtcdOperation";
 
 impl<M: Members> Operations<M> {
-    /// Creates a job that restores the backup in a scratch directory. Records the restore once the job has succeeded.
+    /// Creates a job that restores the backup in a scratch directory. Records the restore once the job has succeeded. Ends the
+    /// operation if the job is refused or fails.
     pub(in crate::operations) async fn check_backup(&self, at: &At<'_>) -> PassResult {
         let (operation, cluster) = (at.operation, at.cluster);
         let source = operation.status.as_ref().and_then(|one| one.source.clone());

@@ -19,7 +19,8 @@ const OVERLAP: &str = "24h";
 
 const PEM_END: &str = "-----END CERTIFICATE-----\n";
 
-/// Returns the secret of the CA at the next stage of its rotation.
+/// Returns the secret of the CA at the next stage of its rotation. Its apply fails if the secret has changed since `present`
+/// was read.
 pub(crate) fn rotated(
     cluster: &Cluster<'_>,
     present: &Secret,
