@@ -35,8 +35,11 @@ pub(crate) enum ActError {
     Resource(#[from] ResourceError),
     #[error("{0}")]
     Refused(String),
-    #[error("cannot {what}: the name belongs to {}", holder.object)]
-    NameTaken { what: &'static str, holder: Holder },
+    #[error("cannot {action}: the name belongs to {}", holder.object)]
+    NameTaken {
+        action: &'static str,
+        holder: Holder,
+    },
     #[error("{0} no longer exists; the next pass observes the cluster again")]
     Gone(String),
 }
@@ -58,7 +61,7 @@ impl ActError {
                 // A failing webhook also refuses the object.
                 let webhook = refusal.message.contains("failed calling webhook");
                 let refused = matches!(refusal.code, 400 | 403 | 404 | 422) || webhook;
-                refused.then(|| format!("cannot {}: {}", failure.what, refusal.message))
+                refused.then(|| format!("cannot {}: {}", failure.action, refusal.message))
             }
             ActError::Member(refusal) => {
                 let refused = refusal.is_refusal() || self.is_premature();
@@ -196,8 +199,10 @@ impl<M: Members> Actor<'_, M> {
         self.delete(pod, "delete the pod of a member").await?;
         if reason == Stop::Silent {
             let now = self.observation.seen.now.to_string();
-            let what = "annotate the claim of a member whose pod is recreated";
-            return self.annotate(ordinal, (REMADE_AT, Some(&now)), what).await;
+            let action = "annotate the claim of a member whose pod is recreated";
+            return self
+                .annotate(ordinal, (REMADE_AT, Some(&now)), action)
+                .await;
         }
         Ok(())
     }
@@ -214,13 +219,13 @@ impl<M: Members> Actor<'_, M> {
     /// Marks a claim as retired. With `held`, the claim is deleted once another member votes.
     async fn retire(&self, ordinal: Ordinal, held: bool) -> ActResult {
         let value = if held { HELD } else { "true" };
-        let what = "annotate the claim of a removed member";
-        self.annotate(ordinal, (RETIRED, Some(value)), what).await
+        let action = "annotate the claim of a removed member";
+        self.annotate(ordinal, (RETIRED, Some(value)), action).await
     }
 
     async fn revive(&self, ordinal: Ordinal) -> ActResult {
-        let what = "remove the annotation of a retired claim";
-        self.annotate(ordinal, (RETIRED, None), what).await
+        let action = "remove the annotation of a retired claim";
+        self.annotate(ordinal, (RETIRED, None), action).await
     }
 
     /// Adds or removes the cluster as an owner of a claim, as the retention policy requires.
@@ -228,8 +233,8 @@ impl<M: Members> Actor<'_, M> {
         let live = self.observation.objects.claim(ordinal);
         let owners = live.map(|claim| resources::owners_of_claim(self.cluster, claim));
         let marks = json!({"ownerReferences": owners});
-        let what = "apply the retention policy to a claim";
-        self.mark(live, marks, what).await
+        let action = "apply the retention policy to a claim";
+        self.mark(live, marks, action).await
     }
 
     /// Sets an annotation of a member's claim. Removes it if `value` is `None`.
@@ -237,11 +242,11 @@ impl<M: Members> Actor<'_, M> {
         &self,
         ordinal: Ordinal,
         (key, value): (&str, Option<&str>),
-        what: &'static str,
+        action: &'static str,
     ) -> ActResult {
         let live = self.observation.objects.claim(ordinal);
         let marks = json!({"annotations": {key: value}});
-        self.mark(live, marks, what).await
+        self.mark(live, marks, action).await
     }
 
     /// Fails if a pod is stopped for a new template or peer TLS mode, and the API server would refuse the pod that follows.
@@ -287,12 +292,12 @@ impl<M: Members> Actor<'_, M> {
     async fn apply_budget(&self, min_available: Option<u32>) -> ActResult {
         let budget = self.observation.objects.budget.as_deref();
         let Some(voters) = min_available else {
-            let what = "delete the pod disruption budget";
-            return self.delete(budget, what).await;
+            let action = "delete the pod disruption budget";
+            return self.delete(budget, action).await;
         };
         let wanted = resources::budget(self.cluster, voters);
-        let what = "apply the pod disruption budget";
-        self.apply(&wanted, budget, what).await
+        let action = "apply the pod disruption budget";
+        self.apply(&wanted, budget, action).await
     }
 
     /// Sets the role label of a member's pod with a merge patch, because applying only the label would remove all other fields.
@@ -316,8 +321,8 @@ impl<M: Members> Actor<'_, M> {
             let now = self.observation.seen.now;
             let words = format!("{bytes}@{now}: {}", refusal.message);
             let mark = (REFUSED_BYTES, Some(words.as_str()));
-            let what = "mark a claim that cannot grow";
-            self.annotate(ordinal, mark, what).await?;
+            let action = "mark a claim that cannot grow";
+            self.annotate(ordinal, mark, action).await?;
         }
         grown
     }

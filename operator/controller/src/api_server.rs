@@ -18,9 +18,9 @@ use crate::resources::MANAGER;
 
 /// A request that the API server refused or did not answer.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {what}: {source}")]
+#[error("cannot {action}: {source}")]
 pub(crate) struct ApiFailure {
-    pub(crate) what: &'static str,
+    pub(crate) action: &'static str,
     source: Box<kube::Error>,
 }
 
@@ -34,9 +34,9 @@ impl ApiFailure {
     }
 }
 
-/// Returns a function for `map_err` that creates an [`ApiFailure`]. `what` is the failed action.
-pub(crate) fn cannot(what: &'static str) -> impl Fn(kube::Error) -> ApiFailure {
-    move |source| ApiFailure { what, source: Box::new(source) }
+/// Returns a function for `map_err` that creates an [`ApiFailure`]. `action` is what failed, such as `read the job`.
+pub(crate) fn cannot(action: &'static str) -> impl Fn(kube::Error) -> ApiFailure {
+    move |source| ApiFailure { action, source: Box::new(source) }
 }
 
 pub(crate) fn kind_of<K: Object>() -> ApiResource {
@@ -63,17 +63,17 @@ pub(crate) fn readable<K: Object>(object: &DynamicObject) -> Option<K> {
     read.ok()
 }
 
-/// Reads an object by name; `None` if it does not exist. Fails if this release cannot parse it. Here and below, `what` names
-/// the request in errors.
+/// Reads an object by name; `None` if it does not exist. Fails if this release cannot parse it. Here and below, an error says
+/// that `action` failed.
 pub(crate) async fn get<K: Object>(
     client: &Client,
     namespace: &str,
     name: &str,
-    what: &'static str,
+    action: &'static str,
 ) -> Result<Option<K>, ApiFailure> {
     let found = untyped::<K>(client, namespace).get_opt(name).await;
     let found = found.and_then(|found| found.as_ref().map(typed).transpose());
-    found.map_err(cannot(what))
+    found.map_err(cannot(action))
 }
 
 /// Lists the objects that this release can parse. Logs and skips the others.
@@ -81,10 +81,10 @@ pub(crate) async fn list_readable<K: Object>(
     client: &Client,
     namespace: &str,
     params: ListParams,
-    what: &'static str,
+    action: &'static str,
 ) -> Result<Vec<K>, ApiFailure> {
     let found = untyped::<K>(client, namespace).list(&params).await;
-    let found = found.map_err(cannot(what))?;
+    let found = found.map_err(cannot(action))?;
     Ok(found.items.iter().filter_map(readable).collect())
 }
 
@@ -93,12 +93,12 @@ pub(crate) async fn list<K: Object>(
     client: &Client,
     namespace: &str,
     (key, value): (&str, &str),
-    what: &'static str,
+    action: &'static str,
 ) -> Result<Vec<K>, ApiFailure> {
     let labelled = ListParams::default().labels(&format!("{key}={value}"));
     let found = untyped::<K>(client, namespace).list(&labelled).await;
     let found = found.and_then(|found| found.items.iter().map(typed).collect());
-    found.map_err(cannot(what))
+    found.map_err(cannot(action))
 }
 
 /// Creates an object. Returns the object that the API server stored.
@@ -119,16 +119,16 @@ pub(crate) async fn create_missing<K: Object>(
     client: &Client,
     namespace: &str,
     object: &K,
-    what: &'static str,
+    action: &'static str,
 ) -> Result<Result<Option<K>, String>, ApiFailure> {
     match create(client, namespace, &PostParams::default(), object).await {
         Ok(created) => Ok(Ok(Some(created))),
         // The code 409 is ambiguous: a conflicting update of a quota also returns it.
         Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists" => Ok(Ok(None)),
         Err(kube::Error::Api(refusal)) if [400, 403, 422].contains(&refusal.code) => Ok(Err(
-            format!("the API server refuses to {what}: {}", refusal.message),
+            format!("the API server refuses to {action}: {}", refusal.message),
         )),
-        Err(error) => Err(cannot(what)(error)),
+        Err(error) => Err(cannot(action)(error)),
     }
 }
 
@@ -136,14 +136,14 @@ pub(crate) async fn create_missing<K: Object>(
 pub(crate) async fn delete<K: Object>(
     client: &Client,
     object: &K,
-    what: &'static str,
+    action: &'static str,
 ) -> Result<(), ApiFailure> {
     let this = Preconditions { uid: object.uid(), resource_version: None };
     let params = DeleteParams::default().preconditions(this);
     let api = untyped::<K>(client, &object.namespace().unwrap_or_default());
     match api.delete(&object.name_any(), &params).await {
         Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(()),
-        deleted => deleted.map(drop).map_err(cannot(what)),
+        deleted => deleted.map(drop).map_err(cannot(action)),
     }
 }
 
@@ -153,7 +153,7 @@ pub(crate) async fn write_status<K: Object>(
     client: &Client,
     resource: &K,
     status: &impl Serialize,
-    what: &'static str,
+    action: &'static str,
 ) -> Result<bool, ApiFailure> {
     let name = resource.name_any();
     let body = json!({
@@ -170,7 +170,7 @@ pub(crate) async fn write_status<K: Object>(
     let params = PatchParams::apply(MANAGER).force();
     match api.patch_status(&name, &params, &Patch::Apply(body)).await {
         Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(false),
-        written => written.map(|_| true).map_err(cannot(what)),
+        written => written.map(|_| true).map_err(cannot(action)),
     }
 }
 

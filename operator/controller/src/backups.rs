@@ -109,8 +109,8 @@ impl Backups {
                 progress::pending(backup, text, now)
             }
             Some(job) => {
-                let (label, what) = ((BACKUP, name.as_str()), "list the pods of the job");
-                let mut pods = list::<Pod>(&self.client, &namespace, label, what).await?;
+                let (label, action) = ((BACKUP, name.as_str()), "list the pods of the job");
+                let mut pods = list::<Pod>(&self.client, &namespace, label, action).await?;
                 // Users can put the label on any pod.
                 pods.retain(|pod| is_owned(pod, job.uid().as_deref()));
                 let refused = warnings::why_no_pods(&self.client, &job, pods.len()).await;
@@ -121,8 +121,8 @@ impl Backups {
                 Err(why) => progress::pending(backup, why, now),
             },
         };
-        let what = "write the status of the EtcdBackup";
-        if status != before && write_status(&self.client, backup, &status, what).await? {
+        let action = "write the status of the EtcdBackup";
+        if status != before && write_status(&self.client, backup, &status, action).await? {
             self.announce(backup, &before, &status).await;
         }
         Ok(match status.phase {
@@ -141,8 +141,8 @@ impl Backups {
         namespace: &str,
     ) -> Result<Result<Job, String>, PassError> {
         let name = &backup.spec.cluster_ref.name;
-        let what = "read the EtcdCluster";
-        let Some(cluster) = get::<EtcdCluster>(&self.client, namespace, name, what).await? else {
+        let action = "read the EtcdCluster";
+        let Some(cluster) = get::<EtcdCluster>(&self.client, namespace, name, action).await? else {
             return Ok(Err(no_cluster(namespace, name)));
         };
         let named = Cluster::new(&cluster, &self.environment)?;
@@ -214,8 +214,8 @@ impl Backups {
             return Ok(Action::await_change());
         }
         let ours = ListParams::default().labels(&format!("{SCHEDULE}={name}"));
-        let (client, what) = (&self.client, "list the EtcdBackups");
-        let ours = list_readable::<EtcdBackup>(client, &namespace, ours, what).await?;
+        let (client, action) = (&self.client, "list the EtcdBackups");
+        let ours = list_readable::<EtcdBackup>(client, &namespace, ours, action).await?;
         let now = Timestamp::now();
         let mut due = schedule::due(schedule, &ours, now);
         let success = due.status.last_success_time.as_ref();
@@ -223,8 +223,8 @@ impl Backups {
         let punctuality = &self.metrics.schedule;
         punctuality.set(&namespace, &name, success, due.overdue);
         if let Some(time) = due.create {
-            let (backup, what) = (scheduled(schedule, time), "create an EtcdBackup");
-            match create_missing(client, &namespace, &backup, what).await? {
+            let (backup, action) = (scheduled(schedule, time), "create an EtcdBackup");
+            match create_missing(client, &namespace, &backup, action).await? {
                 Ok(_) => {
                     due.status.last_schedule_time = Some(Time(time));
                     due.status.active = Some(backup.name_any());
@@ -240,8 +240,8 @@ impl Backups {
         }
         self.reconcile_changes(schedule, &mut due).await?;
         let before = schedule.status.clone().unwrap_or_default();
-        let what = "write the status of the EtcdBackupSchedule";
-        if due.status != before && write_status(client, schedule, &due.status, what).await? {
+        let action = "write the status of the EtcdBackupSchedule";
+        if due.status != before && write_status(client, schedule, &due.status, action).await? {
             let after = &due.status.conditions;
             let gap = changes::new_gap(&before.conditions, after).map(str::to_owned);
             if gap.is_some() {

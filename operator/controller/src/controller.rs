@@ -130,8 +130,8 @@ impl<M: Members> Scope<M> {
     async fn act(&self, known: &EtcdCluster) -> PassResult {
         let operator = &self.operator;
         let (namespace, name) = (known.namespace().unwrap_or_default(), known.name_any());
-        let (client, what) = (&operator.client, "read the EtcdCluster");
-        let read = get::<EtcdCluster>(client, &namespace, &name, what).await?;
+        let (client, action) = (&operator.client, "read the EtcdCluster");
+        let read = get::<EtcdCluster>(client, &namespace, &name, action).await?;
         let Some(cluster) = read.filter(|cluster| cluster.uid() == known.uid()) else {
             return Ok(Action::await_change());
         };
@@ -158,8 +158,8 @@ impl<M: Members> Scope<M> {
             done = actor.act(&step, &mut facts).await;
         }
         let status = self.report(&named, &facts, &observation, &step);
-        let what = "write the status of the EtcdCluster";
-        if status != before && !write_status(client, &cluster, &status, what).await? {
+        let action = "write the status of the EtcdCluster";
+        if status != before && !write_status(client, &cluster, &status, action).await? {
             return Ok(Action::requeue(RETRY));
         }
         if !step.records() {

@@ -56,12 +56,12 @@ async fn service(client: &Client, cluster: &Cluster<'_>) -> Result<(String, Stri
         return Ok((url.clone(), url));
     };
     let namespace = &cluster.namespace;
-    let what = "list the pods of the discovery service";
-    let pods = list::<Pod>(client, namespace, (CLUSTER, service), what).await?;
+    let action = "list the pods of the discovery service";
+    let pods = list::<Pod>(client, namespace, (CLUSTER, service), action).await?;
     let mut ready = pods.iter().filter(|pod| is_ready(pod));
     let address = ready.find_map(client_address);
-    let what = "read the EtcdCluster of the discovery service";
-    let serving = get::<EtcdCluster>(client, namespace, service, what).await?;
+    let action = "read the EtcdCluster of the discovery service";
+    let serving = get::<EtcdCluster>(client, namespace, service, action).await?;
     let (Some(address), Some(serving)) = (address, serving) else {
         let text = format!("the discovery service {service} has no ready pod");
         return Err(ActError::Refused(text));

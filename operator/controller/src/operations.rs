@@ -88,8 +88,8 @@ impl<M: Members> Operations<M> {
         let runs = status.phase == Some(OperationPhase::Running);
         let namespace = operation.namespace().unwrap_or_default();
         let (client, name) = (&self.operator.client, &operation.spec.cluster_name);
-        let what = "read the EtcdCluster";
-        let found = get::<EtcdCluster>(client, &namespace, name, what).await?;
+        let action = "read the EtcdCluster";
+        let found = get::<EtcdCluster>(client, &namespace, name, action).await?;
         let began_on = |cluster: &EtcdCluster| !runs || cluster.uid() == status.cluster_uid;
         let Some(cluster) = found.filter(began_on) else {
             return self.without_cluster(operation, runs).await;
@@ -139,8 +139,8 @@ impl<M: Members> Operations<M> {
     /// Returns a message if another operation on the same cluster comes first.
     async fn ahead(&self, of: &EtcdOperation) -> Result<Option<String>, PassError> {
         let namespace = of.namespace().unwrap_or_default();
-        let (client, what) = (&self.operator.client, "list the EtcdOperations");
-        let all = list_readable(client, &namespace, ListParams::default(), what).await?;
+        let (client, action) = (&self.operator.client, "list the EtcdOperations");
+        let all = list_readable(client, &namespace, ListParams::default(), action).await?;
         Ok(first(of, &all).map(|other| {
             let (name, phase) = (other.name_any(), phase(other));
             format!(
@@ -191,10 +191,10 @@ impl<M: Members> Operations<M> {
         if let Some(text) = was_replaced(&status, member.as_ref()) {
             return self.end(at.operation, Some(cluster), Err(text)).await;
         }
-        let what = "record the operation in the EtcdCluster";
+        let action = "record the operation in the EtcdCluster";
         let before = cluster.status.clone().unwrap_or_default();
         if let Some(after) = once::recorded(at.operation, &before)
-            && !write_status(client, cluster, &after, what).await?
+            && !write_status(client, cluster, &after, action).await?
         {
             return Ok(Action::requeue(POLL));
         }
@@ -225,8 +225,8 @@ impl<M: Members> Operations<M> {
             Next::Request(requests) => {
                 let known = cluster.status.clone().unwrap_or_default();
                 let after = EtcdClusterStatus { requests: *requests, ..known };
-                let what = "record the request in the EtcdCluster";
-                write_status(&self.operator.client, cluster, &after, what).await?;
+                let action = "record the request in the EtcdCluster";
+                write_status(&self.operator.client, cluster, &after, action).await?;
                 "the EtcdCluster records the request".to_owned()
             }
             Next::MoveLeader { from, to } => {
@@ -247,8 +247,8 @@ impl<M: Members> Operations<M> {
         let (client, cluster) = (&self.operator.client, at.cluster.resource);
         let mut after = cluster.status.clone().unwrap_or_default();
         after.restore = Some(record);
-        let what = "record the restore in the EtcdCluster";
-        let text = match write_status(client, cluster, &after, what).await? {
+        let action = "record the restore in the EtcdCluster";
+        let text = match write_status(client, cluster, &after, action).await? {
             true => "the members are stopped, and their disks are kept",
             false => "the EtcdCluster has changed; reading it again",
         };
@@ -344,9 +344,9 @@ impl<M: Members> Operations<M> {
         status.progress = None;
         status.message = Some(text.clone());
         if let Some(cluster) = cluster {
-            let what = "record the result in the EtcdCluster";
+            let action = "record the result in the EtcdCluster";
             if let Some(after) = once::with_result(operation, cluster, phase)
-                && !write_status(&self.operator.client, cluster, &after, what).await?
+                && !write_status(&self.operator.client, cluster, &after, action).await?
             {
                 return Ok(Action::requeue(POLL));
             }
@@ -412,8 +412,8 @@ impl<M: Members> Operations<M> {
         {
             return Ok(Action::requeue(Duration::from_secs(rest)));
         }
-        let what = "delete the EtcdOperation";
-        delete(&self.operator.client, operation, what).await?;
+        let action = "delete the EtcdOperation";
+        delete(&self.operator.client, operation, action).await?;
         Ok(Action::await_change())
     }
 }

@@ -100,8 +100,8 @@ async fn active_request(
     let Some(request) = cluster.active_request.clone() else {
         return Ok(None);
     };
-    let what = "read the EtcdOperation of a request";
-    let found = get::<EtcdOperation>(client, &cluster.namespace, &request.name, what).await?;
+    let action = "read the EtcdOperation of a request";
+    let found = get::<EtcdOperation>(client, &cluster.namespace, &request.name, action).await?;
     let runs = found.is_some_and(|operation| {
         let status = operation.status.as_ref();
         let ended = status.is_some_and(|status| status.completed_at.is_some());

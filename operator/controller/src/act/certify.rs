@@ -56,8 +56,8 @@ impl<M: Members> Actor<'_, M> {
             return Ok(());
         };
         let live = self.observation.secrets.requests.get(&role);
-        let what = "apply a Certificate of cert-manager";
-        self.apply(&request, live, what).await
+        let action = "apply a Certificate of cert-manager";
+        self.apply(&request, live, action).await
     }
 
     /// Makes a cert-manager Certificate the owner of its secret, as cert-manager does with `--enable-certificate-owner-ref`.
@@ -65,8 +65,8 @@ impl<M: Members> Actor<'_, M> {
         let Some(request) = self.observation.secrets.requests.get(&role) else {
             return Ok(());
         };
-        let what = "make a Certificate the owner of its secret";
-        self.force(&cert_manager::owned(request), what).await
+        let action = "make a Certificate the owner of its secret";
+        self.force(&cert_manager::owned(request), action).await
     }
 
     /// Deletes the cluster's Certificate of a role, because cert-manager would overwrite the operator's certificate. Does
@@ -76,11 +76,11 @@ impl<M: Members> Actor<'_, M> {
         if !secret.is_some_and(cert_manager::has_written) {
             return Ok(());
         }
-        let what = "delete a Certificate of cert-manager";
+        let action = "delete a Certificate of cert-manager";
         let name = self.cluster.resource.secret_name(role);
-        let live = get::<Certificate>(self.client, &self.cluster.namespace, &name, what).await?;
+        let live = get::<Certificate>(self.client, &self.cluster.namespace, &name, action).await?;
         let ours = live.filter(|live| ownership(self.cluster, live) == Ownership::Ours);
-        self.delete(ours.as_ref(), what).await
+        self.delete(ours.as_ref(), action).await
     }
 
     fn authority(&self) -> Result<&Secret, ActError> {

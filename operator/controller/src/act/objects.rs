@@ -19,30 +19,30 @@ use crate::{
 const CREATOR: &str = "witan-operator-create";
 
 impl<M: Members> Actor<'_, M> {
-    /// Creates an object, or applies it to `live`, the observed object. Here and below, `what` names the action in errors.
+    /// Creates an object, or applies it to `live`, the observed object. Here and below, an error says that `action` failed.
     pub(super) async fn apply<K: Object>(
         &self,
         object: &K,
         live: Option<&K>,
-        what: &'static str,
+        action: &'static str,
     ) -> ActResult {
         let Some(live) = live else {
-            return self.create(object, what).await;
+            return self.create(object, action).await;
         };
         let mut object = object.clone();
         // The uid rules out another object with the same name.
         object.meta_mut().uid = live.uid();
-        if let Some(version) = self.take_over(live, what).await?
+        if let Some(version) = self.take_over(live, action).await?
             && object.resource_version().is_some()
         {
             object.meta_mut().resource_version = Some(version);
         }
-        self.force(&object, what).await
+        self.force(&object, action).await
     }
 
     /// Creates an object as [`CREATOR`]. An existing object of this cluster counts as created by an attempt whose response was
     /// lost. Restores the labels of such an object, because passes find it by them.
-    pub(super) async fn create<K: Object>(&self, object: &K, what: &'static str) -> ActResult {
+    pub(super) async fn create<K: Object>(&self, object: &K, action: &'static str) -> ActResult {
         let params = PostParams {
             field_manager: Some(CREATOR.to_owned()),
             ..PostParams::default()
@@ -50,13 +50,13 @@ impl<M: Members> Actor<'_, M> {
         match create(self.client, &self.cluster.namespace, &params, object).await {
             Err(kube::Error::Api(refusal)) if refusal.code == 409 => {}
             created => {
-                created.map_err(cannot(what))?;
+                created.map_err(cannot(action))?;
                 return Ok(());
             }
         }
         let found = self.api::<K>().get_metadata_opt(&object.name_any()).await;
-        let Some(found) = found.map_err(cannot(what))? else {
-            let gone = format!("the object whose name is needed to {what}");
+        let Some(found) = found.map_err(cannot(action))? else {
+            let gone = format!("the object whose name is needed to {action}");
             return Err(ActError::Gone(gone));
         };
         match resources::ownership(self.cluster, &found) {
@@ -65,12 +65,12 @@ impl<M: Members> Actor<'_, M> {
                 let mut labels = object.labels().clone();
                 // The existing object may come from another release, so its fields may be unknown.
                 labels.remove(VERSION);
-                self.mark_named::<K>(&found, json!({"labels": labels}), what)
+                self.mark_named::<K>(&found, json!({"labels": labels}), action)
                     .await
             }
             Ownership::Ending | Ownership::Foreign => {
                 let holder = resources::holder_of(self.cluster, &K::kind(&()), &found);
-                Err(ActError::NameTaken { what, holder })
+                Err(ActError::NameTaken { action, holder })
             }
         }
     }
@@ -81,7 +81,7 @@ impl<M: Members> Actor<'_, M> {
     pub(super) async fn take_over<K: Object>(
         &self,
         live: &K,
-        what: &'static str,
+        action: &'static str,
     ) -> Result<Option<String>, ActError> {
         let is = |name: &str, entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some(name);
         let applied = |entry: &ManagedFieldsEntry| {
@@ -103,17 +103,17 @@ impl<M: Members> Actor<'_, M> {
         let (name, params, api) = (live.name_any(), PatchParams::default(), self.api::<K>());
         let change = Patch::Merge(change);
         let changed = api.patch_metadata(&name, &params, &change).await;
-        Ok(changed.map_err(cannot(what))?.resource_version())
+        Ok(changed.map_err(cannot(action))?.resource_version())
     }
 
     /// Applies an object as [`MANAGER`] and takes over conflicting fields. An object without a uid is created if it is missing.
-    pub(super) async fn force<K: Object>(&self, object: &K, what: &'static str) -> ActResult {
+    pub(super) async fn force<K: Object>(&self, object: &K, action: &'static str) -> ActResult {
         let params = PatchParams::apply(MANAGER).force();
         let json = serde_json::to_value(object).map_err(kube::Error::SerdeError);
-        let patch = Patch::Apply(json.map_err(cannot(what))?);
+        let patch = Patch::Apply(json.map_err(cannot(action))?);
         let api = self.api::<K>();
         let applied = api.patch(&object.name_any(), &params, &patch).await;
-        applied.map_err(cannot(what))?;
+        applied.map_err(cannot(action))?;
         Ok(())
     }
 
@@ -122,11 +122,11 @@ impl<M: Members> Actor<'_, M> {
         &self,
         live: Option<&K>,
         marks: serde_json::Value,
-        what: &'static str,
+        action: &'static str,
     ) -> ActResult {
         match live {
-            Some(live) => self.mark_named::<K>(live, marks, what).await,
-            None => Err(ActError::Gone(format!("the object to {what}"))),
+            Some(live) => self.mark_named::<K>(live, marks, action).await,
+            None => Err(ActError::Gone(format!("the object to {action}"))),
         }
     }
 
@@ -135,7 +135,7 @@ impl<M: Members> Actor<'_, M> {
         &self,
         live: &(impl Resource + Sync),
         mut marks: serde_json::Value,
-        what: &'static str,
+        action: &'static str,
     ) -> ActResult {
         marks["uid"] = json!(live.uid());
         let params = PatchParams {
@@ -145,7 +145,7 @@ impl<M: Members> Actor<'_, M> {
         let (name, api) = (live.name_any(), self.api::<K>());
         let change = Patch::Merge(json!({"metadata": marks}));
         let marked = api.patch_metadata(&name, &params, &change).await;
-        marked.map_err(cannot(what))?;
+        marked.map_err(cannot(action))?;
         Ok(())
     }
 
@@ -153,10 +153,10 @@ impl<M: Members> Actor<'_, M> {
     pub(super) async fn delete<K: Object>(
         &self,
         object: Option<&K>,
-        what: &'static str,
+        action: &'static str,
     ) -> ActResult {
         if let Some(object) = object {
-            delete(self.client, object, what).await?;
+            delete(self.client, object, action).await?;
         }
         Ok(())
     }

@@ -31,8 +31,8 @@ impl<M: Members> Actor<'_, M> {
         let Some(pod) = refusal.and_then(|said| self.former_pod(plan, &said)) else {
             return Err(error);
         };
-        let what = "create the pod of a member from its former template";
-        self.create(&pod, what).await.map_err(|_| error)
+        let action = "create the pod of a member from its former template";
+        self.create(&pod, action).await.map_err(|_| error)
     }
 
     /// Builds the pod of a restarting member from the last admitted spec, but with the storage and TLS of the current spec. The
@@ -74,10 +74,11 @@ impl<M: Members> Actor<'_, M> {
         let mut pods = self.observation.seen.pods();
         let known = pods.any(|(_, pod)| pod.refused.is_some());
         let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
-        let what = "create a pod from the current template (a dry run before a member is stopped)";
+        let action =
+            "create a pod from the current template (a dry run before a member is stopped)";
         match create(self.client, &self.cluster.namespace, &params, &pod).await {
             Err(kube::Error::Api(refusal)) if !known && is_inconclusive(&refusal.message) => Ok(()),
-            tried => Ok(tried.map(drop).map_err(cannot(what))?),
+            tried => Ok(tried.map(drop).map_err(cannot(action))?),
         }
     }
 }

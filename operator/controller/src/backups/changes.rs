@@ -60,8 +60,8 @@ impl Backups {
         now: Timestamp,
     ) -> Result<Option<Seen>, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
-        let (name, what) = (schedule.name_any(), "list the pods that store changes");
-        let mut pods = list::<Pod>(&self.client, &namespace, (CHANGES, &name), what).await?;
+        let (name, action) = (schedule.name_any(), "list the pods that store changes");
+        let mut pods = list::<Pod>(&self.client, &namespace, (CHANGES, &name), action).await?;
         pods.retain(|pod| is_owned(pod, schedule.uid().as_deref()));
         let wanted = match asked(schedule) {
             Some(changes) => self.wanted(schedule, changes, now).await?.map_err(Some),
@@ -81,8 +81,8 @@ impl Backups {
         };
         // Wait until a terminating pod is gone. Otherwise, two pods would store the same changes.
         if pods.is_empty() {
-            let what = "create the pod that stores changes";
-            let trouble = match create_missing(&self.client, &namespace, &wanted, what).await? {
+            let action = "create the pod that stores changes";
+            let trouble = match create_missing(&self.client, &namespace, &wanted, action).await? {
                 Ok(Some(_)) => None,
                 Ok(None) => Some(format!(
                     "another pod has the name {}: the pod that stores changes is created when that pod is gone; if its node is permanently lost, force-delete it",
@@ -103,8 +103,9 @@ impl Backups {
         now: Timestamp,
     ) -> Result<Result<Pod, String>, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
-        let (name, what) = (&schedule.spec.cluster_ref.name, "read the EtcdCluster");
-        let Some(cluster) = get::<EtcdCluster>(&self.client, &namespace, name, what).await? else {
+        let (name, action) = (&schedule.spec.cluster_ref.name, "read the EtcdCluster");
+        let Some(cluster) = get::<EtcdCluster>(&self.client, &namespace, name, action).await?
+        else {
             return Ok(Err(no_cluster(&namespace, name)));
         };
         let named = Cluster::new(&cluster, &self.environment)?;

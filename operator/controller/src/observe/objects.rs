@@ -72,8 +72,8 @@ impl Objects {
         let named: BTreeSet<String> = mounted.chain(of_members).collect();
         let unlisted = named.into_iter().filter(|name| !listed.contains(name));
         let unlisted = try_join_all(unlisted.map(async |name| {
-            let what = "read the claim of a member by its name";
-            get::<PersistentVolumeClaim>(client, &cluster.namespace, &name, what).await
+            let action = "read the claim of a member by its name";
+            get::<PersistentVolumeClaim>(client, &cluster.namespace, &name, action).await
         }));
         let unlisted = unlisted.await?.into_iter().flatten().map(Arc::new);
         let claims = claims.into_iter().chain(unlisted).collect();
@@ -198,8 +198,8 @@ async fn labelled<K: Object>(
     client: &Client,
     cluster: &Cluster<'_>,
 ) -> Result<Vec<Arc<K>>, ApiFailure> {
-    let what = "list the objects of the cluster";
-    let found = list(client, &cluster.namespace, (CLUSTER, &cluster.name), what).await?;
+    let action = "list the objects of the cluster";
+    let found = list(client, &cluster.namespace, (CLUSTER, &cluster.name), action).await?;
     Ok(found.into_iter().map(Arc::new).collect())
 }
 

@@ -94,8 +94,8 @@ pub(crate) async fn find_backup(
     let backup = asked.backup_ref.as_ref();
     let name = backup.map_or("", |backup| &backup.name);
     let missing = |why: &str| Ok(Err(format!("EtcdBackup {name} {why}")));
-    let what = "read the EtcdBackup of the cluster";
-    let Some(backup) = get::<EtcdBackup>(client, namespace, name, what).await? else {
+    let action = "read the EtcdBackup of the cluster";
+    let Some(backup) = get::<EtcdBackup>(client, namespace, name, action).await? else {
         return missing(&format!("does not exist in namespace {namespace}"));
     };
     let status = backup.status.unwrap_or_default();

@@ -32,19 +32,19 @@ impl<M: Members> Operations<M> {
             return self.end(operation, Some(cluster.resource), Err(text)).await;
         };
         let (client, name) = (&self.operator.client, check_name(operation));
-        let what = "read the job of the check";
-        let found = get::<Job>(client, &cluster.namespace, &name, what).await?;
+        let action = "read the job of the check";
+        let found = get::<Job>(client, &cluster.namespace, &name, action).await?;
         let Some(job) = found.filter(|job| is_owned(job, operation.uid().as_deref())) else {
             let wanted = check(cluster, operation, &source)?;
-            let what = "create the job of the check";
-            return match create_missing(client, &cluster.namespace, &wanted, what).await? {
+            let action = "create the job of the check";
+            return match create_missing(client, &cluster.namespace, &wanted, action).await? {
                 Ok(_) => self.watch(operation, CHECKS.to_owned()).await,
                 Err(text) => self.end(operation, Some(cluster.resource), Err(text)).await,
             };
         };
         let uid = operation.uid().unwrap_or_default();
-        let (label, what) = ((OPERATION, uid.as_str()), "list the pods of the check");
-        let mut pods = list::<Pod>(client, &cluster.namespace, label, what).await?;
+        let (label, action) = ((OPERATION, uid.as_str()), "list the pods of the check");
+        let mut pods = list::<Pod>(client, &cluster.namespace, label, action).await?;
         pods.sort_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
         let mut newest = pods.iter().rev();
         if jobs::condition(&job, "Complete").is_some() {
