@@ -52,6 +52,7 @@ pub(crate) async fn run(
     Ok(fetched)
 }
 
+/// Returns whether a directory exists and is not empty.
 fn has_entries(folder: &Path) -> Result<bool, BackupError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_some()),

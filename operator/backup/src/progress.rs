@@ -20,6 +20,7 @@ impl Progress {
         Self { verb, total, bytes: 0, logged: (0, Instant::now()) }
     }
 
+    /// Adds transferred bytes. Logs the total at most every [`INTERVAL`].
     pub(crate) fn add(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
         let (before, at) = self.logged;

@@ -100,6 +100,7 @@ async fn retain(
     record
 }
 
+/// Joins the present warnings; `None` if there are none.
 fn join_warnings<const N: usize>(warnings: [Option<String>; N]) -> Option<String> {
     let all: Vec<_> = warnings.into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join("; "))

@@ -114,6 +114,7 @@ impl Store {
         store_error::explain(&format!("{verb} {}", self.url(file)), error)
     }
 
+    /// Lists the files directly in the directory.
     pub(crate) async fn files(&self) -> Result<Vec<StoredFile>, BackupError> {
         let listed = self.objects.list_with_delimiter(Some(&self.prefix)).await;
         let doing = format!("list {}", self.folder_url);
@@ -189,6 +190,7 @@ impl Store {
         created.map_err(|error| self.failed("write", file, &error))
     }
 
+    /// Like [`Self::put_new`], but returns the error of the store unchanged.
     async fn create_file(&self, file: &str, bytes: Bytes) -> object_store::Result<bool> {
         let (path, options) = (self.path(file), PutOptions::from(PutMode::Create));
         match self.objects.put_opts(&path, bytes.into(), options).await {
@@ -206,6 +208,7 @@ impl Store {
         begun.map_err(|error| self.failed("write", &file, &error))
     }
 
+    /// Reads the metadata of a file; `None` if the file does not exist.
     pub(crate) async fn head(&self, file: &str) -> Result<Option<ObjectMeta>, BackupError> {
         match self.objects.head(&self.path(file)).await {
             Ok(found) => Ok(Some(found)),
@@ -214,6 +217,7 @@ impl Store {
         }
     }
 
+    /// Reads a whole file of any size. Fails if the file does not exist.
     pub(crate) async fn bytes(&self, file: &str) -> Result<Bytes, BackupError> {
         let read = async { self.objects.get(&self.path(file)).await?.bytes().await };
         read.await
@@ -238,6 +242,7 @@ impl Store {
     }
 }
 
+/// Returns the file name and the JSON of a record.
 fn record_file(record: &BackupRecord) -> Result<(String, Bytes), BackupError> {
     let mut json = serde_json::to_vec_pretty(record).map_err(BackupError::internal)?;
     json.push(b'\n');

@@ -54,6 +54,7 @@ pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
     failed(doing, Reason::StoreUnreachable, &innermost(error))
 }
 
+/// Returns whether the store refused the credentials. `text` is the text of the error.
 fn is_refused(error: &object_store::Error, text: &str) -> bool {
     // A listing error contains the status only as text.
     let refusals = ["status code: 401 ", "status code: 403 "];

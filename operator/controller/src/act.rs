@@ -162,6 +162,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
+    /// Records in the status that a new cluster is forced from a member.
     fn begin_recovery(&self, ordinal: Ordinal, status: &mut EtcdClusterStatus) {
         status.recovery = Some(RecoveryStatus {
             member: self.cluster.resource.member(ordinal),
@@ -170,6 +171,7 @@ impl<M: Members> Actor<'_, M> {
         });
     }
 
+    /// Compacts the key space and records the compaction in the status.
     async fn compact(&self, revision: i64, status: &mut EtcdClusterStatus) -> ActResult {
         self.change(None, Change::Compact(revision)).await?;
         status.compaction = Some(CompactionStatus {
@@ -180,6 +182,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
+    /// Disarms the NOSPACE alarms of all members and records that in the status.
     async fn disarm_no_space(&self, status: &mut EtcdClusterStatus) -> ActResult {
         let members = self.observation.seen.members();
         for member in members.filter(|member| member.no_space) {

@@ -43,10 +43,12 @@ pub(crate) fn kind_of<K: Object>() -> ApiResource {
     ApiResource::erase::<K>(&())
 }
 
+/// Returns the API for untyped objects of the kind `K` in a namespace.
 pub(crate) fn untyped<K: Object>(client: &Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &kind_of::<K>())
 }
 
+/// Converts an object to its type. Fails if this release cannot parse the object.
 pub(crate) fn typed<K: Object>(object: &DynamicObject) -> Result<K, kube::Error> {
     let json = serde_json::to_value(object);
     json.and_then(serde_json::from_value)

@@ -314,6 +314,7 @@ impl Passes<EtcdBackupSchedule> for Backups {
     }
 }
 
+/// Returns the message that an EtcdCluster does not exist.
 pub(crate) fn no_cluster(namespace: &str, name: &str) -> String {
     format!("EtcdCluster {name} does not exist in namespace {namespace}")
 }

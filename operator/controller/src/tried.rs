@@ -140,6 +140,7 @@ impl Tried {
     }
 }
 
+/// Returns the backoff after `times` earlier failures.
 fn delay(times: u32) -> Duration {
     HELD_FIRST
         .saturating_mul(1 << times.min(10))

@@ -99,9 +99,9 @@ pub(super) fn bytes(of: u64) -> String {
 }
 
 /// Returns a number with its noun, such as `1 key` or `2 keys`.
-pub(super) fn counted(number: u64, thing: &str) -> String {
+pub(super) fn counted(number: u64, noun: &str) -> String {
     let end = if number == 1 { "" } else { "s" };
-    format!("{number} {thing}{end}")
+    format!("{number} {noun}{end}")
 }
 
 /// Returns the text as one line of at most `max` characters, escaped, and with an ellipsis if it is cut.

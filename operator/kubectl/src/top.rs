@@ -55,6 +55,7 @@ struct Row {
     sampled_bytes: u64,
 }
 
+/// Counts the keys with at most `--rate` requests per second, and prints the counts.
 pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginError> {
     let keys = Keys::open(target, &flags.cluster, &flags.members).await?;
     let mut pace = interval(Duration::from_secs(1) / u32::from(flags.rate));

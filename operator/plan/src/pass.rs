@@ -66,6 +66,7 @@ impl<'a> Pass<'a> {
         Some(wait(Why::NameTaken(*part)))
     }
 
+    /// Returns a wait while the name of an ordinal's pod or claim is taken.
     pub(super) fn wait_for_names_of(&self, ordinal: Ordinal) -> Option<Step> {
         self.wait_for_names(|part| part == Part::Pod(ordinal) || part == Part::Claim(ordinal))
     }
@@ -166,6 +167,7 @@ impl<'a> Pass<'a> {
         (supported < level).then_some(Why::LevelRisen { release, supported, level })
     }
 
+    /// Returns the cluster's feature level: the reported one, or else the recorded one.
     fn feature_level(&self) -> Option<Level> {
         let reported = self.seen.membership.as_ref().and_then(|list| list.level);
         let recorded = self.status.feature_level;
@@ -337,6 +339,7 @@ impl<'a> Joined<'a> {
     }
 }
 
+/// Returns whether a member listens with TLS for other members, according to its peer URLs.
 pub(super) fn uses_peer_tls(member: &MemberSeen) -> bool {
     let mut urls = member.peer_urls.iter();
     urls.any(|url| url.starts_with("https://"))

@@ -35,6 +35,7 @@ pub(super) fn is_running(pass: &Pass<'_>) -> bool {
     recorded(pass).is_some_and(|(_, phase)| *phase == RecoveryPhase::Running)
 }
 
+/// Returns the survivor and the phase of the recorded recovery.
 fn recorded<'a>(pass: &Pass<'a>) -> Option<(Ordinal, &'a RecoveryPhase)> {
     let recorded = pass.status.recovery.as_ref()?;
     Some((ordinal(&recorded.member)?, &recorded.phase))

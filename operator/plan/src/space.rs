@@ -42,6 +42,7 @@ fn is_filled_by_keys(member: &MemberSeen) -> bool {
         .is_some_and(|quota| member.db_size >= quota / 2)
 }
 
+/// Returns whether the keys of a member take up less than its quota; `true` without a quota.
 fn is_below_quota(member: &MemberSeen) -> bool {
     member.quota.is_none_or(|quota| member.db_size < quota)
 }

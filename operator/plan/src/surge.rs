@@ -23,6 +23,7 @@ pub(super) fn is_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) 
     member.answers || !joined.silent_for(ordinal, STUCK_SECONDS)
 }
 
+/// Returns whether the list has more members than [`wanted`].
 pub(super) fn surplus(joined: &Joined<'_>) -> bool {
     joined.list.members.len() > wanted(joined)
 }

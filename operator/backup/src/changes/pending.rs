@@ -68,6 +68,7 @@ impl Pending {
         Ok(())
     }
 
+    /// Takes all complete revisions. An incomplete last revision stays.
     pub(super) fn take_complete(&mut self) -> Vec<ChangeGroup> {
         let part = self.take_incomplete();
         self.bytes = part.iter().map(bytes_of).sum();
@@ -82,6 +83,7 @@ impl Pending {
         self.is_complete = true;
     }
 
+    /// Takes an incomplete last revision, as one group at most.
     fn take_incomplete(&mut self) -> Vec<ChangeGroup> {
         let Some(group) = self.groups.last_mut().filter(|_| !self.is_complete) else {
             return Vec::new();

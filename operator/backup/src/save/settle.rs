@@ -64,6 +64,7 @@ fn is_same(found: Option<&str>, uploaded: Option<&str>) -> bool {
     found.is_some() && bare(found) == bare(uploaded)
 }
 
+/// Reads a stored file to its end and returns its digest.
 async fn digest(store: &Store, file: &str) -> Result<Digested, BackupError> {
     let (_, mut bytes) = store.read(file).await?;
     let mut digest = SnapshotDigest::default();

@@ -43,6 +43,7 @@ impl<M: Members> Actor<'_, M> {
         next.map_or_else(|| tls::authority(self.cluster, now), Ok)
     }
 
+    /// Advances the CA in its secret to the stage `to`.
     pub(super) async fn rotate(&self, to: Rotation) -> ActResult {
         let live = self.authority()?;
         let secret = tls::rotated(self.cluster, live, to, SystemTime::now())?;

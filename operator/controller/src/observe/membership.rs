@@ -108,6 +108,7 @@ fn contradicts(one: &Report, other: &Report) -> bool {
     one.cluster_id == other.cluster_id && led(one) && led(other) && !agree
 }
 
+/// Summarizes the report of a member about its cluster. `best` is the report whose list is used.
 fn cluster_report(best: &Report, report: &Report) -> ClusterReport {
     let last = report.raft_index.max(report.raft_applied_index);
     let stored = last > FIRST_INDEX || report.revision > FIRST_REVISION;

@@ -166,6 +166,7 @@ pub(super) fn addresses(
     addresses.collect()
 }
 
+/// Returns the address of a pod for clients; `None` until the pod has an IP address.
 pub(crate) fn client_address(pod: &Pod) -> Option<SocketAddr> {
     let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
     Some(SocketAddr::new(ip, u16::try_from(ports::CLIENT).ok()?))
@@ -224,6 +225,7 @@ fn shortened(text: Option<&String>) -> Option<String> {
     Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())
 }
 
+/// Returns what keeps a container unready. Its memory limit counts only for the operator's own containers.
 fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<String>)> {
     let state = container.state.as_ref();
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref())

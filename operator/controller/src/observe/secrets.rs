@@ -275,6 +275,7 @@ fn named_for_members(cluster: &Cluster<'_>) -> BTreeSet<String> {
     named.map(|secret| secret.name.clone()).collect()
 }
 
+/// Returns the names of the secrets of the store in `spec.bootstrap.restore`.
 fn named_for_bootstrap(cluster: &Cluster<'_>) -> BTreeSet<String> {
     let bootstrap = cluster.spec().bootstrap.as_ref();
     let store = bootstrap.and_then(|from| from.restore.as_ref()?.store.as_ref()?.s3.as_ref());

@@ -15,6 +15,7 @@ pub(super) const VOLUME: &str = "/var/lib/etcd";
 pub(super) const PEER_SECRET: &str = "/etc/witan/peer";
 pub(super) const CLIENT_SECRET: &str = "/etc/witan/client";
 
+/// Returns all flags of a member. `extraArgs` come last.
 pub(super) fn flags(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let mut flags = identity(cluster, plan);
     flags.extend(bootstrap(cluster, plan));

@@ -127,6 +127,7 @@ pub(crate) fn observe_certificate(
     CertificateSeen { not_after, fits }
 }
 
+/// Reads the expiry time of a PEM certificate; `None` if the certificate is unreadable.
 fn not_after(certificate: &[u8]) -> Option<UnixSeconds> {
     let certificate = Certificate::from_pem(certificate).ok()?;
     let end = certificate.tbs_certificate.validity.not_after;
@@ -155,6 +156,7 @@ fn signed_by(secret: &Secret, authority: Option<&Secret>) -> bool {
     trusted.is_some() && trusted == present
 }
 
+/// Returns a DNS name or an IP address as text; `None` for any other kind of name.
 fn name_text(name: &GeneralName) -> Option<String> {
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -235,6 +237,7 @@ pub(super) fn common_name(cluster: &Cluster<'_>, role: CertificateRole) -> Strin
     }
 }
 
+/// Returns the lifetime of a certificate in the spec, or the default.
 fn validity(cluster: &Cluster<'_>, role: CertificateRole) -> Duration {
     let source = cluster.spec().certificate_source(role);
     let managed = source.and_then(|source| source.managed.clone());
