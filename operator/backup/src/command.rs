@@ -59,8 +59,8 @@ pub struct SaveFlags {
     /// Store to which the backup is written: s3://BUCKET[/PREFIX] or file:///FOLDER.
     #[arg(long, value_name = "LOCATION")]
     pub(crate) to: Location,
-    /// Name of the backup. It is stored as NAME.db and NAME.json. If the backup already exists, nothing is saved, and its record
-    /// is the result.
+    /// Name of the backup. It is stored as NAME.db and NAME.json. If the backup already exists, nothing is saved, and its
+    /// record is the result.
     #[arg(long)]
     pub(crate) name: String,
     #[command(flatten)]

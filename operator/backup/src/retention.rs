@@ -15,14 +15,14 @@ use crate::{
 };
 
 impl Retention {
-    /// Returns the backups to remove, oldest first. `complete` is sorted from the newest to the oldest. Always keeps `saved`, the
-    /// newest confirmed backup, and the backups of other clusters, because a new cluster can have the name of a lost one.
+    /// Returns the backups to remove, oldest first. `complete` is sorted from the newest to the oldest. Always keeps `saved`,
+    /// the newest confirmed backup, and the backups of other clusters, because a new cluster can have the name of a lost one.
     ///
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is
     /// removed once it is older than every other kept backup that shows its history.
     ///
-    /// If `has_changes`, also keeps the newest backup that shows its history, if possible a confirmed one. Without it, no stored
-    /// change could be restored.
+    /// If `has_changes`, also keeps the newest backup that shows its history, if possible a confirmed one. Without it, no
+    /// stored change could be restored.
     ///
     /// Unverified backups may be damaged. They are counted separately and never remove a verified backup. An unverified backup
     /// is also removed once it is older than all kept confirmed ones.

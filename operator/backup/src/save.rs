@@ -49,8 +49,8 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
     finish(&store, record, kept, (result, stop)).await
 }
 
-/// Writes the record of a backup to the file `result`, and then applies the retention policy. If the policy fails, succeeds
-/// with a warning in the returned record.
+/// Writes the record of a backup to the file `result`, and then applies the retention policy. If the policy cannot be applied,
+/// only adds a warning to the returned record.
 pub(crate) async fn finish(
     store: &Store,
     record: BackupRecord,
@@ -236,8 +236,8 @@ async fn attempt(
 
 type Stored = (Digested, Option<String>);
 
-/// Streams a snapshot to the store. Returns its digest and its tag; after an error nothing is left. If another process has saved
-/// this backup in the meantime, stores nothing, and the inner error is its record.
+/// Streams a snapshot to the store. Returns its digest and its tag; after an error nothing is left. If another process has
+/// saved this backup in the meantime, stores nothing, and the inner error is its record.
 async fn store_snapshot(
     store: &Store,
     snapshot: Snapshot,

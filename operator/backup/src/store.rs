@@ -183,8 +183,7 @@ impl Store {
             .map_err(|error| self.failed("write", file, &error))
     }
 
-    /// Writes a file only if it does not exist. Returns false if it exists. Fails if the store does not support conditional
-    /// writes.
+    /// Writes a file only if it does not exist. Returns false if it exists. Fails if the store refuses conditional writes.
     pub(crate) async fn put_new(&self, file: &str, bytes: Bytes) -> Result<bool, BackupError> {
         let created = self.create_file(file, bytes).await;
         created.map_err(|error| self.failed("write", file, &error))

@@ -94,7 +94,8 @@ impl Reach {
         self.forwards.get(member).and_then(Forward::failure)
     }
 
-    /// Returns the address of a member that answers: preferably one whose response a quorum confirmed, and among those a follower.
+    /// Returns the address of a member that answers: preferably one whose response a quorum confirmed, and among those a
+    /// follower.
     pub(super) fn answering_member(&self, answers: &[Answer]) -> Result<Address, PluginError> {
         let answering = answers.iter().filter_map(|answer| {
             let report = answer.report.as_ref().ok()?;
@@ -134,8 +135,8 @@ fn host(authority: &str) -> &str {
     host.trim_matches(['[', ']'])
 }
 
-/// Returns the name of the member at an endpoint and the host name in its certificate. Both come from the pod with that address.
-/// If there is no such pod, they are the endpoint and its host.
+/// Returns the name of the member at an endpoint and the host name in its certificate. Both come from the pod with that
+/// address. If there is no such pod, they are the endpoint and its host.
 fn member_names(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String, String) {
     let authority = authority(endpoint);
     let host = host(&authority).to_owned();

@@ -145,8 +145,8 @@ pub(super) fn table(found: &Differences, at: &PrefixAt) -> String {
     format!("{table}{count} between revisions {revision} and {newest}\n")
 }
 
-/// Prints the differences. With `yes`, also reverts them in one transaction, which fails if any of the keys has changed. Fails
-/// if one transaction cannot revert them.
+/// Prints the differences. With `yes`, also reverts them in one transaction, which fails if any of the keys has changed. Even
+/// without `yes`, fails if one transaction cannot revert the differences.
 pub(super) async fn run(keys: &Keys, at: &PrefixAt, yes: bool) -> Result<(), PluginError> {
     let found = differences(keys, at).await?;
     print(&table(&found, at))?;

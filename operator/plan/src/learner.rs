@@ -48,7 +48,7 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     Some(wait_or_remove(joined, ordinal, member))
 }
 
-/// Returns whether a silent learner cannot start. Without a pod, it counts as stuck while any step is refused.
+/// Returns whether a silent learner cannot start. A learner without a pod counts as stuck while any step is refused.
 pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let at = member.ordinal;
     let at = at.and_then(|ordinal| Some((ordinal, joined.pass.pod(ordinal)?)));

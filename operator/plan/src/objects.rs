@@ -105,7 +105,7 @@ fn certificate(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns the step that applies or deletes the PodDisruptionBudget. By default, `minAvailable` is the quorum of the listed
-/// voters, or 0 for a single voter. Returns `None` while its name is taken.
+/// voters, or 0 for a single voter. Returns `None` while another object has the name of the budget.
 pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     let options = joined.pass.spec.pod_disruption_budget.as_ref();
     let enabled = options.is_none_or(|options| options.enabled);

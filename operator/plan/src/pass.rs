@@ -103,8 +103,8 @@ impl<'a> Pass<'a> {
         !pod.ready && self.seen.now.saturating_sub(pod.ready_changed) >= STUCK_SECONDS
     }
 
-    /// Returns whether a pod that has ended may be recreated. A pod without an exit code was refused by its node, which may refuse
-    /// the next pod too. Such a pod is recreated after [`STUCK_SECONDS`].
+    /// Returns whether a pod that has ended may be recreated. A pod without an exit code was refused by its node, which may
+    /// refuse the next pod too. Such a pod is recreated after [`STUCK_SECONDS`].
     pub(super) fn may_recreate(&self, pod: &PodSeen) -> bool {
         pod.exit.is_some() || self.is_stuck(pod)
     }
@@ -243,8 +243,8 @@ impl<'a> Joined<'a> {
         self.others(id) >= quorum(self.list.voters().count())
     }
 
-    /// Returns whether the other voters that answer form a quorum. Otherwise, the cluster may need the vote of `id`, even if `id`
-    /// does not answer.
+    /// Returns whether the other voters that answer form a quorum. Otherwise, the cluster may need the vote of `id`, even if
+    /// `id` does not answer.
     pub(super) fn can_spare(&self, id: MemberId) -> bool {
         let others = self.list.voters().filter(|voter| voter.id != id);
         let answering = others.filter(|voter| voter.answers).count();

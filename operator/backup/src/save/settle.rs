@@ -1,7 +1,7 @@
 //! Writes the record of an uploaded snapshot.
 //!
-//! Two processes can save the same backup at the same time, for example two pods of a job. Both upload a snapshot under the same
-//! name, and the last upload remains. The record must describe that snapshot, because a fetch compares both.
+//! Two processes can save the same backup at the same time, for example two pods of a job. Both upload a snapshot under the
+//! same name, and the last upload remains. The record must describe that snapshot, because a fetch compares both.
 
 use futures_util::StreamExt as _;
 use witan_api::backup::BackupRecord;

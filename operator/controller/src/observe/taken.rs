@@ -78,8 +78,8 @@ pub(super) fn known_ordinals(cluster: &Cluster<'_>) -> impl Iterator<Item = Ordi
     members.filter_map(|member| Ordinal::try_from(member.ordinal?).ok())
 }
 
-/// Returns the parts of missing members and of the members after the last ordinal. An in-place restore, or its undo, needs their
-/// names once it has stopped all members.
+/// Returns the parts of missing members and of the members after the last ordinal. An in-place restore, or its undo, needs
+/// their names once it has stopped all members.
 pub(super) fn missing_in_restore(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     let next = objects.ordinals().last().map_or(0, |last| last + 1);
     let new = next..next + cluster.spec().members();

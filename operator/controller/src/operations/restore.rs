@@ -106,8 +106,8 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
     Start::End(Err(why))
 }
 
-/// Returns why a new restore is refused: an undo could no longer return to the usable disks that the last finished restore kept.
-/// An undo, or a restore of a cluster that never served, keeps none.
+/// Returns why a new restore is refused: an undo could no longer return to the usable disks that the last finished restore
+/// kept. An undo, or a restore of a cluster that never served, keeps none.
 fn kept_disks_refusal(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let last = last(cluster)?;
     let returns = last.phase == RestorePhase::Done && last.source.is_some();
@@ -252,8 +252,8 @@ pub(super) fn result(
     compared.map(text).map_err(text)
 }
 
-/// Returns the record of a restore from `source`. The restore keeps the disks in use. While an earlier restore is unfinished, it
-/// keeps the disks from before that restore. While an undo is unfinished, it keeps the disks of the undo.
+/// Returns the record of a restore from `source`. The restore keeps the disks in use. While an earlier restore is unfinished,
+/// it keeps the disks from before that restore. While an undo is unfinished, it keeps the disks of the undo.
 fn restoring(
     operation: &EtcdOperation,
     cluster: &Cluster<'_>,

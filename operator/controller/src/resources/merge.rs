@@ -37,8 +37,8 @@ fn failed(field: &'static str) -> impl Fn(serde_json::Error) -> ResourceError {
     }
 }
 
-/// Merges `more` into `base`: objects by key, mounts by `mountPath`, and other lists by `name`. An empty list changes nothing. A
-/// list with an unnamed element, or any other value, including null, replaces the old value.
+/// Merges `more` into `base`: objects by key, mounts by `mountPath`, and other lists by `name`. An empty list changes nothing.
+/// A list with an unnamed element, or any other value, including null, replaces the old value.
 fn merge(base: &mut Value, more: &Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {

@@ -100,7 +100,7 @@ fn role(member: &MemberStatus) -> &'static str {
     }
 }
 
-/// Returns whether a member is healthy and serves as a voter or is a learner.
+/// Returns whether a member is healthy and its phase is `Ready` or `Learner`.
 fn is_ready(member: &MemberStatus) -> bool {
     let phases = [MemberPhase::Ready, MemberPhase::Learner];
     member.is_healthy && member.phase.is_some_and(|phase| phases.contains(&phase))

@@ -61,7 +61,7 @@ impl Archiver<'_> {
     }
 
     /// Begins a generation. The first one continues from the newest verified backup of the cluster if possible. Otherwise, the
-    /// generation needs a new backup. Fails if a stored generation is in the future.
+    /// generation needs a new backup. Fails if the newest stored generation begins in the future.
     async fn begin(
         &self,
         archive: &mut ClusterArchive,
