@@ -41,14 +41,17 @@ struct UnsavedLog {
 }
 
 impl UnsavedLog {
+    /// Returns the bytes of log that no durable checkpoint contains.
     fn bytes(&self) -> u64 {
         self.total - self.saved
     }
 
+    /// Records that a state up to the entry `index` is queued for a checkpoint.
     fn offered(&mut self, index: u64) {
         self.offered.push_back((index, self.total));
     }
 
+    /// Records that the checkpoint at the entry `index` is durable.
     fn durable(&mut self, index: u64) {
         while let Some((_, total)) = self.offered.pop_front_if(|(offered, _)| *offered <= index) {
             self.saved = total;
@@ -78,12 +81,14 @@ impl Checkpoints {
         checkpoints
     }
 
+    /// Counts log that was appended, and updates the memory budget's size of the log.
     pub(super) fn appended(&mut self, size: LogSize) {
         self.appended += size;
         self.unsaved.total += size.memory_bytes();
         self.memory.set_log_bytes(self.unsaved.bytes());
     }
 
+    /// Records that the checkpoint at the entry `index` is durable, and updates the memory budget's size of the log.
     pub(super) fn durable(&mut self, index: u64) {
         self.unsaved.durable(index);
         self.memory.set_log_bytes(self.unsaved.bytes());
@@ -139,6 +144,7 @@ impl Checkpoints {
         }
     }
 
+    /// Records that a state is queued, and restarts the count of appended log.
     fn record_offer(&mut self, view: &View) {
         self.appended = LogSize::default();
         self.unsaved.offered(view.position.index);

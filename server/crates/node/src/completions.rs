@@ -225,6 +225,7 @@ impl<T> CompletionSender<T> {
 }
 
 impl Waiter {
+    /// Fails the request with this error.
     pub(super) fn refuse(mut self, fault: NodeError) {
         self.send(Err(fault));
     }
@@ -329,6 +330,7 @@ async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
 pub(super) struct CompletionBatch(Vec<(Arc<CompletionQueue>, Vec<Completion>)>);
 
 impl CompletionBatch {
+    /// Adds a reply of the type that the request waits for to the batch.
     pub(super) fn push<T: CompletionValue>(&mut self, to: CompletionSender<T>, value: T) {
         self.complete(to.waiter, value);
     }
@@ -343,6 +345,7 @@ impl CompletionBatch {
         }
     }
 
+    /// Adds the wake-up of a watch stream to the batch.
     pub(super) fn wake(&mut self, completion_queue: Arc<CompletionQueue>, notify: Arc<Notify>) {
         self.add(completion_queue, Completion::Wake(notify));
     }

@@ -17,6 +17,7 @@ pub(super) struct KvCounts {
 }
 
 impl KvCounts {
+    /// Counts an operation. For a transaction, counts each executed operation instead.
     fn add(&mut self, reply: &OpReply) {
         match reply {
             OpReply::Range(_) => self.ranges += 1,
@@ -28,6 +29,7 @@ impl KvCounts {
 }
 
 impl NodeMetrics {
+    /// Updates the metrics for an applied command. Does not count a failed command.
     pub(super) fn applied(&self, outcome: &Outcome) {
         match &outcome.reply {
             Reply::Kv(Ok(kv::KvReply::Compact)) => self.compaction_last.set(now_s()),

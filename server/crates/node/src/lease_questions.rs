@@ -9,7 +9,7 @@ use witan_replica::{
 use super::{LoopRequest, Node, NodeError, completions::CompletionSender};
 
 impl Node {
-    /// Renews a lease on the leader.
+    /// Renews a lease on the leader. Fails on a learner and in a following cluster.
     pub async fn renew(&self, lease: LeaseId) -> Result<Renewal, NodeError> {
         match self.ask_about_lease(lease, LeaseQuestion::Renew).await? {
             LeaseAnswer::Renewal(renewal) => Ok(renewal),
@@ -18,6 +18,7 @@ impl Node {
     }
 
     /// Asks the leader for a lease's remaining time in nanoseconds: negative if overdue, or `None` if the lease is unknown.
+    /// Fails on a learner and in a following cluster.
     pub async fn lease_left_ns(&self, lease: LeaseId) -> Result<Option<i64>, NodeError> {
         match self
             .ask_about_lease(lease, LeaseQuestion::Remaining)

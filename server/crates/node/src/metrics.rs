@@ -130,6 +130,7 @@ impl NodeMetrics {
     }
 }
 
+/// Registers the counters of v2 writes, one for each action.
 #[rustfmt::skip]
 fn tree_writes(on: &Register) -> [(witan_tree::Action, IntCounter); 6] {
     let writes = on.counters("etcd_debugging_store_writes_total", "Total number of v2 writes (e.g. set/compareAndDelete) seen by this member.", &["action"]);

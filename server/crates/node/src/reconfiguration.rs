@@ -40,7 +40,8 @@ pub(super) enum Connection {
     Settled,
 }
 
-/// Checks a change of `members`. `connection` returns each member's connection, and `Settled` for this member.
+/// Checks a change of `members`. `connection` returns each member's connection, and `Settled` for this member. Removing a
+/// learner or an unknown member is always safe.
 pub(super) fn check(
     change: Reconfiguration,
     members: &MemberRegistry,

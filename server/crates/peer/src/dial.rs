@@ -81,7 +81,7 @@ impl PeerDialer {
         timeout(DIAL_TIMEOUT, opening).await.map_err(timed_out)?
     }
 
-    /// Connects to a peer URL, with TLS if the URL requires it.
+    /// Connects to a peer URL, with TLS if the URL requires it. Has no time limit.
     pub(super) async fn connect(&self, url: &Url) -> Result<PeerConnection, DialError> {
         match url.address() {
             Address::Tcp(host, port) => {
@@ -123,6 +123,7 @@ impl PeerDialer {
         first_of(&addresses, |address| self.connect_address(address)).await
     }
 
+    /// Connects to an address, from the local address if one is set. Enables keep-alive and disables Nagle's algorithm.
     async fn connect_address(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = match address.is_ipv4() {
             true => TcpSocket::new_v4()?,

@@ -96,6 +96,7 @@ fn header(kind: FrameKind, contents: &[u8]) -> [u8; HEADER_BYTES] {
     header
 }
 
+/// Encodes a frame with `contents`, which have at most [`FRAME_BYTES_MAX`] bytes.
 pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
     [&header(kind, contents), contents].concat()
 }
@@ -127,6 +128,7 @@ pub(super) fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>,
     Ok(Some(Frame { kind, contents }))
 }
 
+/// Returns the length of a frame's contents, which excludes the header.
 fn length_of(start: &[u8; HEADER_BYTES]) -> usize {
     usize::from(start[1]) << 16 | usize::from(start[2]) << 8 | usize::from(start[3])
 }

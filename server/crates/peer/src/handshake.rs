@@ -232,10 +232,12 @@ impl Refusal {
         }
     }
 
+    /// Returns the refusal's name in metrics and logs.
     pub(super) fn label(self) -> &'static str {
         self.parts().2
     }
 
+    /// Returns the event for the replica, or `None` if the refusal is not permanent.
     pub(super) fn event(self) -> Option<PeerEvent> {
         self.parts().3
     }

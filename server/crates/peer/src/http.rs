@@ -50,6 +50,7 @@ async fn respond(request: &HttpRequest, body: Payload, shared: &Shared) -> Resul
     }
 }
 
+/// Fails with an error page if the method is not GET.
 fn check_method(method: &Method) -> Result<(), Page> {
     let refusal = || Page::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     (method == Method::GET).then_some(()).ok_or_else(refusal)
@@ -82,10 +83,12 @@ fn page(
     check_method(method).map(|()| Page::ok(body))
 }
 
+/// Returns the body of `/raft/probing`, with this member's time.
 fn probe(now_ns: i64) -> String {
     format!("{{\"OK\":true,\"Now\":\"{}\"}}\n", text::time(now_ns))
 }
 
+/// Returns the body of `/members`.
 fn list(members: &MemberRegistry) -> String {
     let members = members.by_id.values().cloned();
     let list: Vec<_> = members.map(snapshot::shown_member).collect();

@@ -194,6 +194,7 @@ impl InboundStream {
         }
     }
 
+    /// Records when bytes arrived, for this stream and for its member.
     fn on_received(&mut self, now: Instant, shared: &Shared) {
         self.received = now;
         if let Some(peer) = &self.peer {

@@ -97,6 +97,7 @@ impl Shared {
         self.members().by_id.values().flat_map(hosts).collect()
     }
 
+    /// Returns another member of the cluster, or `None` for a member that is unknown or not yet added here.
     fn peer(&self, id: MemberId) -> Option<Arc<Peer>> {
         self.peers.lock().get(&id).cloned()
     }

@@ -66,6 +66,7 @@ impl PeerMetrics {
         }
     }
 
+    /// Counts a connection that was refused for this reason.
     pub(super) fn refused(&self, reason: &str) {
         self.refused.with_label_values(&[reason]).inc();
     }

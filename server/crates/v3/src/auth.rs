@@ -99,7 +99,8 @@ async fn hash(ctx: &Context, password: String) -> RpcResult<Bytes> {
 
 /// Checks a password and issues a token. Starts over if users change in the meantime. Takes as long for an unknown user as for
 /// a wrong password, so that clients cannot find out which users exist. Fails with `AuthNotEnabled` while neither v2 nor v3
-/// authentication is enabled.
+/// authentication is enabled. Fails with `AuthFailed` for wrong credentials, and with `NoPasswordUser` for a user without a
+/// password.
 pub(super) async fn authenticate(
     ctx: &Context,
     request: pb::AuthenticateRequest,
@@ -187,7 +188,8 @@ pub(super) async fn user_list(
     })
 }
 
-/// Returns a role's permissions; the role root covers all keys. Users can read their own roles without the root role.
+/// Returns a role's permissions, or fails with `RoleNotFound`. The role root covers all keys. Users can read their own roles
+/// without the root role.
 pub(super) async fn role_get(
     ctx: &Context,
     request: pb::AuthRoleGetRequest,

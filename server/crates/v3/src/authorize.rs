@@ -63,6 +63,7 @@ pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
 }
 
 /// Fails unless the caller has the access that a method requires. Call this only while v2 or v3 authentication is enabled.
+/// First waits for earlier commits if another member may have issued the caller's token.
 pub(super) async fn check_access(ctx: &Context, method: &str) -> RpcResult<()> {
     ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
     let route = GrpcRoute::of(method);
@@ -91,8 +92,9 @@ pub(super) async fn check_access(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// Returns the caller, or `None` if there are no credentials or while v3 authentication is disabled. For a permission check,
-/// take the view first, so that the caller's auth revision is not older than the view.
+/// Returns the caller, or `None` if there are no credentials or while v3 authentication is disabled. Fails with
+/// `InvalidAuthToken` for an invalid token. For a permission check, take the view first, so that the caller's auth revision is
+/// not older than the view.
 pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.auth_enabled() {
         return Ok(None);

@@ -29,7 +29,8 @@ pub(super) async fn member_list(
     })
 }
 
-/// Adds a voter or a learner, unless this could cause quorum loss. Returns the new member and all members.
+/// Adds a voter or a learner, unless this could cause quorum loss. Returns the new member and all members. Fails for invalid
+/// URLs, and for a learner above `max_learners`.
 pub(super) async fn member_add(
     ctx: &Context,
     request: pb::MemberAddRequest,
@@ -121,6 +122,7 @@ async fn check_quorum(ctx: &Context, change: Reconfiguration) -> RpcResult<()> {
     Ok(())
 }
 
+/// Lists the members in this member's own state.
 async fn members(ctx: &Context) -> RpcResult<Vec<pb::Member>> {
     Ok(api_members(&ctx.node.view().await?.machine.members))
 }

@@ -9,6 +9,7 @@ use witan_node::Node;
     clippy::unnecessary_wraps,
     reason = "the field of a response is optional"
 )]
+/// Builds a header with this revision and the node's current Raft term.
 pub(super) fn at(node: &Node, revision: Revision) -> Option<ResponseHeader> {
     let identity = node.identity();
     Some(ResponseHeader {

@@ -112,6 +112,7 @@ pub(super) async fn move_leader(
 }
 
 /// Returns the hash of the entire store, including members and cluster settings. etcd computes the same hash for equal data.
+/// Waits for a scan permit. While authentication is enabled, requires the root role.
 pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<HashResponse> {
     let begun = Instant::now();
     let job = ctx.scan().await?;
@@ -123,7 +124,8 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
     Ok(HashResponse { header, hash })
 }
 
-/// Returns the hash of the keys at a revision. etcd computes the same hash for equal data.
+/// Returns the hash of the keys at a revision; 0 means the current one. Fails for a compacted or future revision. etcd computes
+/// the same hash for equal data. Waits for a scan permit. While authentication is enabled, requires the root role.
 pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<HashKvResponse> {
     let begun = Instant::now();
     // Refuse an invalid revision before waiting for a permit.

@@ -54,6 +54,7 @@ impl RpcService {
         self.ctx.of(credentials)
     }
 
+    /// Answers one request with one response. Answers with an error if the call is not admitted or `verb` fails.
     async fn unary<Q, A>(
         &self,
         head: &Head,

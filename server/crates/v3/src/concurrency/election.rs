@@ -30,7 +30,8 @@ const NO_LEADER: &str = "election: no leader";
 const NOT_LEADER: &str = "election: not leader";
 const NO_KEY: &str = "\"leader\" field must be provided";
 
-/// Waits until the caller leads the election. Fails if its key is deleted first. If the caller disconnects, deletes the key.
+/// Waits until the caller leads the election. Fails if its key is deleted first. If the caller disconnects, deletes the key. If
+/// the key already exists, sets its value.
 pub(crate) async fn campaign(
     ctx: &Context,
     request: CampaignRequest,
@@ -39,6 +40,8 @@ pub(crate) async fn campaign(
     run_to_completion(metrics, move |gone| win_election(ctx, request, gone)).await
 }
 
+/// Puts the caller's key, or updates its value, and waits until it is the election's oldest key. Deletes it when `gone`
+/// completes.
 async fn win_election(
     ctx: Context,
     request: CampaignRequest,

@@ -173,6 +173,7 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok(TxnDone { reply, revision, permit })
 }
 
+/// Iterates over the operations of both branches, but not over those in nested transactions.
 fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
     request.success.iter().chain(&request.failure)
 }

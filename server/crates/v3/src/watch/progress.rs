@@ -58,7 +58,8 @@ impl ProgressNotifier {
     }
 
     /// Takes the due notifications once the stream has read up to the wanted revision. Returns the watcher IDs and the number
-    /// of progress requests to answer. Progress requests wait until no watcher is unsynced (`caught_up`).
+    /// of progress requests to answer. Progress requests wait until no watcher is unsynced (`caught_up`). Also marks the
+    /// watchers with `progress_notify` as idle.
     pub(super) fn take_recipients(
         &mut self,
         watchers: &mut StreamWatchers,

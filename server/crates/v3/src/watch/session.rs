@@ -53,7 +53,8 @@ pub(crate) struct Session<R> {
 }
 
 impl<R> Session<R> {
-    /// Creates a session without watchers. With `needs_leader`, losing the leader for too long ends it with an error.
+    /// Creates a session without watchers. With `needs_leader`, losing the leader for too long ends it with an error. Counts
+    /// the stream in the metrics.
     pub(crate) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
         ctx.v3_metrics.watch_streams.inc();
         let memory = ctx.account().hold_later(Resource::Watchers);

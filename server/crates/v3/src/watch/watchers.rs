@@ -104,7 +104,8 @@ impl StreamWatchers {
         })
     }
 
-    /// Creates a watcher on the requested range and revision. Fails with `TooManyRequests` if there is no memory for it.
+    /// Creates a watcher on the requested range and revision. Fails if the range or revision is invalid or the ID is in use.
+    /// Fails with `TooManyRequests` if there is no memory for the watcher.
     pub(super) fn create(
         &mut self,
         reader: &WatchStream,
@@ -166,6 +167,7 @@ impl StreamWatchers {
     }
 
     /// Adds a watcher to the group of its range and registers a new range. Returns the group and the newest published revision.
+    /// Fails with `TooManyRequests` if there is no memory for the watcher.
     fn join(
         &mut self,
         reader: &WatchStream,

@@ -143,6 +143,7 @@ impl MessageWriter {
         self.varint(value);
     }
 
+    /// Appends a field with bytes or a string.
     pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {
         self.varint(u64::from(field) << 3 | 2);
         self.varint(value.len() as u64);
