@@ -75,9 +75,10 @@ impl BackupRecord {
         self.revision_digest.is_some() || self.revision <= 1
     }
 
-    /// Returns whether changes with the digest `found` at this revision, if it has any, belong to the same history.
-    pub fn has_digest(&self, found: &str) -> bool {
-        self.revision <= 1 || self.revision_digest.as_deref() == Some(found)
+    /// Returns whether changes with this digest at the record's revision belong to the same history. Up to revision 1, always
+    /// returns true.
+    pub fn has_digest(&self, digest: &str) -> bool {
+        self.revision <= 1 || self.revision_digest.as_deref() == Some(digest)
     }
 }
 

@@ -87,7 +87,7 @@ impl ChangeGroup {
     }
 }
 
-/// Returns a change's revision.
+/// Returns a change's revision, or 0 if the change has no pair.
 pub fn revision(event: &Event) -> i64 {
     event.kv.as_ref().map_or(0, |pair| pair.mod_revision)
 }

@@ -63,7 +63,8 @@ fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error>
 }
 
 impl Jwt {
-    /// Parses the options after `jwt,` in the flag and reads the key files. Returns a description of the first problem.
+    /// Parses the options after `jwt,` in the flag and reads the key files. Returns a description of the first problem. Logs
+    /// unknown options.
     pub(super) fn new(options: &str) -> Result<Self, String> {
         let mut given = BTreeMap::new();
         for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -164,6 +165,7 @@ pub(super) struct VerifiedClaims {
 }
 
 impl VerifiedClaims {
+    /// Returns whether the token has not expired. A token without an expiration time never expires.
     pub(super) fn is_current(&self) -> bool {
         self.ends_s
             .is_none_or(|ends_s| witan_node::now_s() <= ends_s)

@@ -26,7 +26,7 @@ const REMEDY_RSA: &str =
 type Keys = (Option<EncodingKey>, DecodingKey);
 
 /// Parses the keys of a signing method in PEM. Returns the signing key, if any, and the verifying key, which is derived from
-/// the signing key if `public` is `None`.
+/// the signing key if `public` is `None`. Fails if a key is missing, invalid or too weak.
 pub(super) fn read(
     method: Algorithm,
     public: Option<&[u8]>,

@@ -101,9 +101,9 @@ impl Authenticator {
         Ok(matches)
     }
 
-    /// Returns the caller that the credentials authenticate, or `None` if there are no credentials. A token takes precedence over
-    /// a certificate, even if the token is invalid. Does not check whether authentication is enabled or the user exists. Call
-    /// [`Self::await_token`] first.
+    /// Returns the caller that the credentials authenticate, or `None` if there are no credentials. A token takes precedence
+    /// over a certificate, even if the token is invalid. Renews a simple token. Does not check whether authentication is
+    /// enabled or the user exists. Call [`Self::await_token`] first.
     pub fn recognize(
         &self,
         node: &Node,
@@ -137,7 +137,8 @@ impl Authenticator {
         }
     }
 
-    /// Returns the random prefix for a new simple token, or an empty string if tokens are signed.
+    /// Returns the random prefix for a new simple token, or an empty string if tokens are signed. Fails if the system provides
+    /// no random numbers.
     pub fn token_prefix(&self) -> Result<String, TokenError> {
         match self.jwt {
             None => Self::letters(),
@@ -146,7 +147,7 @@ impl Authenticator {
     }
 
     /// Issues a token for a user who authenticated at the auth revision `revision`. A simple token consists of `prefix` and
-    /// `index`, the log index of the authentication.
+    /// `index`, the log index of the authentication. Fails with `VerifyOnly` if tokens are signed and there is no private key.
     pub fn token(
         &self,
         user: &str,
@@ -163,6 +164,7 @@ impl Authenticator {
         }
     }
 
+    /// Returns `TOKEN_LETTERS` random letters. Fails if the system provides no random numbers.
     fn letters() -> Result<String, TokenError> {
         let mut letters = String::with_capacity(TOKEN_LETTERS);
         while letters.len() < TOKEN_LETTERS {

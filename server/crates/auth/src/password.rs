@@ -68,6 +68,7 @@ fn key(password: &str) -> Vec<u8> {
     key
 }
 
+/// Parses cost, salt and hash. Returns `None` if the format or the cost is invalid.
 fn parse(hashed: &[u8]) -> Option<(u32, [u8; 16], [u8; HASH_BYTES])> {
     let text = std::str::from_utf8(hashed).ok()?;
     let mut parts = text.strip_prefix("$2")?.splitn(3, '$');

@@ -51,6 +51,7 @@ impl VerifiedPasswords {
         since.is_some_and(|since| since.elapsed() < VERIFIED_TTL)
     }
 
+    /// Remembers a verified password. Beyond `VERIFIED_CACHED` passwords, forgets the oldest one.
     pub(super) fn insert(&self, password: &str, hashed: &[u8]) {
         let mark = self.digest(password, hashed);
         let mut known = self.known.lock();

@@ -200,41 +200,42 @@ impl Account {
     }
 
     /// Charges an amount and returns whether it was granted. The caller must return a granted amount with [`Account::release`].
-    pub fn charge(&self, what: Resource, amount: usize) -> bool {
-        let total = &self.0.totals.0.charged[what as usize];
+    /// Counts a refusal in the metrics.
+    pub fn charge(&self, resource: Resource, amount: usize) -> bool {
+        let total = &self.0.totals.0.charged[resource as usize];
         let before = total.charged.fetch_add(amount, Relaxed);
-        let own = self.0.charged[what as usize].fetch_add(amount, Relaxed);
+        let own = self.0.charged[resource as usize].fetch_add(amount, Relaxed);
         let free = total.limit.saturating_sub(before);
         let granted = before == 0 || own.saturating_add(amount) <= free;
         if !granted {
-            self.release(what, amount);
+            self.release(resource, amount);
             total.refused.inc();
         }
         granted
     }
 
     /// Releases an amount that [`Account::charge`] granted.
-    pub fn release(&self, what: Resource, amount: usize) {
-        self.0.totals.0.charged[what as usize]
+    pub fn release(&self, resource: Resource, amount: usize) {
+        self.0.totals.0.charged[resource as usize]
             .charged
             .fetch_sub(amount, Relaxed);
-        self.0.charged[what as usize].fetch_sub(amount, Relaxed);
+        self.0.charged[resource as usize].fetch_sub(amount, Relaxed);
     }
 
     /// Returns the amount that the account is charged.
-    pub fn charged(&self, what: Resource) -> usize {
-        self.0.charged[what as usize].load(Relaxed)
+    pub fn charged(&self, resource: Resource) -> usize {
+        self.0.charged[resource as usize].load(Relaxed)
     }
 
     /// Charges an amount until the returned value is dropped. Returns `None` if it is refused.
-    pub fn hold(&self, what: Resource, amount: usize) -> Option<Charge> {
-        self.charge(what, amount)
-            .then(|| Charge { account: self.clone(), what, amount })
+    pub fn hold(&self, resource: Resource, amount: usize) -> Option<Charge> {
+        self.charge(resource, amount)
+            .then(|| Charge { account: self.clone(), resource, amount })
     }
 
     /// Creates a charge of 0, which can grow.
-    pub fn hold_later(&self, what: Resource) -> Charge {
-        Charge { account: self.clone(), what, amount: 0 }
+    pub fn hold_later(&self, resource: Resource) -> Charge {
+        Charge { account: self.clone(), resource, amount: 0 }
     }
 
     /// Waits for a permit of the connection, then for a permit of the process.
@@ -251,6 +252,7 @@ impl Account {
         Some(self.combine_permits(kind, own, of_all))
     }
 
+    /// Creates a permit that returns both semaphore permits when it is dropped.
     fn combine_permits(
         &self,
         kind: JobKind,
@@ -271,30 +273,30 @@ async fn acquire(from: &Semaphore) -> SemaphorePermit<'_> {
 #[derive(Debug)]
 pub struct Charge {
     account: Account,
-    what: Resource,
+    resource: Resource,
     amount: usize,
 }
 
 impl Charge {
     /// Increases the charge and returns whether the increase was granted.
     pub fn grow(&mut self, amount: usize) -> bool {
-        let granted = self.account.charge(self.what, amount);
+        let granted = self.account.charge(self.resource, amount);
         if granted {
             self.amount += amount;
         }
         granted
     }
 
-    /// Releases `amount` of the charge.
+    /// Releases `amount` of the charge. `amount` must not exceed the charge.
     pub fn shrink(&mut self, amount: usize) {
         self.amount -= amount;
-        self.account.release(self.what, amount);
+        self.account.release(self.resource, amount);
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.account.release(self.what, self.amount);
+        self.account.release(self.resource, self.amount);
     }
 }
 

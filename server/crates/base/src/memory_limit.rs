@@ -96,10 +96,12 @@ fn number(path: &Path) -> Option<u64> {
     text.trim().parse().ok().filter(is_limit)
 }
 
+/// Returns whether the number is a limit, and not one of the large numbers that mean no limit.
 fn is_limit(bytes: &u64) -> bool {
     *bytes < UNLIMITED_BYTES
 }
 
+/// Returns the memory of the machine in bytes, or `None` if it cannot be read.
 fn machine_bytes(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("proc/meminfo")).ok()?;
     field(&text, "MemTotal:").map(|kib| kib.saturating_mul(1024))

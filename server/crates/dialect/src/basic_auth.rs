@@ -171,6 +171,7 @@ pub(super) async fn authorize_route(
     has_rights(ctx, request, access).await
 }
 
+/// Returns whether the caller's password or v3 token gives `access` in this member's state. Fails like [`check_header`].
 async fn has_rights(
     ctx: &Context,
     request: &HttpRequest,
@@ -218,7 +219,7 @@ async fn bearer(ctx: &Context, header: Option<&HeaderValue>) -> Result<Rights, N
 }
 
 /// Checks the Basic credentials in a header. Returns `Anonymous` without a header, and `Invalid` if the credentials are
-/// malformed or wrong. Fails if no view is available or the password could not be checked.
+/// malformed or wrong. Fails if no view is available or the password could not be checked. Logs some unchecked passwords.
 async fn check_header(
     ctx: &Context,
     header: Option<&HeaderValue>,

@@ -13,7 +13,8 @@ impl Disconnect {
         Self(request.conn_data::<ClientClosed>().cloned())
     }
 
-    /// Waits until the client has closed its side of the connection or disconnected.
+    /// Waits until the client has closed its side of the connection or disconnected. Never completes over HTTP/2, where the
+    /// connection drops the request instead.
     pub async fn disconnected(&self) {
         match self.0.clone() {
             Some(ended) => ended.wait().await,

@@ -37,7 +37,8 @@ use sampling::{KeyOperation, Sampler};
 /// Limits log lines that any client can trigger.
 static FAILED_REQUESTS: LogLimit = LogLimit::new();
 
-/// Logs that the cluster did not execute a request of v1 or v2. The response does not always contain the reason.
+/// Logs that the cluster did not execute a request of v1 or v2. The response does not always contain the reason. Leaves out
+/// some lines if there are many.
 pub fn log_failure(api: &str, reason: NodeError) {
     if let Some(left_out) = FAILED_REQUESTS.admit() {
         tracing::warn!(left_out, api, %reason, "failed to execute a request");

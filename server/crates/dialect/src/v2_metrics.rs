@@ -11,7 +11,7 @@ use witan_base::metrics::Register;
 /// The values of the label `method`. QGET is a GET with `quorum=true`.
 const METHODS: [&str; 6] = ["GET", "QGET", "HEAD", "PUT", "POST", "DELETE"];
 
-/// Returns the index of one of the [`METHODS`].
+/// Returns the index of one of the [`METHODS`]. Panics for any other method.
 fn index(method: &str) -> usize {
     let known = METHODS.iter().position(|known| *known == method);
     known.expect("v2 serves no other method")
@@ -54,12 +54,13 @@ impl V2Metrics {
         }
     }
 
-    /// Counts a request that was parsed and authorized.
+    /// Counts a request that was parsed and authorized. Panics if v2 does not serve `method`.
     pub fn count_received(&self, method: &str) {
         self.received[index(method)].inc();
     }
 
-    /// Records the response to a request other than a watch: its duration if `status` is below 400, otherwise a failure.
+    /// Records the response to a request other than a watch: its duration if `status` is below 400, otherwise a failure. Panics
+    /// if v2 does not serve `method`.
     pub fn record_response(&self, method: &str, status: u16, took: Duration) {
         if status < 400 {
             self.successful[index(method)].observe(took.as_secs_f64());

@@ -170,7 +170,7 @@ impl DiscoveryService {
         Ok(format!("{base}/{token}"))
     }
 
-    /// Answers a request for a token or a path below it.
+    /// Answers a request for a token or a path below it. Reads the rest of the body, like [`Self::new_token`].
     pub async fn registry(
         &self,
         ctx: &Context,

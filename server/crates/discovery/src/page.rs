@@ -27,6 +27,7 @@ pub(super) struct Shown {
     pub(super) directory: Node,
 }
 
+/// Responds with the page, with headers that keep the token secret and forbid scripts.
 pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
@@ -109,6 +110,7 @@ fn registration(node: &Node) -> (String, String) {
     (escape(&names.join(", ")), escape(&urls.join(", ")))
 }
 
+/// Escapes text for HTML, also inside attributes.
 fn escape(text: &str) -> String {
     // The ampersand comes first, because the other replacements contain one.
     text.replace('&', "&amp;")

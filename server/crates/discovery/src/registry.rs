@@ -101,6 +101,7 @@ pub(super) async fn create(
     Ok(made?)
 }
 
+/// Returns the v2 key of a token's directory.
 fn directory(token: &str) -> String {
     format!("{REGISTRY}/{token}")
 }
@@ -212,6 +213,7 @@ impl TokenRequest<'_> {
         Ok(headers::success(node, StatusCode::OK, index).body(body))
     }
 
+    /// Responds with the token's HTML page from a linearizable read.
     async fn page(&self) -> Result<HttpResponse, V2Error> {
         let view = self.ctx.node.read().await?;
         let tree = &view.machine.tree;

@@ -112,6 +112,7 @@ impl BackendMeta {
     }
 }
 
+/// Reads a big-endian number of 8 bytes.
 fn number(value: &[u8]) -> Result<u64, String> {
     let bytes = value.try_into();
     bytes
@@ -127,6 +128,7 @@ fn json<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
     serde_json::from_slice(value).map_err(|error| error.to_string())
 }
 
+/// Parses a member id, which is hexadecimal in the buckets' keys.
 fn member_id(key: &[u8]) -> Result<u64, String> {
     u64::from_str_radix(&text(key)?, 16).map_err(|_| "it is not a member id".into())
 }

@@ -74,6 +74,7 @@ pub fn parent(dir: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
+/// Creates all files below the existing directory `dir` and makes them durable.
 fn fill(
     dir: &Path,
     new: &NewDirectory,
@@ -114,6 +115,7 @@ fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Returns the Raft configuration, in which the member is the only voter.
 fn configuration(new: &NewDirectory) -> ConfState {
     ConfState { voters: vec![new.member.id], ..ConfState::default() }
 }
@@ -130,6 +132,7 @@ fn log(new: &NewDirectory) -> Vec<u8> {
     segment.bytes().to_vec()
 }
 
+/// Encodes the `.snap` file.
 fn snapshot(new: &NewDirectory) -> Vec<u8> {
     let metadata = SnapMetadata {
         conf_state: Some(configuration(new)),

@@ -79,8 +79,8 @@ impl EtcdError {
         Self::Io { path: path.into(), error }
     }
 
-    /// Returns the error for a log in `dir` that lacks segments or entries. `what` describes the gap.
-    pub(crate) fn incomplete_log(dir: &Path, what: impl Into<String>) -> Self {
-        Self::Log { path: dir.into(), what: what.into() }
+    /// Returns the error for a log in `dir` that lacks segments or entries. `gap` describes the gap.
+    pub(crate) fn incomplete_log(dir: &Path, gap: impl Into<String>) -> Self {
+        Self::Log { path: dir.into(), what: gap.into() }
     }
 }

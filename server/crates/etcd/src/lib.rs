@@ -66,7 +66,7 @@ pub struct RaftSnapshot {
 }
 
 /// Reads the data directory `dir`; `wal_dir` is the value of etcd's `--wal-dir`. The result keeps etcd locked out of the
-/// directory, so that [`BackendMeta::path`] can be read. Fails if etcd is running.
+/// directory, so that [`BackendMeta::path`] can be read. Fails if etcd is running, there is no backend, or a file is damaged.
 pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdError> {
     let member = dir.join("member");
     let snap_dir = member.join("snap");

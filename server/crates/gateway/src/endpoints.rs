@@ -39,7 +39,8 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Parses `HOST:PORT`, with an IPv6 address in brackets. If the text has no port, uses `usual_port`.
+    /// Parses `HOST:PORT`, with an IPv6 address in brackets. If the text has no port, uses `usual_port`. Returns `None` for any
+    /// other text.
     fn parse(text: &str, usual_port: Option<u16>) -> Option<Self> {
         let (host, port) = match text.rsplit_once(':') {
             Some((host, digits)) if !digits.ends_with(']') => (host, digits.parse().ok()?),

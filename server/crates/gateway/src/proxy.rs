@@ -63,7 +63,7 @@ fn connections_max() -> usize {
     pairs.clamp(1, CONNECTIONS_MAX)
 }
 
-/// Waits until another connection may be opened and returns its permit.
+/// Waits until another connection may be opened and returns its permit. Logs some of the waits.
 async fn permit(free: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     if free.available_permits() == 0
         && let Some(left_out) = CONNECTIONS.admit()
@@ -106,7 +106,8 @@ fn configure(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
-/// Connects to an active endpoint. Deactivates endpoints that fail. Returns `None` if no endpoint is left.
+/// Connects to an active endpoint. Deactivates endpoints that fail. Returns `None` if no endpoint is left or this host has no
+/// free port.
 async fn open(pool: &Pool, retry_delay: Duration) -> Option<TcpStream> {
     while let Some(endpoint) = pool.choose() {
         match connect(endpoint).await {

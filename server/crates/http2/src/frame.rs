@@ -122,7 +122,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Appends a frame's header.
+/// Appends a frame's header. `length` is the length of the payload, at most [`PAYLOAD_MAX`].
 pub fn head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) {
     debug_assert!(length <= PAYLOAD_MAX, "a frame of {length} bytes");
     let [_, a, b, c] = (length as u32).to_be_bytes();
@@ -151,7 +151,7 @@ pub fn ping(out: &mut Vec<u8>, flags: u8, content: [u8; 8]) {
     out.extend_from_slice(&content);
 }
 
-/// Appends a GOAWAY frame.
+/// Appends a GOAWAY frame. `last` is the last stream that was accepted.
 pub fn goaway(out: &mut Vec<u8>, last: u32, reason: Reason, debug_data: &[u8]) {
     head(out, 8 + debug_data.len(), GOAWAY, 0, 0);
     out.extend_from_slice(&last.to_be_bytes());

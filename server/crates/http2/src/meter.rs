@@ -9,7 +9,7 @@ use crate::{Resource, Service};
 #[derive(Debug)]
 pub(crate) struct ResourceMeter<S: Service> {
     service: Rc<S>,
-    what: Resource,
+    resource: Resource,
     /// Number of units that need no reservation.
     free: usize,
     /// Minimum number of units in a reservation, so that small charges rarely call the service.
@@ -20,10 +20,10 @@ pub(crate) struct ResourceMeter<S: Service> {
 
 impl<S: Service> ResourceMeter<S> {
     /// Creates a meter without charges. Units beyond the first `free` are reserved in steps of at least `step`.
-    pub(crate) fn new(service: Rc<S>, what: Resource, free: usize, step: usize) -> Rc<Self> {
+    pub(crate) fn new(service: Rc<S>, resource: Resource, free: usize, step: usize) -> Rc<Self> {
         Rc::new(Self {
             service,
-            what,
+            resource,
             free,
             step,
             used: Cell::new(0),
@@ -43,9 +43,10 @@ impl<S: Service> ResourceMeter<S> {
         let reserved = self.reserved.get();
         if needed > reserved {
             let step = (needed - reserved).max(self.step);
-            if self.service.reserve(self.what, step) {
+            if self.service.reserve(self.resource, step) {
                 self.reserved.set(reserved + step);
-            } else if step > needed - reserved && self.service.reserve(self.what, needed - reserved)
+            } else if step > needed - reserved
+                && self.service.reserve(self.resource, needed - reserved)
             {
                 self.reserved.set(needed);
             } else {
@@ -63,7 +64,7 @@ impl<S: Service> ResourceMeter<S> {
         let needed = used.saturating_sub(self.free);
         let excess = self.reserved.get() - needed;
         if excess > 0 && (needed == 0 || excess >= 4 * self.step) {
-            self.service.release(self.what, excess);
+            self.service.release(self.resource, excess);
             self.reserved.set(needed);
         }
     }
@@ -72,7 +73,7 @@ impl<S: Service> ResourceMeter<S> {
 impl<S: Service> Drop for ResourceMeter<S> {
     fn drop(&mut self) {
         if self.reserved.get() > 0 {
-            self.service.release(self.what, self.reserved.get());
+            self.service.release(self.resource, self.reserved.get());
         }
     }
 }

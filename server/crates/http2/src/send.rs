@@ -120,6 +120,7 @@ impl FrameWriter {
         }
     }
 
+    /// Resets the stream `id` with an RST_STREAM frame.
     pub(crate) fn reset(&mut self, id: u32, reason: Reason) {
         frame::number(&mut self.output, frame::RST_STREAM, id, reason as u32);
     }

@@ -129,10 +129,10 @@ pub trait Service {
     fn may_run_forever(&self, method: &Self::Method) -> bool;
 
     /// Reserves an amount of a resource, or returns `false`. The connection releases granted amounts with [`Service::release`].
-    fn reserve(&self, what: Resource, amount: usize) -> bool;
+    fn reserve(&self, resource: Resource, amount: usize) -> bool;
 
     /// Releases an amount that [`Service::reserve`] has granted.
-    fn release(&self, what: Resource, amount: usize);
+    fn release(&self, resource: Resource, amount: usize);
 
     /// Returns the status of a call that the connection refuses.
     fn refuse(&self, head: &Head<Self::Method>, refusal: Refusal) -> Status;

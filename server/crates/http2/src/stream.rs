@@ -226,6 +226,7 @@ impl<S: Service> Streams<S> {
         Some((slot, self.take(slot)?))
     }
 
+    /// Puts a stream into its slot.
     pub(crate) fn keep(&mut self, slot: usize, stream: Box<Stream<S>>) {
         self.slots[slot].stream = Some(stream);
     }
@@ -239,10 +240,12 @@ impl<S: Service> Streams<S> {
         }
     }
 
+    /// Returns the stream in a slot, or `None` if the slot is empty.
     pub(crate) fn get_mut(&mut self, slot: usize) -> Option<&mut Stream<S>> {
         self.slots.get_mut(slot)?.stream.as_deref_mut()
     }
 
+    /// Returns the stream in a slot and the waker that makes it run, or `None` if the slot is empty.
     pub(crate) fn with_waker(&mut self, slot: usize) -> Option<(&mut Stream<S>, &Waker)> {
         let slot = self.slots.get_mut(slot)?;
         Some((slot.stream.as_deref_mut()?, &slot.waker))

@@ -237,7 +237,7 @@ impl Refusal {
         self.parts().2
     }
 
-    /// Returns the event for the replica, or `None` if the refusal is not permanent.
+    /// Returns the event that reports the refusal to the replica, or `None` if the replica does not need to know.
     pub(super) fn event(self) -> Option<PeerEvent> {
         self.parts().3
     }

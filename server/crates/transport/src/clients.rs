@@ -33,6 +33,7 @@ pub(super) struct ClientRequests {
 }
 
 impl ClientRequests {
+    /// Returns the counter of unary calls, or of streaming calls for the other types.
     pub(super) fn of(&self, call_type: CallType) -> &IntCounter {
         let requests = match call_type {
             CallType::Unary => &self.unary,

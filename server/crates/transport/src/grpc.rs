@@ -154,8 +154,8 @@ pub struct MethodInfo {
 }
 
 /// Maps a resource of the protocol to a resource of the connection's account.
-fn charged(what: Resource) -> account::Resource {
-    match what {
+fn charged(resource: Resource) -> account::Resource {
+    match resource {
         Resource::Requests => account::Resource::Requests,
         Resource::Answers => account::Resource::Answers,
         Resource::Calls => account::Resource::Calls,
@@ -255,12 +255,12 @@ impl<C: CallHandler> Service for ConnectionService<C> {
         call.is_some_and(|call| !call.is_unary())
     }
 
-    fn reserve(&self, what: Resource, amount: usize) -> bool {
-        self.account.charge(charged(what), amount)
+    fn reserve(&self, resource: Resource, amount: usize) -> bool {
+        self.account.charge(charged(resource), amount)
     }
 
-    fn release(&self, what: Resource, amount: usize) {
-        self.account.release(charged(what), amount);
+    fn release(&self, resource: Resource, amount: usize) {
+        self.account.release(charged(resource), amount);
     }
 
     /// Returns a status with the message of etcd or grpc-go, if they have one for the refusal.
@@ -276,8 +276,8 @@ impl<C: CallHandler> Service for ConnectionService<C> {
                 Code::Internal,
                 "the request has more than one message".into(),
             ),
-            Refusal::NoRoom(what) => (
-                no_room(head.method(), what),
+            Refusal::NoRoom(resource) => (
+                no_room(head.method(), resource),
                 "etcdserver: too many requests".into(),
             ),
             Refusal::TooSlow => (
@@ -323,10 +323,10 @@ impl<C: CallHandler> Service for ConnectionService<C> {
 
 /// Returns the code of a call that lacks a resource. etcd's clients resume a watch after `Unavailable`, but not after
 /// `ResourceExhausted`.
-fn no_room(method: &MethodInfo, what: Resource) -> Code {
+fn no_room(method: &MethodInfo, resource: Resource) -> Code {
     let call = method.call.as_ref();
     let resumes = call.is_some_and(|call| call.call_type == CallType::BidiStream);
-    match what {
+    match resource {
         Resource::Requests | Resource::Answers if resumes => Code::Unavailable,
         Resource::Requests | Resource::Answers | Resource::Calls => Code::ResourceExhausted,
     }
@@ -338,6 +338,7 @@ fn header<'a>(head: &'a Head, name: &str) -> Cow<'a, str> {
     String::from_utf8_lossy(value.map(HeaderValue::as_bytes).unwrap_or_default())
 }
 
+/// Converts a call for tonic. The body must be a stream or empty, because a collected message would be lost.
 pub(super) fn to_tonic(request: Incoming) -> http::Request<RequestMessages> {
     let body = RequestMessages(request.body);
     http::Request::from_parts(request.head.parts().clone(), body)

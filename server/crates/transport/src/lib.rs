@@ -230,7 +230,7 @@ where
 
 impl RunningServer {
     /// Stops the port: accepts no further connections and waits up to `DRAIN_TIMEOUT` for responses in flight. Long responses
-    /// must end by themselves when the node stops.
+    /// must end by themselves when the node stops. Removes the files of Unix sockets.
     pub async fn stop(self) {
         for handle in &self.handles {
             handle.pause().await;

@@ -38,7 +38,8 @@ impl Signal {
     }
 }
 
-/// Catches signals from now on. The future completes at the first signal; a second signal ends the process immediately.
+/// Catches signals from now on. The future completes at the first signal; a second signal ends the process immediately. Further
+/// signals within `SAME_REQUEST` of the first are ignored.
 pub fn first_signal() -> io::Result<impl Future<Output = Signal>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

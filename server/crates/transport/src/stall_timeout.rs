@@ -58,8 +58,8 @@ fn until_stalled<T>(
     Poll::Ready(Err(timed_out("the client does not read its response")))
 }
 
-fn timed_out(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, what)
+fn timed_out(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, reason)
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for StallTimeout<S> {

@@ -31,6 +31,7 @@ impl V1Error {
         out.push(b'}');
     }
 
+    /// Responds with the error's status and its JSON as plain text.
     pub(super) async fn answer(self, ctx: &Context, request: &HttpRequest) -> HttpResponse {
         let status =
             StatusCode::from_u16(self.code.status()).expect("the table holds real statuses");

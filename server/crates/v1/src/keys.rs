@@ -127,6 +127,7 @@ fn map_tree_error(error: &witan_tree::TreeError, key: Bytes, directory: ErrorCod
     V1Error::new(code, key)
 }
 
+/// Returns the error `TestFailed`, whose cause contains both values.
 fn test_failed(actual: Bytes, wanted: Bytes) -> V1Error {
     let (begin, between) = (
         Bytes::from_static(b"TestAndSet: "),

@@ -97,6 +97,7 @@ pub(crate) fn push_record(out: &mut dyn Sink, key: &[u8], value: &[u8], index: u
     push(out, &response);
 }
 
+/// Returns a node's key, which is `/` for the root.
 fn key(node: &Node) -> &[u8] {
     if node.path.is_empty() {
         b"/"
@@ -105,10 +106,12 @@ fn key(node: &Node) -> &[u8] {
     }
 }
 
+/// Returns a node's value, which is empty for a directory.
 fn value(node: &Node) -> &[u8] {
     node.value.as_deref().unwrap_or_default()
 }
 
+/// Appends a response as a JSON object. Omits empty fields, except the key and the index.
 fn push(out: &mut dyn Sink, response: &V1Response<'_>) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(response.action.as_bytes());

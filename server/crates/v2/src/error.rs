@@ -23,6 +23,7 @@ impl V2Error {
         Self { code, cause: vec![cause.into()], index: 0 }
     }
 
+    /// Appends the error as JSON and a newline.
     pub(crate) fn write(&self, out: &mut dyn Sink) {
         let (code, message) = (self.code.code(), self.code.message());
         witan_dialect::rendering::push_error_head(out, code, message, &self.cause);

@@ -44,6 +44,7 @@ pub enum Intent {
 }
 
 impl Intent {
+    /// Returns the intent of a method. Panics if `/v2/keys` does not serve the method.
     fn of(method: &Method) -> Self {
         match method.as_str() {
             "GET" => Self::Get,
@@ -231,6 +232,7 @@ pub async fn write(
     Ok(answer.body(body))
 }
 
+/// Returns 201 if the event has created its node, otherwise 200.
 fn status(event: &Event) -> StatusCode {
     match event.action {
         Action::Create => StatusCode::CREATED,

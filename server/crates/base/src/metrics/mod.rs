@@ -45,7 +45,7 @@ impl MetricsPage {
         }
     }
 
-    /// Returns all series in the Prometheus text format.
+    /// Returns all series in the Prometheus text format. Counts the scrape.
     pub fn render(&self) -> String {
         self.scrapes_now.set(1);
         self.process.update();

@@ -86,6 +86,7 @@ pub fn file_descriptors() -> (u64, u64) {
     (used, rlimit::Resource::NOFILE.get_soft().unwrap_or(0))
 }
 
+/// Returns the text of `/proc/self/status`, or an empty string if the file cannot be read.
 fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
@@ -102,6 +103,7 @@ fn stat() -> Option<Vec<f64>> {
     )
 }
 
+/// Returns the processor time in user and system mode, or `None` if it cannot be read.
 fn cpu_seconds() -> Option<f64> {
     // Fields 14 and 15 of the file are user time and system time.
     let stat = stat()?;

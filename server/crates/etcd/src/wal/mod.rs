@@ -146,6 +146,7 @@ pub(crate) fn entries(
     entries.into_iter().map(entry::decode).collect()
 }
 
+/// Decodes the data of the record at `place`. Fails with `Damaged` if the data is invalid.
 fn message<M: Message + Default>(place: &Place<'_>, data: Bytes) -> Result<M, EtcdError> {
     M::decode(data).map_err(|error| place.damaged(&error.to_string()))
 }

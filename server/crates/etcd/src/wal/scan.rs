@@ -17,12 +17,12 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Returns the error for damage at this position.
-    pub(super) fn damaged(&self, what: &str) -> EtcdError {
+    /// Returns the error for damage at this position. `reason` completes the error's text.
+    pub(super) fn damaged(&self, reason: &str) -> EtcdError {
         EtcdError::Damaged {
             path: self.path.into(),
             offset: self.offset as u64,
-            what: what.into(),
+            what: reason.into(),
         }
     }
 }
@@ -31,7 +31,8 @@ impl Place<'_> {
 pub(super) type VisitRecord<'a> =
     dyn FnMut(&Place<'_>, RecordKind, Bytes) -> Result<(), EtcdError> + 'a;
 
-/// Calls `visit` with each record of the segments. Returns the size in bytes of a torn write at the end.
+/// Calls `visit` with each record of the segments. Returns the size in bytes of a torn write at the end. Fails if a segment
+/// cannot be read or a record is damaged.
 pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<u64, EtcdError> {
     // The first record contains the checksum of the data before the first segment, which is unknown.
     let mut crc = None;

@@ -129,6 +129,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
+    /// Starts the call of a complete or streamed request, to run in the next turn.
     fn start(
         &mut self,
         slot: usize,

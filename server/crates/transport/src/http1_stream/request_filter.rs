@@ -177,6 +177,7 @@ impl RequestFilter {
         FilterAction::Pass(taken)
     }
 
+    /// Passes a part of the request line after the method. Escapes bytes that actix rejects.
     fn target(&mut self, rest: &[u8]) -> FilterAction {
         let taken = self.rest_of_line(rest);
         match target::escaped(&rest[..taken]) {

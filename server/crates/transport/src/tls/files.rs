@@ -235,7 +235,8 @@ impl Files {
     }
 
     /// Reads the files, replaces `last` with their contents, and builds a configuration. If the certificate is invalid, `last`
-    /// stays in use with the current revocation list. If the list is unreadable, no certificate is accepted.
+    /// stays in use with the current revocation list. If the list is unreadable, no certificate is accepted. Logs failures to
+    /// read.
     pub(super) fn reload<C>(
         &self,
         last: &mut TlsParts,

@@ -145,6 +145,7 @@ impl ServerTls {
         Self::of(files, metrics.tls.clone()).map(Some)
     }
 
+    /// Reads the files and builds the configurations. Sets the gauge of the certificate's expiry.
     fn of(files: Files, metrics: TlsMetrics) -> Result<Self, TlsError> {
         let stamps = files.stamps();
         let parts = files.parts()?;
@@ -329,6 +330,7 @@ enum HandshakeFailure {
 }
 
 impl HandshakeFailure {
+    /// Converts an error of the stream, or the TLS error inside it.
     fn of(error: io::Error) -> Self {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
         match inner {

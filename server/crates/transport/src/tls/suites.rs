@@ -19,7 +19,8 @@ pub(super) struct SuiteChoice {
 }
 
 /// Selects cipher suites by name. As in Go, this affects only TLS 1.2: the suites of TLS 1.3 are always enabled. Skips, with a
-/// warning, suites that Go supports and rustls does not (CBC, RC4, RSA key exchange). Fails if no named suite can be used.
+/// warning, suites that Go supports and rustls does not (CBC, RC4, RSA key exchange). Fails if no named suite can be used. Also
+/// selects the TLS versions in the configured range.
 pub(super) fn choice(tls: &PortTls) -> Result<SuiteChoice, TlsError> {
     let mut provider = ring::default_provider();
     let is_13 = |suite: &SupportedCipherSuite| suite.tls13().is_some();

@@ -56,7 +56,8 @@ pub(super) struct ClientVerifier {
 }
 
 impl Revoked {
-    /// Fails if the certificate's serial number is revoked. Always fails if the revocation list cannot be read.
+    /// Fails if the certificate's serial number is revoked. Always fails if the revocation list cannot be read. Logs some of
+    /// the refusals.
     fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let serials = match self {
             Revoked::None => return Ok(()),
@@ -93,7 +94,7 @@ impl Revoked {
 }
 
 impl AllowedNames {
-    /// Fails if the certificate does not have an allowed name of each kind.
+    /// Fails if the certificate does not have an allowed name of each kind. Logs some of the refusals.
     fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         self.check_common_name(certificate)?;
         self.check_hostname(certificate)

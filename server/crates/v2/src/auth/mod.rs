@@ -42,6 +42,7 @@ const STRING_BYTES: usize = 4 * size_of::<String>();
 struct AuthHttpError(StatusCode, String);
 
 impl AuthHttpError {
+    /// Creates an error with status 400.
     fn bad(message: &str) -> Self {
         Self(StatusCode::BAD_REQUEST, message.into())
     }
@@ -133,6 +134,7 @@ impl<'a> AuthResource<'a> {
         }
     }
 
+    /// Returns the value of the `Allow` header.
     fn methods(self) -> &'static str {
         match self {
             Self::Users | Self::Roles => "GET",
@@ -161,6 +163,7 @@ pub(super) async fn handle(
     })
 }
 
+/// Executes a request whose method the resource allows.
 async fn serve(
     ctx: &Context,
     request: &HttpRequest,

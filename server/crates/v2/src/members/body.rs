@@ -39,6 +39,7 @@ pub(super) async fn peer_urls(
     Ok(urls)
 }
 
+/// Creates an error with status 400.
 fn bad(message: String) -> MembersHttpError {
     MembersHttpError(StatusCode::BAD_REQUEST, message)
 }
@@ -107,6 +108,7 @@ fn strings(value: Value) -> Result<Vec<String>, String> {
     items.into_iter().map(string).collect()
 }
 
+/// Returns Go's name for a kind of JSON value.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -42,10 +42,12 @@ impl MembersHttpError {
         Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
     }
 
+    /// Creates the 404 error for a member that never existed.
     fn unknown(id: &str) -> Self {
         Self(StatusCode::NOT_FOUND, format!("{NO_SUCH_MEMBER}{id}"))
     }
 
+    /// Creates the 410 error for a member that was removed.
     fn removed(id: MemberId) -> Self {
         Self(StatusCode::GONE, format!("{REMOVED}{id}"))
     }
@@ -103,12 +105,14 @@ fn missing_id(ctx: &Context) -> HttpResponse {
     response
 }
 
+/// Lists the members in this member's state.
 async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let list = MemberList { members: members.by_id.values().map(api_member).collect() };
     Ok(json_response(ctx, request, StatusCode::OK, &list))
 }
 
+/// Returns the leader, or fails with 503 if this member knows none.
 async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let Some(leader) = members.by_id.get(&ctx.node.status().leader) else {
