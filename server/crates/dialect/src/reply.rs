@@ -78,7 +78,8 @@ pub fn allows(request: &HttpRequest, allow: &str) -> bool {
         .any(|method| method == request.method().as_str())
 }
 
-/// Creates a body with etcd's framing: chunks above `UNCHUNKED_BYTES`, otherwise a length.
+/// Creates a body with etcd's framing: chunks above `UNCHUNKED_BYTES`, otherwise a length. Charges the bytes. If the charge is
+/// refused, the body fails.
 pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let charge = charge(account(request), bytes.len());
     framed_text(request, charge.map(|charge| ChargedText { bytes, charge }))
@@ -101,7 +102,7 @@ pub fn framed_text(
     }
 }
 
-/// Creates a body in chunks, as Go's server does if it does not know the length.
+/// Creates a body in chunks, as Go's server does if it does not know the length. Charges the bytes, like [`framed`].
 pub fn streamed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     let charge = charge(account(request), bytes.len());
     FramedBody {

@@ -204,7 +204,8 @@ pub(super) struct CompletionSender<T> {
 }
 
 impl<T> CompletionSender<T> {
-    /// Opens a slot on the calling worker. The future fails with [`NodeError::Timeout`] after `timeout`.
+    /// Opens a slot on the calling worker. The future fails with [`NodeError::Timeout`] after `timeout`. Dropping the sender
+    /// fails it with [`NodeError::Stopped`].
     pub(super) fn new(timeout: Duration) -> (Self, CompletionFuture<T>) {
         let completion_queue = CompletionQueue::current();
         let (slot_id, was_checking) = SLOTS.with_borrow_mut(|slots| {

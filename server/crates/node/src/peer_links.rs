@@ -33,7 +33,7 @@ impl PeerLinks {
 }
 
 impl Node {
-    /// Records that a member is now connected or no longer connected.
+    /// Records that a member is now connected or no longer connected. Keeps the time of the first report of a connection.
     pub fn peer_link(&self, member: MemberId, connected: bool) {
         let mut since = self.shared.peer_links.since.lock();
         if connected {

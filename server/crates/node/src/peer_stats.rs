@@ -161,7 +161,7 @@ impl Node {
         counts.followers.entry(member).or_default().trips.add(took);
     }
 
-    /// Deletes the statistics of a member that left the cluster.
+    /// Deletes the statistics of a member that left the cluster. Also records that the member is no longer connected.
     pub fn forget_peer(&self, member: MemberId) {
         self.peer_link(member, false);
         let mut counts = self.shared.peer_links.stats.lock();

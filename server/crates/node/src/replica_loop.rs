@@ -228,7 +228,8 @@ impl ReplicaLoop {
         self.host.log.close();
     }
 
-    /// Reports that this member was removed. Queued writes fail with `Removed`, so that clients can retry at another member.
+    /// Reports that this member was removed. If the removal is already applied, queued writes fail with `Removed`, so that
+    /// clients can retry at another member.
     fn end_removed(&mut self, requests: &mut Receiver<LoopRequest>) {
         self.host.completions.flush();
         let members = self.replica.view().machine.members;
@@ -413,6 +414,7 @@ impl ReplicaLoop {
     }
 
     /// Runs one turn of the replica and publishes its results. Returns whether this member was removed, which ends the loop.
+    /// Ends the process if the replica cannot continue for another reason.
     fn turn(&mut self) -> bool {
         let begun = Instant::now();
         let before = self.replica.status().applied;

@@ -88,7 +88,7 @@ pub(super) fn announced_release() -> String {
 const FIXED_BYTES: usize = 42;
 
 impl Handshake {
-    /// Encodes the contents of a handshake's frame. Omits URLs that do not fit.
+    /// Encodes the contents of a handshake's frame. Omits ancestors beyond `ANCESTORS_MAX`, and URLs that do not fit.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FIXED_BYTES + self.release.len());
         let ancestors = &self.store.ancestors[..self.store.ancestors.len().min(ANCESTORS_MAX)];

@@ -62,7 +62,8 @@ impl Http2Requests {
         Ok(Self(Rc::new(boxed::service(service.await?))))
     }
 
-    /// Answers a request of a connection. `content` is its body, if there is one.
+    /// Answers a request of a connection. `content` is its body, if there is one. Answers with status 400 if actix's types
+    /// reject a part of the head.
     pub(super) fn answer(
         &self,
         head: &Head,

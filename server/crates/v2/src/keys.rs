@@ -141,8 +141,8 @@ fn tree_key(sent: &[u8]) -> Bytes {
     }
 }
 
-/// Reads the form body of a PUT or POST. Returns `None` for other methods and media types, whose bodies etcd also ignores. Fails
-/// with `InvalidForm` if the media type or the form is invalid.
+/// Reads the form body of a PUT or POST. Returns `None` for other methods and media types, whose bodies etcd also ignores.
+/// Fails with `InvalidForm` if the media type or the form is invalid. Logs some of the ignored bodies of DELETE requests.
 async fn form(
     intent: Intent,
     request: &HttpRequest,

@@ -151,8 +151,9 @@ pub(super) fn check_admin_on(ctx: &Context, machine: &StateMachine) -> RpcResult
     Ok(machine.auth.check_admin(caller.as_ref())?)
 }
 
-/// Runs the permission check against `machine`, without a caller if the request has no credentials. Returns the caller, or
-/// `None` if there are no credentials or while v3 authentication is disabled in the node's latest state.
+/// Runs the permission check against `machine`, without a caller if the request has no credentials. While v3 authentication is
+/// disabled in the node's latest state, skips the check. Returns the caller, or `None` if there are no credentials or the check
+/// was skipped.
 pub(super) fn check_on(
     ctx: &Context,
     machine: &StateMachine,
@@ -180,6 +181,7 @@ pub(super) async fn before_proposal(
 }
 
 /// Checks permission to keep a lease alive, which is permission to revoke it. Succeeds while v3 authentication is disabled.
+/// Otherwise, fails with `UserEmpty` if there are no credentials.
 pub(super) async fn renew_lease(ctx: &Context, lease: LeaseId) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());

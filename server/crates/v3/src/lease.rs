@@ -135,7 +135,7 @@ impl ReadReply for Vec<Bytes> {
     }
 }
 
-/// Lists all leases. As in etcd, only the leader lists them in order of expiration.
+/// Lists all leases in this member's own state. As in etcd, only the leader lists them in order of expiration.
 pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,

@@ -50,7 +50,8 @@ pub(super) fn check(message: &[u8], shape: &MessageShape, max: usize) -> RpcResu
     Ok(found.messages + found.texts)
 }
 
-/// Charges the memory of this number of elements until the request has a response.
+/// Charges the memory of this number of elements until the request has a response. Returns `None` for few elements. Fails with
+/// `TooManyRequests` if the charge is refused.
 pub(super) fn charge(account: &Account, elements: usize) -> RpcResult<Option<Charge>> {
     let bytes = elements * ELEMENT_BYTES;
     if bytes <= SMALL_BYTES {

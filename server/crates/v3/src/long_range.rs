@@ -206,7 +206,8 @@ impl LongRange {
         Ok((!rest.is_empty()).then(|| rest.into()))
     }
 
-    /// Reads and encodes the next pairs: on this worker, or on another thread if a value is only on disk.
+    /// Reads and encodes the next pairs: on this worker, or on another thread if a value is only on disk. Fails with
+    /// `TooManyRequests` if the state was released.
     async fn part(&mut self) -> RpcResult<Bytes> {
         let job = self.job.upgrade().ok_or(RpcError::TooManyRequests)?;
         let part = read_part(&job, &mut self.plan, &MEMORY_PART, ValueSource::Memory);

@@ -158,7 +158,7 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
     })
 }
 
-/// Rewrites the checkpoint and waits until it is complete, while reads and writes continue.
+/// Rewrites the checkpoint and waits until it is complete, while reads and writes continue. Waits for a scan permit first.
 pub(super) async fn defragment(
     ctx: &Context,
     _request: DefragmentRequest,

@@ -106,7 +106,8 @@ pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<L
     })
 }
 
-/// Deletes the leader's key if its create revision equals the request's. Fails if the request has no leader key.
+/// Deletes the leader's key if its create revision equals the request's. Fails if the request has no leader key. If the request
+/// names no lease, grants a new one, which has no use.
 pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<ResignResponse> {
     let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let resigned = async {
@@ -140,7 +141,8 @@ async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Optio
     Ok(kv::txn(ctx, txn).await?.response.header)
 }
 
-/// Streams the current leader of an election with its value, and then every later leader or value.
+/// Streams the current leader of an election with its value, and then every later leader or value. Ends without an error if a
+/// compaction cancels the watch.
 pub(crate) async fn observe(
     ctx: &Context,
     request: LeaderRequest,

@@ -85,7 +85,7 @@ impl JsonRequests {
         }
     }
 
-    /// Charges the buffer if it is large. Fails if the charge is refused.
+    /// Charges the maximum size of a request while the buffer is large. Fails if the charge is refused.
     fn charge_buffer(&mut self) -> Result<(), String> {
         if self.buffer.len() <= SMALL_BYTES {
             if self.charge.is_some() {

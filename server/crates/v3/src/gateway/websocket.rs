@@ -224,8 +224,8 @@ impl WebSocketSession {
         }
     }
 
-    /// Charges large messages that the call has not taken. Closes the session if the charge is refused. A stream itself charges
-    /// the messages that it has taken. The only message of a unary call stays charged.
+    /// Charges the maximum size of a message while the call has not taken large messages. Closes the session if the charge is
+    /// refused. A stream itself charges the messages that it has taken. The only message of a unary call stays charged.
     fn charge_held(&mut self) {
         if self.ended {
             return;

@@ -117,8 +117,8 @@ pub(crate) fn size(kv: &Kv, range: &kv::Range) -> ReadSize {
     )
 }
 
-/// Validates and authorizes a range. Returns this member's state if the range is serializable. Otherwise, returns a linearizable
-/// state.
+/// Validates and authorizes a range. Returns this member's state if the range is serializable. Otherwise, returns a
+/// linearizable state. On a learner, fails unless the range is serializable.
 pub(crate) async fn view_for(ctx: &Context, request: &RangeRequest) -> RpcResult<CurrentView> {
     if !request.serializable {
         ctx.node.refuse_learner()?;

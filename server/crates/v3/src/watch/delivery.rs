@@ -175,7 +175,7 @@ impl ResponseQueue {
 }
 
 /// Builds the response with the events that pass a watcher's filters and returns whether it can be split. Returns `None` if no
-/// event passes. `header_at` builds the header for the revision of the last event.
+/// event passes. Otherwise, marks the watcher as not idle. `header_at` builds the header for the revision of the last event.
 fn events_of(
     id: i64,
     watcher: &mut Watcher,

@@ -78,7 +78,7 @@ fn error_offset(text: &[u8]) -> usize {
     text.len() - filled
 }
 
-/// Parses the four hexadecimal digits of an escape. Returns `None` if there are fewer.
+/// Parses the four hexadecimal digits of an escape. Returns `None` if there are fewer or other characters.
 pub(super) fn unit(digits: &[u8]) -> Option<u16> {
     let digits = std::str::from_utf8(digits.get(..4)?).ok()?;
     u16::from_str_radix(digits, 16).ok()
