@@ -63,6 +63,7 @@ impl VerifiedPasswords {
         }
     }
 
+    /// Returns the keyed digest of a password and its stored hash.
     fn digest(&self, password: &str, hashed: &[u8]) -> PasswordDigest {
         let mut digest = hmac::Context::with_key(&self.key);
         digest.update(&(hashed.len() as u64).to_be_bytes());

@@ -188,6 +188,7 @@ impl Held {
 }
 
 impl Reader {
+    /// Tells the reader to release its state.
     fn end(&self) {
         self.end.send_replace(true);
     }

@@ -371,6 +371,7 @@ impl Node {
         }
     }
 
+    /// Requests this member's current state from the replica's thread.
     async fn view_of_replica(&self) -> Result<Arc<View>, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::View { to })?;

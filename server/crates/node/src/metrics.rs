@@ -190,6 +190,7 @@ impl StateSeries {
         }
     }
 
+    /// Sets the gauges that need no view.
     fn set(&self, node: &Node) {
         for (series, value) in &self.of_node {
             series.set(value(node));
@@ -198,6 +199,7 @@ impl StateSeries {
         self.id.with_label_values(&[id]).set(1);
     }
 
+    /// Sets the gauges that need a view.
     fn set_view(&self, node: &Node, view: &View) {
         for (series, value) in &self.of_view {
             series.set(value(node, view));

@@ -128,6 +128,7 @@ impl WatchStreams {
         }
     }
 
+    /// Adds a wake-up of each stream to `completions`, which the caller must flush.
     pub(super) fn wake_all(&self, completions: &mut CompletionBatch) {
         for waker in self.0.lock().wakers.values() {
             completions.wake(waker.completion_queue.clone(), waker.notify.clone());

@@ -101,6 +101,7 @@ pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
     [&header(kind, contents), contents].concat()
 }
 
+/// Appends a frame to `batch`, like [`encode`].
 pub(super) fn append(batch: &mut Vec<u8>, kind: FrameKind, contents: &[u8]) {
     batch.extend_from_slice(&header(kind, contents));
     batch.extend_from_slice(contents);

@@ -112,6 +112,7 @@ impl MessageResponse for TxnResponse {
     }
 }
 
+/// Returns the [`MessageResponse::weight`] of a list of pairs.
 fn weight(pairs: &[KeyValue]) -> (usize, usize) {
     if pairs.len() > INLINE_PAIRS {
         return (pairs.len(), 0);

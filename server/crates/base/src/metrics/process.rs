@@ -75,6 +75,7 @@ pub fn anonymous_bytes() -> u64 {
     anonymous_kib(&status()) * 1024
 }
 
+/// Returns the memory of [`anonymous_bytes`] in KiB, from the text of `/proc/self/status`.
 fn anonymous_kib(status: &str) -> u64 {
     let resident = field(status, "RssAnon:").or_else(|| field(status, "VmRSS:"));
     resident.unwrap_or(0) + field(status, "VmSwap:").unwrap_or(0)

@@ -60,6 +60,7 @@ impl CaughtPanic {
     }
 }
 
+/// Returns the text of a panic, or a fixed text if the payload is not a string.
 fn text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))

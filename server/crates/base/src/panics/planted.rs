@@ -29,6 +29,7 @@ struct PlantedPanic {
 }
 
 impl PlantedPanic {
+    /// Parses the boundary, the moment and the number in the file. Returns `None` if one is missing or invalid.
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ').map(str::to_owned);
         let (boundary, moment) = (words.next()?, words.next()?);

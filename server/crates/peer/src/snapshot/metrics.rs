@@ -88,6 +88,7 @@ pub(super) struct TransferTimer {
 }
 
 impl TransferTimer {
+    /// Counts the transfer as a success and records its duration.
     pub(super) fn succeeded(mut self) {
         self.succeeded = true;
     }

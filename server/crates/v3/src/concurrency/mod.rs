@@ -46,6 +46,7 @@ async fn session_lease(ctx: &Context, lease: LeaseId) -> RpcResult<LeaseId> {
     Ok(LeaseId(granted.id))
 }
 
+/// Returns the prefix of all keys below a name.
 fn prefix(name: &[u8]) -> Bytes {
     [name, b"/"].concat().into()
 }
@@ -103,6 +104,7 @@ fn if_created(key: &Bytes, revision: i64, success: Vec<RequestOp>) -> TxnRequest
     TxnRequest { compare: vec![compare], success, failure: Vec::new() }
 }
 
+/// Returns the revision in a response header, or 0 without a header.
 fn revision(header: Option<&ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
 }
