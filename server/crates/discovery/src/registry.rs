@@ -238,7 +238,8 @@ impl TokenRequest<'_> {
         std::str::from_utf8(&value).ok()?.parse().ok()
     }
 
-    /// Writes a registration within the limits. Fails if the token expires between the check and the write.
+    /// Writes a registration within the limits. Fails if the token expires between the check and the write. In this case,
+    /// deletes the directory that the write has created.
     async fn register(&self, params: Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let guard = self.lock.acquire().await?;

@@ -150,7 +150,8 @@ where
         Ok(sent)
     }
 
-    /// Reads bytes and passes them to the connection. Returns their number, or 0 at the end of the stream.
+    /// Reads bytes and passes them to the connection. Returns their number, or 0 at the end of the stream. Stays pending while
+    /// the connection wants no input.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.connection.wants_input() {
             return Poll::Pending;

@@ -107,7 +107,8 @@ pub(super) fn append(batch: &mut Vec<u8>, kind: FrameKind, contents: &[u8]) {
     batch.extend_from_slice(contents);
 }
 
-/// Takes the first frame from `buffer`, or returns `None` if the frame is incomplete. Fails if its contents exceed `max` bytes.
+/// Takes the first frame from `buffer`, or returns `None` if the frame is incomplete. Fails if its contents exceed `max` bytes,
+/// its kind is unknown, or its checksum is wrong.
 pub(super) fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>, FrameError> {
     let Some(start) = buffer.first_chunk::<HEADER_BYTES>().copied() else {
         return Ok(None);
@@ -134,8 +135,8 @@ fn length_of(start: &[u8; HEADER_BYTES]) -> usize {
     usize::from(start[1]) << 16 | usize::from(start[2]) << 8 | usize::from(start[3])
 }
 
-/// Reads one frame and no byte after it. Fails if the contents exceed `max` bytes, with `UnexpectedEof` if the stream ends, and
-/// with `TimedOut` if no bytes arrive for `silence`. Not cancel safe: the received part of a frame is then lost.
+/// Reads one frame and no byte after it. Fails like [`decode`], with `UnexpectedEof` if the stream ends, and with `TimedOut` if
+/// no bytes arrive for `silence`. Not cancel safe: the received part of a frame is then lost.
 pub(super) async fn read<S: AsyncRead + Unpin>(
     stream: &mut S,
     max: usize,

@@ -73,7 +73,8 @@ pub(super) async fn lease_revoke(
     Ok(LeaseRevokeResponse { header: header::at(&ctx.node, done.revision) })
 }
 
-/// Returns a lease's remaining and granted TTL in seconds and, if requested, its keys. The TTL of an unknown lease is -1.
+/// Returns a lease's remaining and granted TTL in seconds and, if requested, its keys. The TTL of an unknown lease is -1. Asks
+/// the leader for the remaining TTL.
 pub(super) async fn lease_time_to_live(
     ctx: &Context,
     request: LeaseTimeToLiveRequest,

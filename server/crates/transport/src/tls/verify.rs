@@ -94,13 +94,13 @@ impl Revoked {
 }
 
 impl AllowedNames {
-    /// Fails if the certificate does not have an allowed name of each kind. Logs some of the refusals.
+    /// Fails if the certificate does not have an allowed name of each kind that is configured. Logs some of the refusals.
     fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         self.check_common_name(certificate)?;
         self.check_hostname(certificate)
     }
 
-    /// Fails if the certificate does not have an allowed common name.
+    /// Fails if the certificate does not have an allowed common name. Succeeds if no common names are configured.
     fn check_common_name(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         if self.common_names.is_empty() {
             return Ok(());
@@ -121,7 +121,7 @@ impl AllowedNames {
         Err(CertificateError::NotValidForName.into())
     }
 
-    /// Fails if the certificate is not valid for any allowed host name.
+    /// Fails if the certificate is not valid for any allowed host name. Succeeds if no host names are configured.
     fn check_hostname(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         if self.hostnames.is_empty() {
             return Ok(());

@@ -143,7 +143,8 @@ impl ReadReply for (TxnReply, Revision) {
     }
 }
 
-/// Executes a read-only transaction on a fixed state, without the log.
+/// Executes a read-only transaction on a fixed state, without the log. The state is linearizable unless [`serializable`]
+/// returns true.
 async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let serializable = serializable(&request);
     let txn = operation(request);

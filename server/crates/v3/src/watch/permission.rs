@@ -32,6 +32,7 @@ impl PermissionState {
     }
 
     /// Returns the error that prevents creating a watcher, or `None`. Stores the stream's user if authentication is enabled.
+    /// Skips the check for a negative revision, whose error takes precedence.
     pub(super) async fn refusal(
         &mut self,
         ctx: &Context,

@@ -150,7 +150,7 @@ impl<R> Session<R> {
         true
     }
 
-    /// Cancels the watchers that may no longer read their range.
+    /// Cancels the watchers that may no longer read their range, and queues responses with the reason.
     async fn recheck_permissions(&mut self) -> Result<(), Status> {
         let denied = self
             .permission_state
