@@ -61,7 +61,7 @@ pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
 }
 
 /// Writes a file and returns the event. With `prev_value`, fails with `TestFailed` unless the file has this value. A TTL of 0
-/// or less removes the file.
+/// or less removes the file, unless an empty `prev_value` creates it.
 pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();

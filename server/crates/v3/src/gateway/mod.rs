@@ -218,7 +218,7 @@ pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     }
 }
 
-/// Reads the body, runs the call and returns its response as JSON. Fails when the deadline passes or the client disconnects; a
+/// Reads the body, runs the call and returns its response as JSON. Fails when the deadline passes or the client disconnects. A
 /// command that was already proposed is still executed.
 async fn run_unary(
     ctx: &Context,
