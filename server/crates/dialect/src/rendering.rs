@@ -158,7 +158,8 @@ fn reserve(
     Err(ResponseRefused)
 }
 
-/// Waits for a permit, checks the caller's access again, and runs `look` on another thread.
+/// Waits for a permit, checks the caller's access again, and runs `look` on another thread. Fails with `Unauthorized` if the
+/// caller has lost access, and with `TooMany` if the client disconnects during the wait.
 async fn read_large<T: Send + 'static>(
     ctx: &Context,
     request: &HttpRequest,

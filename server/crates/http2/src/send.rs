@@ -164,8 +164,8 @@ impl FrameWriter {
         self.block(id, &block, end);
     }
 
-    /// Writes as much pending content as the windows allow. Returns whether all of it was written. If the connection's window
-    /// or the output blocks the stream, queues the stream.
+    /// Writes as much pending content as the windows allow, at most `VISIT_BYTES`. Returns whether all of it was written. If
+    /// the stream's own window allows more content, queues the stream for the rest.
     pub(crate) fn pending<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) -> bool {
         let mut left = VISIT_BYTES;
         while !stream.pending.is_empty() {

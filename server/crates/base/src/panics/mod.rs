@@ -237,7 +237,8 @@ pub fn spawn<T: Send + 'static>(
 }
 
 /// Runs `work` in a separate task, which is aborted when the caller is dropped. A call must wait for a permit in such a task.
-/// While its connection has unsent output, the call is not polled and would hold an unused permit.
+/// While its connection has unsent output, the call is not polled and would hold an unused permit. A panic of `work` resumes in
+/// the caller. Fails if the runtime ends first.
 pub async fn in_task<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, JoinError> {

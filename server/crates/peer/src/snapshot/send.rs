@@ -54,7 +54,8 @@ impl From<Outcome> for SendError {
     }
 }
 
-/// Sends a snapshot. Completes when the receiver has the state. Fails if the receiver reports a failure.
+/// Sends a snapshot, except the records that are already durable at the receiver. Completes when the receiver has the state.
+/// Fails if the receiver reports a failure.
 pub(in super::super) async fn send(
     view: View,
     stream: impl AsyncRead + AsyncWrite + Unpin,
