@@ -213,7 +213,7 @@ impl InboundStream {
         }
     }
 
-    /// Adds a message to `messages`, or returns the contents of a ping. Fails for any other frame.
+    /// Adds a message to `messages`, or returns the contents of a ping. Fails for any other frame. Counts the received bytes.
     fn take(
         &self,
         Frame { kind, contents }: Frame,

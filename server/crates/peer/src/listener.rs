@@ -252,8 +252,8 @@ impl Listener {
     }
 
     /// Starts to serve a stream that has passed all checks, in place of the member's previous stream of the same kind. Opens
-    /// streams to a member whose addition is not applied here. Makes the links to any other member retry immediately. If the
-    /// member's process was believed to have ended, reports that it is back.
+    /// streams to a member whose addition is not applied here. Makes the links to any other member of the cluster retry
+    /// immediately. If the member's process was believed to have ended, reports that it is back.
     fn admit(self: &Arc<Self>, (stream, hello, certificate): Greeted) {
         let (key, store_id) = ((hello.from, hello.kind), hello.store.id);
         self.shared.connect_remote(&hello);

@@ -201,7 +201,7 @@ impl<S: Service> Connection<S> {
         self.finish(slot, stream);
     }
 
-    /// Ends a call with a refusal before its response is complete.
+    /// Ends a call with a refusal before its response is complete. Resets the stream of a request that is not gRPC.
     pub(super) fn refuse(&mut self, slot: usize, mut stream: Box<Stream<S>>, refusal: Refusal) {
         let progress = self.end_early(&mut stream, refusal);
         self.settle(slot, stream, progress);
@@ -230,7 +230,8 @@ impl<S: Service> Connection<S> {
         self.settle(slot, stream, progress);
     }
 
-    /// Returns a stream to its slot, or frees the slot if the stream has ended.
+    /// Returns a waiting stream to its slot. Otherwise, finishes the stream or, if it has failed, resets it, and frees the
+    /// slot.
     fn settle(&mut self, slot: usize, stream: Box<Stream<S>>, progress: StreamProgress) {
         match progress {
             StreamProgress::Waits => self.streams.keep(slot, stream),

@@ -113,7 +113,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Handles a complete header block: trailers or a new request. Refuses a request during a shutdown and above the stream
-    /// limit.
+    /// limit. Resets a malformed request. Fails if the block cannot be decoded, or after too many errors of the client.
     fn on_block(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         self.work += block.len();
         if id <= self.highest {
@@ -149,7 +149,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks a request's trailers, ignores their fields, and ends the request.
+    /// Checks a request's trailers, ignores their fields, and ends the request. Resets the stream if they are invalid.
     fn on_trailers(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         let well_formed = self.heads.read_trailers(block);
         let well_formed = well_formed.map_err(|_| Reason::Compression)?;

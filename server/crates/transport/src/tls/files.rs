@@ -377,7 +377,7 @@ fn revoked_serials(bytes: &[u8]) -> Result<HashSet<Vec<u8>>, String> {
     Ok(serials)
 }
 
-/// Reads all certificates of a PEM file. Fails if the file contains none.
+/// Reads all certificates of a PEM file. Fails if the file contains none, is damaged, or cannot be read.
 fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read_file(flag, path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
