@@ -69,7 +69,8 @@ pub(super) fn listen_address(text: &str) -> Result<Address, GatewayError> {
     parsed.ok_or_else(|| GatewayError::ListenAddress(text.to_owned()))
 }
 
-/// Parses an endpoint: `HOST:PORT`, a host, or a URL, whose scheme and path have no effect.
+/// Parses an endpoint: `HOST:PORT`, a host, or an HTTP or HTTPS URL, whose scheme and path have no effect. The default port is
+/// `CLIENT_PORT`.
 fn parse(text: &str) -> Result<Endpoint, GatewayError> {
     let trimmed = text.trim();
     let authority = match trimmed.split_once("://") {

@@ -38,8 +38,8 @@ impl Signal {
     }
 }
 
-/// Catches signals from now on. The future completes at the first signal; a second signal ends the process immediately. Further
-/// signals within `SAME_REQUEST` of the first are ignored.
+/// Catches signals from now on. The future completes at the first signal. A later signal ends the process immediately, unless
+/// less than `SAME_REQUEST` has passed since the first.
 pub fn first_signal() -> io::Result<impl Future<Output = Signal>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -89,7 +89,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Opens the stream of a request that is not gRPC and runs it.
+    /// Opens the stream of a request that is not gRPC and runs it. First answers with status 100 if the client waits for it.
     fn begin_plain(
         &mut self,
         slot: usize,
@@ -243,7 +243,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Writes a stream's response and opens its window. Ends a call with a pending refusal.
+    /// Writes a stream's response and opens its window. Ends a call with a pending refusal. During a shutdown, ends a streaming
+    /// response that may run forever.
     fn advance(
         &mut self,
         slot: usize,
