@@ -59,7 +59,8 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Creates an authenticator. Returns a description of the problem if `--auth-token` is invalid.
+    /// Creates an authenticator. Returns a description of the problem if `--auth-token` is invalid. Reads the key files of
+    /// signed tokens.
     pub fn new(settings: &AuthSettings) -> Result<Self, String> {
         let (name, options) = settings
             .token

@@ -184,8 +184,8 @@ impl DiscoveryService {
     }
 }
 
-/// Returns the new cluster's size from the form, or else from the query, like Go's `FormValue`. Fails if the size is not from 1
-/// to `SIZE_MAX`.
+/// Returns the new cluster's size from the form, or else from the query, like Go's `FormValue`, or `SIZE_DEFAULT` if neither
+/// contains a size. Fails if the size is not from 1 to `SIZE_MAX`.
 async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, NewTokenError> {
     let form = if reply::media_type(request) == reply::FORM {
         let read = reply::read(payload, INLINE_BYTES).await;

@@ -462,7 +462,8 @@ pub(super) struct CallCounter {
 }
 
 impl CallCounter {
-    /// Counts the end of a call with its code and duration. Logs a warning if a unary call was slow.
+    /// Counts the end of a call with its code and duration. Logs a warning if a unary call was slow. An error of a unary call
+    /// also counts as a sent message.
     fn count(&self, code: Code, took: Duration) {
         let Some(call) = &self.head.method().call else {
             return;
