@@ -101,7 +101,7 @@ fn is_limit(bytes: &u64) -> bool {
     *bytes < UNLIMITED_BYTES
 }
 
-/// Returns the memory of the machine in bytes, or `None` if it cannot be read.
+/// Returns the memory of the machine in bytes, or `None` if `/proc/meminfo` cannot be read.
 fn machine_bytes(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("proc/meminfo")).ok()?;
     field(&text, "MemTotal:").map(|kib| kib.saturating_mul(1024))

@@ -204,8 +204,8 @@ pub(super) struct CompletionSender<T> {
 }
 
 impl<T> CompletionSender<T> {
-    /// Opens a slot on the calling worker. The future fails with [`NodeError::Timeout`] after `timeout`. Dropping the sender
-    /// fails it with [`NodeError::Stopped`].
+    /// Opens a slot on the calling worker. The future fails with [`NodeError::Timeout`] after `timeout`. If the sender is
+    /// dropped, the future fails with [`NodeError::Stopped`].
     pub(super) fn new(timeout: Duration) -> (Self, CompletionFuture<T>) {
         let completion_queue = CompletionQueue::current();
         let (slot_id, was_checking) = SLOTS.with_borrow_mut(|slots| {

@@ -32,7 +32,7 @@ impl Executor {
         Ok(Self { jobs, node, slow_apply })
     }
 
-    /// Queues a command. Passes its result to the replica, and counts and logs a slow command.
+    /// Queues a command, whose result is passed to the replica. Counts and logs a slow command.
     pub(super) fn execute(&self, command: Box<LongCommand>) {
         let (node, slow_apply) = (self.node.clone(), self.slow_apply);
         self.run(Box::new(move || {

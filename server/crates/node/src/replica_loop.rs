@@ -489,7 +489,7 @@ impl ReplicaLoop {
         self.shared.status.store(status, since);
     }
 
-    /// Logs the new leader, or its loss. Counts an election in the metrics.
+    /// Logs the new leader, or that there is none. Counts an election in the metrics.
     fn log_leader_change(&self, status: &Status) {
         let (term, leader) = (status.term, status.leader.to_string());
         if status.leader == MemberId::NONE {

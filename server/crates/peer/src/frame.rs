@@ -107,8 +107,8 @@ pub(super) fn append(batch: &mut Vec<u8>, kind: FrameKind, contents: &[u8]) {
     batch.extend_from_slice(contents);
 }
 
-/// Takes the first frame from `buffer`, or returns `None` if the frame is incomplete. Fails if its contents exceed `max` bytes,
-/// its kind is unknown, or its checksum is wrong.
+/// Takes the first frame from `buffer`, or returns `None` if the frame is incomplete. Fails if the contents exceed `max` bytes,
+/// the kind is unknown, or the checksum is wrong.
 pub(super) fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>, FrameError> {
     let Some(start) = buffer.first_chunk::<HEADER_BYTES>().copied() else {
         return Ok(None);

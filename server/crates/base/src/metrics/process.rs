@@ -104,7 +104,7 @@ fn stat() -> Option<Vec<f64>> {
     )
 }
 
-/// Returns the processor time in user and system mode, or `None` if it cannot be read.
+/// Returns the processor time in user and system mode, or `None` if `/proc/self/stat` cannot be read.
 fn cpu_seconds() -> Option<f64> {
     // Fields 14 and 15 of the file are user time and system time.
     let stat = stat()?;

@@ -230,8 +230,7 @@ impl<S: Service> Connection<S> {
         self.settle(slot, stream, progress);
     }
 
-    /// Returns a waiting stream to its slot. Otherwise, finishes the stream or, if it has failed, resets it, and frees the
-    /// slot.
+    /// Returns a waiting stream to its slot. Finishes an ended stream, resets a failed one, and frees the slot of both.
     fn settle(&mut self, slot: usize, stream: Box<Stream<S>>, progress: StreamProgress) {
         match progress {
             StreamProgress::Waits => self.streams.keep(slot, stream),

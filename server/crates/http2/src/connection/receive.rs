@@ -149,7 +149,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks a request's trailers, ignores their fields, and ends the request. Resets the stream if they are invalid.
+    /// Checks a request's trailers, ignores their fields, and ends the request. Invalid trailers reset the stream.
     fn on_trailers(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         let well_formed = self.heads.read_trailers(block);
         let well_formed = well_formed.map_err(|_| Reason::Compression)?;
