@@ -185,7 +185,7 @@ impl FlagValues {
             .map_err(|_| self.bad(flag, "must be a number within the range of the flag"))
     }
 
-    /// Returns the value that `choices` assigns to the flag's text, regardless of case.
+    /// Returns the value that `choices` assigns to the flag's text, regardless of case. Fails if none fits.
     pub(super) fn choice<V: Copy>(
         &self,
         flag: &'static str,

@@ -26,6 +26,7 @@ pub struct ClientSettings {
 }
 
 impl ClientSettings {
+    /// Returns whether the settings name a CA file or a client certificate.
     pub(super) fn names_tls_files(&self) -> bool {
         self.key_pair.is_some() || self.ca.is_some()
     }
@@ -36,6 +37,7 @@ impl FlagValues {
         self.given(flag).map(PathBuf::from)
     }
 
+    /// Returns the name and the password in two flags, or `None` without a name. A missing password is empty.
     pub(super) fn user(&self, [user, password]: [&'static str; 2]) -> Option<(String, String)> {
         let name = self.given(user)?.to_owned();
         Some((name, self.text(password).to_owned()))

@@ -108,6 +108,7 @@ impl FlagValues {
         Ok(Discovery::V2(V2Discovery { url, proxy }))
     }
 
+    /// Builds v3 discovery for a cluster token from the `--discovery-` flags.
     fn v3_discovery(&self, token: &str) -> Result<Discovery, ConfigError> {
         let client = ClientSettings {
             dial_timeout: self.duration("discovery-dial-timeout")?,

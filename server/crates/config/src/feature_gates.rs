@@ -56,7 +56,8 @@ impl FeatureGates {
 }
 
 impl FlagValues {
-    /// Parses `--feature-gates`: a comma-separated list of `NAME=BOOL`, with Go's spellings of booleans.
+    /// Parses `--feature-gates`: a comma-separated list of `NAME=BOOL`, with Go's spellings of booleans. If a gate occurs
+    /// twice, the last one counts.
     pub(super) fn feature_gates(
         &self,
         warnings: &mut Vec<String>,

@@ -13,6 +13,7 @@ use super::{
 /// The key of [`FlagValues::client_common_names`].
 pub(super) const CLIENT_COMMON_NAMES: &str = "client-transport-security.allowed-cn";
 
+/// Reads a configuration file and adds its values to `values`.
 pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigError> {
     let text = fs::read_to_string(path)
         .map_err(|source| ConfigError::File { path: path.to_owned(), source })?;

@@ -20,6 +20,7 @@ pub struct FollowSource {
 }
 
 impl FlagValues {
+    /// Returns the source and the settings of connections to it, or `None` without `--from`.
     pub(super) fn follow(&self) -> Result<Option<FollowSource>, ConfigError> {
         if self.given("from").is_none() {
             return Ok(None);

@@ -67,6 +67,7 @@ impl FlagValues {
         })
     }
 
+    /// Returns the value of `--level-hold`, or `None` for `never`.
     fn level_hold(&self) -> Result<Option<Duration>, ConfigError> {
         let flag = "level-hold";
         let text = self.text(flag);

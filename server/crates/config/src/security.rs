@@ -122,7 +122,8 @@ pub(super) fn check_allowed_names(
 }
 
 impl FlagValues {
-    /// Returns the TLS settings of the client port. The URLs in `config` decide whether a certificate is required.
+    /// Returns the TLS settings of the client port. The URLs in `config` decide whether a certificate is required. Fails for an
+    /// HTTPS URL without a certificate and for contradictory flags. Warns about flags that have no effect.
     pub(super) fn tls(
         &self,
         config: &Config,
@@ -207,7 +208,8 @@ impl FlagValues {
     }
 
     /// Returns the source of a port's certificate: the files in two flags or, if the flag `auto` is set, a self-signed
-    /// certificate. Files take precedence, with a warning that names `port`.
+    /// certificate. Files take precedence, with a warning that names `port`. Returns `None` if the port has neither. Fails if
+    /// only one of the files is given.
     pub(super) fn certificate(
         &self,
         files: [&'static str; 2],
@@ -228,7 +230,8 @@ impl FlagValues {
         Ok(Some(ServerCertificate::Files { cert, key }))
     }
 
-    /// Returns the files in the flags of a certificate and its key, or `None` if both flags are missing.
+    /// Returns the files in the flags of a certificate and its key, or `None` if both flags are missing. Fails if only one of
+    /// them is given.
     pub(super) fn files(
         &self,
         flags: [&'static str; 2],
@@ -243,7 +246,8 @@ impl FlagValues {
         }
     }
 
-    /// Returns the minimum and the maximum TLS version, and checks the cipher suites, which TLS 1.3 does not use.
+    /// Returns the minimum and the maximum TLS version, and checks the cipher suites, which TLS 1.3 does not use. Fails for an
+    /// unknown name and if the minimum exceeds the maximum.
     fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
         let suites = self.list("cipher-suites");
         let unknown = |name: &&String| !GO_CIPHER_SUITES.contains(&name.as_str());

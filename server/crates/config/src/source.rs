@@ -22,7 +22,7 @@ pub fn environment() -> Environment {
 const CONFIG_FILE: &str = "config-file";
 
 /// Collects the values of all flags: from the configuration file if one is given, otherwise from the command line and the
-/// environment.
+/// environment. Warns that a configuration file replaces all flags and variables.
 pub(super) fn collect_values(
     line: HashMap<&'static str, String>,
     environment: &Environment,

@@ -88,7 +88,7 @@ impl Url {
         }
     }
 
-    /// Returns the `Host` of HTTP requests.
+    /// Returns the `Host` of HTTP requests. For a Unix socket, this is `localhost`.
     pub fn authority(&self) -> String {
         match &self.address {
             Address::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),

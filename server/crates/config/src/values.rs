@@ -41,7 +41,8 @@ impl FlagValues {
             .filter(|text| !text.is_empty())
     }
 
-    /// Adds the values of etcd's environment variables. Fails if a variable's flag is also given.
+    /// Adds the values of etcd's environment variables. Warns about unknown variables with etcd's prefix. Fails if a variable's
+    /// flag is also given.
     pub(super) fn add_environment(&mut self, environment: &Environment) -> Result<(), ConfigError> {
         let mut variables: HashMap<String, &'static Flag> =
             flags::all().map(|flag| (flag.env(), flag)).collect();
@@ -66,7 +67,8 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Moves the values of old names to the current flags. Fails if flags conflict or a flag is refused. Does not parse values.
+    /// Moves the values of old names to the current flags. Fails if flags conflict or a flag is refused. Warns about flags
+    /// without an effect. Does not parse values.
     pub(super) fn check_flags(&mut self) -> Result<(), ConfigError> {
         self.resolve_aliases()?;
         let given = BOOTSTRAP.iter().filter_map(|flag| self.given(flag));
