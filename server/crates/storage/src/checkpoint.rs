@@ -129,7 +129,7 @@ impl Checkpoint {
     /// Reads the state from the first intact chain: the chain of each manifest, then its previous chain. Returns `None` if there
     /// are no manifests, because no checkpoint was ever written. A directory that was copied while in use may lack runs of the
     /// newest checkpoint. Fails with `LaterRelease` if a later release wrote the first intact chain, otherwise with the first
-    /// error.
+    /// error. If the chain comes from an older manifest, publishes it again.
     pub(super) fn restore(&mut self, manifests: Vec<Manifest>) -> Result<Option<View>, OpenError> {
         let mut refusal = None;
         for (number, manifest) in manifests.into_iter().enumerate() {
@@ -165,7 +165,8 @@ impl Checkpoint {
     }
 
     /// Reads the file `current`, or the newest copy if `current` is damaged. In a copied directory, reads `current` and all
-    /// copies. Returns the manifests newest first, or none if no checkpoint was ever written.
+    /// copies. Returns the manifests newest first, or none if no checkpoint was ever written. Fails if only damaged files
+    /// exist.
     fn read_manifests(
         &mut self,
         copies: &[u64],
@@ -225,7 +226,8 @@ impl Checkpoint {
     /// Writes a checkpoint of `view`, which is durable on return. `since` is the state of the checkpoint on disk, so only the
     /// difference from it is written. `None` writes the entire state, or the rest of it after [`Checkpoint::write_part`]. If the
     /// level of `view` requires a later format, first upgrades the directory to that format. After an error, the previous
-    /// checkpoint remains, and the blocks of `view` keep their locations.
+    /// checkpoint remains, and the blocks of `view` keep their locations. After a success, settles the blocks of `view` in the
+    /// new runs and removes files that are no longer needed.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.folder.identity.raise(view.machine.members.level())?;
         let part = self.parts.written.clone();
@@ -378,7 +380,8 @@ impl Checkpoint {
         }
     }
 
-    /// Removes runs that are neither published nor kept. Logs a failure, because a leftover run only wastes space.
+    /// Removes runs and manifest copies that are neither published nor kept. Logs a failure, because a leftover file only
+    /// wastes space.
     pub(super) fn remove_others(&mut self) {
         let has_room = retention::has_room(&self.folder.dir);
         let max = self.manifest.chain.bytes() + retention::OUTDATED_INTERVALS * self.outdated_bytes;
@@ -398,6 +401,7 @@ impl Checkpoint {
         }
     }
 
+    /// Returns the numbers of the runs in the published chain and in the previous chain.
     fn published(&self) -> impl Iterator<Item = u64> {
         let Manifest { chain, before, .. } = &self.manifest;
         chain.numbers().chain(before.numbers())

@@ -81,7 +81,8 @@ pub(super) struct InstalledSnapshot {
 
 impl Checkpointer {
     /// Starts the thread. `base` is the state of the checkpoint on disk. The thread calls `durable` with the applied index of
-    /// each checkpoint that it has made durable.
+    /// each checkpoint that it has made durable. If startup used an earlier chain, or the chain has an earlier format, writes
+    /// `base` again immediately.
     pub fn start(
         checkpoint: Checkpoint,
         base: Option<View>,
@@ -173,6 +174,7 @@ impl Checkpointer {
         });
     }
 
+    /// Queues a view, lets `change` adjust the options of its write, and wakes the thread.
     fn queue(&self, view: View, change: impl FnOnce(&mut WriteOptions)) {
         let mut slot = self.shared.slot.lock();
         let replaced = slot.view.replace(view);
@@ -223,7 +225,7 @@ struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    /// Waits for one request and executes it. Returns `false` if the thread must stop.
+    /// Waits for one request and executes it, or removes outdated files that are due. Returns `false` if the thread must stop.
     fn turn(&mut self) -> bool {
         let mut slot = self.shared.slot.lock();
         let view = loop {
@@ -359,6 +361,7 @@ impl CheckpointWriter {
 
     /// Lets the next attempt write a difference instead of a base. Otherwise, a base that does not fit would block all
     /// checkpoints, and the log would grow until the disk is full. Damaged runs and an earlier format still require a base.
+    /// Drops the callbacks that wait for a rewrite.
     fn give_up_base(&mut self, options: &mut WriteOptions) {
         if options.hold.is_none() && (options.whole || options.clean_base) {
             tracing::warn!(
@@ -370,6 +373,7 @@ impl CheckpointWriter {
         }
     }
 
+    /// Makes one attempt to write `view` with these options. Writes a requested base at low priority.
     fn write(&mut self, view: &View, options: &WriteOptions) -> io::Result<()> {
         let since = self.base.as_ref().filter(|_| !options.whole);
         if options.clean_base {

@@ -138,16 +138,16 @@ impl OpenError {
         )
     }
 
-    pub(super) fn identity(path: PathBuf, what: impl Into<String>) -> Self {
-        Self::Unreadable(path, what.into())
+    pub(super) fn identity(path: PathBuf, defect: impl Into<String>) -> Self {
+        Self::Unreadable(path, defect.into())
     }
 
-    pub(super) fn log(path: &Path, offset: usize, what: impl Into<String>) -> Self {
-        Self::Log(path.to_owned(), offset, what.into())
+    pub(super) fn log(path: &Path, offset: usize, defect: impl Into<String>) -> Self {
+        Self::Log(path.to_owned(), offset, defect.into())
     }
 
-    pub(super) fn checkpoint(path: &Path, what: impl Into<String>) -> Self {
-        Self::Checkpoint(path.to_owned(), what.into())
+    pub(super) fn checkpoint(path: &Path, defect: impl Into<String>) -> Self {
+        Self::Checkpoint(path.to_owned(), defect.into())
     }
 }
 

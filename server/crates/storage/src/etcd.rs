@@ -18,6 +18,7 @@ pub(super) fn find(member: &Path) -> io::Result<Option<PathBuf>> {
     Ok((wal.try_exists()? && !segments(&wal)?.is_empty()).then_some(wal))
 }
 
+/// Returns the paths of the log's segments (`*.wal`) in the directory `wal`, in no particular order.
 fn segments(wal: &Path) -> io::Result<Vec<PathBuf>> {
     let files = fs::read_dir(wal)?.map(|file| file.map(|file| file.path()));
     let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wal");
@@ -31,8 +32,8 @@ fn segments(wal: &Path) -> io::Result<Vec<PathBuf>> {
 /// trailing zeros.
 pub(super) const ADOPTED: &str = "adopted";
 
-/// Returns the name, length and checksum of the last segment of etcd's log in the directory `wal`, or `None` if the log has no
-/// segment.
+/// Returns the name, the length in bytes and the CRC-32 of the last segment of etcd's log in the directory `wal`, without its
+/// trailing zeros. Returns `None` if the log has no segment.
 fn end_of_log(wal: &Path) -> io::Result<Option<String>> {
     let Some(last) = segments(wal)?.into_iter().max() else {
         return Ok(None);
@@ -56,7 +57,8 @@ pub(super) fn record_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::
     files::replace(filled, ADOPTED, format!("{place}\n{end}\n").as_bytes())
 }
 
-/// Fails if etcd ran in the directory after its data was adopted, because etcd's later writes would be lost.
+/// Fails if etcd ran in the directory after its data was adopted, because etcd's later writes would be lost. Accepts a
+/// directory whose etcd log was removed.
 pub(super) fn refuse_newer(member: &Path) -> Result<(), OpenError> {
     let note = member.join(ADOPTED);
     let text = files::existing(fs::read_to_string(&note));

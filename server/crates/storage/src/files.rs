@@ -40,6 +40,7 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
     private().create(true).truncate(true).open(path)
 }
 
+/// Creates a directory and its missing parents, accessible only to the owner. Their names are not yet durable.
 pub(super) fn create_dirs(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(DIR_MODE).create(path)
@@ -142,11 +143,13 @@ pub(super) fn replace_with(
     sync_dir(dir)
 }
 
-/// Returns whether the file system of `dir` overwrites blocks in place, which copy-on-write file systems do not.
+/// Returns whether the file system of `dir` overwrites blocks in place, which copy-on-write file systems do not. Returns
+/// `false` if the file system cannot be queried.
 pub(super) fn overwrites(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|system| !COPYING.contains(&system.f_type))
 }
 
+/// Returns whether `dir` is on a tmpfs. Returns `false` if the file system cannot be queried.
 pub(super) fn is_in_memory(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|system| system.f_type == TMPFS)
 }

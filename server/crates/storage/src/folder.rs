@@ -143,6 +143,7 @@ impl CheckpointFolder {
         let _ = self.garbage.set(Box::new(garbage));
     }
 
+    /// Calls the function that [`Self::on_garbage`] has set, if any.
     pub(super) fn report_garbage(&self) {
         if let Some(garbage) = self.garbage.get() {
             garbage();
@@ -163,9 +164,9 @@ impl CheckpointFolder {
         })
     }
 
-    /// Writes a run and its heads and returns the run with the locations of its blocks. Empties `items`, which must not be
-    /// empty. The run's content is durable on return, but not its file name. A `received` run belongs to a snapshot and is kept
-    /// until the snapshot is published or discarded.
+    /// Writes a run and its heads and returns the run with the locations of its blocks. Sorts and empties `items`, which must
+    /// not be empty. Of several items with the same key, keeps the last. The run's content is durable on return, but not its
+    /// file name. A `received` run belongs to a snapshot and is kept until the snapshot is published or discarded.
     pub(super) fn write_run(
         &self,
         items: &mut Vec<RunItem>,

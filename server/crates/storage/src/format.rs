@@ -114,6 +114,7 @@ impl StoredIdentity {
         }
     }
 
+    /// Returns the content for a copy of the directory: a new store id with this one as its ancestor, marked as outdated.
     pub(super) fn of_copy(&self) -> Self {
         let ancestors = std::iter::once(&self.store.id).chain(&self.store.ancestors);
         let ancestors = ancestors.take(ANCESTORS_MAX).copied().collect();

@@ -70,6 +70,7 @@ pub(super) fn has_frame_version(version: u8) -> bool {
     FORMATS.iter().any(|format| format.frame_version == version)
 }
 
+/// Names the formats that this release can read, for an error: `formats 1, 2`.
 pub(super) fn readable() -> String {
     let numbers: Vec<String> = FORMATS
         .iter()

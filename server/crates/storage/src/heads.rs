@@ -45,6 +45,7 @@ pub(super) fn heads_number(path: &Path) -> Option<u64> {
     number_before(path, SUFFIX)
 }
 
+/// Returns the first line of the heads, which identifies the run by its number and totals.
 fn title(run: &Run) -> String {
     let RecordTotals { records, bytes, sum } = run.content;
     format!(
@@ -102,6 +103,7 @@ fn encode(run: &Run, items: &[RunItem]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Encodes the length of `bytes`, or returns `None` if the length exceeds 32 bits.
 fn length(bytes: &[u8]) -> Option<[u8; 4]> {
     Some(u32::try_from(bytes.len()).ok()?.to_le_bytes())
 }

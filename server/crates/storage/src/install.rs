@@ -35,8 +35,9 @@ pub fn install(
     }
 }
 
-/// Publishes a received snapshot and restarts the log after it. If publishing fails, deletes the ballast and retries once.
-/// Returns the snapshot for the checkpoint thread and the callback for the completed installation.
+/// Publishes a received snapshot and restarts the log after it. If publishing fails, deletes the ballast and retries once; a
+/// second failure ends the process. Returns the snapshot for the checkpoint thread and the callback for the completed
+/// installation.
 pub(super) fn publish(
     log: &mut RaftLog,
     folder: &CheckpointFolder,

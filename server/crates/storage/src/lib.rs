@@ -161,7 +161,8 @@ pub fn has_state(dir: &Path) -> bool {
 }
 
 /// Opens or creates a member's data directory and returns it with the recovered state. Later writes reserve their bytes in
-/// `ledger`. `cache` decides which values stay in memory, even during recovery.
+/// `ledger`. `cache` decides which values stay in memory, even during recovery. Fails if another process uses the directory or
+/// it belongs to another member. Restricts the directory to its owner.
 pub fn open(
     dir: &Path,
     identity: &DataIdentity,

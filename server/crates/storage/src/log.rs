@@ -374,7 +374,8 @@ impl RaftLog {
         self.fsync = false;
     }
 
-    /// Marks the entries below `below` as outdated. [`Self::drop_outdated`] drops them when their retention ends.
+    /// Marks the entries below `below` as outdated. [`Self::drop_outdated`] drops them when their retention ends. Does nothing
+    /// if they are already outdated.
     pub fn cut(&mut self, below: u64) {
         let below = below.min(self.last + 1);
         if below <= self.log_start.needed || self.log_start.begin == 0 {
@@ -429,6 +430,7 @@ impl RaftLog {
         }
     }
 
+    /// Adds the log-start record and the hard state, if there is one, to a batch.
     fn add_keys(&self, out: &mut EngineBatch) -> raft_engine::Result<()> {
         out.put(REGION, LOG_START.to_vec(), self.log_start.encode())?;
         match &self.hard_state {
@@ -470,6 +472,7 @@ impl RaftLog {
         }
     }
 
+    /// Logs a failed write and ends the process.
     fn exit(&self, error: &str) -> ! {
         let dir = self.dir.display();
         tracing::error!(%dir, error, "failed to write the Raft log; exiting");

@@ -102,7 +102,7 @@ impl Manifest {
         Self { format, chain, before: Chain::default(), install: None }
     }
 
-    /// Reads the file. Returns `None` if its content is invalid, and an error other than `NotFound` if it cannot be read.
+    /// Reads the file. Returns `None` if its content is invalid. Fails with `NotFound` only if the file itself is missing.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let dir = path.parent().unwrap_or(Path::new("."));
         let lines = manifest_file::decode(&fs::read(path)?, dir);

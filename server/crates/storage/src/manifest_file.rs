@@ -105,6 +105,7 @@ fn is_leftover(name: &str) -> bool {
     made_ns.is_some_and(|made_ns| now_ns().saturating_sub(made_ns) > LEFT_AFTER.as_nanos())
 }
 
+/// Returns the error for a panic of sled.
 fn panicked<T>() -> io::Result<T> {
     Err(io::Error::other("sled panicked"))
 }

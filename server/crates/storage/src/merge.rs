@@ -97,6 +97,7 @@ impl MergedRecords {
         sources.filter_map(|source| Some((source.run.number, source.blocks?)))
     }
 
+    /// Returns the newest record of the next key that is not deleted, or `None` at the end.
     fn next_record(&mut self) -> Result<Option<Record>, CheckpointReadError> {
         while let Some(next) = self.next.pop() {
             let NextRecord { key: Reverse(key), unopened, source, value, end } = next;

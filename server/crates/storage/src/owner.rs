@@ -65,6 +65,7 @@ impl LogOwner {
         owner.map(Some).ok_or_else(damaged)
     }
 
+    /// Replaces the owner file in the directory `folder` durably.
     pub(super) fn write(&self, folder: &Path) -> Result<(), OpenError> {
         let text = format::seal(&self.lines());
         files::replace(folder, FILE, text.as_bytes()).map_err(|error| OpenError::io(folder, error))

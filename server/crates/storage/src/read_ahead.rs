@@ -141,6 +141,7 @@ fn read_ahead<T>(
     })
 }
 
+/// Sends records in portions of about [`PORTION_BYTES`]. Stops early if the receiver is dropped.
 fn read(
     records: impl Iterator<Item = Result<Record, CheckpointReadError>>,
     send: &SyncSender<Portion>,

@@ -70,8 +70,9 @@ impl SnapshotReceiver {
         Self::new(folder)
     }
 
-    /// Starts to receive a snapshot of about `bytes` bytes, or continues a parked snapshot with the same id. Fails with `Busy`
-    /// while another snapshot is received and with `StorageFull` if the rest of the snapshot does not fit on the disk.
+    /// Starts to receive a snapshot of about `bytes` bytes, or continues a parked snapshot with the same id. Discards a parked
+    /// snapshot with another id. Fails with `Busy` while another snapshot is received and with `StorageFull` if the rest of the
+    /// snapshot does not fit on the disk.
     pub fn begin(&self, id: SnapshotId, bytes: u64) -> Result<IncomingSnapshot, SnapshotError> {
         let before = mem::replace(&mut self.folder.state().receiver, ReceiverState::Busy);
         let durable = match before {
@@ -218,8 +219,9 @@ impl IncomingSnapshot {
         }
     }
 
-    /// Makes all records durable and builds the state. Fails unless the totals of the records equal `announced`. If the state
-    /// must be read from the disk, fails with `OutOfMemory` as soon as `fits` returns false.
+    /// Makes all records durable and builds the state. Fails unless the totals of the records equal `announced` and the state
+    /// has the index and term of the snapshot's id. If the state must be read from the disk, fails with `OutOfMemory` as soon
+    /// as `fits` returns false.
     pub fn finish(
         mut self,
         announced: RecordTotals,

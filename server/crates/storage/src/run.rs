@@ -71,11 +71,13 @@ pub(super) fn number_before(path: &Path, suffix: &str) -> Option<u64> {
     name.strip_suffix(suffix)?.parse().ok()
 }
 
+/// Returns the size of an item in a run's file in bytes, with the lengths before it.
 pub(super) fn item_bytes((key, value): &RunItem) -> usize {
     HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
 
-/// Writes a run to a new file at `path` and returns its totals for the manifest. Only the content is durable on return.
+/// Writes a run to a new file at `path` and returns its totals for the manifest. Only the content is durable on return. Fails
+/// for a key or a value of 4 GiB or more.
 pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RecordTotals> {
     let mut writer = BufWriter::with_capacity(BUFFER_BYTES, SummedFile::new(create(path)?));
     for (key, value) in items {
@@ -95,6 +97,7 @@ pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RecordTotals> 
     })
 }
 
+/// Returns the length of a key or value. Fails if 32 bits cannot hold it or it equals [`REMOVED`].
 fn length(bytes: &[u8]) -> io::Result<u32> {
     let length = u32::try_from(bytes.len()).ok();
     length
@@ -188,6 +191,7 @@ impl RunReader {
         Ok(())
     }
 
+    /// Reads the next `length` bytes. Fails before it allocates them if the run has fewer bytes left.
     fn take(&mut self, length: u32) -> Result<Vec<u8>, CheckpointReadError> {
         if u64::from(length) > self.left.bytes {
             return Err(too_short().into());
@@ -197,6 +201,7 @@ impl RunReader {
         Ok(bytes)
     }
 
+    /// Fills `out` with the next bytes. Fails if the run has fewer bytes left.
     fn fill(&mut self, out: &mut [u8]) -> Result<(), CheckpointReadError> {
         let left = self.left.bytes.checked_sub(out.len() as u64);
         self.left.bytes = left.ok_or_else(too_short)?;

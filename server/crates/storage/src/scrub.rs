@@ -89,7 +89,7 @@ impl Scrub {
     }
 
     /// Reads a run. Reports damage if two attempts fail and the run is still published. Returns `Break` if the thread must
-    /// stop.
+    /// stop. After damage, removes the heads if the next checkpoint needs their space.
     pub(super) fn verify_run(&self, run: &Run) -> ControlFlow<()> {
         let path = run_path(&self.folder.dir, run.number);
         if self.damage(&path, run)?.is_none() {
@@ -160,6 +160,7 @@ impl Scrub {
         (bytes / self.period.as_secs().max(1)).max(BYTES_PER_SECOND)
     }
 
+    /// Waits for this time. Returns `Break` immediately if the thread must stop.
     fn pause(&self, time: Duration) -> ControlFlow<()> {
         match self.stopped.recv_timeout(time) {
             Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),

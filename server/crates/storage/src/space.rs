@@ -295,6 +295,7 @@ impl SpaceMonitor {
         needed.saturating_sub(self.free_for_checkpoint)
     }
 
+    /// Measures the free space of both file systems again.
     fn measure(&mut self) {
         self.free_for_log = measure(&self.log).free;
         self.free_for_checkpoint = measure(&self.dir).free;

@@ -92,6 +92,7 @@ fn name_link(
     LogOwner::new(identity, LogLink::read(at, &path)?).write(target)
 }
 
+/// Returns the member's directory, which contains `log`.
 fn member_of(log: &Path) -> PathBuf {
     log.parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
@@ -192,9 +193,9 @@ fn refuse_used(target: &Path) -> Result<(), OpenError> {
 }
 
 /// Creates the error for a log that cannot be in `target`, the directory that `--wal-dir` determines for it.
-fn misplaced(target: &Path, what: &str) -> OpenError {
+fn misplaced(target: &Path, reason: &str) -> OpenError {
     OpenError::Conflict(format!(
-        "--wal-dir puts the Raft log in {}, but {what}. Nothing was changed. Set the flag to its previous value, or move \
+        "--wal-dir puts the Raft log in {}, but {reason}. Nothing was changed. Set the flag to its previous value, or move \
          the log folder there manually and make member/log in the data directory a link to it. If the files there \
          belong to an earlier data directory or an interrupted move, remove them",
         target.display()
