@@ -44,7 +44,7 @@ const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 /// Interval at which a new member checks whether the cluster has a version.
 const VERSION_POLL: Duration = Duration::from_millis(20);
 
-/// Runs a member until a signal stops it. Requires an actix system.
+/// Runs a member until a signal stops it or it must end, for example because it was removed. Requires an actix system.
 pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootError> {
     // A signal can stop a member that is still waiting for the others.
     let signal = transport::first_signal().map_err(BootError::io("install the signal handlers"))?;
@@ -118,6 +118,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     member.end(end, port, &stop).await
 }
 
+/// Creates the checker of the members' states and registers its metrics.
 fn corruption_checker(
     config: &Config,
     node: &Node,
@@ -145,6 +146,7 @@ fn dialing_tls(
     }
 }
 
+/// Registers the metrics of the peer streams and of snapshots between members.
 fn peer_metrics(on: &Register, panics: &PanicMetrics) -> (PeerMetrics, SnapshotMetrics) {
     let metrics = PeerMetrics::register(on, panics.clone());
     (metrics, SnapshotMetrics::register(on))
@@ -176,6 +178,7 @@ fn open_tls(
     Ok((server, peer))
 }
 
+/// Creates the authenticator. Fails if `--auth-token` is invalid.
 fn authenticator(config: &Config) -> Result<Arc<Authenticator>, BootError> {
     let flag = "auth-token";
     let made = Authenticator::new(&config.settings.auth);
@@ -203,7 +206,8 @@ async fn cluster_ready(
     Ok(())
 }
 
-/// Waits until the member is published, then logs that it is ready and notifies systemd.
+/// Waits until the member is published, then logs that it is ready and notifies systemd. Warns if another member must check
+/// the source's fence.
 async fn report_ready(node: Node, config: Config, mut published: watch::Receiver<bool>) {
     if published.wait_for(|published| *published).await.is_err() {
         return;
@@ -220,7 +224,8 @@ async fn report_ready(node: Node, config: Config, mut published: watch::Receiver
     systemd::notify(config.notify_socket.as_deref(), systemd::READY);
 }
 
-/// Publishes this member's name and URLs and waits until the leader has decided the cluster version. Then sets `published`.
+/// Publishes this member's name and URLs, retrying until this succeeds, and waits until the leader has decided the cluster
+/// version. Then sets `published`.
 async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
     let client_urls = config
         .advertise_client_urls
@@ -242,6 +247,7 @@ async fn publish(node: Node, config: Config, published: watch::Sender<bool>) {
     published.send_replace(true);
 }
 
+/// Returns whether a cluster version is decided. Returns `false` if the state cannot be read.
 async fn has_cluster_version(node: &Node) -> bool {
     let view = node.view().await;
     view.is_ok_and(|view| !view.machine.members.cluster_version.is_empty())

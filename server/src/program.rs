@@ -72,6 +72,7 @@ fn follow(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     member(arguments, true)
 }
 
+/// Sets up logging and runs a member until it ends. Returns the exit code that tells why.
 fn start(config: Config) -> ExitCode {
     let log_level = match logging::init(&config.log) {
         Ok(log_level) => log_level,
@@ -110,13 +111,15 @@ fn forward(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Raises the soft limit of open files to the hard limit. The soft limit only protects programs that use select().
+/// Raises the soft limit of open files to the hard limit. The soft limit only protects programs that use select(). Only logs a
+/// failure.
 fn raise_file_limit() {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "failed to raise the limit of open files");
     }
 }
 
+/// Prints the result of an offline command and returns its exit code.
 fn without_member(outcome: Result<String, OfflineError>) -> ExitCode {
     match outcome {
         Ok(text) => show(&text),
@@ -125,6 +128,7 @@ fn without_member(outcome: Result<String, OfflineError>) -> ExitCode {
     }
 }
 
+/// Prints the response of a running member and returns the exit code.
 fn called_member(outcome: Result<String, FollowCommandError>) -> ExitCode {
     match outcome {
         Ok(text) => show(&text),
@@ -133,7 +137,7 @@ fn called_member(outcome: Result<String, FollowCommandError>) -> ExitCode {
     }
 }
 
-/// Prints why the arguments are invalid, or the requested help.
+/// Prints why the arguments are invalid, or the requested help. Returns 1 for invalid arguments and 0 for help.
 fn usage(error: &clap::Error) -> ExitCode {
     // An unknown command has etcdutl's exit code, 1. Help is not an error.
     let code = ExitCode::from(u8::from(error.use_stderr()));
@@ -143,12 +147,14 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// Prints the error of a command to stderr and returns `code`.
 fn failed(error: &dyn std::error::Error, code: ExitCode) -> ExitCode {
     // If this fails, there is no other place to report it.
     let _ = writeln!(io::stderr(), "Error: {error}");
     code
 }
 
+/// Prints a text to stdout. Returns a failure if stdout is closed.
 fn show(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -156,6 +162,7 @@ fn show(text: &str) -> ExitCode {
     }
 }
 
+/// Prints why a member cannot start to stderr and returns a failure.
 fn report_error(error: &dyn std::error::Error) -> ExitCode {
     // If this fails, there is no other place to report it.
     let _ = writeln!(io::stderr(), "witan: {error}");

@@ -67,6 +67,7 @@ async fn health(ctx: &Context, query: &Query) -> HttpResponse {
     }
 }
 
+/// Answers 503 with the reason. Counts the failure and logs it, unless too many were logged.
 fn unhealthy(ctx: &Context, reason: &str) -> HttpResponse {
     ctx.health_metrics.failures.inc();
     if let Some(left_out) = UNHEALTHY.admit() {

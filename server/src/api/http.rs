@@ -209,7 +209,7 @@ async fn serve_resource(
     }
 }
 
-/// Returns the handler of a cleaned path.
+/// Returns the handler of a cleaned path, or `NotFound`.
 fn route(settings: &Settings, path: &[u8]) -> Route {
     const V3: [&[u8]; 3] = [b"/v3/", b"/v3beta/", b"/v3alpha/"];
     if V3.iter().any(|prefix| path.starts_with(prefix)) {
@@ -299,6 +299,7 @@ fn origin(request: &HttpRequest) -> Option<HeaderValue> {
     headers.get(ORIGIN).cloned().or_else(is_foreign)
 }
 
+/// Returns whether `--cors` names this origin or all origins.
 fn allows_origin(settings: &Settings, origin: &HeaderValue) -> bool {
     let mut allowed = settings.cors.iter();
     allowed.any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
@@ -321,6 +322,7 @@ fn host_name(host: &str) -> &str {
     }
 }
 
+/// Adds the CORS headers to a response if `--cors` names the request's origin or all origins.
 fn add_origin(request: &HttpRequest, settings: &Settings, response: &mut HttpResponse) {
     let origin = if settings.cors.iter().any(|origin| origin == "*") {
         HeaderValue::from_static("*")

@@ -50,6 +50,7 @@ pub(super) async fn handle(ctx: &Context, request: &HttpRequest) -> HttpResponse
     }
 }
 
+/// Returns a refusal with a JSON object that contains `message`.
 fn refuse(status: StatusCode, message: &str) -> HttpResponse {
     reply::error_message(HttpResponseBuilder::new(status), message.to_owned())
 }

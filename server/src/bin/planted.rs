@@ -63,7 +63,7 @@ fn alter(dir: &Path, from: &[u8], to: &[u8]) -> Result<usize, Box<dyn Error>> {
 }
 
 /// Replaces the first `from` in each record's value with `to` of the same length and corrects the checksum at its end. Returns
-/// the new state and the number of changed records.
+/// the new state and the number of changed records. Changes nothing if the lengths differ.
 fn altered(view: &View, from: &[u8], to: &[u8]) -> Result<(View, usize), CorruptRecord> {
     let mut records = Vec::new();
     view.changes(None, &mut |change| {

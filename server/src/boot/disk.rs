@@ -44,7 +44,8 @@ fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<Vie
 }
 
 /// Opens the data directory. If it has no state, initializes it for a new cluster, with the first state `joined` in a running
-/// cluster, or from the source's snapshot `seed`. With `--force-new-cluster`, removes all other members from the state.
+/// cluster, or from the source's snapshot `seed`. With `--force-new-cluster`, removes all other members from the state. Places
+/// the log in `--wal-dir` first.
 pub(super) async fn open(
     (config, dialer): (&Config, &PeerDialer),
     (joined, seed): (Option<FirstState>, Option<Seed>),
@@ -137,8 +138,8 @@ fn write_first_state(
     Ok(*state)
 }
 
-/// Removes all other members from the recovered state and logs the removal. Fails if one of them is still running. Returns the
-/// new registry, or `None` if there are no other members.
+/// Removes all other members from the recovered state and appends their removal to the log on disk. Fails if one of them is
+/// still running. Returns the new registry, or `None` if there are no other members.
 async fn force_new_cluster(
     dir: &Path,
     (storage, recovered): (&mut Storage, &mut Recovered),

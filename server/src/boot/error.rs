@@ -67,6 +67,7 @@ impl BootError {
         move |source| Self::Io { what, source }
     }
 
+    /// Creates the error for an unusable state in `dir`. A record from a later release becomes [`OpenError::LaterRelease`].
     pub(super) fn corrupt(dir: &Path, source: CorruptRecord) -> Self {
         match source {
             CorruptRecord::Later(what) => {

@@ -44,7 +44,8 @@ pub(super) struct RunningMember {
 }
 
 impl RunningMember {
-    /// Stops the member and its client `port`. Returns success after a signal, otherwise the error of `end`.
+    /// Transfers leadership, unless the member was removed. Then stops the member and its client `port`. Returns success after
+    /// a signal, otherwise the error of `end`.
     pub(super) async fn end(
         self,
         end: End,
@@ -179,6 +180,7 @@ fn start_checkpointer(
     Ok(checkpointer)
 }
 
+/// Collects what the node's handles share. Opens this member's memory account in `totals`.
 fn shared_parts(
     config: &Config,
     (identity, storage): (&DataIdentity, &storage::Storage),
@@ -205,6 +207,7 @@ fn shared_parts(
     }
 }
 
+/// Returns the time after which a request fails without an answer: [`REQUEST_TIMEOUT`] and two election timeouts.
 fn request_timeout(config: &Config) -> Duration {
     REQUEST_TIMEOUT + 2 * config.election_timeout
 }

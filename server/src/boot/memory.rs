@@ -17,7 +17,7 @@ fn without_files(limit: MemoryLimit, files_bytes: u64) -> MemoryLimit {
 }
 
 /// Returns the memory budget in bytes: `wanted`, or the limit of this process less a reserve and less the files in `data_dir`
-/// if they are in memory. The budget is unlimited if neither is known.
+/// if they are in memory. The budget is unlimited if neither is known. Logs the budget, and a warning if it exceeds the limit.
 fn budget_bytes(wanted: Option<u64>, data_dir: &Path) -> u64 {
     let Some(limit) = MemoryLimit::read(Path::new("/")) else {
         let budget_bytes = wanted.unwrap_or(u64::MAX);

@@ -22,8 +22,9 @@ pub(super) struct Prepared {
     pub(super) followed: Option<(Source, Option<Seed>)>,
 }
 
-/// Discovers the initial members of the cluster and queries them to find out whether this member joins them. A member with a
-/// state joins no cluster. `tls` is the TLS from files, or `None` if the member creates its certificates itself.
+/// Adopts etcd's data if `--adopt-etcd` is set, and discovers the initial members of the cluster. A member without a state then
+/// queries them to find out whether it joins them, or downloads the snapshot of the source to follow. `tls` is the TLS from
+/// files, or `None` if the member creates its certificates itself.
 pub(super) async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,
@@ -66,7 +67,7 @@ pub(super) async fn prepare(
     Ok(Prepared { config, joined, followed: None })
 }
 
-/// Adopts etcd's data in the data directory and returns its identity.
+/// Adopts etcd's data in the data directory and returns its identity. Logs each step.
 async fn adopt_etcd(config: &Config, cache: &Arc<BlockCache>) -> Result<DataIdentity, BootError> {
     let (dir, wal_dir) = (config.data_dir.clone(), config.wal_dir.clone());
     let cache = cache.clone();
