@@ -52,7 +52,8 @@ impl<'a> Calls<'a> {
     }
 
     /// Proposes an operation until this cluster has applied it; applying it again has no effect. Fails if the operation is
-    /// refused or too large, or if this node was stopped or removed. Retries after any other error.
+    /// refused or too large, or if this node was stopped or removed. Retries after any other error, which it logs and shows in
+    /// the status.
     pub(super) async fn propose(&self, operation: FollowOperation) -> Result<(), CopyError> {
         let mut warned = false;
         loop {

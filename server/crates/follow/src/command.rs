@@ -83,6 +83,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<String, FollowCo
     actix_rt::System::new().block_on(ask(&line.verb))
 }
 
+/// Sends the request of a subcommand and formats the response.
 async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
     let (member, method, path) = match verb {
         FollowVerb::Status(member) => (member, Method::GET, "/follow"),

@@ -27,7 +27,8 @@ impl Copier<'_> {
     }
 
     /// Compacts this cluster to the source's compacted revision and compares the hashes at the source's revision. Returns
-    /// whether they are equal, or `None` if the source was compacted further before the comparison.
+    /// whether they are equal, or `None` if the source was compacted further before the comparison. Records the result in the
+    /// status.
     pub(super) async fn compare(&mut self) -> Result<Option<bool>, CopyError> {
         let there = self.source_hash().await?;
         self.copy_to(there.revision).await?;
@@ -52,7 +53,7 @@ impl Copier<'_> {
         }
     }
 
-    /// Compares the keys after the cut-over, when the source no longer changes.
+    /// Compares the keys after the cut-over, when the source no longer changes. Only logs a failure.
     pub(super) async fn compare_after_cut_over(&self) {
         let compared = match self.calls.session.hash().await {
             Ok(there) => self.compare_with(there).await,
@@ -68,7 +69,7 @@ impl Copier<'_> {
     }
 
     /// Compares the keys with the source's hash at its revision. Returns whether they are equal, or `None` if the compacted
-    /// revisions differ.
+    /// revisions differ. Records the result in the status.
     async fn compare_with(&self, there: SourceHash) -> Result<Option<bool>, CopyError> {
         self.calls.node.read().await?;
         let job = self.calls.node.job(()).await?;

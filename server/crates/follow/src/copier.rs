@@ -35,7 +35,8 @@ pub(super) struct Copier<'a> {
 }
 
 impl<'a> Copier<'a> {
-    /// Opens a session and a watch of all revisions that this cluster does not have.
+    /// Opens a session and a watch of all revisions that this cluster does not have. Fails with `NotFollowing` if this cluster
+    /// no longer follows a source.
     pub(super) async fn begin(
         node: &'a Node,
         source: &'a Source,
@@ -93,7 +94,8 @@ impl<'a> Copier<'a> {
         Ok(self.received.take())
     }
 
-    /// Adds the revisions of a watch message. Fails if the watch has ended.
+    /// Adds the revisions of a watch message. Fails if the watch has ended, the source has compacted missing revisions, or
+    /// another cluster has answered.
     fn take(&mut self, answer: Result<Option<WatchResponse>, Status>) -> Result<(), CopyError> {
         let failed = |status| self.calls.session.error(status);
         let answer = answer.map_err(failed)?;

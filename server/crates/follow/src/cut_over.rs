@@ -22,13 +22,16 @@ const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Copier<'_> {
-    /// Runs the cut-over and sends its result to the requester. Returns whether it succeeded. After an error, the source may
-    /// refuse writes until the next session abandons the cut-over.
-    pub(super) async fn answer_cut_over(&mut self, to: CutOverRequest) -> Result<bool, CopyError> {
-        if to.is_closed() {
+    /// Runs the cut-over and sends its result to the requester. Returns whether it succeeded; `false` without an attempt if the
+    /// requester is gone. After an error, the source may refuse writes until the next session abandons the cut-over.
+    pub(super) async fn answer_cut_over(
+        &mut self,
+        request: CutOverRequest,
+    ) -> Result<bool, CopyError> {
+        if request.is_closed() {
             return Ok(false);
         }
-        let outcome = self.cut_over(&to).await;
+        let outcome = self.cut_over(&request).await;
         let (answer, done) = match outcome {
             Ok(Ok(report)) => (Ok(report), Ok(true)),
             Ok(Err(refused)) => (Err(refused), Ok(false)),
@@ -41,18 +44,18 @@ impl Copier<'_> {
             }
         };
         // The requester may have disconnected.
-        let _ = to.send(answer);
+        let _ = request.send(answer);
         if let Ok(true) = done {
             self.compare_after_cut_over().await;
         }
         done
     }
 
-    /// Runs the cut-over for the requester `asked`. The inner error is a refusal, which leaves the source unchanged; the outer
-    /// error ends the session.
+    /// Runs the cut-over for `request`. The inner error is a refusal, which leaves the source unchanged; the outer error ends
+    /// the session.
     async fn cut_over(
         &mut self,
-        asked: &CutOverRequest,
+        request: &CutOverRequest,
     ) -> Result<Result<CutOverReport, CutOverRefused>, CopyError> {
         self.sync().await?;
         if let Some(error) = &self.fenced_by {
@@ -81,7 +84,7 @@ impl Copier<'_> {
             return Ok(Err(CutOverRefused::Failed(error.to_string())));
         }
         let recorded = fence::begin(&self.calls).await?;
-        if asked.is_closed() {
+        if request.is_closed() {
             // Without a quorum, the proposal can outlast its requester.
             return Ok(Err(CutOverRefused::Failed(
                 "the requester is gone".to_owned(),
@@ -112,7 +115,8 @@ impl Copier<'_> {
         Ok(Ok(CutOverReport { revision, pause_ms }))
     }
 
-    /// Makes the source refuse writes, copies its last writes, and makes this cluster accept writes.
+    /// Makes the source refuse writes, copies its last writes, and makes this cluster accept writes. Fails with `UsersChanged`
+    /// if users or roles have changed since they were copied.
     async fn take_over(&mut self, recorded: &MemberRegistry) -> Result<(), CopyError> {
         self.calls.handle.update(|status| status.fenced = true);
         let calls = self.calls.clone();

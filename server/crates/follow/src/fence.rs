@@ -128,7 +128,7 @@ fn of(member_id: u64, alarm: AlarmType) -> AlarmMember {
     AlarmMember { member_id, alarm: alarm as i32 }
 }
 
-/// Records the next attempt at a cut-over, which ends all earlier attempts.
+/// Records the next attempt at a cut-over, which ends all earlier attempts. Returns the registry with the new attempt.
 pub(super) async fn begin<C: FenceCalls>(calls: &C) -> Result<MemberRegistry, C::Error> {
     let mut recorded = calls.recorded().await?;
     recorded.cut_over_attempt = recorded.cut_over_attempt.saturating_add(1);
@@ -147,6 +147,7 @@ async fn raise<C: FenceCalls>(calls: &C, recorded: &MemberRegistry) -> Result<()
     Ok(())
 }
 
+/// Disarms the alarms in `alarms` that have the type `kind`.
 async fn disarm<C: FenceCalls>(
     calls: &C,
     alarms: &[AlarmMember],

@@ -30,6 +30,7 @@ impl FollowMetrics {
         }
     }
 
+    /// Sets the gauges from a status.
     pub(super) fn show(&self, status: &FollowStatus) {
         self.following.set(i64::from(status.following));
         self.connected.set(i64::from(status.endpoint.is_some()));
@@ -38,10 +39,12 @@ impl FollowMetrics {
         self.guarding.set(i64::from(status.guarding));
     }
 
+    /// Counts a fence that was raised again after the cut-over.
     pub(super) fn raised_again(&self) {
         self.raised_again.inc();
     }
 
+    /// Counts a comparison by its outcome.
     pub(super) fn compared(&self, equal: bool) {
         let outcome = if equal { "equal" } else { "different" };
         self.comparisons.with_label_values(&[outcome]).inc();

@@ -30,7 +30,7 @@ pub(super) struct ReceivedRevisions {
 
 impl ReceivedRevisions {
     /// Adds the events of a message. If `continues` is set, the next message may contain more events of the last revision.
-    /// Fails if a revision does not fit into a log entry.
+    /// Fails as soon as a revision does not fit into a log entry.
     pub(super) fn add(&mut self, events: Vec<Event>, continues: bool) -> Result<(), CopyError> {
         for event in events {
             let revisions = self.revisions.len();
@@ -55,6 +55,7 @@ impl ReceivedRevisions {
         Ok(())
     }
 
+    /// Returns whether the last revision is complete.
     pub(super) fn is_whole(&self) -> bool {
         !self.continues
     }
@@ -69,6 +70,7 @@ impl ReceivedRevisions {
         bytes >= ENTRY_BYTES || writes >= ENTRY_WRITES
     }
 
+    /// Takes the complete revisions and keeps an incomplete last one.
     pub(super) fn take(&mut self) -> Vec<FollowedRevision> {
         let whole =
             self.revisions.len() - usize::from(self.continues && !self.revisions.is_empty());

@@ -81,7 +81,8 @@ pub struct Seed {
     source_cluster_id: u64,
 }
 
-/// Downloads a snapshot of the source to the data directory. Tries each endpoint once.
+/// Downloads a snapshot of the source to the data directory. Tries each endpoint once. Fails with the last error, for example
+/// because another cluster has fenced the source.
 pub async fn seed(source: &Source, config: &Config) -> Result<Seed, SeedError> {
     let folder = SnapshotFolder::of(config);
     let mut last = None;
@@ -103,6 +104,7 @@ pub async fn seed(source: &Source, config: &Config) -> Result<Seed, SeedError> {
     Err(last.expect("the source has an endpoint"))
 }
 
+/// Downloads a snapshot of the session's member to the folder and checks its digest.
 async fn download(session: &SourceSession<'_>, folder: &SnapshotFolder) -> Result<Seed, SeedError> {
     let mut seed = Seed {
         path: folder.dir.join("source-snapshot"),
@@ -157,8 +159,8 @@ impl Seed {
         Ok(machine)
     }
 
-    /// Receives a snapshot into the file. Fails if the snapshot is larger than announced or leaves too little disk space. Only
-    /// the owner can read the file, because it contains password hashes.
+    /// Receives a snapshot into the file, which it replaces. Fails if the snapshot is larger than announced or leaves too
+    /// little disk space. Only the owner can read the file, because it contains password hashes.
     async fn receive(
         &self,
         session: &SourceSession<'_>,

@@ -60,6 +60,7 @@ impl Source {
         &self.asked.endpoints
     }
 
+    /// Opens a session with the next endpoint. Each call uses another one, in turn.
     pub(super) async fn open(&self) -> Result<SourceSession<'_>, SourceError> {
         let at = self.next.fetch_add(1, Relaxed) % self.asked.endpoints.len();
         let endpoint = &self.asked.endpoints[at];
@@ -82,6 +83,7 @@ impl SourceSession<'_> {
         SourceError { endpoint: self.endpoint.to_owned(), status }
     }
 
+    /// Waits for a call's response and returns its message. Fails after the request timeout.
     async fn in_time<T>(
         &self,
         call: impl Future<Output = Result<tonic::Response<T>, Status>>,

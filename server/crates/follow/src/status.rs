@@ -41,6 +41,7 @@ pub struct FollowStatus {
 }
 
 impl FollowStatus {
+    /// Records that this cluster has copied all revisions up to `revision`.
     pub(super) fn copied(&mut self, revision: i64) {
         self.revision = revision;
         self.source_revision = self.source_revision.max(revision);
@@ -129,7 +130,7 @@ impl FollowHandle {
         self.0.metrics.show(&status);
     }
 
-    /// Records and logs the result of a comparison at `revision`.
+    /// Records, counts and logs the result of a comparison at `revision`.
     pub(super) fn compared(&self, revision: i64, equal: bool) {
         if equal {
             tracing::debug!(revision, "the keys are equal to the source's");
@@ -147,7 +148,7 @@ impl FollowHandle {
         self.0.metrics.compared(equal);
     }
 
-    /// Records an error that ended the session. Logs it unless it repeats the last one.
+    /// Records an error that ended the session and forgets the endpoint. Logs the error unless it repeats the last one.
     pub(super) fn failed(&self, error: &CopyError) {
         let text = error.to_string();
         let before = self.status();
@@ -183,6 +184,7 @@ impl FollowHandle {
     }
 
     /// Records what a check after the cut-over found and the source's revision. `cut_over` is the revision of the cut-over.
+    /// Logs an error if the source has accepted writes since.
     pub(super) fn guarded(&self, cut_over: i64, (found, revision): (Guarded, i64)) {
         let before = self.status();
         if found == Guarded::RaisedAgain {

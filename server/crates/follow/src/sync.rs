@@ -18,8 +18,9 @@ const SNAPSHOT_SHARE: u32 = 20;
 const ENDED_LEASE_S: i64 = 60;
 
 impl Copier<'_> {
-    /// Abandons attempts that have fences at the source, then copies leases, users and roles. A fence of another cluster makes
-    /// a cut-over impossible. Fails if a cut-over has succeeded; the source then stays fenced.
+    /// Abandons attempts that have fences at the source, then copies leases, users and roles. Records a fence of another
+    /// cluster in `fenced_by`, because it makes a cut-over impossible. Fails if a cut-over has succeeded; the source then stays
+    /// fenced.
     pub(super) async fn sync(&mut self) -> Result<(), CopyError> {
         let revision = self.calls.revision().await?;
         let recorded = self.calls.recorded().await?;
@@ -78,6 +79,7 @@ impl Copier<'_> {
             .await
     }
 
+    /// Proposes one entry that adds the leases `granted` and removes the leases `ended`.
     async fn propose_leases(
         &self,
         granted: Vec<LeaseGrant>,
