@@ -46,11 +46,11 @@ pub enum AdoptError {
     Storage(#[from] OpenError),
     #[error("{0}: not the data of an etcd member; use another member's directory")]
     Counter(#[from] CountTooFar),
-    #[error("entry {index} of etcd's log: {what}")]
+    #[error("entry {index} of etcd's log: {reason}")]
     Entry {
         index: u64,
         /// The problem with the entry, and advice for the operator.
-        what: String,
+        reason: String,
     },
     #[error(
         "member {member_id} was removed from its cluster; adopt a member that is still in it, or add a new one"
@@ -73,8 +73,8 @@ pub enum AdoptError {
 }
 
 impl AdoptError {
-    fn entry(index: u64, what: impl Into<String>) -> Self {
-        Self::Entry { index, what: what.into() }
+    fn entry(index: u64, reason: impl Into<String>) -> Self {
+        Self::Entry { index, reason: reason.into() }
     }
 }
 
@@ -151,7 +151,7 @@ pub enum Progress {
     Bytes(usize),
 }
 
-/// Converts the entries after the checkpoint and raft's hard state.
+/// Converts the entries after the checkpoint and raft's hard state. Fails if one of them changes users or roles of v2.
 fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> {
     let applied = view.position.index;
     let mut records = Vec::new();

@@ -181,8 +181,8 @@ fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
 const META_PAGE_BYTES: usize = HEADER_BYTES + super::page::META_BYTES;
 
 /// Creates the error for an invalid page. The number of an inline page is 0.
-fn wrong(page: u64, what: &str) -> BoltError {
-    BoltError::Invalid(format!("page {page}: {what}"))
+fn wrong(page: u64, defect: &str) -> BoltError {
+    BoltError::Invalid(format!("page {page}: {defect}"))
 }
 
 /// Creates the error for a page that is shorter than its header requires.

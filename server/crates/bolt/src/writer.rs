@@ -91,6 +91,7 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
+    /// Creates a writer whose first page has the number `next`.
     fn at(next: u64, out: &'a mut WriteBytes<'a>) -> Self {
         Self {
             out,
@@ -109,7 +110,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Adds a record to the bucket. Keys must ascend.
+    /// Adds a record to the last started bucket. Keys must ascend.
     pub fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         self.push(0, 0, key, value)
     }

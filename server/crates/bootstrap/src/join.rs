@@ -69,7 +69,7 @@ pub enum JoinError {
 }
 
 /// Queries the other members of `--initial-cluster`. Returns the first state of a member that joins their cluster, or `None` if
-/// this member starts a new cluster.
+/// this member starts a new cluster. Fails if one of them runs etcd, or if one knows that this member has already run.
 pub async fn query_members(
     config: &Config,
     dialer: &PeerDialer,
@@ -96,8 +96,8 @@ pub async fn query_members(
     }
 }
 
-/// Queries the members at these URLs for up to [`JOIN_PATIENCE`] until one answers. Returns all responses of that round, or
-/// each member's error.
+/// Queries the members at these URLs for up to [`JOIN_PATIENCE`] until one answers. Returns all responses of that round, or the
+/// error of each member in the last round.
 async fn fetch_clusters_with_retry(
     urls: &[&Url],
     dialer: &PeerDialer,
@@ -120,6 +120,7 @@ async fn fetch_clusters_with_retry(
     }
 }
 
+/// Queries the members at these URLs at the same time. Returns the responses, and the errors as texts.
 async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec<String>) {
     let answers = join_all(urls.iter().map(|url| query::cluster(url, dialer))).await;
     let mut failures = Vec::new();
@@ -228,6 +229,7 @@ fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<MemberId, JoinE
     Ok(own_id)
 }
 
+/// Returns whether both lists name the same endpoints, in any order. Returns `false` if a known URL is invalid.
 fn has_urls(known: &[String], given: &[Url]) -> bool {
     let parsed: Result<Vec<Url>, _> = known.iter().map(|url| url.parse()).collect();
     parsed.is_ok_and(|parsed| Url::same_endpoints(&parsed, given))

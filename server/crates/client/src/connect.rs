@@ -43,6 +43,8 @@ impl Route<'_> {
         }
     }
 
+    /// Connects to `authority`, the server or the proxy. For https, opens a tunnel through a proxy and performs the TLS
+    /// handshake.
     async fn dial(&self, authority: &str) -> io::Result<Box<dyn PeerStream>> {
         let mut stream = TcpStream::connect(authority).await?;
         stream.set_nodelay(true)?;
@@ -68,6 +70,7 @@ impl Route<'_> {
     }
 }
 
+/// Asks the HTTP proxy at the end of `stream` to connect to `authority`. Fails unless the proxy responds with a 2xx status.
 async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;

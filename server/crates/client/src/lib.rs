@@ -44,6 +44,7 @@ pub struct Http2 {
 }
 
 impl Http2 {
+    /// Starts HTTP/2 over a stream and a task that drives the connection until the last clone is dropped.
     async fn open(stream: Box<dyn PeerStream>, settings: &ClientSettings) -> hyper::Result<Self> {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new());

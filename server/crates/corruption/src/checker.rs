@@ -70,7 +70,7 @@ pub struct CorruptionChecker {
 impl CorruptionChecker {
     /// If the settings require it, compares the states before the member serves clients. Replaces this member's state if it
     /// differs from the majority's. Returns whether it differed. Fails if no majority agrees or the replacement fails. As in
-    /// etcd, ignores unreachable members.
+    /// etcd, ignores unreachable members, and only logs a comparison that is impossible.
     pub async fn check_at_start(&self) -> Result<bool, InconsistentState> {
         let mut differed = false;
         if !self.checks.initial || self.is_alone().await {
@@ -157,6 +157,7 @@ impl CorruptionChecker {
         }
     }
 
+    /// Counts and logs a failed comparison.
     fn comparison_failed(&self, error: CompareError) {
         self.metrics.failed();
         tracing::warn!(%error, "failed to compare the members' states");
@@ -225,7 +226,8 @@ impl CorruptionChecker {
     }
 
     /// Compares this member's state and replaces it until it equals the majority's, at most [`REBUILD_ATTEMPTS`] times. Returns
-    /// the result of the last comparison. Sets `differed` if most voters have another state, even if a later step fails.
+    /// the result of the last comparison. Sets `differed` if most voters have another state, even if a later step fails. Counts
+    /// each comparison and each replacement.
     async fn repair_state(&self, differed: &mut bool) -> Result<Standing, CompareError> {
         let own = self.node.identity().member_id;
         for _ in 0..REBUILD_ATTEMPTS {

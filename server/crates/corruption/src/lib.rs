@@ -23,7 +23,7 @@ pub use checker::{CorruptionChecker, InconsistentState};
 pub use metrics::CorruptionMetrics;
 
 /// Hashes the states that the replica's thread has frozen, one at a time, and stores the hashes. Completes when that thread
-/// ends.
+/// ends. Logs a failure.
 pub async fn hash_states(node: Node, mut frozen: StatesToHash) {
     while let Some(state) = frozen.next().await {
         let hashing = panics::run_blocking(move || run_at_low_priority(|| Ok(hash(&state))));

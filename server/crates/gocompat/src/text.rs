@@ -126,7 +126,7 @@ pub fn quote(bytes: &[u8]) -> String {
     out
 }
 
-/// Returns Go's text for a common system error, or else the system's text.
+/// Returns Go's text for a missing file or a missing permission, otherwise the system's text.
 pub fn io_error(error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound {

@@ -112,6 +112,7 @@ fn check_host_bytes(host: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
+/// Fails with Go's error message if a path contains an invalid percent escape.
 fn check_escapes(path: &str) -> Result<(), String> {
     unescape(path.as_bytes(), Plus::IsPlus)
         .map(drop)

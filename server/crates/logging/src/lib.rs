@@ -38,7 +38,7 @@ impl LogLevelHandle {
     }
 }
 
-/// Sets up logging for this process. Must be called only once.
+/// Sets up logging for this process. Fails if a log file cannot be opened or logging is already set up.
 pub fn init(log: &LogConfig) -> io::Result<LogLevelHandle> {
     let outputs = Outputs::open(&log.outputs, log.rotation)?;
     let format = log.format.unwrap_or_else(|| default_format(&log.outputs));
@@ -47,7 +47,7 @@ pub fn init(log: &LogConfig) -> io::Result<LogLevelHandle> {
     Ok(log_level)
 }
 
-/// Returns the default format.
+/// Returns the console format if all outputs are terminals, otherwise JSON.
 fn default_format(outputs: &[LogOutput]) -> LogFormat {
     let terminal = |output: &LogOutput| match output {
         LogOutput::Stderr => io::stderr().is_terminal(),
@@ -61,6 +61,7 @@ fn default_format(outputs: &[LogOutput]) -> LogFormat {
     }
 }
 
+/// Creates the subscriber that writes lines to `outputs`, and the handle that changes its level.
 fn subscriber(
     level: LevelFilter,
     format: LogFormat,

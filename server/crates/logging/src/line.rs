@@ -66,6 +66,7 @@ pub(super) fn timestamp(time: SystemTime) -> String {
     format!("{time:.6}")
 }
 
+/// Returns the level's name in etcd's logger, which has no level below `debug`.
 fn json_level(level: Level) -> &'static str {
     match level {
         Level::ERROR => "error",

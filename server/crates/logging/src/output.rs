@@ -58,12 +58,14 @@ struct LogFile {
 }
 
 impl LogFile {
+    /// Opens a file to append to it, or creates it.
     fn open(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let size = file.metadata()?.len();
         Ok(Self { path: path.to_owned(), file, size, rotation })
     }
 
+    /// Appends a line. Rotates a file first if the line would make it too large, and ignores a failed rotation.
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let length = line.len() as u64;
         if let Some(rotation) = self.rotation

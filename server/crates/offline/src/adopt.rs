@@ -5,6 +5,7 @@ use witan_api::ids;
 
 use super::{arguments::AdoptArguments, error::OfflineError, progress::ProgressBar, value_cache};
 
+/// Adopts the data of etcd and returns the output to print. Shows the progress.
 pub(super) fn adopt(arguments: &AdoptArguments) -> Result<String, OfflineError> {
     let mut bar = ProgressBar::new();
     let adopted = witan_adopt::adopt(

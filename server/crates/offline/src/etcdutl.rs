@@ -73,6 +73,7 @@ enum EtcdutlCommand {
     },
 }
 
+/// Runs a command of etcdutl and returns the output to print.
 pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
     match &line.command {
         EtcdutlCommand::Snapshot { verb } => snapshot(verb, &line.write_out),

@@ -21,7 +21,7 @@ use super::{
 
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// Writes the member's state as an etcd data directory and returns the output to print.
+/// Writes the member's state as a new etcd data directory without v2 keys and returns the output to print.
 pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError> {
     let (from, to) = (&arguments.data_dir, &arguments.etcd);
     check_target(from, to).map_err(OfflineError::export(to))?;
@@ -58,6 +58,7 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError
     ))
 }
 
+/// Fails if `to` exists or is inside the member's data directory `from`.
 fn check_target(from: &Path, to: &Path) -> io::Result<()> {
     let refusal = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     if fs::symlink_metadata(to).is_ok() {
@@ -89,6 +90,7 @@ fn new_directory(identity: &DataIdentity, view: &View) -> NewDirectory {
     }
 }
 
+/// Writes the file to `out` and advances `bar` by each part.
 fn write(file: &SnapshotFile<'_>, out: &mut File, bar: &mut ProgressBar) -> io::Result<()> {
     let mut out = io::BufWriter::with_capacity(BUFFER_BYTES, out);
     file.write(&mut |part| {

@@ -55,6 +55,7 @@ pub(super) fn info(dir: &Path, format: &str) -> Result<String, OfflineError> {
 }
 
 impl Info {
+    /// Formats the summary as text, one field per line.
     fn lines(&self) -> String {
         let rows = [
             ("member", format!("{} ({})", self.name, self.member_id)),

@@ -57,6 +57,7 @@ pub fn etcdutl(arguments: impl Iterator<Item = OsString>) -> Result<String, Offl
     parse(ETCDUTL, arguments).and_then(|line| etcdutl::run(&line))
 }
 
+/// Runs a subcommand of `snapshot` and returns the output to print.
 fn snapshot(verb: &SnapshotCommand, write_out: &str) -> Result<String, OfflineError> {
     match verb {
         SnapshotCommand::Status { file } => show::status(file, write_out),

@@ -23,6 +23,7 @@ impl ProgressBar {
         }
     }
 
+    /// Starts a step that processes `total` bytes and draws an empty bar.
     pub(super) fn begin(&mut self, step: &'static str, total: u64) {
         (self.step, self.total, self.done, self.percent) = (step, total.max(1), 0, 0);
         self.draw();
@@ -53,6 +54,7 @@ impl ProgressBar {
         }
     }
 
+    /// Erases the bar.
     pub(super) fn end(&self) {
         if self.shown {
             let _ = write!(io::stderr(), "\r\x1b[2K");

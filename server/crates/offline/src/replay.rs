@@ -11,8 +11,8 @@ use super::{arguments::ReplayArguments, error::OfflineError};
 
 type Form = fn(&ShownTurn<'_>) -> String;
 
-/// Replays the recordings in a file or directory, writes their turns to `out` and returns the results. Fails if an effect
-/// differs from the recording.
+/// Replays the recordings in a file or directory, writes the turns from `--from` to `--to` to `out` and returns the results.
+/// Fails if an effect differs from the recording.
 pub(super) fn replay(
     arguments: &ReplayArguments,
     out: &mut dyn io::Write,

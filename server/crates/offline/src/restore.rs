@@ -19,6 +19,8 @@ use super::{
     progress::ProgressBar,
 };
 
+/// Restores a snapshot and returns the output to print. If the data directory is not empty, fails or, with `--skip-existing`,
+/// restores nothing.
 pub(super) fn restore(
     arguments: &RestoreArguments,
     cache: &Arc<BlockCache>,
@@ -93,8 +95,9 @@ fn finish_error(error: OpenError, dir: &Path) -> OfflineError {
     error.into()
 }
 
-/// Builds the state from a snapshot of `length` bytes and its changes. Takes the members and the position from `genesis`.
-/// Writes parts of the state to `directory`. Returns the state and the text of `--compare`.
+/// Builds the state from a snapshot of `length` bytes and its changes, and increases the revision by `--bump-revision`. Takes
+/// the members and the position from `genesis`. Writes parts of the state to `directory`. Returns the state and the text of
+/// `--compare`.
 fn build(
     arguments: &RestoreArguments,
     (length, changes): (u64, Option<&ChangesFolder<'_>>),
@@ -135,7 +138,7 @@ fn build(
     Ok((View { machine, position }, compared))
 }
 
-/// Removes the snapshot and its changes if `--remove-snapshot` is set.
+/// Removes the snapshot and its changes if `--remove-snapshot` is set. Missing files are not an error.
 fn remove_snapshot(arguments: &RestoreArguments) -> Result<(), OfflineError> {
     if !arguments.remove_snapshot {
         return Ok(());

@@ -25,6 +25,7 @@ fn column(title: &'static str, name: &'static str, value: &dyn ToString) -> Colu
     (title, value.to_string(), name, value.to_string())
 }
 
+/// Formats the statistics of a snapshot.
 pub(super) fn status(path: &Path, format: &str) -> Result<String, OfflineError> {
     check_format(format)?;
     let (length, _) = digest::length("stat", path)?;
@@ -68,6 +69,7 @@ fn show(
     }
 }
 
+/// Formats a value as one line of JSON.
 pub(super) fn json<T: serde::Serialize>(found: &T) -> Result<String, OfflineError> {
     match serde_json::to_string(found) {
         Ok(text) => Ok(format!("{text}\n")),

@@ -74,11 +74,12 @@ impl Turn {
     }
 }
 
+/// Redacts the command in the payload of a log record.
 pub(crate) fn redact_payload(payload: &Bytes, redaction: Redaction) -> Bytes {
     wire::map_record(payload, &mut |data| redaction.redact_encoded(&data))
 }
 
-/// In the recorded form, 0 is the first feature level or unlimited memory.
+/// Converts settings to their recorded form, in which 0 is the first feature level or unlimited memory.
 pub(crate) fn store_settings(config: &Config) -> Settings {
     Settings {
         id: config.id,
@@ -111,6 +112,7 @@ pub(crate) fn store_settings(config: &Config) -> Settings {
     }
 }
 
+/// Converts the result of [`store_settings`] back to settings.
 pub(crate) fn restore_settings(settings: &Settings) -> Config {
     Config {
         id: settings.id,

@@ -33,7 +33,8 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Creates the directory if necessary and starts a new file after the existing files.
+    /// Creates the directory if necessary and starts a new file after the existing files. `bytes` is the maximum size of all
+    /// files together.
     pub(crate) fn open(folder: PathBuf, bytes: u64, head: Head) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
         let number = numbers(&folder)?.last().copied().unwrap_or(0);
@@ -75,6 +76,7 @@ impl Files {
         Ok(())
     }
 
+    /// Returns how many more bytes the current file takes before the next file begins.
     fn room(&self) -> u64 {
         self.segment_bytes.saturating_sub(self.written)
     }

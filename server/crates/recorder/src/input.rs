@@ -25,6 +25,7 @@ use crate::{
     state,
 };
 
+/// Converts an input to its recorded form and redacts its commands.
 pub(crate) fn record(input: &Input, redaction: Redaction) -> InputKind {
     match input {
         Input::Tick { now_ns } => InputKind::Tick(*now_ns),
@@ -96,7 +97,8 @@ fn record_members(members: &MemberRegistry) -> crate::format::State {
     state::store(&view)
 }
 
-/// Fails for an input that cannot be executed, such as the result of a long command.
+/// Converts a recorded input back to an input. Fails for an input that cannot be executed, such as the result of a long
+/// command.
 pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
     Ok(match kind {
         InputKind::Tick(now_ns) => Input::Tick { now_ns: *now_ns },
@@ -154,6 +156,7 @@ pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
     })
 }
 
+/// Decodes a recorded command. The error is a text for the verdict.
 fn restore_entry(encoded: &Bytes) -> Result<Box<Entry>, String> {
     let entry = Entry::decode(encoded.clone());
     entry
@@ -161,7 +164,7 @@ fn restore_entry(encoded: &Bytes) -> Result<Box<Entry>, String> {
         .map_err(|error| format!("a command does not decode: {error}"))
 }
 
-/// The message gets the control lane, because a recording omits the lane.
+/// Converts a recorded message to an envelope. The message gets the control lane, because a recording omits the lane.
 fn restore_message(received: &Received) -> Result<Envelope, String> {
     let snapshot = received.snapshot.as_ref().map(state::restore).transpose();
     let snapshot = snapshot.map_err(|error| error.to_string())?;
@@ -174,6 +177,7 @@ fn restore_message(received: &Received) -> Result<Envelope, String> {
     })
 }
 
+/// Describes an input in words, without its values.
 pub(crate) fn show(input: &InputKind) -> String {
     match input {
         InputKind::Tick(_) => "tick".into(),

@@ -104,7 +104,8 @@ impl RecordedReplica {
         self.replica.take(input);
     }
 
-    /// Runs a turn like [`Replica::turn`] and records it.
+    /// Runs a turn like [`Replica::turn`] and records it. Ends the recording if the replica halts, so that the sink writes
+    /// everything.
     pub fn turn(&mut self, host: &mut dyn Host) -> Result<(), Halt> {
         let Some(recording) = &mut self.recording else {
             return self.replica.turn(host);

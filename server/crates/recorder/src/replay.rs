@@ -139,10 +139,12 @@ impl Run {
         }
     }
 
+    /// Stops executing turns because of `why`. Later turns are only shown.
     fn only_show(&mut self, why: String) {
         self.end(Verdict::Shown { why });
     }
 
+    /// Records a defect of a file. A cut at the end of the last file is not damage.
     fn fault(&mut self, file: PathBuf, fault: FrameFault) {
         let text = format!("{} {fault}; the part before was used", file.display());
         match fault {
@@ -178,6 +180,7 @@ impl Run {
         })
     }
 
+    /// Executes a turn, if there is still a player, and passes the turn to `show`.
     fn turn(&mut self, turn: &Turn, show: &mut dyn FnMut(&ShownTurn<'_>)) {
         match self.last {
             last if turn.number == last.saturating_add(1) => {}

@@ -144,6 +144,7 @@ fn run(queue: &Queue, mut files: Files) {
     }
 }
 
+/// Writes the start, then the queued frames and the gap after them.
 fn write(files: &mut Files, mut work: Queued) -> io::Result<()> {
     if let Some((config, recovered)) = work.start.as_deref() {
         let mut start = Vec::new();

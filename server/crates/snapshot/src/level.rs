@@ -25,7 +25,7 @@ pub(super) fn key(level: Level) -> Option<Vec<u8>> {
 }
 
 /// Returns the level that a record in Witan's own bucket specifies, or `None` if the record contains something else. Fails if
-/// the level is above `own`, the level of this release.
+/// the level is invalid or above `own`, the level of this release.
 pub(super) fn read(value: &[u8], own: Level) -> Result<Option<Level>, BoltError> {
     let text = decode_witan_record(value)
         .and_then(|(key, _)| key.strip_prefix(&[record::AUTH]))

@@ -89,12 +89,14 @@ impl SnapshotBuckets {
         bucket.map_or(Ok(()), |bucket| self.file.records(bucket, each))
     }
 
+    /// Calls `each` with every record of the bucket of keys.
     pub(super) fn keys(&self, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
         let missing = || BoltError::Invalid("the snapshot has no bucket \"key\"".into());
         let keys = self.find(KEY).ok_or_else(missing)?;
         self.file.records(keys, each)
     }
 
+    /// Reads users, roles and Witan's own bucket into a state without keys, leases and alarms.
     fn read_other_buckets(&self) -> Result<StateMachine, BoltError> {
         let auth = self.auth()?;
         let mut machine = StateMachine { auth, ..StateMachine::default() };
@@ -209,6 +211,7 @@ impl SnapshotBuckets {
         })
     }
 
+    /// Reads the v3 users and roles. Fails if a record cannot be decoded.
     fn auth(&self) -> Result<Auth, BoltError> {
         let (mut enabled, mut revision) = (false, 1);
         self.records(AUTH, &mut |key, value| {
@@ -254,6 +257,7 @@ impl SnapshotBuckets {
         Ok(Auth::restored(enabled, revision, users, roles))
     }
 
+    /// Raises the snapshot's alarms in `machine`.
     fn import_alarms(&self, machine: &mut StateMachine) -> Result<(), BoltError> {
         self.records("alarm", &mut |key, _| {
             let alarm: AlarmMember = decode("an alarm", key)?;

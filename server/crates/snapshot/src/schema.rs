@@ -65,6 +65,7 @@ pub(super) fn walk(
     meta(view, sink)
 }
 
+/// Passes the bucket of raised alarms.
 fn alarms(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket("alarm")?;
     let messages = view
@@ -77,6 +78,7 @@ fn alarms(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     keys.iter().try_for_each(|key| sink.record(key, &[]))
 }
 
+/// Passes the buckets of v3 authentication, roles and users.
 fn auth(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let auth = &view.machine.auth;
     sink.bucket(AUTH)?;
@@ -110,6 +112,7 @@ fn auth(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
+/// Passes the bucket of the cluster version, without a record if `version` is empty.
 fn cluster(version: &str, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket("cluster")?;
     if !version.is_empty() {
@@ -143,6 +146,7 @@ fn leases(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
+/// Passes the buckets of members and of the ids of removed members.
 fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     sink.bucket("members")?;
@@ -168,6 +172,7 @@ fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
         .try_for_each(|id| sink.record(id.as_bytes(), b"removed"))
 }
 
+/// Passes the bucket of raft's configuration and position, the compacted revision and the storage version.
 fn meta(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let position = &view.position;
     let configuration = ConfState {

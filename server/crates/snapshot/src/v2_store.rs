@@ -59,7 +59,7 @@ impl V2Store {
     }
 
     /// Executes a request from the log in its namespace. Only requests that remove expired nodes have a time, which affects
-    /// only the remaining TTLs in events.
+    /// only the remaining TTLs in events. A request that fails in etcd changes nothing.
     pub fn apply(&mut self, request: &RequestV2) {
         let path = path::clean(&request.path);
         let writes_path = request.method == "PUT" || request.method == "DELETE";
@@ -98,6 +98,7 @@ impl V2Store {
         named.collect()
     }
 
+    /// Returns the value of the file at `path`, or `None` if there is no such file.
     fn value(&self, path: &str) -> Option<Bytes> {
         self.tree.get(path.as_bytes(), false, 0).ok()?.node.value
     }

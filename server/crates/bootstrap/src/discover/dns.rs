@@ -78,6 +78,7 @@ pub async fn lookup_srv(
     Err(DnsError::NoAnswer { name, reason })
 }
 
+/// Reads the addresses of the system's name servers from [`RESOLV_CONF`].
 fn name_servers() -> Result<Vec<SocketAddr>, DnsError> {
     let text = fs::read(RESOLV_CONF).map_err(|error| DnsError::ResolvConf(error.to_string()))?;
     let read = Config::parse(text).map_err(|error| DnsError::ResolvConf(error.to_string()))?;
@@ -128,6 +129,7 @@ async fn ask(server: SocketAddr, name: &Name<'_>) -> io::Result<Vec<SrvRecord>> 
     }
 }
 
+/// Sends an encoded query over TCP and returns the encoded response. Has no timeout.
 async fn ask_over_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;

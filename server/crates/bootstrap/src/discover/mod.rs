@@ -23,8 +23,9 @@ pub use error::DiscoverError;
 
 use registry::Registration;
 
-/// Returns the configuration with the discovered members. A member with a state (`has_state`) or without discovery keeps its
-/// configuration. If the directory has the identity `found` but no state, the member's first start was interrupted.
+/// Returns the configuration with the discovered members and their cluster token. A member with a state (`has_state`) or
+/// without discovery keeps its configuration. If the directory has the identity `found` but no state, the member's first start
+/// was interrupted.
 pub async fn complete(
     config: Config,
     found: Option<DataIdentity>,
@@ -77,6 +78,7 @@ fn own_registration(config: &Config, found: Option<DataIdentity>, token: &str) -
     }
 }
 
+/// Formats members as `NAME=URL,…`, like `--initial-cluster`.
 fn format_members(cluster: &[(String, Vec<Url>)]) -> String {
     let parts = cluster
         .iter()
@@ -100,6 +102,7 @@ fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverEr
     Ok(cluster)
 }
 
+/// Fails if a name or a URL occurs twice.
 fn check_distinct(cluster: &[(String, Vec<Url>)]) -> Result<(), DiscoverError> {
     let (mut names, mut urls) = (HashSet::new(), HashSet::new());
     let distinct = cluster.iter().all(|(name, of_member)| {

@@ -11,6 +11,8 @@ use super::{dns, error::DiscoverError};
 /// The SRV services to look up and the URL scheme of each.
 const SERVICES: [(&str, &str); 2] = [("_etcd-server-ssl", "https"), ("_etcd-server", "http")];
 
+/// Looks up a domain's members. Ignores a record that is no valid URL and logs a warning. Fails if no record is left or none is
+/// this member's.
 pub(super) async fn members(
     asked: &SrvDiscovery,
     config: &Config,
@@ -37,7 +39,7 @@ pub(super) async fn members(
 }
 
 /// Returns the members at `urls`, sorted by name. URLs with the scheme and an address of this member's advertised peer URLs
-/// belong to this member. Each other URL is a member whose name is a number.
+/// belong to this member. Each other URL is a member whose name is a number. Fails if no URL belongs to this member.
 async fn name_members(
     urls: Vec<Url>,
     config: &Config,

@@ -96,6 +96,7 @@ impl Registry {
         })
     }
 
+    /// Sends a request, through the proxy if there is one. The error is a text for the log. Has no timeout.
     async fn ask(
         &self,
         method: Method,
@@ -129,6 +130,7 @@ impl Registry {
         answer.map_err(|error| format!("{authority} does not answer: {error}"))
     }
 
+    /// Sends a request and parses the response and its index. A connection error or a timeout can be retried.
     async fn request(
         &self,
         method: Method,

@@ -41,10 +41,12 @@ impl Registry {
         })
     }
 
+    /// Returns the key of `below` in this cluster's part of the registry.
     fn key(&self, below: &str) -> String {
         format!("{REGISTRY}/{}/{below}", self.settings.token)
     }
 
+    /// Returns the open session, or opens one with the current endpoint.
     async fn session(&mut self) -> Result<Session, Failure> {
         if let Some(session) = &self.session {
             return Ok(session.clone());
@@ -56,6 +58,7 @@ impl Registry {
         Ok(self.session.insert(session).clone())
     }
 
+    /// Waits for a response up to the request timeout. A failure is as in [`Self::failed`].
     async fn in_time<T>(
         &mut self,
         call: impl Future<Output = Result<T, Status>>,
@@ -82,6 +85,7 @@ impl Registry {
         }
     }
 
+    /// Returns the first key and the end of the range of all registrations.
     fn members(&self) -> (String, String) {
         // `0` is the character after `/`.
         (self.key("members/"), self.key("members0"))

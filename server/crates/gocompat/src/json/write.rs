@@ -24,6 +24,7 @@ pub fn push_string_of<'a>(out: &mut dyn Sink, pieces: impl IntoIterator<Item = &
     out.push(b'"');
 }
 
+/// Appends the contents of a JSON string, without its quotes.
 fn push_escaped(out: &mut dyn Sink, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         push_escaped_text(out, chunk.valid());

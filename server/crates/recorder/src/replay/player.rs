@@ -82,7 +82,8 @@ impl Player {
         self.whole
     }
 
-    /// Executes a turn. Returns a verdict if its effects differ from the recorded effects. Fails if it cannot be executed.
+    /// Executes a turn. Returns a verdict if its effects differ from the recorded effects. Fails if it cannot be executed or
+    /// the core panics.
     pub fn turn(&mut self, turn: &Turn) -> Result<Option<Verdict>, String> {
         let got = catch_panic(|| self.execute(turn)).flatten()?;
         let expected = sort_messages(turn.effects.clone());
@@ -95,6 +96,7 @@ impl Player {
         Ok((!equal).then(|| Verdict::Differs { turn: turn.number, expected, got, whole }))
     }
 
+    /// Executes a turn's inputs and returns the sorted effects. Fails for an input that cannot be executed.
     fn execute(&mut self, turn: &Turn) -> Result<Vec<Effect>, String> {
         for input in &turn.inputs {
             let kind = input.kind.as_ref().ok_or("an input from a later release")?;

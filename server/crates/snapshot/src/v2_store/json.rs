@@ -50,7 +50,7 @@ struct StoredNode {
     created_index: u64,
 }
 
-/// Reads a store from JSON into a tree with all of its namespaces.
+/// Reads a store from JSON into a tree with all of its namespaces. Drops events outside the history.
 pub(super) fn read(json: &[u8]) -> Result<Tree, V2StoreError> {
     let mut index = None;
     let (mut root, mut hub, mut counts) = (None, None, None);

@@ -35,6 +35,7 @@ struct Attributes {
     client_urls: Option<Vec<String>>,
 }
 
+/// Parses the JSON of a member's name and client URLs.
 pub(super) fn parse_attributes(id: u64, json: &[u8]) -> Result<PublishAttributes, V2StoreError> {
     let read: Attributes = serde_json::from_slice(json)
         .map_err(|error| V2StoreError(format!("attributes of member {id:x}: {error}")))?;
@@ -51,6 +52,7 @@ fn path_of(id: u64) -> String {
     format!("{MEMBERS}/{id:x}")
 }
 
+/// Encodes a member's peer URLs and role as JSON, as etcd does.
 fn raft_attributes(peer_urls: &[String], is_learner: bool) -> Vec<u8> {
     let peer_urls = Some(peer_urls.to_vec());
     let value = serde_json::to_vec(&RaftAttributes { peer_urls, is_learner });
