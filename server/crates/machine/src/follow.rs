@@ -269,7 +269,8 @@ impl Command {
 }
 
 impl StateMachine {
-    /// Executes a follow command. If it fails, the parts before the error stay applied.
+    /// Executes a follow command. If it fails, the parts before the error stay applied. Fails with `Following` before the
+    /// cut-over, or `NotFollowing` after it, for an operation that belongs to the other phase.
     pub(super) fn follow(&mut self, command: &FollowCommand) -> Result<(), FollowError> {
         let Some(operation) = &command.operation else {
             // No member proposes a command without an operation. Decoding refuses the operations of later releases.
@@ -324,8 +325,8 @@ impl StateMachine {
         Ok(())
     }
 
-    /// Ends following and gives leases their full TTL. Fails with `GivenUp` for an earlier attempt and with `Gap` at another
-    /// revision.
+    /// Ends following, records the revision at which the source was fenced, and gives leases their full TTL. Fails with
+    /// `GivenUp` for an earlier attempt and with `Gap` at another revision.
     fn cut_over(&mut self, asked: &CutOver) -> Result<(), FollowError> {
         if self.members.cut_over_attempt != asked.attempt {
             return Err(FollowError::GivenUp);

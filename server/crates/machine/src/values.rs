@@ -139,7 +139,7 @@ impl BlockValues {
     }
 
     /// Returns a part of the values if they are in memory. Copies a small part if the cache may soon evict the values, because
-    /// the part would keep all of them in memory.
+    /// the part would keep all of them in memory. Counts as a use.
     pub(crate) fn part(&self, part: Range<usize>) -> Option<Bytes> {
         let state = self.read_state();
         let found = state.bytes.as_ref().map(|bytes| match state.counted() {
@@ -164,7 +164,8 @@ impl BlockValues {
         self.read_state().bytes.is_some()
     }
 
-    /// Returns the values. If they are only on disk, reads them with `read` and keeps them in memory.
+    /// Returns the values. If they are only on disk, reads them with `read` and keeps them in memory. Evicts other values if
+    /// the cache is full.
     pub(crate) fn get(&self, pattern: ReadPattern, read: impl FnOnce(&Place) -> Bytes) -> Bytes {
         let place = match self.parts() {
             (Some(bytes), _) => {

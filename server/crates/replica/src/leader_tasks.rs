@@ -29,6 +29,8 @@ pub(crate) struct LeaderTasks {
 }
 
 impl LeaderTasks {
+    /// Creates the tasks of a member that does not lead yet. `None` disables automatic compaction, and leaves lease checkpoints
+    /// at their usual time.
     pub(crate) fn new(compaction: Option<AutoCompaction>, lease_checkpoint_s: Option<i64>) -> Self {
         Self {
             compaction: AutoCompactor::new(compaction),

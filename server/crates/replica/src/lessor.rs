@@ -135,6 +135,7 @@ impl DueLeases {
 }
 
 impl Lessor {
+    /// Creates a lessor without timers. `checkpoint_s` replaces the usual time between two checks of a lease, in seconds.
     pub(crate) fn new(checkpoint_s: Option<i64>) -> Self {
         Self { checkpoint_s, ..Self::default() }
     }
@@ -340,6 +341,7 @@ impl Lessor {
         }
     }
 
+    /// Forgets the timer of a lease, if there is one.
     fn stop(&mut self, id: LeaseId) {
         if let Some(timer) = self.deadlines.0.remove(&id) {
             self.next_checks.remove(&(timer.listed_at_ns, id));

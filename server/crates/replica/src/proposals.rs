@@ -54,6 +54,7 @@ impl Stage {
         }
     }
 
+    /// Returns whether the entry was submitted, so that it may be in a log.
     fn may_be_appended(&self) -> bool {
         self.encoded()
             .is_some_and(|encoded| encoded.submitted_to.is_some())

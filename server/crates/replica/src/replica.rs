@@ -288,7 +288,8 @@ impl Replica {
         self.run_leader_tasks(now_ns);
     }
 
-    /// Advances the monotonic clock to `monotonic_ns`. The clock times leases and waiting requests.
+    /// Advances the monotonic clock to `monotonic_ns`. The clock times leases and waiting requests. Starts a failover campaign
+    /// that is due.
     pub(crate) fn advance_clock(&mut self, monotonic_ns: u64) {
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         self.follow_batches();
@@ -352,7 +353,8 @@ impl Replica {
         self.leader_tasks.lessor.deadlines()
     }
 
-    /// Handles a message from another member. Drops messages from removed members, and messages that no correct member sends.
+    /// Handles a message from another member. Silently drops messages from removed members. Drops messages that no correct
+    /// member sends and reports them to the host.
     pub(crate) fn receive(&mut self, envelope: Envelope) {
         let from = envelope.from;
         if !self.is_removed(from.0)

@@ -15,7 +15,8 @@ pub(crate) struct TakenMessages {
 
 impl TakenMessages {
     /// Records message `number` of a process, identified by member and incarnation, for the leader of `term`. Returns whether
-    /// the leader may accept the message. Returns `false` if the message was accepted before or is too old to tell.
+    /// the leader may accept the message. Returns `false` if the message was accepted before or is too old to tell. Remembers
+    /// the last [`TAKEN_PROCESSES_MAX`] processes of each member.
     pub(crate) fn take(&mut self, term: u64, process: (u64, u32), number: u64) -> bool {
         if self.term != term {
             *self = Self { term, processes: Vec::new() };

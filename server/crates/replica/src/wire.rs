@@ -144,7 +144,8 @@ pub(crate) fn encode_conf_change(change: &ConfChange) -> Bytes {
     bytes.expect("a change has no required fields").into()
 }
 
-/// Decodes a raft entry into its command and its configuration change, if it has one.
+/// Decodes a raft entry into its command and its configuration change, if it has one. Fails if the configuration change does
+/// not match the command.
 pub(crate) fn decode_raft_entry(
     entry: &RaftEntry,
 ) -> Result<(Entry, Option<ConfChange>), EntryError> {
@@ -289,6 +290,7 @@ pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, CorruptRecor
     })
 }
 
+/// Returns raft's message type with this number, or `None` if there is none.
 pub(crate) fn kind_of_message(kind: i32) -> Option<MessageType> {
     MessageType::from_i32(kind)
 }
@@ -349,7 +351,8 @@ impl PeerMessage {
     }
 }
 
-/// Returns a peer message with each encoded command replaced by the result of `map`, or `None` for an invalid message.
+/// Returns a peer message with each encoded command replaced by the result of `map`, or `None` for an invalid message. Keeps
+/// the commands of membership changes. Removes the checksums of append messages, which would no longer match.
 pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Option<Bytes> {
     let mut mapped = PeerMessage::decode(message).ok()?;
     match &mut mapped {
@@ -376,7 +379,8 @@ pub fn map_commands(message: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Opt
     Some(mapped.encode())
 }
 
-/// Returns the payload of a record in the log on disk, with its command replaced by the result of `map`.
+/// Returns the payload of a record in the log on disk, with its command replaced by the result of `map`. Returns the payload
+/// unchanged unless the record is a normal entry with a command.
 pub fn map_record(payload: &Bytes, map: &mut dyn FnMut(Bytes) -> Bytes) -> Bytes {
     if payload.len() < 2 || payload[0] != KIND_NORMAL {
         return payload.clone();

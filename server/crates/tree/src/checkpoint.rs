@@ -114,6 +114,7 @@ fn put_event(event: &Event, emit: &mut EmitRecord<'_>) {
     put(event_key(event.index), &stored, emit);
 }
 
+/// Emits the record of the index and the write counters.
 pub(super) fn put_meta(tree: &Tree, emit: &mut EmitRecord<'_>) {
     let meta = StoredTreeMeta { index: tree.index, counts: tree.counts.numbers().to_vec() };
     put(vec![META], &meta, emit);

@@ -3,7 +3,8 @@
 use super::{Action, Create, Event, Tree, TreeError, copy_bytes, inode::clean};
 
 impl Tree {
-    /// Creates a node. Fails if it exists. With `in_order`, the name is the next index in 20 digits.
+    /// Creates a node and its missing parent directories. Fails if the node exists or if a parent is a file. With `in_order`,
+    /// the name is the next index in 20 digits.
     pub(super) fn create(&mut self, create: &Create, now_ns: i64) -> Result<Event, TreeError> {
         let mut path = create.path.to_vec();
         if create.in_order {

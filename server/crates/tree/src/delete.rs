@@ -12,6 +12,7 @@ use super::{
 
 impl Tree {
     /// Removes a node, except the root. A directory requires `dir` or `recursive`, and one with children requires `recursive`.
+    /// Fails if the node does not exist.
     pub(super) fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&delete.path);
         self.refuse_root(&path)?;

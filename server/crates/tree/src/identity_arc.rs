@@ -13,6 +13,7 @@ impl<T> IdentityArc<T> {
 }
 
 impl<T: Clone> IdentityArc<T> {
+    /// Returns the value for writing. Copies the value if it is shared.
     pub(crate) fn make_mut(&mut self) -> &mut T {
         Arc::make_mut(&mut self.0)
     }

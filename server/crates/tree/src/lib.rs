@@ -194,7 +194,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Executes a committed command at the proposer's time `now_ns` (I2, I9).
+    /// Executes a committed command at the proposer's time `now_ns` (I2, I9). Counts the success or failure of a write.
     pub fn apply(&mut self, command: &TreeCommand, now_ns: i64) -> Result<TreeReply, TreeError> {
         let Some(verb) = &command.operation else {
             return Ok(TreeReply::Expired(0));
@@ -261,6 +261,7 @@ impl Tree {
         event
     }
 
+    /// Creates an error with the current index.
     fn error(&self, kind: TreeErrorKind, cause: impl Into<Cause>) -> TreeError {
         TreeError { kind, cause: cause.into(), index: self.index }
     }

@@ -253,7 +253,8 @@ impl Auth {
         }
     }
 
-    /// Enables v3 authentication. Requires the root user with the root role. Does nothing if it is already enabled.
+    /// Enables v3 authentication. Requires the root user with the root role. Does nothing if it is already enabled. Does not
+    /// advance the auth revision.
     fn enable(&mut self) -> Result<(), AuthError> {
         if !self.enabled {
             let root = self.user(ROOT).ok_or(AuthError::RootUserMissing)?;

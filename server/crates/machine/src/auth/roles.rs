@@ -70,7 +70,8 @@ impl Auth {
     }
 
     /// Adds a permission to a role, or changes the type of its permission on the same range. As in etcd, only the first of
-    /// several permissions with the same first key can change its type.
+    /// several permissions with the same first key can change its type. Fails without a permission, for an invalid range, and
+    /// for an unknown role.
     pub(super) fn role_grant(&mut self, asked: &RoleGrant) -> Result<(), AuthError> {
         let permission = asked
             .permission

@@ -318,13 +318,14 @@ impl Kv {
     }
 }
 
+/// Returns the key of a block's record, without the section byte that [`record::block_key`] adds.
 pub(crate) fn block_key(number: u64) -> Vec<u8> {
     let mut key = vec![BLOCK];
     key.extend_from_slice(&number.to_be_bytes());
     key
 }
 
-/// Parses a block's number from its record key. Returns `None` for other records.
+/// Parses a block's number from its record key without the section byte. Returns `None` for other records.
 pub(crate) fn block_number(key: &[u8]) -> Option<u64> {
     match key.split_first() {
         Some((&BLOCK, number)) => number.try_into().map(u64::from_be_bytes).ok(),

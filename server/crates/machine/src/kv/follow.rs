@@ -11,6 +11,7 @@ use crate::{
 
 impl Kv {
     /// Writes the source's next revision completely. If it fails, it writes nothing. Skips a revision that already exists.
+    /// Fails with `Gap` if the revision is not the next one.
     pub(crate) fn follow(&mut self, revision: &FollowedRevision) -> Result<(), FollowError> {
         let main = Revision(revision.revision);
         if main <= self.revision {
@@ -72,7 +73,8 @@ impl Kv {
         self.compact(compact)
     }
 
-    /// Adds the granted leases that do not exist. Removes the ended leases that have no keys.
+    /// Adds the granted leases that do not exist, with a TTL of at least 1 second and at most [`TTL_MAX_S`]. Removes the ended
+    /// leases that have no keys.
     pub(crate) fn follow_leases(&mut self, leases: &FollowLeases) {
         for grant in &leases.granted {
             let id = grant.lease_id();

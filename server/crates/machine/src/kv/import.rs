@@ -84,7 +84,8 @@ impl Kv {
     }
 
     /// Completes an import after the last [`Kv::import_version`]. Adopts the other store's compacted revision, executes its
-    /// scheduled compaction `asked` (0 for none), and attaches keys to leases.
+    /// scheduled compaction `asked` (0 for none), and attaches keys to leases. A missing lease of a key is created with the
+    /// maximum TTL.
     pub fn finish_import(
         &mut self,
         compacted: Revision,

@@ -215,6 +215,7 @@ impl ReadBudget {
         self.keys(1)
     }
 
+    /// Charges `keys` read keys.
     pub(super) fn keys(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, keys as u64 * self.pacing.read_work)
     }

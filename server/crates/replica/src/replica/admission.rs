@@ -107,7 +107,8 @@ impl Replica {
         }
     }
 
-    /// Fails if some member does not support the entry's command.
+    /// Fails if some member does not support the entry's command, or if the command starts a downgrade below the cluster's
+    /// level.
     fn check_version(&self, entry: &Entry) -> Result<(), ProposalRejected> {
         let members = &self.machine.members;
         let supports = |command: &Command| {

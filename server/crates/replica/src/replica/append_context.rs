@@ -50,7 +50,7 @@ impl AppendContext {
 }
 
 impl Replica {
-    /// Adds the [`AppendContext`] to an append message.
+    /// Adds the [`AppendContext`] to an append message and ignores any other message. Only a leader's probe gets a checksum.
     pub(super) fn attach_append_context(&self, message: &mut Message) {
         if message.get_msg_type() != MessageType::MsgAppend {
             return;

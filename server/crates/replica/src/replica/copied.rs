@@ -89,6 +89,7 @@ struct LogEnd {
     voters: Vec<u64>,
 }
 
+/// Returns whether messages of this type request a vote or a pre-vote.
 pub(super) fn is_vote_request(kind: MessageType) -> bool {
     matches!(
         kind,

@@ -193,6 +193,7 @@ impl Replica {
         repeated
     }
 
+    /// Reports the result of a snapshot transfer to raft, so that another one can start.
     fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
         self.leader_tasks.snapshot_ended(member);
         self.raft.report_snapshot(member, status);

@@ -141,7 +141,8 @@ fn apply_and_answer(
     result
 }
 
-/// Reports the last applied index to raft and trims the log in memory.
+/// Reports the last applied index to raft and trims the log in memory. Requests the leader's state if it must replace this
+/// member's.
 fn applied_to_raft(replica: &mut Replica) {
     let applied = replica.raft.store().position().index;
     replica.raft.advance_apply_to(applied);
@@ -244,6 +245,7 @@ fn persist_commit(replica: &mut Replica, host: &mut dyn Host) {
     persist(host, &batch);
 }
 
+/// Passes a batch to the host unless the batch is empty.
 fn persist(host: &mut dyn Host, batch: &LogBatch) {
     if !batch.records.is_empty() || batch.hard_state.is_some() {
         host.persist(batch);
@@ -269,7 +271,8 @@ fn apply(
 }
 
 /// Applies a committed entry. Returns `None` if the host executes it on another thread. Fails if the entry cannot be decoded,
-/// comes from a later release, or raises the feature level above this release.
+/// comes from a later release, or raises the feature level above this release. The first entry of a term makes lost proposals
+/// of earlier terms due again.
 fn apply_one(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -339,7 +342,7 @@ fn finish(
 }
 
 /// Updates lease timers, the applied position, raft's configuration and the waiting ticket after an applied entry. Returns the
-/// report for the host.
+/// report for the host. Also handles the removal of this member.
 fn conclude(
     replica: &mut Replica,
     place: ExecutingCommand,

@@ -9,7 +9,8 @@ use crate::auth::{Auth, ROOT, RoleDelete, User, UserDelete};
 type PathAuthResult<T = ()> = Result<T, PathAuthError>;
 
 impl Auth {
-    /// Enables v2 authentication if there is a root user. If the guest role is missing, creates it and adds one v2 index step.
+    /// Enables v2 authentication. Fails if it is already enabled or there is no root user. If the guest role is missing,
+    /// creates it and adds one v2 index step.
     pub(super) fn enable_path_auth(&mut self, steps: &mut u64) -> PathAuthResult {
         if self.paths.enabled {
             return Err(PathAuthError::Enabled);
@@ -54,8 +55,9 @@ impl Auth {
         Ok(())
     }
 
-    /// Grants and revokes a user's roles and sets its password, atomically. Returns the user's roles. Fails if nothing changes,
-    /// or if root would lose the root role while v3 authentication is enabled.
+    /// Grants and revokes a user's roles and sets its password, atomically. Returns the user's roles. Fails for an unknown
+    /// user, a role that cannot be granted or revoked, and if nothing changes. Also fails if root would lose the root role
+    /// while v3 authentication is enabled.
     pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> PathAuthResult<Vec<String>> {
         let name = &asked.name;
         let old = self.user(name);

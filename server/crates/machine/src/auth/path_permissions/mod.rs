@@ -138,6 +138,7 @@ pub struct PathAccess {
 }
 
 impl PathPatterns {
+    /// Returns the patterns that permit reads and writes of all paths.
     fn unrestricted() -> Self {
         Self { read: vec![ALL.into()], write: vec![ALL.into()] }
     }
