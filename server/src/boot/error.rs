@@ -53,18 +53,18 @@ pub enum BootError {
     Tls(#[from] TlsError),
     #[error("this member was removed from the cluster")]
     Removed,
-    #[error("failed to {what}: {source}")]
+    #[error("failed to {action}: {source}")]
     Io {
-        what: String,
+        action: String,
         source: std::io::Error,
     },
 }
 
 impl BootError {
-    /// Returns a function that creates [`Self::Io`], for `map_err`. `what` names the failed action.
-    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
-        let what = what.into();
-        move |source| Self::Io { what, source }
+    /// Returns a function that creates [`Self::Io`], for `map_err`. `action` names the failed action, such as `open the disk`.
+    pub(super) fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Io { action, source }
     }
 
     /// Creates the error for an unusable state in `dir`. A record from a later release becomes [`OpenError::LaterRelease`].

@@ -93,12 +93,12 @@ fn targets(level: LevelFilter) -> Targets {
 static SLOW_REQUESTS: LogLimit = LogLimit::new();
 
 /// Logs a warning if a request took longer than `expected`, unless too many were logged. Returns whether it took longer.
-/// `what` is the kind of request, without its content.
-pub fn warn_if_slow(what: &'static str, took: Duration, expected: Duration) -> bool {
+/// `request` is the kind of request, without its content.
+pub fn warn_if_slow(request: &'static str, took: Duration, expected: Duration) -> bool {
     let slow = took > expected;
     if slow && let Some(left_out) = SLOW_REQUESTS.admit() {
         tracing::warn!(
-            request = what,
+            request,
             took = ?took,
             "expected-duration" = ?expected,
             left_out,

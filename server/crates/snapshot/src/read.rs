@@ -301,10 +301,10 @@ impl SnapshotBuckets {
     }
 }
 
-/// Decodes a record, or the key of one. `what` names it in the error.
-fn decode<M: prost::Message + Default>(what: &str, bytes: &[u8]) -> Result<M, BoltError> {
+/// Decodes a record, or the key of one. `name` is its name in the error.
+fn decode<M: prost::Message + Default>(name: &str, bytes: &[u8]) -> Result<M, BoltError> {
     let decoded = M::decode(bytes);
-    decoded.map_err(|error| BoltError::Invalid(format!("{what} cannot be decoded: {error}")))
+    decoded.map_err(|error| BoltError::Invalid(format!("{name} cannot be decoded: {error}")))
 }
 
 /// Returns the name of a user or role as text. Fails if it is empty or differs from its key.
