@@ -232,6 +232,7 @@ struct OpenPage {
 }
 
 impl OpenPage {
+    /// Returns the size in bytes of the page with its header and elements.
     fn bytes(&self) -> usize {
         HEADER_BYTES + self.elements.len() * ELEMENT_BYTES + self.data.len()
     }

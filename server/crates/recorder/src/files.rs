@@ -113,6 +113,7 @@ impl Files {
         Ok(())
     }
 
+    /// Creates the file with the next free number. Only the owner can read the file.
     fn create_next(&mut self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         // Only the owner may read the file, because it contains keys in clear.

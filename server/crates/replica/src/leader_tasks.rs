@@ -92,6 +92,7 @@ impl LeaderTasks {
             .retain(|_, at| tick.saturating_sub(*at) <= HEARD_TICKS);
     }
 
+    /// Returns the tick of a member's last response, or `None` if the member was silent for more than [`HEARD_TICKS`].
     pub(crate) fn last_heard_tick(&self, member: u64) -> Option<u64> {
         self.heard.get(&member).copied()
     }

@@ -106,6 +106,7 @@ impl Arrivals {
         self.to_skip = self.skip;
     }
 
+    /// Records a batch. If batches still skip the second wait, one fewer does.
     fn record_batch(&mut self) {
         self.to_skip = self.to_skip.saturating_sub(1);
     }
@@ -117,6 +118,7 @@ impl Arrivals {
         (self.held, self.bytes) = (held, bytes);
     }
 
+    /// Records that the batch in flight no longer waits, and how many requests are held now.
     fn answered(&mut self) {
         self.in_flight = 0;
         self.held_at_answer = self.held;
@@ -137,10 +139,12 @@ impl<R> Default for RequestGroup<R> {
 }
 
 impl<R> RequestGroup<R> {
+    /// Returns the number of held requests.
     pub(crate) fn len(&self) -> usize {
         self.held.len()
     }
 
+    /// Returns the size in bytes of the held requests of clients, without those of members.
     pub(crate) fn bytes_of_clients(&self) -> usize {
         self.clients.bytes
     }

@@ -44,6 +44,7 @@ pub(super) const FINISHED_COMPACT: &str = "finishedCompactRev";
 
 /// Receives buckets in order, each with its records in key order.
 pub(super) trait BucketSink {
+    /// Starts the next bucket.
     fn bucket(&mut self, name: &str) -> io::Result<()>;
 
     /// Adds a record to the current bucket.

@@ -138,14 +138,17 @@ impl OpenError {
         )
     }
 
+    /// Creates the error for an identity file that is damaged or contradicts other files.
     pub(super) fn identity(path: PathBuf, defect: impl Into<String>) -> Self {
         Self::Unreadable(path, defect.into())
     }
 
+    /// Creates the error for a log or one of its files, which is damaged at byte `offset`.
     pub(super) fn log(path: &Path, offset: usize, defect: impl Into<String>) -> Self {
         Self::Log(path.to_owned(), offset, defect.into())
     }
 
+    /// Creates the error for a damaged or missing part of the checkpoint.
     pub(super) fn checkpoint(path: &Path, defect: impl Into<String>) -> Self {
         Self::Checkpoint(path.to_owned(), defect.into())
     }

@@ -180,6 +180,7 @@ impl StoredIdentity {
     }
 }
 
+/// Returns a random store id. It is never 0, which means that no id is registered.
 fn random_store_id() -> u64 {
     // `RandomState` has random keys.
     RandomState::new().hash_one(SystemTime::now()).max(1)

@@ -66,6 +66,7 @@ pub(super) fn titled(title: &str) -> Option<&'static DataFormat> {
     FORMATS.iter().find(|format| format.manifest_title == title)
 }
 
+/// Returns whether a readable format has this version of the frames of log entries.
 pub(super) fn has_frame_version(version: u8) -> bool {
     FORMATS.iter().any(|format| format.frame_version == version)
 }

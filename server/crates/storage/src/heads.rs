@@ -36,6 +36,7 @@ pub(super) struct RunEntry {
     pub(super) end: u64,
 }
 
+/// Returns the path of the heads that belong to the run at `run`.
 pub(super) fn heads_path(run: &Path) -> PathBuf {
     run.with_extension(&SUFFIX[1..])
 }

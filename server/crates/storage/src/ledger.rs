@@ -196,6 +196,7 @@ pub(super) struct Measured {
     pub(super) free: u64,
 }
 
+/// Iterates over `dir` and the directories above it, the nearest first. The last one of a relative path is `.`.
 pub(super) fn ancestors(dir: &Path) -> impl Iterator<Item = &Path> {
     dir.ancestors().map(|dir| match dir.as_os_str().is_empty() {
         true => Path::new("."),

@@ -62,6 +62,7 @@ impl Chain {
         self.numbers().any(|known| known == number)
     }
 
+    /// Returns the size in bytes of all runs, including outdated records.
     pub(super) fn bytes(&self) -> u64 {
         self.runs().map(|run| run.content.bytes).sum()
     }
@@ -114,6 +115,7 @@ impl Manifest {
         Ok(lines.and_then(|lines| Self::decode(&lines)))
     }
 
+    /// Encodes the manifest as the lines of the file `current`.
     pub(super) fn encode(&self) -> String {
         let mut text = format!("{}\n", self.format.manifest_title);
         for (title, chain) in [("chain", &self.chain), ("before", &self.before)] {

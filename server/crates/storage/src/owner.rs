@@ -71,6 +71,7 @@ impl LogOwner {
         files::replace(folder, FILE, text.as_bytes()).map_err(|error| OpenError::io(folder, error))
     }
 
+    /// Returns the lines before the checksum.
     pub(super) fn lines(&self) -> String {
         let ids = format!(
             "cluster {:016x}\nmember {:016x}\n",

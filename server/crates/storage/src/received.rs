@@ -312,6 +312,7 @@ pub(super) struct ReceivedFiles {
 }
 
 impl ReceivedFiles {
+    /// Returns the chain of these runs, which is one link.
     pub(super) fn chain(&self) -> Chain {
         Chain { links: vec![self.runs.clone()] }
     }

@@ -266,6 +266,7 @@ impl Tree {
         TreeError { kind, cause: cause.into(), index: self.index }
     }
 
+    /// Converts the error of a lookup to an error with the current index.
     fn lookup_failed(&self, miss: inode::LookupError) -> TreeError {
         self.error(miss.kind, miss.cause)
     }

@@ -160,6 +160,7 @@ impl Auth {
     }
 }
 
+/// Converts the name in a record's key. Fails if the name is not UTF-8.
 fn text(name: &[u8]) -> Result<String, CorruptRecord> {
     String::from_utf8(name.to_vec()).map_err(|_| CorruptRecord::new("auth: a name is not UTF-8"))
 }

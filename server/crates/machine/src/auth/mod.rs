@@ -160,6 +160,7 @@ impl Auth {
         self.revision
     }
 
+    /// Returns the number of users.
     pub(crate) fn len(&self) -> usize {
         self.users.len()
     }

@@ -19,6 +19,7 @@ impl Permission {
         self.allows().is_some()
     }
 
+    /// Returns whether the permission is for exactly this range.
     fn is_of(&self, key: &[u8], range_end: &[u8]) -> bool {
         self.key == key && self.range_end == range_end
     }

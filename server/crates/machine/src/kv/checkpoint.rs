@@ -160,6 +160,7 @@ impl Kv {
             .for_each(|number| emit(RecordChange::Delete { key: block_key(number) }));
     }
 
+    /// Emits the record of the counters.
     pub(crate) fn emit_meta(&self, emit: &mut Emit<'_>) {
         let value = with_checksum(prost::Message::encode_to_vec(&self.meta()));
         emit(RecordChange::Put { key: vec![META], value });

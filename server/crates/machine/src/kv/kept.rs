@@ -17,6 +17,7 @@ impl KvCommand {
 }
 
 impl Put {
+    /// Returns whether the put limits the length of the value that it keeps.
     pub(crate) fn is_bounded(&self) -> bool {
         self.kept_bytes_max.is_some()
     }

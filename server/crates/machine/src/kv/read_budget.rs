@@ -182,6 +182,7 @@ impl ReadBudget {
         }
     }
 
+    /// Returns whether the limits of a command apply.
     pub(super) fn is_bounded(&self) -> bool {
         self.bounded
     }

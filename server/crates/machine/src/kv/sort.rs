@@ -18,6 +18,7 @@ pub(super) struct SortKey {
 }
 
 impl SortKey {
+    /// Returns the position of the key in the unsorted list.
     pub(super) fn at(self) -> usize {
         self.at
     }

@@ -185,6 +185,7 @@ impl Kv {
     }
 }
 
+/// Returns whether the put needs the previous value, which may be on disk.
 fn reads_value(put: &Put) -> bool {
     put.prev_kv || put.ignore_value
 }

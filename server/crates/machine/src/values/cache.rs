@@ -132,6 +132,7 @@ impl BlockCache {
         self.read_bytes.load(Relaxed)
     }
 
+    /// Counts a record of `bytes` bytes that was read from disk.
     pub(super) fn count_read(&self, bytes: usize) {
         self.reads.fetch_add(1, Relaxed);
         self.read_bytes.fetch_add(bytes as u64, Relaxed);

@@ -68,6 +68,7 @@ impl Player {
         Self::new(config, recovered, true)
     }
 
+    /// Creates a player. `whole` is whether the recovered state has all keys and values, so that outcomes are compared.
     fn new(config: Config, recovered: Recovered, whole: bool) -> Result<Self, CorruptRecord> {
         Ok(Self {
             replica: Replica::new(config, recovered)?,

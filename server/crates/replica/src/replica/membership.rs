@@ -45,6 +45,7 @@ pub(super) struct ReceivedCommit {
 }
 
 impl ReceivedCommit {
+    /// Returns the commit index in a leader's message, or index 0 for any other message.
     pub(super) fn of(message: &Message) -> Self {
         let kind = message.get_msg_type();
         let index = if kind == MessageType::MsgSnapshot {

@@ -187,6 +187,7 @@ impl StoredNode {
     }
 }
 
+/// Converts the write counters of etcd's statistics.
 fn writes(stored: StoreStats) -> WriteCounts {
     WriteCounts {
         sets_success: stored.sets_success,

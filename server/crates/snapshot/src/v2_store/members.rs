@@ -48,6 +48,7 @@ pub(super) fn parse_attributes(id: u64, json: &[u8]) -> Result<PublishAttributes
     })
 }
 
+/// Returns the path of a member's directory in the store.
 fn path_of(id: u64) -> String {
     format!("{MEMBERS}/{id:x}")
 }
