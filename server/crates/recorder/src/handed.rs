@@ -35,7 +35,8 @@ impl HandedFiles {
         Ok(Self { paths: paths.into_iter(), file: None, has_begun: false })
     }
 
-    /// Reads the next bytes, or returns `None` after the last file. Fails if the ring removes files before they are read.
+    /// Reads the next bytes, or returns `None` after the last file. Fails if the ring removes files before they are read,
+    /// except files that it removes before the first chunk.
     pub fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             let Some((file, left)) = &mut self.file else {

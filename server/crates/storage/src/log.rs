@@ -321,8 +321,9 @@ impl RaftLog {
         self.last
     }
 
-    /// Appends a batch and returns the size of its framed entries in bytes. The batch is durable on return, unless fsync is
-    /// disabled. A hard state alone, without `must_sync`, stays in memory until the next write. A disk error ends the process.
+    /// Appends a batch, which replaces the entries from its first index on. Returns the size of its framed entries in bytes.
+    /// The batch is durable on return, unless fsync is disabled. A hard state alone, without `must_sync`, stays in memory until
+    /// the next write. A disk error ends the process.
     pub fn append(&mut self, batch: &LogBatch) -> usize {
         if let Some(hard_state) = &batch.hard_state {
             self.hard_state = Some(hard_state.clone());

@@ -218,7 +218,8 @@ impl Replica {
     }
 
     /// Appends the held proposals, then transfers leadership to `to` or, for `None`, to the recently active voter with the
-    /// longest log. Returns the target's id. Fails if this member does not lead or there is no suitable voter.
+    /// longest log. Returns the target's id. Fails if this member does not lead, `to` is not a voter, or there is no suitable
+    /// voter.
     pub(crate) fn transfer_leadership(
         &mut self,
         to: Option<MemberId>,
