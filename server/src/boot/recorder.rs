@@ -10,7 +10,7 @@ use witan_storage::{SpaceMonitor, SpaceStatus};
 
 use super::error::BootError;
 
-/// Starts the replica, with a flight recorder if the flags enable it and the disk has space.
+/// Starts the replica, with a flight recorder if the flags enable it and the disk has space. First measures the free space.
 pub(super) fn start_recorded(
     config: &Config,
     (settings, recovered): (replica::Config, Recovered),

@@ -28,7 +28,7 @@ pub(super) struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    /// Opens a session with the source's next member.
+    /// Opens a session with the source's next endpoint. On failure, the error names all endpoints.
     pub(super) async fn open(
         node: &'a Node,
         source: &'a Source,

@@ -132,7 +132,7 @@ impl Copier<'_> {
     }
 
     /// Abandons all attempts at a cut-over and lets the source accept writes again. Fails with `NotFollowing` if a cut-over has
-    /// succeeded; the source then stays fenced.
+    /// succeeded; the source then stays fenced. Clears `fenced` in the status and logs a warning.
     pub(super) async fn abandon(&self) -> Result<(), CopyError> {
         fence::abandon(&self.calls).await?;
         tracing::warn!("the cut-over was abandoned; the source accepts writes again");

@@ -89,7 +89,7 @@ impl SnapshotBuckets {
         bucket.map_or(Ok(()), |bucket| self.file.records(bucket, each))
     }
 
-    /// Calls `each` with every record of the bucket of keys.
+    /// Calls `each` with every record of the bucket of keys. Fails if the bucket is missing.
     pub(super) fn keys(&self, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
         let missing = || BoltError::Invalid("the snapshot has no bucket \"key\"".into());
         let keys = self.find(KEY).ok_or_else(missing)?;
