@@ -235,6 +235,7 @@ fn has_urls(known: &[String], given: &[Url]) -> bool {
     parsed.is_ok_and(|parsed| Url::same_endpoints(&parsed, given))
 }
 
+/// Formats URLs as a comma-separated list, for an error.
 fn text(urls: &[Url]) -> String {
     let urls = urls.iter().map(ToString::to_string);
     urls.collect::<Vec<_>>().join(",")

@@ -161,15 +161,18 @@ impl FlagValues {
         self.given(name).unwrap_or_else(|| row().default)
     }
 
+    /// Returns the error for a flag whose text, or its default, is invalid.
     pub(super) fn bad(&self, flag: &'static str, reason: &str) -> ConfigError {
         let value = self.text(flag).to_owned();
         ConfigError::Value { value, flag, reason: reason.to_owned() }
     }
 
+    /// Parses a flag's text, or its default, as a boolean in one of Go's spellings.
     pub(super) fn boolean(&self, flag: &'static str) -> Result<bool, ConfigError> {
         text::parse_bool(self.text(flag)).ok_or_else(|| self.bad(flag, "must be true or false"))
     }
 
+    /// Parses a flag's text, or its default, as an unsigned duration in Go's format.
     pub(super) fn duration(&self, flag: &'static str) -> Result<Duration, ConfigError> {
         text::parse_duration(self.text(flag))
             .ok_or_else(|| self.bad(flag, "must be a duration such as 100ms or 1h30m"))

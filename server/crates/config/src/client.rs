@@ -33,6 +33,7 @@ impl ClientSettings {
 }
 
 impl FlagValues {
+    /// Returns a flag's text as a path, or `None` if the text is missing or empty.
     pub(super) fn path(&self, flag: &'static str) -> Option<PathBuf> {
         self.given(flag).map(PathBuf::from)
     }
