@@ -140,7 +140,8 @@ impl Proposals {
         self.due.push_back(ticket);
     }
 
-    /// Defers an encoded entry to the next tick or the next leader, because the current leader does not accept it now.
+    /// Defers an encoded entry to the next tick or the next leader, because the current leader does not accept it now. Forgets
+    /// the leader to which the entry was submitted. Ignores a ticket without an encoded entry.
     pub(crate) fn defer_to_tick(&mut self, ticket: Ticket) {
         if let Some(encoded) = self.encoded(ticket) {
             encoded.submitted_to = None;
@@ -170,7 +171,7 @@ impl Proposals {
         None
     }
 
-    /// Records where the encoded entry of a ticket was submitted.
+    /// Records where the encoded entry of a ticket was submitted. Ignores a ticket without an encoded entry.
     pub(crate) fn record_submission(&mut self, ticket: Ticket, to: TargetLog) {
         if let Some(encoded) = self.encoded(ticket) {
             encoded.submitted_to = Some(to);

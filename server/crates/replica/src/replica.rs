@@ -474,7 +474,7 @@ impl Replica {
     }
 
     /// Records that a checkpoint up to `index` is durable. The log on disk no longer needs the entries up to the previous
-    /// checkpoint (I5).
+    /// checkpoint (I5). Ignores an index that is not higher than the last one.
     pub(crate) fn checkpoint_durable(&mut self, index: u64) {
         if index > self.durable_checkpoints.1 {
             self.durable_checkpoints = (self.durable_checkpoints.1, index);

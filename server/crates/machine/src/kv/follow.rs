@@ -65,7 +65,8 @@ impl Kv {
         Ok(())
     }
 
-    /// Repeats a compaction of the source. Does nothing if this key space is already compacted to that revision.
+    /// Repeats a compaction of the source. Does nothing if this key space is already compacted to that revision. Fails for a
+    /// revision above the current one.
     pub(crate) fn follow_compaction(&mut self, compact: &Compact) -> Result<(), KvError> {
         if Revision(compact.revision) <= self.compacted {
             return Ok(());

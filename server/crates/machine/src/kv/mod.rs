@@ -369,7 +369,8 @@ impl Kv {
         batch.written += 1;
     }
 
-    /// Reads a range at the current or an older revision.
+    /// Reads a range at the current or an older revision. Fails for a compacted or future revision and for a result that
+    /// exceeds the limits of a response.
     pub fn range(&self, range: &Range, source: ValueSource) -> Result<RangeReply, KvError> {
         self.range_within(range, u64::MAX, source)
     }

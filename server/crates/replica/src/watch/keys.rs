@@ -41,7 +41,8 @@ pub struct PendingChanges {
 }
 
 impl PendingChanges {
-    /// Drops all locations except the first and makes the reader read everything from there on.
+    /// Drops all locations except the first and makes the reader read everything from there on. Subtracts the dropped locations
+    /// from the stream's count.
     fn leave_rest(&mut self, stream: &mut StreamEntry) {
         stream.noted -= self.more.len();
         self.more = Vec::new();
@@ -155,14 +156,15 @@ impl WatcherGroups {
         WatcherGroupId(id)
     }
 
-    /// Adds a watcher to the count of a group.
+    /// Adds a watcher to the count of a group. Ignores an unknown group.
     pub fn join(&mut self, id: WatcherGroupId) {
         if let Some(group) = self.groups.get_mut(id.0) {
             group.watchers += 1;
         }
     }
 
-    /// Subtracts a watcher from the count of a group. The group stays registered even without watchers.
+    /// Subtracts a watcher from the count of a group. The group stays registered even without watchers. Ignores an unknown
+    /// group.
     pub fn leave(&mut self, id: WatcherGroupId) {
         if let Some(group) = self.groups.get_mut(id.0) {
             group.watchers -= 1;
