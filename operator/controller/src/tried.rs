@@ -36,7 +36,7 @@ const IDLE: &str = "the step had no effect, although it was repeated several tim
 pub(crate) struct AllTried(Mutex<HashMap<ObjectRef<EtcdCluster>, Tried>>);
 
 impl AllTried {
-    /// Runs `work` on the tried steps of a cluster. Locks the steps of all clusters meanwhile.
+    /// Runs `work` on the tried steps of a cluster while it holds the lock for all clusters.
     pub(crate) fn with<T>(
         &self,
         cluster: &ObjectRef<EtcdCluster>,

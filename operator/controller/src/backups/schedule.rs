@@ -147,8 +147,8 @@ fn ready_state(
     trouble.unwrap_or(("Scheduled", String::new()))
 }
 
-/// Returns the names of the EtcdBackups to delete: those that `retention` removes, and those above [`FAILED_KEPT`] or
-/// [`SUCCEEDED_KEPT`]. `newest` is sorted newest first. Backups that no quorum confirmed are counted separately. `retention`
+/// Returns the names of the EtcdBackups to delete. `retention`, [`FAILED_KEPT`] and [`SUCCEEDED_KEPT`] limit how many are kept.
+/// `newest` is sorted newest first. Backups that no quorum confirmed are counted separately. `retention`
 /// does not apply to backups of an earlier cluster of the same name. The jobs apply the same policy to the files.
 fn expired(
     newest: &[&EtcdBackup],

@@ -1,5 +1,5 @@
-//! Paths of the discovery registry, where the members of a new cluster find each other. The keys are those of etcd's public
-//! discovery service.
+//! Paths of the discovery registry, where the members of a new cluster find each other. etcd's public discovery service uses
+//! the same keys.
 
 /// Directory of all tokens in the v2 tree.
 pub const REGISTRY: &str = "/_etcd/registry";

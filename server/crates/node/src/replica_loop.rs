@@ -360,9 +360,8 @@ impl ReplicaLoop {
         })
     }
 
-    /// Measures the free space and reports the room for the log to the replica. If there is not enough disk space to rewrite
-    /// the checkpoint, ends the readers that keep outdated files. If the memory budget is full, ends the readers that pin too
-    /// much of it.
+    /// Measures the free disk space and tells the replica how much the log may grow. Ends readers of outdated files if the
+    /// checkpoint cannot be rewritten for lack of space. Ends readers that pin too much memory if the memory budget is full.
     fn update_room(&mut self) {
         self.space.update();
         self.report_room();
@@ -489,7 +488,7 @@ impl ReplicaLoop {
         self.shared.status.store(status, since);
     }
 
-    /// Logs the new leader, or that there is none. Counts an election in the metrics.
+    /// Logs a change of the leader. Counts the change in the metrics if the cluster has a leader.
     fn log_leader_change(&self, status: &Status) {
         let (term, leader) = (status.term, status.leader.to_string());
         if status.leader == MemberId::NONE {

@@ -143,7 +143,7 @@ struct ConnectionService<C> {
     counted: RefCell<Option<(Option<HeaderValue>, Rc<ClientRequests>)>>,
 }
 
-/// What a request head says about its call. Requests with equal heads share it.
+/// Properties of a call that its request head determines. Requests with equal heads share them.
 #[derive(Debug)]
 pub struct MethodInfo {
     /// The method's counters, or `None` for an unknown method.

@@ -120,11 +120,11 @@ errors! {
     InvalidAuthMgmt = InvalidArgument "etcdserver: invalid auth management";
     /// Users or roles changed after the request was authenticated and before it was applied.
     AuthOldRevision = InvalidArgument "etcdserver: revision of auth store is old";
-    /// The request has a password for a user without a password. Code and text are those of etcd's server.
+    /// The request has a password for a user without a password. The code and the text match etcd.
     NoPasswordUser = Unknown "auth: authentication failed, password was given for no password user";
-    /// This member has no key to sign tokens. Code and text are those of etcd's server.
+    /// This member has no key to sign tokens. The code and the text match etcd.
     VerifyOnly = Unknown "auth: token signing attempted with verify-only key";
-    /// The password is longer than bcrypt accepts. Code and text are those of etcd's server.
+    /// The password is longer than bcrypt accepts. The code and the text match etcd.
     PasswordTooLong = Unknown "bcrypt: password length exceeds 72 bytes";
 }
 

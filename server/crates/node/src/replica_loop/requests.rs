@@ -118,8 +118,8 @@ impl ReplicaLoop {
         }
     }
 
-    /// Proposes a command. Fails with [`NodeError::NoSpace`] if there is not enough disk space or memory, unless members need
-    /// the command at startup.
+    /// Proposes a command. Fails with [`NodeError::NoSpace`] if disk space or memory is short. A command that members need at
+    /// startup is proposed regardless.
     fn propose(&mut self, proposal: Proposal) {
         let Proposal { entry, now_ns, grows, to, connection } = proposal;
         let has_memory = !grows || !self.shared.memory.refuses_growth();
