@@ -7,7 +7,7 @@ use witan_sim::{
 
 /// Seeds and numbers of members of earlier simulators, each after its finding. A seed gives a different run once the simulator
 /// changes, so each bug also has a test near its code.
-const FOUND: [(u64, usize); 17] = [
+const FOUND: [(u64, usize); 18] = [
     // `TakenMessages`: a deletion that the network duplicated was executed again after a later put.
     (1358, 5),
     (1536, 3),
@@ -16,7 +16,7 @@ const FOUND: [(u64, usize); 17] = [
     (696, 5),
     // `correct_rejection`: a rejection that an acknowledgment had overtaken set a follower's progress back below its log.
     (2371, 1),
-    // `send_current_term`: a removed member's campaigns had raised the term, and a candidate with lower terms never learned this.
+    // `reject_with_term`: a removed member's campaigns had raised the term, and a candidate with lower terms never learned this.
     (76_457, 5),
     // `record_rejection`: a removed leader stopped once learners knew of its removal, although the only remaining voter did
     // not.
@@ -45,6 +45,8 @@ const FOUND: [(u64, usize); 17] = [
     // A bug of the simulator: a voter lost its disk while only a leader that had stopped after its own removal knew of that
     // removal.
     (7984, 1),
+    // `record_log_end_and_check_vote`: copies refused the candidate with the longest log without telling it the later term.
+    (14_043_461, 5),
 ];
 
 #[test]

@@ -447,8 +447,9 @@ impl Replica {
         {
             return Ok(());
         }
-        if kind == MessageType::MsgRequestVote && message.term < self.raft.raft.term {
-            self.send_current_term(message.from);
+        let term = self.raft.raft.term;
+        if kind == MessageType::MsgRequestVote && message.term < term {
+            self.reject_with_term(message.from, term);
             return Ok(());
         }
         self.pass_to_raft(message);

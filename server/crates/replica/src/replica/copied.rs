@@ -166,7 +166,7 @@ impl Replica {
     }
 
     /// Returns whether this member may vote for the sender of a vote request. A copy first records the log end that the request
-    /// reports.
+    /// reports. If another voter has reported the term of the request or a later one, tells the sender that term.
     pub(super) fn record_log_end_and_check_vote(&mut self, request: &Message) -> bool {
         let (tick, last) = (self.ticks, (request.log_term, request.index));
         // A pre-vote request has the sender's term plus one.
@@ -179,9 +179,14 @@ impl Replica {
                 .log_ends
                 .insert(request.from, LogEnd { tick, term, last, voters });
         }
-        !self.is_contradicted()
-            && request.term > self.reported_term(request.from)
-            && self.is_longest_log(request.from, last)
+        let reported = self.reported_term(request.from);
+        if request.term <= reported {
+            // A pre-candidate learns a later term only from a rejection. Without it, the candidate with the longest log could
+            // ask in the same term forever.
+            self.reject_with_term(request.from, reported);
+            return false;
+        }
+        !self.is_contradicted() && self.is_longest_log(request.from, last)
     }
 
     /// Returns the highest term that voters other than `candidate` have reported, or 0 if this member is not a copy.

@@ -143,13 +143,13 @@ impl Replica {
         heard.is_some_and(|at| at >= since)
     }
 
-    /// Sends the current term to a candidate of an earlier term, because raft-rs does not. Otherwise, a candidate that gets no
-    /// message of the current term would campaign in many earlier terms.
-    pub(super) fn send_current_term(&mut self, candidate: u64) {
+    /// Rejects a candidate's request with a later term, because raft-rs does not. Otherwise, a candidate that gets no message of
+    /// that term would campaign in many earlier terms.
+    pub(super) fn reject_with_term(&mut self, candidate: u64, term: u64) {
         let mut message = Message {
             to: candidate,
             from: self.config.id,
-            term: self.raft.raft.term,
+            term,
             reject: true,
             ..Message::default()
         };

@@ -4,6 +4,7 @@ use super::{
     membership::{add, done},
     *,
 };
+use witan_replica::wire::hard_state;
 
 impl Cluster {
     fn start_copy(&mut self, id: u64, state: View) {
@@ -126,6 +127,33 @@ fn a_cluster_of_copies_elects_a_leader_when_all_voters_run() {
             );
         }
     }
+}
+
+/// The member with the longest log is no copy and has not seen the last term. No voter but the copies can tell it that term.
+#[test]
+fn copies_tell_a_candidate_the_term_that_other_voters_have_reported() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let early = [2, 3].map(|id| cluster.replica(id).view());
+    cluster.write(1, "acknowledged");
+    let (holder, term) = (cluster.replica(1).view(), cluster.replica(1).status().term);
+    (1..=3).for_each(|id| cluster.kill(id, &[]));
+    cluster
+        .members
+        .insert(1, (started(config(1), holder), World::default()));
+    for (id, state) in [2, 3].into_iter().zip(early) {
+        let recovered = Recovered {
+            checkpoint: Some(state),
+            hard_state: Some(hard_state(term + 1, 2, 0)),
+            ..Recovered::default()
+        };
+        let config = Config { copied: true, ..config(id) };
+        let replica = Replica::new(config, recovered).expect("the copy starts");
+        cluster.members.insert(id, (replica, World::default()));
+    }
+    cluster.until(|cluster| cluster.leader().is_some());
+    assert_eq!(cluster.leader(), Some(1));
+    cluster.write(1, "later");
+    cluster.until(|cluster| cluster.members.values().all(|(it, _)| !it.is_copied()));
 }
 
 /// The copies are older than the last two added voters. One of these voters lacks an acknowledged entry, and the other is down.
