@@ -206,7 +206,8 @@ impl RangeReader {
         }
     }
 
-    /// Reads the last part: the pairs up to the limit, and the count of all later keys.
+    /// Reads the last part, with the count of the entire range. The part of a count-only range has no pairs. Any other part
+    /// has the pairs up to the limit and sets `more`, because the range has a pair after the limit.
     fn finish(
         &self,
         machine: &StateMachine,

@@ -31,6 +31,7 @@ impl BranchWrites {
                 writes.nest(request)?;
             }
         }
+        // As in etcd, the branch's own puts come last, so they conflict with all nested deletions.
         for op in ops {
             if let Some(Request::RequestPut(request)) = &op.request {
                 let key = &request.key;
@@ -42,8 +43,8 @@ impl BranchWrites {
         Ok(writes)
     }
 
-    /// Adds the writes of a nested transaction. Fails with `DuplicateKey` if it puts a key that another operation puts or
-    /// deletes. As in etcd, its deletions count only for later operations.
+    /// Adds the writes of a nested transaction. Fails with `DuplicateKey` if it puts a key that `self` already puts or deletes.
+    /// As in etcd, its deletions conflict only with puts that are added later.
     fn nest(&mut self, request: &TxnRequest) -> RpcResult<()> {
         let success = Self::of(&request.success)?;
         let failure = Self::of(&request.failure)?;
