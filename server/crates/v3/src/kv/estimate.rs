@@ -44,7 +44,7 @@ fn sum_reads(branch: &[TxnOp], written: u64, of: &dyn Fn(&Range) -> u64) -> u64 
     reads.sum()
 }
 
-/// Returns the size in bytes of the pairs that a branch puts.
+/// Returns the size in bytes of the pairs that a branch puts. Of each nested transaction, only the larger branch counts.
 fn written_bytes(branch: &[TxnOp]) -> u64 {
     let written = branch.iter().map(|op| match &op.kind {
         Some(TxnOpKind::Put(put)) => (put.key.len() + put.value.len()) as u64,

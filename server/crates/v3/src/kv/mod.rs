@@ -187,7 +187,7 @@ pub(super) fn needs_disk<T>(done: &Result<T, KvError>) -> bool {
 }
 
 /// Waits for a large-read permit if a command can read much (`may_be_large`) and does so in the latest state (`is_large`).
-/// Otherwise, returns `None` immediately.
+/// Otherwise, returns `None` without waiting for a permit. Fails only if the latest state cannot be read.
 async fn permit_if(
     ctx: &Context,
     may_be_large: bool,

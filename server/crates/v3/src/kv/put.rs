@@ -7,7 +7,7 @@ use witan_machine::kv::{self, PutReply};
 use super::{Context, Header, RpcResult, authorize, fits, header, key_value};
 use crate::error::RpcError;
 
-/// Validates, authorizes and proposes a put.
+/// Validates, authorizes and proposes a put. If a sample is running, counts its key before the authorization.
 pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResponse> {
     check(&request)?;
     fits(ctx, &request)?;
