@@ -83,6 +83,7 @@ pub(crate) fn ownership<K: Resource>(cluster: &Cluster<'_>, object: &K) -> Owner
     Ownership::Ours
 }
 
+/// Like [`holder_of`], for an object whose type determines its kind.
 pub(crate) fn holder<K: Resource<DynamicType = ()>>(cluster: &Cluster<'_>, object: &K) -> Holder {
     holder_of(cluster, &K::kind(&()), object)
 }

@@ -163,7 +163,8 @@ fn missing_registrations(status: &EtcdClusterStatus) -> Option<String> {
     ))
 }
 
-/// Returns a table of the conditions that differ from [`WANTED`]; `None` if there are none.
+/// Returns a table of the conditions whose status differs from [`WANTED`]; `None` if there are none. Ignores conditions that
+/// `WANTED` does not contain.
 fn conditions(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let differs = |condition: &&Condition| {
         let wanted = WANTED.iter().find(|(kind, _)| *kind == condition.type_);

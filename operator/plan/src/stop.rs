@@ -50,6 +50,7 @@ pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns whether a confirmed list lacks most of the voters in the status. The operator removes only one member per pass.
+/// Returns `false` during a recovery and an in-place restore, because both replace members.
 fn lacks_most_recorded_voters(pass: &Pass<'_>, list: &Membership) -> bool {
     let recorded = pass.status.members.iter();
     let voters = recorded.filter(|member| !member.is_learner);

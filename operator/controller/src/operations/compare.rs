@@ -12,13 +12,14 @@ use witan_members::{Address, Members};
 pub(super) enum Compared {
     /// The members were compacted during the comparison or at different revisions, so it must be repeated.
     Again(String),
-    /// A member did not answer, with this error.
+    /// A call to a member failed with this error.
     Silent(String),
     /// The revision and each member's hash at it.
     Hashes(i64, Vec<MemberHash>),
 }
 
-/// Reads the hashes of all members' keys at the lowest of their revisions.
+/// Reads the hashes of all members' keys at the lowest of their revisions. If a call to any member fails, returns no hashes:
+/// `Again` if the member has compacted that revision, otherwise `Silent`.
 pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared {
     let answers = members.survey(of).await;
     let mut revision = i64::MAX;
