@@ -7,7 +7,8 @@ use super::{
 
 impl FlagValues {
     /// Returns the TLS settings between members, with the cipher suites and versions of the client port. Fails for an HTTPS URL
-    /// without a certificate and for contradictory flags. Warns about flags that have no effect.
+    /// without a certificate and for contradictory flags. Warns about flags that have no effect, and about certificate files
+    /// without a trusted CA.
     pub(super) fn peer_tls(
         &self,
         config: &Config,

@@ -1,4 +1,5 @@
-//! Reads bodies and builds responses for all HTTP dialects: Go's plain-text errors, and chunked bodies as Go sends them.
+//! Reads bodies and builds responses for all HTTP dialects: Go's plain-text errors, and bodies with a length or in chunks, as
+//! Go sends them.
 
 use std::{
     pin::Pin,
@@ -85,7 +86,8 @@ pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     framed_text(request, charge.map(|charge| ChargedText { bytes, charge }))
 }
 
-/// Creates a body from a string that is already charged, with the framing of [`framed`].
+/// Creates a body from a text that is already charged, with the framing of [`framed`]. If the charge was refused, the body
+/// fails.
 pub fn framed_text(
     request: &HttpRequest,
     text: Result<ChargedText, ResponseRefused>,
