@@ -416,7 +416,8 @@ impl Checkpoint {
         bytes.values().sum()
     }
 
-    /// Publishes a manifest without the installation, once the log continues after the installed snapshot.
+    /// Publishes the manifest again, without its installation if it has one. Call this only once the log continues after the
+    /// installed snapshot.
     pub(super) fn finish_install(&mut self) -> io::Result<()> {
         self.manifest.install = None;
         self.copy = Some(self.folder.publish(&self.manifest, self.installs)?);

@@ -204,7 +204,7 @@ pub(super) fn ancestors(dir: &Path) -> impl Iterator<Item = &Path> {
     })
 }
 
-/// Measures the file system of `dir` or of its nearest existing ancestor.
+/// Measures the file system of `dir` or of its nearest existing ancestor. On failure, the free space counts as unlimited.
 pub(super) fn measure(dir: &Path) -> Measured {
     match ancestors(dir).flat_map(statvfs).next() {
         Some(stat) if stat.f_blocks > 0 => {

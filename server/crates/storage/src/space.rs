@@ -207,7 +207,8 @@ impl SpaceMonitor {
         self.level
     }
 
-    /// Measures the free space, deletes or restores the ballast, then publishes and returns the new level.
+    /// Measures the free space, deletes or restores the ballast, then publishes and returns the new level. A failed measurement
+    /// counts as unlimited free space. If the ballast cannot be created, the process runs without it from then on.
     pub fn update(&mut self) -> SpaceLevel {
         // The next update covers runs that start or end after this point.
         self.ledger.take_stale();
