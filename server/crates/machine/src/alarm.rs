@@ -37,7 +37,7 @@ pub enum AlarmAction {
 }
 
 impl AlarmCommand {
-    /// Creates a command that makes every member hash its state and raises no alarm.
+    /// Creates a command that makes every member hash its state and raises no alarm. `member` and `kind` are placeholders.
     pub fn hash_state() -> Self {
         Self {
             action: AlarmAction::HashState as i32,

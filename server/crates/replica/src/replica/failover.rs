@@ -40,7 +40,8 @@ pub(super) struct PendingPreVote {
 }
 
 impl Replica {
-    /// Keeps a pre-vote request in case the report about the leader's process arrives later. Ignores other messages.
+    /// Keeps a pre-vote request in case the report about the leader's process arrives later. The request replaces an earlier
+    /// one, even one from another candidate. Ignores other messages.
     pub(super) fn keep_pre_vote(&mut self, message: &Message) {
         if message.get_msg_type() == MessageType::MsgRequestPreVote {
             self.asked_pre_vote = Some(PendingPreVote {
