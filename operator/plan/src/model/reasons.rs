@@ -40,7 +40,9 @@ impl Removal {
             }
             Removal::Requested => "an EtcdOperation replaces it",
             Removal::DiskLost => "its disk is lost",
-            Removal::NodeLost => "its node has not reported for spec.selfHealing.nodeLostAfter",
+            Removal::NodeLost => {
+                "it did not answer for spec.selfHealing.nodeLostAfter, and its node is unreachable"
+            }
             Removal::Corrupt => "its data differs from the data of the other members",
             Removal::Ephemeral => "it has no disk, and its template or peer TLS changed",
             Removal::LearnerOnOldClaim => "it does not answer, and its claim must be replaced",
