@@ -303,7 +303,8 @@ impl fmt::Display for Refusal {
                  copy has replaced it; remove that member from the cluster and add it again with an empty directory"
             ),
             Self::Copy => f.write_str(
-                "the data directory of this process is a copy, and the member runs with the original; stop one of the processes",
+                "the data directory of this process is a copy, and another process of this member uses the original; \
+                 stop one of the two processes",
             ),
             Self::Level(level) => write!(
                 f,
