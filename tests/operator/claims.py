@@ -118,7 +118,7 @@ class Claims:
 
     def claim_label_removed(self):
         """The claim of a running member loses a label: the member keeps its disk, and the operator restores the label."""
-        name = "unlabelled"
+        name = "unlabeled"
         with self.brief(name):
             kept, pods = self.members_and_disks(name), self.uids(name)
             path = f"{CLAIMS}/data-{self.follower(name)}"

@@ -40,7 +40,7 @@ class Outside:
 
     def api_refuses(self):
         """The API server refuses the operator's connections while it scales and a pod is lost. The operator continues
-        afterwards."""
+        afterward."""
         name = "turned"
         with self.brief(name):
             kept = self.members_and_disks(name)[0]

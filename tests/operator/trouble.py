@@ -55,12 +55,12 @@ class Trouble:
 
     def remove(self, name):
         """Deletes a cluster with all its objects, and the operations on it."""
-        labelled = f"?labelSelector=witan.dev/cluster%3D{name}"
+        labeled = f"?labelSelector=witan.dev/cluster%3D{name}"
         self.api.delete(f"{CLUSTERS}/{name}")
         eventually("the cluster's pods are removed", lambda: not self.pods(name))
-        for claim in self.api.items(f"{CORE}/persistentvolumeclaims{labelled}"):
+        for claim in self.api.items(f"{CORE}/persistentvolumeclaims{labeled}"):
             self.api.delete(f"{CORE}/persistentvolumeclaims/{claim['metadata']['name']}")
-        eventually("the cluster's disks are deleted", lambda: not self.api.items(f"{CORE}/persistentvolumeclaims{labelled}"))
+        eventually("the cluster's disks are deleted", lambda: not self.api.items(f"{CORE}/persistentvolumeclaims{labeled}"))
         self.forget_operations(name)
 
     def members_and_disks(self, name):

@@ -97,8 +97,8 @@ pub(crate) async fn list<K: Object>(
     (key, value): (&str, &str),
     action: &'static str,
 ) -> Result<Vec<K>, ApiFailure> {
-    let labelled = ListParams::default().labels(&format!("{key}={value}"));
-    let found = untyped::<K>(client, namespace).list(&labelled).await;
+    let labeled = ListParams::default().labels(&format!("{key}={value}"));
+    let found = untyped::<K>(client, namespace).list(&labeled).await;
     let found = found.and_then(|found| found.items.iter().map(typed).collect());
     found.map_err(cannot(action))
 }

@@ -111,12 +111,12 @@ impl<M: Members> Scope<M> {
     async fn plan_from_watches(&self, cluster: &EtcdCluster) -> PassResult {
         let mut named = Cluster::new(cluster, &self.operator.environment)?;
         let objects = Objects::from_watches(&self.stores, &named);
-        let unlabelled = objects.lacks_mounted_claim(&named);
+        let unlabeled = objects.lacks_mounted_claim(&named);
         let observation = self.observe(&mut named, objects, false).await?;
         let before = cluster.status.clone().unwrap_or_default();
         let step = plan(&cluster.spec, &before, &observation.seen);
         let status = self.report(&named, &before, &observation, &step);
-        if step.acts() || status != before || unlabelled {
+        if step.acts() || status != before || unlabeled {
             return self.act(cluster).await;
         }
         let this = ObjectRef::from_obj(cluster);

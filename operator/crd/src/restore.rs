@@ -55,7 +55,7 @@ pub struct RestoreInPlace {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 45))]
     pub from_cluster: Option<String>,
-    /// If true, the restore starts even if PersistentVolumeClaims of an earlier restore are still kept. Afterwards, `undoRestore`
+    /// If true, the restore starts even if PersistentVolumeClaims of an earlier restore are still kept. Afterward, `undoRestore`
     /// cannot return to these claims.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forget_kept_disks: bool,

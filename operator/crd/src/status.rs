@@ -310,7 +310,7 @@ pub struct CompactionStatus {
     pub compacted_at: Time,
     /// Revision at which the key space was compacted.
     pub revision: i64,
-    /// Whether the alarm was disarmed afterwards.
+    /// Whether the alarm was disarmed afterward.
     pub disarmed: bool,
 }
 

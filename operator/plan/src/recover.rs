@@ -3,8 +3,8 @@
 //! The other members could still form a quorum without the survivor and acknowledge different writes. Therefore all their pods
 //! must be gone before the survivor starts alone. None of them starts again until `repair` has retired their claims.
 //!
-//! The status records the recovery before anything changes. From then on, the recovery cannot be cancelled, because the
-//! survivor may have removed the others, but another survivor can be named. The status also records the end, so that the same
+//! The status records the recovery before anything changes. From then on, the recovery cannot be canceled, because the survivor
+//! may have removed the others. Another survivor can still be named. The status also records the end, so that the same
 //! operation does not start a second recovery.
 
 use witan_crd::{RecoveryPhase, ordinal, quorum};

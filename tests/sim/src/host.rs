@@ -73,7 +73,7 @@ impl<'a> Turn<'a> {
         self.place as u64 + 1
     }
 
-    /// Counts a host call towards the moment at which this member crashes and returns the outcome of the call.
+    /// Counts a host call toward the moment at which this member crashes and returns the outcome of the call.
     fn step(&mut self, verb: &str) -> Step {
         if self.crashed {
             return Step::Dark;

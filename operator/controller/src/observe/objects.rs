@@ -40,8 +40,8 @@ pub(crate) struct Stores {
 }
 
 impl Objects {
-    /// Collects the labelled objects of a cluster from the watch caches. Finds neither claims without labels nor names that
-    /// unlabelled objects use.
+    /// Collects the labeled objects of a cluster from the watch caches. Finds neither claims without labels nor names that
+    /// unlabeled objects use.
     pub(crate) fn from_watches(stores: &Stores, cluster: &Cluster<'_>) -> Self {
         Self::new(
             cluster,
@@ -58,10 +58,10 @@ impl Objects {
         cluster: &Cluster<'_>,
     ) -> Result<Self, ApiFailure> {
         let (pods, claims, services, budgets) = try_join!(
-            labelled::<Pod>(client, cluster),
-            labelled::<PersistentVolumeClaim>(client, cluster),
-            labelled::<Service>(client, cluster),
-            labelled::<PodDisruptionBudget>(client, cluster),
+            labeled::<Pod>(client, cluster),
+            labeled::<PersistentVolumeClaim>(client, cluster),
+            labeled::<Service>(client, cluster),
+            labeled::<PodDisruptionBudget>(client, cluster),
         )?;
         let listed: BTreeSet<String> = claims.iter().map(|claim| claim.name_any()).collect();
         let mounted = pods.iter().filter_map(|pod| mounted_claim(cluster, pod));
@@ -194,7 +194,7 @@ fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
         && object.labels().get(CLUSTER) == Some(&cluster.name)
 }
 
-async fn labelled<K: Object>(
+async fn labeled<K: Object>(
     client: &Client,
     cluster: &Cluster<'_>,
 ) -> Result<Vec<Arc<K>>, ApiFailure> {

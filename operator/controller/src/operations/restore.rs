@@ -55,7 +55,7 @@ pub(super) fn recorded<'a>(
     last(cluster).filter(|last| Some(&last.operation_uid) == uid.as_ref())
 }
 
-/// Returns why no member could start afterwards, so that members must not be stopped yet. `disks` are the disks to which the
+/// Returns why no member could start afterward, so that members must not be stopped yet. `disks` are the disks to which the
 /// cluster returns; empty for new members. Returns `None` if an unfinished restore may have stopped members.
 fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Option<String> {
     if in_progress(cluster).is_some() {

@@ -35,7 +35,7 @@ fn ask(fake: &FakeApi, name: &str, created: &str, spec: &Value) {
     }));
 }
 
-/// Runs one pass over an operation and returns its status afterwards.
+/// Runs one pass over an operation and returns its status afterward.
 async fn pass(fake: &FakeApi, by: &Operations<NoMembers>, name: &str) -> EtcdOperationStatus {
     let path = format!("/etcdoperations/{name}");
     let read = fake.get(&path).expect("the operation");

@@ -216,11 +216,11 @@ impl State {
         let selector = query.split("labelSelector=").nth(1).unwrap_or_default();
         let selector = selector.split('&').next().unwrap_or_default();
         let selector = selector.replace("%2F", "/").replace("%3D", "=");
-        let labelled = |object: &&Value| match selector.split_once('=') {
+        let labeled = |object: &&Value| match selector.split_once('=') {
             Some((key, value)) => object["metadata"]["labels"][key] == value,
             None => true,
         };
-        let items: Vec<&Value> = of.map(|(_, object)| object).filter(labelled).collect();
+        let items: Vec<&Value> = of.map(|(_, object)| object).filter(labeled).collect();
         json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items})
     }
 }

@@ -69,7 +69,7 @@ impl World {
                 self.with_claim(*ordinal, |claim| {
                     claim.peer_tls = *peer_tls;
                     claim.served |= served;
-                    claim.unlabelled = false;
+                    claim.unlabeled = false;
                 });
             }
             Step::GrowClaim { ordinal, bytes } => {

@@ -59,7 +59,7 @@ impl World {
             25 | 26 if self.spec.is_durable() => self.class += 1,
             27 => {
                 if let Some(claim) = self.claims.get_mut(&ordinal) {
-                    claim.unlabelled = true;
+                    claim.unlabeled = true;
                 }
             }
             28 => {
@@ -83,7 +83,7 @@ impl World {
         self.fenced.clear();
         self.forked = None;
         for claim in self.claims.values_mut() {
-            claim.unlabelled = false;
+            claim.unlabeled = false;
         }
         self.missing_secret = false;
         self.refuses = None;

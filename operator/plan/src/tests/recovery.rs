@@ -201,7 +201,7 @@ fn another_survivor_can_be_named() {
     let stuck = world.pass();
     assert!(!stuck.acts(), "{stuck:?}");
     world.recover = None;
-    // The recovery cannot be cancelled.
+    // The recovery cannot be canceled.
     world.never(20, Step::acts);
     world.recover = Some(2);
     world.settle();

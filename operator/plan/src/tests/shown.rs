@@ -18,7 +18,7 @@ impl World {
             ordinals.entry(*ordinal).or_default().pod = Some(self.pod_seen(*ordinal, pod));
         }
         let is_shown =
-            |at: &Ordinal, claim: &FakeClaim| !claim.unlabelled || self.pods.contains_key(at);
+            |at: &Ordinal, claim: &FakeClaim| !claim.unlabeled || self.pods.contains_key(at);
         let shown = self.claims.iter().filter(|(at, claim)| is_shown(at, claim));
         let hidden = self
             .claims
@@ -81,7 +81,7 @@ impl World {
             served: claim.served,
             other_owner: claim.owned != self.owns_claims(),
             must_migrate: claim.class != self.class,
-            state: match claim.unlabelled || unserved {
+            state: match claim.unlabeled || unserved {
                 true => ObjectState::Outdated,
                 false => ObjectState::Current,
             },

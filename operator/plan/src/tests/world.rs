@@ -56,7 +56,7 @@ pub(super) struct FakeClaim {
     pub(super) peer_tls: PeerTls,
     pub(super) bytes: u64,
     /// Whether the claim has lost its labels. Only a pod that mounts it shows that it belongs to the cluster.
-    pub(super) unlabelled: bool,
+    pub(super) unlabeled: bool,
     pub(super) class: u32,
 }
 

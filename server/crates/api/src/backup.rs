@@ -61,7 +61,7 @@ pub struct BackupRecord {
     /// and it is fetched only by its name. Records of earlier releases lack the field.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unverified: bool,
-    /// Names of the backups that the retention policy removed afterwards, as many as fit.
+    /// Names of the backups that the retention policy removed afterward, as many as fit.
     #[serde(default)]
     pub removed: Vec<String>,
     /// What the backup lacks, or a failure after it succeeded, such as a failed removal or a missing `keys_hash`.

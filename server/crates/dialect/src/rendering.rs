@@ -26,7 +26,7 @@ const FRAME_BYTES: usize = 256;
 
 /// Renders the output of `write` and charges it to a connection's account. The output must be the same on each call and contain
 /// at least `least_bytes` bytes. Charges and measures a `large` response before rendering it and charges a small response
-/// afterwards.
+/// afterward.
 pub fn render_here(
     account: &Account,
     large: bool,

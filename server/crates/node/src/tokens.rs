@@ -1,10 +1,10 @@
-//! Simple tokens in memory. The log entry of a log-in assigns the token on every member, and each member measures how long the
-//! token has been unused. A token ends when its user is deleted or changes the password, when authentication is
-//! disabled, or when the process ends. Entries in the log at startup assign no tokens, because the tokens may have expired. An
-//! entry that later replaces one of them assigns its token.
+//! Simple tokens in memory. The log entry of a login assigns the token on every member, and each member measures how long the
+//! token has been unused. A token ends when its user is deleted or changes the password, when authentication is disabled, or
+//! when the process ends. Entries in the log at startup assign no tokens, because the tokens may have expired. An entry that
+//! later replaces one of them assigns its token.
 //!
-//! At the limit, the user with the most tokens loses the least recently used one. One user's log-ins therefore do not end the
-//! tokens of others. Log-ins run on the replica's thread, so no step visits all tokens.
+//! At the limit, the user with the most tokens loses the least recently used one. The logins of one user therefore do not end
+//! the tokens of others. Logins run on the replica's thread, so no step visits all tokens.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -22,7 +22,7 @@ use witan_machine::auth::AuthReply;
 /// used one.
 const TOKENS_MAX: usize = 262_144;
 
-/// Number of expired tokens that one log-in removes, which is more than it adds.
+/// Number of expired tokens that one login removes, which is more than it adds.
 const SWEPT_PER_LOGIN: usize = 4;
 
 /// Divisor of a token's lifetime: a used token moves to the end of the order at most once in the quotient.

@@ -1,4 +1,4 @@
-//! The duration of log-ins, and tokens over HTTP/1. `witan-auth` tests floods of passwords and changed passwords.
+//! The duration of logins, and tokens over HTTP/1. `witan-auth` tests floods of passwords and changed passwords.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use witan_e2e::{
     wait,
 };
 
-/// A cost at which most of a log-in is the hash.
+/// A bcrypt cost at which hashing takes most of the time of a login.
 const COST: &str = "--bcrypt-cost=9";
 
 /// Starts a server with the user root and others. Auth of v3 and v2 is enabled.

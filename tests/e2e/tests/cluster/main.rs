@@ -3,7 +3,7 @@
 //! Reading order: `restart` (members stop and restart) → `snapshot` (a member lags too far) → `long_commands` (commands of
 //! seconds) → `quorum` (too few members run) → `membership` (members are added and removed) → `learners` (what members without
 //! a vote serve) → `forced` (one member is left) → `copied` (disks are copies) → `corruption` (states differ) → `clocks` (wall
-//! clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens` (log-ins) → `recorder` (what a member records),
+//! clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens` (logins) → `recorder` (what a member records),
 //! `versions` (members of several releases) → `levels` (the feature level) → `etcd` (its disks and its members) → `gateway` (a
 //! proxy in front of the members).
 

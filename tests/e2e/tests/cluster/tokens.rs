@@ -71,7 +71,7 @@ fn a_token_of_one_member_is_valid_on_all_even_when_the_leader_dies() {
         for member in cluster.members() {
             let channel = grpc::connect(&member.address()).await;
             for name in ["root", "alice"] {
-                // Use the token immediately, even on members that have not applied the log-in.
+                // Use the token immediately, even on members that have not applied the login.
                 let token = log_in(&channel, name).await;
                 use_everywhere(&cluster, &token).await;
                 tokens.push(token);
@@ -81,7 +81,7 @@ fn a_token_of_one_member_is_valid_on_all_even_when_the_leader_dies() {
         for token in &tokens {
             use_everywhere(&cluster, token).await;
         }
-        // The killed member did not see this log-in and learns of the token from the log.
+        // The killed member did not see this login and learns of the token from the log.
         let channel = grpc::connect(&cluster.member(survivor).address()).await;
         let later = log_in(&channel, "alice").await;
         cluster.member_mut(leader).start_again();

@@ -99,8 +99,8 @@ fn parse(text: &str) -> Scrape {
             let typed = scrape.types.contains_key(&family);
             assert!(typed, "{name} has a type before it: {line}");
             assert!(helped.contains(&family), "{name} has a help before it");
-            let labelled = series.len() > name.len();
-            assert!(!labelled || series.ends_with('}'), "{line}");
+            let labeled = series.len() > name.len();
+            assert!(!labeled || series.ends_with('}'), "{line}");
             let before = scrape.series.insert(series.into(), number);
             assert!(before.is_none(), "{series} twice");
         }

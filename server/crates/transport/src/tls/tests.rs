@@ -302,7 +302,7 @@ fn every_revocation_list_of_a_file_applies() {
     }
 }
 
-/// Without a free file descriptor, a file cannot be read although it does not change afterwards.
+/// Without a free file descriptor, a file cannot be read although it does not change afterward.
 #[test]
 fn a_file_that_could_not_be_read_is_read_again() {
     let authority = Authority::new("unreadable");
