@@ -16,7 +16,7 @@ use super::{
 };
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// Maximum value of `--election-timeout` in milliseconds, as in etcd; with a longer timeout, the start fails.
+/// Maximum value of `--election-timeout` in milliseconds, as in etcd; with a longer timeout, startup fails.
 const ELECTION_MS_MAX: u64 = 50_000;
 /// Default of `--quota-backend-bytes`.
 const QUOTA_BYTES: u64 = 2 << 30;
@@ -30,7 +30,7 @@ const TOKEN_TTL: Duration = Duration::from_secs(300);
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Minimum of `--watch-progress-notify-interval`. As in etcd, a shorter interval is raised to it.
 const WATCH_PROGRESS_INTERVAL_FLOOR: Duration = Duration::from_millis(100);
-/// Minimum value of `--memory-budget-bytes`; with a smaller budget, the start fails.
+/// Minimum value of `--memory-budget-bytes`; with a smaller budget, startup fails.
 const MEMORY_BUDGET_BYTES_MIN: u64 = 64 << 20;
 /// Value of `--max-request-bytes` above which etcd logs a warning.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;

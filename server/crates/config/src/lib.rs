@@ -171,7 +171,7 @@ impl Config {
 }
 
 impl Default for Config {
-    /// Returns the configuration of a start without flags, without its warnings.
+    /// Returns the configuration for a command line without flags. Drops the warnings.
     fn default() -> Self {
         let config = FlagValues::default().config(&Environment::new());
         let config = config.expect("the defaults of the table are valid");

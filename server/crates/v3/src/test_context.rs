@@ -59,7 +59,7 @@ pub(crate) fn all_keys() -> RangeRequest {
     }
 }
 
-/// Returns the configuration of a start without flags.
+/// Returns the configuration for a command line without flags.
 fn config() -> Box<Config> {
     match Config::load(std::iter::empty(), &Environment::new()) {
         Ok(Invocation::Start(config)) => config,

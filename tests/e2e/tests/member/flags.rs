@@ -79,7 +79,7 @@ fn unix_listen_client_urls() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    // The socket file of a killed server does not prevent a start.
+    // The socket file of a killed server does not prevent startup.
     server.kill9_and_start();
     UnixStream::connect(&socket).expect("the socket is there again");
     server.terminate();
