@@ -373,7 +373,7 @@ impl<M: Members> Actor<'_, M> {
     }
 }
 
-/// Records the number of initial members, and the discovery URL if there is one, in the status.
+/// Records in the status the number of initial members and, if there is one, the discovery URL.
 fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<String>) {
     status.bootstrap_members = i32::try_from(members).ok();
     if let Some(url) = discovery_url {

@@ -2,8 +2,8 @@
 //! (the survivor) with `--force-new-cluster`. The history of the cluster forks there: entries that the survivor lacks are no
 //! longer part of it, and invariants forget their effects.
 //!
-//! Members of the old cluster that are still running are outside, and only their effects on the new cluster are checked. This
-//! module has its own random generator.
+//! Members of the old cluster that still run are outside the new cluster. Only their effects on the new cluster are checked.
+//! This module has its own random generator.
 
 use std::collections::{BTreeMap, BTreeSet};
 

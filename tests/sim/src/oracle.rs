@@ -60,7 +60,7 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    /// Raises the floor to an answered write.
+    /// Raises the floor to the state that an answered write created.
     fn rise(&mut self, ask: &Ask, index: u64, outcome: &Outcome) {
         self.index = self.index.max(index);
         self.revision = self.revision.max(outcome.revision);

@@ -449,7 +449,7 @@ impl World {
         self.queue.insert((self.now + delay, self.sequence), event);
     }
 
-    /// Reports a fact to every invariant, unless its member is outside the cluster.
+    /// Reports a fact to every invariant, unless its member belongs to the old cluster only.
     pub(crate) fn judge(&mut self, fact: &Fact<'_>) {
         if fact.acts().is_some_and(|member| self.is_outside(member)) {
             return;

@@ -1,4 +1,4 @@
-//! The core is pure: a second core with the same initial state and inputs has the same effects, for every process.
+//! The core is pure: for each process in a run, a second core with the same initial state and inputs has the same effects.
 
 use witan_sim::{recordings::run_with_twins, scenario::Scenario};
 

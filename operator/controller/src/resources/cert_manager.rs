@@ -77,7 +77,7 @@ pub(crate) fn is_complete(secret: &Secret) -> bool {
     tls::FILES.into_iter().all(has)
 }
 
-/// Returns whether cert-manager has ever written a secret. The annotation survives changes by other programs.
+/// Returns whether cert-manager has ever written this secret. The annotation survives changes by other programs.
 pub(crate) fn has_written(secret: &Secret) -> bool {
     secret.annotations().contains_key(WRITTEN_FOR)
 }

@@ -145,7 +145,7 @@ impl<'a> Cluster<'a> {
         format!("{scheme}://{service}.{space}.svc:{}", ports::CLIENT)
     }
 
-    /// Returns the ordinal in the host of a member's peer URLs; `None` if the host is not a pod of this cluster.
+    /// Returns the ordinal in the host of a member's peer URL, or `None` if no URL has a pod of this cluster as its host.
     pub(crate) fn ordinal_of_urls(&self, urls: &[String]) -> Option<Ordinal> {
         urls.iter().find_map(|url| {
             let host = url.split("://").nth(1)?.split(':').next()?;

@@ -2,7 +2,7 @@
 
 use super::{ObjectState, UnixSeconds};
 
-/// A certificate that the operator issued into a secret.
+/// A certificate that the operator issued and stored in a secret.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CertificateSeen {
     pub not_after: UnixSeconds,

@@ -120,7 +120,7 @@ async fn fetch_clusters_with_retry(
     }
 }
 
-/// Queries the members at these URLs at the same time. Returns the responses, and the errors as texts.
+/// Queries the members at these URLs at the same time. Returns the responses, and an error message for each URL without one.
 async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec<String>) {
     let answers = join_all(urls.iter().map(|url| query::cluster(url, dialer))).await;
     let mut failures = Vec::new();

@@ -150,7 +150,7 @@ struct TokenRequest<'a> {
 }
 
 impl TokenRequest<'_> {
-    /// Answers a request with an allowed method.
+    /// Answers a request whose method is allowed.
     async fn serve(&self, payload: &mut web::Payload) -> Result<HttpResponse, V2Error> {
         let (ctx, request) = (self.ctx, self.request);
         let (intent, params) = keys::intent(ctx, request, payload).await?;

@@ -87,7 +87,7 @@ pub(crate) struct ResourceMeters<S: Service> {
     pub(crate) answers: Rc<ResourceMeter<S>>,
     /// Counts calls with one request message. The first [`STREAMS_FREE`](crate::limits::STREAMS_FREE) need no reservation.
     pub(crate) calls: Rc<ResourceMeter<S>>,
-    /// Counts all other requests. Each needs a reservation, because it can last long and takes more memory.
+    /// Counts all other requests. Each needs a reservation, because it can stay open for a long time and takes more memory.
     pub(crate) streaming_calls: Rc<ResourceMeter<S>>,
 }
 

@@ -71,8 +71,8 @@ impl LoggedAuth {
         }
     }
 
-    /// Returns the text for the log. A change of users or roles is named only if it is the only change. Returns `None` if
-    /// nothing has changed.
+    /// Returns the message to log. A change of users or roles is named only if it is the only change. Returns `None` if nothing
+    /// has changed.
     fn change_since(self, before: Self) -> Option<&'static str> {
         if self.v3_enabled != before.v3_enabled {
             Some(match self.v3_enabled {

@@ -118,7 +118,7 @@ impl WatchStreams {
     }
 
     /// Keeps the state `before`, which a received snapshot has replaced, for streams that have not read its changes. Streams
-    /// then look changes up by revision, because their locations in the new state differ. Afterward, call
+    /// then look up changes by revision, because their locations in the new state differ. Afterward, call
     /// [`WatchStreams::publish`] and [`WatchStreams::notify`] with the new state.
     pub(super) fn replace_state(&self, before: &Kv) {
         let mut watch_state = self.0.lock();

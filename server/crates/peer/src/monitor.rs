@@ -312,7 +312,7 @@ impl Monitor {
         }
     }
 
-    /// Returns the command for this leader to propose and its text for the log, or `None` if nothing must change.
+    /// Returns the command that this leader must propose and the message to log afterward, or `None` if nothing must change.
     /// `checks_downgrade` is whether to check that a downgrade is complete.
     fn decision(
         &self,

@@ -24,7 +24,7 @@ impl Invariant for AppliedOnce {
         };
         let seen = self.seen;
         for applied in batch.iter().filter(|applied| applied.index > seen) {
-            // The ticket of a membership change is unique.
+            // Skip membership changes, whose tickets are unique, and the leader's own commands, which have no ticket.
             let stamp = scene
                 .command(*member, applied.index)
                 .and_then(|entry| entry.stamp)

@@ -96,7 +96,7 @@ impl Registry {
         })
     }
 
-    /// Sends a request, through the proxy if there is one. The error is a text for the log. Has no timeout.
+    /// Sends a request, through the proxy if there is one. The error is a message for the log. Has no timeout.
     async fn ask(
         &self,
         method: Method,

@@ -90,7 +90,7 @@ fn a_message_is_counted_while_its_response_is_streamed() {
     assert_eq!(client.connection.audit().requests.0, 0);
 }
 
-/// A call that reads a stream can last long and takes more memory than a unary call.
+/// A call that reads a stream can stay open for a long time and takes more memory than a unary call.
 #[test]
 fn every_call_that_reads_a_stream_counts() {
     let mut client = Client::plain();

@@ -88,7 +88,7 @@ impl Client {
         }
     }
 
-    /// Creates a client that has exchanged settings with the server. Its windows have `windows` bytes.
+    /// Creates a client that has exchanged settings with the server. Its stream windows are `windows` bytes.
     fn greeted(config: Config, windows: u32) -> Self {
         let mut client = Self::new(config);
         let mut hello = PREFACE.to_vec();

@@ -273,8 +273,8 @@ impl Block {
         })
     }
 
-    /// Returns a version in response form. If the block is closed, key and value are slices of the block. If the value is only
-    /// on disk, blocks until it has been read.
+    /// Returns a version in response form. If the block is closed, the key and a large value are slices of the block, and a
+    /// small value may be a copy. If the value is only on disk, blocks until it has been read.
     pub(super) fn key_value(&self, version: &Version<'_>, pattern: ReadPattern) -> KeyValue {
         if let Some(pair) = self.key_value_in_memory(version) {
             return pair;

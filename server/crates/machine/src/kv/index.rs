@@ -97,7 +97,7 @@ impl Index {
             .expect("the first page begins at the empty key")
     }
 
-    /// Sets a key's entry. Adds a missing key and splits its page if the page is full.
+    /// Sets a key's entry. Adds the key if it is missing, and splits its page if the page is then too full.
     pub(super) fn put(&mut self, key: &[u8], entry: IndexEntry) {
         let (low, leaf) = self
             .leaves

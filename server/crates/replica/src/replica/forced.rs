@@ -30,7 +30,8 @@ pub struct ForcedCluster {
     pub batch: LogBatch,
     /// Ids of the removed members.
     pub removed: Vec<MemberId>,
-    /// Peer URLs of all other members in the checkpoint and in the log after it. The members that run must not be removed.
+    /// Peer URLs of all other members in the checkpoint and in the log after it. With them, the caller finds members that still
+    /// run, which must not be removed.
     pub peer_urls: BTreeSet<String>,
     /// The registry without the removed members.
     pub members: MemberRegistry,

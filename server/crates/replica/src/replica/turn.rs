@@ -492,7 +492,7 @@ fn issue_reads(replica: &mut Replica) {
 }
 
 /// Releases the reads whose index is applied. Answers the lease requests that waited for their index. Returns whether there
-/// were any, because the next round may then be due.
+/// were such reads or requests, because the next round may then be due.
 fn release_reads(replica: &mut Replica, host: &mut dyn Host) -> bool {
     let Released { reads, questions } = replica
         .read_index

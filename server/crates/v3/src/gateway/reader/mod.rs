@@ -116,7 +116,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads an object and returns the positions of its fields. Keeps no other members, because an object can have very many.
+    /// Reads an object and returns the positions of its fields. Drops all other members, because an object can have a large
+    /// number of them.
     fn members(&mut self, shape: &MessageShape) -> ReadResult<Vec<Member<'a>>> {
         let mut members: Vec<Member<'a>> = Vec::new();
         self.container(b'{', |reader| {
