@@ -213,7 +213,7 @@ impl Checker {
             fields.push((field.name.to_vec(), field.value.to_vec()));
         };
         let decoded = self.decoder.decode(&block, keep);
-        decoded.map_err(|_| "4.3: a block that does not decode")?;
+        decoded.map_err(|_| "4.3: a block that cannot be decoded")?;
         if self.decoder.table_size().1 > self.table as usize {
             return Err("RFC 7541, 4.2: the table is larger than the client allows".into());
         }

@@ -161,7 +161,7 @@ fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> 
             entry::Change::None => Entry::default(),
             entry::Change::Entry(entry) => *entry,
             entry::Change::PathAuth => {
-                let what = "it changes users of v2 and is not known to be committed. Start etcd on this directory and \
+                let what = "it changes v2 users and is not known to be committed. Start etcd on this directory and \
                             stop it without a write, so that the entry is committed";
                 return Err(AdoptError::entry(log.index, what));
             }

@@ -30,7 +30,7 @@ pub enum NodeError {
     #[error("rpc not supported for learner")]
     Learner,
     /// The cluster follows another cluster and accepts no client writes until the cut-over.
-    #[error("this cluster follows another one and takes no writes before the cut-over")]
+    #[error("this cluster follows another one and accepts no writes before the cut-over")]
     Follows,
     /// A bounded queue is full. The client can retry later.
     #[error("too many requests")]

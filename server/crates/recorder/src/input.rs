@@ -161,7 +161,7 @@ fn restore_entry(encoded: &Bytes) -> Result<Box<Entry>, String> {
     let entry = Entry::decode(encoded.clone());
     entry
         .map(Box::new)
-        .map_err(|error| format!("a command does not decode: {error}"))
+        .map_err(|error| format!("a command cannot be decoded: {error}"))
 }
 
 /// Converts a recorded message to an envelope. The message gets the control lane, because a recording omits the lane.

@@ -22,7 +22,7 @@ pub(crate) struct Vote {
 impl Vote {
     pub(crate) fn read(hard_state: &Bytes) -> Result<Self, String> {
         let vote = prost::Message::decode(hard_state.as_ref());
-        vote.map_err(|error| format!("the hard state does not decode: {error}"))
+        vote.map_err(|error| format!("the hard state cannot be decoded: {error}"))
     }
 }
 

@@ -64,7 +64,7 @@ impl CaughtPanic {
 fn text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a text")
+        .unwrap_or("a panic without a message")
 }
 
 /// Installs the panic hook. The hook saves a request's panic for the caller and passes any other panic to the previous hook.
