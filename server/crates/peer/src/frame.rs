@@ -23,9 +23,9 @@ const _: () = assert!(
     "a message with the longest batch of small commands and the largest command fits in a frame"
 );
 
-/// Number of bytes for which a reader reserves memory at a time. It reserves more as bytes arrive, so that a length alone costs no
-/// memory.
-const READ_BYTES: usize = 64 << 10;
+/// Number of bytes for which a reader reserves memory at a time, enough for a part of a snapshot. It reserves more as bytes
+/// arrive, so that a length alone costs little memory.
+const READ_BYTES: usize = 320 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameKind {
@@ -85,25 +85,31 @@ fn checksum(start: &[u8], contents: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(start), contents)
 }
 
-/// Builds the header of a frame with `contents`, which have at most [`FRAME_BYTES_MAX`] bytes.
-fn header(kind: FrameKind, contents: &[u8]) -> [u8; HEADER_BYTES] {
-    let length = u32::try_from(contents.len()).unwrap_or(u32::MAX);
+/// Builds the header of a frame whose contents are `start` and `rest`, together at most [`FRAME_BYTES_MAX`] bytes.
+fn header(kind: FrameKind, start: &[u8], rest: &[u8]) -> [u8; HEADER_BYTES] {
+    let length = u32::try_from(start.len() + rest.len()).unwrap_or(u32::MAX);
     let mut header = [0; HEADER_BYTES];
     header[..4].copy_from_slice(&length.to_be_bytes());
     header[0] = kind as u8;
-    let sum = checksum(&header[..4], contents);
+    let sum = checksum(&header[..4], start);
+    let sum = crc32c::crc32c_append(sum, rest);
     header[4..].copy_from_slice(&sum.to_be_bytes());
     header
 }
 
 /// Encodes a frame with `contents`, which have at most [`FRAME_BYTES_MAX`] bytes.
 pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
-    [&header(kind, contents), contents].concat()
+    encode_before(kind, contents, &[])
+}
+
+/// Encodes a frame whose contents are `start` and `rest`, without `rest`, which the caller writes after it.
+pub(super) fn encode_before(kind: FrameKind, start: &[u8], rest: &[u8]) -> Vec<u8> {
+    [&header(kind, start, rest), start].concat()
 }
 
 /// Appends a frame to `batch`, like [`encode`].
 pub(super) fn append(batch: &mut Vec<u8>, kind: FrameKind, contents: &[u8]) {
-    batch.extend_from_slice(&header(kind, contents));
+    batch.extend_from_slice(&header(kind, contents, &[]));
     batch.extend_from_slice(contents);
 }
 
@@ -213,9 +219,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_length_alone_costs_no_memory() {
+    async fn a_length_alone_costs_little_memory() {
         let (mut near, mut far) = duplex(1 << 10);
-        let mut start = header(FrameKind::Message, &[]);
+        let mut start = header(FrameKind::Message, &[], &[]);
         start[1..4].copy_from_slice(&[0xff; 3]);
         near.write_all(&start).await.unwrap();
         let silent = read(&mut far, FRAME_BYTES_MAX, Duration::from_millis(1)).await;

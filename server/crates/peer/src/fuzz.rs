@@ -46,7 +46,9 @@ pub fn answer(contents: &[u8]) -> Option<Vec<u8>> {
 
 /// Decodes a part of a snapshot and encodes it again, or returns `None` if it is invalid.
 pub fn snapshot_part(contents: &[u8]) -> Option<Vec<u8>> {
-    Part::decode(Bytes::copy_from_slice(contents)).map(|part| part.encode())
+    let part = Part::decode(Bytes::copy_from_slice(contents))?;
+    let (start, records) = part.encode();
+    Some([&start, records].concat())
 }
 
 /// A key and its value.
@@ -59,7 +61,7 @@ pub fn snapshot_records<'a>(
 ) -> Result<(Vec<Pair>, bool), String> {
     let (mut parser, mut records) = (RecordParser::default(), Vec::new());
     for piece in pieces {
-        parser.push(piece);
+        parser.push(Bytes::copy_from_slice(piece));
         while let Some(record) = parser.next().map_err(|error| error.to_string())? {
             records.push(record);
         }

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Buf;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     sync::Notify,
@@ -319,7 +320,7 @@ impl Link {
                 let now = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 frame::append(&mut batch, FrameKind::Ping, &now.to_be_bytes());
             }
-            let writing = write_all(&mut stream, &batch, self.shared.settings.write_timeout);
+            let writing = write_all(&mut stream, &batch[..], self.shared.settings.write_timeout);
             if let Err(error) = writing.await {
                 return error;
             }
@@ -372,11 +373,11 @@ fn ping_sent_ns(frame: &Frame) -> Option<u64> {
 /// Writes all bytes. Fails if the other side accepts no bytes for `patience`.
 pub(super) async fn write_all(
     stream: &mut (impl AsyncWrite + Unpin),
-    mut bytes: &[u8],
+    mut bytes: impl Buf,
     patience: Duration,
 ) -> io::Result<()> {
     let too_slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer does not read");
-    while !bytes.is_empty() {
+    while bytes.has_remaining() {
         let writing = timeout(patience, stream.write_buf(&mut bytes));
         if writing.await.map_err(too_slow)?? == 0 {
             return Err(io::ErrorKind::WriteZero.into());

@@ -1,6 +1,8 @@
 //! A state's records as a byte stream, used in runs and in snapshots between members. Each record is the key's length, the
 //! value's length (4 bytes each, little-endian), the key and the value.
 
+use bytes::BufMut;
+
 use super::run::{HEADER_BYTES, REMOVED};
 
 /// Totals of a record stream. The manifest stores them for each run, and they end a snapshot.
@@ -56,9 +58,9 @@ impl RecordCounter {
 }
 
 /// Appends a record to a stream.
-pub fn encode_record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+pub fn encode_record(out: &mut impl BufMut, key: &[u8], value: &[u8]) {
     for part in [&lengths(key, value)[..], key, value] {
-        out.extend_from_slice(part);
+        out.put_slice(part);
     }
 }
 

@@ -88,7 +88,10 @@ fn a_copy_is_refused_while_its_original_runs() {
     folder::copy(&data, &copy.dir().join("data"));
     cluster.member_mut(follower).start_again();
     copy.start_unready_again();
-    copy.wait_log(0, "is a copy, and another process of this member uses the original");
+    copy.wait_log(
+        0,
+        "is a copy, and another process of this member uses the original",
+    );
     for at in 0..3 {
         let member = cluster.member(at);
         member.answers(201, "POST", "/v2/keys/queue", "value=1");

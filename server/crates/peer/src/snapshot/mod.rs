@@ -25,6 +25,7 @@ mod wire;
 
 use std::{io, time::Duration};
 
+use bytes::Buf as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use witan_base::panics::PanicMetrics;
 
@@ -67,10 +68,11 @@ pub(super) struct Transfer {
     pub(super) panics: PanicMetrics,
 }
 
-/// Writes one frame. Fails if the other side reads nothing for [`STALL_TIMEOUT`].
-async fn write(stream: &mut (impl AsyncWrite + Unpin), contents: &[u8]) -> io::Result<()> {
-    let frame = frame::encode(FrameKind::Snapshot, contents);
-    write_all(stream, &frame, STALL_TIMEOUT).await
+/// Writes one part as a frame. Fails if the other side reads nothing for [`STALL_TIMEOUT`].
+async fn write(stream: &mut (impl AsyncWrite + Unpin), part: &Part) -> io::Result<()> {
+    let (start, records) = part.encode();
+    let start = frame::encode_before(FrameKind::Snapshot, &start, records);
+    write_all(stream, (&start[..]).chain(records), STALL_TIMEOUT).await
 }
 
 /// Reads the next part, of at most `max` bytes. Fails with `InvalidData` if the part is invalid, and with `TimedOut` after

@@ -83,7 +83,7 @@ pub(in super::super) async fn receive(
             tracing::warn!(member, %error, "failed to receive a snapshot");
             if let Some(outcome) = error.outcome() {
                 // The sender may have disconnected.
-                let _ = write(&mut writing, &Part::Outcome(outcome).encode()).await;
+                let _ = write(&mut writing, &Part::Outcome(outcome)).await;
             }
         }
     }
@@ -127,7 +127,7 @@ where
         from_byte,
         "receiving a snapshot"
     );
-    write(writing, &Part::Resume(resume).encode()).await?;
+    write(writing, &Part::Resume(resume)).await?;
     let limit = ESTIMATE_FACTOR
         .saturating_mul(bytes)
         .saturating_add(ESTIMATE_SLACK_BYTES);
@@ -207,7 +207,7 @@ fn write_records(
                 if !fits(offset) {
                     return Err(ReceiveError::NoMemory { bytes: offset });
                 }
-                parser.push(&bytes);
+                parser.push(bytes);
                 let damaged = |error: io::Error| SnapshotError::Corrupt(error.to_string());
                 while let Some((key, value)) = parser.next().map_err(damaged)? {
                     incoming.add(key, value)?;
@@ -240,7 +240,7 @@ pub(in super::super) async fn answer(
     let (_reading, mut writing) = tokio::io::split(stream);
     alive_while(&mut writing, decided).await;
     let outcome = Outcome { delivered: true, ..Outcome::default() };
-    write(&mut writing, &Part::Outcome(outcome).encode()).await
+    write(&mut writing, &Part::Outcome(outcome)).await
 }
 
 /// Waits for `work` and tells the other side every [`ALIVE_INTERVAL`] that this side is alive.
@@ -257,7 +257,7 @@ async fn alive_while<T>(
             done = &mut work => return done,
             _ = ticks.tick(), if listens => {
                 // If the sender has disconnected, `work` detects that.
-                listens = write(writing, &Part::Alive.encode()).await.is_ok();
+                listens = write(writing, &Part::Alive).await.is_ok();
             }
         }
     }

@@ -22,6 +22,9 @@ use super::{
 };
 use crate::frame::FRAME_BYTES_MAX;
 
+/// Memory in bytes for a chunk and the rest of its last record, which is usually a block of less than 64 KiB.
+const CHUNK_ROOM_BYTES: usize = CHUNK_BYTES + (64 << 10);
+
 /// The reason why a snapshot was not sent.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum SendError {
@@ -72,7 +75,7 @@ pub(in super::super) async fn send(
         bytes: estimate(&view),
     };
     let (index, member) = (begin.index, transfer.member.to_string());
-    write(&mut writing, &Part::Begin(begin.clone()).encode()).await?;
+    write(&mut writing, &Part::Begin(begin.clone())).await?;
     let resume = match read(&mut reading, FRAME_BYTES_MAX).await? {
         Part::Resume(resume) => resume,
         Part::Outcome(outcome) => return Err(outcome.into()),
@@ -139,7 +142,7 @@ async fn send_parts(
 ) -> Result<(), SendError> {
     let mut logged = Instant::now();
     while let Some(part) = parts.recv().await {
-        write(writing, &part.encode()).await?;
+        write(writing, &part).await?;
         let sent = match part {
             Part::Records(offset, _) => offset,
             Part::Restart => return Err(SendError::Restarted),
@@ -160,7 +163,6 @@ async fn send_parts(
 pub(super) fn queue_parts(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let mut count = RecordCounter::default();
     let (mut offset, mut chunk) = (resume.bytes, BytesMut::new());
-    let mut record = Vec::new();
     let (mut ended, mut begun) = (false, Instant::now());
     each_record(view, &mut |change| {
         let RecordChange::Put { key, value } = change else {
@@ -182,9 +184,10 @@ pub(super) fn queue_parts(view: &View, resume: &Resume, parts: &mpsc::Sender<Par
             }
             return !ended;
         }
-        record.clear();
-        encode_record(&mut record, &key, &value);
-        chunk.extend_from_slice(&record);
+        if chunk.capacity() < CHUNK_ROOM_BYTES {
+            chunk.reserve(CHUNK_ROOM_BYTES);
+        }
+        encode_record(&mut chunk, &key, &value);
         while chunk.len() >= CHUNK_BYTES && !ended {
             let bytes = chunk.split_to(CHUNK_BYTES).freeze();
             // An error means that the stream has ended.

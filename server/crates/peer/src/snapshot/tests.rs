@@ -323,7 +323,9 @@ async fn outcome_of(member: &Member, parts: &[Vec<u8>]) -> (ReceiveError, Option
 }
 
 fn framed(part: &wire::Part) -> Vec<u8> {
-    frame::encode(FrameKind::Snapshot, &part.encode())
+    let (start, records) = part.encode();
+    let start = frame::encode_before(FrameKind::Snapshot, &start, records);
+    [&start, records].concat()
 }
 
 fn begin() -> Begin {
@@ -405,9 +407,7 @@ async fn a_receiver_that_kept_other_records_starts_over() {
     let sending = tokio::spawn(async move { send(state(3), near, &transfer()).await });
     read(&mut far, 1 << 20).await.unwrap();
     let resume = Resume { records: 1, bytes: 5, last_key: b"other".to_vec() };
-    write(&mut far, &wire::Part::Resume(resume).encode())
-        .await
-        .unwrap();
+    write(&mut far, &wire::Part::Resume(resume)).await.unwrap();
     assert_eq!(read(&mut far, 1 << 20).await.unwrap(), Part::Restart);
     let error = sending.await.unwrap().unwrap_err();
     assert!(matches!(error, SendError::Restarted), "{error}");
@@ -417,11 +417,11 @@ async fn a_receiver_that_kept_other_records_starts_over() {
 async fn a_refusal_before_the_last_record_reaches_the_sender() {
     let (near, mut far) = duplex(PIPE_BYTES);
     let sending = tokio::spawn(async move { send(state(100), near, &transfer()).await });
-    write(&mut far, &wire::Part::Resume(Resume::default()).encode())
+    write(&mut far, &wire::Part::Resume(Resume::default()))
         .await
         .unwrap();
     let outcome = Outcome { reason: "no space left".into(), ..Outcome::default() };
-    write(&mut far, &wire::Part::Outcome(outcome).encode())
+    write(&mut far, &wire::Part::Outcome(outcome))
         .await
         .unwrap();
     let error = sending.await.unwrap().unwrap_err();

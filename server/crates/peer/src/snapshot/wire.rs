@@ -3,7 +3,7 @@
 
 use std::io;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use prost::Message;
 use witan_storage::RecordTotals;
 
@@ -80,17 +80,22 @@ const RESTART: u8 = 7;
 pub(super) const RECORDS_HEADER_BYTES: usize = 1 + 8;
 
 impl Part {
-    pub(in super::super) fn encode(&self) -> Vec<u8> {
+    /// Encodes the part. Returns the records, which follow the other bytes, as they are.
+    pub(in super::super) fn encode(&self) -> (Vec<u8>, &[u8]) {
         let message = |kind: u8, message: Vec<u8>| [&[kind][..], &message].concat();
-        match self {
+        let start = match self {
             Self::Begin(begin) => message(BEGIN, begin.encode_to_vec()),
             Self::Resume(resume) => message(RESUME, resume.encode_to_vec()),
-            Self::Records(offset, bytes) => [&[RECORDS][..], &offset.to_be_bytes(), bytes].concat(),
+            Self::Records(offset, records) => {
+                let start = [&[RECORDS][..], &offset.to_be_bytes()].concat();
+                return (start, records);
+            }
             Self::End(end) => message(END, end.encode_to_vec()),
             Self::Alive => vec![ALIVE],
             Self::Outcome(outcome) => message(OUTCOME, outcome.encode_to_vec()),
             Self::Restart => vec![RESTART],
-        }
+        };
+        (start, &[])
     }
 
     /// Decodes a frame's contents, or returns `None` if the contents are invalid.
@@ -115,40 +120,75 @@ impl Part {
     }
 }
 
+/// The key and the value of a record.
+type Record = (Vec<u8>, Vec<u8>);
+
 /// Parses records from arbitrary pieces of a byte stream.
 #[derive(Debug, Default)]
 pub(in super::super) struct RecordParser {
-    buffer: BytesMut,
+    /// The start of a record that continues in the next piece.
+    begun: Vec<u8>,
+    /// The rest of the last piece.
+    rest: Bytes,
 }
 
 impl RecordParser {
-    pub(in super::super) fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+    /// Adds the next piece. [`next`](Self::next) must have returned `None` since the last one.
+    pub(in super::super) fn push(&mut self, piece: Bytes) {
+        self.rest = piece;
     }
 
     /// Returns the next record, or `None` until more bytes arrive. Fails if the record is too long.
-    pub(in super::super) fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
-        let Some(mut lengths) = self.buffer.get(..LENGTHS_BYTES) else {
-            return Ok(None);
-        };
-        let [key, value] = [(); 2].map(|()| lengths.get_u32_le() as usize);
-        if key + value > RECORD_BYTES_MAX {
-            let what = format!("a record of {} bytes", key + value);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    pub(in super::super) fn next(&mut self) -> io::Result<Option<Record>> {
+        if self.begun.is_empty()
+            && let Some(record) = first_record(&self.rest)?
+        {
+            self.rest.advance(record_len(&self.rest)?);
+            return Ok(Some(record));
         }
-        if self.buffer.len() < LENGTHS_BYTES + key + value {
-            return Ok(None);
+        while !self.rest.is_empty() {
+            let missing = record_len(&self.begun)? - self.begun.len();
+            let part = self.rest.split_to(missing.min(self.rest.len()));
+            self.begun.extend_from_slice(&part);
+            if let Some(record) = first_record(&self.begun)? {
+                self.begun.clear();
+                return Ok(Some(record));
+            }
         }
-        self.buffer.advance(LENGTHS_BYTES);
-        let key = self.buffer.split_to(key).to_vec();
-        let value = self.buffer.split_to(value).to_vec();
-        Ok(Some((key, value)))
+        Ok(None)
     }
 
     /// Returns whether no incomplete record is left.
     pub(in super::super) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+        self.begun.is_empty() && self.rest.is_empty()
     }
+}
+
+/// Returns the length in bytes of the record at the start of `bytes`, or of its lengths if they are incomplete. Fails if the
+/// record is too long.
+fn record_len(bytes: &[u8]) -> io::Result<usize> {
+    let Some(mut lengths) = bytes.get(..LENGTHS_BYTES) else {
+        return Ok(LENGTHS_BYTES);
+    };
+    let [key, value] = [(); 2].map(|()| lengths.get_u32_le() as usize);
+    if key + value > RECORD_BYTES_MAX {
+        let what = format!("a record of {} bytes", key + value);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    Ok(LENGTHS_BYTES + key + value)
+}
+
+/// Returns the record at the start of `bytes`, or `None` if it is incomplete. Fails if the record is too long.
+fn first_record(bytes: &[u8]) -> io::Result<Option<Record>> {
+    let length = record_len(bytes)?;
+    let Some((mut lengths, record)) = bytes
+        .get(..length)
+        .and_then(|all| all.split_at_checked(LENGTHS_BYTES))
+    else {
+        return Ok(None);
+    };
+    let (key, value) = record.split_at(lengths.get_u32_le() as usize);
+    Ok(Some((key.to_vec(), value.to_vec())))
 }
 
 #[cfg(test)]
@@ -158,11 +198,11 @@ mod tests {
     #[test]
     fn a_length_alone_costs_no_memory() {
         let mut parser = RecordParser::default();
-        parser.push(&[0, 0, 0, 0x20, 0, 0, 0, 0x10, 1]);
+        parser.push(Bytes::from_static(&[0, 0, 0, 0x20, 0, 0, 0, 0x10, 1]));
         assert!(parser.next().unwrap().is_none());
-        assert!(parser.buffer.capacity() < 1 << 10);
+        assert!(parser.begun.capacity() < 1 << 10);
         parser = RecordParser::default();
-        parser.push(&[0xff; 8]);
+        parser.push(Bytes::from_static(&[0xff; 8]));
         assert!(parser.next().is_err());
     }
 }
