@@ -4,6 +4,8 @@
 //! In some of these seeds, older copies are not recognized. Acknowledged writes may then be lost, and only one rule still
 //! applies (`invariants/no_silent_fork`).
 //!
+//! In other seeds, all copies are up to date, and the membership changes.
+//!
 //! In other seeds, members start from empty disks instead of copies. The shell registers each first disk in the log and refuses
 //! the streams of a member whose disk is not the registered one.
 //!
@@ -48,7 +50,11 @@ impl World {
         if self.scenario.has_emptied_disks() {
             return self.empty_disk(place);
         }
-        match self.mishaps.range(0, 99) {
+        let lowest = match self.scenario.has_moves_only() {
+            true => OLDER_END_PERCENT,
+            false => 0,
+        };
+        match self.mishaps.range(lowest, 99) {
             0..TAKEN_PERCENT => self.take_copy(place),
             TAKEN_PERCENT..OLDER_END_PERCENT => self.use_older_copy(place),
             OLDER_END_PERCENT..MOVED_END_PERCENT => self.move_disk(place),

@@ -178,7 +178,9 @@ impl World {
 
     /// Flips a bit of a disk. If the member cannot start from the disk, it must be removed, and a new member may be added.
     fn lose_disk(&mut self, voters: &[u64]) {
-        if voters.len() < 3 || self.climate.stable_membership || !self.is_certain() {
+        // Together with copied disks, a lost disk could break the quorum.
+        let is_stable = self.climate.stable_membership || self.scenario.has_copies();
+        if voters.len() < 3 || is_stable || !self.is_certain() {
             return;
         }
         let lost = *self.hand.pick(voters);

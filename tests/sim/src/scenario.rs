@@ -27,7 +27,7 @@ const REBUILDS_SEEDS: u64 = 8;
 const COPIES_SEEDS: u64 = 7;
 
 /// One in this many such seeds has copies that are not recognized.
-const UNRECOGNIZED_COPIES_SEEDS: u64 = 4;
+const COPIES_KINDS: u64 = 4;
 
 /// One in this many seeds has members with different initial states.
 const ADOPTED_SEEDS: u64 = 10;
@@ -134,12 +134,17 @@ impl Scenario {
 
     /// Returns whether older copies are unrecognizable, like snapshots of a block device.
     pub(crate) fn has_unrecognized_copies(&self) -> bool {
-        self.has_copies() && self.seed / COPIES_SEEDS % UNRECOGNIZED_COPIES_SEEDS == 1
+        self.has_copies() && self.seed / COPIES_SEEDS % COPIES_KINDS == 1
     }
 
     /// Returns whether members start from empty disks instead of copies.
     pub(crate) fn has_emptied_disks(&self) -> bool {
-        self.has_copies() && self.seed / COPIES_SEEDS % UNRECOGNIZED_COPIES_SEEDS == 2
+        self.has_copies() && self.seed / COPIES_SEEDS % COPIES_KINDS == 2
+    }
+
+    /// Returns whether all copies are up to date and the membership changes.
+    pub(crate) fn has_moves_only(&self) -> bool {
+        self.has_copies() && self.seed / COPIES_SEEDS % COPIES_KINDS == 3
     }
 
     /// Returns whether the members were adopted from etcd with different states.

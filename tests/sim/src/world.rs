@@ -341,8 +341,7 @@ impl World {
         self.after(30, Event::InjectFault);
         self.after(40, Event::Operate);
         if self.scenario.has_copies() {
-            // Together with an older disk, a lost disk could break the quorum.
-            self.climate.stable_membership = true;
+            self.climate.stable_membership = !self.scenario.has_moves_only();
         }
         if self.scenario.has_mishaps() {
             self.after(30, Event::Mishap);

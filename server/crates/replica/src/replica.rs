@@ -63,7 +63,7 @@ use apply_queue::ApplyQueue;
 use copied::{CopiedDisk, is_vote_request};
 use deferred_commits::DeferredCommits;
 use disk_room::Room;
-use failover::{Failover, PendingPreVote};
+use failover::Failover;
 use group_commit::HeldProposal;
 use log_lost::Contradiction;
 use membership::{OwnRemoval, PendingRemoval, ReceivedCommit};
@@ -213,7 +213,7 @@ pub struct Replica {
     monotonic_ns: u64,
     /// Campaigns after the end of the leader's process.
     failover: Option<Failover>,
-    asked_pre_vote: Option<PendingPreVote>,
+    asked_pre_vote: Option<Message>,
     /// Number of leadership transfers that this leader has attempted before its removal.
     handovers: u32,
     pending_removal: PendingRemoval,
@@ -258,7 +258,9 @@ impl Replica {
             self.term_max = self.raft.raft.term + TERM_RISE_MAX;
         }
         let leads = self.raft.raft.state == StateRole::Leader;
-        if leads || self.may_campaign() {
+        // Raft sends nothing for a learner. A copy that may be a voter in a configuration that it has not applied reports its log.
+        let reports = self.copied.is_some() && !self.raft.raft.promotable();
+        if leads || (self.may_campaign() && !reports) {
             if !leads {
                 self.enter_reported_term();
             }
@@ -424,7 +426,9 @@ impl Replica {
         self.compare_lineage(&message);
         self.cut_behind_first_of_term(&mut message);
         self.cut_to_room(&mut message);
-        if (kind == MessageType::MsgTimeoutNow && (self.lacks_room() || !self.may_campaign()))
+        let must_not_lead =
+            self.lacks_room() || !self.may_campaign() || self.is_behind_reported_term();
+        if (kind == MessageType::MsgTimeoutNow && must_not_lead)
             || (is_vote_request(kind) && !self.record_log_end_and_check_vote(&message))
             || self.is_late_from_ended_leader(&message)
             || self.disturbs_first_campaign(&message)

@@ -13,9 +13,9 @@
 //!
 //! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait, because each election needs all of them.
 //!
-//! A copy may be older than the last added voter. Each vote request names the voters that its sender knows, and a copy counts
-//! them too. If no member that knows an added voter requests a vote, the copy counts too few voters
-//! (`docs/operating/backup.md`).
+//! A copy may be older than the last membership change. Each vote request therefore names the voters that its sender knows and
+//! the applied index at which it knows them, and a copy uses the newest list. If no member that knows an added voter requests a
+//! vote, the copy counts too few voters (`docs/operating/backup.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,10 +83,19 @@ struct ConfirmedLeader {
 struct LogEnd {
     /// Tick at which the voter sent its request.
     tick: u64,
+    /// The highest term that the voter has reported.
     term: u64,
     /// Term and index of the last entry.
     last: (u64, u64),
-    voters: Vec<u64>,
+    voters: NamedVoters,
+}
+
+/// The voters at an applied index, including the outgoing voters of a configuration change. Release 0.1.0 does not send the
+/// index, so it is then 0.
+#[derive(Clone, Debug)]
+struct NamedVoters {
+    applied: u64,
+    ids: Vec<u64>,
 }
 
 /// Returns whether messages of this type request a vote or a pre-vote.
@@ -172,9 +181,13 @@ impl Replica {
         // A pre-vote request has the sender's term plus one.
         let is_pre_vote = request.get_msg_type() == MessageType::MsgRequestPreVote;
         let term = request.term - u64::from(is_pre_vote);
+        let term = term.min(self.term_max);
         if let Some(copied) = &mut self.copied {
-            let voters = request.get_snapshot().get_metadata().get_conf_state();
-            let voters = voters.voters.clone();
+            let metadata = request.get_snapshot().get_metadata();
+            let ids = metadata.get_conf_state().voters.clone();
+            let voters = NamedVoters { applied: metadata.index, ids };
+            let before = copied.log_ends.get(&request.from);
+            let term = before.map_or(term, |end| end.term.max(term));
             copied
                 .log_ends
                 .insert(request.from, LogEnd { tick, term, last, voters });
@@ -182,8 +195,10 @@ impl Replica {
         let reported = self.reported_term(request.from);
         if request.term <= reported {
             // A pre-candidate learns a later term only from a rejection. Without it, the candidate with the longest log could
-            // ask in the same term forever.
-            self.reject_with_term(request.from, reported);
+            // ask in the same term forever. As in raft, a member with a leader does not answer.
+            if self.raft.raft.leader_id == 0 {
+                self.reject_with_term(request.from, reported);
+            }
             return false;
         }
         !self.is_contradicted() && self.is_longest_log(request.from, last)
@@ -229,23 +244,42 @@ impl Replica {
         self.ticks >= patience && others.all(|voter| voter == candidate || is_shorter(voter))
     }
 
-    /// Returns the other voters of this member's configuration. On a copy, adds the voters that vote requests have named.
-    fn other_voters(&self) -> BTreeSet<u64> {
+    /// Returns the voters of this member's configuration. On a copy, returns a newer list if a vote request has named one, and
+    /// adds the lists without an index.
+    fn known_voters(&self) -> NamedVoters {
         let place = self.raft.store().position();
-        let named = self.copied.iter().flat_map(|it| it.log_ends.values());
-        let voters = place.voters.iter().chain(&place.voters_outgoing);
-        let voters = voters.chain(named.flat_map(|end| &end.voters)).copied();
-        voters.filter(|voter| *voter != self.config.id).collect()
+        let ids = place.voters.iter().chain(&place.voters_outgoing);
+        let own = NamedVoters { applied: place.index, ids: ids.copied().collect() };
+        let ends = self.copied.iter().flat_map(|it| it.log_ends.values());
+        let (unindexed, named): (Vec<_>, Vec<_>) = ends
+            .map(|end| &end.voters)
+            .partition(|named| named.applied == 0);
+        let newest = named.into_iter().max_by_key(|named| named.applied);
+        let newer = newest.filter(|named| named.applied > own.applied);
+        let mut known = newer.cloned().unwrap_or(own);
+        let added = unindexed.into_iter().flat_map(|named| &named.ids);
+        known.ids.extend(added);
+        known
+    }
+
+    fn other_voters(&self) -> BTreeSet<u64> {
+        let ids = self.known_voters().ids.into_iter();
+        ids.filter(|voter| *voter != self.config.id).collect()
     }
 
     /// Adds the voters that this member knows to a vote request, in the snapshot metadata, which raft ignores.
     pub(super) fn name_voters(&self, message: &mut Message) {
         if is_vote_request(message.get_msg_type()) {
-            let voters = self.other_voters().into_iter();
-            let voters = voters.chain([self.config.id]).collect();
+            let NamedVoters { applied, ids } = self.known_voters();
             let metadata = message.mut_snapshot().mut_metadata();
-            metadata.mut_conf_state().voters = voters;
+            metadata.index = applied;
+            metadata.mut_conf_state().voters = ids;
         }
+    }
+
+    /// Returns whether a copy may not campaign in the next term, because a voter has reported that term or a later one.
+    pub(super) fn is_behind_reported_term(&self) -> bool {
+        self.reported_term(self.config.id) > self.raft.raft.term
     }
 
     /// Counts a tick of a copy that is not allowed to campaign. When raft would campaign, the copy forgets the leader and sends
@@ -316,8 +350,12 @@ impl Replica {
                 && raft.raft_log.committed >= it.index
         });
         let place = self.raft.store().position();
+        // A newer list may lack this member. It then must not vote in its own, older configuration.
+        let is_voter = [&place.voters, &self.known_voters().ids]
+            .iter()
+            .all(|ids| ids.contains(&self.config.id));
         let needs_all = place.index >= copied.last_change
-            && place.voters.contains(&self.config.id)
+            && is_voter
             && self.other_voters().len() + 1 < CONFIRMING_VOTERS;
         let leads = raft.state == StateRole::Leader;
         if leads || needs_all || (is_up_to_date && self.ticks >= self.copy_patience()) {

@@ -30,25 +30,13 @@ pub(super) struct Failover {
     term: u64,
 }
 
-/// The last pre-vote request. Raft ignores such requests while this member receives messages from a leader.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PendingPreVote {
-    candidate: u64,
-    term: u64,
-    /// Index and term of the last entry of the candidate's log.
-    last: (u64, u64),
-}
-
 impl Replica {
-    /// Keeps a pre-vote request in case the report about the leader's process arrives later. The request replaces an earlier
-    /// one, even one from another candidate. Ignores other messages.
+    /// Keeps a pre-vote request in case the report about the leader's process arrives later. Raft ignores such requests while
+    /// this member receives messages from a leader. The request replaces an earlier one, even one from another candidate.
+    /// Ignores other messages.
     pub(super) fn keep_pre_vote(&mut self, message: &Message) {
         if message.get_msg_type() == MessageType::MsgRequestPreVote {
-            self.asked_pre_vote = Some(PendingPreVote {
-                candidate: message.from,
-                term: message.term,
-                last: (message.index, message.log_term),
-            });
+            self.asked_pre_vote = Some(message.clone());
         }
     }
 
@@ -70,20 +58,10 @@ impl Replica {
     fn answer_pre_vote(&mut self) {
         let next = self.raft.raft.term + 1;
         let asked = self.asked_pre_vote.take();
-        let Some(asked) = asked.filter(|asked| asked.term == next) else {
-            return;
-        };
-        let mut request = Message {
-            to: self.config.id,
-            from: asked.candidate,
-            term: asked.term,
-            index: asked.last.0,
-            log_term: asked.last.1,
-            ..Message::default()
-        };
-        request.set_msg_type(MessageType::MsgRequestPreVote);
-        // The request was checked when it arrived.
-        let _ = self.step(request, None);
+        if let Some(asked) = asked.filter(|asked| asked.term == next) {
+            // The request was checked when it arrived.
+            let _ = self.step(asked, None);
+        }
     }
 
     /// Starts failover campaigns if `member` is this follower's leader, after a delay that depends on this voter's rank.
@@ -168,6 +146,7 @@ impl Replica {
         if self.monotonic_ns < failover.at_ns || !self.may_campaign() {
             return;
         }
+        self.enter_reported_term();
         // An error means that raft must first apply membership changes.
         let _ = self.raft.campaign();
         let campaigns = failover.campaigns + 1;

@@ -1,13 +1,13 @@
 //! Members that start from copies of their data directories: voting, leading, and the writes that survive.
 
 use super::{
-    membership::{add, done},
+    membership::{add, done, remove},
     *,
 };
 use witan_replica::wire::hard_state;
 
 impl Cluster {
-    fn start_copy(&mut self, id: u64, state: View) {
+    pub(super) fn start_copy(&mut self, id: u64, state: View) {
         let config = Config { copied: true, ..config(id) };
         let member = (started(config, state), World::default());
         self.members.insert(id, member);
@@ -18,7 +18,7 @@ impl Cluster {
     }
 
     /// Kills member `id`. Returns its state, without the entries that it does not know to be committed.
-    fn end(&mut self, id: u64) -> View {
+    pub(super) fn end(&mut self, id: u64) -> View {
         let state = self.replica(id).view();
         self.kill(id, &[]);
         state
@@ -197,6 +197,51 @@ fn older_copies_wait_for_the_voters_in_vote_requests() {
             let counts = ["acknowledged", "later"].map(|key| cluster.count(id, key));
             assert_eq!(counts, [1, 1]);
         }
+    }
+}
+
+/// The learner has an entry that no voter has.
+#[test]
+fn copies_do_not_wait_for_the_log_of_a_learner() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.leader().expect("a leader");
+    assert_eq!(done(&mut cluster, leader, add(4, true)), Ok(()));
+    cluster.join(4);
+    cluster.until(|cluster| cluster.world(4).installs == 1);
+    cluster.ticks(2);
+    let voters = [1, 2, 3].map(|id| cluster.replica(id).view());
+    cluster.write(leader, "on no voter");
+    let learner = cluster.end(4);
+    (1..=3).for_each(|id| cluster.kill(id, &[]));
+    for (id, state) in (1..).zip(voters.into_iter().chain([learner])) {
+        cluster.start_copy(id, state);
+    }
+    cluster.until(|cluster| cluster.leader().is_some());
+}
+
+/// The second member has not applied the removal of the last one, which has ended.
+#[test]
+fn copies_do_not_wait_for_a_removed_voter() {
+    for (last, copied) in [(4, [true, false, true]), (3, [false, true, false])] {
+        let ids: Vec<u64> = (1..=last).collect();
+        let mut cluster = Cluster::new(&ids);
+        let old = cluster.replica(2).view();
+        let leader = cluster.leader().expect("a leader");
+        if leader != 1 {
+            cluster.hand_over(leader, 1);
+        }
+        assert_eq!(done(&mut cluster, 1, remove(last)), Ok(()));
+        cluster.ticks(2);
+        let mut states: Vec<View> = (1..last).map(|id| cluster.replica(id).view()).collect();
+        states[1] = old;
+        (1..last).for_each(|id| cluster.kill(id, &[]));
+        for ((id, state), copied) in (1..last).zip(states).zip(copied) {
+            let member = started(Config { copied, ..config(id) }, state);
+            cluster.members.insert(id, (member, World::default()));
+        }
+        cluster.until(|cluster| cluster.leader().is_some());
+        let leader = cluster.leader().expect("a leader");
+        cluster.write(leader, "later");
     }
 }
 

@@ -90,6 +90,30 @@ fn a_message_with_the_highest_term_does_not_stop_a_cluster() {
     }
 }
 
+/// A copy campaigns in a later term than the voters have reported.
+#[test]
+fn a_forged_report_raises_the_term_of_copies_by_a_bounded_number() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    for id in [1, 2, 3] {
+        let state = cluster.end(id);
+        cluster.start_copy(id, state);
+    }
+    while cluster.leader().is_none() {
+        for to in [1, 2, 3] {
+            let from = to % 3 + 1;
+            cluster.lie(&message(
+                MessageType::MsgRequestPreVote,
+                (from, to),
+                LAST_TERM,
+            ));
+        }
+        cluster.tick();
+    }
+    let rises = cluster.now_ns / TICK_NS / ELECTION_TICKS + 1;
+    assert!(cluster.highest_term() <= rises * TERM_RISE_MAX);
+    cluster.serves();
+}
+
 /// A hundred forged messages raise the term no more than a single one. After an election timeout, the term may rise again.
 #[test]
 fn messages_raise_a_term_by_a_bounded_number_per_election_timeout() {

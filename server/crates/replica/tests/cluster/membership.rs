@@ -15,7 +15,7 @@ pub(super) fn add(id: u64, learner: bool) -> Command {
     })
 }
 
-fn remove(remove: u64) -> Command {
+pub(super) fn remove(remove: u64) -> Command {
     change(ChangeMembers { remove, ..ChangeMembers::default() })
 }
 
