@@ -102,12 +102,16 @@ async fn run(
             }
             Ok(members) => guard(&node, &source, &handle, &members).await,
         };
-        if let Err(error) = outcome {
-            handle.failed(&error);
-            // Answer waiting requesters immediately.
-            while let Ok(request) = requests.try_recv() {
-                let _ = request.send(Err(CutOverRefused::Failed(error.to_string())));
+        let refusal = match outcome {
+            Ok(()) => "this cluster has taken over".to_owned(),
+            Err(error) => {
+                handle.failed(&error);
+                error.to_string()
             }
+        };
+        // Answer waiting requesters immediately.
+        while let Ok(request) = requests.try_recv() {
+            let _ = request.send(Err(CutOverRefused::Failed(refusal.clone())));
         }
         if begun.elapsed() > RETRY_MAX {
             pause = RETRY;
