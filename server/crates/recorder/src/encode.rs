@@ -29,13 +29,17 @@ impl Head {
     /// Appends the settings and the state with which a replica starts. Omits them if the log is too large.
     pub fn start(&self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) {
         let log_bytes: usize = recovered.records.iter().map(|it| it.payload.len()).sum();
-        if log_bytes > FRAME_BYTES_MAX {
+        let fits = log_bytes <= FRAME_BYTES_MAX && self.put_start(config, recovered, into);
+        if !fits {
             tracing::warn!(
                 log_bytes,
-                "the log is too large for the flight recorder; this recording can be shown but not replayed"
+                "the state and the log are too large for the flight recorder; this recording can be shown but not replayed"
             );
-            return;
         }
+    }
+
+    /// Appends the start to `into`. Appends nothing and returns `false` if it does not fit in a frame.
+    fn put_start(&self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) -> bool {
         let redaction = Redaction { values_in_clear: self.values_in_clear };
         let log = recovered.records.iter().map(|record| LogEntry {
             index: record.index,
@@ -48,7 +52,7 @@ impl Head {
             hard_state: recovered.hard_state.clone(),
             log: log.collect(),
         };
-        frame::put(into, Part::Start(start));
+        frame::put(into, Part::Start(start))
     }
 }
 
