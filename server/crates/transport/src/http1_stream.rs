@@ -78,15 +78,12 @@ impl<S> Http1Stream<S> {
         }
     }
 
-    /// Adds the connection's data for its requests: `account`, the TLS marker, the certificate and [`ClientClosed`].
+    /// Adds the connection's data for its requests: `account`, the TLS marker and [`ClientClosed`].
     pub(super) fn describe(&self, account: Account, data: &mut Extensions) {
         data.insert(ClientClosed(self.ended.subscribe()));
         data.insert(account);
         if self.client.over_tls {
             data.insert(OverTls);
-        }
-        if let Some(certificate) = &self.client.certificate {
-            data.insert(certificate.clone());
         }
     }
 }
