@@ -231,7 +231,12 @@ fn a_missing_backup_and_a_gap_remain_in_the_status_until_the_pod_answers() {
         "{message}"
     );
     let begun = Seen { answer: Some(ChangesStatus::default()), trouble: None };
-    assert_eq!(shown(&begun).0, "BackupMissing");
+    let (reason, message, _) = shown(&begun);
+    assert_eq!(reason, "BackupMissing");
+    assert!(
+        message.contains("between 2026-01-01T12:00:00Z"),
+        "{message}"
+    );
     let (reason, message, gap) = shown(&answer(7, "2026-01-01T13:00:14Z"));
     assert_eq!(
         (reason.as_str(), message.as_str(), gap),
