@@ -26,7 +26,7 @@ const REBUILDS_SEEDS: u64 = 8;
 /// One in this many seeds has copied disks.
 const COPIES_SEEDS: u64 = 7;
 
-/// One in this many such seeds has copies that are not recognized.
+/// Number of kinds of such seeds, which differ in the copies.
 const COPIES_KINDS: u64 = 4;
 
 /// One in this many seeds has members with different initial states.
