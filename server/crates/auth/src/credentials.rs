@@ -16,7 +16,7 @@ const TOKEN_HEADERS: [&str; 2] = ["token", "authorization"];
 /// Prefix of the token that some clients add.
 const BEARER: &str = "Bearer ";
 
-/// The token or the certificate name that a request presents. Clones share both, and `Debug` prints neither.
+/// The token and the certificate's common name that a request presents, if any. Clones share both, and `Debug` prints neither.
 #[derive(Clone, Default)]
 pub struct Credentials(Option<Arc<PresentedCredentials>>);
 
@@ -39,7 +39,7 @@ impl Credentials {
     /// users.
     pub fn of_call(headers: &HeaderMap, certificate: Option<String>) -> Self {
         let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
-        // A token that is not text is invalid.
+        // A token that is not visible ASCII becomes an empty token, which is invalid.
         let token = token.map(|value| value.to_str().unwrap_or_default());
         Self::new(token, certificate)
     }

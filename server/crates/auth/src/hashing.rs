@@ -1,5 +1,5 @@
 //! Runs bcrypt on separate threads, a few passwords at a time, so that it does not block other requests. Each password is a job
-//! of its connection's account, so that one connection cannot delay all others.
+//! of its connection's account, so that one connection cannot delay all other connections.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use witan_base::{
 
 use super::{password, verified::VerifiedPasswords};
 
-/// Time limit for a password to get a thread. Clients time out earlier.
+/// Maximum time for which a password waits for a thread. Clients time out earlier.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The default bcrypt cost, which also replaces an invalid cost, as in etcd.
@@ -73,7 +73,7 @@ impl PasswordHasher {
         hashed.map(Bytes::from)
     }
 
-    /// Returns whether a password matches the stored hash `hashed`. If `hashed` is `None`, compares with another hash, which
+    /// Returns whether a password matches the stored hash `hashed`. If `hashed` is `None`, compares with a dummy hash, which
     /// takes as long, and returns `false`. Skips hashing for a recently verified password and for a password above
     /// `password::BYTES_MAX`, which never matches. Fails with `TooMany` if too many passwords are waiting or this one has
     /// waited too long.
@@ -140,7 +140,7 @@ mod tests {
         Totals::register(&Register::default(), u64::MAX)
     }
 
-    /// Checks a password five times. Returns the answer and the shortest time, which does not depend on other processes.
+    /// Checks a password five times. Returns the answer and the shortest time, which depends least on other processes.
     async fn fastest(
         (hashing, account): (&PasswordHasher, &Account),
         password: &str,

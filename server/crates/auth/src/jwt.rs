@@ -10,7 +10,7 @@ use witan_machine::auth::Caller;
 
 use super::keys;
 
-/// Times at or after this Unix second, 30 million years in the future, are invalid.
+/// Times this many seconds or more before or after the Unix epoch, about 30 million years, are invalid.
 const SECONDS_END: f64 = 1e15;
 
 /// Default lifetime of a token.
@@ -52,7 +52,7 @@ struct ReceivedClaims {
     _nbf: Option<i64>,
 }
 
-/// Deserializes a time in Unix seconds, which can have a fraction. As in etcd, fails for any other value, even null.
+/// Deserializes a time in Unix seconds and drops its fraction. As in etcd, fails for any other value, even null.
 fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error> {
     let seconds = f64::deserialize(claim)?;
     if seconds.abs() < SECONDS_END {
@@ -63,8 +63,8 @@ fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error>
 }
 
 impl Jwt {
-    /// Parses the options after `jwt,` in the flag and reads the key files. Returns a description of the first problem. Logs
-    /// unknown options.
+    /// Parses the options after `jwt,` in the flag and reads the key files. Fails with a description of the first problem. Logs
+    /// a warning for each unknown option.
     pub(super) fn new(options: &str) -> Result<Self, String> {
         let mut given = BTreeMap::new();
         for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -140,7 +140,7 @@ impl Jwt {
         Some(encode(&header, &claims, self.signs.as_ref()?))
     }
 
-    /// Verifies a token's signature and times. Returns its claims, or `None` if the token is invalid.
+    /// Verifies a token's signature and times. Returns its claims, or `None` if the token is invalid or expired.
     pub(super) fn verify(&self, token: &str) -> Option<VerifiedClaims> {
         let claims = decode::<ReceivedClaims>(token, &self.checks, &self.validation())
             .ok()?

@@ -1,4 +1,4 @@
-//! Parses the keys of signed tokens and refuses weak keys.
+//! Parses the keys that sign and verify tokens, and refuses weak keys.
 
 use std::borrow::Cow;
 
@@ -25,8 +25,9 @@ const REMEDY_RSA: &str =
 
 type Keys = (Option<EncodingKey>, DecodingKey);
 
-/// Parses the keys of a signing method in PEM. Returns the signing key, if any, and the verifying key, which is derived from
-/// the signing key if `public` is `None`. Fails if a key is missing, invalid or too weak.
+/// Parses the keys of a signing method. For HMAC, `private` is the raw secret and `public` is ignored; other keys are in PEM.
+/// Returns the signing key, if any, and the verifying key, which is derived from the signing key if `public` is `None`. Fails
+/// if a key is missing, invalid or too weak.
 pub(super) fn read(
     method: Algorithm,
     public: Option<&[u8]>,
@@ -58,7 +59,8 @@ pub(super) fn read(
     Ok((signs, checks))
 }
 
-/// Parses a private key in PEM and derives its public key. Fails if the key does not fit the method.
+/// Parses a private key in PEM and derives its public key. Fails if the key is invalid or does not fit the method. Does not
+/// compare a PKCS#1 key with the method, because the first signature would fail.
 fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKey), String> {
     let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("priv-key: {error}"))?;
     let rejected = |error: ring::error::KeyRejected| {
@@ -125,7 +127,8 @@ fn pkcs8_of_sec1(method: Algorithm, sec1: &[u8]) -> Result<Vec<u8>, String> {
     der.map_err(|error| format!("priv-key: {error}"))
 }
 
-/// Fails for an empty secret, with which anyone could sign. Logs a warning if it is shorter than the hash (RFC 7518, 3.2).
+/// Fails for an empty secret, with which anyone could sign. Logs a warning if the secret is shorter than the hash (RFC 7518,
+/// 3.2).
 fn check_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
     let longer = [(Algorithm::HS384, 48), (Algorithm::HS512, 64)];
     let longer = longer.into_iter().find(|(known, _)| *known == method);
@@ -161,7 +164,8 @@ fn check_rsa(pem: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Returns the number of bits of an RSA key's modulus, the first integer at any depth, or `None` if there is none.
+/// Returns the number of bits of an RSA key's modulus, which is the first of two integers in a sequence, at any depth. Returns
+/// `None` if there is no such sequence.
 fn modulus_bits(blocks: &[ASN1Block]) -> Option<u64> {
     blocks.iter().find_map(|block| {
         if let ASN1Block::BitString(_, _, der) = block {
@@ -194,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_short_public_key_is_refused() {
-        // Created for this test, with 1024 bits.
+        // This key was created for the test and has 1024 bits.
         let weak = b"-----BEGIN PUBLIC KEY-----
 MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDL7+mb4V3f7O9ot6HIibq5NMXx
 sJM7aISeEsu//ZKhqjxWCZLfvfSPinwmcDnPw+xX+ibrNifdQlAFB9V4RZ5a4tEi
@@ -209,7 +213,7 @@ G8eSmsTBN+0z//coPwIDAQAB
 
     #[test]
     fn a_short_private_key_is_refused() {
-        // Created for this test, with 1024 bits.
+        // This key was created for the test and has 1024 bits.
         let weak = b"-----BEGIN PRIVATE KEY-----
 MIICdgIBADANBgkqhkiG9w0BAQEFAASCAmAwggJcAgEAAoGBAMvv6ZvhXd/s72i3
 ociJurk0xfGwkztohJ4Sy7/9kqGqPFYJkt+99I+KfCZwOc/D7Ff6Jus2J91CUAUH

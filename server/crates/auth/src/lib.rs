@@ -59,8 +59,8 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Creates an authenticator. Returns a description of the problem if `--auth-token` is invalid. Reads the key files of
-    /// signed tokens.
+    /// Creates an authenticator. Reads the key files of signed tokens. Fails with a description of the problem if
+    /// `--auth-token` is invalid or the system provides no random numbers.
     pub fn new(settings: &AuthSettings) -> Result<Self, String> {
         let (name, options) = settings
             .token
@@ -79,8 +79,8 @@ impl Authenticator {
     }
 
     /// Returns whether a password matches the stored hash `hashed` of the user `name`. If `hashed` is `None`, because there is
-    /// no such user, returns `false` after the same time. Logs a wrong name or password, unless too many were logged. An unknown
-    /// name that is longer than new names can be is neither checked nor logged.
+    /// no such user, returns `false` after the same time. Logs a wrong name or password, unless too many such lines were
+    /// logged. An unknown name that is longer than `AUTH_NAME_BYTES_MAX` is neither checked nor logged.
     pub async fn check_password(
         &self,
         account: &Account,
@@ -171,7 +171,7 @@ impl Authenticator {
         while letters.len() < TOKEN_LETTERS {
             let drawn = rand::generate::<[u8; TOKEN_LETTERS]>(&SystemRandom::new());
             let drawn = drawn.map_err(|_| TokenError::NoRandomness)?.expose();
-            // Reject values at or above a multiple of the alphabet's size, which would bias the letters.
+            // Reject values at or above the largest multiple of the alphabet's size, which would bias the letters.
             let fair = drawn.iter().filter(|byte| **byte < 4 * 52);
             let fair = fair.map(|byte| char::from(ALPHABET[usize::from(byte % 52)]));
             letters.extend(fair.take(TOKEN_LETTERS - letters.len()));

@@ -26,7 +26,8 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Hashes a password in Go's format. Fails with `TooLong` above `BYTES_MAX`. Cost 10 takes 60 ms; each step doubles it.
+/// Hashes a password in Go's format. Fails with `TooLong` above `BYTES_MAX`. Cost 10 takes 60 ms; each further step doubles the
+/// time.
 pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, HashError> {
     if password.len() > BYTES_MAX {
         return Err(HashError::TooLong);
@@ -53,13 +54,13 @@ pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
     difference == 0
 }
 
-/// Returns a hash that no password matches. Comparing with it takes as long as with any other hash of this cost.
+/// Returns a hash that no password matches. A comparison with it takes as long as with any other hash of this cost.
 pub(super) fn dummy_hash(cost: u32) -> String {
     let (salt, hashed) = (DIGITS.encode([0; 16]), DIGITS.encode([0; HASH_BYTES]));
     format!("$2a${cost:02}${salt}{hashed}")
 }
 
-/// Returns bcrypt's key for a password: its bytes and a zero byte, cut to `BYTES_MAX`.
+/// Returns bcrypt's key for a password: its bytes and a zero byte, truncated to `BYTES_MAX`.
 fn key(password: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(BYTES_MAX + 1);
     key.extend_from_slice(password.as_bytes());

@@ -10,13 +10,14 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::metrics::Register;
 
-/// Size in bytes up to which requests, responses and commands are not charged. Limits on their number bound their total.
+/// Requests, responses and commands up to this size in bytes are not charged, because limits on their number bound their total
+/// size.
 pub const SMALL_BYTES: usize = 4 << 10;
 
-/// Memory in bytes of an idle call that reads a stream of messages. Measured: 14 KB with one watcher.
+/// Memory in bytes of an idle call that reads a stream of messages. The measured value is 14 KB with one watcher.
 const CALL_BYTES: usize = 16 << 10;
 
-/// Minimum size in bytes of the memory budget for the limits; a smaller budget counts as this one.
+/// Minimum size in bytes of the memory budget for the limits; a smaller budget is treated as this one.
 const MEMORY_BYTES_MIN: u64 = 256 << 20;
 
 /// A resource that accounts are charged for. The process has a limit for each.
@@ -30,7 +31,7 @@ pub enum Resource {
     Proposals,
     /// Bytes of watchers and of the keys that they watch.
     Watchers,
-    /// Requests in progress over HTTP/2. On each connection, the first few calls with one request message do not count.
+    /// Requests in progress over HTTP/2. On each connection, the first few calls with one request message are not charged.
     Calls,
     /// Passwords that are waiting to be hashed.
     Passwords,
@@ -47,7 +48,7 @@ impl Resource {
         (Self::Passwords, "passwords"),
     ];
 
-    /// Returns the process's limit for this resource, unless a small memory budget lowers it.
+    /// Returns the process's limit for this resource, in bytes or as a number, before a small memory budget lowers the limit.
     pub const fn limit(self) -> usize {
         match self {
             Self::Requests => 256 << 20,
@@ -60,8 +61,8 @@ impl Resource {
     }
 
     /// Returns the limit of a process with a memory budget of `memory_bytes` bytes. Together, the limits on bytes take at most
-    /// three quarters of the budget. Calls, at [`CALL_BYTES`] each, take the remaining quarter. One connection gets half of a
-    /// limit, which is enough for the longest request.
+    /// three quarters of the budget. Calls, at [`CALL_BYTES`] each, take the remaining quarter. The limit on passwords does not
+    /// depend on the budget. One connection gets half of a limit, which is enough for the longest request.
     fn limit_within(self, memory_bytes: u64) -> usize {
         let divisor = match self {
             Self::Requests | Self::Proposals => 8,
@@ -110,7 +111,7 @@ impl JobKind {
     ];
 
     /// Returns the maximum number of concurrent jobs of this kind in the process and the maximum number for one connection. A
-    /// message takes milliseconds, so one connection can use all processors. A disk serves many small reads at once.
+    /// message takes milliseconds, so one connection can use all processors. A disk serves many small reads concurrently.
     fn limits(self, processors: usize) -> (usize, usize) {
         match self {
             Self::Scan | Self::Read => (4, 2),
@@ -134,7 +135,7 @@ struct TotalsState {
     last_id: AtomicU64,
 }
 
-/// The charges of all accounts for a resource. It has its own cache line because all threads change it.
+/// The total charges of all accounts for a resource. Each total has a separate cache line because all threads change it.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Total {
@@ -199,8 +200,8 @@ impl Account {
         self.0.id
     }
 
-    /// Charges an amount and returns whether it was granted. The caller must return a granted amount with [`Account::release`].
-    /// Counts a refusal in the metrics.
+    /// Charges an amount and returns whether the charge was granted. The caller must return a granted amount with
+    /// [`Account::release`]. Counts a refusal in the metrics.
     pub fn charge(&self, resource: Resource, amount: usize) -> bool {
         let total = &self.0.totals.0.charged[resource as usize];
         let before = total.charged.fetch_add(amount, Relaxed);
@@ -227,7 +228,7 @@ impl Account {
         self.0.charged[resource as usize].load(Relaxed)
     }
 
-    /// Charges an amount until the returned value is dropped. Returns `None` if it is refused.
+    /// Charges an amount until the returned value is dropped. Returns `None` if the charge is refused.
     pub fn hold(&self, resource: Resource, amount: usize) -> Option<Charge> {
         self.charge(resource, amount)
             .then(|| Charge { account: self.clone(), resource, amount })
@@ -310,8 +311,8 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Returns the process's permit, because the job has ended. Keeps the connection's permit until the drop, which bounds the
-    /// results that a slow connection has not taken.
+    /// Returns the process's permit after the job has ended. The connection's permit is kept until the drop, which bounds the
+    /// results that a slow connection has not read.
     pub fn end_job(&mut self) {
         if std::mem::take(&mut self.holds_process_permit) {
             self.account.0.totals.0.jobs[self.kind as usize].add_permits(1);

@@ -12,7 +12,7 @@ const UNLIMITED_BYTES: u64 = 1 << 62;
 
 /// Minimum size in bytes of the reserve, which is never more than a quarter of the limit.
 const RESERVE_BYTES_MIN: u64 = 64 << 20;
-/// Maximum size in bytes of the reserve. A larger limit leaves no more memory free.
+/// Maximum size in bytes of the reserve; a larger memory limit does not increase the reserve further.
 const RESERVE_BYTES_MAX: u64 = 512 << 20;
 
 /// The memory limit of this process.
@@ -25,7 +25,8 @@ pub struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// Reads the limit from the pseudo files below `root`, which is `/` except in tests. Returns `None` if none is readable.
+    /// Reads the limit from the pseudo files below `root`, which is `/` except in tests. Returns `None` if no limit can be
+    /// read.
     pub fn read(root: &Path) -> Option<Self> {
         let limit = |source| move |bytes| Self { bytes, source };
         let cgroup = cgroup_bytes(root).map(limit("cgroup"));
@@ -40,20 +41,22 @@ impl MemoryLimit {
     }
 
     /// Returns the number of bytes that the budget leaves free for the file cache, sockets and growth between two measurements.
-    /// It is an eighth of the limit, but at least the lesser of 64 MiB and a quarter, and at most 512 MiB.
+    /// The reserve is an eighth of the limit, but at least the lesser of 64 MiB and a quarter of the limit, and at most 512
+    /// MiB.
     pub fn reserve_bytes(self) -> u64 {
         let least = RESERVE_BYTES_MIN.min(self.bytes / 4);
         (self.bytes / 8).max(least).min(RESERVE_BYTES_MAX)
     }
 }
 
-/// Returns the maximum size in bytes of the values in memory while a state is loaded. The rest of the budget is for keys and
-/// versions.
+/// Returns the maximum size in bytes of the values in memory while a state is loaded. The other half of the budget is for keys
+/// and versions.
 pub fn first_values_bytes(budget_bytes: u64) -> u64 {
     budget_bytes / 2
 }
 
-/// Returns the lowest memory limit of this process's cgroup (v1 or v2) and its ancestors, or `None` if none is set.
+/// Returns the lowest memory limit of this process's cgroup (v1 or v2) and its ancestors, or `None` if no limit is set or
+/// readable.
 fn cgroup_bytes(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mounts = root.join("sys/fs/cgroup");
@@ -72,8 +75,9 @@ fn cgroup_bytes(root: &Path) -> Option<u64> {
     limits.min()
 }
 
-/// Returns the smallest limit in the `files` of the cgroup `path` and its ancestors, up to the root of the mount. In a container,
-/// the path may be invisible, and the root of the mount is the container's cgroup. Returns `None` if there is no limit.
+/// Returns the smallest limit in `files` and `memory.stat` of the cgroup `path` and its ancestors, up to the root of the mount.
+/// In a container, the path may be invisible, and the root of the mount is the container's cgroup. Returns `None` if there is
+/// no limit.
 fn lowest_limit(mount: &Path, path: &str, files: &[&str]) -> Option<u64> {
     let path = Path::new(path.trim_start_matches('/'));
     // The path of a cgroup outside the cgroup namespace begins with `..`.
@@ -107,7 +111,7 @@ fn machine_bytes(root: &Path) -> Option<u64> {
     field(&text, "MemTotal:").map(|kib| kib.saturating_mul(1024))
 }
 
-/// Returns the number in the line that begins with `name`, or `None` if there is none.
+/// Returns the number after `name` in the first line that begins with `name`, or `None` if there is no such number.
 pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()

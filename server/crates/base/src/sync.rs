@@ -2,7 +2,7 @@
 
 use std::sync::{self, MutexGuard, PoisonError};
 
-/// A mutex without poisoning. After a contained panic, the data is consistent, because code that changes it cannot panic.
+/// A mutex without poisoning. After a contained panic, the data is consistent, because code that changes the data cannot panic.
 #[derive(Debug, Default)]
 pub struct Mutex<T>(sync::Mutex<T>);
 

@@ -6,8 +6,8 @@ pub const API: &str = "3.7.3";
 /// The storage version at this API level, as `/version` and Status show it.
 pub const STORAGE: &str = "3.7.0";
 
-/// The storage version of snapshots and the highest cluster version in them. Release 3.7 stores nothing that 3.6 does not
-/// support. etcd does not start from a snapshot of a later version.
+/// The storage version of snapshots and the highest cluster version in them. Release 3.6 supports everything that release 3.7
+/// stores. etcd does not start from a snapshot of a later version.
 pub const SNAPSHOT: &str = "3.6.0";
 
 /// Witan's own version.

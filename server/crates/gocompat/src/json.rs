@@ -8,7 +8,7 @@ pub use write::{encode, float, push_string, push_string_of};
 
 use crate::text;
 
-/// Checks that `text` is one JSON value, with optional white space around it. Returns the error message of Go's decoder.
+/// Checks that `text` is one JSON value, with optional white space around it. Fails with the error message of Go's decoder.
 pub fn check(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     if let Some(end) = progress.take(text)? {
@@ -17,7 +17,7 @@ pub fn check(text: &[u8]) -> Result<(), String> {
             Some(byte) => Err(unexpected(*byte, "after top-level value")),
         };
     }
-    // At the end, Go tries a space and reports the error for it.
+    // At the end of the text, Go's decoder processes a space and reports the error that the space causes.
     match progress.take(b" ")? {
         Some(_) => Ok(()),
         None => Err(ended()),
@@ -33,7 +33,7 @@ fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Checks that `text` starts with a JSON value, like Go's streaming decoder. Returns Go's error message.
+/// Checks that `text` starts with a JSON value, like Go's streaming decoder. Fails with Go's error message.
 pub fn check_first(text: &[u8]) -> Result<(), String> {
     let mut progress = JsonProgress::default();
     match progress.take(text)? {
@@ -109,7 +109,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Consumes the colon after a name.
+    /// Consumes the colon after a member's name. Skips white space before it.
     pub fn colon(&mut self) -> Result<(), String> {
         match self.token()? {
             b':' => Ok(()),

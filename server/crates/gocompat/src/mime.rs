@@ -66,7 +66,8 @@ fn parameter(text: &str) -> Option<(&str, &str)> {
     Some((name, after))
 }
 
-/// Returns the text after the closing quote of a quoted string, or `None` if there is no closing quote.
+/// Returns the text after the closing quote of a quoted string, or `None` if there is no closing quote or a line break precedes
+/// it.
 fn after_quote(text: &str) -> Option<&str> {
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {

@@ -1,4 +1,4 @@
-//! Percent-decodes and cleans request paths like Go, in bytes. Queries and forms use the same decoding.
+//! Percent-decodes and cleans request paths like Go, as bytes. Queries and forms use the same decoding.
 
 /// The meaning of `+` in percent-encoded text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,7 +37,7 @@ impl Sink for Length {
     }
 }
 
-/// A formatter's output into a sink.
+/// An adapter that writes a formatter's output to a sink.
 struct Formatted<'a>(&'a mut dyn Sink);
 
 impl fmt::Write for Formatted<'_> {
@@ -126,7 +126,7 @@ pub fn quote(bytes: &[u8]) -> String {
     out
 }
 
-/// Returns Go's text for a missing file or a missing permission, otherwise the system's text.
+/// Returns Go's message for a missing file or a missing permission, otherwise the system's message.
 pub fn io_error(error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound {
@@ -138,7 +138,7 @@ pub fn io_error(error: &io::Error) -> String {
     }
 }
 
-/// Formats bytes as Go prints a slice: decimal numbers in brackets.
+/// Formats bytes as Go prints a slice: decimal numbers in brackets, separated by spaces.
 pub fn byte_slice(bytes: &[u8]) -> String {
     let digits: Vec<String> = bytes.iter().map(u8::to_string).collect();
     format!("[{}]", digits.join(" "))
@@ -153,14 +153,15 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// Parses digits like `strconv.ParseUint`. Returns `None` for any other character, or if the number is out of range.
+/// Parses digits like `strconv.ParseUint`. Returns `None` for an empty string, for any other character, or if the number is out
+/// of range.
 pub fn parse_uint(text: &[u8]) -> Option<u64> {
     let digits = text.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
     text.parse().ok()
 }
 
-/// The units of Go's durations in nanoseconds. Longer names come first, because "m" is a prefix of "ms".
+/// The units of Go's durations in nanoseconds. `ms` precedes `m` and `s`, because the first unit that is a prefix is used.
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
     ("us", 1_000),

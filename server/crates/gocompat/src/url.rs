@@ -16,7 +16,8 @@ pub struct GoUrl<'a> {
     pub path: &'a str,
 }
 
-/// Splits a URL into scheme, host and path. Drops the rest. Returns Go's error message after `parse "...": `.
+/// Splits a URL into scheme, host and path. Drops user, password, query and fragment. Fails with the part of Go's error message
+/// that follows `parse "...": `.
 pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     if text.bytes().any(|b| b < 0x20 || b == 0x7f) {
@@ -66,7 +67,7 @@ fn split_scheme(text: &str) -> Result<(String, &str), String> {
     Ok((String::new(), text))
 }
 
-/// Checks a host with an optional port. Returns Go's error message.
+/// Checks a host with an optional port. Fails with Go's error message.
 fn check_host(host: &str) -> Result<(), String> {
     let port = if host.starts_with('[') {
         let end = host.rfind(']').ok_or("missing ']' in host")?;

@@ -18,7 +18,8 @@ const META: u8 = b'm';
 const NODE: u8 = b'n';
 const CRC_BYTES: usize = 4;
 
-/// Maximum value of every counter; a higher value in a record is corruption. Lower counters cannot overflow.
+/// Maximum value of every counter; a higher value in a record is corruption. A counter up to this value cannot overflow in
+/// practice.
 pub const COUNT_MAX: u64 = 1 << 62;
 
 /// Maximum value of a counter in an imported state; a state with a higher counter is refused, so that counters can still grow.
@@ -192,7 +193,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Loads the index and the write counters. Fails if any of them is missing or above `COUNT_MAX`.
+    /// Loads the index and the write counters. Fails if a counter is missing or unknown, or if the index or a counter is above
+    /// `COUNT_MAX`.
     fn load_meta(&mut self, key: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredTreeMeta = decode(key, contents)?;
         let known = self.counts.numbers().len();
@@ -212,7 +214,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Inserts a node and its expiration time at `path`. Fails if its parent directory was not loaded.
+    /// Inserts a node and its expiration time at `path`. Fails if the path is invalid or occurs twice, or if the parent
+    /// directory was not loaded.
     fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredNode = decode(key, contents)?;
         let body = stored
@@ -227,7 +230,7 @@ impl Tree {
     /// Inserts a node and its expiration time at `path`. The error describes the invalid path or node.
     pub(super) fn insert_loaded(&mut self, path: &[u8], inode: Inode) -> Result<(), &'static str> {
         let (dir, name) = split(path);
-        // Expirations are looked up by the path in the record.
+        // The path must be clean, because expirations are looked up by it.
         if name.is_empty() || clean(path) != path {
             return Err("is not a path");
         }
@@ -268,11 +271,11 @@ impl Tree {
     }
 }
 
-/// Decodes a record's contents. Fails with `Later` if they have unknown fields. The error names the record.
+/// Decodes a record's contents. Fails with `Later` if the contents have unknown fields. The error names the record.
 fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, CorruptTree> {
-    // `contents` is copied once, so that values do not keep the entire record in memory.
+    // Decoding copies the values, so they do not keep the entire record in memory.
     let message = M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))?;
-    // A decoder skips unknown fields at any depth, so re-encoding yields fewer bytes.
+    // The decoder skips unknown fields at any depth, so the encoded length is then smaller.
     match message.encoded_len() == contents.len() {
         true => Ok(message),
         false => Err(later(key, "has unknown fields")),

@@ -34,7 +34,7 @@ impl Tree {
     ) -> Result<NodeRef, TreeError> {
         let link = find(&self.root, path).map_err(|miss| self.lookup_failed(miss))?;
         let NodeBody::File(actual) = &link.body else {
-            // The root has no name.
+            // In responses, the path of the root is empty.
             let cause = if path == "/" {
                 Bytes::new()
             } else {

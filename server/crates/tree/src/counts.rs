@@ -2,7 +2,7 @@
 
 use super::TreeOperation;
 
-/// Numbers of successful and failed writes since the store was created (`/v2/stats/store`). Each request counts once.
+/// Numbers of successful and failed writes since the store was created (`/v2/stats/store`). Each request is counted once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of etcd's JSON")]
 pub struct WriteCounts {

@@ -1,10 +1,11 @@
-//! `create`: creates a node that must not exist or, with `in_order`, a child whose name sorts after all earlier ones.
+//! `create`: creates a node that must not exist or, with `in_order`, a child whose name sorts after the names of all earlier
+//! such children.
 
 use super::{Action, Create, Event, Tree, TreeError, copy_bytes, inode::clean};
 
 impl Tree {
     /// Creates a node and its missing parent directories. Fails if the node exists or if a parent is a file. With `in_order`,
-    /// the name is the next index in 20 digits.
+    /// creates a child of the path, whose name is the next index, padded to 20 digits.
     pub(super) fn create(&mut self, create: &Create, now_ns: i64) -> Result<Event, TreeError> {
         let mut path = create.path.to_vec();
         if create.in_order {

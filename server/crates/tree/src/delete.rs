@@ -11,8 +11,8 @@ use super::{
 };
 
 impl Tree {
-    /// Removes a node, except the root. A directory requires `dir` or `recursive`, and one with children requires `recursive`.
-    /// Fails if the node does not exist.
+    /// Removes a node, except the root. A directory requires `dir` or `recursive`, and a directory with children requires
+    /// `recursive`. Fails if the node does not exist.
     pub(super) fn delete(&mut self, delete: &Delete, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&delete.path);
         self.refuse_root(&path)?;
@@ -28,7 +28,7 @@ impl Tree {
         Ok(self.remove_subtree(Action::Delete, &path, now_ns))
     }
 
-    /// Removes a file if its conditions hold. Fails for a directory.
+    /// Removes a file if the conditions hold. Fails for a directory and for a missing node.
     pub(super) fn compare_and_delete(
         &mut self,
         delete: &CompareAndDelete,
@@ -39,7 +39,8 @@ impl Tree {
         Ok(self.remove_subtree(Action::CompareAndDelete, &path, now_ns))
     }
 
-    /// Removes the existing node at `path` and all its descendants, with a single event.
+    /// Removes the existing node at `path` and all its descendants, with a single event. The history keeps a small removed
+    /// directory for watchers.
     pub(super) fn remove_subtree(&mut self, action: Action, path: &Bytes, now_ns: i64) -> Event {
         let index = self.take_index();
         let link = self.unlink(path);

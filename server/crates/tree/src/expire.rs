@@ -3,8 +3,8 @@
 use super::{Action, Tree};
 
 impl Tree {
-    /// Removes all nodes that expire at or before `now_ns`, each with its own event and index. A directory is removed with its
-    /// entire subtree. Returns the number of events.
+    /// Removes all nodes that expire at or before `now_ns`, each with a separate event and index. A directory is removed with
+    /// its entire subtree. Returns the number of events.
     pub(super) fn expire(&mut self, now_ns: i64) -> usize {
         let mut expired = 0;
         while let Some((expires_ns, path)) = self.deadlines.first()

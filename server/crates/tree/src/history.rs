@@ -1,7 +1,7 @@
 //! The last events of the store and the rules by which watchers see them.
 //!
-//! Events are stored by index. Changes of cluster data and refreshes also use an index and evict an older event. They are not
-//! stored, because watchers do not see them.
+//! Events are stored by index. Changes of cluster data and refreshes also use an index and evict an older event. These changes
+//! are not stored, because watchers do not see them.
 
 use imbl::OrdMap;
 
@@ -64,8 +64,8 @@ impl EventHistory {
 }
 
 impl Tree {
-    /// Returns the first event at or after index `from` that `watch` matches, or `None` if there is none. Fails with
-    /// `HistoryCleared` if `from` is before the oldest retained event.
+    /// Returns the first event at or after index `from` that `watch` matches, or `None` if no event matches. Fails with
+    /// `HistoryCleared` if `from` is before the oldest index in the history.
     pub fn next_event(&self, watch: &Watch, from: u64) -> Result<Option<Event>, TreeError> {
         let oldest = oldest(self.index);
         if from < oldest {

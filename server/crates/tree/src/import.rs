@@ -35,7 +35,8 @@ impl Tree {
         Ok(Self { index, has_meta: true, ..Self::default() })
     }
 
-    /// Adds a node, whose parent directory must exist. Fails if the path has more than `TREE_DEPTH_MAX` components.
+    /// Adds a node, whose parent directory must exist. Fails if the path is invalid, occurs twice or has more than
+    /// `TREE_DEPTH_MAX` components.
     pub fn import_node(&mut self, node: ImportedNode) -> Result<(), CorruptTree> {
         let ImportedNode { path, value, created, modified, expires_ns } = node;
         let body = value.map_or(NodeBody::Dir(Children::new()), NodeBody::File);
@@ -53,7 +54,7 @@ impl Tree {
         self.history.push(event, None);
     }
 
-    /// Sets the counters and computes the size. Fails if a counter is too large or the history is inconsistent.
+    /// Sets the counters and computes the size. Fails if a counter is too large or an event is outside the retained history.
     pub fn finish_import(&mut self, counts: WriteCounts) -> Result<(), CorruptTree> {
         if counts.max() > COUNT_IMPORT_MAX {
             return Err(CorruptTree::Invalid(
@@ -102,7 +103,8 @@ impl Tree {
     }
 }
 
-/// Returns the event with paths relative to a directory, or `None` if its node is outside. Sets the TTLs to 1 or 0.
+/// Returns the event with paths relative to a directory, or `None` if its node is outside the directory. Sets the TTL of a node
+/// to 1 if the node expires, otherwise to 0.
 fn event_below(dir: &[u8], event: &Event) -> Option<Event> {
     let node_below = |node: &Node| {
         let path = [b"/", below(dir, &node.path)?].concat();

@@ -1,9 +1,9 @@
 //! The v2 store, which v1 also uses: a tree of directories and files, and a history of events. The rules match etcd 2.2 to 3.5.
 //!
-//! Each operation has its own file: `set`, `create`, `update`, `compare_and_swap`, `delete`, `expire`. All data structures are
-//! persistent, so a clone takes O(1). Each command contains its time (I1, I9).
+//! Each operation has a file: `set`, `create`, `update`, `compare_and_swap`, `delete`, `expire`. All data structures are
+//! persistent, so a clone takes O(1). The time of a command is an argument (I1, I9).
 //!
-//! `witan_machine` applies commands to the tree. The log, JSON and HTTP are elsewhere.
+//! `witan_machine` applies commands to the tree. The log, JSON and HTTP are in other crates.
 
 mod cause;
 mod changes;
@@ -114,7 +114,7 @@ pub struct Event {
 pub enum TreeReply {
     /// The event of a write.
     Event(Box<Event>),
-    /// The number of nodes that `ExpireNodes` removed.
+    /// The number of events of `ExpireNodes`; the removal of a directory with its subtree is one event.
     Expired(usize),
 }
 
@@ -158,7 +158,8 @@ pub struct Watch {
     pub path: Bytes,
     /// Whether the watch includes descendants.
     pub recursive: bool,
-    /// The index at which the watcher was registered. Earlier events match by the rules for history.
+    /// The index at which the watcher was registered. In earlier events, the removal of a directory above `path` always
+    /// matches, even if `path` did not exist.
     pub registered: u64,
 }
 
@@ -194,7 +195,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Executes a committed command at the proposer's time `now_ns` (I2, I9). Counts the success or failure of a write.
+    /// Executes a committed command at the proposer's time `now_ns` (I2, I9). Counts the success or failure of a write. Returns
+    /// `Expired(0)` for a command without an operation.
     pub fn apply(&mut self, command: &TreeCommand, now_ns: i64) -> Result<TreeReply, TreeError> {
         let Some(verb) = &command.operation else {
             return Ok(TreeReply::Expired(0));

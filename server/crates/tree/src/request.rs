@@ -16,7 +16,7 @@ pub struct TreeCommand {
 }
 
 impl TreeCommand {
-    /// Estimates the number of bytes that the command adds, without missing directories. Deletions and refreshes add none.
+    /// Estimates the number of bytes that the command adds, without missing directories. Deletions and refreshes add nothing.
     pub fn growth(&self) -> u64 {
         let of = |path: &Bytes, value: &Bytes| NODE_BYTES + (path.len() + value.len()) as u64;
         match &self.operation {

@@ -1,4 +1,4 @@
-//! Converts nodes to response form: without hidden children, sorted, TTLs rounded up.
+//! Converts nodes to response form: hidden children are omitted, children are sorted, and TTLs are rounded up.
 
 use bytes::Bytes;
 
@@ -128,7 +128,8 @@ pub(crate) fn show(inode: &Inode, path: Bytes, depth: ListingDepth, now_ns: i64)
     }
 }
 
-/// Returns the visible children in response form, including expired ones, or `None` if there are none or `depth` excludes them.
+/// Returns the visible children in response form, including expired ones, or `None` if no child is visible or `depth` excludes
+/// children.
 fn list(children: &Children, path: &[u8], depth: ListingDepth, now_ns: i64) -> Option<Vec<Node>> {
     let deeper = depth.below()?;
     let visible = children.iter().filter(|(name, _)| !is_hidden(name));

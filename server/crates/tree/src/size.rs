@@ -1,4 +1,4 @@
-//! The size of the tree and its history, for the quota. Checkpoints do not contain it.
+//! The size of the tree and its history, for the quota. Checkpoints do not contain the size.
 
 use super::{
     Event, Node, Tree,
@@ -18,7 +18,7 @@ impl Tree {
     }
 
     /// Returns the size in bytes of nodes dropped since the process loaded a state. Readers of older states may still hold
-    /// them.
+    /// these nodes.
     pub fn dropped_bytes(&self) -> u64 {
         self.dropped_bytes
     }
@@ -37,7 +37,7 @@ impl Tree {
         self.history.bytes = events.map(|kept| of_event(&kept.event)).sum();
     }
 
-    /// Returns the size in bytes of the missing directories above a node at `path`.
+    /// Returns the size in bytes of the missing directories on the way to the directory `path`, including that directory.
     pub(super) fn missing_dirs_bytes(&self, path: &[u8]) -> u64 {
         let mut at = Some(&self.root);
         let mut bytes = 0;
@@ -70,7 +70,7 @@ pub(super) fn of_subtree(path: &[u8], link: &NodeRef) -> u64 {
 }
 
 /// Returns the size of an event in bytes. The event shares its previous value with an older event, so only the larger of its
-/// two nodes counts.
+/// two nodes is counted.
 pub(super) fn of_event(event: &Event) -> u64 {
     let of = |node: &Node| (node.path.len() + node.value.as_ref().map_or(0, |v| v.len())) as u64;
     EVENT_BYTES + of(&event.node).max(event.prev.as_ref().map_or(0, of))

@@ -1,4 +1,4 @@
-//! Tests the rule that grants charges.
+//! Tests the rules by which charges and permits are granted.
 
 use std::{
     future::Future,
@@ -47,7 +47,7 @@ fn the_connection_that_holds_the_most_is_refused_first() {
     let totals = totals();
     let accounts: Vec<Account> = (0..3).map(|_| totals.open()).collect();
     let fill = |account: &Account| std::iter::from_fn(|| account.hold(WHAT, 1)).collect::<Vec<_>>();
-    // The first connection holds half of the limit, the second connection half of the rest, and so on.
+    // The first connection holds half of the limit, the second connection half of the remaining half, and so on.
     let mut held: Vec<Vec<Charge>> = accounts.iter().map(fill).collect();
     let counts: Vec<usize> = held.iter().map(Vec::len).collect();
     assert_eq!(counts, [LIMIT / 2, LIMIT / 4, LIMIT / 8]);

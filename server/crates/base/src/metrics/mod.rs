@@ -15,7 +15,7 @@ pub use process::{ProcessSeries, anonymous_bytes, file_descriptors, resident_byt
 pub use register::Register;
 pub use striped::{Striped, StripedVec};
 
-/// The content type of [`Register::render`].
+/// The content type of the text that [`Register::render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The page with all registered series.
@@ -45,7 +45,7 @@ impl MetricsPage {
         }
     }
 
-    /// Returns all series in the Prometheus text format. Counts the scrape.
+    /// Updates the series of the process and returns all series in the Prometheus text format. Then counts the scrape.
     pub fn render(&self) -> String {
         self.scrapes_now.set(1);
         self.process.update();

@@ -70,7 +70,7 @@ pub fn resident_bytes() -> u64 {
 }
 
 /// Returns the resident and the swapped memory of this process in bytes, if possible without mapped files; 0 if `/proc` cannot
-/// be read. Swapped pages count, because they need memory again when they are used.
+/// be read. Swapped pages are included because they need memory again when they are used.
 pub fn anonymous_bytes() -> u64 {
     anonymous_kib(&status()) * 1024
 }
@@ -92,7 +92,7 @@ fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
-/// Returns the fields of `/proc/self/stat` after the second, with 0 for non-numeric fields. The second field is in parentheses
+/// Returns the fields of `/proc/self/stat` from the third on, with 0 for non-numeric fields. The second field is in parentheses
 /// and can contain any text. Returns `None` if the file cannot be read.
 fn stat() -> Option<Vec<f64>> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
@@ -104,14 +104,15 @@ fn stat() -> Option<Vec<f64>> {
     )
 }
 
-/// Returns the processor time in user and system mode, or `None` if `/proc/self/stat` cannot be read.
+/// Returns the processor time in user and system mode in seconds, or `None` if `/proc/self/stat` cannot be read.
 fn cpu_seconds() -> Option<f64> {
     // Fields 14 and 15 of the file are user time and system time.
     let stat = stat()?;
     Some((stat.get(11)? + stat.get(12)?) / TICKS_PER_SECOND)
 }
 
-/// Returns this process's start time in Unix seconds, computed from the boot time. Returns `None` if it cannot be read.
+/// Returns this process's start time in Unix seconds, computed from the boot time. Returns `None` if either time cannot be
+/// read.
 fn start_seconds() -> Option<f64> {
     let system = fs::read_to_string("/proc/stat").ok()?;
     let boot = system

@@ -17,7 +17,8 @@ pub struct Register {
 }
 
 impl Register {
-    /// Returns all series in the Prometheus text format.
+    /// Returns all series in the Prometheus text format. If the encoding fails, logs the error and returns the text encoded
+    /// before.
     pub fn render(&self) -> String {
         let mut text = Vec::with_capacity(32 << 10);
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
@@ -86,7 +87,8 @@ impl Register {
         self.put(Histogram::with_opts(options(name, help, (first, count))))
     }
 
-    /// Registers a histogram with labels and the default buckets of Prometheus clients, made for network calls.
+    /// Registers a histogram with labels and the default buckets of Prometheus clients, which suit the latencies of network
+    /// calls.
     pub fn latencies(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         self.put(HistogramVec::new(HistogramOpts::new(name, help), labels))
     }

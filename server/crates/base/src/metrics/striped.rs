@@ -1,7 +1,7 @@
 //! Series that several threads update at the same time.
 //!
-//! A counter changes one atomic number, a histogram four. Each number that two cores share costs a linearizable read 0.03 µs of
-//! its 2 µs of CPU. Separate stripes for the threads avoid this cost.
+//! An update of a counter changes one atomic number, an update of a histogram four. If two cores share such a number, it costs
+//! 0.03 µs of the 2 µs of CPU time of a linearizable read. Separate stripes for the threads avoid this cost.
 
 use std::{
     array,
@@ -16,11 +16,11 @@ use prometheus::{
 /// Number of stripes. If there are more threads, they share stripes.
 const STRIPES: usize = 8;
 
-/// Series with labels in stripes, which a scrape adds up.
+/// Series with labels, split into stripes that a scrape adds up.
 #[derive(Clone, Debug)]
 pub struct StripedVec<V>([V; STRIPES]);
 
-/// One series of a [`StripedVec`], in stripes.
+/// One series of a [`StripedVec`], split into stripes.
 #[derive(Clone, Debug)]
 pub struct Striped<M>([M; STRIPES]);
 
@@ -79,7 +79,8 @@ impl<T: MetricVecBuilder> Collector for StripedVec<MetricVec<T>> {
     }
 }
 
-/// Adds `other`, a series of another stripe, to the series with the same labels in `family`.
+/// Adds `other`, a series of another stripe, to the series with the same labels in `family`, or inserts `other` if there is no
+/// such series.
 fn add(family: &mut MetricFamily, other: proto::Metric) {
     let counts = family.get_field_type() == MetricType::COUNTER;
     let all = family.mut_metric();

@@ -1,8 +1,8 @@
-//! Contains panics: a panic in a request's work ends only the request. Any other panic ends the process.
+//! Containment of panics: a panic in a request's work ends only the request. Any other panic ends the process.
 //!
-//! A panic is contained only where the request's state is dropped with it. [`contain`] does this for futures, [`catch`] for one
-//! step, and [`run_blocking`] for work on another thread. Elsewhere (the replica, the log, the checkpoint, the workers' own
-//! tasks), a panic can leave a partial change, so the process exits with [`EXIT_PANICKED`].
+//! A panic is contained only where the request's state is dropped after the panic. [`contain`] does this for futures, [`catch`]
+//! for one step, and [`run_blocking`] for work on another thread. Elsewhere (the replica, the log, the checkpoint, the workers'
+//! own tasks), a panic can leave a partial change, so the process exits with [`EXIT_PANICKED`].
 
 #[cfg(feature = "planted-panics")]
 mod planted;
@@ -60,15 +60,15 @@ impl CaughtPanic {
     }
 }
 
-/// Returns the text of a panic, or a fixed text if the payload is not a string.
+/// Returns the message of a panic, or a fixed message if the payload is not a string.
 fn text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a panic without a message")
 }
 
-/// Installs the panic hook. The hook saves a request's panic for the caller and passes any other panic to the previous hook.
-/// The process then exits, unless the panic happened in a storage library.
+/// Installs the panic hook. The hook saves a request's panic for the function that catches it, and passes any other panic to
+/// the previous hook. The process then exits, unless the panic happened in a storage library.
 pub fn install_hook() {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| match SCOPE.get() {
@@ -113,7 +113,7 @@ impl Drop for UnwindScope {
 #[cfg(not(feature = "planted-panics"))]
 fn reached(_boundary: &str, _moment: &str) {}
 
-/// Starts a thread that serves no single request. A panic on it ends the process.
+/// Starts a thread whose work belongs to no single request. A panic on it ends the process.
 pub fn start_thread(
     name: &'static str,
     work: impl FnOnce() + Send + 'static,
@@ -136,7 +136,8 @@ pub fn catch_in_library<T>(work: impl FnOnce() -> T) -> Option<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// Runs one step of a request's work. Logs a panic and returns it as the error, which the caller must count.
+/// Runs one step of a request's work. Logs a panic and returns it as the error, which the caller must count in
+/// [`PanicMetrics`].
 pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     catch_any(handler, || {
         reached(handler.label(), "call");
@@ -194,7 +195,7 @@ pub fn catch_in<'a, F: Future>(handler: PanicSource, work: F) -> Contain<'a, F> 
 }
 
 pin_project! {
-    /// A future whose panic becomes an error. An `async fn` would store its argument twice for each connection and call.
+    /// A future whose panic becomes an error. An `async fn` would store the work twice for each connection and call.
     #[must_use = "futures do nothing unless polled"]
     pub struct Contain<'a, F> {
         #[pin]

@@ -1,5 +1,5 @@
-//! Panics at a chosen moment, for tests. The boundary that contains a panic also raises it. Only `witan-planted` contains this
-//! module.
+//! Panics that tests plant at a chosen moment. The boundary that contains a panic also raises it. Only `witan-planted` contains
+//! this module.
 //!
 //! The environment variable [`FILE`] names a file with a boundary, a moment and a number N. The process panics when the moment
 //! occurs for the Nth time. The first boundary that finds the file reads and removes it. A new file replaces a pending panic.
@@ -46,7 +46,7 @@ fn take_file() -> Option<String> {
     Some(text)
 }
 
-/// Panics if the planted panic is due at this moment.
+/// Reads a new file, then counts this moment and panics if it is the Nth occurrence of the planted moment.
 pub(super) fn reached(boundary: &str, moment: &str) {
     let mut planted = PLANTED.lock();
     if let Some(text) = take_file() {

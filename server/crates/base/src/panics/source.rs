@@ -46,7 +46,7 @@ impl PanicSource {
     }
 }
 
-/// Counters of contained panics by source. Clones share them.
+/// Counters of contained panics by source. Clones share the counters.
 #[derive(Clone, Debug)]
 pub struct PanicMetrics(Arc<[IntCounter; PanicSource::LABELS.len()]>);
 

@@ -63,8 +63,8 @@ enum ByteResult {
 }
 
 impl JsonProgress {
-    /// Validates the next bytes. Returns how many of them belong to the value if they complete it, otherwise `None`. The error
-    /// is Go's text for the first invalid byte.
+    /// Validates the next bytes. Returns how many of the bytes precede the end of the value if they complete it, otherwise
+    /// `None`. The error is Go's message for the first invalid byte.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
         let mut at = 0;
         loop {
@@ -87,7 +87,7 @@ impl JsonProgress {
         self.open.is_empty() && self.step == Step::Value
     }
 
-    /// Returns whether the value is complete if the text ends here. Only a number outside containers can be.
+    /// Returns whether the value is complete if the text ends here. Only a number outside containers can be complete there.
     pub fn may_end(&self) -> bool {
         let Step::Number(number) = self.step else {
             return false;
@@ -190,7 +190,7 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
-    /// Validates the byte at offset `at` in the literal `name`.
+    /// Validates the byte at offset `at` in the literal `name`. Returns `Last` if the byte completes the entire value.
     fn literal(&mut self, name: &'static str, at: usize, byte: u8) -> Result<ByteResult, String> {
         let expected = name.as_bytes()[at];
         if byte != expected {
