@@ -1,6 +1,6 @@
 //! The alarms that members have raised. An alarm blocks v3 commands that would worsen the problem.
 //!
-//! Each member checks its own quota and proposes the alarm. The state machine applies the alarm on all members.
+//! Each member checks its quota and proposes the alarm. The state machine applies the alarm on all members.
 
 use imbl::OrdSet;
 
@@ -124,8 +124,8 @@ impl Alarms {
         self.list(Some(kind as i32)).next().is_some()
     }
 
-    /// Raises or lowers the command's alarm and returns the alarm. Returns `None` if the alarm to lower is not raised, if
-    /// `alarms_max` excludes the alarm to raise, or if the command concerns no alarm.
+    /// Raises or lowers the command's alarm and returns the alarm. Returns `None` if the alarm to lower is not raised, if the
+    /// limit `alarms_max` of [`Pacing`] excludes the alarm to raise, or if the command concerns no alarm.
     pub(crate) fn apply(
         &mut self,
         command: &AlarmCommand,
@@ -186,7 +186,7 @@ impl Alarms {
         }
     }
 
-    /// Emits one record with all raised alarms, unless they equal `since`. `None` means no alarms.
+    /// Emits one record with all raised alarms, unless the alarms equal `since`. `None` means no alarms.
     pub(crate) fn changes(&self, since: Option<&Alarms>, emit: &mut Emit<'_>) {
         if since == Some(self) || (since.is_none() && self.raised.is_empty()) {
             return;

@@ -126,7 +126,8 @@ impl<'a> AccessCheck<'a> {
         self.check_range(&AccessKind::Write, key, range_end)
     }
 
-    /// Fails unless the caller can write every key of a lease, because ending the lease deletes them. Ignores `LeaseId::NONE`.
+    /// Fails unless the caller can write every key of a lease, because ending the lease deletes them. Succeeds for
+    /// `LeaseId::NONE`.
     pub fn end_lease(&self, lease: LeaseId) -> Result<(), AuthError> {
         if lease == LeaseId::NONE {
             return Ok(());
@@ -206,8 +207,8 @@ impl<'a> AccessCheck<'a> {
         Ok(())
     }
 
-    /// Like [`Self::put`], but checks the lease only if `leases` does not contain it. Adds the lease to `leases`. A
-    /// lease may have many keys, and a transaction may use it often.
+    /// Like [`Self::put`], but checks the lease only if `leases` does not contain it. Adds the lease to `leases`. A lease may
+    /// have many keys, and many puts of a transaction may use the same lease.
     fn check_put(&self, put: &kv::Put, leases: &mut BTreeSet<LeaseId>) -> Result<(), AuthError> {
         self.write(&put.key, b"")?;
         if leases.insert(put.lease_id()) {

@@ -107,8 +107,8 @@ impl Auth {
         });
     }
 
-    /// Loads one checkpoint record. [`Self::finish_load`] must follow the last record. Fails if it is invalid or from a later
-    /// release.
+    /// Loads one checkpoint record. [`Self::finish_load`] must follow the last record. Fails if the record is invalid or from a
+    /// later release.
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         match key.split_first() {
             Some((&META, [])) => {
@@ -160,7 +160,7 @@ impl Auth {
     }
 }
 
-/// Converts the name in a record's key. Fails if the name is not UTF-8.
+/// Converts the name in a record's key to a string. Fails if the name is not UTF-8.
 fn text(name: &[u8]) -> Result<String, CorruptRecord> {
     String::from_utf8(name.to_vec()).map_err(|_| CorruptRecord::new("auth: a name is not UTF-8"))
 }

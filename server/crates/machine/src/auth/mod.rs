@@ -4,7 +4,7 @@
 //! permission change affects all later log entries. `server/crates/auth` handles plaintext passwords, hashing and tokens.
 //!
 //! Reading order: `request`, `payload` (operations) → `users`, `roles` (their implementation) → `range_set` (union of
-//! permissions) → `check` (permission checks) → `path_permissions` (the same for v2) → `size` (quota accounting) →
+//! permissions) → `check` (permission checks) → `path_permissions` (users and roles of v2) → `size` (quota accounting) →
 //! `checkpoint`.
 
 mod check;
@@ -42,7 +42,7 @@ pub const ROOT: &str = "root";
 pub struct User {
     /// The user's name; not empty.
     pub name: String,
-    /// bcrypt hash of the password. If it is empty, no password matches.
+    /// bcrypt hash of the password. If the hash is empty, no password matches.
     pub password: Bytes,
     /// Names of granted roles, sorted.
     pub roles: Vec<String>,

@@ -1,14 +1,14 @@
-//! The payload of each operation on users and roles. It is stored in the log, so field numbers never change.
+//! The payloads of the operations on users and roles. They are stored in the log, so field numbers never change.
 
 use bytes::Bytes;
 
 use crate::secrets::debug_without_secrets;
 
-/// Enables authentication.
+/// Enables v3 authentication or, in a v2 command, v2 authentication.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Enable {}
 
-/// Disables authentication.
+/// Disables v3 authentication or, in a v2 command, v2 authentication.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Disable {}
 
@@ -58,7 +58,7 @@ pub struct UserPassword {
     /// The user's name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// bcrypt hash of the new password. If it is empty, no password matches.
+    /// bcrypt hash of the new password. If the hash is empty, no password matches.
     #[prost(bytes = "bytes", tag = "2")]
     pub password: Bytes,
 }

@@ -33,7 +33,7 @@ impl RangeSet {
         self.0.len()
     }
 
-    /// Returns whether the set contains every key in a range. An empty range counts as its first key.
+    /// Returns whether the set contains every key in a range. An empty range is treated as its first key.
     pub(super) fn cover(&self, key: &[u8], range_end: &[u8]) -> bool {
         match self.end_of(key) {
             None => false,
@@ -63,7 +63,8 @@ impl RangeSet {
         true
     }
 
-    /// Returns the end of the range that contains a key (`Some(None)` without an end), or `None` if no range contains it.
+    /// Returns the end of the range that contains a key (`Some(None)` if that range has no end), or `None` if no range contains
+    /// the key.
     fn end_of(&self, key: &[u8]) -> Option<Option<&Bytes>> {
         let behind = self.0.partition_point(|(first, _)| *first <= key);
         let (_, end) = self.0.get(behind.checked_sub(1)?)?;

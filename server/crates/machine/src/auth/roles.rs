@@ -24,7 +24,7 @@ impl Permission {
         self.key == key && self.range_end == range_end
     }
 
-    /// Returns whether the permission's range can contain a key.
+    /// Returns whether the permission's range can contain a key and has a first key that is not empty.
     fn is_valid(&self) -> bool {
         let is_empty = match KeyRange::new(&self.key, &self.range_end) {
             KeyRange::One(_) | KeyRange::From(_) => false,
@@ -35,7 +35,7 @@ impl Permission {
 }
 
 impl Auth {
-    /// Adds a role without permissions. Fails if the name is empty or exists.
+    /// Adds a role without permissions. Fails if the name is empty or the role exists.
     pub(super) fn role_add(&mut self, asked: &RoleAdd) -> Result<(), AuthError> {
         if asked.name.is_empty() {
             return Err(AuthError::RoleEmpty);
@@ -71,8 +71,8 @@ impl Auth {
     }
 
     /// Adds a permission to a role, or changes the type of its permission on the same range. As in etcd, only the first of
-    /// several permissions with the same first key can change its type. Fails without a permission, for an invalid range, and
-    /// for an unknown role.
+    /// several permissions with the same first key can change its type; a permission on the range of another one is added
+    /// again. Fails without a permission, for an invalid range, and for an unknown role.
     pub(super) fn role_grant(&mut self, asked: &RoleGrant) -> Result<(), AuthError> {
         let permission = asked
             .permission

@@ -10,7 +10,7 @@ type PathAuthResult<T = ()> = Result<T, PathAuthError>;
 
 impl Auth {
     /// Enables v2 authentication. Fails if it is already enabled or there is no root user. If the guest role is missing,
-    /// creates it and adds one v2 index step.
+    /// creates it and adds 1 to `steps`, the number of steps of the v2 index.
     pub(super) fn enable_path_auth(&mut self, steps: &mut u64) -> PathAuthResult {
         if self.paths.enabled {
             return Err(PathAuthError::Enabled);
@@ -160,7 +160,8 @@ impl Auth {
     }
 }
 
-/// Returns the patterns in `old` or `grant` but not in `revoke`, sorted. Fails with the first pattern of `grant` in `old`.
+/// Returns the patterns in `old` or `grant` but not in `revoke`, sorted. Fails with the first pattern of `grant` that is in
+/// `old` or a duplicate.
 fn merged_names(
     old: &[String],
     grant: &[String],

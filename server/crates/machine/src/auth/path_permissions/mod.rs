@@ -1,8 +1,8 @@
 //! Users and roles of v2: path patterns of roles, the guest role for anonymous requests, and the flag that enables
 //! authentication. v2 and v3 share users and role names.
 //!
-//! The rules and their order match etcd 3.4. As in etcd, the proposing member checks whether the caller may change users.
-//! `server/crates/v2/src/auth` handles JSON, status codes and plaintext passwords.
+//! The rules and their order match etcd 3.4. As in etcd, the proposing member checks whether the caller may change users and
+//! roles. `server/crates/v2/src/auth` handles JSON, status codes and plaintext passwords.
 //!
 //! Reading order: `request` (the operations) → this file (the state and access checks) → `change`.
 
@@ -45,7 +45,7 @@ pub(super) struct PathAuth {
 pub struct PathAuthOutcome {
     /// The number by which the v2 index advances.
     pub index_steps: u64,
-    /// The user whose tokens are revoked; `None` for no user.
+    /// The user whose tokens are revoked; `None` if no tokens are revoked.
     pub tokens_revoked_of: Option<String>,
     /// The result of the command.
     pub answer: Result<PathAuthReply, PathAuthError>,
@@ -83,7 +83,7 @@ pub enum PathAuthError {
     /// The user to delete does not exist.
     #[error("auth: User {0} does not exist")]
     UserToDeleteMissing(String),
-    /// The root user cannot be deleted while authentication is enabled.
+    /// The root user cannot be deleted, and cannot lose the root role, while authentication is enabled.
     #[error("auth: Cannot delete root user while auth is enabled.")]
     RootProtected,
     /// The request does not change the user.
@@ -170,7 +170,8 @@ impl Auth {
         roles.into_iter().map(str::to_owned).collect()
     }
 
-    /// Returns a role's patterns, or `None` if the role does not exist. The root role always exists.
+    /// Returns a role's patterns, or `None` if the role does not exist. The root role always exists and has unrestricted
+    /// patterns.
     pub fn patterns(&self, role: &str) -> Option<PathPatterns> {
         if role == ROOT {
             return Some(PathPatterns::unrestricted());
@@ -191,8 +192,8 @@ impl Auth {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// Returns whether a user's roles (for `None`, the guest role) grant this access to a path. Ignores whether v2
-    /// authentication is enabled.
+    /// Returns whether a user is an administrator or has roles (for `None`, the guest role) that grant this access to a path.
+    /// Ignores whether v2 authentication is enabled.
     pub fn allows_path(&self, user: Option<&User>, path: &[u8], wish: PathAccess) -> bool {
         let may = |role: &str| {
             let patterns = self.paths.patterns.get(role);
