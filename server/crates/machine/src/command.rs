@@ -1,5 +1,5 @@
-//! All commands in the log. The structs are log payload, encoded with prost after a version byte (`wire`). No public protocol
-//! contains them. Field numbers never change.
+//! All commands in the log. The structs are payloads of log entries, encoded with prost after a version byte (`wire`). No
+//! public protocol contains them. Field numbers never change.
 
 use prost::Message as _;
 
@@ -125,7 +125,7 @@ pub enum Command {
     /// Publishes a started member's name and client URLs.
     #[prost(message, tag = "4")]
     Publish(PublishAttributes),
-    /// Records the version that all members support. The leader proposes it.
+    /// Records the version that all members support. The leader proposes this command.
     #[prost(message, tag = "5")]
     ClusterVersion(ClusterVersion),
     /// Raises or lowers an alarm.

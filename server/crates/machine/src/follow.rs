@@ -1,7 +1,7 @@
 //! Following: the cluster copies another cluster (the source) revision by revision and refuses client writes until the
-//! cut-over. The commands are log payload, so field numbers never change.
+//! cut-over. The commands are payloads of log entries, so field numbers never change.
 //!
-//! The server's `follow` reads the source, `witan_node` refuses client writes, and `kv/follow.rs` applies the revisions.
+//! The crate `follow` reads the source, `witan_node` refuses client writes, and `kv/follow.rs` applies the revisions.
 //!
 //! A following cluster does not expire leases or compact on its own. It copies expirations and compactions from the source.
 
@@ -47,7 +47,7 @@ pub enum FollowOperation {
     /// Adds and removes leases as the source did.
     #[prost(message, tag = "3")]
     Leases(FollowLeases),
-    /// Replaces users and roles with the source's.
+    /// Replaces users and roles with the users and roles of the source.
     #[prost(message, tag = "4")]
     Users(FollowUsers),
     /// Stops following, so that the cluster accepts writes.
@@ -95,7 +95,7 @@ pub struct FollowedWrite {
     /// Number of puts since the key was created; 0 for a deletion.
     #[prost(int64, tag = "3")]
     pub version: i64,
-    /// Attached lease; 0 for none.
+    /// Attached lease; 0 for no lease.
     #[prost(sfixed64, tag = "4")]
     pub lease: i64,
 }
@@ -173,7 +173,7 @@ pub struct FenceAgain {
     pub attempt: u32,
 }
 
-/// Stops the checks of the source.
+/// Stops the checks of the source's fence.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct SourceGone {}
 
@@ -195,7 +195,7 @@ pub enum FollowError {
         /// The current revision.
         revision: Revision,
     },
-    /// The key space differs from the source's before this revision.
+    /// The key space differs from the key space of the source before this revision.
     #[error("revision {revision} does not match the key space: a key has a different version here")]
     Differs {
         /// The revision. None of its writes was applied.
@@ -270,7 +270,8 @@ impl Command {
 
 impl StateMachine {
     /// Executes a follow command. If it fails, the parts before the error stay applied. Fails with `Following` before the
-    /// cut-over, or `NotFollowing` after it, for an operation that belongs to the other phase.
+    /// cut-over, or `NotFollowing` after it, for an operation that belongs to the other phase. `FenceAgain` also fails with
+    /// `NotFollowing` after `SourceGone`.
     pub(super) fn follow(&mut self, command: &FollowCommand) -> Result<(), FollowError> {
         let Some(operation) = &command.operation else {
             // No member proposes a command without an operation. Decoding refuses the operations of later releases.
@@ -315,7 +316,8 @@ impl StateMachine {
         }
     }
 
-    /// Starts the attempt after the last one. Does nothing for the last one. Fails with `GivenUp` for any other number.
+    /// Starts `attempt` if its number is that of the last attempt plus one. Does nothing for the last attempt. Fails with
+    /// `GivenUp` for any other number.
     fn begin_attempt(&mut self, attempt: u32) -> Result<(), FollowError> {
         let last = self.members.cut_over_attempt;
         if attempt != last && attempt.checked_sub(1) != Some(last) {
@@ -326,7 +328,7 @@ impl StateMachine {
     }
 
     /// Ends following, records the revision at which the source was fenced, and gives leases their full TTL. Fails with
-    /// `GivenUp` for an earlier attempt and with `Gap` at another revision.
+    /// `GivenUp` for any attempt but the last, and with `Gap` at another revision.
     fn cut_over(&mut self, asked: &CutOver) -> Result<(), FollowError> {
         if self.members.cut_over_attempt != asked.attempt {
             return Err(FollowError::GivenUp);

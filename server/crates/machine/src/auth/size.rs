@@ -1,5 +1,5 @@
 //! Counts the memory of users, roles and permissions against the quota, and limits the lengths of their strings. All changes to
-//! the maps go through this module, so the count is always correct. Checkpoints do not contain it.
+//! the maps go through this module, so the count is always correct. Checkpoints do not contain the count.
 
 use std::sync::Arc;
 
@@ -114,7 +114,8 @@ struct Additions {
 }
 
 impl AuthCommand {
-    /// Estimates the growth of `Auth::size_bytes` in bytes, without derived data. It is 0 for password changes and removals.
+    /// Estimates the growth of `Auth::size_bytes` in bytes, without derived data. The growth is 0 for password changes and
+    /// removals.
     pub fn growth(&self) -> u64 {
         self.additions().growth
     }

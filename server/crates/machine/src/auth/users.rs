@@ -5,7 +5,7 @@ use super::{
 };
 
 impl Auth {
-    /// Adds a user without roles and advances the auth revision. Fails if the name is empty or exists.
+    /// Adds a user without roles and advances the auth revision. Fails if the name is empty or the user exists.
     pub(super) fn user_add(&mut self, asked: &UserAdd) -> Result<(), AuthError> {
         if asked.name.is_empty() {
             return Err(AuthError::UserEmpty);
@@ -22,7 +22,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Deletes a user. Fails if the user does not exist or is root while v2 or v3 authentication is enabled.
+    /// Deletes a user and advances the auth revision. Fails if the user does not exist or is root while v2 or v3 authentication
+    /// is enabled.
     pub(super) fn user_delete(&mut self, asked: &UserDelete) -> Result<(), AuthError> {
         if (self.enabled || self.paths.enabled) && asked.name == ROOT {
             return Err(AuthError::InvalidManagement);
@@ -62,8 +63,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Revokes a role from a user. Fails if the user does not have the role. Also fails for root's root role while v3
-    /// authentication is enabled.
+    /// Revokes a role from a user. Fails if the user does not exist or does not have the role. Also fails for root's root role
+    /// while v3 authentication is enabled.
     pub(super) fn user_revoke(&mut self, asked: &UserRevoke) -> Result<(), AuthError> {
         if self.enabled && asked.user == ROOT && asked.role == ROOT {
             return Err(AuthError::InvalidManagement);

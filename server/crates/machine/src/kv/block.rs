@@ -69,7 +69,8 @@ impl Values<'_> {
 }
 
 impl Clone for Block {
-    /// The copy of an open block has capacity for later versions.
+    /// The copy of an open block has capacity for later versions. If the values of a closed block are only on disk, blocks
+    /// until they have been read.
     fn clone(&self) -> Self {
         let copy = |bytes: &[u8], capacity: usize| {
             let mut copy = Vec::with_capacity(bytes.len().max(capacity));
@@ -201,8 +202,8 @@ impl Block {
         }
     }
 
-    /// Returns the place of the block's durable record; `None` if there is none or it contains versions that the block has
-    /// dropped.
+    /// Returns the place of the block's durable record; `None` if there is no such record or if the record contains versions
+    /// that the block has dropped.
     pub(super) fn place(&self) -> Option<Place> {
         let place = match &self.body {
             BlockBody::Open { .. } => None,
@@ -220,7 +221,7 @@ impl Block {
         }
     }
 
-    /// Returns whether no slot was ever assigned.
+    /// Returns whether the directory contains no slots, as in a new block.
     pub(super) fn has_no_slots(&self) -> bool {
         match &self.slots {
             SlotDirectory::Full(offsets) => offsets.is_empty(),
@@ -228,7 +229,7 @@ impl Block {
         }
     }
 
-    /// Returns the version in a slot, or `None` if the version was compacted.
+    /// Returns the version in a slot, or `None` if the version was compacted or the slot was never assigned.
     pub(super) fn get(&self, slot: u16) -> Option<Version<'_>> {
         let offsets = match &self.slots {
             SlotDirectory::Full(offsets) => *offsets.get(usize::from(slot))?,
@@ -244,7 +245,7 @@ impl Block {
         self.versions_from(0)
     }
 
-    /// Returns the slot after the last assigned slot.
+    /// Returns the slot after the last slot in the directory, or 0 for an empty directory.
     pub(super) fn end(&self) -> u16 {
         match &self.slots {
             SlotDirectory::Full(offsets) => offsets.len() as u16,
