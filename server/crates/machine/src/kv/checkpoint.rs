@@ -125,7 +125,8 @@ impl Kv {
         }
     }
 
-    /// Emits the records that changed since `since`, or all records for `None`. Does not emit leases.
+    /// Emits the records that changed since `since`, or all records for `None`. Does not emit leases. Blocks until values that
+    /// are only on disk have been read.
     pub fn changes(&self, since: Option<&Kv>, emit: &mut Emit<'_>) {
         let Some(since) = since else {
             self.emit_meta(emit);
@@ -174,7 +175,7 @@ impl Kv {
     }
 
     /// Loads the next record in ascending key order. The first record replaces the state; call [`Self::finish_load`] after the
-    /// last one. Fails if the record is damaged or a later release wrote it.
+    /// last record. Fails if the record is damaged or a later release wrote it.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let what = || format!("key space record {}", key.escape_ascii());
         let content = verify_checksum(value)
@@ -210,7 +211,7 @@ impl Kv {
     }
 
     /// Loads a closed block, like [`Self::load`], from the head of its record, which is durable at `place`. The values stay on
-    /// disk. Fails if the head is invalid.
+    /// disk. Fails if the head is invalid or belongs to the open block.
     pub(crate) fn load_head(
         &mut self,
         key: &[u8],

@@ -42,8 +42,8 @@ impl Kv {
         self.sweeping
     }
 
-    /// Sweeps up to `sweep_blocks_first` of the remaining blocks. The leader proposes this while it is idle, because memory
-    /// would otherwise be freed only as fast as commands arrive.
+    /// Sweeps up to `sweep_blocks_first` of the remaining blocks. While the leader is idle, it proposes such sweeps, because
+    /// otherwise only further commands would free memory.
     pub(super) fn sweep_on_request(&mut self) {
         if self.sweeping {
             self.sweep(self.pacing.sweep_blocks_first);
@@ -58,7 +58,7 @@ impl Kv {
     }
 
     /// Removes the superseded versions in about `blocks` blocks, and the keys without a remaining version. Sets where the next
-    /// pass starts and whether one is needed.
+    /// pass starts and whether a next pass is needed.
     fn sweep(&mut self, blocks: usize) {
         let SweepPass { mut dead, removed_keys: forgotten, next, finished: done } =
             self.find_dead(self.compacted, blocks);

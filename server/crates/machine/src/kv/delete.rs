@@ -7,7 +7,7 @@ use super::{
 };
 
 impl Kv {
-    /// Deletes the live keys in a range. Returns their number and their pairs if `prev_kv` is set. If the range has no live
+    /// Deletes the live keys in a range. Returns their number and, if `prev_kv` is set, their pairs. If the range has no live
     /// keys, nothing changes, not even the revision. Fails before the first write if the deletion reads too much.
     pub(super) fn delete(
         &mut self,

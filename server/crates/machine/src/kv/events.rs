@@ -136,7 +136,8 @@ impl Kv {
         })
     }
 
-    /// Returns the locations of a key's changes at or after a revision, in order; `None` if there are more than `max`.
+    /// Returns the locations of a key's uncompacted changes at or after a revision, in order; `None` if there are more than
+    /// `max`.
     pub fn changes_of_key(
         &self,
         key: &[u8],
@@ -162,7 +163,7 @@ impl Kv {
         Some(locations)
     }
 
-    /// Returns the pair before a change. Returns `None` if there was none, or if it was compacted. If the value is only on
+    /// Returns the pair before a change. Returns `None` if there was no pair or the pair was compacted. If the value is only on
     /// disk, blocks until it has been read.
     pub fn previous(&self, written: &KeyChange<'_>) -> Option<KeyValue> {
         let (block, version) = self.version_before(written)?;
@@ -175,7 +176,8 @@ impl Kv {
             .is_none_or(|(block, _)| block.is_resident())
     }
 
-    /// Returns the version before a change. Returns `None` if there was none, if it was a deletion, or if it was compacted.
+    /// Returns the version before a change. Returns `None` if there was no version, or if the version was a deletion or was
+    /// compacted.
     fn version_before(&self, written: &KeyChange<'_>) -> Option<BlockVersion<'_>> {
         let revision = written.version.main.previous();
         if revision < self.compacted {
@@ -197,7 +199,8 @@ impl Kv {
         }
     }
 
-    /// Adds the states before compactions of an earlier state, for which watchers were not notified.
+    /// Adds the states before compactions of an earlier state, for which watchers were not notified, and drops the oldest
+    /// states above the limit.
     pub fn inherit_states_before_compaction(&mut self, earlier: &Kv) {
         if !earlier.states_before_compaction.is_empty() {
             let later = std::mem::take(&mut self.states_before_compaction);

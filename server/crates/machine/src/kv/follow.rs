@@ -96,7 +96,7 @@ impl Kv {
         self.leases.clear_checkpoints();
     }
 
-    /// Returns the leases without keys that exist here but not in `there`, which must be sorted.
+    /// Returns the leases without keys that exist here but not in `there`, the sorted ids of the source's leases.
     pub fn ended_leases(&self, there: &[LeaseId]) -> Vec<LeaseId> {
         let ended = |id: &LeaseId| there.binary_search(id).is_err();
         let without_keys = |id: &LeaseId| self.leases.keys(*id).next().is_none();

@@ -91,7 +91,8 @@ impl History {
         Some((block, block.get(location.slot)?))
     }
 
-    /// Follows the links back from `location` to the newest version at or below `revision`. Returns `None` if none remains.
+    /// Follows the links back from `location` to the newest version at or below `revision`. Returns `None` if no such version
+    /// remains.
     pub(super) fn at(&self, location: Location, revision: Revision) -> Option<BlockVersion<'_>> {
         let mut found = self.get(location)?;
         while found.1.main > revision {
@@ -125,7 +126,7 @@ impl History {
     }
 
     /// Appends a version with its value. Returns its location and its size in bytes. If the open block would exceed
-    /// `block_bytes` bytes, closes it first. Also closes a block with a single larger version.
+    /// `block_bytes` bytes, closes it first. Also closes a block whose single version is larger.
     pub(super) fn push(
         &mut self,
         version: &Version<'_>,
@@ -149,7 +150,7 @@ impl History {
         (location, size)
     }
 
-    /// Closes the open block and opens the next one. Drops an empty block instead.
+    /// Closes the open block and opens the next one. Drops the closed block if it has no versions.
     fn close_tail(&mut self) {
         let next = Arc::new(Block::new(self.tail.number() + 1));
         let mut closed = std::mem::replace(&mut self.tail, next);
@@ -213,8 +214,9 @@ impl History {
         })
     }
 
-    /// Builds the key index by reading every version. Sorts at least `chunk_bytes` bytes of rows at once; see [`IndexBuilder`].
-    /// Returns the index, the size of the live keys' newest versions in bytes, and whether any version has a lease.
+    /// Builds the key index by reading every version. Sorts at least `chunk_bytes` bytes of rows together; see
+    /// [`IndexBuilder`]. Returns the index, the size of the live keys' newest versions in bytes, and whether any version has a
+    /// lease.
     pub(super) fn index(&self, chunk_bytes: usize) -> (Index, u64, bool) {
         let mut builder = IndexBuilder::new(chunk_bytes);
         let mut leased = false;

@@ -15,7 +15,7 @@ pub struct ImportedVersion<'a> {
     pub main: Revision,
     /// Index of the change within its revision.
     pub sub: u64,
-    /// Whether the change deleted the key. In this case, only `key` is used.
+    /// Whether the change deleted the key. A deletion ignores the fields after `key`.
     pub deletes: bool,
     /// The key.
     pub key: &'a [u8],
@@ -25,7 +25,7 @@ pub struct ImportedVersion<'a> {
     pub create_revision: Revision,
     /// Number of puts since the key was created.
     pub version: i64,
-    /// Attached lease; [`LeaseId::NONE`] for none.
+    /// Attached lease; [`LeaseId::NONE`] for no lease.
     pub lease: LeaseId,
 }
 
@@ -85,7 +85,7 @@ impl Kv {
 
     /// Completes an import after the last [`Kv::import_version`]. Adopts the other store's compacted revision, executes its
     /// scheduled compaction `asked` (0 for none), and attaches keys to leases. A missing lease of a key is created with the
-    /// maximum TTL.
+    /// maximum TTL. Fails if `asked` is above the current revision, or if either revision is too large.
     pub fn finish_import(
         &mut self,
         compacted: Revision,

@@ -162,7 +162,7 @@ impl Index {
         }
     }
 
-    /// Removes a key if it exists. Merges its page with the previous one if it has become small.
+    /// Removes a key if it exists. Merges its page with the previous page if its page has become small.
     pub(super) fn remove(&mut self, key: &[u8]) {
         let (low, leaf) = self
             .leaves
@@ -177,7 +177,7 @@ impl Index {
         }
     }
 
-    /// Merges a small page into the previous page if it fits.
+    /// Merges a small page into the previous page if both together fill at most half a page, or if the small page is empty.
     fn merge_into_previous(&mut self, low: &Bytes, leaf: &Leaf) {
         let below = (Bound::Unbounded, Bound::Excluded(&low[..]));
         let (before_low, before) = self
@@ -192,7 +192,7 @@ impl Index {
         }
     }
 
-    /// Calls `visit` with each key in the range, in key order, until it returns false.
+    /// Calls `visit` with each key in the range, including deleted keys, in key order, until `visit` returns false.
     pub(super) fn visit<'a>(
         &'a self,
         span: &KeyRange<'_>,
@@ -215,8 +215,8 @@ impl Index {
         }
     }
 
-    /// Calls `visit` with live keys and numbers of deleted keys, in key order, until it returns false. Skips pages without a
-    /// live key. The numbers depend on the layout of pages, but their sum before a live key does not.
+    /// Calls `visit` with live keys and numbers of deleted keys, in key order, until `visit` returns false. Skips pages without
+    /// a live key. The numbers depend on the layout of pages, but their sum before a live key does not.
     pub(super) fn visit_live<'a>(
         &'a self,
         span: &KeyRange<'_>,
@@ -249,7 +249,7 @@ impl Index {
     }
 
     /// Counts the live keys and all keys (including deleted ones) in a range. Stops at the end of a page if either count has
-    /// reached the one in `enough`, so the result may exceed `enough`.
+    /// reached the same count in `enough`, so the result may exceed `enough`.
     pub(super) fn count(&self, span: &KeyRange<'_>, enough: Count) -> Count {
         let mut count = Count::default();
         if let KeyRange::One(key) = span {

@@ -1,7 +1,7 @@
 //! Builds the key index of a loaded history.
 //!
-//! The versions are added from the newest to the oldest, and only the first version of each key is kept. To bound memory, they
-//! are sorted in chunks, and each chunk is merged into the existing pages.
+//! The versions are added from the newest to the oldest, and only the first version of each key is kept. To bound memory, the
+//! versions are sorted in chunks, and each chunk is merged into the existing pages.
 
 use std::hint::black_box;
 
@@ -11,7 +11,7 @@ use super::{
     sort::{self, SortKey},
 };
 
-/// Size in bytes of the rows that are sorted at once, with their sort keys. A million keys need three chunks.
+/// Size in bytes of the rows that are sorted together, with their sort keys. A million keys need three chunks.
 pub(super) const CHUNK_BYTES: usize = 16 << 20;
 
 /// A chunk is at least as large as the existing pages divided by this number. Each merge copies the pages, so the number of
@@ -58,7 +58,7 @@ pub(super) struct IndexBuilder<'a> {
 }
 
 impl<'a> IndexBuilder<'a> {
-    /// Creates a builder that sorts at least `chunk_bytes` bytes of rows at once.
+    /// Creates a builder that sorts at least `chunk_bytes` bytes of rows together.
     pub(super) fn new(chunk_bytes: usize) -> Self {
         Self {
             chunk_bytes,
@@ -90,7 +90,7 @@ impl<'a> IndexBuilder<'a> {
         let rows = &chunk[..];
         let tags = sort::sorted(rows);
         let sorted = tags.chunks(FETCHED).flat_map(move |tags| {
-            // Fetch all rows at once, so that the cache misses overlap.
+            // Fetch all rows of a group together, so that the cache misses overlap.
             let first = |tag: &SortKey| rows[tag.at()].key.first().copied().unwrap_or_default();
             black_box(tags.iter().fold(0, |sum, tag| sum ^ first(tag)));
             tags.iter().map(move |tag| &rows[tag.at()])

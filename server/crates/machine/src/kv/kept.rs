@@ -1,11 +1,11 @@
-//! Values that puts keep (`ignore_value`). A put that keeps a value stores it again, so the value counts as if the client had
-//! sent it. The proposer adds a maximum length, based on the current length, to the put. Without a maximum, many small puts
-//! could store a value again after another put has made it large. If the value is longer when the put is applied, the put
-//! changes nothing and is proposed again.
+//! Values that puts keep (`ignore_value`). A put that keeps a value stores it again, so its size is counted as if the client
+//! had sent the value. The proposer adds a maximum length, based on the current length, to the put. Without a maximum, many
+//! small puts could store a value again after another put has made it large. If the value is longer when the put is applied,
+//! the put changes nothing and is proposed again.
 
 use super::{Kv, KvCommand, KvError, KvOperation, Put, Txn, TxnOpKind};
 
-/// Length in bytes up to which a value can always be kept, because a command uses as much space in the log.
+/// Length in bytes up to which a value can always be kept, because any command uses about as much space in the log.
 const KEPT_BYTES_FREE: u64 = 512;
 
 impl KvCommand {
@@ -49,7 +49,7 @@ impl Kv {
         bytes.into_iter().max().unwrap_or_default()
     }
 
-    /// Like [`Self::limit_kept_values`], but for a put. Returns 0 if it keeps no value.
+    /// Like [`Self::limit_kept_values`], but for a put. Returns 0 if the put keeps no value.
     fn limit_kept_value(&self, put: &mut Put) -> u64 {
         if !put.ignore_value {
             return 0;

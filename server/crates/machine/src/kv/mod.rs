@@ -1,6 +1,6 @@
 //! The v3 key space: multi-version keys in immutable blocks.
 //!
-//! Each operation has its own file: `put`, `delete`, `range`, `txn`, `compact`.
+//! Each operation has a file: `put`, `delete`, `range`, `txn`, `compact`.
 //!
 //! Reading order: `request` (the operations) → `read_budget` (their limits) → `version`, `slots`, `block` and `block_record`
 //! (storage) → `history` (all versions) → `leaf` and `index` (the newest version of each key) → `sort` and `index_builder`
@@ -80,7 +80,7 @@ pub struct KeyValue {
     pub mod_revision: Revision,
     /// Number of puts since the key was created.
     pub version: i64,
-    /// The attached lease; [`LeaseId::NONE`] for none.
+    /// The attached lease; [`LeaseId::NONE`] for no lease.
     pub lease: LeaseId,
 }
 
@@ -172,7 +172,7 @@ pub enum KvError {
     /// The command would read more than `limits` allows.
     #[error("the answer would be too large")]
     ResponseTooLarge,
-    /// The read needs a value that is only on disk. Read it again from [`ValueSource::Disk`], on a thread that may wait.
+    /// The read needs a value that is only on disk. Repeat the read with [`ValueSource::Disk`], on a thread that may wait.
     #[error("a value is not in memory")]
     NotResident,
     /// The caller lacks permission.
@@ -270,7 +270,7 @@ impl Kv {
     }
 
     /// Executes a committed command (I2), after a step of an unfinished sweep. `answers` decides whether the reply contains the
-    /// results of reads; the state does not depend on it.
+    /// results of reads; the state does not depend on `answers`.
     pub fn apply_with(
         &mut self,
         command: &KvCommand,
@@ -425,7 +425,7 @@ impl Kv {
     }
 
     /// Returns the number of bytes that were dropped since the process loaded a state. Readers of older states may still hold
-    /// them.
+    /// these bytes.
     pub fn dropped_bytes(&self) -> u64 {
         self.history.dropped_bytes
     }

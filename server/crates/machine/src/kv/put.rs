@@ -82,7 +82,7 @@ mod tests {
         record::RecordChange,
     };
 
-    /// Returns a put whose value consists of `size` times `byte`. `None` keeps the current value.
+    /// Returns a put whose value contains `byte` `size` times. If `byte` is `None`, the put keeps the current value.
     fn operation(byte: Option<u8>, size: usize) -> KvOperation {
         KvOperation::Put(Put {
             key: Bytes::from_static(b"key"),

@@ -24,7 +24,7 @@ const VERSIONS_PER_KEY: u64 = 16;
 pub struct RangePartBounds {
     /// Maximum number of pairs.
     pub pairs: usize,
-    /// Maximum size of keys and values in bytes. The pair that reaches it is included.
+    /// Maximum size of keys and values in bytes. The pair that reaches the maximum is included.
     pub bytes: usize,
     /// Maximum number of examined keys, including deleted ones.
     pub keys: usize,
@@ -194,8 +194,8 @@ impl Kv {
         Ok((kvs, whole))
     }
 
-    /// Calls `visit` with each pair of [`Self::collect_pairs`]. Returns the number of keys in the range, or `None` after the
-    /// limit.
+    /// Calls `visit` with each pair of [`Self::collect_pairs`]. Returns the number of keys in the range, or `None` if the walk
+    /// stopped at the limit.
     pub(super) fn visit_pairs<'a>(
         &'a self,
         range: &Range,
@@ -240,8 +240,8 @@ impl Kv {
         })
     }
 
-    /// Calls `visit` with each live version in a range, at revision `at` or the newest revision (`None`), in key order until it
-    /// returns false. Charges all examined keys.
+    /// Calls `visit` with each live version in a range, at revision `at` or the newest revision (`None`), in key order until
+    /// `visit` returns false. Charges all examined keys.
     pub(super) fn walk<'a>(
         &'a self,
         span: &KeyRange<'_>,
@@ -306,7 +306,8 @@ impl Kv {
         self.charge_read(range, &mut reads).is_err()
     }
 
-    /// Returns whether a range may take longer than reading `keys` keys at the newest revision.
+    /// Returns whether a range may take longer than reading `keys` keys at the newest revision. Always true if the range
+    /// compares values.
     pub fn reads_longer_than(&self, range: &Range, keys: u64) -> bool {
         let history = range.reads_history(self.revision);
         range.compares_values() || self.reads_more_than(range, reachable_keys(keys, history))
@@ -333,8 +334,8 @@ impl Kv {
         self.charge_count(&span, reads)
     }
 
-    /// Charges a walk over a range, up to `limit` live keys; `None` is a walk over all keys at an older revision. Fails without
-    /// budget.
+    /// Charges a walk over a range, up to `limit` live keys; `None` is a walk over all keys at an older revision. Fails if the
+    /// budget is exhausted.
     pub(super) fn charge_walk(
         &self,
         span: &KeyRange<'_>,
@@ -353,7 +354,7 @@ impl Kv {
 
     /// Charges the count of a range. If the budget suffices for the entire index, charges the entire index without counting.
     fn charge_count(&self, span: &KeyRange<'_>, reads: &mut ReadBudget) -> Result<(), KvError> {
-        // In a store of ordinary size, even the pages need not be counted.
+        // In a store of ordinary size, the pages of the range need not be counted.
         if reads.count_keys(self.index.pages() * KEYS_PER_PAGE).is_ok() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Ranges whose responses are too large to be in memory at once. A plan measures a response without reading its values. The
+//! Ranges whose responses are too large to be in memory as a whole. A plan measures a response without reading its values. The
 //! caller then reads the pairs in parts from the same state.
 //!
 //! In key order, a plan contains only the key at which the next part begins. In any other order, it contains all keys.
@@ -41,7 +41,7 @@ impl RangePlan {
     }
 }
 
-/// Receives a pair of a planned response without its value and the length in bytes of the value.
+/// Receives a pair of a planned response without its value, and the length of the value in bytes.
 pub type MeasurePair<'a> = dyn FnMut(KeyValue, usize) + 'a;
 
 impl Kv {
@@ -126,7 +126,8 @@ impl Kv {
         })
     }
 
-    /// Reads the next pairs of a plan that was made on this state. Advances the plan unless the read fails.
+    /// Reads the next pairs of a plan that was made on this state. Advances the plan unless the read fails. The result can be
+    /// empty before the plan is done.
     pub fn planned_part(
         &self,
         plan: &mut RangePlan,
