@@ -1,7 +1,7 @@
 //! Leases: their TTL and the keys attached to them.
 //!
-//! A lease never expires on its own (I6): the leader tracks its time (`lessor`) and proposes its expiration. `kv/lease.rs`
-//! implements the effects on the key space.
+//! The state machine never expires a lease by itself (I6): the leader tracks its time (`lessor`) and proposes its expiration.
+//! `kv/lease.rs` implements the effects on the key space.
 
 use std::fmt;
 
@@ -93,7 +93,7 @@ impl LeaseRevoke {
     }
 }
 
-/// Removes expired leases and their keys, each lease at its own revision. Unknown leases are ignored.
+/// Removes expired leases and their keys, each lease at a separate revision. Unknown leases are ignored.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LeaseExpire {
     /// Lease ids, in the order of removal.
@@ -253,7 +253,7 @@ impl Leases {
             .map(|(_, key)| key)
     }
 
-    /// Returns the first key of a lease at or above `from`, or `None` if there is none.
+    /// Returns the first key of a lease at or above `from`, or `None` if there is no such key.
     pub(super) fn key_from(&self, id: LeaseId, from: &Bytes) -> Option<&Bytes> {
         let (of, key) = self.attached.range((id, from.clone())..).next()?;
         (*of == id).then_some(key)
@@ -276,7 +276,7 @@ impl Leases {
         self.by_id.insert(id, lease);
     }
 
-    /// Removes a lease but does not detach its keys. Returns `false` if it does not exist.
+    /// Removes a lease but does not detach its keys. Returns `false` if the lease does not exist.
     pub(super) fn remove(&mut self, id: LeaseId) -> bool {
         self.by_id.remove(&id).is_some()
     }

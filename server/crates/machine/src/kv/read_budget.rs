@@ -1,9 +1,9 @@
 //! Limits the reads of one command while it is applied and records whether it returns results.
 //!
 //! The limits are part of the state machine: a command that exceeds them is refused on every member, at the same operation,
-//! without any change. The charges must therefore be the same on all members. They depend only on the keys in a range and on
-//! which of them are deleted, and both follow from the log. The layout of index pages differs between members, because startup
-//! repacks them, so a walk over pages is never charged.
+//! without any change. The charges must therefore be the same on all members. They depend only on the keys in a range, the
+//! lengths of their pairs, and which keys are deleted. All of this follows from the log. The layout of index pages differs
+//! between members, because startup repacks them, so a walk over pages is never charged.
 
 use std::sync::LazyLock;
 
@@ -88,7 +88,8 @@ pub(super) struct ReadBudget {
     answers: ReadResults,
     source: ValueSource,
     pattern: ReadPattern,
-    /// The remaining size in bytes of the pairs that ranges may collect. Each pair also counts [`Pacing::pair_bytes`].
+    /// The remaining size in bytes of the pairs that ranges may collect. Each pair is charged [`Pacing::pair_bytes`] in
+    /// addition.
     collected: u64,
     pacing: Pacing,
 }
@@ -123,8 +124,8 @@ impl ReadBudget {
         }
     }
 
-    /// Returns the budget of a read-only transaction in a store with `keys` live keys of `bytes` bytes. The budget suffices to
-    /// read each key once, or `READ_TXN_KEYS_MAX` keys, and to return up to `RANGE_ANSWER_BYTES_MAX` bytes.
+    /// Returns the budget of a read-only transaction in a store with `keys` live keys of `bytes` bytes in total. The budget
+    /// suffices to read each key once, or `READ_TXN_KEYS_MAX` keys, and to return up to `RANGE_ANSWER_BYTES_MAX` bytes.
     pub(super) fn of_read_txn(pacing: Pacing, keys: u64, bytes: u64) -> Self {
         let whole = bytes.saturating_add(keys.saturating_mul(pacing.pair_bytes));
         let bytes = pacing.txn_read_bytes_max.max(whole);
@@ -232,7 +233,7 @@ impl ReadBudget {
         take(&mut self.work, self.pacing.read_work + keys as u64)
     }
 
-    /// Charges the memory of a pair in addition to its key and value, even if it is not returned.
+    /// Charges the memory of a pair in addition to its key and value, even if the pair is not returned.
     pub(super) fn hold(&mut self) -> Result<(), KvError> {
         take(&mut self.bytes, self.pacing.pair_bytes)
     }

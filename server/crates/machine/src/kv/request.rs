@@ -13,7 +13,8 @@ pub struct KvCommand {
 }
 
 impl KvCommand {
-    /// Returns whether the read limits apply. Older entries, and commands that read at most one pair, have no limits.
+    /// Returns whether the read limits apply. Entries of older releases, and commands that read at most one pair, have no
+    /// limits.
     pub(super) fn bounded(&self) -> bool {
         match &self.operation {
             Some(KvOperation::Delete(delete)) => delete.bounded,
@@ -37,7 +38,7 @@ pub enum KvOperation {
     /// Executes one of two branches, depending on comparisons.
     #[prost(message, tag = "3")]
     Txn(Txn),
-    /// Drops superseded revisions.
+    /// Drops superseded versions.
     #[prost(message, tag = "4")]
     Compact(Compact),
     /// Continues the sweep of the last compaction.
@@ -127,10 +128,10 @@ pub struct Range {
     /// End of the range.
     #[prost(bytes = "bytes", tag = "2")]
     pub range_end: Bytes,
-    /// Maximum number of pairs; 0 for all.
+    /// Maximum number of pairs; 0 for all pairs.
     #[prost(int64, tag = "3")]
     pub limit: i64,
-    /// Revision to read at; 0 or less for the current one.
+    /// Revision to read at; 0 or less for the current revision.
     #[prost(int64, tag = "4")]
     pub revision: i64,
     /// The direction of the sort order.
@@ -258,8 +259,8 @@ impl Txn {
         operations.filter_map(|operation| operation.kind.as_ref())
     }
 
-    /// Iterates over this transaction and its nested transactions. Each write calls this often, so it allocates only for nested
-    /// ones.
+    /// Iterates over this transaction and its nested transactions. Each write calls this method often, so it allocates only for
+    /// nested transactions.
     fn all(&self) -> impl Iterator<Item = &Txn> {
         let (mut outermost, mut left) = (Some(self), Vec::new());
         std::iter::from_fn(move || {
@@ -317,7 +318,7 @@ pub struct Compare {
     /// The relation that must hold.
     #[prost(enumeration = "CompareResult", tag = "1")]
     pub result: i32,
-    /// The field to compare. A `value` of another kind counts as zero.
+    /// The field to compare. A `value` of another kind is treated as zero.
     #[prost(enumeration = "CompareTarget", tag = "2")]
     pub target: i32,
     /// First key.

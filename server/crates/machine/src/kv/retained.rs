@@ -14,7 +14,7 @@ impl Kv {
             .filter(|written| !self.sweeping || self.is_retained(&written.version))
     }
 
-    /// Returns the revision for a hash request; 0 means the current one. Fails for a compacted or future revision.
+    /// Returns the revision for a hash request; 0 means the current revision. Fails for a compacted or future revision.
     pub fn hash_revision(&self, revision: Revision) -> Result<Revision, KvError> {
         if revision > Revision::NONE && revision < self.compacted {
             return Err(KvError::Compacted { compacted: self.compacted });
@@ -29,9 +29,9 @@ impl Kv {
         })
     }
 
-    /// Iterates over the versions that etcd's hash at `revision` covers, in order. At or below the compacted revision, these
-    /// are the newest versions at `revision`, without deletions at the compacted revision itself. If no key exists at
-    /// `revision`, these are all versions.
+    /// Iterates over the versions that etcd's hash at `revision` covers, in order. At or below the compacted revision, the hash
+    /// covers the newest versions at `revision`, or all versions if no key exists at `revision`. It never covers deletions at
+    /// the compacted revision itself.
     pub fn hashed_versions(&self, revision: Revision) -> impl Iterator<Item = KeyChange<'_>> {
         let one_is_alive = self.is_any_key_alive_at(revision);
         self.retained_versions()

@@ -24,8 +24,8 @@ pub(super) enum SlotDirectory {
 }
 
 impl SlotDirectory {
-    /// Creates a closed block's directory from the slots and offsets of its versions (ascending). It depends on nothing else,
-    /// so members with the same versions write the same records.
+    /// Creates a closed block's directory from the slots and offsets of its versions (ascending). The directory depends on
+    /// nothing else, so members with the same versions write the same records.
     pub(super) fn closed(versions: Vec<(u16, Offsets)>) -> Self {
         let slots = versions
             .last()

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 /// Number of key bytes in a head, in addition to their count.
 const HEAD_BYTES: usize = 7;
-/// Initial number of key bytes that are compared at once to find a common prefix.
+/// Initial number of key bytes that are compared in one step to find a common prefix.
 const WINDOW_BYTES: usize = 64;
-/// Maximum size of a group that is sorted by comparison, because another radix pass would cost as much.
+/// Maximum number of keys in a group that is sorted by comparison, because another radix pass would cost as much.
 const FEW_KEYS: usize = 8;
 
 /// A key's position in the input and its head for the current pass.
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn each_key_is_read_a_few_times_regardless_of_their_number() {
-        // An odd multiplier yields all numbers once, in a scattered order.
+        // The multiplier has no common factor with `count`, so each number occurs once, in a scattered order.
         let scattered = |count: u64| (0..count).map(move |n| n * 611_953 % count);
         for count in [10_000, 200_000] {
             let plain = reads_per_key(scattered(count).map(|n| format!("key-{n:012}")));

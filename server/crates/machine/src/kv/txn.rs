@@ -1,8 +1,8 @@
 //! Txn: executes one of two lists of operations at one revision, depending on comparisons.
 //!
 //! As in etcd, all comparisons, including nested ones, are first evaluated on the state before the transaction. Then the
-//! operations in the chosen branches are checked and finally executed, so a failed transaction changes nothing. If a transaction
-//! reads too much, only its execution detects this. It then restores the state before the transaction.
+//! operations in the chosen branches are checked and finally executed, so a failed transaction changes nothing. A transaction
+//! that reads too much can fail during its execution. The state before the transaction is then restored.
 
 use std::cmp::Ordering;
 
@@ -92,13 +92,15 @@ impl Kv {
             .try_for_each(|range| self.charge_sorted_values(range, reads))
     }
 
-    /// Returns whether a transaction may take longer than reading `keys` keys at the newest revision.
+    /// Returns whether a transaction may take longer than reading `keys` keys at the newest revision. Always true if it
+    /// compares or sorts the values of several keys.
     pub fn txn_reads_longer_than(&self, txn: &Txn, keys: u64) -> bool {
         let history = txn.reads_history(self.revision);
         txn.compares_values() || self.txn_reads_more_than(txn, reachable_keys(keys, history))
     }
 
-    /// Returns whether a deletion may read more than `keys` keys to return their pairs. Returns `false` if it returns no pairs.
+    /// Returns whether a deletion may read more than `keys` keys to return their pairs. Returns `false` if the deletion returns
+    /// no pairs.
     pub fn delete_reads_more_than(&self, delete: &DeleteRange, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(self.pacing, keys);
         self.charge_prev_kvs(delete, &mut reads).is_err()
@@ -120,7 +122,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Charges the reads of a deletion, which are none if it returns no pairs.
+    /// Charges the reads of a deletion. A deletion that returns no pairs is not charged.
     fn charge_prev_kvs(&self, delete: &DeleteRange, reads: &mut ReadBudget) -> Result<(), KvError> {
         if !delete.prev_kv {
             return Ok(());
@@ -129,7 +131,7 @@ impl Kv {
         self.charge_walk(&span, Some(usize::MAX), reads)
     }
 
-    /// Evaluates the compares of a transaction and of nested transactions in the chosen branch. Returns the branches to
+    /// Evaluates the comparisons of a transaction and of nested transactions in the chosen branch. Returns the branches to
     /// execute.
     fn choose(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<TxnPath, KvError> {
         let mut succeeded = true;
@@ -196,7 +198,7 @@ impl Kv {
                 }
                 Some(TxnOpKind::Txn(txn)) => {
                     let path = nested.next().expect("one path for each nested transaction");
-                    // etcd omits the revision from a nested transaction's own header.
+                    // etcd omits the revision from the header of a nested transaction.
                     (
                         OpReply::Txn(self.execute(batch, txn, path)?),
                         Revision::NONE,
@@ -254,7 +256,8 @@ fn reads_after_a_write(txn: &Txn, path: &TxnPath, written: &mut bool) -> bool {
     })
 }
 
-/// Returns whether a comparison holds for a pair. As in etcd, an unknown target counts as equal, and an unknown relation holds.
+/// Returns whether a comparison holds for a pair. As in etcd, an unknown target is treated as equal, and an unknown relation
+/// holds.
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
     let wanted = compare.value.as_ref();
     let ordering = match CompareTarget::try_from(compare.target) {

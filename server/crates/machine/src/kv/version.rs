@@ -36,11 +36,11 @@ pub(super) struct Version<'a> {
     pub(super) sub: u64,
     /// Whether the change deleted the key.
     pub(super) tombstone: bool,
-    /// Revision that created the key; for a tombstone, its own revision.
+    /// Revision that created the key; for a tombstone, the revision of the deletion.
     pub(super) create: Revision,
     /// Number of puts since the key was created; 0 for a tombstone.
     pub(super) version: i64,
-    /// The attached lease; [`LeaseId::NONE`] for none.
+    /// The attached lease; [`LeaseId::NONE`] for no lease.
     pub(super) lease: LeaseId,
     pub(super) links: Links,
     pub(super) key: &'a [u8],
