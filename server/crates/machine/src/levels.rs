@@ -13,7 +13,7 @@ use super::{
 /// A feature level.
 pub type Level = u32;
 
-/// The first level. A member that reports no level has this one.
+/// The first level. A member that reports no level has this level.
 pub const FIRST: Level = 1;
 
 /// The level of this release. Tests build the next level with the feature `next-level`.
@@ -50,7 +50,7 @@ pub const RELEASES: &[ReleaseRow] = &[
     },
 ];
 
-/// Returns the last release of the previous minor version, or `None` if there is none.
+/// Returns the last release of the previous minor version, or `None` if there is no such release.
 pub fn previous() -> Option<&'static ReleaseRow> {
     previous_in(RELEASES)
 }
@@ -68,7 +68,8 @@ pub fn first_release(level: Level) -> &'static str {
     first.or(RELEASES.last()).map_or("", |row| row.release)
 }
 
-/// Returns the first level above `level` whose members write a later data format, or `None` if this release knows none.
+/// Returns the first level above `level` whose members write a later data format, or `None` if this release knows no such
+/// level.
 pub fn next_format(level: Level) -> Option<Level> {
     next_format_in(RELEASES, level)
 }
@@ -98,7 +99,7 @@ pub fn check(cluster: Level, own: Level) -> Result<(), CorruptRecord> {
     Ok(())
 }
 
-/// Returns the highest level that all members support, or `None` if the level of a member is unknown.
+/// Returns the highest level that all members support, or `None` if the level of a member is unknown or there are no members.
 pub fn known_by_all(members: &[Option<Level>]) -> Option<Level> {
     // `None` is less than any level.
     members.iter().copied().min().flatten()
@@ -110,8 +111,9 @@ pub fn downgrade_target(known: &MemberRegistry) -> Option<Release> {
 }
 
 /// Returns the level to which the leader raises the cluster, or `None` to keep the current level. `members` contains the
-/// members' levels, `None` for unknown ones. `held` says whether all members have supported a higher level for long enough; a new
-/// cluster does not wait. The level does not rise during a downgrade of Witan, because the earlier release does not support it.
+/// members' levels, with `None` for an unknown level. `held` says whether all members have supported a higher level for long
+/// enough; a new cluster does not wait. The level does not rise during a downgrade of Witan, because the earlier release does
+/// not support it.
 pub fn decide(known: &MemberRegistry, members: &[Option<Level>], held: bool) -> Option<Level> {
     let level = known_by_all(members).filter(|level| *level > known.level())?;
     let begins = known.cluster_version.is_empty();
@@ -132,8 +134,8 @@ struct Held {
 }
 
 impl LevelHold {
-    /// Updates the hold with the members' levels at the time `now` (see [`decide`]). Restarts it if the level cannot rise, or
-    /// if the members or the highest level that all of them support have changed.
+    /// Updates the hold with the members' levels at the time `now` (see [`decide`]). Clears the hold if the level cannot rise.
+    /// Restarts the hold if the members, or the highest level that all of them support, have changed.
     pub fn update(&mut self, known: &MemberRegistry, members: &[Option<Level>], now: Duration) {
         let Some(level) = decide(known, members, true) else {
             self.reset();
@@ -331,7 +333,7 @@ mod tests {
             ("3.7.0", 2, "", BOTH, true, None),
             ("3.7.0", 3, "", BOTH, true, None),
             ("3.7.0", 2, "", &[Some(4), Some(3)], true, Some(3)),
-            // Only during a downgrade of Witan, the level does not rise.
+            // The level does not rise during a downgrade of Witan, but it rises during a downgrade to a version of etcd.
             ("3.7.0", 0, "0.1.0", BOTH, true, None),
             ("3.7.0", 0, "3.6.0", BOTH, true, Some(2)),
             // A new cluster does not wait.

@@ -80,7 +80,7 @@ pub enum Reply {
     MembershipChanged(Result<(), member::MembershipError>),
     /// The downgrade target was recorded or cleared.
     DowngradeSet,
-    /// The alarm that was raised or lowered; `None` if the command changed none.
+    /// The alarm that was raised or lowered; `None` if the command changed no alarm.
     Alarm(Option<Alarm>),
     /// Result of a command on users and roles.
     Auth(Result<auth::AuthReply, auth::AuthError>),
@@ -253,15 +253,15 @@ impl StateMachine {
         });
     }
 
-    /// Emits the records of state that etcd 3.6's store cannot represent.
+    /// Emits the records of the parts of the state that etcd 3.6's store cannot represent.
     pub fn witan_records(&self, emit: &mut Emit<'_>) {
         self.tree_changes(None, emit);
         self.auth
             .path_auth_changes(None, &mut in_section(record::AUTH, emit));
     }
 
-    /// Loads the next record of [`StateMachine::changes`] in ascending key order. Fails if it is damaged or from a later
-    /// release.
+    /// Loads the next record of [`StateMachine::changes`] in ascending key order. Fails if the record is damaged or from a
+    /// later release.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let Some((section, key)) = key.split_first() else {
             return Err(CorruptRecord::new("empty record key"));

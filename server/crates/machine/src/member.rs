@@ -1,5 +1,5 @@
-//! The member registry: identity, URLs and role of every member, and the ids of removed members. The commands that change it
-//! are log payload, so field numbers never change.
+//! The member registry: identity, URLs and role of every member, and the ids of removed members. The commands that change the
+//! registry are payloads of log entries, so field numbers never change.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -29,7 +29,7 @@ impl fmt::Display for MemberId {
 /// The identity of a member's data directory. A new, copied or emptied directory has a different store id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreLineage {
-    /// The store id; 0 for none. At startup, the member draws a random id for a new or copied directory.
+    /// The store id; 0 for no id. At startup, the member draws a random id for a new or copied directory.
     pub id: u64,
     /// The store ids of the directories from which this one was copied, latest first.
     pub ancestors: Vec<u64>,
@@ -49,24 +49,24 @@ pub struct Member {
     /// The member's id, computed as in etcd and never reused.
     #[prost(fixed64, tag = "1")]
     pub id: u64,
-    /// The member's name; empty until its first start.
+    /// The member's name; empty until its first startup.
     #[prost(string, tag = "2")]
     pub name: String,
     /// The member's URLs for other members.
     #[prost(string, repeated, tag = "3")]
     pub peer_urls: Vec<String>,
-    /// The member's URLs for clients; empty until its first start.
+    /// The member's URLs for clients; empty until its first startup.
     #[prost(string, repeated, tag = "4")]
     pub client_urls: Vec<String>,
     /// Whether the member receives the log without voting.
     #[prost(bool, tag = "5")]
     pub learner: bool,
-    /// The store id of the member's data directory; 0 until its first start.
+    /// The store id of the member's data directory; 0 until its first startup.
     #[prost(fixed64, tag = "6")]
     pub store_id: u64,
 }
 
-/// A member's attributes, which it publishes at each start.
+/// A member's attributes, which it publishes at each startup.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PublishAttributes {
     /// Member id.
@@ -78,7 +78,7 @@ pub struct PublishAttributes {
     /// `--advertise-client-urls`.
     #[prost(string, repeated, tag = "3")]
     pub client_urls: Vec<String>,
-    /// The store id of its data directory; 0 if unknown.
+    /// The store id of the member's data directory; 0 if the id is unknown.
     #[prost(fixed64, tag = "4")]
     pub store_id: u64,
     /// Ancestors of the directory ([`StoreLineage::ancestors`]).
@@ -106,10 +106,10 @@ pub struct ChangeMembers {
     /// Maximum number of learners after adding.
     #[prost(uint32, tag = "2")]
     pub learners_max: u32,
-    /// Id of the member to remove; 0 for none.
+    /// Id of the member to remove; 0 if no member is removed.
     #[prost(fixed64, tag = "3")]
     pub remove: u64,
-    /// Id of the learner to promote; 0 for none.
+    /// Id of the learner to promote; 0 if no learner is promoted.
     #[prost(fixed64, tag = "4")]
     pub promote: u64,
     /// Whether the change may add and remove voters and promote learners. Otherwise, it may only add and remove learners.
@@ -138,7 +138,7 @@ impl ClusterVersion {
 /// Starts or cancels a downgrade of the cluster.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Downgrade {
-    /// Target version, `MAJOR.MINOR.0`; empty cancels.
+    /// Target version, `MAJOR.MINOR.0`; an empty target cancels the downgrade.
     #[prost(string, tag = "1")]
     pub target: String,
 }
@@ -150,18 +150,19 @@ pub struct MemberRegistry {
     pub cluster_id: u64,
     /// The cluster version `MAJOR.MINOR.0`; empty until the leader has decided it.
     pub cluster_version: String,
-    /// The downgrade target `MAJOR.MINOR.0`; empty for none.
+    /// The downgrade target `MAJOR.MINOR.0`; empty if no downgrade is in progress.
     pub downgrade_target: String,
     /// Whether the cluster follows another cluster and refuses client writes.
     pub follows: bool,
-    /// The last attempt at a cut-over; only this one can succeed. After the cut-over, it identifies the source's last fence.
+    /// The last attempt at a cut-over; only this attempt can succeed. After the cut-over, its number identifies the source's
+    /// last fence.
     pub cut_over_attempt: u32,
     /// The last copied revision of the source, after which the source must refuse writes. It is 0 before the cut-over, and
     /// after an operator has declared the source gone.
     pub fenced_at: i64,
-    /// The id of the followed cluster; 0 if there is none or its id is unknown.
+    /// The id of the followed cluster; 0 if no cluster was followed or the id is unknown.
     pub source_cluster_id: u64,
-    /// The feature level, or 0 while it is the first one. See [`Self::level`].
+    /// The feature level, or 0 while the level is the first one. See [`Self::level`].
     pub raised_level: Level,
     /// The current members.
     pub by_id: OrdMap<MemberId, Member>,
@@ -234,8 +235,8 @@ impl Member {
         MemberId(self.id)
     }
 
-    /// Records the store id of the member's data directory. Returns `false` if another directory is registered and this one is no
-    /// copy of it. The store id 0 changes nothing.
+    /// Records the store id of the member's data directory. Returns `false` if another directory is registered and this
+    /// directory is not a copy of it. The store id 0 changes nothing and returns `true`.
     fn register_store(&mut self, publish: &PublishAttributes) -> bool {
         let store = publish.store();
         if store.id == 0 {
@@ -250,7 +251,7 @@ impl Member {
 }
 
 impl ChangeMembers {
-    /// Returns the number of bytes that the change may add to `MemberRegistry::size_bytes`. A removal adds none.
+    /// Returns the number of bytes that the change may add to `MemberRegistry::size_bytes`. A removal adds nothing.
     pub fn growth(&self) -> u64 {
         self.add.as_ref().map_or(0, of_member)
     }

@@ -22,14 +22,14 @@ const SWEEP_BLOCKS_FIRST: usize = 128;
 /// Number of blocks that each later command sweeps until the sweep is finished. A command rarely fills more than one block.
 const SWEEP_BLOCKS_NEXT: usize = 8;
 
-/// Size in bytes up to which a block accepts further versions. A larger version gets its own block. This is a size class of the
-/// allocator, below the maximum size of a checkpoint record.
+/// Size in bytes up to which a block accepts further versions. A larger version gets a separate block. This is a size class of
+/// the allocator, below the maximum size of a checkpoint record.
 const BLOCK_BYTES: usize = 28 << 10;
 
 /// Size in bytes of the memory that a pair takes in addition to its key and value. A pair's encoding in a message adds less.
 const PAIR_BYTES: u64 = 96;
 
-/// Number of keys, live or deleted, that can be counted in the time of reading one. An entire page takes 16 ns to count.
+/// Number of keys, live or deleted, that can be counted in the time of reading one key. An entire page takes 16 ns to count.
 const COUNTED_PER_READ: u64 = 2048;
 
 /// Number of deleted keys that can be skipped in the time of reading one key. Each takes 20 ns, unless an entire page is deleted.
@@ -83,7 +83,8 @@ const FIRST_LEVEL: Pacing = Pacing {
     alarms_max: ALARMS_MAX,
 };
 
-/// The constants of each level, from the first level to this release's. A level without changes repeats the row before it.
+/// The constants of each level, from the first level to the level of this release. A level without changes repeats the row
+/// before it.
 const LEVELS: [Pacing; OWN as usize] = [
     FIRST_LEVEL,
     // The layout differs, so a test fails if a member uses the constants of its release instead of the cluster's.

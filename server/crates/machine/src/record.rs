@@ -59,14 +59,14 @@ pub fn is_block(key: &[u8]) -> bool {
 pub enum RecordChange {
     /// Writes or overwrites a record.
     Put {
-        /// The section byte, then the section's own key.
+        /// The section byte, then the key within the section.
         key: Vec<u8>,
         /// The record.
         value: Vec<u8>,
     },
     /// Deletes a record.
     Delete {
-        /// The section byte, then the section's own key.
+        /// The section byte, then the key within the section.
         key: Vec<u8>,
     },
 }
@@ -120,15 +120,15 @@ impl From<CorruptTree> for CorruptRecord {
     }
 }
 
-/// Decodes a record, which errors call `name`. Fails with `Later` if it has unknown fields, which the next checkpoint would
-/// lack.
+/// Decodes a record, which errors call `name`. Fails with `Later` if the record has unknown fields, which the next checkpoint
+/// would lack.
 pub fn decode<M: Message + Default>(
     name: impl fmt::Display,
     bytes: &[u8],
 ) -> Result<M, CorruptRecord> {
     let message =
         M::decode(bytes).map_err(|error| CorruptRecord::new(format!("{name}: {error}")))?;
-    // A decoder skips unknown fields at any depth, so re-encoding yields fewer bytes.
+    // The decoder skips unknown fields at any depth, so the encoded length is then smaller.
     match message.encoded_len() == bytes.len() {
         true => Ok(message),
         false => Err(CorruptRecord::later(format!("{name}: unknown fields"))),
