@@ -58,7 +58,7 @@ fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error>
     if seconds.abs() < SECONDS_END {
         Ok(Some(seconds.floor() as i64))
     } else {
-        Err(D::Error::custom("no time"))
+        Err(D::Error::custom("not a valid time"))
     }
 }
 

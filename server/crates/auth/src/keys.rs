@@ -113,7 +113,7 @@ fn pkcs8_of_sec1(method: Algorithm, sec1: &[u8]) -> Result<Vec<u8>, String> {
         oid!(1, 3, 132, 0, 34)
     } else {
         return Err(format!(
-            "priv-key: {method:?} cannot sign with a key of an elliptic curve"
+            "priv-key: {method:?} cannot sign with an elliptic-curve key"
         ));
     };
     let of_curves = oid!(1, 2, 840, 10045, 2, 1);

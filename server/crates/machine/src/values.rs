@@ -77,9 +77,9 @@ impl Place {
 /// How a reader uses values that it reads from disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadPattern {
-    /// The reader may read them again soon.
+    /// The reader may read the values again soon.
     Random,
-    /// The reader reads all blocks in order, so the next blocks replace these first.
+    /// The reader reads all blocks in order, so the values of the next blocks replace these values first.
     Scan,
 }
 
@@ -112,6 +112,7 @@ struct Settled {
 
 impl State {
     /// If the cache counts the values (they are in memory and also on disk), returns the cache and their size in bytes.
+    /// Otherwise, returns `None`.
     fn counted(&self) -> Option<(&Arc<BlockCache>, usize)> {
         match (&self.bytes, &self.settled) {
             (Some(bytes), Some(settled)) => Some((settled.place.file.cache(), bytes.len())),
@@ -139,7 +140,7 @@ impl BlockValues {
     }
 
     /// Returns a part of the values if they are in memory. Copies a small part if the cache may soon evict the values, because
-    /// the part would keep all of them in memory. Counts as a use.
+    /// the part would keep all values in memory. Marks the values as used.
     pub(crate) fn part(&self, part: Range<usize>) -> Option<Bytes> {
         let state = self.read_state();
         let found = state.bytes.as_ref().map(|bytes| match state.counted() {
@@ -153,7 +154,7 @@ impl BlockValues {
         found
     }
 
-    /// Returns the values if they are in memory, and their place if they have one. Does not count as a use.
+    /// Returns the values if they are in memory, and their place if they have one. Does not mark the values as used.
     pub(crate) fn parts(&self) -> (Option<Bytes>, Option<Place>) {
         let state = self.read_state();
         let place = state.settled.as_ref().map(|settled| settled.place.clone());

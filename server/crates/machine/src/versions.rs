@@ -1,5 +1,6 @@
 //! The cluster version and the feature level in which each command was added, and the leader's decision about the cluster
-//! version. A member never proposes a newer command, because a member of an earlier release would halt at it.
+//! version. A member never proposes a command that not all members support, because a member of an earlier release would halt
+//! at this command.
 //!
 //! Every new command, operation, action, and enum value in a command needs a row here. The row contains the feature level of
 //! the release that adds it (`levels`). The cluster version is etcd's and does not rise with a release of Witan.
@@ -67,7 +68,8 @@ impl MemberRegistry {
         command.added().is_some_and(|since| self.has(since))
     }
 
-    /// Returns `false` for a command that starts a downgrade to a release below the cluster's level, and `true` for all others.
+    /// Returns `false` for a command that starts a downgrade to a release below the cluster's level, and `true` for all other
+    /// commands.
     pub fn permits_downgrade(&self, command: &Command) -> bool {
         let Command::Downgrade(downgrade) = command else {
             return true;
@@ -85,7 +87,8 @@ impl MemberRegistry {
 }
 
 impl StateMachine {
-    /// Returns the size in bytes of the values that a command keeps. If all members support it, sets their maximum lengths.
+    /// Returns the size in bytes of the values that a command keeps. If all members support the limit, sets the maximum lengths
+    /// in the command.
     pub fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
         if self.members.has(BOUNDED_PUTS) {
             return self.kv.limit_kept_values(command);
@@ -112,7 +115,7 @@ impl Command {
         self.added().is_some()
     }
 
-    /// Returns the version and level in which the command was added, or `None` if this release does not know it.
+    /// Returns the version and level in which the command was added, or `None` if this release does not know the command.
     fn added(&self) -> Option<Since> {
         match self {
             Self::Kv(command) => command.operation.as_ref().map_or(Some(ALWAYS), of_kv),
@@ -130,7 +133,7 @@ impl Command {
     }
 }
 
-/// Returns the version and level in which a v3 operation was added, or `None` if this release does not know it.
+/// Returns the version and level in which a v3 operation was added, or `None` if this release does not know the operation.
 fn of_kv(operation: &KvOperation) -> Option<Since> {
     match operation {
         KvOperation::Txn(txn) if !knows_txn(txn) => None,
@@ -242,7 +245,7 @@ fn of_follow(operation: &FollowOperation) -> Option<Since> {
 }
 
 /// Returns the cluster version that the leader proposes: the lowest of `running` if it is above the current version, else
-/// `None`. The cluster version never falls. Without a current version, an unknown version (`None` in `running`) counts as
+/// `None`. The cluster version never falls. Without a current version, an unknown version (`None` in `running`) is treated as
 /// [`FIRST`]. If `waits` is set, an unknown version gives `None` instead, because members of a new cluster may still start.
 pub fn next_cluster_version(
     known: &MemberRegistry,

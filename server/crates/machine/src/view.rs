@@ -40,7 +40,7 @@ pub struct Position {
 pub const RESTORED: u64 = 1 << 63;
 
 impl Position {
-    /// Returns the number of members that receive the log. A voter in both halves of a joint configuration counts twice.
+    /// Returns the number of members that receive the log. A voter in both halves of a joint configuration is counted twice.
     pub fn members(&self) -> usize {
         self.voters.len() + self.learners.len() + self.voters_outgoing.len()
     }
@@ -70,8 +70,8 @@ pub struct View {
 }
 
 impl View {
-    /// Emits the records that turn a checkpoint of `since` into one of `self`, the position last. The caller must write them
-    /// atomically (I4).
+    /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`, the position last. The caller must
+    /// write them atomically (I4).
     pub fn changes(&self, since: Option<&View>, emit: &mut Emit<'_>) {
         self.machine.changes(since.map(|v| &v.machine), emit);
         self.emit_position(emit);
@@ -95,7 +95,7 @@ impl View {
 
     /// Passes the view's canonical encoding to `take`, in parts: the lengths and bytes of all records' keys and values, without
     /// raft's order of ids. Members of the same lineage have the same encoding after the same entry. The lineages on disk are
-    /// hashes of it, so the encoding of a state never changes.
+    /// hashes of this encoding, so the encoding of a state never changes.
     pub fn full_encoding(&self, take: &mut dyn FnMut(&[u8])) {
         let ordered = View {
             machine: self.machine.clone(),
@@ -146,7 +146,7 @@ pub struct ViewBuilder {
 }
 
 impl ViewBuilder {
-    /// Loads the next record. Fails if it is invalid.
+    /// Loads the next record. Fails if the record is invalid.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         if key != [record::VIEW] {
             return self.view.machine.load(key, value);

@@ -1,5 +1,6 @@
 //! Estimates the number of keys that a command touches, without executing it. Long commands do not run on the replica's thread.
-//! Single-key operations do not count. A command that reads many values counts for more than its keys.
+//! Operations on single keys are not counted. For a command that reads many values, the estimate exceeds the number of its
+//! keys.
 
 use super::{
     StateMachine,
@@ -32,7 +33,7 @@ impl StateMachine {
         work.min(max)
     }
 
-    /// Returns the number of users, because all may have the changed role. Returns 0 for an authentication.
+    /// Returns the number of users, because all users may have the changed role. Returns 0 for an authentication.
     fn auth_work(&self, command: &AuthCommand) -> u64 {
         match &command.operation {
             Some(AuthOperation::Authenticate(_)) | None => 0,

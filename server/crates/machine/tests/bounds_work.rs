@@ -15,7 +15,7 @@ use witan_machine::{
     record::RecordChange,
 };
 
-/// Maximum number of keys that a worker reads on its own thread.
+/// Maximum number of keys that a worker reads itself, without another thread.
 const INLINE_KEYS: u64 = 1024;
 
 const LEASE: LeaseId = LeaseId(7);
@@ -162,7 +162,7 @@ fn a_worker_does_not_walk_over_many_deleted_keys_itself() {
         operation: Some(KvOperation::Delete(delete("k", "l", prev_kv))),
     };
     assert!(beyond(&taken(true)) && !beyond(&taken(false)));
-    // The worker reads an ordinary page of a list on its own thread.
+    // The worker reads an ordinary page of a list itself.
     let mut kv = Kv::default();
     fill(&mut kv, 50_000, LeaseId::NONE);
     let page = Range { limit: 500, ..all() };
@@ -187,7 +187,7 @@ fn a_worker_does_not_walk_over_many_deleted_keys_itself() {
     assert!(longer(&txn(vec![op(TxnOpKind::Txn(nested))])));
 }
 
-/// A member that started from a checkpoint has different pages than one that did not.
+/// A member that started from a checkpoint has different pages from a member that did not.
 #[test]
 fn refusals_do_not_depend_on_the_pages_of_the_index() {
     let mut kv = deleted(9000);

@@ -49,7 +49,7 @@ fn end() -> impl Strategy<Value = Bytes> {
     prop_oneof![4 => Just(Bytes::new()), 2 => key(), 1 => Just(Bytes::from_static(b"\0"))]
 }
 
-/// Generates mostly short values. Some are so long that a few fill a block, and some need their own block.
+/// Generates mostly short values. Some are so long that a few fill a block, and some need a separate block.
 fn value() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         12 => (0..4_u8).prop_map(|n| Bytes::from(vec![n])),
@@ -211,7 +211,7 @@ fn in_parts(kv: &Kv, range: &Range) -> Result<RangeReply, KvError> {
     Ok(RangeReply { kvs, ..plan.reply })
 }
 
-/// Compares the responses for all keys at every readable revision with a store that was never compacted.
+/// Compares the responses for all keys at every readable revision with the responses of a store that was never compacted.
 fn agrees(kv: &Kv, plain: &Kv) -> Result<(), TestCaseError> {
     prop_assert_eq!(kv.revision(), plain.revision());
     let all = Range { range_end: Bytes::from_static(b"\0"), ..Range::default() };

@@ -96,7 +96,7 @@ impl Formatter for GoJson {
     where
         W: ?Sized + io::Write,
     {
-        // Go has no short escapes for these two.
+        // Before version 1.22, Go has no short escapes for these two characters.
         if matches!(escape, CharEscape::Backspace) {
             return writer.write_all(b"\\u0008");
         }

@@ -42,7 +42,7 @@ impl Drop for CacheHold {
 /// The counted values, each in one queue.
 #[derive(Debug, Default)]
 struct Queues {
-    /// Values that scans have read, oldest first. They are evicted before all others.
+    /// Values that scans have read, oldest first. They are evicted before all other values.
     scanned: Queue,
     /// All other values, in the order in which the clock examines them.
     clock: Queue,
@@ -86,7 +86,8 @@ impl BlockCache {
         }
     }
 
-    /// Evicts no values until the result is dropped. Values that are then in memory can therefore be read without the disk.
+    /// Evicts no values until the result is dropped. Values that are in memory after this call can therefore be read without
+    /// the disk.
     pub fn hold(self: &Arc<Self>) -> CacheHold {
         self.holds.fetch_add(1, SeqCst);
         CacheHold(self.clone())
@@ -102,7 +103,8 @@ impl BlockCache {
         self.target_bytes.store(bytes, Relaxed);
     }
 
-    /// Drops values beyond the target. The allocator reuses their memory soonest if the thread that allocated them calls this.
+    /// Drops values beyond the target. The allocator reuses their memory soonest if the thread that allocated the values calls
+    /// this method.
     pub fn trim(&self) {
         self.make_room(0);
     }

@@ -3,7 +3,7 @@
 //! `enable`, `disable`, `login USER`, `user add|add-no-password|delete|passwd NAME`, `user grant|revoke NAME ROLE`, `role
 //! add|delete NAME`, `role grant NAME read|write|readwrite KEY [END]`, `role revoke NAME KEY [END]`, `show`. All other commands
 //! operate on the v3 key space, and `read KEY [END]` checks read permission. `as USER [REVISION]` sets the caller, and `as
-//! nobody` clears it. An end `^` means all keys at or above the first.
+//! nobody` clears it. An end `^` means all keys at or above the first key.
 //!
 //! `v2 enable|disable|show`, `v2 user create|update|delete NAME [password] [+ROLE …] [-ROLE …]`, `v2 role create|update|delete
 //! NAME [+rPATTERN …] [+wPATTERN …] [-rPATTERN …] [-wPATTERN …]` and `v2 may USER|- read|write|read-all|write-all PATH` are the

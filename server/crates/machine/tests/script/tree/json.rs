@@ -99,7 +99,7 @@ fn string(bytes: &[u8]) -> String {
     out + "\""
 }
 
-/// RFC 3339 in UTC, without trailing zeros in the fraction.
+/// Formats a time as RFC 3339 in UTC, without trailing zeros in the fraction.
 pub(crate) fn date(unix_ns: i64) -> String {
     let (seconds, fraction) = (
         unix_ns.div_euclid(1_000_000_000),
