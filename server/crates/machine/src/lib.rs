@@ -105,7 +105,7 @@ impl StateMachine {
         self.apply_with(entry, ReadResults::Return)
     }
 
-    /// Executes a committed command (I2). `answers` says whether the reply contains the results of reads; the state is the same.
+    /// Executes a committed command (I2). `answers` says whether the reply contains results of reads; the state is the same.
     pub fn apply_with(&mut self, entry: &Entry, answers: ReadResults) -> Outcome {
         self.kv.set_pacing(Pacing::of(self.members.level()));
         let reply = match &entry.command {

@@ -32,19 +32,19 @@ const PAIR_BYTES: u64 = 96;
 /// Number of keys, live or deleted, that can be counted in the time of reading one key. An entire page takes 16 ns to count.
 const COUNTED_PER_READ: u64 = 2048;
 
-/// Number of deleted keys that can be skipped in the time of reading one key. Each takes 20 ns, unless an entire page is deleted.
+/// Number of deleted keys that can be skipped in the time of reading one key. Each takes 20 ns, unless a whole page is deleted.
 const PASSED_PER_READ: u64 = 16;
 
 /// Maximum number of keys that a command may read or compare while it is applied; a command that exceeds the limit is refused.
-/// Other commands wait some tenths of a second for a command at the limit. A deleted key that is skipped, and a key that is only
-/// counted, cost a fraction of a key. Keys to delete cost nothing.
+/// Other commands wait some tenths of a second for a command at the limit. A deleted key that is skipped, and a key that is
+/// only counted, cost a fraction of a key. Keys to delete cost nothing.
 const TXN_READ_KEYS_MAX: u64 = 1 << 18;
 
 /// Maximum size in bytes of the pairs that one command returns; a command that exceeds the limit is refused.
 const TXN_READ_BYTES_MAX: u64 = 256 << 20;
 
-/// Maximum number of alarms that clients raise for unknown members or with unknown types; further alarms are ignored. A member's
-/// own alarm is always raised.
+/// Maximum number of alarms that clients raise for unknown members or with unknown types; further alarms are ignored. A
+/// member's own alarm is always raised.
 const ALARMS_MAX: usize = 1024;
 
 /// The constants of one feature level.

@@ -131,8 +131,8 @@ pub(crate) fn find_mut<'a>(root: &'a mut NodeRef, path: &[u8]) -> Option<&'a mut
     Some(current)
 }
 
-/// Returns the children of the directory `path` for writing. Creates missing directories with `index`. If a component is a file,
-/// returns `None` but keeps the created directories. The caller must therefore check with [`find`] first.
+/// Returns the children of the directory `path` for writing. Creates missing directories with `index`. If a component is a
+/// file, returns `None` but keeps the created directories. The caller must therefore check with [`find`] first.
 pub(crate) fn make_dirs<'a>(
     root: &'a mut NodeRef,
     path: &[u8],

@@ -20,8 +20,8 @@ const SMALL_TXN_OPERATIONS: usize = 64;
 /// Kubernetes.
 const FEW_VALUES: usize = 16;
 
-/// Number of keys that are charged for each value if a command may read more than [`FEW_VALUES`], because values may be on disk.
-/// The charge must not depend on which values are in memory, because this differs between members and is not recorded.
+/// Number of keys that are charged for each value if a command may read more than [`FEW_VALUES`], because values may be on
+/// disk. The charge must not depend on which values are in memory, because this differs between members and is not recorded.
 const KEYS_PER_VALUE: usize = 64;
 
 impl Kv {
