@@ -52,7 +52,7 @@ struct ReceivedClaims {
     _nbf: Option<i64>,
 }
 
-/// Deserializes a time in Unix seconds and drops its fraction. As in etcd, fails for any other value, even null.
+/// Deserializes a time in Unix seconds, rounded down. As in etcd, fails for any other value, even null.
 fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error> {
     let seconds = f64::deserialize(claim)?;
     if seconds.abs() < SECONDS_END {

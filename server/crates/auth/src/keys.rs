@@ -59,8 +59,8 @@ pub(super) fn read(
     Ok((signs, checks))
 }
 
-/// Parses a private key in PEM and derives its public key. Fails if the key is invalid or does not fit the method. Does not
-/// compare a PKCS#1 key with the method, because the first signature would fail.
+/// Parses a private key in PEM and derives its public key. Fails if the key is invalid or does not fit the method. A PKCS#1 key
+/// is not compared with the method: a key that does not fit fails at the test signature of the startup.
 fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKey), String> {
     let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("priv-key: {error}"))?;
     let rejected = |error: ring::error::KeyRejected| {

@@ -128,7 +128,7 @@ pub fn decode<M: Message + Default>(
 ) -> Result<M, CorruptRecord> {
     let message =
         M::decode(bytes).map_err(|error| CorruptRecord::new(format!("{name}: {error}")))?;
-    // The decoder skips unknown fields at any depth, so the encoded length is then smaller.
+    // If the decoder has skipped unknown fields, at any depth, the encoded length is smaller.
     match message.encoded_len() == bytes.len() {
         true => Ok(message),
         false => Err(CorruptRecord::later(format!("{name}: unknown fields"))),

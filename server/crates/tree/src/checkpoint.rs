@@ -230,7 +230,7 @@ impl Tree {
     /// Inserts a node and its expiration time at `path`. The error describes the invalid path or node.
     pub(super) fn insert_loaded(&mut self, path: &[u8], inode: Inode) -> Result<(), &'static str> {
         let (dir, name) = split(path);
-        // The path must be clean, because expirations are looked up by it.
+        // Expirations are looked up by path, so the path must be clean.
         if name.is_empty() || clean(path) != path {
             return Err("is not a path");
         }
@@ -275,7 +275,7 @@ impl Tree {
 fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, CorruptTree> {
     // Decoding copies the values, so they do not keep the entire record in memory.
     let message = M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))?;
-    // The decoder skips unknown fields at any depth, so the encoded length is then smaller.
+    // If the decoder has skipped unknown fields, at any depth, the encoded length is smaller.
     match message.encoded_len() == contents.len() {
         true => Ok(message),
         false => Err(later(key, "has unknown fields")),

@@ -1,4 +1,4 @@
-//! Containment of panics: a panic in a request's work ends only the request. Any other panic ends the process.
+//! Containment of panics: a panic in the work of a request ends only this request. Any other panic ends the process.
 //!
 //! A panic is contained only where the request's state is dropped after the panic. [`contain`] does this for futures, [`catch`]
 //! for one step, and [`run_blocking`] for work on another thread. Elsewhere (the replica, the log, the checkpoint, the workers'

@@ -46,7 +46,7 @@ fn take_file() -> Option<String> {
     Some(text)
 }
 
-/// Reads a new file, then counts this moment and panics if it is the Nth occurrence of the planted moment.
+/// Reads a new file, if any. Counts this moment and panics at the Nth occurrence of the planted moment.
 pub(super) fn reached(boundary: &str, moment: &str) {
     let mut planted = PLANTED.lock();
     if let Some(text) = take_file() {

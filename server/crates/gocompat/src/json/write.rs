@@ -96,7 +96,7 @@ impl Formatter for GoJson {
     where
         W: ?Sized + io::Write,
     {
-        // Before version 1.22, Go has no short escapes for these two characters.
+        // Go before 1.22 has no short escapes for these two characters.
         if matches!(escape, CharEscape::Backspace) {
             return writer.write_all(b"\\u0008");
         }
