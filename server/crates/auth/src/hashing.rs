@@ -75,7 +75,7 @@ impl PasswordHasher {
 
     /// Returns whether a password matches the stored hash `hashed`. If `hashed` is `None`, compares with a dummy hash, which
     /// takes as long, and returns `false`. Skips hashing for a recently verified password and for a password above
-    /// `password::BYTES_MAX`, which never matches. Fails with `TooMany` if too many passwords are waiting or this one has
+    /// `password::BYTES_MAX`, which never matches. Fails with `TooMany` if too many passwords are waiting or this password has
     /// waited too long.
     pub(super) async fn matches(
         &self,

@@ -1,5 +1,5 @@
-//! Signed tokens (`--auth-token=jwt,…`). Every member with the key accepts them, and no member stores them. A member that has
-//! only the public key cannot issue tokens.
+//! Signed tokens (`--auth-token=jwt,…`). Every member with the key accepts such tokens, and no member stores them. A member
+//! that has only the public key cannot issue tokens.
 
 use std::{collections::BTreeMap, fmt, fs, time::Duration};
 

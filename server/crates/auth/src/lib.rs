@@ -30,7 +30,7 @@ const TOKEN_LETTERS: usize = 16;
 
 const ALPHABET: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/// Limits log lines about wrong names and passwords, because any client can cause them.
+/// Limits log lines about wrong names and passwords, because any client can cause such lines.
 static WRONG_PASSWORDS: LogLimit = LogLimit::new();
 
 /// The token is unknown, expired or invalid.

@@ -54,7 +54,7 @@ pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
     difference == 0
 }
 
-/// Returns a hash that no password matches. A comparison with it takes as long as with any other hash of this cost.
+/// Returns a hash that no password matches. A comparison with this hash takes as long as with any other hash of this cost.
 pub(super) fn dummy_hash(cost: u32) -> String {
     let (salt, hashed) = (DIGITS.encode([0; 16]), DIGITS.encode([0; HASH_BYTES]));
     format!("$2a${cost:02}${salt}{hashed}")

@@ -17,7 +17,7 @@ pub const SMALL_BYTES: usize = 4 << 10;
 /// Memory in bytes of an idle call that reads a stream of messages. The measured value is 14 KB with one watcher.
 const CALL_BYTES: usize = 16 << 10;
 
-/// Minimum size in bytes of the memory budget for the limits; a smaller budget is treated as this one.
+/// Minimum size in bytes of the memory budget for the limits; a smaller budget is raised to this size.
 const MEMORY_BYTES_MIN: u64 = 256 << 20;
 
 /// A resource that accounts are charged for. The process has a limit for each.

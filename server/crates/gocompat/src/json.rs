@@ -60,7 +60,7 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
-    /// Moves to an offset. The caller must have validated the text before it.
+    /// Moves to an offset. The caller must have validated the text before the offset.
     pub fn seek(&mut self, at: usize) {
         self.at = at;
     }
@@ -101,7 +101,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Consumes a member's name, including its quotes. Skips white space before it. Fails if no string follows.
+    /// Consumes a member's name, including its quotes. Skips white space before the name. Fails if no string follows.
     pub fn key(&mut self) -> Result<(), String> {
         match self.token()? {
             b'"' => self.scalar(b'"'),
@@ -109,7 +109,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Consumes the colon after a member's name. Skips white space before it.
+    /// Consumes the colon after a member's name. Skips white space before the colon.
     pub fn colon(&mut self) -> Result<(), String> {
         match self.token()? {
             b':' => Ok(()),

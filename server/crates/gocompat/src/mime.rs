@@ -31,7 +31,8 @@ fn check(media: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Checks the parameters after a media type. Each must be `; name=value`. Names must be unique, ignoring case.
+/// Checks the parameters after a media type. Each parameter must have the form `; name=value`. Names must be unique, ignoring
+/// case.
 fn parameters(mut rest: &str) -> Result<(), &'static str> {
     let mut names = HashSet::new();
     loop {
@@ -83,7 +84,7 @@ fn after_quote(text: &str) -> Option<&str> {
     None
 }
 
-/// Splits a string into its leading token, which can be empty, and the rest.
+/// Splits a string into its leading token, which can be empty, and the remaining text.
 fn token(text: &str) -> (&str, &str) {
     let is_token = |c: char| c.is_ascii_graphic() && !is_special(c);
     text.split_at(text.find(|c| !is_token(c)).unwrap_or(text.len()))

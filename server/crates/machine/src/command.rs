@@ -1,5 +1,5 @@
 //! All commands in the log. The structs are payloads of log entries, encoded with prost after a version byte (`wire`). No
-//! public protocol contains them. Field numbers never change.
+//! public protocol contains these structs. Field numbers never change.
 
 use prost::Message as _;
 

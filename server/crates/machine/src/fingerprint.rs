@@ -16,7 +16,7 @@ pub(crate) fn of_parts(emit: impl FnOnce(&mut dyn FnMut(&[u8]))) -> u64 {
     hasher.finish()
 }
 
-/// A hasher that multiplies and mixes one word at a time. It does not resist deliberate collisions.
+/// A hasher that multiplies and mixes one word at a time. The hasher does not resist deliberate collisions.
 struct FingerprintHasher(u64);
 
 /// 2^64 divided by the golden ratio, rounded to an odd number.

@@ -3,7 +3,7 @@
 //!
 //! The crate `follow` reads the source, `witan_node` refuses client writes, and `kv/follow.rs` applies the revisions.
 //!
-//! A following cluster does not expire leases or compact on its own. It copies expirations and compactions from the source.
+//! A following cluster does not expire leases or compact by itself. It copies expirations and compactions from the source.
 
 use bytes::Bytes;
 
@@ -250,7 +250,7 @@ impl FollowUsers {
 }
 
 impl Command {
-    /// Returns whether a following cluster refuses the command, because it would change copied data.
+    /// Returns whether a following cluster refuses the command, because the command would change copied data.
     pub fn changes_followed(&self) -> bool {
         match self {
             Self::Kv(_) | Self::Lease(_) | Self::Tree(_) => true,
@@ -269,8 +269,8 @@ impl Command {
 }
 
 impl StateMachine {
-    /// Executes a follow command. If it fails, the parts before the error stay applied. Fails with `Following` before the
-    /// cut-over, or `NotFollowing` after it, for an operation that belongs to the other phase. `FenceAgain` also fails with
+    /// Executes a follow command. If the command fails, the parts before the error stay applied. Fails with `Following` before
+    /// the cut-over, or `NotFollowing` after it, for an operation that belongs to the other phase. `FenceAgain` also fails with
     /// `NotFollowing` after `SourceGone`.
     pub(super) fn follow(&mut self, command: &FollowCommand) -> Result<(), FollowError> {
         let Some(operation) = &command.operation else {

@@ -66,7 +66,7 @@ pub struct LeaseGrant {
     /// The id, which the client or the server chose; not [`LeaseId::NONE`].
     #[prost(sfixed64, tag = "1")]
     pub id: i64,
-    /// TTL in seconds. It is at least the proposer's minimum.
+    /// TTL in seconds. The TTL is at least the proposer's minimum.
     #[prost(int64, tag = "2")]
     pub ttl_s: i64,
 }
@@ -299,7 +299,7 @@ impl Leases {
         self.by_id.extend(full);
     }
 
-    /// Moves a key from one lease to another. Either may be [`LeaseId::NONE`].
+    /// Moves a key from one lease to another. Either lease may be [`LeaseId::NONE`].
     pub(super) fn reattach(&mut self, key: &[u8], from: LeaseId, to: LeaseId) {
         if from == to {
             return;

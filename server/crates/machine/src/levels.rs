@@ -32,8 +32,8 @@ pub struct ReleaseRow {
     pub changed: &'static str,
 }
 
-/// All releases up to this one, in order. A patch release has the level and format of its minor release, so members can skip
-/// it.
+/// All releases up to this release, in order. A patch release has the level and format of its minor release, so members can
+/// skip it.
 pub const RELEASES: &[ReleaseRow] = &[
     ReleaseRow {
         release: "0.1.0",

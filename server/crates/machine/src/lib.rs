@@ -115,7 +115,7 @@ impl StateMachine {
         Outcome { reply, revision: self.kv.revision() }
     }
 
-    /// Executes a command of the v3 key space, unless an alarm or the caller's permissions forbid it.
+    /// Executes a command of the v3 key space, unless an alarm or the caller's permissions forbid the command.
     fn execute_kv(
         &mut self,
         command: &kv::KvCommand,
@@ -127,7 +127,7 @@ impl StateMachine {
         self.kv.apply_with(command, answers)
     }
 
-    /// Executes a lease command, unless an alarm or the caller's permissions forbid it.
+    /// Executes a lease command, unless an alarm or the caller's permissions forbid the command.
     fn execute_lease(
         &mut self,
         command: &lease::LeaseCommand,

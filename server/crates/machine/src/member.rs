@@ -10,7 +10,7 @@ use super::{
     record::{self, CorruptRecord, Emit, RecordChange},
 };
 
-/// A member's id, which raft also uses. It is never reused.
+/// A member's id, which raft also uses. An id is never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct MemberId(pub u64);
 
@@ -31,13 +31,13 @@ impl fmt::Display for MemberId {
 pub struct StoreLineage {
     /// The store id; 0 for no id. At startup, the member draws a random id for a new or copied directory.
     pub id: u64,
-    /// The store ids of the directories from which this one was copied, latest first.
+    /// The store ids of the directories from which this directory was copied, latest first.
     pub ancestors: Vec<u64>,
 }
 
 impl StoreLineage {
-    /// Returns whether a member with the store id `registered` can run with this directory. It can if no id is registered (0),
-    /// the ids are equal, or this directory is a copy of the registered one.
+    /// Returns whether a member with the store id `registered` can run with this directory. This is the case if no id is
+    /// registered (0), the ids are equal, or this directory is a copy of the registered directory.
     pub fn continues(&self, registered: u64) -> bool {
         registered == 0 || self.id == registered || self.ancestors.contains(&registered)
     }
@@ -157,8 +157,8 @@ pub struct MemberRegistry {
     /// The last attempt at a cut-over; only this attempt can succeed. After the cut-over, its number identifies the source's
     /// last fence.
     pub cut_over_attempt: u32,
-    /// The last copied revision of the source, after which the source must refuse writes. It is 0 before the cut-over, and
-    /// after an operator has declared the source gone.
+    /// The last copied revision of the source, after which the source must refuse writes. The revision is 0 before the
+    /// cut-over, and after an operator has declared the source gone.
     pub fenced_at: i64,
     /// The id of the followed cluster; 0 if no cluster was followed or the id is unknown.
     pub source_cluster_id: u64,
@@ -416,7 +416,7 @@ impl MemberRegistry {
         members.sum::<u64>() + REMOVED_BYTES * self.removed_ids.len() as u64
     }
 
-    /// Emits the registry's single record, unless it equals `since`.
+    /// Emits the registry's single record, unless the registry equals `since`.
     pub(crate) fn changes(&self, since: Option<&MemberRegistry>, emit: &mut Emit<'_>) {
         if since == Some(self) {
             return;

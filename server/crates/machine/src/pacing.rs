@@ -1,5 +1,5 @@
 //! The constants that `apply` uses at each feature level. They affect an entry's result or layout but are not in the entry, so
-//! members that apply it with different constants diverge. `apply` uses the [`Pacing`] of the cluster's level.
+//! members that apply the entry with different constants diverge. `apply` uses the [`Pacing`] of the cluster's level.
 //!
 //! `apply` also uses numbers and rules that are not here:
 //!

@@ -1,7 +1,7 @@
 //! Checkpoint records: the representation of the state outside memory, in checkpoints on disk and in snapshots between members.
 //!
-//! A record consists of a key and a value. The first byte of a key identifies the section. Each section defines the rest of its
-//! keys so that its records can be loaded in ascending key order.
+//! A record consists of a key and a value. The first byte of a key identifies the section. Each section defines the remaining
+//! bytes of its keys so that its records can be loaded in ascending key order.
 
 use std::fmt;
 

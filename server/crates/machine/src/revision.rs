@@ -17,7 +17,7 @@ impl Revision {
         Self(self.0 + 1)
     }
 
-    /// Returns the revision before this one.
+    /// Returns the revision before this revision.
     pub fn previous(self) -> Self {
         Self(self.0 - 1)
     }

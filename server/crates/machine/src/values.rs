@@ -31,7 +31,7 @@ pub use cache::{BlockCache, CacheHold};
 /// Number of attempts to read a valid record.
 const READ_ATTEMPTS: usize = 2;
 
-/// A file that contains records of blocks. It exists while any [`Place`] refers to it.
+/// A file that contains records of blocks. The file exists while any [`Place`] refers to it.
 pub trait RecordFile: Send + Sync + fmt::Debug {
     /// Reads `len` bytes at `offset`. Waits for the disk and retries transient failures.
     fn read(&self, offset: u64, len: u32) -> io::Result<Vec<u8>>;

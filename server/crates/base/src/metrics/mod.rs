@@ -1,5 +1,5 @@
-//! The registry in which all modules register their series, and the page that shows them. Each module declares its series in
-//! its `metrics` file. This module declares the series of the page and of the process.
+//! The registry in which all modules register their series, and the page that shows the series. Each module declares its series
+//! in its `metrics` file. This module declares the series of the page and of the process.
 //!
 //! Label values of counters on request paths are resolved once, at startup.
 

@@ -44,7 +44,7 @@ impl<T: MetricVecBuilder> StripedVec<MetricVec<T>> {
         Ok(Self(stripes))
     }
 
-    /// Returns the series with these label values. Creates it if necessary. Panics if the number of values is wrong.
+    /// Returns the series with these label values. Creates the series if necessary. Panics if the number of values is wrong.
     pub fn with_label_values(&self, labels: &[&str]) -> Striped<T::M> {
         Striped(
             self.0

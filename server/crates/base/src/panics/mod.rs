@@ -125,7 +125,7 @@ pub fn start_thread(
     })
 }
 
-/// Calls a storage library. Returns `None` if it panicked. The previous panic hook reports the panic, but the process
+/// Calls a storage library. Returns `None` if the library panicked. The previous panic hook reports the panic, but the process
 /// continues.
 pub fn catch_in_library<T>(work: impl FnOnce() -> T) -> Option<T> {
     let _guard = UnwindScope::begin();

@@ -205,7 +205,7 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
-    /// Closes the innermost container. Returns `Last` if it was the outermost one.
+    /// Closes the innermost container. Returns `Last` if no other container is open.
     fn close(&mut self) -> ByteResult {
         self.open.pop();
         self.end()

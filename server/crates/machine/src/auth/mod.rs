@@ -254,8 +254,8 @@ impl Auth {
         }
     }
 
-    /// Enables v3 authentication. Requires the root user with the root role. Does nothing if it is already enabled. Does not
-    /// advance the auth revision.
+    /// Enables v3 authentication. Requires the root user with the root role. Does nothing if v3 authentication is already
+    /// enabled. Does not advance the auth revision.
     fn enable(&mut self) -> Result<(), AuthError> {
         if !self.enabled {
             let root = self.user(ROOT).ok_or(AuthError::RootUserMissing)?;
@@ -268,7 +268,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Disables v3 authentication and advances the auth revision. Does nothing if it is already disabled.
+    /// Disables v3 authentication and advances the auth revision. Does nothing if v3 authentication is already disabled.
     fn disable(&mut self) {
         if self.enabled {
             self.enabled = false;

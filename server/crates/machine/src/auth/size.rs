@@ -219,7 +219,8 @@ mod tests {
         PermissionType, RoleAdd, RoleDelete, RoleGrant, UserAdd, UserDelete, UserGrant,
     };
 
-    /// Applies an operation. Panics if it fails, or if the size grows by more than the predicted growth and one item.
+    /// Applies an operation. Panics if the operation fails, or if the size grows by more than the predicted growth and one
+    /// item.
     fn apply_within_growth(auth: &mut Auth, verb: AuthOperation) {
         let command = AuthCommand { operation: Some(verb), ..AuthCommand::default() };
         let before = auth.size_bytes();

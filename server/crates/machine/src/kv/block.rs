@@ -21,7 +21,8 @@ use crate::{
     values::{BlockValues, Holder, Place, ReadPattern, small_copy},
 };
 
-/// Capacity in bytes for the values of an open block, so that it grows without being copied. It affects only memory.
+/// Capacity in bytes for the values of an open block, so that the block grows without being copied. The capacity affects only
+/// memory.
 const CAPACITY_BYTES: usize = Pacing::of(OWN).block_bytes;
 
 /// Spare capacity in bytes for the versions in the copy of an open block.
@@ -170,7 +171,7 @@ impl Block {
         }
     }
 
-    /// Returns the size in bytes of the versions with their values, as it counts against the quota.
+    /// Returns the size in bytes of the versions with their values, as they are counted against the quota.
     pub(super) fn len(&self) -> usize {
         self.meta().len() + self.values_len()
     }

@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl Kv {
-    /// Writes the source's next revision completely. If it fails, it writes nothing. Skips a revision that already exists.
-    /// Fails with `Gap` if the revision is not the next one.
+    /// Writes the source's next revision completely or, if it fails, not at all. Skips a revision that already exists. Fails
+    /// with `Gap` if the revision is not the next one.
     pub(crate) fn follow(&mut self, revision: &FollowedRevision) -> Result<(), FollowError> {
         let main = Revision(revision.revision);
         if main <= self.revision {

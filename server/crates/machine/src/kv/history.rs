@@ -170,7 +170,7 @@ impl History {
         closed.chain(std::iter::once(self.tail.as_ref()))
     }
 
-    /// Returns the location of the next version if it fits into the open block.
+    /// Returns the location of the next version if this version fits into the open block.
     pub(super) fn end(&self) -> Location {
         Location { block: self.tail.number(), slot: self.tail.end() }
     }

@@ -84,8 +84,8 @@ impl Kv {
     }
 
     /// Completes an import after the last [`Kv::import_version`]. Adopts the other store's compacted revision, executes its
-    /// scheduled compaction `asked` (0 for none), and attaches keys to leases. A missing lease of a key is created with the
-    /// maximum TTL. Fails if `asked` is above the current revision, or if either revision is too large.
+    /// scheduled compaction `asked` (0 for no compaction), and attaches keys to leases. A missing lease of a key is created
+    /// with the maximum TTL. Fails if `asked` is above the current revision, or if either revision is too large.
     pub fn finish_import(
         &mut self,
         compacted: Revision,

@@ -183,7 +183,7 @@ pub enum KvError {
 /// Size in bytes that an empty store reports.
 const EMPTY_BYTES: u64 = 20 << 10;
 
-/// Page size in bytes. Reported sizes are multiples of it.
+/// Page size in bytes. Reported sizes are multiples of the page size.
 const PAGE_BYTES: u64 = 4 << 10;
 
 /// The v3 state. Cloning takes O(1) time.
@@ -407,7 +407,7 @@ impl Kv {
         self.len() == 0
     }
 
-    /// Returns the size of all records in bytes, rounded up to 4 KiB pages. It is both dbSize and dbSizeInUse, because a
+    /// Returns the size of all records in bytes, rounded up to 4 KiB pages. The size is both dbSize and dbSizeInUse, because a
     /// compaction leaves no free pages. All members have the same size after the same log entry.
     pub fn size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)

@@ -22,7 +22,7 @@ use crate::{
 /// Maximum length in bytes of a placeholder.
 const PLACEHOLDER_BYTES: usize = 2 << 20;
 
-/// Replaces values that are not read. The allocator maps it to the system's zero page.
+/// Replaces values that are not read. The allocator maps the placeholder to the system's zero page.
 static PLACEHOLDER: LazyLock<Bytes> = LazyLock::new(|| vec![0; PLACEHOLDER_BYTES].into());
 
 const _: () = assert!(size_of::<KeyValue>() as u64 <= Pacing::of(OWN).pair_bytes);

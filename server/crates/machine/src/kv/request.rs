@@ -224,7 +224,7 @@ impl Txn {
             })
     }
 
-    /// Returns whether any branch, including nested ones, compares or sorts the values of several keys.
+    /// Returns whether any branch, including the branches of nested transactions, compares or sorts the values of several keys.
     pub fn compares_values(&self) -> bool {
         self.comparisons().any(Compare::compares_values)
             || self.ranges().any(Range::compares_values)
@@ -243,12 +243,12 @@ impl Txn {
         })
     }
 
-    /// Returns the comparisons of this transaction and nested ones, in no particular order.
+    /// Returns the comparisons of this transaction and of nested transactions, in no particular order.
     pub(crate) fn comparisons(&self) -> impl Iterator<Item = &Compare> {
         self.all().flat_map(|txn| &txn.compare)
     }
 
-    /// Returns the operations in both branches of this transaction and nested ones, in no particular order.
+    /// Returns the operations in both branches of this transaction and of nested transactions, in no particular order.
     pub(crate) fn operations(&self) -> impl Iterator<Item = &TxnOpKind> {
         self.all().flat_map(Txn::branches)
     }

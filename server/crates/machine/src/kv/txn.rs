@@ -1,8 +1,8 @@
 //! Txn: executes one of two lists of operations at one revision, depending on comparisons.
 //!
-//! As in etcd, all comparisons, including nested ones, are first evaluated on the state before the transaction. Then the
-//! operations in the chosen branches are checked and finally executed, so a failed transaction changes nothing. A transaction
-//! that reads too much can fail during its execution. The state before the transaction is then restored.
+//! As in etcd, all comparisons, including the comparisons of nested transactions, are first evaluated on the state before the
+//! transaction. Then the operations in the chosen branches are checked and finally executed, so a failed transaction changes
+//! nothing. A transaction that reads too much can fail during its execution. The state before the transaction is then restored.
 
 use std::cmp::Ordering;
 
@@ -92,8 +92,8 @@ impl Kv {
             .try_for_each(|range| self.charge_sorted_values(range, reads))
     }
 
-    /// Returns whether a transaction may take longer than reading `keys` keys at the newest revision. Always true if it
-    /// compares or sorts the values of several keys.
+    /// Returns whether a transaction may take longer than reading `keys` keys at the newest revision. Always true if the
+    /// transaction compares or sorts the values of several keys.
     pub fn txn_reads_longer_than(&self, txn: &Txn, keys: u64) -> bool {
         let history = txn.reads_history(self.revision);
         txn.compares_values() || self.txn_reads_more_than(txn, reachable_keys(keys, history))
@@ -106,7 +106,8 @@ impl Kv {
         self.charge_prev_kvs(delete, &mut reads).is_err()
     }
 
-    /// Charges the reads of a transaction's comparisons and branches, including nested ones. Fails if the budget is exhausted.
+    /// Charges the reads of a transaction's comparisons and branches, including nested transactions. Fails if the budget is
+    /// exhausted.
     fn charge_txn_reads(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in txn.comparisons() {
             let span = KeyRange::new(&compare.key, &compare.range_end);

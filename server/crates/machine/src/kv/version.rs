@@ -212,7 +212,7 @@ impl<'a> ByteReader<'a> {
         Some(*first)
     }
 
-    /// Takes an integer that [`write()`] appended. Returns `None` if it is incomplete or longer than ten bytes.
+    /// Takes an integer that [`write()`] appended. Returns `None` if the integer is incomplete or longer than ten bytes.
     pub(super) fn varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {

@@ -9,8 +9,8 @@ use crate::auth::{Auth, ROOT, RoleDelete, User, UserDelete};
 type PathAuthResult<T = ()> = Result<T, PathAuthError>;
 
 impl Auth {
-    /// Enables v2 authentication. Fails if it is already enabled or there is no root user. If the guest role is missing,
-    /// creates it and adds 1 to `steps`, the number of steps of the v2 index.
+    /// Enables v2 authentication. Fails if v2 authentication is already enabled or there is no root user. If the guest role is
+    /// missing, creates it and adds 1 to `steps`, the number of steps of the v2 index.
     pub(super) fn enable_path_auth(&mut self, steps: &mut u64) -> PathAuthResult {
         if self.paths.enabled {
             return Err(PathAuthError::Enabled);
@@ -27,7 +27,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Disables v2 authentication. Fails if it is already disabled.
+    /// Disables v2 authentication. Fails if v2 authentication is already disabled.
     pub(super) fn disable_path_auth(&mut self) -> PathAuthResult {
         if !self.paths.enabled {
             return Err(PathAuthError::Disabled);
