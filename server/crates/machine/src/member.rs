@@ -464,6 +464,7 @@ impl MemberRegistry {
 mod tests {
     use super::*;
 
+    /// Returns a member without a name, whose only peer URL is `url`.
     fn member(id: u64, url: &str, learner: bool) -> Member {
         Member {
             id,

@@ -42,6 +42,7 @@ fn put(key: String, lease: LeaseId) -> Put {
     }
 }
 
+/// Puts the first `many` [`keys`] with this lease, in transactions of 1000 puts without read limits.
 fn fill(kv: &mut Kv, many: usize, lease: LeaseId) {
     let puts: Vec<TxnOp> = keys(many)
         .map(|key| op(TxnOpKind::Put(put(key, lease))))
@@ -52,6 +53,7 @@ fn fill(kv: &mut Kv, many: usize, lease: LeaseId) {
     }
 }
 
+/// Returns a deletion. The read limits apply only if it returns the previous pairs.
 fn delete(key: &str, range_end: &str, prev_kv: bool) -> DeleteRange {
     DeleteRange {
         key: key.to_owned().into(),
@@ -82,6 +84,7 @@ fn txn(success: Vec<TxnOp>) -> kv::KvCommand {
     kv::KvCommand { operation: Some(verb) }
 }
 
+/// Returns a transaction that compares the version of all keys from `k` to `l` with 0 several times and executes nothing.
 fn compares(times: usize) -> kv::KvCommand {
     let compare = Compare {
         key: "k".into(),
@@ -247,6 +250,7 @@ fn a_read_only_transaction_does_not_return_the_store_many_times() {
     assert_eq!(read(127), Err(KvError::ResponseTooLarge));
 }
 
+/// Returns enabled authentication and a user who can read and write `a`, the keys from `k` to `l` and the keys from `x` to `z`.
 fn caller() -> (Auth, Caller) {
     let range = |key: &str, end: &str| Permission {
         kind: PermissionType::ReadWrite as i32,

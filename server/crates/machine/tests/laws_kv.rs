@@ -59,6 +59,7 @@ fn value() -> impl Strategy<Value = Bytes> {
     ]
 }
 
+/// Generates puts. Some attach lease 7, which does not exist, or keep the value or lease of a key that may not exist.
 fn put() -> impl Strategy<Value = Put> {
     let lease = prop_oneof![15 => Just(0), 1 => Just(7)];
     let keeps = prop::bool::weighted(0.1);
@@ -171,6 +172,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
+/// Applies the changes since `since` (all records for `None`) to `records`. Panics if a deleted record does not exist.
 fn write(kv: &Kv, since: Option<&Kv>, records: &mut Records) {
     kv.changes(since, &mut |change| match change {
         RecordChange::Put { key, value } => drop(records.insert(key, value)),
@@ -233,6 +235,7 @@ fn compact(revision: i64) -> KvCommand {
     KvCommand { operation: Some(KvOperation::Compact(Compact { revision })) }
 }
 
+/// Asserts that two states have the same contents, sizes, revisions and number of keys; their layouts may differ.
 fn same(a: &Kv, b: &Kv) -> Result<(), TestCaseError> {
     prop_assert_eq!(fingerprint::of(&a), fingerprint::of(&b));
     prop_assert_eq!(a.size_bytes(), b.size_bytes());

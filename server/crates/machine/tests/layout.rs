@@ -25,6 +25,7 @@ const LARGE_BYTES: usize = 28_000;
 /// Number of v2 sets in a round. The sets of all rounds evict events from the history.
 const SETS: i64 = 8;
 
+/// Returns a put of one of 37 keys, whose value contains the lowest byte of `byte` `size` times.
 fn put(key: i64, byte: i64, size: usize, lease: i64) -> Command {
     let value = vec![byte.to_le_bytes()[0]; size];
     KvOperation::Put(Put {
@@ -90,6 +91,7 @@ fn round(round: i64) -> Vec<Command> {
     commands
 }
 
+/// Applies a command as the entry at `index`, and drops the states that were saved for watchers.
 fn apply(view: &mut View, index: u64, command: &Command, answers: ReadResults) {
     let entry = Entry {
         stamp: Some(Stamp { now_ns: 7, ..Stamp::default() }),

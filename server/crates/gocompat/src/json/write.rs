@@ -34,6 +34,7 @@ fn push_escaped(out: &mut dyn Sink, bytes: &[u8]) {
     }
 }
 
+/// Appends the contents of a JSON string without its quotes, escaped like [`push_string`].
 fn push_escaped_text(out: &mut dyn Sink, text: &str) {
     let bytes = text.as_bytes();
     let mut plain_from = 0;

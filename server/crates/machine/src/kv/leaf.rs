@@ -65,6 +65,7 @@ impl Leaf {
         self.live
     }
 
+    /// Returns the key at a position. Panics if the position is not below the length.
     pub(super) fn key(&self, at: usize) -> &[u8] {
         let mut input = ByteReader {
             rest: &self.data[usize::from(self.offsets[at]) + LOCATION_BYTES..],
@@ -73,6 +74,7 @@ impl Leaf {
         &input.rest[..len as usize]
     }
 
+    /// Returns the entry of the key at a position. Panics if the position is not below the length.
     pub(super) fn entry(&self, at: usize) -> IndexEntry {
         let offset = usize::from(self.offsets[at]);
         let bytes = self.data[offset..offset + LOCATION_BYTES]

@@ -15,6 +15,7 @@ pub(super) fn apply(kv: &mut Kv, operation: KvOperation) {
     kv.clear_states_before_compaction();
 }
 
+/// Puts a value of `size` bytes. Like [`apply`], panics if the put fails.
 pub(super) fn put(kv: &mut Kv, key: &str, size: usize) {
     let put = Put {
         key: Bytes::copy_from_slice(key.as_bytes()),
@@ -24,6 +25,7 @@ pub(super) fn put(kv: &mut Kv, key: &str, size: usize) {
     apply(kv, KvOperation::Put(put));
 }
 
+/// Deletes a single key, which need not exist.
 pub(super) fn delete(kv: &mut Kv, key: &str) {
     let key = Bytes::copy_from_slice(key.as_bytes());
     let delete = DeleteRange { key, ..DeleteRange::default() };

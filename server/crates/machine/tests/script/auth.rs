@@ -84,6 +84,7 @@ impl AuthScript {
         }
     }
 
+    /// Prints the flag, the auth revision, all users with their password hashes, and all roles with their permissions.
     fn show(&self) -> String {
         let auth = &self.machine.auth;
         let mut out = String::new();
@@ -111,6 +112,7 @@ impl AuthScript {
     }
 }
 
+/// Parses a command on v3 users and roles. Returns `None` for any other command.
 fn verb(words: &[&str]) -> Option<AuthOperation> {
     let text = |word: &str| word.to_owned();
     Some(match *words {
@@ -163,6 +165,7 @@ fn verb(words: &[&str]) -> Option<AuthOperation> {
     })
 }
 
+/// Parses an end, in which `^` means all keys at or above the first key.
 fn range_end(word: &str) -> Bytes {
     match word {
         "^" => Bytes::from_static(b"\0"),

@@ -41,6 +41,7 @@ pub(crate) fn run(machine: &mut StateMachine, words: &[&str]) -> String {
     format!("{index}: {answer}{}\n", ends.unwrap_or_default())
 }
 
+/// Prints whether a user (`-` for an anonymous request) has access to a path. Panics if the user does not exist.
 fn may(machine: &StateMachine, user: &str, wish: &str, path: &str) -> String {
     let auth = &machine.auth;
     let user = (user != "-").then(|| auth.user(user).unwrap());
@@ -73,6 +74,7 @@ fn show(machine: &StateMachine) -> String {
     out
 }
 
+/// Parses a command that changes v2 users, roles or the flag. Panics for any other command.
 fn verb(words: &[&str]) -> PathAuthOperation {
     match words {
         ["enable"] => PathAuthOperation::Enable(Enable {}),

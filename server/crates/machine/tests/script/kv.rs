@@ -22,6 +22,7 @@ use witan_machine::{
     revision::Revision,
 };
 
+/// Executes a command and returns its output. Reads (`get` and `state`) ignore the caller. Panics for an unknown command.
 pub(crate) fn run(machine: &mut StateMachine, command: &str, caller: Option<Caller>) -> String {
     let line = command.lines().next().unwrap();
     match line.split_whitespace().next().unwrap() {
@@ -300,6 +301,7 @@ fn put(words: &[&str]) -> Put {
     put
 }
 
+/// Parses the lines below `txn`: comparisons and operations, each with the lines that are indented further.
 fn txn(lines: &[&str]) -> Txn {
     let mut txn = Txn::default();
     let indent = |line: &str| line.len() - line.trim_start().len();
@@ -326,6 +328,7 @@ fn txn(lines: &[&str]) -> Txn {
     txn
 }
 
+/// Parses `TARGET KEY [END] OP VALUE`. Panics if the line is invalid.
 fn compare(line: &str) -> Compare {
     let words = words(line);
     let (range_end, op, value) = match words[..] {

@@ -93,6 +93,7 @@ impl MachineScript {
         out
     }
 
+    /// Writes the changes since the last restart to the records, and replaces the state with one that is loaded from them.
     fn restart(&mut self) -> String {
         let records = &mut self.records;
         self.machine
@@ -140,6 +141,7 @@ fn kind(word: &str) -> i32 {
     }
 }
 
+/// Prints the member and type of each alarm on a line, or `none` if there are no alarms.
 fn shown(alarms: impl Iterator<Item = Alarm>) -> String {
     let mut out = String::new();
     for Alarm { kind, member } in alarms {

@@ -69,6 +69,7 @@ impl ScriptRunner for TreeScript {
 }
 
 impl TreeScript {
+    /// Executes a request and prints its status and body.
     fn request(&mut self, method: &str, words: &[&str]) -> String {
         let (path, query) = words[0].split_once('?').unwrap_or((words[0], ""));
         let path = Bytes::from(decoded(path, false));
@@ -107,6 +108,7 @@ impl TreeScript {
         out
     }
 
+    /// Adds a watcher, which starts after the current index or at `from`. Prints the current index.
     fn watch(&mut self, words: &[&str]) -> String {
         let path = Bytes::from(decoded(words[1], false));
         let registered = self.tree.index();
@@ -123,6 +125,7 @@ impl TreeScript {
         format!("at {registered}\n")
     }
 
+    /// Prints the next event of a watcher and advances the watcher, or prints `-` if there is no event yet.
     fn next(&mut self, name: &str) -> String {
         let (watch, from) = self.watches.get_mut(name).expect("a watcher has this name");
         match self.tree.next_event(watch, *from) {
@@ -135,6 +138,7 @@ impl TreeScript {
         }
     }
 
+    /// Replaces the tree with a tree that is loaded from its records. Asserts that both have the same fingerprint.
     fn restart(&mut self) -> String {
         let mut records = BTreeMap::new();
         self.tree.changes(None, &mut |key, value| {
@@ -246,6 +250,7 @@ fn nanoseconds(seconds: &str) -> i64 {
     whole.parse::<i64>().unwrap() * 1_000_000_000 + fraction
 }
 
+/// Decodes percent escapes. In a form, `+` is a space.
 fn decoded(text: &str, form: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let mut bytes = text.bytes();

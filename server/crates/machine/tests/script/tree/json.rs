@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use witan_tree::{Action, Event, Node, TreeError};
 
+/// Returns whether the event created a node, for which the status is 201.
 pub(crate) fn is_new(event: &Event) -> bool {
     match event.action {
         Action::Create => true,
@@ -79,6 +80,7 @@ fn node(node: &Node) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
+/// Formats a JSON string with the escapes of Go. Each invalid UTF-8 byte becomes U+FFFD.
 fn string(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
     for chunk in bytes.utf8_chunks() {
