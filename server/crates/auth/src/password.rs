@@ -26,8 +26,7 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Hashes a password in Go's format. Fails with `TooLong` above `BYTES_MAX`. Cost 10 takes 60 ms; each further step doubles the
-/// time.
+/// Hashes a password in Go's format. Fails with `TooLong` above `BYTES_MAX`. Cost 10 takes 60 ms; each step doubles the time.
 pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, HashError> {
     if password.len() > BYTES_MAX {
         return Err(HashError::TooLong);

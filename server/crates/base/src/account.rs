@@ -10,8 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::metrics::Register;
 
-/// Requests, responses and commands up to this size in bytes are not charged, because limits on their number bound their total
-/// size.
+/// Requests, responses and commands up to this size in bytes are not charged, because limits on their number bound the total.
 pub const SMALL_BYTES: usize = 4 << 10;
 
 /// Memory in bytes of an idle call that reads a stream of messages. The measured value is 14 KB with one watcher.

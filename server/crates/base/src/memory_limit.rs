@@ -25,8 +25,8 @@ pub struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// Reads the limit from the pseudo files below `root`, which is `/` except in tests. Returns `None` if no limit can be
-    /// read.
+    /// Reads the limit from the pseudo files below `root`, which is `/` except in tests. Returns `None` if no limit is
+    /// readable.
     pub fn read(root: &Path) -> Option<Self> {
         let limit = |source| move |bytes| Self { bytes, source };
         let cgroup = cgroup_bytes(root).map(limit("cgroup"));
@@ -41,22 +41,20 @@ impl MemoryLimit {
     }
 
     /// Returns the number of bytes that the budget leaves free for the file cache, sockets and growth between two measurements.
-    /// The reserve is an eighth of the limit, but at least the lesser of 64 MiB and a quarter of the limit, and at most 512
-    /// MiB.
+    /// The reserve is an eighth of the limit, but at least 64 MiB (or a quarter of the limit, if less) and at most 512 MiB.
     pub fn reserve_bytes(self) -> u64 {
         let least = RESERVE_BYTES_MIN.min(self.bytes / 4);
         (self.bytes / 8).max(least).min(RESERVE_BYTES_MAX)
     }
 }
 
-/// Returns the maximum size in bytes of the values in memory while a state is loaded. The other half of the budget is for keys
-/// and versions.
+/// Returns the maximum size in bytes of the values in memory during a load. The other half of the budget is for keys and
+/// versions.
 pub fn first_values_bytes(budget_bytes: u64) -> u64 {
     budget_bytes / 2
 }
 
-/// Returns the lowest memory limit of this process's cgroup (v1 or v2) and its ancestors, or `None` if no limit is set or
-/// readable.
+/// Returns the lowest memory limit of this process's cgroup (v1 or v2) and its ancestors, or `None` if no limit can be read.
 fn cgroup_bytes(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mounts = root.join("sys/fs/cgroup");
@@ -76,8 +74,7 @@ fn cgroup_bytes(root: &Path) -> Option<u64> {
 }
 
 /// Returns the smallest limit in `files` and `memory.stat` of the cgroup `path` and its ancestors, up to the root of the mount.
-/// In a container, the path may be invisible, and the root of the mount is the container's cgroup. Returns `None` if there is
-/// no limit.
+/// In a container, the path may be invisible, and the root of the mount is its cgroup. Returns `None` if there is no limit.
 fn lowest_limit(mount: &Path, path: &str, files: &[&str]) -> Option<u64> {
     let path = Path::new(path.trim_start_matches('/'));
     // The path of a cgroup outside the cgroup namespace begins with `..`.

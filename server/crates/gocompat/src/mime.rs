@@ -31,8 +31,7 @@ fn check(media: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Checks the parameters after a media type. Each parameter must have the form `; name=value`. Names must be unique, ignoring
-/// case.
+/// Checks the parameters after a media type. Each parameter has the form `; name=value`. Names must be unique, ignoring case.
 fn parameters(mut rest: &str) -> Result<(), &'static str> {
     let mut names = HashSet::new();
     loop {
@@ -67,8 +66,7 @@ fn parameter(text: &str) -> Option<(&str, &str)> {
     Some((name, after))
 }
 
-/// Returns the text after the closing quote of a quoted string, or `None` if there is no closing quote or a line break precedes
-/// it.
+/// Returns the text after the closing quote of a quoted string, or `None` if the quote is missing or follows a line break.
 fn after_quote(text: &str) -> Option<&str> {
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {

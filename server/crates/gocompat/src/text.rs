@@ -153,8 +153,7 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// Parses digits like `strconv.ParseUint`. Returns `None` for an empty string, for any other character, or if the number is out
-/// of range.
+/// Parses digits like `strconv.ParseUint`. Returns `None` for an empty string, any other character, or a number out of range.
 pub fn parse_uint(text: &[u8]) -> Option<u64> {
     let digits = text.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(text).ok().filter(|_| digits)?;

@@ -53,8 +53,7 @@ pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     Ok(GoUrl { scheme, host, path })
 }
 
-/// Returns the lower-case scheme (empty if the URL has no scheme) and the text after its colon. Fails if the URL starts with a
-/// colon.
+/// Returns the lower-case scheme (empty if absent) and the text after its colon. Fails if the URL starts with a colon.
 fn split_scheme(text: &str) -> Result<(String, &str), String> {
     for (at, byte) in text.bytes().enumerate() {
         match byte {

@@ -83,8 +83,7 @@ const FIRST_LEVEL: Pacing = Pacing {
     alarms_max: ALARMS_MAX,
 };
 
-/// The constants of each level, from the first level to the level of this release. A level without changes repeats the row
-/// before it.
+/// The constants of each level, up to the level of this release. A level without changes repeats the row before it.
 const LEVELS: [Pacing; OWN as usize] = [
     FIRST_LEVEL,
     // The layout differs, so a test fails if a member uses the constants of its release instead of the cluster's.

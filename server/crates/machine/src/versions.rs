@@ -68,8 +68,7 @@ impl MemberRegistry {
         command.added().is_some_and(|since| self.has(since))
     }
 
-    /// Returns `false` for a command that starts a downgrade to a release below the cluster's level, and `true` for all other
-    /// commands.
+    /// Returns `false` for a command that starts a downgrade to a release below the cluster's level, and `true` otherwise.
     pub fn permits_downgrade(&self, command: &Command) -> bool {
         let Command::Downgrade(downgrade) = command else {
             return true;

@@ -10,8 +10,7 @@ use super::{
 };
 
 impl Tree {
-    /// Emits the records that changed since the state `since`, with `None` for a removed node. Emits all records if `since` is
-    /// `None`.
+    /// Emits the records that changed since `since`, with `None` for a removed node. Emits all records if `since` is `None`.
     pub fn changes(&self, since: Option<&Tree>, emit: &mut EmitRecord<'_>) {
         let nothing = Tree::default();
         let old = since.unwrap_or(&nothing);

@@ -18,8 +18,7 @@ const META: u8 = b'm';
 const NODE: u8 = b'n';
 const CRC_BYTES: usize = 4;
 
-/// Maximum value of every counter; a higher value in a record is corruption. A counter up to this value cannot overflow in
-/// practice.
+/// Maximum value of every counter; a higher value in a record is corruption. Lower counters cannot overflow in practice.
 pub const COUNT_MAX: u64 = 1 << 62;
 
 /// Maximum value of a counter in an imported state; a state with a higher counter is refused, so that counters can still grow.
@@ -193,8 +192,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Loads the index and the write counters. Fails if a counter is missing or unknown, or if the index or a counter is above
-    /// `COUNT_MAX`.
+    /// Loads the index and the write counters. Fails if a counter is missing or unknown, or a number is above `COUNT_MAX`.
     fn load_meta(&mut self, key: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredTreeMeta = decode(key, contents)?;
         let known = self.counts.numbers().len();

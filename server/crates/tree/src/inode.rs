@@ -160,8 +160,7 @@ pub(crate) fn make_dirs<'a>(
     }
 }
 
-/// Calls `each` with the node `link` at `path` and with each of its descendants: parents first, children in order. Restores
-/// `path`.
+/// Calls `each` with the node `link` at `path` and each of its descendants: parents first, children in order. Restores `path`.
 pub(crate) fn visit(path: &mut Vec<u8>, link: &NodeRef, each: &mut dyn FnMut(&[u8], &Inode)) {
     each(path, link);
     for (name, child) in link.children().into_iter().flatten() {

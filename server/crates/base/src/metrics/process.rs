@@ -111,8 +111,7 @@ fn cpu_seconds() -> Option<f64> {
     Some((stat.get(11)? + stat.get(12)?) / TICKS_PER_SECOND)
 }
 
-/// Returns this process's start time in Unix seconds, computed from the boot time. Returns `None` if either time cannot be
-/// read.
+/// Returns this process's start time in Unix seconds, computed from the boot time, or `None` if a time cannot be read.
 fn start_seconds() -> Option<f64> {
     let system = fs::read_to_string("/proc/stat").ok()?;
     let boot = system

@@ -17,8 +17,7 @@ pub struct Register {
 }
 
 impl Register {
-    /// Returns all series in the Prometheus text format. If the encoding fails, logs the error and returns the text encoded
-    /// before.
+    /// Returns all series in the Prometheus text format. If encoding fails, logs the error and returns a partial text.
     pub fn render(&self) -> String {
         let mut text = Vec::with_capacity(32 << 10);
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
@@ -87,8 +86,7 @@ impl Register {
         self.put(Histogram::with_opts(options(name, help, (first, count))))
     }
 
-    /// Registers a histogram with labels and the default buckets of Prometheus clients, which suit the latencies of network
-    /// calls.
+    /// Registers a histogram with labels and the default buckets of Prometheus clients, which suit network latencies.
     pub fn latencies(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         self.put(HistogramVec::new(HistogramOpts::new(name, help), labels))
     }

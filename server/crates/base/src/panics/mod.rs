@@ -136,8 +136,7 @@ pub fn catch_in_library<T>(work: impl FnOnce() -> T) -> Option<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// Runs one step of a request's work. Logs a panic and returns it as the error, which the caller must count in
-/// [`PanicMetrics`].
+/// Runs one step of a request's work. Logs a panic and returns it as the error. The caller must count it ([`PanicMetrics`]).
 pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     catch_any(handler, || {
         reached(handler.label(), "call");

@@ -63,8 +63,8 @@ impl RangeSet {
         true
     }
 
-    /// Returns the end of the range that contains a key (`Some(None)` if that range has no end), or `None` if no range contains
-    /// the key.
+    /// Returns the end of the range that contains a key (`Some(None)` if the range has no end), or `None` if there is no such
+    /// range.
     fn end_of(&self, key: &[u8]) -> Option<Option<&Bytes>> {
         let behind = self.0.partition_point(|(first, _)| *first <= key);
         let (_, end) = self.0.get(behind.checked_sub(1)?)?;

@@ -114,8 +114,7 @@ struct Additions {
 }
 
 impl AuthCommand {
-    /// Estimates the growth of `Auth::size_bytes` in bytes, without derived data. The growth is 0 for password changes and
-    /// removals.
+    /// Estimates the growth of `Auth::size_bytes` in bytes, without derived data. Returns 0 for password changes and removals.
     pub fn growth(&self) -> u64 {
         self.additions().growth
     }
@@ -219,8 +218,7 @@ mod tests {
         PermissionType, RoleAdd, RoleDelete, RoleGrant, UserAdd, UserDelete, UserGrant,
     };
 
-    /// Applies an operation. Panics if the operation fails, or if the size grows by more than the predicted growth and one
-    /// item.
+    /// Applies an operation. Panics if it fails or the size grows by more than the predicted growth and one item.
     fn apply_within_growth(auth: &mut Auth, verb: AuthOperation) {
         let command = AuthCommand { operation: Some(verb), ..AuthCommand::default() };
         let before = auth.size_bytes();

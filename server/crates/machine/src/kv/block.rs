@@ -21,8 +21,7 @@ use crate::{
     values::{BlockValues, Holder, Place, ReadPattern, small_copy},
 };
 
-/// Capacity in bytes for the values of an open block, so that the block grows without being copied. The capacity affects only
-/// memory.
+/// Capacity in bytes for the values of an open block, so that the block grows without being copied. It affects only memory.
 const CAPACITY_BYTES: usize = Pacing::of(OWN).block_bytes;
 
 /// Spare capacity in bytes for the versions in the copy of an open block.

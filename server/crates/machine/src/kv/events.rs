@@ -136,8 +136,7 @@ impl Kv {
         })
     }
 
-    /// Returns the locations of a key's uncompacted changes at or after a revision, in order; `None` if there are more than
-    /// `max`.
+    /// Returns the locations of a key's uncompacted changes at or after a revision, in order; `None` for more than `max`.
     pub fn changes_of_key(
         &self,
         key: &[u8],
@@ -176,8 +175,7 @@ impl Kv {
             .is_none_or(|(block, _)| block.is_resident())
     }
 
-    /// Returns the version before a change. Returns `None` if there was no version, or if the version was a deletion or was
-    /// compacted.
+    /// Returns the version before a change. Returns `None` if there was no version or the version was a deletion or compacted.
     fn version_before(&self, written: &KeyChange<'_>) -> Option<BlockVersion<'_>> {
         let revision = written.version.main.previous();
         if revision < self.compacted {

@@ -306,8 +306,7 @@ impl Kv {
         self.charge_read(range, &mut reads).is_err()
     }
 
-    /// Returns whether a range may take longer than reading `keys` keys at the newest revision. Always true if the range
-    /// compares values.
+    /// Returns whether a range compares values or may take longer than reading `keys` keys at the newest revision.
     pub fn reads_longer_than(&self, range: &Range, keys: u64) -> bool {
         let history = range.reads_history(self.revision);
         range.compares_values() || self.reads_more_than(range, reachable_keys(keys, history))

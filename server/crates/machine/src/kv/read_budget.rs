@@ -88,8 +88,7 @@ pub(super) struct ReadBudget {
     answers: ReadResults,
     source: ValueSource,
     pattern: ReadPattern,
-    /// The remaining size in bytes of the pairs that ranges may collect. Each pair is charged [`Pacing::pair_bytes`] in
-    /// addition.
+    /// The remaining size in bytes of the pairs that ranges may collect. Each pair adds [`Pacing::pair_bytes`].
     collected: u64,
     pacing: Pacing,
 }

@@ -13,8 +13,7 @@ pub struct KvCommand {
 }
 
 impl KvCommand {
-    /// Returns whether the read limits apply. Entries of older releases, and commands that read at most one pair, have no
-    /// limits.
+    /// Returns whether the read limits apply. Entries of older releases and commands that read at most one pair have no limits.
     pub(super) fn bounded(&self) -> bool {
         match &self.operation {
             Some(KvOperation::Delete(delete)) => delete.bounded,
@@ -259,8 +258,8 @@ impl Txn {
         operations.filter_map(|operation| operation.kind.as_ref())
     }
 
-    /// Iterates over this transaction and its nested transactions. Each write calls this method often, so it allocates only for
-    /// nested transactions.
+    /// Iterates over this transaction and its nested transactions. Each write calls it often, so it allocates only for nested
+    /// transactions.
     fn all(&self) -> impl Iterator<Item = &Txn> {
         let (mut outermost, mut left) = (Some(self), Vec::new());
         std::iter::from_fn(move || {

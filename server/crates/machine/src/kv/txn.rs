@@ -92,21 +92,20 @@ impl Kv {
             .try_for_each(|range| self.charge_sorted_values(range, reads))
     }
 
-    /// Returns whether a transaction may take longer than reading `keys` keys at the newest revision. Always true if the
-    /// transaction compares or sorts the values of several keys.
+    /// Returns whether a transaction compares or sorts the values of several keys, or may take longer than reading `keys` keys
+    /// at the newest revision.
     pub fn txn_reads_longer_than(&self, txn: &Txn, keys: u64) -> bool {
         let history = txn.reads_history(self.revision);
         txn.compares_values() || self.txn_reads_more_than(txn, reachable_keys(keys, history))
     }
 
-    /// Returns whether a deletion may read more than `keys` keys to return their pairs. Returns `false` if the deletion returns
-    /// no pairs.
+    /// Returns whether a deletion may read more than `keys` keys to return their pairs. Returns `false` if it returns no pairs.
     pub fn delete_reads_more_than(&self, delete: &DeleteRange, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(self.pacing, keys);
         self.charge_prev_kvs(delete, &mut reads).is_err()
     }
 
-    /// Charges the reads of a transaction's comparisons and branches, including nested transactions. Fails if the budget is
+    /// Charges the reads of a transaction's comparisons and branches, and of nested transactions. Fails if the budget is
     /// exhausted.
     fn charge_txn_reads(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         for compare in txn.comparisons() {
@@ -257,7 +256,7 @@ fn reads_after_a_write(txn: &Txn, path: &TxnPath, written: &mut bool) -> bool {
     })
 }
 
-/// Returns whether a comparison holds for a pair. As in etcd, an unknown target is treated as equal, and an unknown relation
+/// Returns whether a comparison holds for a pair. As in etcd, an unknown target compares as equal, and an unknown relation
 /// holds.
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
     let wanted = compare.value.as_ref();

@@ -86,8 +86,7 @@ impl BlockCache {
         }
     }
 
-    /// Evicts no values until the result is dropped. Values that are in memory after this call can therefore be read without
-    /// the disk.
+    /// Evicts no values until the result is dropped. Until then, values that are in memory can be read without the disk.
     pub fn hold(self: &Arc<Self>) -> CacheHold {
         self.holds.fetch_add(1, SeqCst);
         CacheHold(self.clone())
@@ -103,8 +102,7 @@ impl BlockCache {
         self.target_bytes.store(bytes, Relaxed);
     }
 
-    /// Drops values beyond the target. The allocator reuses their memory soonest if the thread that allocated the values calls
-    /// this method.
+    /// Drops values beyond the target. The allocator reuses their memory soonest if the allocating thread calls this method.
     pub fn trim(&self) {
         self.make_room(0);
     }

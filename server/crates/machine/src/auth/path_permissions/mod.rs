@@ -170,8 +170,7 @@ impl Auth {
         roles.into_iter().map(str::to_owned).collect()
     }
 
-    /// Returns a role's patterns, or `None` if the role does not exist. The root role always exists and has unrestricted
-    /// patterns.
+    /// Returns a role's patterns, or `None` if the role does not exist. The root role always exists and is unrestricted.
     pub fn patterns(&self, role: &str) -> Option<PathPatterns> {
         if role == ROOT {
             return Some(PathPatterns::unrestricted());
