@@ -19,7 +19,7 @@ const CALL_BYTES: usize = 16 << 10;
 /// Minimum size in bytes of the memory budget for the limits; a smaller budget is raised to this size.
 const MEMORY_BYTES_MIN: u64 = 256 << 20;
 
-/// A resource that accounts are charged for. The process has a limit for each.
+/// A resource that accounts are charged for. The process has a limit for each resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// Bytes of requests that are being read or handled.
@@ -199,7 +199,7 @@ impl Account {
         self.0.id
     }
 
-    /// Charges an amount and returns whether the charge was granted. The caller must return a granted amount with
+    /// Charges an amount and returns whether the charge was granted. The caller must release a granted amount with
     /// [`Account::release`]. Counts a refusal in the metrics.
     pub fn charge(&self, resource: Resource, amount: usize) -> bool {
         let total = &self.0.totals.0.charged[resource as usize];
@@ -252,7 +252,7 @@ impl Account {
         Some(self.combine_permits(kind, own, of_all))
     }
 
-    /// Creates a permit that returns both semaphore permits when it is dropped.
+    /// Creates a permit that gives back both semaphore permits when it is dropped.
     fn combine_permits(
         &self,
         kind: JobKind,
@@ -300,7 +300,7 @@ impl Drop for Charge {
     }
 }
 
-/// A permit to run a job, returned on drop.
+/// A permit to run a job, given back on drop.
 #[derive(Debug)]
 pub struct Permit {
     account: Account,
@@ -310,8 +310,8 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Returns the process's permit after the job has ended. The connection's permit is kept until the drop, which bounds the
-    /// results that a slow connection has not read.
+    /// Gives back the process's permit after the job has ended. The connection's permit is kept until the drop, which bounds
+    /// the results that a slow connection has not read.
     pub fn end_job(&mut self) {
         if std::mem::take(&mut self.holds_process_permit) {
             self.account.0.totals.0.jobs[self.kind as usize].add_permits(1);

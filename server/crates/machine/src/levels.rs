@@ -1,6 +1,6 @@
 //! The feature level: a number for the commands, limits and data formats that a release of Witan supports in addition to
-//! etcd's. The leader raises the cluster's level when all members support a higher one. `pacing` defines the constants of each
-//! level, and `versions` the cluster version and the level of each command.
+//! etcd's. The leader raises the cluster's level when all members support a higher level. `pacing` defines the constants of
+//! each level, and `versions` the cluster version and the level of each command.
 
 use std::time::Duration;
 

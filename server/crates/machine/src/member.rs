@@ -120,7 +120,7 @@ pub struct ChangeMembers {
 /// Sets the cluster version, the feature level, or both.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ClusterVersion {
-    /// The version, `MAJOR.MINOR.0`; empty keeps the version.
+    /// The version, `MAJOR.MINOR.0`; an empty version changes nothing.
     #[prost(string, tag = "1")]
     pub version: String,
     /// The feature level; 0 keeps the level, which never falls.
@@ -288,7 +288,7 @@ impl MemberRegistry {
         self.raised_level.max(levels::FIRST)
     }
 
-    /// Sets the cluster version, the feature level, or both. Returns whether it set the cluster version.
+    /// Sets the cluster version, the feature level, or both. Returns whether the cluster version was set.
     pub(crate) fn decide_version(&mut self, decided: &ClusterVersion) -> bool {
         self.raised_level = self.raised_level.max(decided.level);
         let sets_version = !decided.version.is_empty();

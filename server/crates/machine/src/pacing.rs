@@ -5,7 +5,7 @@
 //!
 //! | Number or rule | Bound to |
 //! |---|---|
-//! | `TTL_MAX_S`, `TREE_HISTORY_EVENTS` | the data format: a record beyond it is refused when it is loaded |
+//! | `TTL_MAX_S`, `TREE_HISTORY_EVENTS` | the data format: a record beyond the limit is refused when it is loaded |
 //! | `TREE_DEPTH_MAX` | the data format; a deeper tree overflows the stack of a release that loads it |
 //! | encoding of a version, slot directory | the data format: the sizes in records must match the loaded blocks |
 //! | when a block is full, apart from its size; v2 index steps of a command | the code; a change needs a number here |

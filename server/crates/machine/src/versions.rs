@@ -373,7 +373,8 @@ mod tests {
         };
         let role = |value: &[u8]| UserRecord { key: b"ra".to_vec(), value: value.to_vec() };
         assert!(of_records(vec![role(&[])]).is_known());
-        // Field 1000. A member that ignored the field would have different users than a member of the later release.
+        // The record has field 1000. A member that ignored the field would have different users than a member of the later
+        // release.
         assert!(!of_records(vec![role(&[]), role(&[0xc0, 0x3e, 1])]).is_known());
         // All members refuse a damaged record in the same way.
         assert!(of_records(vec![role(&[0xff])]).is_known());

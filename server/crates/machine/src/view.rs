@@ -112,7 +112,8 @@ impl View {
         });
     }
 
-    /// Returns the fingerprint of [`Self::full_encoding`]. Unlike [`fingerprint::of`], it depends on the layout of the records.
+    /// Returns the fingerprint of [`Self::full_encoding`]. Unlike [`fingerprint::of`], the result depends on the layout of the
+    /// records.
     pub fn full_fingerprint(&self) -> u64 {
         fingerprint::of_parts(|take| self.full_encoding(take))
     }
@@ -157,7 +158,7 @@ impl ViewBuilder {
     }
 
     /// Loads the next record, a closed block, from its [head](record::block_head). The values stay at `place`, and a later read
-    /// of them checks the record. Fails if the head is invalid.
+    /// of the values checks the record. Fails if the head is invalid.
     pub fn load_head(
         &mut self,
         key: &[u8],

@@ -113,7 +113,7 @@ impl Drop for UnwindScope {
 #[cfg(not(feature = "planted-panics"))]
 fn reached(_boundary: &str, _moment: &str) {}
 
-/// Starts a thread whose work belongs to no single request. A panic on it ends the process.
+/// Starts a thread whose work belongs to no single request. A panic on this thread ends the process.
 pub fn start_thread(
     name: &'static str,
     work: impl FnOnce() + Send + 'static,
@@ -136,7 +136,7 @@ pub fn catch_in_library<T>(work: impl FnOnce() -> T) -> Option<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// Runs one step of a request's work. Logs a panic and returns it as the error. The caller must count it ([`PanicMetrics`]).
+/// Runs one step of a request's work. Logs a panic and returns it as the error, for the caller to count in [`PanicMetrics`].
 pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     catch_any(handler, || {
         reached(handler.label(), "call");
@@ -183,7 +183,7 @@ fn catch_any<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, Cau
     })
 }
 
-/// Wraps a request's work. A panic in it is logged, counted in `metrics` and returned as the future's error.
+/// Wraps a request's work. A panic of the work is logged, counted in `metrics` and returned as the future's error.
 pub fn contain<F: Future>(metrics: &PanicMetrics, handler: PanicSource, work: F) -> Contain<'_, F> {
     Contain { metrics: Some(metrics), ..catch_in(handler, work) }
 }

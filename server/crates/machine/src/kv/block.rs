@@ -27,7 +27,7 @@ const CAPACITY_BYTES: usize = Pacing::of(OWN).block_bytes;
 /// Spare capacity in bytes for the versions in the copy of an open block.
 const SPARE_META_BYTES: usize = 1024;
 
-/// Size in bytes of a block in addition to its versions and directory; counts against the maximum size of a block.
+/// Size in bytes of a block in addition to its versions and directory, as part of the maximum size of a block.
 const HEADER_BYTES: usize = 64;
 
 #[derive(Debug)]

@@ -49,7 +49,7 @@ impl<'a> KeyChange<'a> {
         !self.version.tombstone && self.version.create == self.version.main
     }
 
-    /// Returns whether [`Self::pair`] finds its value in memory.
+    /// Returns whether [`Self::pair`] finds the value in memory.
     pub fn is_resident(&self) -> bool {
         self.version.tombstone || self.block.is_resident()
     }
@@ -169,7 +169,7 @@ impl Kv {
         Some(block.key_value(&version, ReadPattern::Random))
     }
 
-    /// Returns whether [`Self::previous`] finds its value in memory.
+    /// Returns whether [`Self::previous`] finds the value in memory.
     pub fn previous_is_resident(&self, written: &KeyChange<'_>) -> bool {
         self.version_before(written)
             .is_none_or(|(block, _)| block.is_resident())

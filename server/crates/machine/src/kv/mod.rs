@@ -196,7 +196,7 @@ pub struct Kv {
     leases: Leases,
     /// Size in bytes of the newest versions of all live keys.
     live_bytes: u64,
-    /// The block at which the current sweep continues or the next one starts.
+    /// The block at which the current sweep continues or the next sweep starts.
     next_sweep_block: u64,
     /// Whether the sweep of the last compaction is unfinished.
     sweeping: bool,

@@ -26,7 +26,7 @@ pub struct RangePartBounds {
     pub pairs: usize,
     /// Maximum size of keys and values in bytes. The pair that reaches the maximum is included.
     pub bytes: usize,
-    /// Maximum number of examined keys, including deleted ones.
+    /// Maximum number of examined keys, including deleted keys.
     pub keys: usize,
 }
 
@@ -110,7 +110,8 @@ impl Kv {
         }
     }
 
-    /// Checks the revision of a range in a transaction, where etcd also refuses a negative revision below the compacted one.
+    /// Checks the revision of a range in a transaction, where etcd also refuses a negative revision below the compacted
+    /// revision.
     pub(super) fn check_range_in_txn(&self, range: &Range) -> Result<(), KvError> {
         if range.revision < 0 && range.revision < self.compacted.0 {
             return Err(KvError::Compacted { compacted: self.compacted });
@@ -184,7 +185,7 @@ impl Kv {
             let value_len = value_use.value_len(version);
             reads.collect(version.key.len(), value_len)?;
             if kvs.len() < returned {
-                // Fail before the pairs take more memory than a response may.
+                // Fail before the pairs take more memory than a response may take.
                 returned_bytes += (version.key.len() + value_len) as u64;
                 reads.can_return(returned_bytes)?;
             }
@@ -279,7 +280,7 @@ impl Kv {
         outcome
     }
 
-    /// Counts and charges the live keys in a range, at revision `at` or the newest one. Fails if the budget is exhausted.
+    /// Counts and charges the live keys in a range, at revision `at` or the newest revision. Fails if the budget is exhausted.
     pub(super) fn count(
         &self,
         span: &KeyRange<'_>,

@@ -1,4 +1,4 @@
-//! Limits the reads of one command while it is applied and records whether it returns results.
+//! Limits the reads of one command while it is applied, and records whether the command returns results.
 //!
 //! The limits are part of the state machine: a command that exceeds them is refused on every member, at the same operation,
 //! without any change. The charges must therefore be the same on all members. They depend only on the keys in a range, the

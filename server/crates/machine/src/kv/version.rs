@@ -1,7 +1,8 @@
 //! One version of a key as stored in a block: its fields and their encoding.
 //!
 //! The encoding is part of the checkpoint format: a flag byte, variable-length integers, then key and value. A new key costs
-//! six bytes in addition to its key and value. A version does not contain its value, which can be on disk (see `block`).
+//! six bytes in addition to its key and value. In memory, a version does not contain its value, which can be on disk (see
+//! `block`).
 
 use std::ops::Range;
 
