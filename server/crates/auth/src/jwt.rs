@@ -244,7 +244,7 @@ mod tests {
         assert!(!taken(&signed(Algorithm::HS256, b"another secret")));
         assert!(!taken(&signed(Algorithm::HS256, b"")));
         assert!(!taken(&signed(Algorithm::HS512, SECRET)));
-        // {"alg":"none"} before the same claims, with and without a signature.
+        // The header {"alg":"none"} precedes the same claims, with and without a signature.
         let (_, rest) = good.split_once('.').expect("three parts");
         let (unsigned, signature) = rest.split_once('.').expect("three parts");
         for none in ["eyJhbGciOiJub25lIn0", "eyJhbGciOiJOT05FIn0", "e30", ""] {

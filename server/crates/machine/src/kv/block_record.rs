@@ -19,7 +19,7 @@ const SLOTS_ALL: u8 = 0;
 /// Kind of a directory with the slot and offset of each remaining version.
 const SLOTS_LEFT: u8 = 1;
 
-/// Offset in the directory of a slot whose version was compacted.
+/// The directory's offset for a slot whose version was compacted.
 const COMPACTED_SLOT: u16 = u16::MAX;
 
 /// Size in bytes of the base revision and of the directory's kind and length.

@@ -62,7 +62,7 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Creates an index from its pages in key order. At least one page is required, and only the first one may be empty.
+    /// Creates an index from its pages in key order. At least one page is required, and only the first page may be empty.
     pub(super) fn of_pages(pages: Vec<Leaf>) -> Self {
         let live = pages.iter().map(|page| page.live() as usize).sum();
         let leaves = pages.into_iter().enumerate().map(|(at, page)| {
@@ -97,7 +97,7 @@ impl Index {
             .expect("the first page begins at the empty key")
     }
 
-    /// Sets a key's entry. Adds the key if it is missing, and splits its page if the page is then too full.
+    /// Sets a key's entry. Adds the key if it is missing, and splits its page if the key does not fit.
     pub(super) fn put(&mut self, key: &[u8], entry: IndexEntry) {
         let (low, leaf) = self
             .leaves
