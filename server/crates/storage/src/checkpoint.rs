@@ -126,10 +126,10 @@ impl Checkpoint {
         Ok((checkpoint, manifests))
     }
 
-    /// Reads the state from the first intact chain: the chain of each manifest, then its previous chain. Returns `None` if there
-    /// are no manifests, because no checkpoint was ever written. A directory that was copied while in use may lack runs of the
-    /// newest checkpoint. Fails with `LaterRelease` if a later release wrote the first intact chain, otherwise with the first
-    /// error. If the chain comes from an older manifest, publishes it again.
+    /// Reads the state from the first intact chain: the chain of each manifest, then its previous chain. Returns `None` if
+    /// there are no manifests, because no checkpoint was ever written. A directory that was copied while in use may lack runs
+    /// of the newest checkpoint. Fails with `LaterRelease` if a later release wrote the first intact chain, otherwise with the
+    /// first error. If the chain comes from an older manifest, publishes it again.
     pub(super) fn restore(&mut self, manifests: Vec<Manifest>) -> Result<Option<View>, OpenError> {
         let mut refusal = None;
         for (number, manifest) in manifests.into_iter().enumerate() {
@@ -165,8 +165,8 @@ impl Checkpoint {
     }
 
     /// Reads the file `current`, or the newest copy if `current` is damaged. In a copied directory, reads `current` and all
-    /// copies. Returns the manifests newest first, or none if no checkpoint was ever written. Fails if only damaged files
-    /// exist.
+    /// copies. Sets `fell_back` and `copy`. Returns the manifests, newest first, or an empty list if no checkpoint was ever
+    /// written. Fails if only damaged files exist.
     fn read_manifests(
         &mut self,
         copies: &[u64],
@@ -205,7 +205,8 @@ impl Checkpoint {
         Ok(manifests)
     }
 
-    /// Reads the state from the published chain and sets the chain size at which a new base is considered.
+    /// Reads the state from the chain of `manifest` and records this chain as the published one. Sets the chain size at which a
+    /// new base is considered.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
         let (view, bytes) = read_chain(&self.folder, &self.manifest.chain, &|| true)?;
         let checkpoint_bytes = &self.folder.ledger.checkpoint_bytes;
@@ -224,10 +225,10 @@ impl Checkpoint {
     }
 
     /// Writes a checkpoint of `view`, which is durable on return. `since` is the state of the checkpoint on disk, so only the
-    /// difference from it is written. `None` writes the entire state, or the rest of it after [`Checkpoint::write_part`]. If the
-    /// level of `view` requires a later format, first upgrades the directory to that format. After an error, the previous
-    /// checkpoint remains, and the blocks of `view` keep their locations. After a success, settles the blocks of `view` in the
-    /// new runs and removes files that are no longer needed.
+    /// difference from it is written. `None` writes the entire state, or the rest of it after [`Checkpoint::write_part`]. If
+    /// the level of `view` requires a later format, first upgrades the directory to that format. After an error, the previous
+    /// checkpoint remains, and the blocks of `view` keep their places. After a success, settles the blocks of `view` in the new
+    /// runs and removes files that are no longer needed.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.folder.identity.raise(view.machine.members.level())?;
         let part = self.parts.written.clone();
@@ -318,7 +319,8 @@ impl Checkpoint {
     }
 
     /// Plans a new base if the next write must be a base, for example because `since` is missing. Also plans a base if the
-    /// chain is too long or has too many outdated bytes, and the base fits on the disk.
+    /// chain is too long or has too many outdated bytes, and the base fits on the disk. Otherwise returns `None`, so that the
+    /// next write is a difference.
     fn due_base(&mut self, since: Option<&View>, view: &View) -> Option<BasePlan> {
         let chain = &self.manifest.chain;
         let (long, bytes) = (chain.links.len() >= LINKS_BEFORE_REWRITE, chain.bytes());
@@ -371,7 +373,7 @@ impl Checkpoint {
     }
 
     /// Publishes the chain without the previous one, so that the base in a later format can use the space of the previous one.
-    /// Does nothing if the next checkpoint can be a difference.
+    /// Does nothing if the next checkpoint can be a difference, or if there is no previous chain.
     pub(super) fn drop_before(&mut self) -> io::Result<()> {
         let Manifest { format, chain, before, .. } = self.manifest.clone();
         match self.has_earlier_format() && !before.is_empty() && before != chain {
@@ -380,8 +382,8 @@ impl Checkpoint {
         }
     }
 
-    /// Removes runs and manifest copies that are neither published nor kept. Logs a failure, because a leftover file only
-    /// wastes space.
+    /// Ends the retention of outdated chains that are too old or too large. Removes runs and manifest copies that are neither
+    /// published nor kept. Logs a failure, because a leftover file only wastes space.
     pub(super) fn remove_others(&mut self) {
         let has_room = retention::has_room(&self.folder.dir);
         let max = self.manifest.chain.bytes() + retention::OUTDATED_INTERVALS * self.outdated_bytes;

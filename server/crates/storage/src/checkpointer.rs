@@ -53,8 +53,8 @@ struct CheckpointRequest {
     installed: Option<InstalledSnapshot>,
     /// Whether this thread must remove runs: a receiver has discarded them, or their last place was dropped.
     clean: bool,
-    /// Replaced states, one per snapshot installed since the last turn. This thread drops them, because dropping them on the
-    /// replica's thread would block it.
+    /// States that installed snapshots have replaced since the last turn, including queued views. This thread drops these
+    /// states, because dropping them would block the replica's thread.
     replaced: Vec<View>,
 }
 
@@ -123,8 +123,8 @@ impl Checkpointer {
     }
 
     /// Returns whether the scrub has found damage since the last call and since the last installed snapshot, which replaces all
-    /// runs. Returns `false` until another checkpoint fits on the disk. If there is not enough space, a member would wait for a
-    /// snapshot and accept no entries, or a base would block all later checkpoints.
+    /// runs. Returns `false` until another checkpoint fits on the disk. Without that space, a member would wait for a snapshot
+    /// and accept no entries, or a base would block all later checkpoints.
     pub fn take_damage(&self) -> bool {
         self.folder.take_damage()
     }
@@ -225,7 +225,8 @@ struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    /// Waits for one request and executes it, or removes outdated files that are due. Returns `false` if the thread must stop.
+    /// Waits for one request and executes it, or removes outdated files whose retention has ended. Returns `false` if the
+    /// thread must stop.
     fn turn(&mut self) -> bool {
         let mut slot = self.shared.slot.lock();
         let view = loop {
@@ -282,8 +283,8 @@ impl CheckpointWriter {
         }
     }
 
-    /// Writes a view. After a failure, retries with the newest view until a checkpoint is durable or superseded.
-    /// Returns `false` if the thread must stop.
+    /// Writes a view, unless its index is that of the state on disk and no base is requested. After a failure, retries with the
+    /// newest view until a checkpoint is durable or superseded. Returns `false` if the thread must stop.
     fn write_until_durable(&mut self, mut view: View, mut options: WriteOptions) -> bool {
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);

@@ -1,9 +1,9 @@
-//! Creates a data directory while its state is built, for a restore or inside an etcd data directory.
+//! Creates a data directory while its state is built: for a restore, or for the adoption of an etcd data directory.
 //!
-//! The data is staged next to the data directory, and moved there when it is complete and durable. If the data directory exists,
-//! the data is staged inside, because the directory may be a mount point. A failure or a crash leaves no data at the final path.
-//! The state can be larger than memory, because parts of it are written while it is built. Its values are read from the staged
-//! runs, so it is dropped before the rename.
+//! The data is staged next to the data directory, and moved there when it is complete and durable. If the data directory
+//! exists, the data is staged inside it, because the directory may be a mount point. A failure or a crash leaves no data at the
+//! final path. The state can be larger than memory, because parts of it are written while it is built. Its values are read from
+//! the staged runs, so the state is dropped before the rename.
 
 use std::{
     fs, io,
@@ -28,10 +28,10 @@ const ADOPTING: &str = "witan-adopting";
 /// The directory inside an existing data directory in which its data is staged.
 const RESTORING: &str = "witan-restoring";
 
-/// The directory at the root of a new file system, such as ext4.
+/// The directory that a new file system, such as ext4, has at its root.
 const LOST_FOUND: &str = "lost+found";
 
-/// Witan's directories next to etcd's. The identity is moved after them.
+/// Witan's directories next to etcd's. The identity is moved after these directories.
 const FOLDERS: [&str; 2] = ["log", "checkpoint"];
 
 /// A data directory that is being created. Dropping the value removes the files, unless [`Self::finish`] has succeeded.
@@ -117,8 +117,9 @@ impl Drop for Adoption {
     }
 }
 
-/// Starts to create Witan's files next to etcd's in the data directory `dir`. Keeps etcd's files and its log in `wal`. `cache`
-/// decides which values of the state stay in memory. Fails if the directory already contains Witan's files.
+/// Starts to create Witan's files next to etcd's in the data directory `dir`. Keeps etcd's files, and etcd's log in the
+/// directory `wal`. Removes the files of an interrupted adoption. `cache` decides which values of the state stay in memory.
+/// Fails if the directory already contains Witan's files.
 pub fn adopt(
     dir: &Path,
     wal: &Path,
@@ -227,7 +228,7 @@ struct StagedDirectory {
     path: PathBuf,
     /// The opened directory, until it is filled.
     storage: Option<Storage>,
-    /// Whether some of its files may have been moved, so that the rest must stay.
+    /// Whether some of its files may have been moved, so that the remaining files must stay.
     done: bool,
 }
 

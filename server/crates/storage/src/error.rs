@@ -9,7 +9,8 @@ use witan_machine::record::CorruptRecord;
 
 use super::{format::DataIdentity, formats};
 
-/// Exit code of a process that failed to write its log or to read a value while it was running. The next start checks all data.
+/// Exit code of a process that failed to write its log or to read a value while it was running. The next startup checks the
+/// data.
 pub const EXIT_DISK_FAILED: i32 = 29;
 
 /// The reason why a data directory cannot be opened.
@@ -52,7 +53,7 @@ pub enum OpenError {
          witan adopt --data-dir DIR, or start with --adopt-etcd; etcd's files stay unchanged", .0.display()
     )]
     Etcd(PathBuf),
-    /// The directory contains files that contradict each other or a flag. The text names them and the remedy.
+    /// The directory contains files that contradict each other or a flag. The message names the files and the remedy.
     #[error("{0}")]
     Conflict(String),
     /// Data exists, but the identity file is missing, damaged, or belongs to another directory. Contains the file and a

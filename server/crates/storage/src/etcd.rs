@@ -9,7 +9,7 @@ use std::{
 use super::{OpenError, files, format};
 
 /// Returns etcd's `snap` or `wal` directory in the member's directory, or `None` if neither exists. A `wal` directory without
-/// segments does not count, because `--wal-dir` may name it.
+/// segments is ignored, because `--wal-dir` may name it.
 pub(super) fn find(member: &Path) -> io::Result<Option<PathBuf>> {
     let (snap, wal) = (member.join("snap"), member.join("wal"));
     if snap.try_exists()? {
@@ -47,7 +47,7 @@ fn end_of_log(wal: &Path) -> io::Result<Option<String>> {
 }
 
 /// Records the end of etcd's adopted log `wal` in the directory `filled`, which becomes the member's directory. `is_beside`
-/// means that `wal` is inside the member's directory.
+/// means that `wal` is the directory of this name in the member's directory.
 pub(super) fn record_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::Result<()> {
     let end = end_of_log(wal)?.unwrap_or_default();
     let place = match is_beside {
@@ -58,7 +58,7 @@ pub(super) fn record_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::
 }
 
 /// Fails if etcd ran in the directory after its data was adopted, because etcd's later writes would be lost. Accepts a
-/// directory whose etcd log was removed.
+/// directory that was not adopted, or whose etcd log was removed.
 pub(super) fn refuse_newer(member: &Path) -> Result<(), OpenError> {
     let note = member.join(ADOPTED);
     let text = files::existing(fs::read_to_string(&note));
@@ -79,7 +79,7 @@ pub(super) fn refuse_newer(member: &Path) -> Result<(), OpenError> {
     Err(OpenError::Conflict(format!(
         "{} has changed since etcd's data in this directory was adopted: etcd has run on it again. To discard etcd's later \
          writes, move away etcd's folder snap and its *.wal files. To keep etcd's later writes, move {} and the folders \
-         log and checkpoint next to it away, and adopt the directory again without the writes to witan",
+         log and checkpoint next to it away, and adopt the directory again; the writes to witan are then lost",
         wal.display(),
         format::path(member).display()
     )))

@@ -20,7 +20,8 @@ const FILE_MODE: u32 = 0o600;
 
 const OTHERS: u32 = 0o077;
 
-/// Magic numbers of copy-on-write file systems, where writing zeros in advance gains nothing: btrfs, ZFS, bcachefs, F2FS.
+/// Magic numbers of file systems that do not overwrite blocks in place, where writing zeros in advance gains nothing: btrfs,
+/// ZFS, bcachefs, F2FS.
 const COPYING: [i64; 4] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e, 0xf2f5_2010];
 
 /// Magic number of tmpfs, which keeps files in memory.

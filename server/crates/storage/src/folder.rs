@@ -30,7 +30,7 @@ use super::{
     run_file::{RunBlocks, RunFile},
 };
 
-/// Callback for a durable checkpoint. If the checkpoint fails, it is dropped without a call.
+/// Callback that is called when a checkpoint is durable, or dropped without a call if the checkpoint fails.
 pub type OnDurable = Box<dyn FnOnce() + Send>;
 
 /// Identity of a snapshot: the last raft entry that its state includes.
@@ -49,7 +49,7 @@ pub(super) enum ReceiverState {
     Idle,
     /// A snapshot is being received or has been received but is not published yet.
     Busy,
-    /// The stream of this snapshot broke. A new stream can continue after these records, until a checkpoint is newer.
+    /// The stream of this snapshot broke. A new stream can continue after these records, until a newer checkpoint is durable.
     Parked(SnapshotId, Box<DurableRecords>),
 }
 
@@ -154,7 +154,8 @@ impl CheckpointFolder {
         self.state.lock()
     }
 
-    /// Returns the file of a run, to which places of blocks refer. The run is not removed while the returned value exists.
+    /// Returns the [`RunFile`] of a run, to which places of blocks refer. The run is not removed while the returned value
+    /// exists.
     pub(super) fn run_file(self: &Arc<Self>, number: u64) -> Arc<RunFile> {
         let mut state = self.state();
         state.run_file(number).unwrap_or_else(|| {
@@ -164,9 +165,10 @@ impl CheckpointFolder {
         })
     }
 
-    /// Writes a run and its heads and returns the run with the locations of its blocks. Sorts and empties `items`, which must
-    /// not be empty. Of several items with the same key, keeps the last. The run's content is durable on return, but not its
-    /// file name. A `received` run belongs to a snapshot and is kept until the snapshot is published or discarded.
+    /// Writes a run and returns it with the locations of its blocks. Also writes the heads, unless space is short. Sorts
+    /// `items`, which must not be empty, and empties them unless the write fails. Of several items with the same key, keeps the
+    /// last. The run's content is durable on return, but not its file name. A `received` run belongs to a snapshot and is kept
+    /// until the snapshot is published or discarded.
     pub(super) fn write_run(
         &self,
         items: &mut Vec<RunItem>,
@@ -214,8 +216,8 @@ impl CheckpointFolder {
         self.replace_current(&mut state, manifest, &bytes)
     }
 
-    /// Replaces the file `current` with `bytes`, which encode `manifest`. Writes a copy of the file and returns the copy's
-    /// number. A failure to write the copy is only logged.
+    /// Replaces the file `current` with `bytes`, which encode `manifest`, and records the chain as published. Writes a copy of
+    /// the file and returns the copy's number. A failure to write the copy is only logged.
     fn replace_current(
         &self,
         state: &mut FolderState,
@@ -236,7 +238,7 @@ impl CheckpointFolder {
         Ok(number)
     }
 
-    /// Removes the copies whose numbers `kept` rejects.
+    /// Removes the manifest copies for whose numbers `kept` returns false.
     fn remove_copies(&self, kept: impl Fn(u64) -> bool) -> io::Result<()> {
         let mut numbers = copies(&self.dir)?;
         numbers.retain(|number| !kept(*number));
@@ -244,8 +246,9 @@ impl CheckpointFolder {
         names.try_for_each(|name| remove(&self.dir.join(name)))
     }
 
-    /// Publishes a received snapshot atomically (I4); a chain that another writer has started is then [`Superseded`]. Removes
-    /// copies of earlier manifests first: a member that has acknowledged the snapshot must not fall back behind it.
+    /// Publishes a received snapshot atomically (I4) and clears the reported damage. A chain that another writer has started is
+    /// then [`Superseded`]. Removes copies of earlier manifests first: a member that has acknowledged the snapshot must not
+    /// fall back behind it.
     pub(super) fn install(&self, manifest: &Manifest) -> io::Result<()> {
         let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
@@ -295,10 +298,10 @@ impl CheckpointFolder {
         }
     }
 
-    /// Keeps the runs that are in `named` or that a receiver or a place holds. Removes all other runs, and all heads without a
-    /// kept run. Also removes the manifest copies that are not in `copies`. Keeps all copies if more than `installs` snapshots
-    /// were published, because `copies` then lacks the newest one. The last place of a kept run calls
-    /// [`Self::report_garbage`].
+    /// Keeps the runs that are in `named` or that a receiver or the place of a block holds. Removes all other runs, and all
+    /// heads without a kept run. Also removes the manifest copies that are not in `copies`. Keeps all copies if `copies` is
+    /// empty, or if more than `installs` snapshots were published, because `copies` then lacks the newest one. When the last
+    /// place of a kept run is dropped, [`Self::report_garbage`] is called.
     pub(super) fn remove_others(
         &self,
         named: impl Iterator<Item = u64>,

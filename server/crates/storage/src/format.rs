@@ -69,8 +69,8 @@ pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
     text.map(|text| parse(path, &text)).transpose()
 }
 
-/// Reads a file that ends with a checksum. Returns `None` if the file is missing, and an empty text if the file is not UTF-8 and
-/// therefore damaged.
+/// Reads a file that ends with a checksum. Returns `None` if the file is missing, and an empty string if the file is not UTF-8
+/// and therefore damaged.
 pub(super) fn read_text(path: &Path) -> Result<Option<String>, OpenError> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(String::new())),
@@ -218,8 +218,8 @@ pub(super) enum Origin {
     Copied,
 }
 
-/// Returns an inode's number and its creation time in ns since 1970, or 0 if the file system does not record the time. The
-/// time distinguishes equal numbers on different file systems.
+/// Returns an inode's number, a space and the creation time in ns since 1970. The time distinguishes equal numbers on different
+/// file systems; it is 0 if the file system does not record it.
 pub(super) fn inode(data: &Metadata) -> String {
     let created = data.created().ok();
     let created = created.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
@@ -227,7 +227,7 @@ pub(super) fn inode(data: &Metadata) -> String {
     format!("{} {created_ns}", data.ino())
 }
 
-/// Refuses an identity that contradicts the checkpoint, because it belongs to another directory.
+/// Refuses an identity that contradicts the checkpoint, because the identity file then belongs to another directory.
 pub(super) fn check_known(
     identity: &DataIdentity,
     members: &MemberRegistry,

@@ -50,7 +50,7 @@ pub const FORMATS: &[DataFormat] = &[
     },
 ];
 
-/// Returns the format that members of a cluster with this feature level write.
+/// Returns the format that members of a cluster with this feature level write. Levels below the first one get the first format.
 pub fn format_of(level: Level) -> &'static DataFormat {
     let known = FORMATS.iter().rfind(|format| format.level <= level);
     known.unwrap_or(&FORMATS[0])

@@ -11,8 +11,8 @@ use super::{
     tail::{self, LogFileKind, LogFileRepair},
 };
 
-/// Returns the end of the last complete record in a log file with sequence number `seq`, or `None` if the file's header is
-/// incomplete.
+/// Returns the end of the complete records at the start of a log file with sequence number `seq`, or `None` if the file's
+/// header is incomplete.
 pub fn log_whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     tail::whole_until(bytes, seq)
 }
@@ -57,7 +57,7 @@ pub fn current(text: &str) -> Option<String> {
     Manifest::decode(text).map(|manifest| manifest.encode())
 }
 
-/// Decodes the log-start record and encodes it again. Returns `None` if it is invalid.
+/// Decodes the log-start record and encodes it again. Returns `None` if the record is too short.
 pub fn line(bytes: &[u8]) -> Option<Vec<u8>> {
     log::LogStart::decode(bytes).map(log::LogStart::encode)
 }

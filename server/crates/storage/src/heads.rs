@@ -72,8 +72,8 @@ pub(super) fn write(path: &Path, run: &Run, items: &[RunItem]) {
     }
 }
 
-/// Encodes the heads of a run. Returns `None` if a record is not an intact block, or if the heads are too large for
-/// [`HEADS_DIVISOR`].
+/// Encodes the heads of a run. Returns `None` if a record is not an intact block, or if the heads up to any record exceed the
+/// share that [`HEADS_DIVISOR`] permits.
 fn encode(run: &Run, items: &[RunItem]) -> Option<Vec<u8>> {
     if !items.iter().all(|(key, _)| record::is_block(key)) {
         return None;

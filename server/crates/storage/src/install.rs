@@ -68,7 +68,8 @@ pub(super) fn publish(
     (snapshot, installed)
 }
 
-/// Completes an interrupted installation by dropping the log's entries. Fails if the log does not end at the recorded index.
+/// Completes an interrupted installation, if there is one, by dropping the log's entries. Fails if the log has not restarted
+/// and does not end at the recorded index.
 pub(super) fn finish(
     member: &Path,
     log: &mut RaftLog,

@@ -23,15 +23,15 @@ pub(super) const BALLAST: &str = "ballast";
 /// Number of bytes that a run takes in addition to its records, for the manifest and its copy.
 const RUN_EXTRA_BYTES: u64 = 1 << 20;
 
-/// Announced bytes of the log and of the run being written, and the ballast.
+/// Tracks the announced bytes of the log, the bytes of the run being written, and the ballast.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// The ballast.
+    /// Path of the ballast.
     pub(super) path: PathBuf,
     ballast_exists: AtomicBool,
     /// Number of free bytes that commands and checkpoints leave for the log.
     pub(super) floor_bytes: u64,
-    /// Size in bytes of the published checkpoint. A base of the same state is not larger.
+    /// Size in bytes of the published checkpoint. A base of the same state is not larger than this checkpoint.
     pub(super) checkpoint_bytes: AtomicU64,
     /// Size in bytes of the runs that only older states refer to.
     pub(super) held_bytes: AtomicU64,
@@ -90,7 +90,7 @@ impl Ledger {
         self.ballast_exists.load(Relaxed)
     }
 
-    /// Deletes the ballast. Logs a failure.
+    /// Deletes the ballast. After a failure, which is only logged, the ballast still counts as existing.
     pub(super) fn release(&self) {
         match fs::remove_file(&self.path) {
             Ok(()) => {
@@ -122,7 +122,8 @@ impl Ledger {
         made.is_ok()
     }
 
-    /// Announces a command of `bytes` bytes. Returns `false`, without announcing, if fewer of the `free` bytes are unclaimed.
+    /// Announces a command of `bytes` bytes. Returns `false`, without announcing, if fewer than `bytes` of the `free` bytes are
+    /// unclaimed.
     pub(super) fn announce(&self, bytes: u64, free: u64) -> bool {
         let mut claims = self.claims.lock();
         let fits = bytes <= claims.left(free);
@@ -149,14 +150,14 @@ impl Ledger {
         claims.left_by_run = left.map(|left| left.saturating_sub(unannounced));
     }
 
-    /// Returns whether the last measurement of free space is stale. It is if a run has started or ended since the last call, or
-    /// a log write found no space.
+    /// Returns whether the last measurement of free space is stale. It is stale if, since the last call, a run has started or
+    /// ended, or a log write has found no space.
     pub(super) fn take_stale(&self) -> bool {
         std::mem::take(&mut self.claims.lock().stale)
     }
 
     /// Reserves `bytes` bytes for a run below `dir` until the claim is dropped. Fails with `StorageFull` if there is not enough
-    /// disk space for the run and the log. Blocks while a log write is retried.
+    /// disk space for the run and the log. Blocks while another run is written or a log write is retried.
     pub(super) fn begin_run(&self, dir: &Path, bytes: u64) -> io::Result<Claim<'_>> {
         let turn = self.turn.lock();
         let mut claims = self.claims.lock();

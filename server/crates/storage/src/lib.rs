@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! DIR/member/LOCK         held while a process uses the directory
-//! DIR/member/identity     format version, cluster id, member id; written last at set-up
+//! DIR/member/identity     format version, cluster id, member id; written last during setup
 //! DIR/member/ballast      deleted when the disk is full
 //! DIR/member/log/         raft-engine: every entry since the last cut, and the hard state. With --wal-dir, a link to a
 //!                         directory that also contains the ballast
@@ -12,12 +12,13 @@
 //! ```
 //!
 //! Reading order: `format`, `formats` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint` consists of
-//! `run`s; `manifest` lists them, and `merge` reads them as one sequence of records, or their `heads`, which lack the values.
+//! `run`s; `manifest` lists them, and `merge` reads the runs, or their `heads` without the values, as one sequence of records.
 //! `link` writes runs, and `base` decides which runs a new base keeps. `run_file` reads single records: values that are not in
 //! memory. `checkpointer` is the thread that writes checkpoints, and `scrub` finds damage in them. `received` takes snapshots
-//! from other members, and `install` makes one of them the checkpoint. `folder` is the state that these four share.
-//! `open_identity` gives the directory a later format. `space` monitors the free space, and `ledger` allocates it to the
-//! threads. `wal_dir` places the log elsewhere, and `owner` records which member a log belongs to.
+//! from other members, and `install` makes one of them the checkpoint. `folder` is the state that `checkpointer`, `scrub`,
+//! `received` and `install` share. `open_identity` gives the directory a later format. `space` monitors the free space, and
+//! `ledger` allocates it to the threads. `wal_dir` moves the log to `--wal-dir`, and `owner` records which member a log belongs
+//! to.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -125,7 +126,7 @@ impl DirectoryCopy {
     }
 }
 
-/// Returns the number of free bytes on the file system of `dir`, or `u64::MAX` if unknown.
+/// Returns the number of free bytes on the file system of `dir` or of its nearest existing ancestor, or `u64::MAX` if unknown.
 pub fn free_bytes(dir: &Path) -> u64 {
     ledger::measure(dir).free
 }
@@ -141,7 +142,7 @@ pub fn memory_bytes(dir: &Path) -> u64 {
 }
 
 /// Reads a data directory's identity. Returns `None` if the directory's setup was never completed. Fails for an etcd data
-/// directory.
+/// directory that was not adopted, or in which etcd has run since the adoption.
 pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     let member = member_dir(dir);
     let known = format::stored(&member)?.map(|stored| stored.identity);
@@ -161,8 +162,8 @@ pub fn has_state(dir: &Path) -> bool {
 }
 
 /// Opens or creates a member's data directory and returns it with the recovered state. Later writes reserve their bytes in
-/// `ledger`. `cache` decides which values stay in memory, even during recovery. Fails if another process uses the directory or
-/// it belongs to another member. Restricts the directory to its owner.
+/// `ledger`. `cache` decides which values stay in memory, even during recovery. Fails if another process uses the directory, or
+/// if the directory is damaged or belongs to another member. Removes the access of other users to the directory's files.
 pub fn open(
     dir: &Path,
     identity: &DataIdentity,
@@ -229,7 +230,8 @@ pub fn open(
     ))
 }
 
-/// Opens and repairs the log and the checkpoint in the folder of `directory`. A new log-start record is not saved yet.
+/// Opens and repairs the log and the checkpoint in the folder of `directory`. Does not save a changed log-start record; see
+/// [`RaftLog::save_start`].
 fn open_parts(
     directory: &Arc<OpenIdentity>,
     origin: Origin,
@@ -273,7 +275,7 @@ fn open_parts(
         .is_none_or(|view| view.position.members() == 1);
     let from = match alone {
         true => applied + 1,
-        // Other members may need the last entries before the checkpoint. Earlier entries would only take memory.
+        // Other members may need the last entries before the checkpoint. Earlier entries would only use memory.
         false => applied.saturating_sub(CATCH_UP_ENTRIES),
     };
     let records = log.read(from, applied)?;
@@ -282,8 +284,8 @@ fn open_parts(
     Ok((log, checkpoint, recovered))
 }
 
-/// Checks that the log exists and belongs to this directory. Returns the log's owner. For a `fresh` directory, the log may be
-/// missing.
+/// Checks that the log exists and belongs to this directory. Returns the log's owner. In a `fresh` directory, the log may be
+/// missing or have no owner, which gives `None`.
 fn check_log(
     member: &Path,
     identity: &DataIdentity,
@@ -304,8 +306,8 @@ fn check_log(
     Ok(owner)
 }
 
-/// Returns the origin of a directory and the content of its `identity` file. The setup writes the file of a new directory later.
-/// Fails if the directory belongs to another member.
+/// Returns the origin of a directory and the content of its `identity` file. The setup writes the file of a new directory
+/// later. Fails if the directory belongs to another member.
 fn read_identity_of(
     member: &Path,
     identity: &DataIdentity,
@@ -358,7 +360,7 @@ fn check_log_meets_checkpoint(
     }
     let applied = view.map_or(0, |view| view.position.index);
     let last = log.last_index();
-    // A member of a new cluster may have voted before it got its first entry.
+    // The log of a new member is empty until its first entry, even if the member has already voted.
     if last < applied && !log.is_empty() {
         let what = format!(
             "the log ends at entry {last}, before the end of the checkpoint at entry {applied}"

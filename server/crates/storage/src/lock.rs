@@ -18,8 +18,8 @@ pub(super) const FILE: &str = "LOCK";
 const ATTEMPTS: u32 = 200;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits until a file inside this process's locked directory is unlocked. After the file was closed, only an ending library
-/// task or a child process before its `exec` can hold the lock. Fails if the file stays locked for a second.
+/// Waits until a file inside this process's locked directory is unlocked. After the file was closed, only a library task that
+/// is ending, or a child process before its `exec`, can still hold the lock. Fails if the file stays locked for a second.
 pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
     let file = open_to_lock(path)?;
     for _ in 0..ATTEMPTS {
@@ -45,7 +45,8 @@ pub struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Takes the lock. If another process holds the lock, fails with [`OpenError::Locked`] and the holder's process id.
+    /// Takes the lock and writes the process id into the lock file, which is created if it is missing. If another process holds
+    /// the lock, fails with [`OpenError::Locked`] and the holder's process id.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
         let opened = files::private().read(true).create(true).open(&path);

@@ -1,5 +1,5 @@
-//! The raft log on disk, in `raft-engine`. Only this file uses that crate. `Replica::checkpoint_durable` determines where it can
-//! be cut.
+//! The raft log on disk, in `raft-engine`. Only this file uses that crate. `Replica::checkpoint_durable` determines where the
+//! log can be cut.
 //!
 //! Every write is synced before it returns. A batch that need not be durable (only a new commit index) stays in memory and is
 //! written with the next batch. At most one record on disk is therefore unsynced, which [`super::tail`] relies on.
@@ -49,7 +49,7 @@ const FILES_PER_INTERVAL: u64 = 2;
 const PURGE_INTERVALS: u64 = 3;
 /// Number of bytes of memory that an entry takes in addition to its size, in the engine's index or during a startup.
 const ENTRY_COST: u64 = 256;
-/// The lock file of the engine, which fails to open if the file is locked.
+/// The engine's lock file. The engine cannot be opened while this file is locked.
 const ENGINE_LOCK: &str = "LOCK";
 /// Id of the member's log. The engine supports several logs.
 const REGION: u64 = 1;
@@ -114,7 +114,8 @@ impl AddAssign for LogSize {
 /// The log-start record: the log's first indexes. Every cut writes it, so that missing entries at the front are detected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LogStart {
-    /// Index of the first entry that this log ever contained; 0 before that entry and after a received snapshot.
+    /// Index of the first entry that this log ever contained; 0 before that entry, after a received snapshot, and in a copy
+    /// that lacks entries.
     pub(super) origin: u64,
     /// Index of the first entry that must still exist; 0 before the first entry.
     pub(super) begin: u64,
@@ -143,7 +144,7 @@ impl LogStart {
         Some(Self { origin, begin, needed: u64_at(bytes, 16)? })
     }
 
-    /// Returns whether entries were ever cut. A checkpoint must then exist.
+    /// Returns whether the log lacks earlier entries. A checkpoint must then contain their effect.
     pub(super) fn is_truncated(self) -> bool {
         self.begin != self.origin
     }
@@ -250,7 +251,7 @@ impl RaftLog {
         Ok(log)
     }
 
-    /// Makes the log-start record durable.
+    /// Makes the log-start record durable if it has changed.
     pub(super) fn save_start(&mut self) {
         if self.start_unsaved {
             self.append(&LogBatch { must_sync: true, ..LogBatch::default() });
@@ -265,8 +266,9 @@ impl RaftLog {
     }
 
     /// Reads the entries from index `from` or from the first entry that is neither cut nor outdated, whichever is later.
-    /// `applied` is the checkpoint's index. Of the entries up to it, reads at most the last [`CATCH_UP_BYTES`] bytes. Records the
-    /// size of the entries above it as replayed. Returns nothing if the log ends earlier. Fails if an entry is missing or damaged.
+    /// `applied` is the checkpoint's index. Of the entries up to this index, reads at most the last [`CATCH_UP_BYTES`] bytes.
+    /// Records the size of the entries above it as replayed. Returns no entries if the log ends before them. Fails if an entry
+    /// is missing or damaged.
     pub(super) fn read(&mut self, from: u64, applied: u64) -> Result<Vec<LogRecord>, OpenError> {
         let needed = self.log_start.needed.min(applied + 1);
         let from = from.max(needed).max(self.log_start.begin);
@@ -291,8 +293,8 @@ impl RaftLog {
         Ok(records)
     }
 
-    /// Returns the index of the first entry from `from` on such that the entries up to `applied` take at most [`CATCH_UP_BYTES`]
-    /// bytes. Reads one entry at a time, because together they may not fit in memory.
+    /// Returns the index of the first entry from `from` on such that the entries up to `applied` take at most
+    /// [`CATCH_UP_BYTES`] bytes. Reads one entry at a time, because together they may not fit in memory.
     fn skip_to_catch_up_bytes(&self, from: u64, applied: u64) -> Result<u64, OpenError> {
         let mut bytes = 0;
         for index in (from..=applied).rev() {
@@ -311,7 +313,7 @@ impl RaftLog {
         self.replayed
     }
 
-    /// Returns whether no entry was ever appended.
+    /// Returns whether no entry was ever appended and no snapshot was received.
     pub(super) fn is_empty(&self) -> bool {
         self.log_start == LogStart::default()
     }
@@ -376,7 +378,7 @@ impl RaftLog {
     }
 
     /// Marks the entries below `below` as outdated. [`Self::drop_outdated`] drops them when their retention ends. Does nothing
-    /// if they are already outdated.
+    /// if these entries are already outdated. The mark becomes durable with the next write.
     pub fn cut(&mut self, below: u64) {
         let below = below.min(self.last + 1);
         if below <= self.log_start.needed || self.log_start.begin == 0 {

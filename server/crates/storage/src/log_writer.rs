@@ -3,7 +3,7 @@
 //! - A write that finds no space deletes the ballast and is retried once. If it fails again, the engine reports the error.
 //! - The bytes after a write are filled with zeros in advance. The engine only reserves them, so each sync would also record in
 //!   the file system which reserved blocks have content. Appending 1.3 KB costs 39 us of CPU in reserved blocks and 30 us in
-//!   zeroed blocks; appending 8 KB costs 56 and 38 us.
+//!   zeroed blocks; appending 8 KB costs 56 us and 38 us.
 
 use std::{
     io::{self, Seek, SeekFrom, Write},
@@ -42,8 +42,8 @@ pub(super) struct Writer<W> {
 }
 
 impl<W: Write + Seek> Writer<W> {
-    /// Writes zeros to up to [`ZEROS_BYTES`] reserved bytes after the last write, unless zeros are already there. Ignores failed
-    /// writes; fails only if it cannot seek back.
+    /// Writes zeros to up to [`ZEROS_BYTES`] reserved bytes after the last write, unless zeros are already there. Ignores
+    /// failed writes; fails only if it cannot seek back.
     fn write_zeros(&mut self) -> io::Result<()> {
         if !self.zeros || self.at <= self.zeroed {
             return Ok(());
@@ -152,7 +152,7 @@ impl<W: WriteExt> WriteExt for Writer<W> {
 mod tests {
     use super::*;
 
-    /// An in-memory file with space for `space` bytes of zeros.
+    /// An in-memory file that refuses writes of zeros beyond the offset `space`.
     #[derive(Default)]
     struct Memory {
         bytes: io::Cursor<Vec<u8>>,

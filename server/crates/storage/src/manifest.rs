@@ -76,7 +76,7 @@ pub(super) struct Manifest {
     pub(super) chain: Chain,
     /// The previous checkpoint. Its runs are kept until the next checkpoint is published.
     pub(super) before: Chain,
-    /// Set until the log is known to have restarted.
+    /// Set from the installation of a snapshot until the log is known to have restarted.
     pub(super) install: Option<Install>,
 }
 
@@ -135,7 +135,7 @@ impl Manifest {
         text
     }
 
-    /// Parses the lines of the file `current`. Returns `None` if the title or a line is invalid, or if no chain is listed.
+    /// Parses the lines of the file `current`. Returns `None` if the title or a line is invalid, or if `chain` has no links.
     pub(super) fn decode(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let format = formats::titled(lines.next()?)?;

@@ -15,12 +15,12 @@ use super::{
     lock::wait_until_unlocked,
 };
 
-/// sled's segment size, which is part of the format: a database opens only with the segment size that wrote it. A line must fit
-/// into a quarter of it, because sled writes larger values to separate files.
+/// sled's segment size, which is part of the format: a database can be opened only with the segment size with which it was
+/// written. A line must fit into a quarter of a segment, because sled writes larger values to separate files.
 const SEGMENT_BYTES: usize = 16 << 10;
 /// Size in bytes of sled's cache. Each record is read once, so the cache is small.
 const CACHE_BYTES: u64 = 1 << 20;
-/// The file of a closed database from which sled restores the other files.
+/// File of a closed database, from which sled restores the other files.
 const DATABASE: &str = "db";
 const SUM_BYTES: usize = 4;
 const MEMORY: &str = "/dev/shm";
@@ -29,8 +29,8 @@ const SCRATCH: &str = "witan-manifest-";
 /// Age above which a scratch directory belongs to a killed process. A process uses its directory only for milliseconds.
 const LEFT_AFTER: Duration = Duration::from_secs(60);
 
-/// Encodes lines, each terminated by a line feed, as a file. Uses a directory in `dir` if no in-memory directory can be
-/// created.
+/// Encodes lines, each terminated by a line feed, as a file, and reads them back. Uses a directory in `dir` if no in-memory
+/// directory can be created.
 pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = in_scratch(dir, |scratch| {
         let write = || -> io::Result<()> {
@@ -51,14 +51,14 @@ pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     if decode(&bytes, dir)?.as_deref() != Some(lines) {
         return Err(io::Error::other(
-            "sled does not read the lines that were written",
+            "sled did not read back the lines that were written",
         ));
     }
     Ok(bytes)
 }
 
-/// Decodes the lines in a file. Returns `None` if the file is damaged. Uses a directory in `dir` if no in-memory directory can
-/// be created.
+/// Decodes the lines in a file. Returns `None` if the file is damaged, and fails if it cannot be checked. Uses a directory in
+/// `dir` if no in-memory directory can be created.
 pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
     let Some((bytes, sum)) = bytes.split_last_chunk::<SUM_BYTES>() else {
         return Ok(None);

@@ -28,7 +28,8 @@ pub(super) struct Record {
 
 pub(super) type Records<'a> = dyn Iterator<Item = Result<Record, CheckpointReadError>> + 'a;
 
-/// Iterator over a chain's records. A run is open from its first key to its last, so only overlapping runs are open at once.
+/// Iterator over a chain's records. A run is open from its first key to its last, so only overlapping runs are open at the same
+/// time.
 pub(super) struct MergedRecords {
     sources: Vec<RunSource>,
     next: BinaryHeap<NextRecord>,
@@ -41,7 +42,7 @@ struct RunSource {
     run: Run,
     by_heads: bool,
     reader: Option<SourceReader>,
-    /// Numbers of the blocks that were read, or `None` once another record was read.
+    /// Numbers of the blocks that were read, or `None` once a record that is not a block was read.
     blocks: Option<Vec<u64>>,
 }
 

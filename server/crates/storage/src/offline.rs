@@ -24,7 +24,7 @@ pub struct ReadHold {
 }
 
 /// Reads the identity and the state of a stopped member, or returns `None` if the directory's setup was never completed.
-/// `cache` decides which values of the state are in memory. The others can be read while the [`ReadHold`] exists. Fails if a
+/// `cache` decides which values of the state are in memory. Other values can be read while the [`ReadHold`] exists. Fails if a
 /// process uses the directory.
 pub fn read(
     dir: &Path,

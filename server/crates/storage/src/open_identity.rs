@@ -64,7 +64,7 @@ impl OpenIdentity {
         }
         self.update(|stored| {
             let wanted = format_of(level);
-            // Another thread may have raised it further.
+            // Another thread may have raised the format further.
             if stored.format.number < wanted.number {
                 stored.format = wanted;
             }

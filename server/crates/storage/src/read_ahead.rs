@@ -1,9 +1,9 @@
-//! Reads records on one thread while another restores the state from them. Both take about the same time, so this uses two
-//! cores.
+//! Reads records on one thread while another restores the state from them. Both threads take about the same time, so two cores
+//! are used.
 //!
 //! If the cache cannot keep all values in memory, the state is restored from the heads of the runs (`heads`). The values stay
-//! on disk. A run without heads is read completely. A block can leave memory as soon as it is restored, so startup needs no more
-//! memory for values than the cache's target.
+//! on disk. A run without heads is read completely. A block can leave memory as soon as it is restored, so startup needs no
+//! more memory for values than the cache's target.
 
 use std::{
     io, mem,
@@ -35,9 +35,9 @@ const PORTIONS_AHEAD: usize = 4;
 
 type Portion = Vec<Result<Record, CheckpointReadError>>;
 
-/// Restores the state from a chain. Also returns the size of the chain's records in bytes. Fails with a record of a later
+/// Restores the state from a chain. Also returns the size of the chain's records in bytes. Reports a record from a later
 /// release only if the whole chain is intact. Reads only the heads of the records if the chain exceeds the target size of the
-/// cache; reads it whole if that fails. Fails with `OutOfMemory` as soon as `fits` returns false.
+/// cache. If that fails, reads the entire records. Fails with `OutOfMemory` as soon as `fits` returns false.
 pub(super) fn read_chain(
     folder: &Arc<CheckpointFolder>,
     chain: &Chain,

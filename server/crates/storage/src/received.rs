@@ -71,8 +71,8 @@ impl SnapshotReceiver {
     }
 
     /// Starts to receive a snapshot of about `bytes` bytes, or continues a parked snapshot with the same id. Discards a parked
-    /// snapshot with another id. Fails with `Busy` while another snapshot is received and with `StorageFull` if the rest of the
-    /// snapshot does not fit on the disk.
+    /// snapshot with another id. Fails with `Busy` while another snapshot is received. Fails with `StorageFull`, and discards
+    /// the parked records, if the remaining records do not fit on the disk.
     pub fn begin(&self, id: SnapshotId, bytes: u64) -> Result<IncomingSnapshot, SnapshotError> {
         let before = mem::replace(&mut self.folder.state().receiver, ReceiverState::Busy);
         let durable = match before {
@@ -156,7 +156,8 @@ impl IncomingSnapshot {
         self.count.totals()
     }
 
-    /// Adds a record. Starts to write a run once enough records are collected.
+    /// Adds a record. Starts to write a run once enough records are collected, or if blocks and other records meet; this waits
+    /// for the previous run.
     pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), SnapshotError> {
         let is_block = record::is_block(&key);
         if matches!(self.items.last(), Some((last, _)) if record::is_block(last) != is_block) {

@@ -5,7 +5,7 @@ use bytes::BufMut;
 
 use super::run::{HEADER_BYTES, REMOVED};
 
-/// Totals of a record stream. The manifest stores them for each run, and they end a snapshot.
+/// Totals of a record stream. The manifest stores the totals of each run, and a snapshot ends with its totals.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct RecordTotals {
     /// Number of records, including a run's deletions.

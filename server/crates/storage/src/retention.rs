@@ -53,14 +53,14 @@ impl<T> Outdated<T> {
         self.parts.push_back((Instant::now(), part));
     }
 
-    /// Removes and returns the oldest part if it is due or if `is_early` returns true for it.
+    /// Removes and returns the oldest part if its retention has ended, or if `is_early` returns true for it.
     pub(super) fn pop(&mut self, is_early: impl FnOnce(&T) -> bool) -> Option<T> {
         let kept_for = self.kept_for;
         let due = |(since, part): &mut (Instant, T)| since.elapsed() >= kept_for || is_early(part);
         self.parts.pop_front_if(due).map(|(_, part)| part)
     }
 
-    /// Returns the time until the oldest part is due, or `None` if there are no parts.
+    /// Returns the time until the retention of the oldest part ends, or `None` if there are no parts.
     pub(super) fn due_in(&self) -> Option<Duration> {
         let (since, _) = self.parts.front()?;
         Some(self.kept_for.saturating_sub(since.elapsed()))

@@ -153,7 +153,7 @@ pub(super) struct RunReader {
 }
 
 impl RunReader {
-    /// Opens a run. Damage may be detected only when the last record is read.
+    /// Opens a run. Damage may be detected only at its end.
     pub(super) fn open(path: &Path, content: RecordTotals) -> Result<Self, CheckpointReadError> {
         let file = SummedFile::new(File::open(path)?);
         Ok(Self {

@@ -118,7 +118,7 @@ pub(super) struct RunBlocks {
 }
 
 impl RunBlocks {
-    /// Lists the blocks in the run with the number `run`. `items` are the records of the run.
+    /// Lists the blocks, without deletions, in the run with the number `run`. `items` are the records of the run.
     pub(super) fn of(run: u64, items: &[RunItem]) -> Self {
         let (mut end, mut locations, mut only_blocks) = (0, Vec::new(), true);
         for item in items {

@@ -2,8 +2,8 @@
 //! values. It only reports damage: the replica's thread decides how to replace the checkpoint. Damage never ends the process.
 //!
 //! - **A pass reads each run once** and compares its size and its checksum with the manifest. Passes begin one period apart.
-//!   Each pass begins at a random run, because nothing on disk records its progress: even a process that restarts often reads
-//!   all runs in time.
+//!   Each pass begins at a random run, because nothing on disk records its progress: even a process that restarts often
+//!   eventually reads all runs.
 //! - **It reads the disk**, not the kernel's cached pages, which can be intact although the disk is damaged.
 //! - **Only damage in a published run counts.** The file of a run that a newer chain has replaced may be missing.
 //! - **A run is damaged if two attempts fail**, with a pause between them. The disk can also report damage as `EIO`. Any other
@@ -74,7 +74,8 @@ impl Scrub {
         self.pause(self.period.saturating_sub(begun.elapsed()))
     }
 
-    /// Reads the runs that are published now, except runs that are no longer published when their turn comes.
+    /// Reads the runs that are published now, except runs that are no longer published when their turn comes. Returns `Break`
+    /// if the thread must stop.
     pub(super) fn pass(&self) -> ControlFlow<()> {
         let mut runs: Vec<Run> = self.folder.state().published.runs().cloned().collect();
         let begin = RandomState::new().hash_one(0) % (runs.len() as u64).max(1);
@@ -154,7 +155,7 @@ impl Scrub {
         Ok(Some((bytes, sum.finalize())))
     }
 
-    /// Returns the rate in bytes per second at which a pass takes at most the period.
+    /// Returns the rate in bytes per second at which a pass takes at most the period, but at least [`BYTES_PER_SECOND`].
     fn bytes_per_second(&self) -> u64 {
         let bytes = self.folder.state().published.bytes();
         (bytes / self.period.as_secs().max(1)).max(BYTES_PER_SECOND)

@@ -1,8 +1,8 @@
-//! Monitors the free space for a data directory and sets the level at which commands are refused. With `--wal-dir`, the
-//! smaller of two file systems counts. Below the reserve, commands that add data are refused until the free space exceeds the
-//! reserve by a quarter and the ballast is restored. Below the floor, all commands are refused, because a failed log write ends
-//! the process. The ballast is deleted when the log's disk is full, so that startup and commands that free space can still
-//! write. `docs/internals/paths.md` names the fault that each limit prevents.
+//! Monitors the free space for a data directory and sets the level at which commands are refused. With `--wal-dir`, the log and
+//! the checkpoint are on different file systems, and the smaller values are used. Below the reserve, commands that add data are
+//! refused until the free space exceeds the reserve by a quarter and the ballast is restored. Below the floor, all commands are
+//! refused, because a failed log write ends the process. The ballast is deleted when the log's disk is full, so that startup
+//! and commands that free space can still write. `docs/internals/paths.md` names the fault that each limit prevents.
 //!
 //! `witan_node` determines which commands add data and refuses these commands.
 
@@ -35,8 +35,8 @@ const FLOOR_DIVISOR: u64 = 32;
 
 const CHECKPOINT_DIVISOR: u64 = 32;
 
-/// Range of the checkpoint interval: the size in bytes of the log after which a checkpoint is due. Startup replays up to this
-/// size, and the disk keeps about three times as much log (I5).
+/// Range of the checkpoint interval: the size in bytes of the log after which a checkpoint is written. Startup replays up to
+/// this size, and the disk keeps about three times as much log (I5).
 const CHECKPOINT_LOG_BYTES: RangeInclusive<u64> = 1 << 20..=32 << 20;
 
 /// Returns the number of bytes that must stay free on a file system of `total` bytes, or 0 if monitoring is disabled.
@@ -84,7 +84,7 @@ pub struct SpaceStatus {
 }
 
 impl SpaceStatus {
-    /// Returns the number of free bytes on the file system.
+    /// Returns the number of free bytes on the file system with the least free space.
     pub fn free_bytes(&self) -> u64 {
         self.free_bytes.load(Relaxed)
     }
@@ -138,8 +138,8 @@ pub struct SpaceMonitor {
 }
 
 impl SpaceMonitor {
-    /// Measures the file systems and resolves the settings. Call this before opening the data directory: on a full disk, it
-    /// deletes the ballast so that the log can be opened.
+    /// Measures the file systems and resolves the settings. Call this before opening the data directory: it deletes the ballast
+    /// on a full disk, so that the log can be opened, and a ballast of another size.
     pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
         let member = super::member_dir(dir);
         let log = member.join(wal_dir::LOG);

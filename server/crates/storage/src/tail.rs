@@ -117,7 +117,7 @@ pub(super) enum LogFileRepair {
 
 /// Decides how to repair a file with these bytes. `seq` is its sequence number, and `last` means that it is the newest file of
 /// its kind. The newest file is removed if its header is torn. If neither a torn write nor a single flipped bit in the newest
-/// file explains the damage, fails with its offset and a description.
+/// file explains the damage, fails with the offset and a description of the damage.
 pub(super) fn decide_repair(
     bytes: &[u8],
     seq: u64,
@@ -224,7 +224,7 @@ fn repair_file(
     cut.map_err(|e| OpenError::io(path, e))
 }
 
-/// Returns the offset at which the last complete record ends, or `None` if the file's header is incomplete.
+/// Returns the offset at which the complete records at the start of the file end, or `None` if the file's header is incomplete.
 pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     let header = bytes.get(..FILE_HEADER_BYTES)?;
     let (magic, rest) = header.split_at(MAGIC.len());
@@ -410,7 +410,7 @@ mod tests {
         for length in [0, 1, 300, 900] {
             bytes.extend(record_with(&entries[..length]));
         }
-        // A record without entries, between the blocks, ends the chain before it.
+        // The first record is invalid, because its block of entries is empty. The complete records start after it.
         let sums = RangeCrc::new(&bytes);
         let first = 100 + record_with(b"").len();
         assert_eq!(records_to_the_end(&sums, 1, SEQ), Some(first));

@@ -2,8 +2,8 @@
 //! `--wal-dir`, so that offline commands, and startup without the flag, find the log.
 //!
 //! A log in the data directory is copied, then its directory is exchanged with the link atomically. A crash leaves either the
-//! directory or the link. The directory's file `owner` names the link; only [`place_log`] changes it. In `--wal-dir`, startup
-//! deletes only this data directory's own copy, because other files may belong to another member.
+//! directory or the link. The file `owner` in the log's directory names the link, and only [`place_log`] names another link. In
+//! `--wal-dir`, startup deletes only an unused copy from this data directory, because other files may belong to another member.
 
 use std::{
     fs, io,
@@ -23,12 +23,12 @@ use super::{
 /// Name of the log's directory or of the link to it in the member's directory. Also the name of the directory in `--wal-dir`.
 pub(super) const LOG: &str = "log";
 
-/// Name of the link before it is exchanged with the log's directory and of the old directory after that.
+/// Name of the link before the exchange with the log's directory, and of the old directory after the exchange.
 const EXCHANGED: &str = "log.exchanged";
 
-/// Places the raft log of the data directory `dir` in the directory `wal_dir`. Moves a log from the data directory. Adopts a
-/// log that is already linked, unless the link that its directory names still exists. Fails if the directory contains another
-/// log, or if the link points elsewhere.
+/// Places the raft log of the data directory `dir` in the directory `wal_dir`. Moves a log from the data directory. Takes over
+/// a log that is already linked. Fails if this log names another link that still exists, if `wal_dir` contains another log, or
+/// if the link points elsewhere.
 pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     let member = member_dir(dir);
     make_dir(dir)?;
@@ -57,7 +57,7 @@ pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<
     remove_move_leftovers(&member).map_err(|error| OpenError::io(&member, error))
 }
 
-/// Returns whether a link points to the directory. The directory may be missing; [`super::open`] reports that.
+/// Returns whether a link points to the directory, which may be missing. [`super::open`] reports a missing directory.
 fn links_to(link: &Path, target: &Path) -> bool {
     match fs::canonicalize(link) {
         Ok(found) => found == target,
@@ -65,8 +65,8 @@ fn links_to(link: &Path, target: &Path) -> bool {
     }
 }
 
-/// Records this link as the owner of the linked log in `target`. Fails if the recorded link still exists, or if the log belongs
-/// to another member.
+/// Records this link as the owner of the linked log in `target`, unless the link already is the owner. Fails if the recorded
+/// link still exists, or if the log belongs to another member.
 fn claim_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     let Err(refusal) = owner::check_link(log) else {
         return Ok(());
@@ -120,14 +120,14 @@ fn new_link(log: &Path, target: &Path) -> Result<PathBuf, OpenError> {
 }
 
 /// Copies the log to the directory `target`, which must be missing or empty, then exchanges the log's directory with a link to
-/// the copy.
+/// the copy. The old directory remains as [`EXCHANGED`].
 fn move_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     remove_unused_copy(log, target)?;
     refuse_used(target)?;
     tracing::info!(from = %log.display(), to = %target.display(), "moving the Raft log to --wal-dir");
     let staged = target.with_file_name(format!("{LOG}.moving-{}", process::id()));
     if staged.exists() {
-        // An earlier process with the same id may have left this directory, with files that the log has dropped since.
+        // An earlier process with the same id may have left this directory. It may contain files that the log no longer has.
         fs::remove_dir_all(&staged).map_err(|error| OpenError::io(&staged, error))?;
     }
     // Remove the owner file, because a rename replaces only an empty directory.
@@ -180,7 +180,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     sync_dir(to)
 }
 
-/// Fails if the directory contains files, except an owner file whose link was never created.
+/// Fails if the directory contains files other than the owner file, which an interrupted [`begin_log`] leaves.
 fn refuse_used(target: &Path) -> Result<(), OpenError> {
     let files =
         files::existing(fs::read_dir(target)).map_err(|error| OpenError::io(target, error))?;

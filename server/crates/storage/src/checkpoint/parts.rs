@@ -16,7 +16,7 @@ use witan_machine::{
 
 use super::Checkpoint;
 
-/// Divisor of the cache's target, which gives the size of a part. Values that no part contains cannot be dropped.
+/// Divisor of the cache's target, which gives the size of a part. Values that no part contains must stay in memory.
 const TARGET_DIVISOR: u64 = 16;
 
 /// Minimum size of a part in bytes, because each part takes several syncs.
@@ -37,9 +37,9 @@ pub(super) struct Parts {
 }
 
 impl Checkpoint {
-    /// If many values have been added since the last part, writes the keys of the incomplete state `machine`. Their values can then
-    /// leave memory. Otherwise does nothing, so it can be called after each change. No part is published. Once the state is
-    /// complete, the caller publishes it with [`Checkpoint::write`] and `None`.
+    /// If many values have been added since the last part, writes the keys of the incomplete state `machine`. Their values can
+    /// then leave memory. Otherwise does nothing, so it can be called after each change. No part is published. Once the state
+    /// is complete, the caller publishes it with [`Checkpoint::write`] and `None`.
     ///
     /// The directory must not have a published checkpoint.
     pub fn write_part(&mut self, machine: &StateMachine) -> io::Result<()> {

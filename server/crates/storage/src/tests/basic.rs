@@ -230,7 +230,7 @@ fn a_start_reads_a_limited_size_of_the_entries_that_other_members_may_need() {
     assert_eq!(read, (4..=11).collect::<Vec<_>>());
 }
 
-/// Returns the paths at and below a directory that other users can access.
+/// Returns `dir` and the paths in it, as far as other users can access them.
 fn open_to_others(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     if dir.metadata().unwrap().permissions().mode() & 0o077 != 0 {

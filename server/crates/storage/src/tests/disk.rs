@@ -1,5 +1,6 @@
-//! A disk that drops unsynced data at random. It observes every sync below a directory: the storage's through `files`, the log
-//! engine's through its file system. It computes the state of the directory after a power cut at that moment.
+//! A disk that drops unsynced data at random. It observes every sync below a directory: the syncs of the storage through
+//! `files`, and the syncs of the log engine through the engine's file system. It computes the state of the directory after a
+//! power cut at that moment.
 //!
 //! It records each file's last synced content and each directory's last synced names. After a cut, each page and each name is
 //! at random either the synced or the current version.
@@ -40,7 +41,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Whether syncs of log files fail in this process.
 pub(super) static BROKEN: AtomicBool = AtomicBool::new(false);
 
-/// A directory whose log files cannot grow, and the file that uses their space. They can grow again when that file is deleted.
+/// A directory whose log files cannot grow, and the file that uses their space. The log files can grow again when that file is
+/// deleted.
 pub(super) static FULL: Mutex<Option<(PathBuf, PathBuf)>> = Mutex::new(None);
 
 /// Stops the growth of log files below `root` until `by` is deleted.
@@ -68,7 +70,7 @@ fn identity(metadata: &fs::Metadata) -> io::Result<File> {
     Ok((metadata.ino(), metadata.created()?))
 }
 
-/// Returns the content of `file`, or `None` if another file has been renamed to its path.
+/// Returns the content of `file`, or `None` if `path` is no longer this file.
 fn content(path: &Path, file: File) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     read(path, file, &mut content).then_some(content)
@@ -123,6 +125,7 @@ impl Disk {
         disk
     }
 
+    /// Treats all present contents and names as durable.
     pub(super) fn keep_all(&self) {
         let mut kept = lock(&self.kept);
         *kept = Kept { root: self.root.clone(), ..Kept::default() };
@@ -214,7 +217,7 @@ impl Kept {
     }
 }
 
-/// Returns a file whose pages come at random from the old or the new content.
+/// Returns content whose pages come at random from the old or the new content of a file.
 fn torn(old: &[u8], new: Option<Vec<u8>>, chance: &mut dyn FnMut(u64) -> u64) -> Vec<u8> {
     let Some(new) = new.filter(|new| new != old) else {
         return old.to_vec();

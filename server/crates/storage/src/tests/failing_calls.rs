@@ -31,7 +31,7 @@ pub(in super::super) fn inject_failure() -> io::Result<()> {
     }
 }
 
-/// Runs `done` while the call after `calls` others fails. Also returns whether there was such a call.
+/// Runs `done` and makes one call fail after `calls` successful calls. Also returns whether there was such a call.
 pub(super) fn failing<T>(calls: usize, error: Errno, done: impl FnOnce() -> T) -> (T, bool) {
     FAILS.set(Some((calls, error)));
     let done = done();
@@ -51,7 +51,7 @@ impl Member {
     fn start(dir: &TempDir) -> Self {
         let (storage, _) = reopen(dir);
         let mut member = Self { storage, view: first(), base: first() };
-        // Small runs, so that a small state has several.
+        // Use small runs, so that a small state has several runs.
         member.storage.checkpoint.run_bytes = 8 << 10;
         member.storage.checkpoint.write(None, &first()).unwrap();
         member.write_to(9);

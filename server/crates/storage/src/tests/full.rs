@@ -1,6 +1,6 @@
 //! Tests full disks with small in-memory file systems. A full log disk uses up the ballast, and a full checkpoint disk only
-//! causes retries. Where mounting is impossible, the tests report this and pass. `refusals` fills the disk of the log by other
-//! means.
+//! causes retries. Where mounting is impossible, the tests report this and pass. `refusals` tests a full log disk without
+//! mounting.
 
 use std::{
     fs,
@@ -101,7 +101,7 @@ fn a_base_that_does_not_fit_is_not_begun_and_the_chain_continues() {
     let error = checkpoint.write(None, &large(2)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert_eq!(dir.runs(), before);
-    // Write more differences than a chain contains while space is free.
+    // Write more differences than a chain can have if there is space for a base.
     let mut last = large(1);
     for index in 2..60 {
         let mut next = last.clone();

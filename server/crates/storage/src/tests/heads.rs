@@ -19,7 +19,7 @@ fn numbers_of_heads(dir: &TempDir) -> Vec<u64> {
     heads.iter().filter_map(|path| heads_number(path)).collect()
 }
 
-/// Starts on a copy of the directory with no values in memory and compares the state with `expected`.
+/// Opens a copy of the directory with no values in memory and compares the state with `expected`.
 fn compare(dir: &TempDir, expected: &View, what: &str) {
     let (copied, cache) = (TempDir::new(), keeps_none());
     copy(&dir.0, &copied.0);
@@ -40,7 +40,7 @@ fn written(keys: u64) -> (TempDir, View) {
     storage.checkpoint.write(None, &view).unwrap();
     for round in 0..2 {
         let since = view.clone();
-        // All versions of some blocks are replaced, and some versions of others.
+        // In some blocks, all versions are replaced, and in other blocks, only some versions.
         for name in (0..keys / 3).chain((keys / 2..keys).step_by(4)) {
             run(&mut view, put(name, 1000 + round));
         }
@@ -120,7 +120,7 @@ fn a_start_by_heads_gives_the_same_state_after_any_writes() {
     }
 }
 
-/// Appends the checksum of a file with heads.
+/// Appends the checksum with which a file of heads ends.
 fn sealed(mut content: Vec<u8>) -> Vec<u8> {
     let crc = crc32fast::hash(&content);
     content.extend(crc.to_le_bytes());
@@ -151,7 +151,7 @@ fn heads_that_do_not_match_their_run_are_not_used() {
         ("invalid", |bytes, _| {
             let title = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
             let mut content = bytes[..bytes.len() - 4].to_vec();
-            // The kind of the first block's directory, after two lengths, the key, a length and the base.
+            // This byte is the kind of the first block's directory, after two lengths, the key, a length and the base.
             if let Some(kind) = content.get_mut(title + 8 + 10 + 4 + 8) {
                 *kind = 9;
             }

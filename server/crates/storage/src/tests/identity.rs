@@ -19,7 +19,7 @@ fn identity_of(dir: &TempDir) -> PathBuf {
     dir.data().join("member/identity")
 }
 
-/// Opens and reads the directory as the member in its identity file. Returns the errors of both.
+/// Opens the directory as the member in its identity file, and reads it offline. Returns both errors.
 fn errors(dir: &TempDir) -> [OpenError; 2] {
     let opened = while_unlocked(|| match super::super::identity(&dir.data())? {
         Some(identity) => open_once(&dir.data(), &identity),

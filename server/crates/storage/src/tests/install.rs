@@ -224,7 +224,7 @@ fn the_log_may_have_reached_further_than_the_snapshot() {
     let dir = TempDir::new();
     let (inbox, _durable) = mpsc::sync_channel(64);
     let mut member = Member::start(&dir, &Arc::default(), inbox);
-    // Entries of a deposed leader.
+    // These entries come from a deposed leader.
     member.log.append(&batch(10..200, 1));
     let received = member.receive(&view(100, 10));
     install(&mut member.log, &member.checkpointer, received, view(9, 10));

@@ -1,4 +1,4 @@
-//! The size of an idle log.
+//! Tests the size of the log on disk.
 
 use super::*;
 use crate::space::checkpoint_log_bytes;

@@ -55,7 +55,7 @@ use super::{
 pub(crate) struct TempDir(pub(crate) PathBuf);
 
 const IN_MEMORY: &str = "/dev/shm";
-/// Free space and memory in bytes that the tests need there. Containers often have less.
+/// Number of bytes that must be free in that directory and in memory. Containers often have less.
 const IN_MEMORY_BYTES: u64 = 8 << 30;
 
 impl TempDir {
@@ -135,7 +135,7 @@ const ME: DataIdentity = DataIdentity { cluster_id: 0xc1, member_id: MemberId(0x
 /// Held for writing while a process starts, so that no test opens a directory at that time. Until a child runs its program, it
 /// shares all locks of this process.
 static STARTING: RwLock<()> = RwLock::new(());
-/// How long the kernel may keep a child's copied locks after the child has ended.
+/// Maximum time for which the kernel may keep a child's copied locks after the child has ended.
 const LATE: Duration = Duration::from_secs(10);
 /// A timeout longer than any operation in these tests.
 const LONG: Duration = Duration::from_secs(60);
@@ -272,7 +272,7 @@ fn same(found: Option<&View>, expected: &View) {
     assert_eq!(found.machine.members, expected.machine.members);
 }
 
-/// Copies the files that a crash would leave, which are all except the locks.
+/// Copies the files that a crash would leave: all files except the locks.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -304,7 +304,7 @@ fn manifest(dir: &TempDir) -> Manifest {
     Manifest::read(&path).unwrap().expect("a valid manifest")
 }
 
-/// Returns the end of the last complete record of a log file.
+/// Returns the offset at which the complete records of a log file end.
 fn written(path: &Path) -> usize {
     let name = path.file_stem().unwrap().to_str().unwrap();
     super::tail::whole_until(&std::fs::read(path).unwrap(), name.parse().unwrap()).unwrap()

@@ -35,8 +35,8 @@ fn cuts() -> u64 {
 /// Maximum number of attempts to copy a device. The file system writes on its own schedule every few seconds.
 const COPIES: u32 = 50;
 
-/// Compares the directory after a cut with the entries that were acknowledged before. After every second cut, startup reads no
-/// values.
+/// Compares the directory after a cut with the entries that were acknowledged before the cut. After every second cut, startup
+/// reads no values.
 fn judge(number: usize, (what, data): (&str, &Path), acknowledged: u64, expected: &mut Expected) {
     let cache = if number.is_multiple_of(2) {
         unlimited()
@@ -51,7 +51,7 @@ fn judge(number: usize, (what, data): (&str, &Path), acknowledged: u64, expected
     );
 }
 
-/// The directory after a power cut and the last entry acknowledged before.
+/// The directory after a power cut, and the last entry that was acknowledged before the cut.
 struct Cut {
     what: String,
     dir: TempDir,
@@ -65,6 +65,7 @@ fn a_power_cut_on_a_simulated_disk_loses_nothing() {
     }
 }
 
+/// Runs a member on a simulated disk and judges [`CUTS_OF_ONE`] power cuts.
 fn lying_disk(round: u64) {
     let dir = TempDir::new();
     let acknowledged = Arc::new(AtomicU64::new(0));
@@ -126,6 +127,7 @@ fn lying_disk(round: u64) {
 struct Volume(TempDir);
 
 impl Volume {
+    /// Mounts a copy of `image`, or a new ext4 file system. Returns `None` if the system does not permit this.
     fn mount(image: Option<&Path>) -> Option<Self> {
         let volume = Self(TempDir::on_disk());
         let path = volume.0.0.join("image");
@@ -241,6 +243,7 @@ fn a_power_cut_on_a_real_disk_loses_nothing() {
     }
 }
 
+/// Runs a member in a child process on `volume` and judges [`CUTS_OF_ONE`] power cuts.
 fn real_disk(round: u64, volume: &Volume) {
     let mut chance = chances(round);
     let data = volume.dir().join("data");
@@ -275,7 +278,7 @@ fn real_disk(round: u64, volume: &Volume) {
         let what = format!("power cut {round}.{number} on ext4");
         let data = after.dir().join("data");
         judge(number as usize, (&what, &data), acknowledged, &mut expected);
-        // Resume the writer only now, so that it could not fill the disk.
+        // Resume the writer only now, so that it cannot fill the disk in the meantime.
         signal(Signal::CONT, writer.id());
     }
     writer.kill().unwrap();

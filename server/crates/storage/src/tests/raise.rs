@@ -73,7 +73,7 @@ fn frames(data: &Path) -> BTreeSet<u8> {
     versions
 }
 
-/// Fails if a file has a later format than the identity. Returns the identity's format.
+/// Fails if a file has a later format than the identity. Returns the number of the identity's format.
 fn check_order(data: &Path, what: &str) -> u32 {
     let stored = format::stored(&data.join("member")).unwrap();
     let own = stored.expect("the setup was complete").format;
@@ -86,14 +86,15 @@ fn check_order(data: &Path, what: &str) -> u32 {
     own.number
 }
 
-/// Opens what a crash at this moment would leave. Returns the index of the checkpoint and of the last entry.
+/// Opens a copy of the files that a crash at this moment would leave. Returns the indexes of the checkpoint and of the last
+/// entry.
 fn after_a_crash(data: &Path, what: &str) -> (u64, u64) {
     let left = TempDir::new();
     copy(data, &left.data());
     reopened(&left, what)
 }
 
-/// Opens a directory and checks its checkpoint. Returns the index of the checkpoint and of the last entry.
+/// Opens a directory and checks its checkpoint. Returns the indexes of the checkpoint and of the last entry.
 fn reopened(dir: &TempDir, what: &str) -> (u64, u64) {
     let opened = open(&dir.data(), &ME);
     let (storage, recovered) = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -108,7 +109,8 @@ fn reopened(dir: &TempDir, what: &str) -> (u64, u64) {
     (index, storage.log.last_index())
 }
 
-/// Runs `done` on a member before its level rises. Returns the directory after a power cut at each sync, with the synced path.
+/// Runs `done` on a member before its level rises. Returns the directories after [`CUTS_AT_ONE`] power cuts at each sync, each
+/// with the synced path.
 fn cuts(done: impl FnOnce(&mut Storage)) -> Vec<(String, TempDir)> {
     let dir = TempDir::new();
     let cutting = Arc::new(AtomicBool::new(false));
@@ -230,7 +232,7 @@ fn a_power_cut_during_a_raise_leaves_no_later_format_than_the_identitys() {
         let (checkpoint, last) = reopened(&dir, &what);
         assert!([1, 8, 11].contains(&checkpoint) && last >= 8, "{what}");
     }
-    // The cuts fall before the level rises, between the identity and the base, and after the base.
+    // The cuts happen before the level rises, between the writes of the identity and of the base, and after the base.
     assert_eq!(seen, BTreeSet::from([(4, 4), (5, 4), (5, 5)]));
 }
 
@@ -286,7 +288,7 @@ fn a_raise_whose_call_fails_is_repeated() {
 fn a_startup_replaces_a_chain_that_was_left_in_an_earlier_format() {
     let dir = TempDir::new();
     let storage = before_the_raise(&dir);
-    // The process ends between the identity and the base.
+    // The process ends between the writes of the identity and of the base.
     storage.checkpoint.folder.identity.raise(RAISED).unwrap();
     drop(storage);
     assert_eq!(check_order(&dir.data(), "before"), 5);

@@ -19,7 +19,7 @@ fn member(dir: &TempDir) -> Driven {
     driven
 }
 
-/// Receives all records except the last one, so that the last run is missing.
+/// Receives all records except the last one, so that the last run is missing, and parks the snapshot.
 fn interrupt(driven: &Driven, view: &View, all: &[(Vec<u8>, Vec<u8>)]) {
     let mut incoming = driven.begin(view).unwrap();
     for (key, value) in &all[..all.len() - 1] {

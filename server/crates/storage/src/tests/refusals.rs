@@ -136,7 +136,7 @@ fn check_left_to_a_later_release(dir: &TempDir, what: &str) {
     }
 }
 
-/// The previous checkpoint and the log would restore the state, but without what the later release wrote.
+/// The previous checkpoint and the log would restore the state, but without the parts that the later release added.
 #[test]
 fn a_checkpoint_of_a_later_release_is_refused_and_unchanged() {
     let section = |key: &mut Vec<u8>, _: &mut Vec<u8>| {
@@ -253,7 +253,7 @@ fn an_older_checkpoint_than_the_cut_is_refused() {
 
 #[test]
 fn an_unwritable_directory_is_reported() {
-    // Even root cannot create a directory there.
+    // Even root cannot create a directory in /sys.
     let error = open(Path::new("/sys/witan-test"), &ME).expect_err("/sys accepts no directories");
     assert_eq!(error.exit_code(), 24, "{error}");
     let dir = TempDir::new();

@@ -94,7 +94,7 @@ fn links(dir: &TempDir) -> usize {
     manifest(dir).chain.links.len()
 }
 
-/// Applies `change` and writes a checkpoint until a checkpoint is a base. Returns the run numbers before and after it.
+/// Applies `change` and writes a checkpoint until a checkpoint is a base. Returns the run numbers before and after this base.
 fn until_base(
     dir: &TempDir,
     storage: &mut Storage,
@@ -132,7 +132,7 @@ fn a_base_keeps_the_runs_of_differences() {
         assert!(written <= 4, "{written} of {} runs written", after.len());
         assert!(after.len() > 40, "{} runs", after.len());
     }
-    // A compaction deletes all but the last blocks, so the runs of the others are not kept.
+    // A compaction deletes all but the last blocks, so the runs of the deleted blocks are not kept.
     for _ in 0..100 {
         run(&mut view, put(0, 2000));
     }
@@ -160,7 +160,7 @@ fn open_small(dir: &TempDir, run_bytes: u64) -> (Storage, Option<View>) {
     (storage, recovered.checkpoint)
 }
 
-/// Makes a chain with few outdated bytes be rewritten.
+/// Lets even a chain with few outdated bytes be rewritten.
 fn rewrite_often(checkpoint: &mut Checkpoint) {
     (checkpoint.outdated_bytes, checkpoint.compact_threshold) = (RUN_BYTES, 0);
 }
@@ -191,7 +191,7 @@ fn a_base_keeps_runs_with_few_outdated_records() {
     let all: Vec<u64> = numbers(&dir).into_iter().collect();
     // The base has four runs of blocks and one run of other records.
     assert_eq!(all.len(), 5);
-    // The first run loses one block, and two others become shorter. The second run loses most blocks.
+    // The first run loses one block, and two of its other blocks become shorter. The second run loses most blocks.
     let since = view.clone();
     for name in (20..50).chain(300..500) {
         run(&mut view, put(name, 10));
@@ -274,13 +274,13 @@ fn bases_contain_the_state_after_any_changes() {
     for seed in 0..8 {
         let mut chance = chances(seed);
         let dir = TempDir::new();
-        // With and without outdated records in kept runs.
+        // Only larger runs can have outdated records and still be kept.
         let run_bytes = [RUN_BYTES, 8 * RUN_BYTES][seed as usize / 2 % 2];
         let (mut storage, _) = open_small(&dir, run_bytes);
         rewrite_often(&mut storage.checkpoint);
         let mut view = first();
         storage.checkpoint.write(None, &view).unwrap();
-        // With few rewrites, the chain grows until a base is due.
+        // With few rewrites, the chain grows until a checkpoint must be a base.
         let rewrites = [3, 100][seed as usize % 2];
         for _ in 0..130 {
             let before = numbers(&dir);
@@ -311,7 +311,7 @@ fn bases_contain_the_state_after_any_changes() {
     assert!(kept > 50, "{kept} runs kept");
 }
 
-/// Startup opens a run at its first key and closes it after its last.
+/// Startup opens a run at its first key and closes it after its last key.
 #[test]
 fn runs_of_blocks_contain_nothing_else() {
     let dir = TempDir::new();

@@ -136,6 +136,6 @@ fn a_damaged_checkpoint_is_rebuilt_or_refused() {
     let away = |data: &Path| {
         fs::remove_file(data.join("member/log").join(log[0].file_name().unwrap())).unwrap()
     };
-    // The entries in this file are below the cut. A later missing file is refused, see `damage`.
+    // The entries in this file are below the cut. If a later file is missing, startup fails; see `damage`.
     sample.row("oldest log file: missing", away, &Outcome::Whole);
 }

@@ -22,14 +22,14 @@ use crate::{
     run_file::RunFile,
 };
 
-/// Returns a cache that keeps no value in memory that has a place.
+/// Returns a cache in which values that have a place do not stay in memory.
 pub(super) fn keeps_none() -> Arc<BlockCache> {
     let cache = unlimited();
     cache.set_target(0);
     cache
 }
 
-/// Opens a directory whose values are in `cache`. The checkpoint gets small runs.
+/// Opens a directory with `cache` for its values. New runs of the checkpoint are small.
 pub(super) fn open_cached(dir: &TempDir, cache: &Arc<BlockCache>) -> (Storage, Option<View>) {
     let open = || crate::open(&dir.data(), &ME, &Arc::default(), cache, &metrics());
     let (mut storage, recovered) = while_unlocked(open).unwrap();
@@ -44,7 +44,7 @@ fn pairs(view: &View, source: ValueSource) -> Result<Vec<KeyValue>, KvError> {
     view.machine.kv.range(&range, source).map(|reply| reply.kvs)
 }
 
-/// Returns whether a pair's value is only on disk.
+/// Returns whether the value of at least one pair is only on disk.
 pub(super) fn is_cold(view: &View) -> bool {
     pairs(view, ValueSource::Memory) == Err(KvError::NotResident)
 }

@@ -50,7 +50,7 @@ fn a_log_in_the_data_directory_moves_after_attempts_that_were_interrupted() {
             fs::create_dir(&staged).unwrap();
             fs::write(staged.join("0000000000000009.raftlog"), "earlier").unwrap();
         },
-        // The move was interrupted with another --wal-dir.
+        // A move to another --wal-dir was interrupted.
         |dir, _| symlink("/nowhere", log_of(dir).with_file_name("log.exchanged")).unwrap(),
         // The move was interrupted before the exchange.
         |dir, wal| {
@@ -129,7 +129,7 @@ fn a_log_is_not_created_while_its_disk_is_missing() {
             error.to_string().contains("whether its disk is mounted"),
             "{error}"
         );
-        // Without the log, the directory is like the mount point of an unmounted disk.
+        // The empty directory is like the mount point of an unmounted disk.
         fs::create_dir_all(&wal).unwrap();
         place_log(&dir.data(), &wal).expect("the log is in place");
     }

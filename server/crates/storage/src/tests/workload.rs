@@ -1,5 +1,5 @@
-//! A member without a network: a real state machine whose entries depend only on their indexes. It writes, checkpoints and cuts
-//! as the server does. The expected state therefore follows from the last index.
+//! A member without a network: a real state machine whose entries depend only on their indexes. It writes entries, takes
+//! checkpoints and cuts its log as the server does. The expected state therefore follows from the last index.
 
 use std::io::Write as _;
 
@@ -27,7 +27,7 @@ fn mix(x: u64) -> u64 {
     (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
 }
 
-/// Returns a generator of pseudo-random numbers. Each number is below its argument.
+/// Returns a generator of pseudo-random numbers, which are below the generator's argument.
 pub(super) fn chances(seed: u64) -> impl FnMut(u64) -> u64 + Send {
     let mut state = seed;
     move |below| {
@@ -36,6 +36,7 @@ pub(super) fn chances(seed: u64) -> impl FnMut(u64) -> u64 + Send {
     }
 }
 
+/// Returns the entry at an index: a write or deletion of a random key, with a value of up to [`LARGEST_BYTES`] bytes.
 pub(super) fn entry(index: u64) -> Entry {
     let size = match index {
         _ if index % 97 == 50 => LARGEST_BYTES,
@@ -126,6 +127,7 @@ impl Driven {
         }
     }
 
+    /// Waits until the last offered state is durable, and cuts the log as after each checkpoint.
     pub(super) fn settle(&mut self) {
         while self.saved < self.offered {
             let index = self.durable.recv().expect("the checkpoint's thread lives");
@@ -258,7 +260,7 @@ pub(super) struct Found {
 }
 
 impl Expected {
-    /// Opens a directory and compares its contents with the state that follows from its last index.
+    /// Opens a directory and compares its contents with the state that follows from its last index. Then appends one entry.
     pub(super) fn compare(&mut self, data: &Path) -> Result<Found, OpenError> {
         self.compare_cached(data, &unlimited())
     }
