@@ -53,7 +53,7 @@ pub struct PageHeader {
 }
 
 impl PageHeader {
-    /// Returns the number of pages, with the overflow.
+    /// Returns the number of pages, including the overflow pages.
     pub fn pages(self) -> u64 {
         u64::from(self.overflow) + 1
     }

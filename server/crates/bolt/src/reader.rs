@@ -2,8 +2,8 @@
 //!
 //! A file is untrusted: every number is checked before it is used. The number of pages in the file bounds the pages that a walk
 //! reads (with their overflow) and the page numbers that it queues. Keys must ascend and records must not overlap, so a file
-//! yields no more bytes and buckets than it contains. Only one page is in memory at a time. Every defect is a [`BoltError`]
-//! with its position.
+//! yields no more bytes and buckets than it contains. Only one page is in memory at a time. Every defect is a [`BoltError`],
+//! which names the page if the page is invalid.
 
 use std::{fs, io, os::unix::fs::FileExt as _, path::Path};
 
@@ -96,7 +96,7 @@ impl BoltFile {
     }
 
     /// Calls `each` with every record of a bucket. If `has_buckets`, fails unless every record is a nested bucket; otherwise
-    /// fails if any record is one.
+    /// fails if any record is a nested bucket.
     fn walk(
         &self,
         bucket: &Bucket,
@@ -122,7 +122,7 @@ impl BoltFile {
         }
     }
 
-    /// Reads a page's header. Fails if the page or its overflow is not inside the file.
+    /// Reads a page's header. Fails if the header has another number, or if the page or its overflow is not inside the file.
     fn header(&self, page: u64) -> Result<PageHeader, BoltError> {
         if !(METAS..self.meta.end).contains(&page) {
             return Err(wrong(page, "its page number is out of range"));
@@ -152,7 +152,8 @@ impl BoltFile {
 
 /// Finds the valid meta page with the higher transaction. The second meta page is one page size after the first, but only meta
 /// pages contain that size. If the first meta page is damaged, takes the first offset at which a valid meta page states that
-/// offset as its page size. Later data may look like a meta page. If both are damaged, returns the defect of the first.
+/// offset as its page size. Later data may look like a meta page. If both meta pages are damaged, returns the defect of the
+/// first one.
 fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
     let parse_at = |at: u64| -> Result<Result<MetaPage, &'static str>, BoltError> {
         let mut page = [0; META_PAGE_BYTES];

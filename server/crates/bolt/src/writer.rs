@@ -115,8 +115,8 @@ impl<'a> Writer<'a> {
         self.push(0, 0, key, value)
     }
 
-    /// Adds an element to the page at a level. Writes the page first if the element does not fit. `about` is the flags of a leaf
-    /// element or the page of a branch element.
+    /// Adds an element to the page at a level. Writes the page first if the element does not fit. `about` is the flags of a
+    /// leaf element or the page of a branch element.
     fn push(&mut self, level: usize, about: u64, key: &[u8], value: &[u8]) -> io::Result<()> {
         if level == self.levels.len() {
             self.levels.push(OpenPage::default());

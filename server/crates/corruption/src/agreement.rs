@@ -21,7 +21,7 @@ pub(super) enum StateAgreement {
         /// Whether all members were compared.
         complete: bool,
     },
-    /// Most voters agree, and other members differ from them.
+    /// A majority of the voters agrees, and other members differ from this majority.
     Outvoted {
         /// Members that agree with each other.
         majority: Vec<MemberId>,

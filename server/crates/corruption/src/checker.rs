@@ -30,23 +30,24 @@ const REBUILD_PAUSE: Duration = Duration::from_secs(10);
 /// Member id of an alarm for the entire cluster, as in etcd.
 const WHOLE_CLUSTER: MemberId = MemberId::NONE;
 
-/// The error that a starting member's state differs from other members' states and no majority agrees on a state.
+/// The error of a starting member whose state differs from other members' states, if no majority agrees on a state or the
+/// member's state could not be replaced.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the state of this member differs from that of others, and no majority with the leader agrees on one (after \
-     entry {index} of the raft log {hashes}). Find the member with the correct data, remove the other members and \
-     add them again, or restore a backup"
+    "the state of this member differs from other members' states, and no majority with the leader agrees on one \
+     state (after entry {index} of the Raft log: {hashes}). Find the member with the correct data, remove the other \
+     members and add them again, or restore a backup"
 )]
 pub struct InconsistentState {
     index: u64,
     hashes: String,
 }
 
-/// The result of comparing this member's state with the others.
+/// The result of comparing this member's state with the other members' states.
 enum Standing {
-    /// The state equals that of most voters.
+    /// The state equals the state of most voters.
     Sound,
-    /// No reported state differs, but most voters did not report one.
+    /// No reported state differs, but most voters did not report their state.
     Unconfirmed,
     /// Most voters have a different state, and replacing this member's state failed.
     Corrupt,
@@ -69,8 +70,8 @@ pub struct CorruptionChecker {
 
 impl CorruptionChecker {
     /// If the settings require it, compares the states before the member serves clients. Replaces this member's state if it
-    /// differs from the majority's. Returns whether it differed. Fails if no majority agrees or the replacement fails. As in
-    /// etcd, ignores unreachable members, and only logs a comparison that is impossible.
+    /// differs from the majority's. Returns whether the state differed. Fails if no majority agrees or the replacement fails.
+    /// As in etcd, ignores unreachable members, and only logs a comparison that is impossible.
     pub async fn check_at_start(&self) -> Result<bool, InconsistentState> {
         let mut differed = false;
         if !self.checks.initial || self.is_alone().await {
@@ -163,9 +164,9 @@ impl CorruptionChecker {
         tracing::warn!(%error, "failed to compare the members' states");
     }
 
-    /// While this member has the CORRUPT alarm, compares its state with the others', replaces a corrupt state, and then disarms
-    /// the alarm. If the state never differed, a client raised the alarm and must disarm it. `differed` says whether an earlier
-    /// comparison found a difference. Never completes.
+    /// While this member has the CORRUPT alarm, compares its state with the other members' states, replaces a corrupt state,
+    /// and then disarms the alarm. If the state never differed, a client raised the alarm and must disarm it. `differed` says
+    /// whether an earlier comparison found a difference. Never completes.
     async fn follow_alarm(&self, mut differed: bool) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -183,7 +184,7 @@ impl CorruptionChecker {
             match self.repair_state(&mut differed).await {
                 Ok(Standing::Sound) if differed => {
                     tracing::warn!(
-                        "this member's state equals the others' again; disarming its alarm"
+                        "this member's state equals the majority's again; disarming its alarm"
                     );
                     self.change_alarm(own, AlarmAction::Deactivate).await;
                     continue;
@@ -226,8 +227,8 @@ impl CorruptionChecker {
     }
 
     /// Compares this member's state and replaces it until it equals the majority's, at most [`REBUILD_ATTEMPTS`] times. Returns
-    /// the result of the last comparison. Sets `differed` if most voters have another state, even if a later step fails. Counts
-    /// each comparison and each replacement.
+    /// the result of the last comparison, or [`Standing::Corrupt`] after the last attempt. Sets `differed` if most voters have
+    /// another state, even if a later step fails. Counts each comparison and each replacement.
     async fn repair_state(&self, differed: &mut bool) -> Result<Standing, CompareError> {
         let own = self.node.identity().member_id;
         for _ in 0..REBUILD_ATTEMPTS {

@@ -59,7 +59,7 @@ enum Answer {
     Hash(StateHash),
     /// The member has no hash at this index yet.
     NotYet,
-    /// The member cannot be reached.
+    /// The query failed at every peer URL of the member.
     Unreachable,
 }
 
@@ -74,8 +74,8 @@ pub(super) async fn now(
 }
 
 /// Compares the members' state hashes after entry `index`. The caller must have requested hashes at this index. Completes when
-/// all reachable members have answered, `enough` returns true, or the time is up. Fails if this member does not hash its state
-/// in time.
+/// all reachable members have answered, `enough` returns true for the hashes so far, or the time is up. Fails if this member
+/// does not hash its state in time.
 pub(super) async fn at(
     node: &Node,
     dialer: &PeerDialer,
@@ -119,7 +119,7 @@ pub(super) async fn at(
     }
 }
 
-/// Queries a member for its hash at each peer URL until one answers.
+/// Queries a member for its hash, at one peer URL after another until one answers.
 async fn ask(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u64) -> Answer {
     let urls = member.peer_urls.iter().filter_map(|url| url.parse().ok());
     let id = member.member_id();

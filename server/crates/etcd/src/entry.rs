@@ -79,9 +79,9 @@ pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
     Ok(LogEntry { index, term, payload })
 }
 
-/// Decodes the data of a normal entry: an `InternalRaftRequest` or a v2 `Request`. A `Request` never decodes as an
-/// `InternalRaftRequest`: its mandatory field 5 is a boolean in one and a message in the other. Fails if it is neither,
-/// contains no request, or has an unknown field, which protobuf would ignore.
+/// Decodes the data of a normal entry: an `InternalRaftRequest` or a v2 `Request`. A `Request` can never be decoded as an
+/// `InternalRaftRequest`: its mandatory field 5 is a boolean, but a message in an `InternalRaftRequest`. Fails if the data is
+/// neither of these, contains no request, or has an unknown field, which protobuf would ignore.
 fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     let Ok(mut request) = InternalRaftRequest::decode(data.clone()) else {
         let request = RequestV2::decode(data)

@@ -101,7 +101,8 @@ pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdErr
     })
 }
 
-/// Locks the backend, so that an etcd that starts later waits for it. Fails with `Running` if another process holds the lock.
+/// Locks the backend, so that an etcd process that starts later waits for the lock. Fails with `Running` if another process
+/// holds the lock.
 fn lock(db: &Path) -> Result<File, EtcdError> {
     let file = File::open(db).map_err(|error| EtcdError::io(db, error))?;
     match file.try_lock_shared() {

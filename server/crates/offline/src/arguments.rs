@@ -49,7 +49,7 @@ pub(super) struct RestoreArguments {
     /// Peer URLs of this member.
     #[arg(long, default_value = "http://localhost:2380")]
     pub(super) initial_advertise_peer_urls: String,
-    /// Does not verify the digest at the end of the file. A file from a data directory has no digest.
+    /// Skips the check of the digest at the end of the file. A file from a data directory has no digest.
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true)]
     pub(super) skip_hash_check: bool,
     /// No effect: Witan does not map the store into memory.
@@ -58,7 +58,7 @@ pub(super) struct RestoreArguments {
     /// Number to add to the last revision.
     #[arg(long, default_value_t = 0)]
     pub(super) bump_revision: u64,
-    /// Marks everything up to the last revision as compacted (required with --bump-revision).
+    /// Marks all revisions up to the last one as compacted (required with --bump-revision).
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true)]
     pub(super) mark_compacted: bool,
     /// Succeeds without a restore if the data directory is not empty, so that an init container can run again.

@@ -61,8 +61,8 @@ impl<'a> ChangesFolder<'a> {
         (!self.target.at_least).then_some(Revision(self.target.revision))
     }
 
-    /// Applies the changes after the state's revision up to the target revision. Fails if they start later or end earlier.
-    /// Calls `after_file` after each file.
+    /// Applies the changes after the state's revision up to the target revision. Fails if the changes start later or end
+    /// earlier. Calls `after_file` after each file.
     pub(super) fn apply<E: From<ChangesError>>(
         &self,
         machine: &mut StateMachine,
@@ -133,8 +133,8 @@ fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
     move |source| ChangesError::Read { path, source }
 }
 
-/// Applies a revision. First ends the leases of keys that the revision creates, then grants missing leases. `leases` has the
-/// TTLs in seconds; another lease gets the maximum TTL.
+/// Applies a revision. First ends the leases of keys that the revision creates, then grants missing leases. `leases` contains
+/// the TTLs in seconds by lease id; any other lease gets the maximum TTL.
 fn apply_revision(
     machine: &mut StateMachine,
     revision: FollowedRevision,

@@ -1,4 +1,4 @@
-//! etcdutl's command line, used when the program is called by that name.
+//! etcdutl's command line, used when the program is called `etcdutl`.
 
 use std::{
     path::{Path, PathBuf},
@@ -84,7 +84,7 @@ pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
         EtcdutlCommand::Migrate { data_dir, target_version, force: _ } => {
             let release = versions::release(&format!("{target_version}.0"));
             match release.filter(|asked| (OLDEST_MIGRATED..=versions::LATEST).contains(asked)) {
-                Some(_) => unneeded(data_dir, "its format serves every version of a cluster"),
+                Some(_) => unneeded(data_dir, "its format supports every cluster version"),
                 None => Err(OfflineError::TargetVersion(target_version.clone())),
             }
         }

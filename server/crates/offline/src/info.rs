@@ -18,8 +18,8 @@ struct Info {
     name: String,
     member_id: String,
     cluster_id: String,
-    /// Term of the last log entry, whose index is `index`. Among the remaining members, the one with the highest term, and
-    /// then the highest index, has all acknowledged writes.
+    /// Term of the last log entry, whose index is `index`. Among the remaining members, the member with the highest term, and
+    /// then the highest index, lacks the fewest acknowledged writes.
     term: u64,
     index: u64,
     revision: i64,

@@ -34,7 +34,8 @@ pub use error::OfflineError;
 /// The program name that selects etcdutl's command line.
 pub const ETCDUTL: &str = "etcdutl";
 
-/// Runs a command and returns the output to print. Returns `None` if there is no command with this name.
+/// Runs a command and returns the output to print. Returns `None` if there is no command with this name. `replay` writes the
+/// turns directly to standard output.
 pub fn run(
     command: &str,
     arguments: impl Iterator<Item = OsString>,

@@ -12,7 +12,7 @@ pub(super) struct ProgressBar {
 }
 
 impl ProgressBar {
-    /// Creates a bar that is shown only if stderr is a terminal.
+    /// Creates a bar that is shown only if standard error is a terminal.
     pub(super) fn new() -> Self {
         Self {
             shown: io::stderr().is_terminal(),

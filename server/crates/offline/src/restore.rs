@@ -1,4 +1,4 @@
-//! `witan snapshot restore`: creates the data directory of a new cluster's first member from a snapshot.
+//! `witan snapshot restore`: creates the data directory of a member of a new cluster from a snapshot.
 
 use std::{
     ffi::OsString,
@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Restores a snapshot and returns the output to print. If the data directory is not empty, fails or, with `--skip-existing`,
-/// restores nothing.
+/// restores nothing. With `--remove-snapshot`, removes the snapshot even if nothing was restored.
 pub(super) fn restore(
     arguments: &RestoreArguments,
     cache: &Arc<BlockCache>,
@@ -96,8 +96,8 @@ fn finish_error(error: OpenError, dir: &Path) -> OfflineError {
 }
 
 /// Builds the state from a snapshot of `length` bytes and its changes, and increases the revision by `--bump-revision`. Takes
-/// the members and the position from `genesis`. Writes parts of the state to `directory`. Returns the state and the text of
-/// `--compare`.
+/// the members, the position and a missing v2 tree from `genesis`. Writes parts of the state to `directory`. Returns the state
+/// and the text of `--compare`.
 fn build(
     arguments: &RestoreArguments,
     (length, changes): (u64, Option<&ChangesFolder<'_>>),
@@ -155,7 +155,7 @@ fn remove_snapshot(arguments: &RestoreArguments) -> Result<(), OfflineError> {
     removed(&arguments.file, fs::remove_file(&arguments.file))
 }
 
-/// Returns the member's identity, its cluster's first state, and the data directory of a member with these flags.
+/// Returns the identity, the cluster's first state, and the data directory of a member with these flags.
 fn first_member_state(
     arguments: &RestoreArguments,
 ) -> Result<(DataIdentity, Box<View>, PathBuf), OfflineError> {
@@ -297,7 +297,7 @@ mod tests {
         assert!(matches!(error, OfflineError::Storage(_)), "{error}");
     }
 
-    /// The cluster then begins with the level of the backup and rises with its first version, as each new cluster does.
+    /// The cluster begins with the level of the backup. As in each new cluster, the level rises with the first cluster version.
     #[test]
     fn a_restored_cluster_has_the_level_of_the_backup_and_no_version() {
         for level in levels::FIRST..=levels::OWN {

@@ -1,4 +1,4 @@
-//! Prints a snapshot's statistics in etcdutl's formats: `snapshot status` and `hashkv`.
+//! Formats a snapshot's statistics as etcdutl does: `snapshot status` and `hashkv`.
 
 use std::{
     fs::{File, TryLockError},

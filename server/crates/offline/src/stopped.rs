@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    /// Data directories that earlier releases have written. `tests/upgrade/make-directories` makes them.
+    /// Data directories that earlier releases have written. `tests/upgrade/make-directories` creates them.
     const DIRECTORIES: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../../tests/upgrade/directories"
@@ -71,8 +71,8 @@ mod tests {
         assert!(python.is_ok_and(|status| status.success()), "{archive:?}");
     }
 
-    /// Members of two releases in one cluster must have the same layout. The sizes of records count in the quota, and blocks
-    /// decide what a compaction sweeps.
+    /// Members of two releases in one cluster must have the same layout. The sizes of records count toward the quota, and the
+    /// blocks determine what a compaction sweeps.
     #[test]
     fn the_log_of_an_earlier_release_gives_the_state_that_the_release_had() {
         let releases = Path::new(DIRECTORIES).read_dir().expect("a folder");

@@ -17,7 +17,7 @@ const SECTOR_BYTES: u64 = 512;
 
 const PART_BYTES: usize = 1 << 20;
 
-/// The reason why a digest was not found or does not match. The messages are etcdutl's.
+/// The reason why a digest cannot be checked or does not match. The messages are the same as in etcdutl.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct DigestError(String);
@@ -30,8 +30,8 @@ impl DigestError {
     }
 }
 
-/// Returns the length in bytes of the snapshot without its digest and whether the snapshot has a digest. `verb` appears in
-/// errors.
+/// Returns the length in bytes of the snapshot without its digest and whether the snapshot has a digest. `verb` names the
+/// failed operation in errors.
 pub fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), DigestError> {
     let length = std::fs::metadata(path)
         .map_err(DigestError::file(verb, path))?

@@ -43,7 +43,7 @@ impl<'a> SnapshotFile<'a> {
 /// Writes etcd's buckets and the bucket for state that etcd does not have.
 fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     let known = &view.machine.members.cluster_version;
-    // etcd refuses a newer cluster version than its own, and upgrades an older one.
+    // etcd refuses a cluster version that is newer than etcd itself, and upgrades an older cluster version.
     let version = match release(known) > release(version::SNAPSHOT) {
         true => version::SNAPSHOT,
         false => known,

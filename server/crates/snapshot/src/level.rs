@@ -11,7 +11,8 @@ use witan_machine::{
 
 use super::file::decode_witan_record;
 
-/// The start of the key, without the section. No record of a user or role begins with its first byte.
+/// The start of the key, without the section. After the section, no key of a user or role begins with the first byte of this
+/// text.
 const LEVEL: &str = "feature level ";
 
 /// The text between the level and the release.

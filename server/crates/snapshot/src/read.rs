@@ -31,11 +31,12 @@ use super::{
 pub struct ImportedSnapshot {
     /// The state. Its registry has the cluster's feature level, and no members.
     pub machine: StateMachine,
-    /// Whether the snapshot contains a v2 tree.
+    /// Whether the snapshot contains Witan's own bucket, and therefore a v2 tree.
     pub has_tree: bool,
 }
 
-/// Callback that receives the state built so far after each record of the key space, and the size of the record in bytes.
+/// Callback that is called after each imported record of the key space, with the state built so far and the size of the record
+/// in bytes.
 pub type OnRecordBuilt<'a, E> = dyn FnMut(&StateMachine, usize) -> Result<(), E> + 'a;
 
 /// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`. Fails if the snapshot was compacted
@@ -83,7 +84,7 @@ impl SnapshotBuckets {
         found.map(|(_, bucket)| bucket)
     }
 
-    /// Calls `each` with every record of a bucket. A missing bucket counts as empty.
+    /// Calls `each` with every record of a bucket. A missing bucket is treated as empty.
     fn records(&self, name: &str, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
         let bucket = self.find(name);
         bucket.map_or(Ok(()), |bucket| self.file.records(bucket, each))
@@ -180,8 +181,8 @@ impl SnapshotBuckets {
         }
     }
 
-    /// Returns the revisions of the last finished and the last scheduled compaction, or 0 for a missing one. Fails if a value is
-    /// not a revision.
+    /// Returns the revisions of the last finished and the last scheduled compaction, or 0 for a missing one. Fails if a value
+    /// is not a revision.
     fn compactions(&self) -> Result<[Revision; 2], BoltError> {
         let mut found = [Revision::NONE; 2];
         self.records(META, &mut |key, value| {
@@ -197,7 +198,7 @@ impl SnapshotBuckets {
         Ok(found)
     }
 
-    /// Fails if a record cannot be decoded or has another id than its key.
+    /// Imports all leases. Fails if a record cannot be decoded or has another id than its key.
     fn import_leases(&self, kv: &mut Kv) -> Result<(), BoltError> {
         self.records(LEASE, &mut |key, value| {
             let stored: schema::LeaseMessage = decode("a lease", value)?;
@@ -301,13 +302,13 @@ impl SnapshotBuckets {
     }
 }
 
-/// Decodes a record, or the key of one. `name` is its name in the error.
+/// Decodes a record or its key. `name` describes the record in the error.
 fn decode<M: prost::Message + Default>(name: &str, bytes: &[u8]) -> Result<M, BoltError> {
     let decoded = M::decode(bytes);
     decoded.map_err(|error| BoltError::Invalid(format!("{name} cannot be decoded: {error}")))
 }
 
-/// Returns the name of a user or role as text. Fails if it is empty or differs from its key.
+/// Returns the name of a user or role as a string. Fails if the name is empty, not UTF-8 or different from its key.
 fn name(key: &[u8], name: &[u8]) -> Result<String, BoltError> {
     let text = std::str::from_utf8(name).ok().filter(|_| key == name);
     let text = text.filter(|text| !text.is_empty());
@@ -329,7 +330,7 @@ fn refused(error: record::CorruptRecord) -> BoltError {
 }
 
 /// Adds `by` to the revision and marks all earlier revisions as compacted. Like etcdutl, adds a version without a key at the
-/// new revision.
+/// new revision. Fails if the new revision is too high.
 pub fn bump_revision(kv: &mut Kv, by: u64) -> Result<(), BoltError> {
     let latest = kv.revision();
     let raised = i64::try_from(by)

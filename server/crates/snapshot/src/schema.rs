@@ -122,7 +122,7 @@ fn cluster(version: &str, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes all versions that etcd would still have.
+/// Passes the bucket of keys, with all versions that etcd would still have.
 fn keys(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket(KEY)?;
     let mut record = KeyRecord::default();
@@ -133,8 +133,9 @@ fn keys(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Omits the remaining TTLs, so that a restored lease has its full TTL, as in etcd by default. Without the feature gate
-/// `LeaseCheckpoint`, etcd would renew a lease with its remaining TTL. Clients with a longer keep-alive interval would lose it.
+/// Passes the bucket of leases. Omits the remaining TTLs, so that a restored lease has its full TTL, as in etcd by default.
+/// Without the feature gate `LeaseCheckpoint`, etcd would renew a lease with its remaining TTL. Clients with a longer
+/// keep-alive interval would then lose the lease.
 fn leases(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket(LEASE)?;
     let leases = view.machine.kv.leases();

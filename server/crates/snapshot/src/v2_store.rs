@@ -24,7 +24,7 @@ pub use request::{V2Change, as_witan_change};
 /// Path of the users' keys.
 const KEYS: &str = "/1";
 
-/// Nodes that etcd itself never writes. etcd writes only nodes below them.
+/// Nodes that etcd's store refuses to set or delete. Requests can only write nodes below them.
 const READ_ONLY: [&str; 3] = ["/", "/0", KEYS];
 
 /// The store, or a node below `/0` or `/2`, has content that etcd never writes.
@@ -58,8 +58,8 @@ impl V2Store {
         Ok(Self { tree: json::read(json)? })
     }
 
-    /// Executes a request from the log in its namespace. Only requests that remove expired nodes have a time, which affects
-    /// only the remaining TTLs in events. A request that fails in etcd changes nothing.
+    /// Executes a request from the log in its namespace. Only requests that remove expired nodes have a time. In other
+    /// requests, the missing time affects only the remaining TTLs in events. A request that fails in etcd changes nothing.
     pub fn apply(&mut self, request: &RequestV2) {
         let path = path::clean(&request.path);
         let writes_path = request.method == "PUT" || request.method == "DELETE";
@@ -82,7 +82,7 @@ impl V2Store {
         self.tree.subtree(KEYS.as_bytes())
     }
 
-    /// Executes an operation on permanent nodes and returns whether it succeeded.
+    /// Executes an operation on nodes without a TTL and returns whether the operation succeeded.
     fn write(&mut self, operation: TreeOperation) -> bool {
         let command = TreeCommand { operation: Some(operation) };
         self.tree.apply(&command, 0).is_ok()

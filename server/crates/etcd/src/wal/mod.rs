@@ -104,8 +104,8 @@ pub(crate) fn summarize(dir: &Path, segments: &[Segment]) -> Result<Summary, Etc
     Ok(Summary { metadata, hard_state, snapshots, torn_bytes })
 }
 
-/// Returns the entries after the index `after`, including uncommitted ones, but not overwritten ones. Requests for v3 keys up to
-/// the index `applied` have no data, because the log can be larger than the memory. `segments` must be sorted and not empty.
+/// Returns the entries after the index `after`, including uncommitted ones, but not overwritten ones. Requests for v3 keys up
+/// to the index `applied` have no data, because the log can be larger than the memory. `segments` must be sorted and not empty.
 /// Fails if the segments start later, or if an entry is missing or damaged.
 pub(crate) fn entries(
     dir: &Path,

@@ -34,7 +34,7 @@ pub(super) type VisitRecord<'a> =
 /// Calls `visit` with each record of the segments. Returns the size in bytes of a torn write at the end. Fails if a segment
 /// cannot be read or a record is damaged.
 pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<u64, EtcdError> {
-    // The first record contains the checksum of the data before the first segment, which is unknown.
+    // The first record contains the checksum of the data before the first segment. This checksum cannot be verified.
     let mut crc = None;
     let mut torn = 0;
     for (position, Segment { path, .. }) in segments.iter().enumerate() {

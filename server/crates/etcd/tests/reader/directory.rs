@@ -72,7 +72,7 @@ fn the_newest_intact_committed_snapshot_is_used() {
         read.snapshot
     };
     read(None);
-    // A snapshot that is not committed, and one that the log does not refer to.
+    // The first snapshot is not committed, and the log does not refer to the second one.
     directory.snapshot(5, 1);
     directory.snapshot(3, 1);
     read(None);

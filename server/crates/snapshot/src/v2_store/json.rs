@@ -50,7 +50,7 @@ struct StoredNode {
     created_index: u64,
 }
 
-/// Reads a store from JSON into a tree with all of its namespaces. Drops events outside the history.
+/// Reads a store from JSON into a tree with all of its namespaces. Drops refreshes, and events outside the history.
 pub(super) fn read(json: &[u8]) -> Result<Tree, V2StoreError> {
     let mut index = None;
     let (mut root, mut hub, mut counts) = (None, None, None);
@@ -158,7 +158,7 @@ fn time(text: &str) -> Result<Option<i64>, V2StoreError> {
 }
 
 impl StoredEvent {
-    /// Fails if the action is unknown or `get`, or if an expiration time is invalid.
+    /// Converts an event. Fails if the action is unknown or `get`, or if an expiration time is invalid.
     fn into_event(self) -> Result<Event, V2StoreError> {
         let node = self.node.into_node()?;
         let prev = self.prev_node.map(StoredNode::into_node).transpose()?;

@@ -1,4 +1,5 @@
-//! The members and the cluster version (`/0`). Changes advance the v2 index even in releases that also use the backend.
+//! The members and the cluster version (`/0`). Changes advance the v2 index even in releases of etcd that also store the
+//! members in the backend.
 
 use serde::{Deserialize, Serialize};
 use witan_machine::{
@@ -82,7 +83,7 @@ impl V2Store {
                 let read = parse_attributes(id, &value)?;
                 (member.name, member.client_urls) = (read.name, read.client_urls);
             } else {
-                return Err(V2StoreError(format!("a member has no \"{path}\"")));
+                return Err(V2StoreError(format!("\"{path}\" is not a file of a member")));
             }
         }
         for (id, _) in self.files(REMOVED)? {

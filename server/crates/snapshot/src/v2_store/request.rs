@@ -16,13 +16,13 @@ const EXPIRATION_MIN_NS: i64 = 946_684_800_000_000_000;
 /// A v2 request, as a change for Witan's log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum V2Change {
-    /// An operation on the users' keys. To remove expired nodes, it needs [`RequestV2::time`] as its stamp.
+    /// An operation on the users' keys. An operation that removes expired nodes needs [`RequestV2::time`] as its stamp.
     Tree(TreeOperation),
     /// Sets a member's attributes.
     Publish(PublishAttributes),
     /// Sets the cluster version.
     ClusterVersion(ClusterVersion),
-    /// Changes v2 users and roles by replacing a node's value, which only [`super::V2Store::apply`] can do.
+    /// Writes another node, such as a v2 user or role, which only [`super::V2Store::apply`] can do.
     Auth,
     /// A read, or a method that etcd does not support.
     Nothing,

@@ -1,4 +1,4 @@
-//! Compares a store, the log that led to it, and a member's answers. They come from etcd 3.4.23 with `--enable-v2
+//! Compares a store, the log that led to it, and a member's answers. All of these come from etcd 3.4.23 with `--enable-v2
 //! --snapshot-count 10`. `testdata/v2_store` contains the member's newest snapshot, the requests in its log up to that
 //! snapshot, and its answers to clients at that index.
 
@@ -98,7 +98,7 @@ fn history(tree: &Tree) -> Vec<Event> {
     events.unwrap().cloned().collect()
 }
 
-/// Removes the remaining seconds from an event, because they depend on when it was executed.
+/// Removes the remaining seconds from an event, because they depend on the time at which the request was executed.
 fn timeless(mut event: Option<serde_json::Value>) -> Option<serde_json::Value> {
     for node in ["node", "prevNode"] {
         let node = event.as_mut().and_then(|event| event.get_mut(node));
