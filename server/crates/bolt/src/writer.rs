@@ -103,14 +103,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Starts a bucket. Names must ascend.
+    /// Starts a bucket. Names must ascend, which is not checked.
     pub fn bucket(&mut self, name: &[u8]) -> io::Result<()> {
         self.end_bucket()?;
         self.name = Some(name.to_vec());
         Ok(())
     }
 
-    /// Adds a record to the last started bucket. Keys must ascend.
+    /// Adds a record to the last started bucket. Keys must ascend, which is not checked.
     pub fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         self.push(0, 0, key, value)
     }

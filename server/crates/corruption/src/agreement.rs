@@ -65,6 +65,7 @@ pub(super) fn decide(members: &[MemberHash]) -> StateAgreement {
 pub(super) mod tests {
     use super::*;
 
+    /// Returns a voter with this hash of its keys, or a voter without a hash.
     pub(crate) fn member(member: u64, keys: Option<u32>) -> MemberHash {
         let found = keys.map(|keys| StateHash {
             release: "1".into(),

@@ -187,6 +187,7 @@ mod tests {
 
     use super::*;
 
+    /// Returns a put, or a deletion if `version` is 0. The key `leased` has the lease 9.
     fn event(key: &'static str, mod_revision: i64, version: i64) -> Event {
         let kind = if version == 0 {
             EventType::Delete

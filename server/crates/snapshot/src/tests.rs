@@ -100,6 +100,7 @@ fn sample(keys: usize) -> View {
     view
 }
 
+/// Encodes a state as a snapshot file.
 fn bytes(view: &View) -> Vec<u8> {
     let file = SnapshotFile::of(view).unwrap();
     let mut bytes = Vec::new();
@@ -298,6 +299,7 @@ fn tree_of(keys: usize, key_bytes: usize, value_bytes: usize) -> Vec<u8> {
     file_of(&fill)
 }
 
+/// Encodes a bbolt file with the buckets and records that `fill` adds.
 fn file_of(fill: &dyn Fn(&mut Writer<'_>) -> io::Result<()>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let layout = Layout::of(fill).unwrap();

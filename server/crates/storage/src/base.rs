@@ -10,8 +10,8 @@
 //!   outdated record of a block, the block has its place in a newer run of the base.
 //! - **The base deletes each block that a kept run contains and the state lacks.** The number of a deleted block is not used
 //!   again.
-//! - **The base writes all records that are not blocks.** They can contain secrets, so the base keeps no run with such a
-//!   record.
+//! - **The base writes all records that are not blocks.** These records can contain secrets, so the base keeps no run that
+//!   contains such a record.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +35,7 @@ use super::{
 /// Size in bytes that a block takes in a run, in addition to its record.
 const BLOCK_ITEM_BYTES: u64 = (HEADER_BYTES + record::BLOCK_KEY_BYTES) as u64;
 
-/// A new base that is not written yet.
+/// A new base that has not been written yet.
 #[derive(Debug)]
 pub(super) struct BasePlan {
     /// The format of the base and of the kept runs.
@@ -103,7 +103,7 @@ impl BasePlan {
     }
 
     /// Writes the records of the base that are not in kept runs. The deletions of blocks get their own run. No block has its
-    /// place there, so the next base does not keep this run.
+    /// place in this run, so the next base does not keep the run.
     pub(super) fn write(&self, view: &View, link: &mut LinkWriter<'_>) {
         for block in view.machine.kv.blocks() {
             if link.has_failed() {

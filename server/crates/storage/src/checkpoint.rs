@@ -6,7 +6,7 @@
 //! - **The previous chain stays** until the next chain is durable, and the log reaches back to it (I5). If the newest link is
 //!   damaged, startup uses the previous chain and the log. If a later release wrote a link, startup fails, because this release
 //!   would drop the parts that it does not know.
-//! - **Outdated chains stay for a while** (`retention`), with copies of their manifests.
+//! - **Outdated chains stay on disk for a while** (`retention`), with copies of their manifests.
 //! - **A new base** is written when most of the chain is outdated or the chain is long. It keeps runs of blocks with few
 //!   outdated bytes (`base`).
 //! - **Blocks get a place** in the new runs when their chain is published: their values can then leave memory (`run_file`). A
@@ -73,7 +73,7 @@ pub struct Checkpoint {
     /// Whether the last write was a base that did not fit on the disk. The next write is then a difference, if possible. Free
     /// space does not account for every quota, so the same base could fail each time.
     base_lacked_space: bool,
-    /// Whether startup found the newest chain or its manifest damaged, and no base has been written since.
+    /// Whether startup found the newest chain or its manifest damaged, and no base has been written or received since.
     pub(super) fell_back: bool,
     /// Size in bytes of outdated records above which a chain is rewritten: the size of the log between two checkpoints.
     pub(super) outdated_bytes: u64,
@@ -143,7 +143,7 @@ impl Checkpoint {
                         self.fell_back |= refusal.is_some();
                         self.base_required = self.fell_back;
                         if number > 0 {
-                            // The next startup must use the same chain even if the directory no longer counts as a copy.
+                            // The next startup must use the same chain even if it no longer treats the directory as a copy.
                             let published = self.folder.publish(&self.manifest, 0);
                             let copy = published.map_err(|e| OpenError::io(&self.folder.dir, e))?;
                             self.copy = Some(copy);
@@ -297,8 +297,9 @@ impl Checkpoint {
         Ok(blocks)
     }
 
-    /// Plans a base of `view`. Keeps the large runs of the published chain that have few outdated bytes (`base`). Keeps none if
-    /// `since` is not the state of the chain, or if the format of the chain differs from the directory's.
+    /// Plans a base of `view`. Keeps the large runs of the published chain that have few outdated bytes (`base`). If a base is
+    /// required, the kept runs have no outdated bytes. Keeps no run if `since` is missing, if startup has fallen back, or if
+    /// the format of the chain differs from the directory's.
     fn plan_base(&self, since: Option<&View>, view: &View) -> BasePlan {
         // A snapshot installed during this write may raise the directory's format. It then also replaces this base.
         let format = self.folder.identity.format();
@@ -373,7 +374,7 @@ impl Checkpoint {
     }
 
     /// Publishes the chain without the previous one, so that the base in a later format can use the space of the previous one.
-    /// Does nothing if the next checkpoint can be a difference, or if there is no previous chain.
+    /// Does nothing unless there is a previous chain and the next checkpoint must be a base in a later format.
     pub(super) fn drop_before(&mut self) -> io::Result<()> {
         let Manifest { format, chain, before, .. } = self.manifest.clone();
         match self.has_earlier_format() && !before.is_empty() && before != chain {

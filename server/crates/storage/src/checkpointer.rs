@@ -1,4 +1,4 @@
-//! The thread that writes checkpoints. It works on a frozen view, so requests do not wait for it.
+//! The thread that writes checkpoints. It works on a frozen view, so requests do not wait for the thread.
 
 use std::{
     io,
@@ -181,7 +181,7 @@ impl Checkpointer {
         change(&mut slot.options);
         drop(slot);
         self.shared.changed.notify_all();
-        // Drop the view after the unlock, because it can hold the last reference to much memory.
+        // Drop the view after the unlock, because it can hold the last reference to a lot of memory.
         drop(replaced);
     }
 

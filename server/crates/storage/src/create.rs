@@ -84,7 +84,8 @@ impl NewDirectory {
         self.staged.write_part(machine)
     }
 
-    /// Completes the directory of a member that starts from `view`. Fails if another process has filled the directory.
+    /// Completes the directory of a member that starts from `view`, and makes it durable. Fails if another process has filled
+    /// the directory.
     pub fn finish(mut self, view: View) -> Result<(), OpenError> {
         self.staged.fill(view, None)?;
         make_dir(&self.dir)?;

@@ -92,8 +92,8 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a file, or a directory and its contents, to the owner of `model`. A privileged user may have created them for the
-/// member's user. Does nothing if the process lacks the permission.
+/// Gives a file, or a directory and its contents, to the owner of `model`. A privileged user may have created these files for
+/// the member's user. Does nothing if the process lacks the permission.
 pub(super) fn give_to_owner_of(model: &Path, path: &Path) -> io::Result<()> {
     let (owner, found) = (fs::metadata(model)?, fs::symlink_metadata(path)?);
     if (owner.uid(), owner.gid()) != (found.uid(), found.gid()) {

@@ -22,8 +22,8 @@ use super::{
 
 const SUFFIX: &str = ".heads";
 
-/// Divisor of the size of a run's records, which gives the maximum size of its heads. With small values, writing the heads
-/// costs more than startup saves.
+/// Divisor of the size of a run's records, which gives the maximum size of the run's heads. With small values, writing the
+/// heads costs more than startup saves.
 const HEADS_DIVISOR: usize = 16;
 
 /// A key of a run, with its record or the head of its record.
@@ -55,8 +55,8 @@ fn title(run: &Run) -> String {
     )
 }
 
-/// Writes the heads of the run at `path`. `items` are the records of the run. Writes nothing if some of them are not blocks, or
-/// if the heads are too large. A failure is only logged, because startup can read the run.
+/// Writes the heads of the run at `path`. `items` are the records of the run. Writes nothing if some of these records are not
+/// blocks, or if the heads are too large. A failure is only logged, because startup can read the run.
 pub(super) fn write(path: &Path, run: &Run, items: &[RunItem]) {
     let Some(bytes) = encode(run, items) else {
         return;

@@ -47,7 +47,7 @@ struct Claims {
     announced: u64,
     /// Number of free bytes that the run being written, if any, leaves for the log.
     left_by_run: Option<u64>,
-    /// Whether the last measurement is outdated, see [`Ledger::take_stale`].
+    /// Whether the last measurement is outdated; see [`Ledger::take_stale`].
     stale: bool,
 }
 
@@ -183,8 +183,8 @@ impl Ledger {
     }
 }
 
-/// Returns how many free bytes beyond `kept_bytes` a run of `bytes` bytes would leave below `dir`. Fails with `StorageFull` if
-/// the run does not fit.
+/// Returns how many free bytes, in addition to `kept_bytes`, a run of `bytes` bytes below `dir` would leave. Fails with
+/// `StorageFull` if the run does not fit.
 fn left_beside_run(dir: &Path, bytes: u64, kept_bytes: u64) -> io::Result<u64> {
     let taken = bytes.saturating_add(RUN_EXTRA_BYTES + kept_bytes);
     let left = measure(dir).free.checked_sub(taken);

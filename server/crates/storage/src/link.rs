@@ -70,7 +70,7 @@ impl<'a> LinkWriter<'a> {
         self.outcome.is_err()
     }
 
-    /// Ends the runs that are being collected, so that the next records get new ones.
+    /// Ends the runs that are being collected, so that the next records get new runs.
     pub(super) fn end_runs(&mut self) {
         for rest in [mem::take(&mut self.blocks), mem::take(&mut self.others)] {
             if !self.has_failed() && !rest.items.is_empty() {
@@ -79,7 +79,8 @@ impl<'a> LinkWriter<'a> {
         }
     }
 
-    /// Writes the last runs and makes the link durable. Returns its runs and their blocks. Removes its runs after an error.
+    /// Writes the last runs and makes the link durable. Returns the runs of the link and their blocks. After an error, removes
+    /// the runs of the link.
     pub(super) fn finish(mut self) -> io::Result<(Vec<Run>, Vec<RunBlocks>)> {
         self.end_runs();
         let Self { folder, written, outcome, .. } = self;

@@ -44,8 +44,8 @@ use super::{
 };
 
 const FILES_PER_INTERVAL: u64 = 2;
-/// Log size at which files are purged, in checkpoint intervals. If it were smaller than the log that I5 keeps, the engine would
-/// rewrite large entries to drop their files.
+/// Log size at which files are purged, in checkpoint intervals. If this size were smaller than the log that I5 keeps, the
+/// engine would rewrite large entries to delete their files.
 const PURGE_INTERVALS: u64 = 3;
 /// Number of bytes of memory that an entry takes in addition to its size, in the engine's index or during a startup.
 const ENTRY_COST: u64 = 256;
@@ -88,7 +88,7 @@ pub struct RaftLog {
     metrics: StorageMetrics,
 }
 
-/// The size of a number of log entries.
+/// The size and the number of log entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogSize {
     /// Total size in bytes.
@@ -293,8 +293,8 @@ impl RaftLog {
         Ok(records)
     }
 
-    /// Returns the index of the first entry from `from` on such that the entries up to `applied` take at most
-    /// [`CATCH_UP_BYTES`] bytes. Reads one entry at a time, because together they may not fit in memory.
+    /// Returns the first index, at or after `from`, from which the entries up to `applied` take at most [`CATCH_UP_BYTES`]
+    /// bytes. Reads one entry at a time, because all entries together may not fit in memory.
     fn skip_to_catch_up_bytes(&self, from: u64, applied: u64) -> Result<u64, OpenError> {
         let mut bytes = 0;
         for index in (from..=applied).rev() {

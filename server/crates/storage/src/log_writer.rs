@@ -24,7 +24,7 @@ const PAGE_BYTES: u64 = 4096;
 pub(super) struct LogFiles<F> {
     pub(super) files: F,
     pub(super) ledger: Arc<Ledger>,
-    /// Whether to write zeros, see [`super::files::overwrites`].
+    /// Whether to write zeros; see [`super::files::overwrites`].
     pub(super) zeros: bool,
 }
 
@@ -251,7 +251,7 @@ mod tests {
         file.seek(SeekFrom::Start(1000)).unwrap();
         file.allocate(1000, 2000).unwrap();
         file.write_all(&[8; 500]).unwrap();
-        // As the engine does after a write that failed halfway.
+        // The engine does the same after a write that failed halfway.
         file.inner.write_all(&[9; 300]).unwrap();
         file.seek(SeekFrom::Start(1500)).unwrap();
         file.write_all(&[10; 100]).unwrap();

@@ -18,13 +18,13 @@ pub(super) const CURRENT: &str = "current";
 /// File-name prefix of copies of `current`. Each manifest has a copy, which is kept as long as its runs. Startup reads a copy
 /// if `current` is damaged, or if a copied directory lacks runs that `current` names.
 const COPY: &str = "current.";
-/// Number of stored bytes of a run's first key, which only determines when a merge opens the run.
+/// Number of stored bytes of a run's first key. These bytes only determine when a merge opens the run.
 const FIRST_KEY_BYTES: usize = 32;
 
 /// A run, as listed in the manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Run {
-    /// The run number, which is also the file name.
+    /// The run's number, which determines the file name.
     pub(super) number: u64,
     /// Lower bound of the run's keys: the start of its first key.
     pub(super) first: Vec<u8>,

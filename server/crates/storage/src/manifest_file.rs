@@ -135,6 +135,7 @@ mod tests {
     use super::*;
     use crate::tests::TempDir;
 
+    /// Returns `count` lines of the maximum length in a manifest.
     fn lines(count: u64) -> String {
         let line = |n| {
             format!(
@@ -181,7 +182,7 @@ mod tests {
     fn folders_of_killed_processes_are_removed_and_folders_in_use_are_kept() {
         let dir = TempDir::new();
         let killed = Path::new(MEMORY).join(format!("{SCRATCH}1-2"));
-        // In one call, because a startup in another test may remove the directory between two calls.
+        // Create the directory in one call, because a startup in another test may remove the directory between two calls.
         fs::create_dir_all(&killed).unwrap();
         fs::create_dir_all(dir.0.join(format!("{SCRATCH}1-2/blobs"))).unwrap();
         let used = ScratchDirectory::new(&dir.0, SCRATCH).unwrap();

@@ -1,6 +1,6 @@
 //! The file `owner` in the raft log's directory. It names the member, so that an `identity` file from another directory is
-//! detected. With `--wal-dir`, it also names the link in the data directory. A copy of the data directory has its own link to
-//! the log's directory and must not write there.
+//! detected. With `--wal-dir`, the file also names the link in the data directory. A copy of the data directory has its own
+//! link to the log's directory and must not write there.
 
 use std::{fs, path::Path};
 
@@ -23,7 +23,7 @@ pub(super) struct LogOwner {
 pub(super) struct LogLink {
     /// The link's inode number and creation time, which a copied link does not share.
     inode: String,
-    /// The link's path when the log was placed. Messages contain it, and it locates the original of a copied directory.
+    /// The link's path when the log was placed. Messages contain this path, and it locates the original of a copied directory.
     path: String,
 }
 

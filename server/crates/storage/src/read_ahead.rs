@@ -1,5 +1,5 @@
-//! Reads records on one thread while another restores the state from them. Both threads take about the same time, so two cores
-//! are used.
+//! Reads records on one thread while another thread restores the state from them. Both threads take about the same time, so two
+//! cores are used.
 //!
 //! If the cache cannot keep all values in memory, the state is restored from the heads of the runs (`heads`). The values stay
 //! on disk. A run without heads is read completely. A block can leave memory as soon as it is restored, so startup needs no
@@ -70,7 +70,7 @@ fn restore_from(
     fits: &dyn Fn() -> bool,
 ) -> Result<(View, u64), CheckpointReadError> {
     let mut restore = |records: &mut Records<'_>| restore(folder, records, fits);
-    // Catches panics: a damaged run is detected only at its end, after its records were used.
+    // Catch panics, because a damaged run is detected only at its end, after its records were used.
     let restored = catch_in_library(|| read_ahead(&mut merged, &mut restore));
     let restored = restored.unwrap_or_else(|| {
         Err(CorruptRecord::new("a panic occurred while the checkpoint was read").into())

@@ -156,8 +156,8 @@ impl IncomingSnapshot {
         self.count.totals()
     }
 
-    /// Adds a record. Starts to write a run once enough records are collected, or if blocks and other records meet; this waits
-    /// for the previous run.
+    /// Adds a record. Starts to write a run once enough records are collected, or if only one of this record and the previous
+    /// one is a block. Waits for the previous run before that.
     pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), SnapshotError> {
         let is_block = record::is_block(&key);
         if matches!(self.items.last(), Some((last, _)) if record::is_block(last) != is_block) {

@@ -1,9 +1,9 @@
 //! The scrub: a thread that reads all published runs, to find damage on the disk while memory or other members still have the
 //! values. It only reports damage: the replica's thread decides how to replace the checkpoint. Damage never ends the process.
 //!
-//! - **A pass reads each run once** and compares its size and its checksum with the manifest. Passes begin one period apart.
-//!   Each pass begins at a random run, because nothing on disk records its progress: even a process that restarts often
-//!   eventually reads all runs.
+//! - **A pass reads each run once** and compares its size and its checksum with the manifest. A pass begins one period after
+//!   the previous pass began. Each pass begins at a random run, because nothing on disk records its progress: even a process
+//!   that restarts often eventually reads all runs.
 //! - **It reads the disk**, not the kernel's cached pages, which can be intact although the disk is damaged.
 //! - **Only damage in a published run counts.** The file of a run that a newer chain has replaced may be missing.
 //! - **A run is damaged if two attempts fail**, with a pause between them. The disk can also report damage as `EIO`. Any other
@@ -113,7 +113,8 @@ impl Scrub {
         ControlFlow::Continue(())
     }
 
-    /// Reads the file of a run. Returns how it is damaged, `None` if no damage is found, or `Break` if the thread must stop.
+    /// Reads the file of a run. Returns a description of the damage, `None` if no damage is found, or `Break` if the thread
+    /// must stop.
     fn damage(&self, path: &Path, run: &Run) -> ControlFlow<(), Option<String>> {
         match self.read(path) {
             Ok(None) => ControlFlow::Break(()),

@@ -1,8 +1,8 @@
-//! Monitors the free space for a data directory and sets the level at which commands are refused. With `--wal-dir`, the log and
-//! the checkpoint are on different file systems, and the smaller values are used. Below the reserve, commands that add data are
-//! refused until the free space exceeds the reserve by a quarter and the ballast is restored. Below the floor, all commands are
-//! refused, because a failed log write ends the process. The ballast is deleted when the log's disk is full, so that startup
-//! and commands that free space can still write. `docs/internals/paths.md` names the fault that each limit prevents.
+//! Monitors the free space for a data directory and sets the level at which commands are refused. With `--wal-dir`, the log can
+//! be on another file system than the checkpoint; the smaller values are then used. Below the reserve, commands that add data
+//! are refused until the free space exceeds the reserve by a quarter and the ballast is restored. Below the floor, all commands
+//! are refused, because a failed log write ends the process. The ballast is deleted when the log's disk is full, so that
+//! startup and commands that free space can still write. `docs/internals/paths.md` names the fault that each limit prevents.
 //!
 //! `witan_node` determines which commands add data and refuses these commands.
 
@@ -175,7 +175,8 @@ impl SpaceMonitor {
         space
     }
 
-    /// Returns whether the log's disk has less free space than the ballast takes, or than the reserve if that is smaller.
+    /// Returns whether the log's disk has less free space than the ballast takes, or less than the reserve if the reserve is
+    /// smaller.
     fn is_full(&self) -> bool {
         self.free_for_log < self.ballast_bytes.min(self.reserve_bytes)
     }
@@ -242,7 +243,8 @@ impl SpaceMonitor {
         level
     }
 
-    /// Reserves `bytes` bytes of log for a command. Returns whether the command is accepted. `grows` says whether it adds data.
+    /// Reserves `bytes` bytes of log for a command. Returns whether the command is accepted, which is always true if monitoring
+    /// is disabled. `grows` says whether the command adds data.
     pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
         if self.reserve_bytes == 0 {
             return true;

@@ -115,9 +115,9 @@ pub(super) enum LogFileRepair {
     Remove,
 }
 
-/// Decides how to repair a file with these bytes. `seq` is its sequence number, and `last` means that it is the newest file of
-/// its kind. The newest file is removed if its header is torn. If neither a torn write nor a single flipped bit in the newest
-/// file explains the damage, fails with the offset and a description of the damage.
+/// Decides how to repair a file with these bytes. `seq` is the file's sequence number, and `last` means that the file is the
+/// newest one of its kind. The newest file is removed if its header is torn. If neither a torn write nor a single flipped bit
+/// in the newest file explains the damage, fails with the offset and a description of the damage.
 pub(super) fn decide_repair(
     bytes: &[u8],
     seq: u64,
@@ -239,7 +239,7 @@ pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
 }
 
 /// Finds the single wrong bit in the record at `at` if the record is the last one and has all its sectors. Returns the byte's
-/// offset and the bit's mask, or `None` if more bits are wrong.
+/// offset and the bit's mask, or `None` if there is no such bit.
 fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> {
     let bytes = sums.bytes;
     let alone = |(byte, mask): (usize, u8)| {
@@ -373,7 +373,7 @@ mod tests {
     /// that would end at the valid footer at the end.
     fn crafted_tail(headers: usize) -> Vec<u8> {
         let mut bytes = record_with(b"torn")[..RECORD_HEADER_BYTES + 2].to_vec();
-        // Every record has entries.
+        // Every record has a block of entries.
         let footer = headers * RECORD_HEADER_BYTES + 8;
         let end = record_with(b"");
         let foot = &end[end.len() - 1 - CRC_BYTES..];

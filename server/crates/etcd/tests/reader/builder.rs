@@ -88,6 +88,7 @@ impl Directory {
         path
     }
 
+    /// Writes a `.snap` file and returns its path.
     pub(crate) fn snapshot(&self, index: u64, term: u64) -> PathBuf {
         let conf_state = ConfState { voters: vec![OWNER.member_id], ..ConfState::default() };
         let metadata = SnapMetadata { conf_state: Some(conf_state), index, term };
@@ -127,6 +128,7 @@ pub(crate) fn first_segment() -> SegmentEncoder {
     segment
 }
 
+/// Returns an entry that puts a value of `bytes` bytes.
 pub(crate) fn put(index: u64, term: u64, bytes: usize) -> RaftEntry {
     use witan_api::v3::etcdserverpb::PutRequest;
     let put = PutRequest {

@@ -83,7 +83,7 @@ impl V2Store {
                 let read = parse_attributes(id, &value)?;
                 (member.name, member.client_urls) = (read.name, read.client_urls);
             } else {
-                return Err(V2StoreError(format!("\"{path}\" is not a file of a member")));
+                return Err(V2StoreError(format!("unknown member file \"{path}\"")));
             }
         }
         for (id, _) in self.files(REMOVED)? {

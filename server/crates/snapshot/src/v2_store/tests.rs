@@ -40,6 +40,7 @@ fn store() -> V2Store {
     V2Store::read(STORE.as_bytes()).unwrap()
 }
 
+/// Encodes a node as in the responses of etcd's v2 API.
 fn node_json(node: &Node) -> Value {
     let mut shown = json!({});
     let mut put = |name: &str, value: Value| shown[name] = value;
@@ -167,6 +168,7 @@ fn reads_and_watches_return_etcds_responses() {
     assert_eq!(keys.counts(), counts);
 }
 
+/// Converts an entry of `log.json` to a request.
 fn request(entry: &Value) -> RequestV2 {
     let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
     let is = |name: &str| entry[name].as_bool().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Tests of levels, the ballast, and the allocation of free bytes.
+//! Tests the levels, the ballast, and the allocation of free bytes.
 
 use std::fs;
 

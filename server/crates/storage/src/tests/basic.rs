@@ -244,6 +244,7 @@ fn open_to_others(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Lets all users read the files and directories in `dir`.
 fn open_all_to_others(dir: &Path) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();

@@ -87,6 +87,7 @@ impl Drop for MemberDirectory {
 }
 
 impl MemberDirectory {
+    /// Creates the directory of a member whose checkpoint is `state`. Also returns the state that a startup would recover.
     fn create(id: u64, run: Arc<Run>, state: &View) -> (Self, Recovered) {
         let planned = Arc::default();
         let number = 0;

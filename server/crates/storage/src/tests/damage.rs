@@ -4,7 +4,7 @@ use std::fs;
 
 use super::*;
 
-/// Writes a log with these batches. Returns the end of the log file before the first batch and after each one.
+/// Writes a log with these batches. Returns the offset of the log's end before the first batch and after each batch.
 fn prepare(dir: &TempDir, batches: &[LogBatch]) -> Vec<usize> {
     let (mut storage, _) = reopen(dir);
     let file = dir.log_files().pop().unwrap();

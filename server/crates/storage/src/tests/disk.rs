@@ -141,6 +141,7 @@ impl Disk {
         lock(&DISKS).retain(|other| !Arc::ptr_eq(self, other));
     }
 
+    /// Calls the watcher, then treats the content of a file or the names in a directory as durable.
     fn synced(&self, path: &Path) {
         let mut kept = lock(&self.kept);
         lock(&self.watcher)(path, &kept);
@@ -163,6 +164,7 @@ impl Kept {
         &self.root
     }
 
+    /// Treats the contents and names in `dir` as durable.
     fn keep(&mut self, dir: &Path) {
         self.sync_dir(dir);
         for (name, file) in present(dir) {
@@ -188,6 +190,7 @@ impl Kept {
         self.cut_dir(&self.root, to, &live, chance);
     }
 
+    /// Does the work of [`Kept::cut`] for one directory. `live` contains the current paths of all files.
     fn cut_dir(
         &self,
         dir: &Path,
@@ -246,6 +249,7 @@ fn present(dir: &Path) -> BTreeMap<OsString, File> {
         .collect()
 }
 
+/// Adds the paths of all files and directories in `dir` to `live`.
 fn find(dir: &Path, live: &mut HashMap<File, PathBuf>) {
     for (name, file) in present(dir) {
         let path = dir.join(name);

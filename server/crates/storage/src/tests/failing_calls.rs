@@ -60,6 +60,7 @@ impl Member {
         member
     }
 
+    /// Applies the entries up to the index `last` and appends them to the log.
     fn write_to(&mut self, last: u64) {
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for index in self.view.position.index + 1..=last {

@@ -32,6 +32,7 @@ const CHILD: &str = "WITAN_TEST_FULL";
 struct Small(PathBuf);
 
 impl Small {
+    /// Mounts a file system of `mib` MiB. Prints a message and returns `None` if this is impossible.
     fn mount(dir: &Path, mib: u32) -> Option<Self> {
         fs::create_dir_all(dir).unwrap();
         let mounted = run(Command::new("mount")

@@ -92,6 +92,7 @@ fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
 }
 
+/// Waits until the newest manifest no longer contains an installation.
 fn wait_until_adopted(dir: &TempDir) {
     let folder = dir.checkpoint();
     // Read a copy, because the member may replace the file.
@@ -114,6 +115,7 @@ struct Member {
 }
 
 impl Member {
+    /// Starts a member with a checkpoint at entry 2 and a log up to entry 9.
     fn start(dir: &TempDir, ledger: &Arc<Ledger>, durable: mpsc::SyncSender<u64>) -> Self {
         let (mut storage, _) = open_with(&dir.data(), &ME, ledger).unwrap();
         storage.checkpoint.write(None, &view(2, 10)).unwrap();
@@ -141,7 +143,7 @@ fn installing_waits_for_no_reader_of_the_inbox() {
     let later = view(100, 10);
     let received = member.receive(&later);
     member.checkpointer.offer(view(9, 10));
-    // The checkpoint is durable, and its thread blocks on reporting it.
+    // The checkpoint is durable, and the checkpoint thread is blocked, because nobody receives its index.
     wait_until("no checkpoint", || manifest(&dir).chain.runs().count() >= 2);
     let (done, installed) = mpsc::sync_channel(1);
     let mut received = received;

@@ -19,7 +19,7 @@ fn size_of(dir: &Path) -> u64 {
 
 #[test]
 fn the_log_at_rest_stays_below_288_mib() {
-    // With very large entries, the engine moves some of them to drop their files.
+    // The engine rewrites some very large entries to delete their files.
     for (size, total) in [(64 << 10, 400 << 20), (6 << 20, 500 << 20)] {
         let dir = TempDir::new();
         let (mut storage, _) = reopen(&dir);

@@ -9,6 +9,7 @@ use super::*;
 /// Environment variable that turns the test function into a process that panics.
 const CHILD: &str = "WITAN_TEST_PANIC";
 
+/// Panics in the way that `part` names. Exits with code 3 if no panic has ended the process.
 fn play(part: &str) {
     install_hook();
     match part {

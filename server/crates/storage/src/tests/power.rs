@@ -25,7 +25,7 @@ use super::{
 const CHILD: &str = "WITAN_TEST_POWER";
 const CUTS: &str = "WITAN_POWER_CUTS";
 const CUTS_USUAL: u64 = 10;
-/// Number of power cuts per data directory. Starting over with an empty directory keeps it small.
+/// Number of power cuts per data directory. Starting over with an empty directory keeps the directory small.
 const CUTS_OF_ONE: u64 = 10;
 
 fn cuts() -> u64 {

@@ -7,6 +7,7 @@ use witan_machine::record;
 use super::{workload::records, *};
 use crate::{manifest::Chain, offline};
 
+/// Returns the error of opening a directory. The error must name `file` in the member's directory.
 fn refused(dir: &TempDir, who: &DataIdentity, file: &str) -> OpenError {
     let error = open_once(&dir.data(), who).expect_err("this must not open");
     let path = dir.data().join("member").join(file);

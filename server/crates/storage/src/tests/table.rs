@@ -31,6 +31,7 @@ struct Sample {
 }
 
 impl Sample {
+    /// Creates a directory with at least [`ENTRIES`] entries, whose offered checkpoints are durable.
     fn new() -> Self {
         let dir = TempDir::new();
         let mut driven = Driven::start(&dir.data());

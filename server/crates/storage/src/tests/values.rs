@@ -207,7 +207,7 @@ fn a_run_stays_while_a_view_holds_a_place_in_it() {
     }
     compact(&mut view);
     view.machine.kv.clear_states_before_compaction();
-    // The second checkpoint leaves the runs of the first one to the old view.
+    // After the second checkpoint, only the old view needs the runs of the first checkpoint.
     for _ in 0..2 {
         storage.checkpoint.write(None, &view).unwrap();
     }
