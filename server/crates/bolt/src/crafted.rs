@@ -82,7 +82,7 @@ fn the_overflow_of_a_page_counts_as_visited() {
     );
 }
 
-/// Each branch refers to the next one, and the last to a leaf, so the tree is as deep as the file has pages.
+/// Each branch refers to the next branch, and the last branch refers to a leaf, so the tree is as deep as the file has pages.
 #[test]
 fn a_tree_can_be_as_deep_as_the_file_has_pages() {
     let mut crafted = Crafted::new("deep");
@@ -165,7 +165,7 @@ fn the_newer_valid_meta_page_is_used() {
         let rest = [&name[..], &3_u64.to_le_bytes(), &[0; 8]].concat();
         crafted.page(header, &[[IS_BUCKET, ELEMENT_BYTES as u32, 1, 16]], &rest);
     }
-    // A value on page 4 that looks like a newer meta page of a file with larger pages.
+    // Write a value to page 4 that looks like a newer meta page of a file with larger pages.
     crafted.bytes[4 * PAGE_BYTES..][..PAGE_BYTES].copy_from_slice(&meta(
         99,
         7,
@@ -177,7 +177,7 @@ fn the_newer_valid_meta_page_is_used() {
     assert_eq!(root(&crafted), Some(b'a'));
     crafted.bytes[PAGE_BYTES..2 * PAGE_BYTES].copy_from_slice(&meta(7, 3, page_bytes));
     assert_eq!(root(&crafted), Some(b'b'));
-    // Damaged, as if the process had ended while it wrote the page.
+    // Damage the page, as if the process had ended while it wrote the page.
     crafted.bytes[PAGE_BYTES + 60] ^= 1;
     assert_eq!(root(&crafted), Some(b'a'));
     crafted.bytes[PAGE_BYTES + 60] ^= 1;

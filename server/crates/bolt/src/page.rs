@@ -24,7 +24,7 @@ pub const IS_BUCKET: u32 = 1;
 /// Size in bytes of a bucket's value: its root page and a counter. A longer value continues with an inline page.
 pub const BUCKET_BYTES: usize = 16;
 
-/// Number of meta pages. The valid meta page with the higher transaction applies.
+/// Number of meta pages. The valid meta page with the higher transaction is used.
 pub const METAS: u64 = 2;
 
 /// Magic number of a bbolt file.
@@ -177,10 +177,10 @@ mod tests {
 
     #[test]
     fn a_meta_page_equals_bbolts() {
-        // Copied from a real file.
+        // These values are copied from a real file.
         let meta = MetaPage {
             root: 3,
-            // No freelist.
+            // The file has no freelist.
             free: u64::MAX,
             end: 5,
             transaction: 4,

@@ -21,7 +21,7 @@ pub struct Layout {
 }
 
 /// Size in bytes to which a leaf is filled, with overflow pages. Half a record's space stays empty at the end of a leaf on
-/// average. Records of 2 KiB are common, so leaves of one page would waste much space.
+/// average. Records of 2 KiB are common, so leaves of one page would waste a lot of space.
 const LEAF_BYTES: usize = 4 * PAGE_BYTES;
 
 /// Page number of the freelist, which is empty.
@@ -115,14 +115,14 @@ impl<'a> Writer<'a> {
         self.push(0, 0, key, value)
     }
 
-    /// Adds an element to the page at a level. Writes the page first if the element does not fit. `about` is the flags of a
-    /// leaf element or the page of a branch element.
+    /// Adds an element to the page at a level. Writes the page first if the element does not fit. `about` contains the flags of
+    /// a leaf element or the page number of a branch element.
     fn push(&mut self, level: usize, about: u64, key: &[u8], value: &[u8]) -> io::Result<()> {
         if level == self.levels.len() {
             self.levels.push(OpenPage::default());
         }
-        // A page takes any first element, with overflow pages. A branch also takes any second element, because branches with a
-        // single child would make the tree endlessly deep.
+        // A page accepts any first element, with overflow pages if needed. A branch also accepts any second element, because
+        // branches with a single child would make the tree endlessly deep.
         let (elements_min, bytes_max) = match level {
             0 => (1, LEAF_BYTES),
             _ => (2, PAGE_BYTES),

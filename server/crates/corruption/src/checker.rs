@@ -18,7 +18,7 @@ use super::{
     metrics::CorruptionMetrics,
 };
 
-/// Interval at which a member checks for its CORRUPT alarm and for damage.
+/// Interval at which a member checks for its CORRUPT alarm and for a damaged checkpoint.
 const ALARM_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Number of attempts to replace the state before a pause of [`REBUILD_PAUSE`].
@@ -62,7 +62,7 @@ pub struct CorruptionChecker {
     pub node: Node,
     /// Connects to the other members.
     pub dialer: PeerDialer,
-    /// The times of comparisons.
+    /// The schedule of the comparisons.
     pub checks: CorruptionChecks,
     /// Metrics of the comparisons.
     pub metrics: CorruptionMetrics,

@@ -22,8 +22,8 @@ use witan_storage::run_at_low_priority;
 pub use checker::{CorruptionChecker, InconsistentState};
 pub use metrics::CorruptionMetrics;
 
-/// Hashes the states that the replica's thread has frozen, one at a time, and stores the hashes. Completes when that thread
-/// ends. Logs a failure.
+/// Hashes the states that the replica's thread has frozen, one at a time, and stores the hashes. Completes when the replica's
+/// thread ends. Only logs a failure.
 pub async fn hash_states(node: Node, mut frozen: StatesToHash) {
     while let Some(state) = frozen.next().await {
         let hashing = panics::run_blocking(move || run_at_low_priority(|| Ok(hash(&state))));
@@ -39,8 +39,8 @@ pub async fn hash_states(node: Node, mut frozen: StatesToHash) {
     }
 }
 
-/// Returns the hash of a state with its log index and revisions, as members compare it. Returns `None` if the state must be
-/// released early.
+/// Returns the hash of a state with its log index and revisions, in the form that members compare. Returns `None` if the state
+/// must be released early.
 fn hash(state: &FrozenState) -> Option<StateHash> {
     let view = &state.view;
     let kv = &view.machine.kv;

@@ -24,7 +24,7 @@ use super::{
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// Number of events in the history of etcd's v2 store, whose JSON has a slot for each.
+/// Number of events in the history of etcd's v2 store, whose JSON has a slot for each event.
 const V2_EVENTS: usize = 1000;
 
 /// The contents of a new data directory, without its backend.

@@ -56,7 +56,8 @@ pub(crate) fn without_keys(entry: RaftEntry) -> RaftEntry {
     RaftEntry { data, ..entry }
 }
 
-/// Decodes an entry. Its values are slices of the segment. Fails if its type, request or membership change is unknown.
+/// Decodes an entry. The decoded values are slices of the segment. Fails if the entry's type, request or membership change is
+/// unknown.
 pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
     let RaftEntry { kind, term, index, data } = entry;
     let refused = |what: String| EtcdError::Entry { index, what };

@@ -1,4 +1,5 @@
-//! The changes that a restore applies after its snapshot. They are in a directory that `witan-operator backup fetch` wrote.
+//! The changes that a restore applies after its snapshot. The changes are in a directory that `witan-operator backup fetch`
+//! wrote.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -56,7 +57,7 @@ impl<'a> ChangesFolder<'a> {
         Ok(Self { folder, target })
     }
 
-    /// Returns the last revision to use from the snapshot, or `None` to use all of it.
+    /// Returns the last revision to use from the snapshot, or `None` to use the entire snapshot.
     pub(super) fn up_to(&self) -> Option<Revision> {
         (!self.target.at_least).then_some(Revision(self.target.revision))
     }

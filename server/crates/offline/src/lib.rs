@@ -1,8 +1,8 @@
 //! Offline commands: `witan snapshot status` and `restore` with etcdutl's messages and exit codes, `witan adopt`, `witan
 //! export`, `witan info` and `witan replay`.
 //!
-//! Not here: the snapshot format (`witan_snapshot`), the data directories (`witan_storage`, `witan_etcd`), the conversion of
-//! etcd's data (`witan_adopt`), and the commands that call a running member (`witan_follow::command`).
+//! Other crates contain the snapshot format (`witan_snapshot`), the data directories (`witan_storage`, `witan_etcd`), the
+//! conversion of etcd's data (`witan_adopt`), and the commands that call a running member (`witan_follow::command`).
 //!
 //! Reading order: this file (chooses the command) → `arguments` (the command lines), `error` → `changes` → `restore` → `show` →
 //! `adopt`, `stopped`, `export`, `info`, `replay`, `progress` → `etcdutl` (etcdutl's own commands).

@@ -12,7 +12,7 @@ use super::{arguments::ReplayArguments, error::OfflineError};
 type Form = fn(&ShownTurn<'_>) -> String;
 
 /// Replays the recordings in a file or directory, writes the turns from `--from` to `--to` to `out` and returns the results.
-/// Fails if an effect differs from the recording.
+/// Fails if an effect differs, if a turn could only be shown, or if a recording has a fault.
 pub(super) fn replay(
     arguments: &ReplayArguments,
     out: &mut dyn io::Write,

@@ -181,8 +181,8 @@ impl SnapshotBuckets {
         }
     }
 
-    /// Returns the revisions of the last finished and the last scheduled compaction, or 0 for a missing one. Fails if a value
-    /// is not a revision.
+    /// Returns the revisions of the last finished and the last scheduled compaction; 0 means that there was none. Fails if a
+    /// value is not a revision.
     fn compactions(&self) -> Result<[Revision; 2], BoltError> {
         let mut found = [Revision::NONE; 2];
         self.records(META, &mut |key, value| {

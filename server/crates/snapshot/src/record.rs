@@ -5,7 +5,7 @@ use witan_api::v3::mvccpb;
 use witan_machine::kv::{KeyChange, KeyValue};
 use witan_machine::revision::Revision;
 
-/// Byte after a revision that marks a deletion.
+/// Byte that follows the revision of a deletion.
 const TOMBSTONE: u8 = b't';
 
 const REVISION_BYTES: usize = 17;

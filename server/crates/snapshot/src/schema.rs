@@ -152,7 +152,7 @@ fn leases(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
 fn members(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
     let members = &view.machine.members;
     sink.bucket("members")?;
-    // The keys are text, which sorts differently than the numbers.
+    // The keys are strings, which sort differently from numbers.
     let mut known: Vec<(String, &Member)> = members
         .by_id
         .values()

@@ -287,7 +287,7 @@ fn revisions_after_the_limit_are_omitted() {
     assert!(error.contains("is compacted up to"), "{error}");
 }
 
-/// Builds a file with one bucket. Its keys have `key_bytes` bytes, and its values `value_bytes` bytes.
+/// Builds a file with one bucket. Its keys have `key_bytes` bytes, and its values have `value_bytes` bytes.
 fn tree_of(keys: usize, key_bytes: usize, value_bytes: usize) -> Vec<u8> {
     let fill = |writer: &mut Writer<'_>| {
         writer.bucket(b"key")?;

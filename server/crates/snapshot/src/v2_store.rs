@@ -21,7 +21,7 @@ use witan_tree::{ImportedNode, Tree, TreeCommand, TreeOperation, WriteCounts};
 
 pub use request::{V2Change, as_witan_change};
 
-/// Path of the users' keys.
+/// Path of the directory with the users' keys.
 const KEYS: &str = "/1";
 
 /// Nodes that etcd's store refuses to set or delete. Requests can only write nodes below them.

@@ -115,7 +115,7 @@ impl V2Store {
         }
     }
 
-    /// Creates a member's node. Does nothing if the member exists or was removed.
+    /// Creates the node with a member's raft attributes. Does nothing if the member exists or was removed.
     fn add_member(&mut self, member: &Member) {
         let removed = format!("{REMOVED}/{:x}", member.id);
         if self.value(&removed).is_none() {
