@@ -224,7 +224,7 @@ impl TreeWalk<'_, '_> {
                     // The first child is visited next.
                     waiting.extend(children.into_iter().rev());
                 }
-                _ => return Err(wrong(page, "it is neither branch nor leaf")),
+                _ => return Err(wrong(page, "it is neither a branch nor a leaf")),
             }
         }
         Ok(())
@@ -239,7 +239,7 @@ impl TreeWalk<'_, '_> {
             let (flags, position) = (number(0)?, number(4)? as usize);
             let (key_bytes, value_bytes) = (number(8)? as usize, number(12)? as usize);
             if (flags == IS_BUCKET) != self.has_buckets {
-                return Err(wrong(page, "the page mixes buckets and records"));
+                return Err(wrong(page, "it mixes buckets and records"));
             }
             let begin = at + position;
             let middle = begin + key_bytes;

@@ -157,7 +157,7 @@ impl Checkpoint {
                 if is_later {
                     return Err(error);
                 }
-                tracing::warn!(%error, "a checkpoint is damaged; trying an earlier one, if there is one");
+                tracing::warn!(%error, "a checkpoint is damaged; looking for an earlier checkpoint");
                 refusal = refusal.or(Some(error));
             }
         }

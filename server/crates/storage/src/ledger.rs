@@ -96,7 +96,7 @@ impl Ledger {
             Ok(()) => {
                 tracing::warn!(
                     ballast = %self.path.display(),
-                    "the disk is full: deleting the ballast"
+                    "the disk is full: deleted the ballast"
                 );
                 self.ballast_exists.store(false, Relaxed);
             }

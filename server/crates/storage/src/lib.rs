@@ -216,7 +216,7 @@ pub fn open(
     }
     let private = files::make_private(&member);
     if let Err(error) = private.and_then(|()| files::make_private(&dir_of_log.canonicalize()?)) {
-        tracing::warn!(%error, "failed to restrict the data directory to its owner");
+        tracing::warn!(%error, "failed to remove other users' access to the data directory");
     }
     if view.is_some() && !checkpoint.fell_back {
         // Remove leftovers of an interrupted checkpoint or snapshot.

@@ -126,7 +126,7 @@ impl Scrub {
             Err(error) if is_damage(&error) => ControlFlow::Continue(Some(error.to_string())),
             Err(error) => {
                 let path = path.display();
-                tracing::error!(%path, %error, "failed to read a file of the checkpoint to find damage; retrying later");
+                tracing::error!(%path, %error, "failed to check a file of the checkpoint for damage; retrying later");
                 ControlFlow::Continue(None)
             }
         }

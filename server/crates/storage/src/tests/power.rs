@@ -267,7 +267,7 @@ fn real_disk(round: u64, volume: &Volume) {
     let mut expected = Expected::default();
     for number in 0..CUTS_OF_ONE {
         for _ in 0..2 + chance(20) {
-            steps.recv().expect("the writer lives");
+            steps.recv().expect("the writer runs");
         }
         // Cut the power at a different moment each time.
         std::thread::sleep(Duration::from_millis(chance(100)));

@@ -147,7 +147,7 @@ fn one_snapshot_is_received_at_a_time() {
     assert!(is_busy(&driven));
     drop(incoming);
     let received = driven.receive(&view).unwrap();
-    assert!(is_busy(&driven), "the replica has not decided yet");
+    assert!(is_busy(&driven), "the snapshot is not installed yet");
     drop(received);
     let received = driven.receive(&view).unwrap();
     driven.install(received);

@@ -39,7 +39,7 @@ pub(super) fn compare(dir: &TempDir, expected: &View) {
     let scratch = TempDir::new();
     copy(&dir.0, &scratch.0);
     let (storage, recovered) = reopen(&scratch);
-    assert!(!storage.checkpoint.fell_back, "the newest is readable");
+    assert!(!storage.checkpoint.fell_back, "the chain is readable");
     let found = recovered.checkpoint.expect("a checkpoint exists");
     assert!(records(&found) == records(expected), "another state");
 }

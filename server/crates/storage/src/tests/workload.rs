@@ -130,7 +130,7 @@ impl Driven {
     /// Waits until the last offered state is durable, and cuts the log as after each checkpoint.
     pub(super) fn settle(&mut self) {
         while self.saved < self.offered {
-            let index = self.durable.recv().expect("the checkpoint's thread lives");
+            let index = self.durable.recv().expect("the checkpoint thread runs");
             self.durable(index);
         }
     }
