@@ -115,8 +115,8 @@ impl BucketSink for StoreHasher {
         Ok(())
     }
 
+    /// Adds a record to the hash, except keys whose values differ between the members of a cluster.
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        // These keys differ between the members of a cluster.
         let own = [CONSISTENT_INDEX, TERM, STORAGE_VERSION];
         if self.in_meta && own.iter().any(|name| name.as_bytes() == key) {
             return Ok(());

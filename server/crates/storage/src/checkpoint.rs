@@ -353,7 +353,8 @@ impl Checkpoint {
         }
     }
 
-    /// Publishes a chain of this format atomically. While a part is written, only sets `manifest`.
+    /// Publishes a chain of this format atomically; the replaced chain then becomes outdated. While a part is written, only
+    /// sets `manifest`.
     pub(super) fn publish(&mut self, chain: Chain, format: &'static DataFormat) -> io::Result<()> {
         // A startup must never use a part as the previous checkpoint.
         let before = match self.parts.written.is_some() {

@@ -163,7 +163,8 @@ pub fn has_state(dir: &Path) -> bool {
 
 /// Opens or creates a member's data directory and returns it with the recovered state. Later writes reserve their bytes in
 /// `ledger`. `cache` decides which values stay in memory, even during recovery. Fails if another process uses the directory, or
-/// if the directory is damaged or belongs to another member. Removes the access of other users to the directory's files.
+/// if the directory is damaged or belongs to another member. Removes the access of other users to the directory's files. Gives
+/// a copied directory its own store id.
 pub fn open(
     dir: &Path,
     identity: &DataIdentity,

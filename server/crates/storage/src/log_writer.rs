@@ -115,6 +115,7 @@ impl<F: FileSystem> FileSystem for LogFiles<F> {
 }
 
 impl<W: Write + Seek> Write for Writer<W> {
+    /// Writes to the file and zeros the bytes after the write. Retries once if no space is free.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = retried(&self.ledger, || self.inner.write(bytes))?;
         self.at += written as u64;

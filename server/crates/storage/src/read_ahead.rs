@@ -95,7 +95,7 @@ fn restore(
     let mut builder = ViewBuilder::default();
     for record in records {
         if !fits() {
-            let what = "the memory budget has no room for the state";
+            let what = "the state does not fit in the memory budget";
             return Err(io::Error::new(io::ErrorKind::OutOfMemory, what).into());
         }
         let Record { key, value, run, offset } = record?;

@@ -59,6 +59,7 @@ impl RunFile {
 }
 
 impl RecordFile for RunFile {
+    /// Reads a record. Retries a failed read for [`RETRY_FOR`].
     fn read(&self, offset: u64, len: u32) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; len as usize];
         let begun = Instant::now();
@@ -76,6 +77,7 @@ impl RecordFile for RunFile {
         }
     }
 
+    /// Removes the heads of the run, logs the error and ends the process.
     fn fail(&self, what: &str) -> ! {
         // Without the heads, the next startup reads the run and finds the damage.
         let _ = fs::remove_file(heads_path(&self.path));

@@ -144,7 +144,7 @@ fn the_log_can_be_in_a_folder_of_the_data_directory() {
                 false => with_log().0,
             };
             for _ in 0..2 {
-                place_log(&dir.data(), &dir.data().join(name)).expect("a place");
+                place_log(&dir.data(), &dir.data().join(name)).expect("the log is placed");
                 assert_eq!(log_of(&dir).is_symlink(), is_link, "{name}");
                 let records = reopen(&dir).1.records;
                 assert_eq!(records.is_empty(), is_fresh, "{name}");

@@ -183,7 +183,8 @@ impl Driven {
         self.checkpointer.offer(self.view.clone());
     }
 
-    /// Appends some entries and returns the index of the last one, which is acknowledged.
+    /// Appends some entries and returns the index of the last one, which is acknowledged. Offers a checkpoint if the log has
+    /// grown enough.
     pub(super) fn step(&mut self) -> u64 {
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for _ in 0..1 + self.view.position.index % 4 {
