@@ -1,4 +1,4 @@
-//! Writes a bbolt file in one pass, page by page. Only one page per level of the tree is in memory.
+//! Writes a bbolt file from start to end, page by page. Only one page per level of the tree is in memory.
 //!
 //! The first two pages contain the root and the length of the file. Therefore, a first pass without output computes the layout
 //! ([`Layout::of`]), and the second pass must add the same records.
