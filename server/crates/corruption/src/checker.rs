@@ -127,8 +127,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// While this member leads other members, compares their states after the last compaction that all of them hashed, every
-    /// `--compact-hash-check-time`. Never completes.
+    /// Every `--compact-hash-check-time`, while this member leads other members, compares the newest state that all members
+    /// have hashed, for example at a compaction. Never completes.
     async fn compare_compactions(&self) {
         let Some(every) = self.checks.compactions else {
             return std::future::pending().await;
