@@ -59,7 +59,7 @@ impl Drop for Crafted {
     }
 }
 
-/// Each branch has the rest of the file as its overflow and refers to the next branch.
+/// Each branch has all later pages of the file as its overflow and refers to the next branch.
 #[test]
 fn the_overflow_of_a_page_counts_as_visited() {
     let mut crafted = Crafted::new("overflow");

@@ -41,7 +41,7 @@ pub struct NewDirectory {
 }
 
 /// Creates etcd's data directory `dir`, which must not exist. `backend` writes `member/snap/db`. The directory is durable on
-/// return. It is built next to `dir`, and removed after an error if possible.
+/// return. The directory is built next to `dir`, and removed after an error if possible.
 pub fn create(
     dir: &Path,
     new: &NewDirectory,

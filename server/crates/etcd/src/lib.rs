@@ -48,7 +48,7 @@ pub struct EtcdDirectory {
     pub backend: BackendMeta,
     /// The log's directory.
     pub wal_dir: PathBuf,
-    /// etcd's lock. Until it is dropped, etcd cannot start on the directory.
+    /// etcd's lock. Until the lock is dropped, etcd cannot start on the directory.
     _lock: File,
 }
 
@@ -113,7 +113,7 @@ fn lock(db: &Path) -> Result<File, EtcdError> {
 }
 
 /// Reads the backend that belongs to the Raft snapshot at index `snapshot`. If the member stopped while it installed the
-/// leader's snapshot, this is a separate file. Fails with `BackendTooOld` if that file is missing.
+/// leader's snapshot, this backend is a separate file. Fails with `BackendTooOld` if that file is missing.
 fn backend(snap_dir: &Path, db: PathBuf, snapshot: u64) -> Result<BackendMeta, EtcdError> {
     let backend = BackendMeta::read(db)?;
     let index = backend.consistent_index;

@@ -29,7 +29,7 @@ pub(crate) fn newest(dir: &Path, known: &[WalSnapshot]) -> Result<Option<RaftSna
     Ok(None)
 }
 
-/// Decodes a `.snap` file. Returns `None` if it is damaged.
+/// Decodes a `.snap` file. Returns `None` if the file is damaged.
 fn decode(bytes: Bytes) -> Option<RaftSnapshot> {
     let file = SnapFile::decode(bytes).ok()?;
     if file.data.is_empty() || crc32c::crc32c(&file.data) != file.crc {

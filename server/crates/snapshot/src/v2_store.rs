@@ -1,8 +1,8 @@
 //! etcd's v2 store with all of its namespaces. `/0` contains the members and the cluster version, `/1` the users' keys, and
-//! `/2` v2 users and roles. The store is read from a snapshot in etcd's data directory. It then executes the later entries of
-//! etcd's log and is converted to Witan's state.
+//! `/2` v2 users and roles. The store is read from a snapshot in etcd's data directory. The store then executes the later
+//! entries of etcd's log and is converted to Witan's state.
 //!
-//! All namespaces share one index, which every successful write advances. Therefore, they stay in one tree until the
+//! All namespaces share one index, which every successful write advances. Therefore, the namespaces stay in one tree until the
 //! conversion. `witan_etcd` reads etcd's files and its log.
 //!
 //! Reading order: this file, `json` (the snapshot), `request` (the log), `members` and `auth` (the meaning of `/0` and `/2`).

@@ -94,8 +94,8 @@ pub(super) struct OutdatedChain {
 
 impl Checkpoint {
     /// Opens or creates the directory, removes the scratch directories of killed processes, and reads the manifests of the
-    /// checkpoint. [`Self::restore`] reads the state that they describe. Call this before opening the log: sled's statistics
-    /// (20 MiB) then get fresh zeroed memory, which stays untouched.
+    /// checkpoint. [`Self::restore`] reads the state that the manifests describe. Call this before opening the log: sled's
+    /// statistics (20 MiB) then get fresh zeroed memory, which stays untouched.
     pub(super) fn open(
         dir: &Path,
         origin: Origin,
@@ -225,10 +225,10 @@ impl Checkpoint {
     }
 
     /// Writes a checkpoint of `view`, which is durable on return. `since` is the state of the checkpoint on disk, so only the
-    /// difference from it is written. `None` writes the entire state, or the rest of it after [`Checkpoint::write_part`]. If
-    /// the level of `view` requires a later format, first upgrades the directory to that format. After an error, the previous
-    /// checkpoint remains, and the blocks of `view` keep their places. After a success, settles the blocks of `view` in the new
-    /// runs and removes files that are no longer needed.
+    /// difference from it is written. `None` writes the entire state, or only the remaining records after
+    /// [`Checkpoint::write_part`]. If the level of `view` requires a later format, first upgrades the directory to that format.
+    /// After an error, the previous checkpoint remains, and the blocks of `view` keep their places. After a success, settles
+    /// the blocks of `view` in the new runs and removes files that are no longer needed.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.folder.identity.raise(view.machine.members.level())?;
         let part = self.parts.written.clone();
@@ -301,7 +301,7 @@ impl Checkpoint {
     /// required, the kept runs have no outdated bytes. Keeps no run if `since` is missing, if startup has fallen back, or if
     /// the format of the chain differs from the directory's.
     fn plan_base(&self, since: Option<&View>, view: &View) -> BasePlan {
-        // A snapshot installed during this write may raise the directory's format. It then also replaces this base.
+        // A snapshot installed during this write may raise the directory's format. The snapshot then also replaces this base.
         let format = self.folder.identity.format();
         let keeps_runs = since.is_some() && !self.fell_back && format == self.manifest.format;
         let none = Chain::default();
@@ -420,8 +420,8 @@ impl Checkpoint {
         bytes.values().sum()
     }
 
-    /// Publishes the manifest again, without its installation if it has one. Call this only once the log continues after the
-    /// installed snapshot.
+    /// Publishes the manifest again, without an installation. Call this only once the log continues after the installed
+    /// snapshot.
     pub(super) fn finish_install(&mut self) -> io::Result<()> {
         self.manifest.install = None;
         self.copy = Some(self.folder.publish(&self.manifest, self.installs)?);

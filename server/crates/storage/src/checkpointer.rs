@@ -283,7 +283,7 @@ impl CheckpointWriter {
         }
     }
 
-    /// Writes a view, unless its index is that of the state on disk and no base is requested. After a failure, retries with the
+    /// Writes a view, unless the state on disk has the same index and no base is requested. After a failure, retries with the
     /// newest view until a checkpoint is durable or superseded. Returns `false` if the thread must stop.
     fn write_until_durable(&mut self, mut view: View, mut options: WriteOptions) -> bool {
         let mut pause = RETRY_FIRST;

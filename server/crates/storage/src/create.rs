@@ -89,7 +89,8 @@ impl NewDirectory {
     pub fn finish(mut self, view: View) -> Result<(), OpenError> {
         self.staged.fill(view, None)?;
         make_dir(&self.dir)?;
-        // `member` is the only entry of a data directory, so this rename is atomic. It does not replace another member's files.
+        // `member` is the only entry of a data directory, so this rename is atomic. The rename does not replace another
+        // member's files.
         fs::rename(member_dir(&self.staged.path), member_dir(&self.dir))
             .and_then(|()| sync_dir(&self.dir))
             .and_then(|()| files::sync_parent(&self.dir))
@@ -241,7 +242,7 @@ impl StagedDirectory {
         cache: &Arc<BlockCache>,
     ) -> Result<Self, OpenError> {
         let mut staged = Self { path, storage: None, done: false };
-        // An offline command serves no metrics.
+        // An offline command has no metrics page.
         let metrics = StorageMetrics::register(&Register::default());
         let (storage, _) = open(&staged.path, identity, &Arc::default(), cache, &metrics)?;
         staged.storage = Some(storage);

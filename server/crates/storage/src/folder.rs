@@ -137,7 +137,7 @@ impl CheckpointFolder {
         })
     }
 
-    /// Sets the function to call when runs were discarded. It must not block.
+    /// Sets the function to call when runs were discarded. The function must not block.
     pub(super) fn on_garbage(&self, garbage: impl Fn() + Send + Sync + 'static) {
         // There is only one checkpoint thread, so the function is not set yet.
         let _ = self.garbage.set(Box::new(garbage));
@@ -277,7 +277,7 @@ impl CheckpointFolder {
             && self.damaged.swap(false, Relaxed)
     }
 
-    /// Returns whether runs of `bytes` bytes fit on the disk. If they do not, first removes all heads.
+    /// Returns whether runs of `bytes` bytes fit on the disk. If the runs do not fit, removes all heads and checks again.
     pub(super) fn make_room(&self, bytes: u64) -> bool {
         let has_room = || self.ledger.has_room(&self.dir, bytes);
         if has_room() {
@@ -341,7 +341,7 @@ impl CheckpointFolder {
         Ok(())
     }
 
-    /// Stops protecting received runs, so that the checkpoint thread can remove them unless they are published.
+    /// Stops protecting received runs, so that the checkpoint thread can remove these runs unless they are published.
     pub(super) fn forget<'a>(&self, runs: impl IntoIterator<Item = &'a Run>) {
         let mut state = self.state();
         for run in runs {

@@ -100,8 +100,8 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenErr
 }
 
 impl StoredIdentity {
-    /// Creates the content for a new directory. It has the format of the first level, because a new member does not know the
-    /// level of its cluster.
+    /// Creates the content for a new directory. The content has the format of the first level, because a new member does not
+    /// know the level of its cluster.
     pub(super) fn new(identity: DataIdentity) -> Self {
         let store = StoreLineage { id: random_store_id(), ancestors: Vec::new() };
         let format = format_of(levels::FIRST);
@@ -180,7 +180,7 @@ impl StoredIdentity {
     }
 }
 
-/// Returns a random store id. It is never 0, which means that no id is registered.
+/// Returns a random store id, which is never 0. A store id of 0 means that no id is registered.
 fn random_store_id() -> u64 {
     // `RandomState` has random keys.
     RandomState::new().hash_one(SystemTime::now()).max(1)

@@ -75,7 +75,7 @@ impl Drop for Claim<'_> {
 }
 
 impl Ledger {
-    /// Creates a ledger without announced bytes. A file at `path` counts as the ballast only if its size is `ballast_bytes`.
+    /// Creates a ledger without announced bytes. A file at `path` is used as the ballast only if its size is `ballast_bytes`.
     pub(super) fn new(path: PathBuf, ballast_bytes: u64, floor_bytes: u64) -> Self {
         let exists = fs::metadata(&path).is_ok_and(|file| file.len() == ballast_bytes);
         Self {
@@ -90,7 +90,7 @@ impl Ledger {
         self.ballast_exists.load(Relaxed)
     }
 
-    /// Deletes the ballast. After a failure, which is only logged, the ballast still counts as existing.
+    /// Deletes the ballast. After a failure, which is only logged, the ballast is still considered to exist.
     pub(super) fn release(&self) {
         match fs::remove_file(&self.path) {
             Ok(()) => {
@@ -140,7 +140,8 @@ impl Ledger {
     }
 
     /// Records that the log has written `bytes` bytes. These bytes include all announced bytes except the last `unwritten`. On
-    /// a follower, they also include entries from the leader, which reduce the bytes that a run leaves for the log.
+    /// a follower, the written bytes also include entries from the leader, which reduce the bytes that a run leaves for the
+    /// log.
     pub(super) fn written(&self, bytes: u64, unwritten: u64) {
         let mut claims = self.claims.lock();
         let unwritten = unwritten.min(claims.announced);
@@ -205,7 +206,8 @@ pub(super) fn ancestors(dir: &Path) -> impl Iterator<Item = &Path> {
     })
 }
 
-/// Measures the file system of `dir` or of its nearest existing ancestor. On failure, the free space counts as unlimited.
+/// Measures the file system of `dir` or of its nearest existing ancestor. On failure, the free space is considered to be
+/// unlimited.
 pub(super) fn measure(dir: &Path) -> Measured {
     match ancestors(dir).flat_map(statvfs).next() {
         Some(stat) if stat.f_blocks > 0 => {

@@ -404,7 +404,7 @@ impl RaftLog {
         self.log_start.begin = below;
         let mut out = EngineBatch::default();
         out.add_command(REGION, Command::Compact { index: below });
-        // Also rewrite the keys, so that they do not keep an old file alive.
+        // Also rewrite the keys. Otherwise, the keys would prevent the deletion of an old file.
         self.write(&mut out, |log, out| log.add_keys(out));
         self.sync(out);
         self.purge();

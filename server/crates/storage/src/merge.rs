@@ -173,7 +173,7 @@ impl RunSource {
 }
 
 impl SourceReader {
-    /// Opens the heads of a run if `by_heads` is set and they can be used, otherwise the run.
+    /// Opens the heads of a run if `by_heads` is set and the heads are valid, otherwise the run.
     fn open(path: &Path, run: &Run, by_heads: bool) -> Result<Self, CheckpointReadError> {
         let heads = by_heads.then(|| heads::read(path, run)).flatten();
         match heads {

@@ -79,7 +79,7 @@ fn restore_from(
     for (run, blocks) in merged.into_blocks() {
         let file = folder.state().run_file(run);
         if let Some(file) = file {
-            // The numbers may be known already. They never change.
+            // The numbers may be known already. The numbers of a run's blocks never change.
             let _ = file.blocks.set(blocks);
         }
     }

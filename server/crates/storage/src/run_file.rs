@@ -36,8 +36,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct RunFile {
     path: PathBuf,
     cache: Arc<BlockCache>,
-    /// The directory to which the drop reports the run. It is weak, because the directory can own a view of the checkpoint
-    /// thread, and the view's places own this value.
+    /// The directory to which the drop reports the run. The reference is weak, because the directory can own a view of the
+    /// checkpoint thread, and the view's places own this value.
     folder: Weak<CheckpointFolder>,
     /// Whether the run is kept only because this value exists. The drop of this value then wakes the thread that removes runs.
     pub(super) outdated: AtomicBool,
@@ -93,8 +93,8 @@ impl RecordFile for RunFile {
 
 impl Drop for RunFile {
     fn drop(&mut self) {
-        // Any thread can drop the last place of a run, even while it holds a lock on the state. Therefore, this neither removes
-        // files nor takes the directory's lock.
+        // Any thread can drop the last place of a run, even while it holds a lock on the state. Therefore, the drop neither
+        // removes files nor takes the directory's lock.
         if *self.outdated.get_mut()
             && let Some(folder) = self.folder.upgrade()
         {
@@ -149,7 +149,7 @@ impl RunBlocks {
         let file = folder.run_file(self.run);
         if self.only_blocks {
             let blocks = self.locations.iter().map(|location| location.block);
-            // The numbers may be known already. They never change.
+            // The numbers may be known already. The numbers of a run's blocks never change.
             let _ = file.blocks.set(blocks.collect());
         }
         for BlockLocation { block, offset, len } in &self.locations {

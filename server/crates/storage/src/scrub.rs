@@ -37,7 +37,7 @@ use super::{
 
 /// Time between the starts of two passes.
 pub(super) const PERIOD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Minimum rate in bytes per second. It is higher if a pass would otherwise take longer than the period.
+/// Minimum rate in bytes per second. The rate is higher if a pass would otherwise take longer than the period.
 const BYTES_PER_SECOND: u64 = 1 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
 /// Divisor of the period, which gives the pause between two attempts to read a run: two seconds for seven days.
@@ -177,7 +177,7 @@ fn is_damage(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(Errno::IO.raw_os_error())
 }
 
-/// Drops the file's pages from the kernel's cache. This is only advice, so a failure does not matter.
+/// Drops the file's pages from the kernel's cache. The call is only advice to the kernel, so a failure does not matter.
 fn drop_cached_pages(file: &File) {
     let _ = fadvise(file, 0, None, Advice::DontNeed);
 }

@@ -208,8 +208,9 @@ impl SpaceMonitor {
         self.level
     }
 
-    /// Measures the free space, deletes or restores the ballast, then publishes and returns the new level. A failed measurement
-    /// counts as unlimited free space. If the ballast cannot be created, the process runs without it from then on.
+    /// Measures the free space, deletes or restores the ballast, then publishes and returns the new level. After a failed
+    /// measurement, the free space is considered to be unlimited. If the ballast cannot be created, the process runs without it
+    /// from then on.
     pub fn update(&mut self) -> SpaceLevel {
         // The next update covers runs that start or end after this point.
         self.ledger.take_stale();
@@ -298,7 +299,7 @@ impl SpaceMonitor {
         needed.saturating_sub(self.free_for_checkpoint)
     }
 
-    /// Measures the free space of both file systems again.
+    /// Measures the free space of the log's and the checkpoint's file system again.
     fn measure(&mut self) {
         self.free_for_log = measure(&self.log).free;
         self.free_for_checkpoint = measure(&self.dir).free;

@@ -40,7 +40,7 @@ const SEQ_DIGITS: usize = 16;
 pub(super) enum LogFileKind {
     /// Files with new records.
     Append,
-    /// Files with old entries that the engine rewrites so that it can delete their original files. The engine writes several
+    /// Files with old entries that the engine rewrites so that the original files can be deleted. The engine writes several
     /// records before a sync and deletes the originals only afterward. Damage at the end is therefore always cut, except a
     /// single flipped bit. If a crash did not cause the damage, the log-start record reveals the missing entries
     /// ([`super::log`]).

@@ -99,7 +99,7 @@ fn history(tree: &Tree) -> Vec<Event> {
     events.unwrap().cloned().collect()
 }
 
-/// Removes the remaining seconds from an event, because they depend on the time at which the request was executed.
+/// Removes the remaining TTLs from an event. The TTLs depend on the time at which the request was executed.
 fn timeless(mut event: Option<serde_json::Value>) -> Option<serde_json::Value> {
     for node in ["node", "prevNode"] {
         let node = event.as_mut().and_then(|event| event.get_mut(node));
@@ -124,7 +124,8 @@ fn reads_and_watches_return_etcds_responses() {
             get.path
         );
     }
-    // In etcd's history, recursive watchers see hidden nodes. In Witan's history they do not, as with live events.
+    // In etcd's history, recursive watchers see hidden nodes. In Witan's history, recursive watchers do not see hidden nodes,
+    // as with live events.
     let is_seen = |wait: &&Answer| {
         let key = wait
             .answer

@@ -94,7 +94,7 @@ fn a_copy_that_takes_longer_than_outdated_files_are_kept_is_whole_or_refused() {
     assert!(refused > 0, "the member removes nothing while it is copied");
 }
 
-/// A copy that stops before it is up to date must not count as the original at its next startup.
+/// A copy that stops before it is up to date must not be considered the original at its next startup.
 #[test]
 fn a_copy_counts_as_a_copy_at_each_start_until_it_is_up_to_date() {
     let (dir, copy) = (TempDir::new(), TempDir::new());

@@ -1,4 +1,4 @@
-//! Tests the scrub: it finds every damaged run that is published, and nothing else counts as damage. A base or a received
+//! Tests the scrub: it finds every damaged run that is published, and reports nothing else as damage. A base or a received
 //! snapshot then replaces the damaged runs.
 
 use std::{
