@@ -82,7 +82,8 @@ fn the_overflow_of_a_page_counts_as_visited() {
     );
 }
 
-/// Each branch refers to the next branch, and the last branch refers to a leaf, so the tree is as deep as the file has pages.
+/// Each branch refers to the next branch, and the last branch refers to a leaf. The tree is therefore as deep as the file has
+/// pages.
 #[test]
 fn a_tree_can_be_as_deep_as_the_file_has_pages() {
     let mut crafted = Crafted::new("deep");

@@ -30,7 +30,7 @@ const REBUILD_PAUSE: Duration = Duration::from_secs(10);
 /// Member id of an alarm for the entire cluster, as in etcd.
 const WHOLE_CLUSTER: MemberId = MemberId::NONE;
 
-/// The error of a starting member whose state differs from other members' states, if no majority agrees on a state or the
+/// The error of a starting member whose state differs from other members' states. Either no majority agrees on a state, or this
 /// member's state could not be replaced.
 #[derive(Debug, thiserror::Error)]
 #[error(

@@ -35,8 +35,7 @@ pub struct ImportedSnapshot {
     pub has_tree: bool,
 }
 
-/// Callback that is called after each imported record of the key space, with the state built so far and the size of the record
-/// in bytes.
+/// Callback after each imported record of the key space, with the state built so far and the size of the record in bytes.
 pub type OnRecordBuilt<'a, E> = dyn FnMut(&StateMachine, usize) -> Result<(), E> + 'a;
 
 /// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`. Fails if the snapshot was compacted

@@ -42,7 +42,8 @@ pub(super) struct KeyRecord {
 }
 
 impl KeyRecord {
-    /// Replaces the contents with the record of a version.
+    /// Replaces the contents with the record of a version. A deletion contains only its key, and the value of a version without
+    /// a key is empty.
     pub(super) fn fill(&mut self, written: &KeyChange<'_>) {
         self.key.clear();
         self.key
@@ -68,6 +69,6 @@ impl KeyRecord {
         };
         message
             .encode(&mut self.value)
-            .expect("a vector has room for any message");
+            .expect("a vector can hold any message");
     }
 }

@@ -82,7 +82,7 @@ pub(super) struct InstalledSnapshot {
 impl Checkpointer {
     /// Starts the thread. `base` is the state of the checkpoint on disk. The thread calls `durable` with the applied index of
     /// each checkpoint that it has made durable. If startup used an earlier chain, or the chain has an earlier format, writes
-    /// `base` again immediately.
+    /// `base` again immediately. In the first case, counts a failed checkpoint.
     pub fn start(
         checkpoint: Checkpoint,
         base: Option<View>,

@@ -81,7 +81,7 @@ impl DirectoryLock {
     }
 }
 
-/// Locks the file. Fails with the holder's process id if another process has locked it.
+/// Locks the file. If another process has locked it, fails with the process id that the file contains, if any.
 fn lock(file: &mut File, path: &Path) -> Result<(), OpenError> {
     match file.try_lock() {
         Ok(()) => Ok(()),

@@ -138,8 +138,8 @@ pub struct SpaceMonitor {
 }
 
 impl SpaceMonitor {
-    /// Measures the file systems and resolves the settings. Call this before opening the data directory: it deletes the ballast
-    /// on a full disk, so that the log can be opened, and a ballast of another size.
+    /// Measures the file systems and resolves the settings. Deletes the ballast on a full disk, so that the log can be opened,
+    /// and a ballast of another size. Call this before opening the data directory.
     pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
         let member = super::member_dir(dir);
         let log = member.join(wal_dir::LOG);
@@ -181,14 +181,14 @@ impl SpaceMonitor {
         self.free_for_log < self.ballast_bytes.min(self.reserve_bytes)
     }
 
-    /// Deletes the ballast unless another process uses the directory. Releases the directory's lock afterward, because opening
-    /// the storage takes it again.
+    /// Deletes the ballast unless the directory cannot be locked, for example because another process uses it. Releases the
+    /// directory's lock afterward, because opening the storage takes it again.
     fn release_at_start(&self) {
         match DirectoryLock::take(&super::member_dir(&self.dir)) {
             Ok(_lock) => self.ledger.release(),
             // Opening the storage reports the lock's holder.
             Err(error) => {
-                tracing::debug!(%error, "keeping the ballast, because another process uses the directory")
+                tracing::debug!(%error, "keeping the ballast, because the data directory cannot be locked")
             }
         }
     }

@@ -31,8 +31,8 @@ pub(super) fn read_frame(segment: &Bytes, offset: usize) -> Option<Frame> {
 }
 
 impl Frame {
-    /// Decodes the record without verifying its checksum. Its values are slices of the segment. Returns `None` if the frame is
-    /// not aligned, cannot be decoded or has an unknown kind.
+    /// Decodes the record without verifying its checksum. The decoded values are slices of the segment. Returns `None` if the
+    /// frame is not aligned, cannot be decoded or has an unknown kind.
     pub(super) fn decode(&self) -> Option<(RecordKind, WalRecord)> {
         if !self.end.is_multiple_of(LENGTH_BYTES) {
             return None;

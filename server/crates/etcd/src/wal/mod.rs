@@ -40,7 +40,8 @@ pub(crate) struct Summary {
     pub(crate) torn_bytes: u64,
 }
 
-/// Returns the segments in a directory, in order. Fails if one is missing. Ignores other files.
+/// Returns the segments in a directory, in order. Fails if there are no segments, or if a segment between two others is
+/// missing. Ignores other files.
 pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     let failed = |error| EtcdError::io(dir, error);
     let incomplete = |what: &str| EtcdError::incomplete_log(dir, what);
