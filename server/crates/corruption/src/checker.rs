@@ -110,7 +110,8 @@ impl CorruptionChecker {
         }
     }
 
-    /// While this member leads other members, compares their states every `--corrupt-check-time`. Never completes.
+    /// While this member leads other members, compares their states every `--corrupt-check-time` and raises alarms. Never
+    /// completes.
     async fn compare_regularly(&self) {
         let Some(every) = self.checks.every else {
             return std::future::pending().await;
@@ -128,7 +129,7 @@ impl CorruptionChecker {
     }
 
     /// Every `--compact-hash-check-time`, while this member leads other members, compares the newest state that all members
-    /// have hashed, for example at a compaction. Never completes.
+    /// have hashed, for example at a compaction, and raises alarms. Never completes.
     async fn compare_compactions(&self) {
         let Some(every) = self.checks.compactions else {
             return std::future::pending().await;

@@ -20,7 +20,8 @@ use super::{
 };
 
 /// Restores a snapshot and returns the output to print. If the data directory is not empty, fails or, with `--skip-existing`,
-/// restores nothing. With `--remove-snapshot`, removes the snapshot even if nothing was restored.
+/// restores nothing. With `--remove-snapshot`, removes the snapshot even if nothing was restored. Fails if only one of
+/// `--bump-revision` and `--mark-compacted` is set.
 pub(super) fn restore(
     arguments: &RestoreArguments,
     cache: &Arc<BlockCache>,

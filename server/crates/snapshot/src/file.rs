@@ -40,7 +40,7 @@ impl<'a> SnapshotFile<'a> {
     }
 }
 
-/// Writes etcd's buckets and the bucket for state that etcd does not have.
+/// Writes etcd's buckets, with a cluster version that etcd accepts, and the bucket for state that etcd does not have.
 fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     let known = &view.machine.members.cluster_version;
     // etcd refuses a cluster version that is newer than etcd itself, and upgrades an older cluster version.

@@ -227,8 +227,8 @@ impl Checkpoint {
     /// Writes a checkpoint of `view`, which is durable on return. `since` is the state of the checkpoint on disk, so only the
     /// difference from it is written. `None` writes the entire state, or only the remaining records after
     /// [`Checkpoint::write_part`]. If the level of `view` requires a later format, first upgrades the directory to that format.
-    /// After an error, the previous checkpoint remains, and the blocks of `view` keep their places. After a success, settles
-    /// the blocks of `view` in the new runs and removes files that are no longer needed.
+    /// After an error or a panic, which becomes an error, the previous checkpoint remains, and the blocks of `view` keep their
+    /// places. After a success, settles the blocks of `view` in the new runs and removes files that are no longer needed.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.folder.identity.raise(view.machine.members.level())?;
         let part = self.parts.written.clone();

@@ -225,8 +225,8 @@ struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    /// Waits for one request and executes it, or removes outdated files whose retention has ended. Returns `false` if the
-    /// thread must stop.
+    /// Waits for one request and executes it, or removes outdated files whose retention has ended. Handles an installed
+    /// snapshot first, which also satisfies requested rewrites. Returns `false` if the thread must stop.
     fn turn(&mut self) -> bool {
         let mut slot = self.shared.slot.lock();
         let view = loop {

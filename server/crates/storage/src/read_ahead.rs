@@ -86,7 +86,8 @@ fn restore_from(
     Ok((view, bytes))
 }
 
-/// Restores the state from its records. Settles each block before it loads the next record. `fits` is as in [`read_chain`].
+/// Restores the state from its records. Settles each block before it loads the next record. Reads the record of an open block
+/// even if the run has heads. `fits` is as in [`read_chain`].
 fn restore(
     folder: &Arc<CheckpointFolder>,
     records: &mut Records<'_>,

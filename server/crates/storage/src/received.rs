@@ -210,7 +210,8 @@ impl IncomingSnapshot {
         Ok(Some(blocks))
     }
 
-    /// Keeps the durable records for the next stream of the same snapshot. Call this when the stream breaks.
+    /// Keeps the durable records, if any, for the next stream of the same snapshot. Waits for the run that is being written.
+    /// Call this when the stream breaks.
     pub fn park(mut self) {
         // If the run fails, the next stream sends its records again.
         let _ = self.finish_run();

@@ -59,8 +59,8 @@ pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<
     Ok(torn)
 }
 
-/// Visits the records of a segment. Returns the offset after the last record, where a torn write can follow. Fails if a
-/// record is damaged. `crc` is the checksum of all previous data.
+/// Visits the records of a segment. Returns the offset after the last record, where a torn write can follow. Fails if a record
+/// is damaged and a torn write cannot be the cause. `crc` is the checksum of all data so far, `None` before the first record.
 fn scan_segment(
     path: &Path,
     bytes: &Bytes,
