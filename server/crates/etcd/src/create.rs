@@ -180,6 +180,7 @@ fn v2_store(member: &Member) -> Value {
     })
 }
 
+/// Returns a node of etcd's v2 store: a file if `children` is null, otherwise a directory.
 fn node(path: &str, value: String, children: Value) -> Value {
     json!({
         "Path": path,

@@ -19,7 +19,8 @@ struct Record {
 }
 
 /// Compares the hash of the keys with the hash in a record and returns a message for the report. Fails if the hashes or the
-/// compacted revisions differ. If the record has no hash, the message says that the keys were not compared.
+/// compacted revisions differ, or if the revision of the record is not available. If the record has no hash, the message says
+/// that the keys were not compared.
 pub(super) fn keys(record: &Path, kv: &Kv) -> Result<String, OfflineError> {
     let unreadable =
         |reason: String| OfflineError::Record { path: record.display().to_string(), reason };

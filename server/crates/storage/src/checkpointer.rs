@@ -135,6 +135,7 @@ impl Checkpointer {
     }
 
     /// Makes the thread continue from an installed snapshot, which supersedes the state `replaced` and all offered views.
+    /// Cancels a rewrite of damaged runs, which the snapshot has replaced.
     pub(super) fn continue_from(&self, installed: InstalledSnapshot, replaced: View) {
         let mut slot = self.shared.slot.lock();
         slot.replaced.push(replaced);

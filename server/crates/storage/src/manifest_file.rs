@@ -29,8 +29,8 @@ const SCRATCH: &str = "witan-manifest-";
 /// Age above which a scratch directory belongs to a killed process. A process uses its directory only for milliseconds.
 const LEFT_AFTER: Duration = Duration::from_secs(60);
 
-/// Encodes lines, each terminated by a line feed, as a file, and reads them back. Uses a directory in `dir` if no in-memory
-/// directory can be created.
+/// Encodes lines, each terminated by a line feed, as a file, and reads them back. Uses a directory in `dir` if an in-memory
+/// directory cannot be used.
 pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = in_scratch(dir, |scratch| {
         let write = || -> io::Result<()> {
@@ -58,7 +58,7 @@ pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Decodes the lines in a file. Returns `None` if the file is damaged, and fails if it cannot be checked. Uses a directory in
-/// `dir` if no in-memory directory can be created.
+/// `dir` if an in-memory directory cannot be used.
 pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
     let Some((bytes, sum)) = bytes.split_last_chunk::<SUM_BYTES>() else {
         return Ok(None);

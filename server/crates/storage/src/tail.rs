@@ -327,8 +327,8 @@ fn record_len(bytes: &[u8], at: usize, seq: u64) -> Option<usize> {
     has_valid_sums(bytes, layout, seq, crc).then_some(layout.0)
 }
 
-/// Returns whether both blocks of the record at the start of `bytes` have valid checksums. The block of entries may be empty.
-/// `crc` returns the CRC-32 of the bytes between two offsets.
+/// Returns whether both blocks of the record at the start of `bytes` have valid checksums. The block of entries may be missing,
+/// but must not be empty. `crc` returns the CRC-32 of the bytes between two offsets.
 fn has_valid_sums(
     bytes: &[u8],
     (length, footer): (usize, usize),

@@ -166,7 +166,7 @@ fn unlimited() -> Arc<BlockCache> {
     Arc::new(BlockCache::new())
 }
 
-/// Runs `done` while no process starts. Retries while an ended process still holds a lock.
+/// Runs `done` while no process starts. Retries while an ended process still holds a lock, at most for [`LATE`].
 fn while_unlocked<T>(done: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
     let _none_starts = STARTING.read().unwrap_or_else(|e| e.into_inner());
     let begun = Instant::now();
