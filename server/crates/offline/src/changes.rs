@@ -63,7 +63,7 @@ impl<'a> ChangesFolder<'a> {
     }
 
     /// Applies the changes after the state's revision up to the target revision. Fails if the changes start later or end
-    /// earlier. Calls `after_file` after each file. After an error, the state is incomplete and still follows.
+    /// earlier. Calls `after_file` after each file. After an error, `machine` is incomplete and must not be used.
     pub(super) fn apply<E: From<ChangesError>>(
         &self,
         machine: &mut StateMachine,

@@ -257,7 +257,7 @@ impl SnapshotBuckets {
         Ok(Auth::restored(enabled, revision, users, roles))
     }
 
-    /// Raises the snapshot's alarms in `machine`.
+    /// Raises the snapshot's alarms in `machine`. Fails if an alarm cannot be decoded.
     fn import_alarms(&self, machine: &mut StateMachine) -> Result<(), BoltError> {
         self.records("alarm", &mut |key, _| {
             let alarm: AlarmMember = decode("an alarm", key)?;

@@ -119,7 +119,7 @@ impl Drop for Adoption {
     }
 }
 
-/// Starts to create Witan's files next to etcd's in the data directory `dir`. Keeps etcd's files, and etcd's log in the
+/// Starts to create Witan's files next to etcd's in the data directory `dir`. Keeps etcd's files, including etcd's log in the
 /// directory `wal`. Removes the files of an interrupted adoption. `cache` decides which values of the state stay in memory.
 /// Fails if the directory already contains Witan's files.
 pub fn adopt(

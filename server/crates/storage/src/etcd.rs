@@ -33,7 +33,7 @@ fn segments(wal: &Path) -> io::Result<Vec<PathBuf>> {
 pub(super) const ADOPTED: &str = "adopted";
 
 /// Returns the name, the length in bytes and the CRC-32, separated by spaces, of the last segment of etcd's log in the
-/// directory `wal`. Excludes its trailing zeros. Returns `None` if the log has no segment.
+/// directory `wal`. Excludes the segment's trailing zeros. Returns `None` if the log has no segment.
 fn end_of_log(wal: &Path) -> io::Result<Option<String>> {
     let Some(last) = segments(wal)?.into_iter().max() else {
         return Ok(None);

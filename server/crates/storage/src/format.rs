@@ -169,7 +169,7 @@ impl StoredIdentity {
         )
     }
 
-    /// Returns whether the file was written in its directory or copied into it, which its inode shows.
+    /// Returns whether the file was written in its directory or copied into it, as the recorded inode shows.
     pub(super) fn origin(&self, dir: &Path) -> Result<Origin, OpenError> {
         let path = path(dir);
         let data = fs::metadata(&path).map_err(|error| OpenError::io(&path, error))?;

@@ -86,7 +86,7 @@ pub(super) fn decode(bytes: &[u8], dir: &Path) -> io::Result<Option<String>> {
     Ok(String::from_utf8(lines).ok())
 }
 
-/// Removes the scratch directories of killed processes. Ignores failures, which only waste space.
+/// Removes the scratch directories of killed processes in memory and in `dir`. Ignores failures, which only waste space.
 pub(super) fn remove_leftovers(dir: &Path) {
     for parent in [Path::new(MEMORY), dir] {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {

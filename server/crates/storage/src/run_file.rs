@@ -47,6 +47,7 @@ pub(super) struct RunFile {
 }
 
 impl RunFile {
+    /// Creates the value without opening the file.
     pub(super) fn new(path: PathBuf, folder: &Arc<CheckpointFolder>) -> Self {
         Self {
             path,

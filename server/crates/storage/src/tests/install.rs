@@ -143,7 +143,7 @@ fn installing_waits_for_no_reader_of_the_inbox() {
     let later = view(100, 10);
     let received = member.receive(&later);
     member.checkpointer.offer(view(9, 10));
-    // The checkpoint is durable, and the checkpoint thread is blocked, because nobody receives its index.
+    // The checkpoint is durable, and the checkpoint thread is blocked, because nobody receives the index.
     wait_until("no checkpoint", || manifest(&dir).chain.runs().count() >= 2);
     let (done, installed) = mpsc::sync_channel(1);
     let mut received = received;

@@ -109,7 +109,7 @@ fn reopened(dir: &TempDir, what: &str) -> (u64, u64) {
     (index, storage.log.last_index())
 }
 
-/// Runs `done` on a member before its level rises. Returns the directories after [`CUTS_AT_ONE`] power cuts at each sync, each
+/// Runs `done` on a member before its level rises. For each sync, returns [`CUTS_AT_ONE`] directories after a power cut, each
 /// with the synced path.
 fn cuts(done: impl FnOnce(&mut Storage)) -> Vec<(String, TempDir)> {
     let dir = TempDir::new();

@@ -160,7 +160,7 @@ fn open_small(dir: &TempDir, run_bytes: u64) -> (Storage, Option<View>) {
     (storage, recovered.checkpoint)
 }
 
-/// Lets even a chain with few outdated bytes be rewritten.
+/// Lets checkpoints rewrite even a chain with few outdated bytes.
 fn rewrite_often(checkpoint: &mut Checkpoint) {
     (checkpoint.outdated_bytes, checkpoint.compact_threshold) = (RUN_BYTES, 0);
 }
