@@ -1,5 +1,5 @@
 //! The JSON output of `witan-operator backup`: a backup's record, a fetched backup, and the status of stored changes. The
-//! operator reads it from its jobs and pods. Both remove old backups by the rule in this file.
+//! operator reads the output from its jobs and pods. The operator and `backup` remove old backups by the rule in this file.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,11 +35,12 @@ pub struct BackupRecord {
     /// Witan release of the member; `None` for etcd, or if the member did not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
-    /// Feature level of the cluster when the member was queried; the snapshot's level is not lower. `None` as for `release`.
+    /// Feature level of the cluster when the member was queried; the snapshot's level is not lower. `None` for etcd, or if the
+    /// member did not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<u32>,
     /// The hash of the keys at `revision`; `None` if the hash was not requested, or if a compaction ran before the member could
-    /// hash.
+    /// compute it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_hash: Option<KeysHash>,
     /// When the member was queried.
@@ -51,26 +52,27 @@ pub struct BackupRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_digest: Option<String>,
     /// Whether no quorum confirmed that the member was up to date, or the CORRUPT alarm was raised. The backup can then lack
-    /// acknowledged writes or have wrong keys. The retention does not count such a backup.
+    /// acknowledged writes or have wrong keys. The retention policy does not count such a backup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unconfirmed: bool,
     /// Whether the backup started a new generation of changes. `keep_last` does not count such a backup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub begins_changes: bool,
-    /// Whether the backup must be verified and its verification has not succeeded. The retention does not count such a backup,
-    /// and it is fetched only by its name. Records of earlier releases lack the field.
+    /// Whether the backup must be verified and its verification has not succeeded. The retention policy does not count such a
+    /// backup, and it is fetched only by its name. Records of earlier releases lack the field.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unverified: bool,
     /// Names of the backups that the retention policy removed afterward, as many as fit.
     #[serde(default)]
     pub removed: Vec<String>,
-    /// What the backup lacks, or a failure after it succeeded, such as a failed removal or a missing `keys_hash`.
+    /// What the backup lacks, such as `keys_hash`, or what failed after the backup succeeded, such as the removal of old
+    /// backups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
 
 impl BackupRecord {
-    /// Returns whether the record identifies its history, so that stored changes can be matched to it.
+    /// Returns whether stored changes can be matched to the record: it has a digest, or its revision is at most 1.
     pub fn shows_history(&self) -> bool {
         self.revision_digest.is_some() || self.revision <= 1
     }
@@ -94,7 +96,7 @@ pub struct FetchedBackup {
     pub to_revision: Option<i64>,
 }
 
-/// How far a cluster's changes are stored.
+/// The revision and the time up to which a cluster's changes are stored, and what prevents a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangesStatus {
@@ -117,17 +119,17 @@ pub struct ChangesStatus {
     pub error: Option<String>,
 }
 
-/// A period whose points in time cannot be restored.
+/// A period of time without stored changes. The cluster cannot be restored to a point in this period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangesGap {
     /// The last stored time before the gap; `None` if the time is unknown.
     pub after: Option<Timestamp>,
-    /// When the stored changes began again.
+    /// When the storing of changes began again.
     pub until: Timestamp,
 }
 
-/// The facts about a backup by which a retention policy keeps or removes it.
+/// The facts about a backup that decide whether a retention policy keeps or removes it.
 #[derive(Clone, Copy, Debug)]
 pub struct RetentionFacts<T> {
     /// The backup.
@@ -136,15 +138,15 @@ pub struct RetentionFacts<T> {
     pub at: Timestamp,
     /// Whether no quorum confirmed that the member was up to date, or the CORRUPT alarm was raised.
     pub unconfirmed: bool,
-    /// Whether the policy keeps the backup whatever its number, for example because of its age.
+    /// Whether the policy keeps the backup regardless of `keep_last`, for example because of its age.
     pub kept: bool,
 }
 
 /// Returns the confirmed backups of a cluster that a retention policy keeps, and all its backups that the policy removes.
 /// `newest` is sorted from the newest to the oldest. The newest confirmed backup is always kept.
 ///
-/// Unconfirmed backups can lack acknowledged writes or have wrong keys. They are counted separately and never remove a
-/// confirmed backup. Such a backup is also removed once it is older than all kept confirmed ones.
+/// Unconfirmed backups can lack acknowledged writes or have wrong keys. They are counted separately, so they never displace a
+/// confirmed backup. An unconfirmed backup is also removed once it is older than all kept confirmed backups.
 pub fn apply_retention<T>(newest: Vec<RetentionFacts<T>>, keep_last: usize) -> (Vec<T>, Vec<T>) {
     let (unconfirmed, confirmed): (Vec<_>, Vec<_>) =
         newest.into_iter().partition(|one| one.unconfirmed);

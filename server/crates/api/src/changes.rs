@@ -1,10 +1,10 @@
 //! The format of stored changes: segments that a restore applies after a snapshot.
 //!
-//! Segments form a log. A generation is a run of consecutive revisions of one history. A new generation begins if revisions
-//! were compacted before they were stored, or if the cluster returned to an earlier revision.
+//! Segments form a log. A generation is a sequence of consecutive revisions of one history. A new generation begins if
+//! revisions were compacted before they were stored, or if the cluster returned to an earlier revision.
 //!
-//! A segment is a file `GENERATION-FIRST-NUMBER.events`: magic bytes, one message, and the SHA-256 of both. Its name follows
-//! from the previous segment, so each name is one position in the log. It also contains the previous segment's digest.
+//! A segment is a file `GENERATION-FIRST-NUMBER.events`: magic bytes, one message, and the SHA-256 of both. The previous
+//! segment determines the name, so each name is one position in the log. A segment also contains the previous one's digest.
 //!
 //! Not here: writing segments (`operator/backup`) and applying them (the server's `offline`).
 
@@ -72,7 +72,7 @@ pub struct GrantedLease {
 /// Changes that were received together.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ChangeGroup {
-    /// When the changes were received, in Unix milliseconds. Never decreases within a generation.
+    /// When the changes were received, in Unix milliseconds. The time never decreases within a generation.
     #[prost(int64, tag = "1")]
     pub time_ms: i64,
     /// The changes, in the order in which they were made.
@@ -87,7 +87,7 @@ impl ChangeGroup {
     }
 }
 
-/// Returns a change's revision, or 0 if the change has no pair.
+/// Returns a change's revision, or 0 if the change has no key-value pair.
 pub fn revision(event: &Event) -> i64 {
     event.kv.as_ref().map_or(0, |pair| pair.mod_revision)
 }
@@ -119,7 +119,7 @@ impl SegmentId {
         (generation > 0 && first > 0 && id.file_name() == name).then_some(id)
     }
 
-    /// Returns the last revision of `segment` at this position, or the revision before `first` if it is empty.
+    /// Returns the last revision of `segment` at this position, or the revision before `first` if the segment is empty.
     pub fn last(self, segment: &Segment) -> i64 {
         segment
             .groups
@@ -142,7 +142,7 @@ impl SegmentId {
 }
 
 /// Returns the generation that a snapshot from `time_ms` probably belongs to: the latest one that had begun, or else the first
-/// one. Returns `None` if there are no segments. Only the digest of the snapshot's revision can confirm it.
+/// one. Returns `None` if there are no segments. Only the digest of the snapshot's revision can confirm the result.
 pub fn generation_at(ids: &[SegmentId], time_ms: i64) -> Option<i64> {
     let generations = || ids.iter().map(|id| id.generation);
     let begun = generations().filter(|generation| *generation <= time_ms);
@@ -152,7 +152,7 @@ pub fn generation_at(ids: &[SegmentId], time_ms: i64) -> Option<i64> {
 /// Why a file cannot be decoded as a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// The segment has another format version.
+    /// The segment has this other format version.
     Foreign(char),
     /// The segment has a field or a kind of change that a later release added.
     Later,
@@ -188,7 +188,8 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Decodes the segments of a generation in order and checks that each follows the previous one.
+/// Decodes the segments of a generation in order and checks that each follows the previous one. Reading can begin at any
+/// segment.
 #[derive(Clone, Debug, Default)]
 pub struct LogReader {
     /// The expected position of the next segment and the digest of the previous one.
@@ -199,8 +200,8 @@ impl LogReader {
     /// Decodes the segment at position `id`.
     ///
     /// # Errors
-    /// `Missing` if it is not the next segment; otherwise, as for [`decode`], or `Broken` if it does not follow the previous
-    /// segment.
+    /// `Missing` if `id` is not the next position. Otherwise, the errors of [`decode`], and `Broken` if the segment does not
+    /// contain the digest of the previous one.
     pub fn read(&mut self, id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
         if let Some((next, _)) = &self.next
             && *next != id
@@ -265,7 +266,7 @@ pub fn decode(id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
     let segment = Segment::decode(message)
         .map_err(|error| Unreadable::Broken(format!("it cannot be decoded: {error}")))?;
     let mut events = segment.groups.iter().flat_map(|group| &group.events);
-    // A decoder skips unknown fields at any depth, so re-encoding yields fewer bytes.
+    // Decoding skips unknown fields at any depth, so encoding the segment again would yield fewer bytes.
     if segment.encoded_len() != message.len()
         || events.any(|event| EventType::try_from(event.r#type).is_err())
     {
@@ -277,7 +278,8 @@ pub fn decode(id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
     }
 }
 
-/// Returns whether the revisions of all groups follow `last` consecutively, and no revision spans two groups.
+/// Returns whether the revisions of all groups follow `last` consecutively, no group is empty, and no revision spans two
+/// groups.
 fn are_consecutive(mut last: i64, groups: &[ChangeGroup]) -> bool {
     groups.iter().all(|group| {
         let begins = group.events.first();

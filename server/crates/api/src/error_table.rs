@@ -12,7 +12,7 @@ macro_rules! error_table {
             /// All errors, in ascending order of their codes.
             pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$name),*];
 
-            /// Returns the error's code in the body.
+            /// Returns the error code in the response body.
             pub const fn code(self) -> u16 {
                 match self { $(ErrorCode::$name => $code),* }
             }
@@ -22,7 +22,7 @@ macro_rules! error_table {
                 match self { $(ErrorCode::$name => $status),* }
             }
 
-            /// Returns the fixed text of the error.
+            /// Returns the fixed message of the error.
             pub const fn message(self) -> &'static str {
                 match self { $(ErrorCode::$name => $message),* }
             }

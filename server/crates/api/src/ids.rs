@@ -2,8 +2,8 @@
 
 use sha1::{Digest as _, Sha1};
 
-/// Computes a member's ID from its peer URLs and the cluster token. For a member added at run time, `token` is empty and
-/// `added_at` is the Unix time in seconds.
+/// Computes a member's ID from its peer URLs, in any order, and the cluster token. For a member added at run time, `token` is
+/// empty and `added_at` is the Unix time in seconds.
 pub fn member_id<S: AsRef<str>>(peer_urls: &[S], token: &str, added_at: Option<i64>) -> u64 {
     let mut urls: Vec<&str> = peer_urls.iter().map(AsRef::as_ref).collect();
     urls.sort_unstable();
@@ -23,7 +23,8 @@ pub fn cluster_id(members: &[u64]) -> u64 {
     first_eight(sum_of(members))
 }
 
-/// Computes a cluster's ID from its members' IDs and the random number `drawn`, so that the same members get a new ID.
+/// Computes a cluster's ID from its members' IDs and the random number `drawn`. A new number gives the same members a new
+/// cluster ID.
 pub fn drawn_cluster_id(members: &[u64], drawn: u64) -> u64 {
     let mut sum = sum_of(members);
     sum.update(drawn.to_be_bytes());

@@ -30,7 +30,7 @@ pub struct Member {
     pub client_urls: Vec<String>,
 }
 
-/// Deserializes a list, which Go encodes as `null` if it is nil.
+/// Deserializes a list. Go encodes a nil list as `null`, which becomes an empty list.
 fn nullable<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
@@ -52,5 +52,5 @@ pub struct StateHash {
     pub others: u32,
 }
 
-/// The cluster version before the leader has decided one.
+/// The value of the cluster version until the leader has decided it.
 pub const NOT_DECIDED: &str = "not_decided";

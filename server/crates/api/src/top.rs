@@ -1,5 +1,5 @@
-//! The page `/debug/top`: the key prefixes with the most requests and watchers on one member. The member counts while the
-//! request waits. The page shows no values. etcd has no such page.
+//! The page `/debug/top`: the key prefixes with the most requests and watchers on one member. The member counts them while the
+//! request for the page waits. The page shows no values. etcd has no such page.
 
 use std::ops::{AddAssign, RangeInclusive};
 
@@ -20,7 +20,7 @@ pub struct TopPage {
     pub seconds: f64,
     /// Prefixes, sorted by descending count.
     pub rows: Vec<TopRow>,
-    /// Total counts of all other prefixes.
+    /// Total counts of all prefixes without a row.
     pub others: TopCounts,
 }
 

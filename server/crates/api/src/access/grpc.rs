@@ -19,7 +19,7 @@ pub enum CallType {
 pub struct GrpcRoute {
     /// `/package.Service/Method`.
     pub method: &'static str,
-    /// Whether requests and responses are single messages or streams.
+    /// Whether the request and the response are single messages or streams.
     pub call_type: CallType,
     /// The access that the method requires.
     pub access: Access,
@@ -30,8 +30,8 @@ pub struct GrpcRoute {
 /// Passes the rows of the table to the macro `$apply`, grouped by service with its package and client:
 /// `"/METHOD" MODULE::VERB(REQUEST) -> RESPONSE, ACCESS, [GATEWAY PATHS];`
 ///
-/// `hot` calls are the most frequent unary calls. `large` calls are unary and can read much; they hold a permit until the
-/// response is encoded. `unary` calls are all other unary calls.
+/// `hot` calls are the most frequent unary calls. `large` calls are unary calls that can read a lot of data, so they hold a
+/// permit until the response is encoded. `unary` calls are all other unary calls.
 #[macro_export]
 #[rustfmt::skip]
 macro_rules! calls {
@@ -82,7 +82,7 @@ macro_rules! calls {
             }
             etcdserverpb maintenance_client::MaintenanceClient {
                 unary {
-                    // Listing alarms needs less access than raising one, so the call itself checks the access.
+                    // Listing alarms requires less access than raising an alarm, so the handler itself checks the access.
                     "/etcdserverpb.Maintenance/Alarm" maintenance::alarm(AlarmRequest) -> AlarmResponse, V3User, ["maintenance/alarm"];
                     "/etcdserverpb.Maintenance/Status" maintenance::status(StatusRequest) -> StatusResponse, V3User, ["maintenance/status"];
                     "/etcdserverpb.Maintenance/Defragment" maintenance::defragment(DefragmentRequest) -> DefragmentResponse, Root, ["maintenance/defragment"];
@@ -167,7 +167,7 @@ macro_rules! routes {
 
 calls!(routes);
 
-/// Returns the row of a method that a library implements: public, and without a gateway path.
+/// Returns the row of a method that a library implements. The method is public and has no gateway path.
 const fn of_library(method: &'static str, call_type: CallType) -> GrpcRoute {
     GrpcRoute { method, call_type, access: Public, paths: &[] }
 }
@@ -190,7 +190,7 @@ impl GrpcRoute {
     }
 }
 
-/// Iterates over all gateway paths and their rows.
+/// Iterates over all gateway paths, without their version prefixes, and the row of each path.
 pub fn gateway_paths() -> impl Iterator<Item = (&'static str, &'static GrpcRoute)> {
     let of = |route: &'static GrpcRoute| route.paths.iter().map(move |path| (*path, route));
     GRPC.iter().flat_map(of)

@@ -16,7 +16,7 @@ pub enum Resource {
     LogLevel,
     /// The recordings of the flight recorder.
     FlightRecorder,
-    /// The progress of following another cluster and the cut-over.
+    /// The progress of following another cluster, and the cut-over.
     Follow,
     /// The feature level of the cluster.
     Level,
@@ -49,7 +49,7 @@ pub enum V2Resource {
     StatsStore,
 }
 
-/// Which paths a route covers.
+/// The paths that a route covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathScope {
     /// Only the path.
@@ -65,7 +65,7 @@ pub enum PathScope {
 pub struct HttpRoute {
     /// The decoded and cleaned path; `/<token>` for [`PathScope::Token`].
     pub path: &'static str,
-    /// Which paths the route covers.
+    /// The paths that the route covers.
     pub scope: PathScope,
     /// The resource at these paths.
     pub resource: Resource,
@@ -104,7 +104,7 @@ pub const HTTP: &[HttpRoute] = &[
     one("/health", Resource::Operations, PUBLIC_GET),
     tree("/livez", Resource::Operations, PUBLIC_GET),
     tree("/readyz", Resource::Operations, PUBLIC_GET),
-    // As in etcd, any method counts as GET.
+    // As in etcd, every method is handled as GET.
     one("/metrics", Resource::Operations, &[("GET", Public), ("HEAD", Public), ("POST", Public), ("PUT", Public), ("DELETE", Public)]),
     // Shows the command line and Raft's state.
     one("/debug/vars", Resource::Operations, &[("GET", Root)]),
@@ -123,7 +123,7 @@ pub const HTTP: &[HttpRoute] = &[
     tree("/console", Resource::Console, &[("GET", Public), ("HEAD", Public)]),
     // Every method creates a token, as in the public service.
     one(discovery::NEW, Resource::NewToken, &[("GET", Root), ("HEAD", Root), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),
-    // The token itself is the secret, because members without a cluster have no user.
+    // The token itself is the credential, because members without a cluster have no user.
     HttpRoute { path: "/<token>", scope: PathScope::Token, resource: Resource::Token, methods: &[("GET", Public), ("HEAD", Public), ("PUT", Public), ("DELETE", Public)] },
 ];
 
@@ -157,8 +157,8 @@ impl HttpRoute {
         listed.map_or(Root, |(_, access)| *access)
     }
 
-    /// Returns whether a request with this method can change the replicated state outside the keys. The caller's access is not
-    /// checked again when such a change is applied.
+    /// Returns whether a request with this method can change members, users, the feature level, following or the registry. The
+    /// caller's access is not checked again when such a change is applied. Every method of `/new` makes such a change.
     pub fn changes_cluster(&self, method: &str) -> bool {
         let of_cluster = matches!(
             self.resource,
@@ -166,7 +166,6 @@ impl HttpRoute {
                 | Resource::Level
                 | Resource::Follow
         );
-        // Every method creates a token.
         let creates_token = self.resource == Resource::NewToken;
         creates_token || of_cluster && !matches!(method, "GET" | "HEAD")
     }

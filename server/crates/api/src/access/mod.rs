@@ -18,15 +18,15 @@ pub use http::{HTTP, HttpRoute, PathScope, Resource, V2Resource};
 /// The access that a route requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Everybody: health, versions, schemas, authentication itself.
+    /// Everybody has access: health checks, versions, schemas and authentication itself.
     Public,
     /// A permission on v3 keys, while v3 authentication is enabled.
     V3Keys,
     /// Any user, while v3 authentication is enabled.
     V3User,
-    /// The root role, while v3 authentication is enabled, for calls that change only v3's key space.
+    /// The root role, while v3 authentication is enabled. The calls change only v3's key space.
     V3Root,
-    /// A role with a pattern that covers the key, while v2 authentication is enabled. v1 has the same keys.
+    /// A role with a pattern that covers the key, while v2 authentication is enabled. v1 uses the same keys.
     V2Keys,
     /// The root role, or the user that the request concerns, while v2 or v3 authentication is enabled.
     OwnUser,
@@ -55,7 +55,7 @@ impl Access {
         Self::Root,
     ];
 
-    /// Returns whether callers must authenticate while the authentications `on` are enabled.
+    /// Returns whether callers must authenticate while the kinds of authentication in `on` are enabled.
     pub fn needs_authentication(self, on: AuthSwitches) -> bool {
         match self {
             Self::Public => false,

@@ -9,15 +9,15 @@ const HEAD: &str = "\
 
 Each API applies the same permissions to a resource. `AuthEnable` enables authentication for v3 keys, leases, watches, locks and
 elections. `/v2/auth/enable` enables it for v2 and v1 keys. Users and roles belong to both key spaces. If either authentication is
-enabled, managing users, roles and members requires the role `root`. So do snapshots, hashes, defragmentation, alarms and changes
-of the log level.
+enabled, managing users, roles and members requires the role `root`. The same applies to snapshots, hashes, defragmentation,
+alarms and changes of the log level.
 
 Each protocol accepts different credentials. `Authenticate` returns tokens while either authentication is enabled.
 
 - gRPC accepts a token from `Authenticate` or, with `--client-cert-auth`, a client certificate.
 - The gateway and its WebSockets accept the token.
-- All other HTTP/1 paths accept Basic authentication, and except for v2 and v1 keys also the token. A client certificate does not
-  authenticate a user there.
+- All other HTTP/1 paths accept Basic authentication. Except for v2 and v1 keys, they also accept the token. A client certificate
+  does not authenticate a user there.
 
 The following paths need an explanation:
 
@@ -29,7 +29,7 @@ The following paths need an explanation:
 - `/<token>` is a discovery token of 32 hexadecimal digits (128 bits). Anyone who knows the token can register a member, because a
   member without a cluster has no user yet. `/new`, which creates a token, requires `root` while either authentication is enabled.
 - `/v2/keys/_etcd/registry` contains all tokens. While v2 authentication is enabled, listing or watching it requires `root`,
-  whatever the patterns are. So does a recursive read or watch of `/_etcd`. The same applies to v1. Below a token, only the
+  regardless of the patterns. So does a recursive read or watch of `/_etcd`. The same applies to v1. Below a token, only the
   patterns apply.
 
 `--enable-v2=false` disables all paths below `/v2` and `/v1`, and `/leader`, `/machines`, `/new` and `/<token>`: they return 404.
@@ -114,6 +114,6 @@ fn the_access_page_is_fresh() {
     let page = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         page == markdown(),
-        "docs/reference/access.md differs from the list"
+        "docs/reference/access.md differs from the tables of routes"
     );
 }

@@ -1,4 +1,4 @@
-//! Tests that segments are intact or refused and that they follow each other without gaps.
+//! Tests that damaged segments are refused and that segments follow each other without gaps.
 
 use super::*;
 use crate::v3::mvccpb::KeyValue;
@@ -95,7 +95,7 @@ fn a_segment_of_another_version_is_not_reported_as_broken() {
     assert_eq!(decode(id(4, 0), &bytes), Err(Unreadable::Foreign('2')));
 }
 
-/// If the part were ignored, the restored keys would differ from the keys of the cluster.
+/// If the unknown part were ignored, the restored keys would differ from the keys of the cluster.
 #[test]
 fn a_part_of_a_later_release_is_refused() {
     let mut later = segment(&[&[4]]);

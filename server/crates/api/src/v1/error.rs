@@ -1,4 +1,5 @@
-//! The error table of v1: code, message and HTTP status, all frozen. Codes 400 and 500 mean something else in v2.
+//! The error table of v1: code, message and HTTP status, which never change. Codes 400 and 500 mean something else in v2.
+//! `Cause` is the content of the field `cause` in the response.
 
 use crate::error_table::error_table;
 

@@ -1,4 +1,5 @@
-//! The v1 dialect: JSON over HTTP as in etcd 0.1. Contains types, names and the error table; the server parses and renders.
+//! The v1 dialect: JSON over HTTP as in etcd 0.1. Contains types, names and the error table. The server parses requests and
+//! renders responses.
 //!
 //! The order of fields and the rules for omitted fields are part of the contract, because clients compare bytes.
 

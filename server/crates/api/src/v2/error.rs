@@ -1,4 +1,5 @@
-//! The error table of `/v2/keys`: code, message and HTTP status, all frozen, because clients depend on them.
+//! The error table of `/v2/keys`: code, message and HTTP status, which never change, because clients depend on them. `Cause` is
+//! the content of the field `cause` in the response.
 
 use crate::error_table::error_table;
 
@@ -27,7 +28,7 @@ error_table! {
     IndexNotNumber = 203, 400, "The given index in POST form is not a number";
     /// A parameter has an invalid value.
     InvalidField = 209, 400, "Invalid field";
-    /// Query or form cannot be decoded.
+    /// The query or the form cannot be decoded.
     InvalidForm = 210, 400, "Invalid POST form";
     /// The refresh has a value.
     RefreshValue = 211, 400, "Value provided on refresh";

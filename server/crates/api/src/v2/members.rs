@@ -27,7 +27,7 @@ pub struct Member {
 /// Error body of all v2 paths except `/v2/keys`, without a final newline.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorMessage {
-    /// Text of the error.
+    /// Error message.
     pub message: String,
 }
 
@@ -43,9 +43,9 @@ pub const PEER_URL_EXISTS: &str = "membership: peerURL exists";
 pub const ID_EXISTS: &str = "membership: ID exists";
 /// Error 500: the request failed for a reason in the log.
 pub const INTERNAL: &str = "Internal Server Error";
-/// Error 404: start of the message; the ID follows.
+/// Error 404: the beginning of the message, which the ID follows.
 pub const NO_SUCH_MEMBER: &str = "No such member: ";
-/// Error 410: start of the message; the ID follows.
+/// Error 410: the beginning of the message, which the ID follows.
 pub const REMOVED: &str = "Member permanently removed: ";
 /// Error 400: the body contains no valid URL.
 pub const NO_URLS: &str = "no valid URLs given";

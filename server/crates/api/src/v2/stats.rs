@@ -83,7 +83,7 @@ pub struct CountsStats {
     pub success: u64,
 }
 
-/// `/v2/stats/store` and the counters of a v2 store in a snapshot. Early snapshots do not contain all of them.
+/// `/v2/stats/store` and the counters of a v2 store in a snapshot. Snapshots of early etcd releases lack some counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct StoreStats {

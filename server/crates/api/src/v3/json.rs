@@ -1,5 +1,5 @@
-//! Serializes protobuf messages as JSON by the tables of their fields. Fields have their original names, and zero fields are
-//! omitted. 64-bit integers become strings, bytes become padded standard base64, and enums become names.
+//! Serializes protobuf messages as JSON, using the tables of their fields. Fields have their original names, and zero fields
+//! are omitted. 64-bit integers become strings, bytes become padded standard base64, and enums become names.
 //!
 //! Not here: deserialization. The gateway parses bodies with `shape`.
 
@@ -14,8 +14,8 @@ use serde::{
 
 use super::shape::{FieldKind, MessageShape, Shaped};
 
-/// Serializes a message with bytes as plain strings. If a value of a field is not valid UTF-8, the field is base64, and its name
-/// gets a suffix.
+/// Serializes a message with its `bytes` fields as plain strings. If any value of such a field is not valid UTF-8, all values
+/// of the field are base64, and its name gets a suffix.
 #[derive(Debug)]
 pub struct PlainText<'a, M> {
     /// The message.
@@ -72,10 +72,10 @@ fn values(mut rest: &[u8], number: u32) -> impl Iterator<Item = WireValue<'_>> {
     fields.filter_map(move |(found, wire)| (found == number).then_some(wire))
 }
 
-/// Reads a field's number and value, or returns `None` at the end of the message. Supports the wire types of all kinds in
-/// [`FieldKind`].
+/// Reads a field's number and value. Returns `None` at the end of the message, or if the rest of it cannot be decoded. Supports
+/// only the wire types of the kinds in [`FieldKind`].
 fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(u32, WireValue<'a>)> {
-    // Creating an error takes longer than reading a field.
+    // At the end, `decode_key` would create an error, which takes longer than reading a field.
     if rest.is_empty() {
         return None;
     }
@@ -129,7 +129,7 @@ impl Serialize for List<'_> {
             FieldKind::String | FieldKind::Bytes | FieldKind::Message(_) => {
                 serializer.collect_seq(values.map(|wire| Value { wire, kind, suffix }))
             }
-            // One field contains all integers of a list.
+            // In the packed encoding, one field contains all integers of a list.
             FieldKind::Bool
             | FieldKind::Int64
             | FieldKind::Uint64

@@ -290,7 +290,7 @@ pub struct MemberPromoteResponse {
 pub struct RangeRequest {
     #[prost(bytes = "bytes", tag = "1")]
     pub key: ::prost::bytes::Bytes,
-    /// Exclusive end of the range. If empty, only the key. If a single zero byte, all keys at or above the key.
+    /// Exclusive end of the range. If it is empty, the range is the key. If it is a zero byte, the range is all keys from the key on.
     #[prost(bytes = "bytes", tag = "2")]
     pub range_end: ::prost::bytes::Bytes,
     /// Maximum number of pairs, or 0 for all.
@@ -303,14 +303,14 @@ pub struct RangeRequest {
     pub sort_order: i32,
     #[prost(enumeration = "range_request::SortTarget", tag = "6")]
     pub sort_target: i32,
-    /// Whether this member answers alone. The response can then be stale.
+    /// Whether this member answers without asking a quorum. The response can then be stale.
     #[prost(bool, tag = "7")]
     pub serializable: bool,
     #[prost(bool, tag = "8")]
     pub keys_only: bool,
     #[prost(bool, tag = "9")]
     pub count_only: bool,
-    /// Filters by revision; 0 disables a filter. The count ignores them.
+    /// Filters by revision; 0 disables a filter. The count ignores the filters.
     #[prost(int64, tag = "10")]
     pub min_mod_revision: i64,
     #[prost(int64, tag = "11")]
@@ -627,7 +627,7 @@ pub mod compare {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TxnRequest {
-    /// If all comparisons are true, success is executed, otherwise failure.
+    /// If all comparisons are true, success is executed; otherwise, failure is executed.
     #[prost(message, repeated, tag = "1")]
     pub compare: ::prost::alloc::vec::Vec<Compare>,
     #[prost(message, repeated, tag = "2")]
@@ -649,7 +649,7 @@ pub struct TxnResponse {
 pub struct CompactionRequest {
     #[prost(int64, tag = "1")]
     pub revision: i64,
-    /// Whether to respond only after the space is free.
+    /// Whether to respond only after the space has been freed.
     #[prost(bool, tag = "2")]
     pub physical: bool,
 }
