@@ -35,13 +35,13 @@ export const cases = {
   async a_user_sees_and_does_what_the_user_may() {
     await withUsers(async (root) => {
       const page = await open("keys", { expected: REFUSED });
-      await page.getByRole("alert").filter({ hasText: "A user is needed" }).waitFor();
+      await page.getByRole("alert").filter({ hasText: "A login is required" }).waitFor();
       await logIn(page, "reader", "wrong");
       await page.getByText("You are not logged in").waitFor();
       await logIn(page, "reader", "secret");
       await page.getByText("You are logged in as reader.").waitFor();
       const refusal = page.getByRole("alert").filter({ hasText: "No permission" });
-      await refusal.getByText("The user reader lacks this right").waitFor();
+      await refusal.getByText("The user reader lacks this permission").waitFor();
       await shoot(page, "refused");
       await go(page, "keys?p=%2Fpublic%2F");
       await page.getByRole("link", { name: "motd" }).click();

@@ -95,7 +95,7 @@ export const cases = {
     assert.equal((await get(SETTINGS)).toString(), settings(4), "the other's value stands");
     for (const value of ["4", "9"]) await conflict.getByText(`"replicas": ${value},`).first().waitFor();
     await shoot(page, "conflict");
-    await button(page, "Replace theirs by mine").click();
+    await button(page, "Replace theirs with mine").click();
     await until(async () => assert.equal((await get(SETTINGS)).toString(), settings(9)));
     // a second edit, which is canceled
     await button(page, "Edit").click();
@@ -156,7 +156,7 @@ export const cases = {
     await page.clock.runFor(60_000);
     answer();
     await page.getByRole("listitem").filter({ hasText: "deleted" }).waitFor();
-    await page.getByText("This is all that is not compacted.").waitFor();
+    await page.getByText("All older versions are compacted.").waitFor();
     await page.end();
   },
 
@@ -282,7 +282,7 @@ export const cases = {
     ]) {
       const page = await open(keyView("hostile/", key));
       await button(page, "Edit").click();
-      await page.getByText("Hexadecimal: this value is no plain text.").waitFor();
+      await page.getByText("Hexadecimal: this value is not plain text.").waitFor();
       if (typed) await page.getByRole("textbox", { name: "Value" }).fill(typed);
       await button(page, "Save").click();
       await page.getByText("Saved at revision").waitFor();
@@ -297,7 +297,7 @@ export const cases = {
     await fetch(at, { method: "PUT", body: new URLSearchParams({ value }) });
     const page = await open("keys?api=2&p=%2Fapp%2Flines");
     await button(page, "Edit").click();
-    await page.getByText("Hexadecimal: this value is no plain text.").waitFor();
+    await page.getByText("Hexadecimal: this value is not plain text.").waitFor();
     await button(page, "Save").click();
     await page.getByText("Saved at index").waitFor();
     assert.equal((await (await fetch(at)).json()).node.value, value);
@@ -316,7 +316,7 @@ export const cases = {
     await set("theirs");
     await button(page, "Save").click();
     await heading(page, "Somebody else was faster").waitFor();
-    await button(page, "Replace theirs by mine").click();
+    await button(page, "Replace theirs with mine").click();
     await page.getByText("Saved at index").waitFor();
     assert.equal((await (await fetch(`${keys}/app/title`)).json()).node.value, "mine");
     await page.end();

@@ -12,20 +12,20 @@ const ADVICE = {
   NOSPACE: {
     means: "The quota of the store is used up, or the disk or the memory of the member is full. Writes that add data are refused; reads and deletions continue.",
     steps: [
-      ["If the size is below the quota, free space on the disk of the member, or give it more memory. The alarm then ends by itself. Otherwise:"],
-      ["Find out what fills it: open Keys, and look at the number of keys below each folder. Delete what is not needed."],
-      ["Drop old revisions, which count too:", "etcdctl compact REVISION"],
-      ["Or give the store more: restart the members one by one with a larger", "--quota-backend-bytes"],
-      ["Then let writes in again:", "etcdctl alarm disarm"],
+      ["If the size is below the quota, free space on the disk of the member, or give it more memory. The member then clears the alarm. Otherwise:"],
+      ["Find out what fills the store: open Keys, and look at the number of keys below each folder. Delete keys that are not needed."],
+      ["Compact old revisions, which also use space:", "etcdctl compact REVISION"],
+      ["Or raise the quota: restart the members one by one with a larger", "--quota-backend-bytes"],
+      ["Then permit writes again:", "etcdctl alarm disarm"],
     ],
   },
   CORRUPT: {
-    means: "The state of this member differs from the others'. What it answers may be wrong.",
+    means: "The state of this member differs from the state of the other members. Its responses may be wrong.",
     steps: [
-      ["Wait: the member replaces its state by the leader's and lowers the alarm by itself."],
-      ["If it does not, ask the members for their hashes, and see which one differs:", "etcdctl endpoint hashkv --cluster"],
+      ["Wait: the member replaces its state with the state of the leader and then clears the alarm."],
+      ["If the alarm remains, compare the hashes of the members to find the member that differs:", "etcdctl endpoint hashkv --cluster"],
       ["Remove that member, and add it again with an empty data directory:", "etcdctl member remove ID"],
-      ["Check its disk and its memory. Then end the alarm:", "etcdctl alarm disarm"],
+      ["Check the disk and the memory of the member. Then clear the alarm:", "etcdctl alarm disarm"],
     ],
   },
 };
@@ -54,22 +54,22 @@ function calm(status) {
   const quota = Number(status.dbSizeQuota ?? 0);
   return [h("div", { class: "card good" }, h("p", {}, h("strong", {}, "No alarm.")),
     h("p", { class: "quiet" }, `The store takes ${size(status.dbSize)}${quota > 0 ? ` of its quota of ${size(quota)}` : ""}. `,
-      "NOSPACE would be raised at the quota, on a full disk or with full memory, CORRUPT when the members' states differ."))];
+      "NOSPACE is raised when the quota is used up or the disk or the memory is full. CORRUPT is raised when the members' states differ."))];
 }
 
 /** The advice for a CORRUPT alarm of the whole cluster: no majority shows which state is correct. */
 const UNDECIDED = {
-  means: "The members' states differ, and no majority of them agrees. What they answer may be wrong.",
+  means: "The members' states differ, and no majority of the members agrees. Their responses may be wrong.",
   steps: [
-    ["Compare the hashes of the members, and find out whose state is right:", "etcdctl endpoint hashkv --cluster"],
-    ["Remove the others one by one, and add them again with empty data directories:", "etcdctl member remove ID"],
-    ["Then end the alarm:", "etcdctl alarm disarm"],
+    ["Compare the hashes of the members, and find out which state is correct:", "etcdctl endpoint hashkv --cluster"],
+    ["Remove the members with a different state one by one, and add them again with empty data directories:", "etcdctl member remove ID"],
+    ["Then clear the alarm:", "etcdctl alarm disarm"],
   ],
 };
 
 function card({ memberID = "0", alarm }, members, status) {
   const nobody = memberID === "0" && alarm === "CORRUPT";
-  const advice = nobody ? UNDECIDED : ADVICE[alarm] ?? { means: "This page does not know the alarm.", steps: [["Read the log of the member."]] };
+  const advice = nobody ? UNDECIDED : ADVICE[alarm] ?? { means: "This page has no advice for this alarm.", steps: [["Read the log of the member."]] };
   const member = members.find((one) => one.ID === memberID);
   const quota = Number(status.dbSizeQuota ?? 0);
   return h("section", { class: "card bad", "aria-label": `Alarm ${alarm}` },

@@ -34,11 +34,12 @@ export function onUser(called) {
   changes.addEventListener("user", called);
 }
 
+/** Sends a request, which fails after `TIMEOUT_MS` if it has no signal. Throws a `Refusal` if the member does not answer. */
 async function send(path, options, signal) {
   const limit = AbortSignal.timeout(TIMEOUT_MS);
   const signals = signal ? [signal] : [limit];
   try {
-    // Without credentials, the browser does not prompt for a password.
+    // `omit` prevents the browser from prompting for a password.
     return await fetch(new URL(path, ROOT), {
       credentials: "omit", cache: "no-store", redirect: "error", signal: AbortSignal.any(signals), ...options,
     });
@@ -46,22 +47,23 @@ async function send(path, options, signal) {
     if (signal?.aborted) throw error;
     const late = error.name === "TimeoutError";
     throw new Refusal("The member does not answer", late ? "It sent nothing for 15 seconds." : "The connection failed.",
-      "It may be stopped or starting. This page tries again; another member may have a console too.", "network");
+      "The member may be stopped or starting. This page tries again. Another member may also have a console.", "network");
   }
 }
 
+/** Creates the error for a failed response with this JSON body. */
 function refused(body, status) {
   // A stream that fails before its first message has the form of its last line.
   if (typeof body.error === "object") return refused(body.error, status);
   const text = body.message ?? body.error ?? `HTTP status ${status}`;
   if (body.code === UNAUTHENTICATED || status === 401 || /user name is empty/.test(text)) {
-    return new Refusal("A user is needed", text, "Log in with a user that has the right.", UNAUTHENTICATED);
+    return new Refusal("A login is required", text, "Log in as a user with the required permission.", UNAUTHENTICATED);
   }
   if (body.code === DENIED || status === 403) {
-    const who = session && `The user ${session.user} lacks this right; a user with the role root can grant it.`;
-    return new Refusal("No permission", text, who ?? "Log in with a user that has the right.", DENIED);
+    const who = session && `The user ${session.user} lacks this permission. A user with the role root can grant it.`;
+    return new Refusal("No permission", text, who ?? "Log in as a user with the required permission.", DENIED);
   }
-  return new Refusal("The member refused this", text, undefined, body.code);
+  return new Refusal("The member refused the request", text, undefined, body.code);
 }
 
 /** Reads a response as JSON. Any other text becomes the `message` of an error. */
@@ -104,7 +106,8 @@ export async function v3(path, request = {}) {
   return read(response);
 }
 
-/** Calls a streaming v3 method and passes each message to `each`. Resolves when the stream ends, and rejects on abort. */
+/** Sends `requests` to a streaming v3 method and passes each response to `each`. Resolves when the stream ends. Rejects on an
+ *  error or when the signal aborts. */
 export async function stream(path, requests, each, signal) {
   const body = requests.map((request) => JSON.stringify(request)).join("");
   const response = await withToken(() => send(`v3/${path}`, { method: "POST", body, headers: headers() }, signal));
@@ -114,7 +117,7 @@ export async function stream(path, requests, each, signal) {
     const { done, value } = await reader.read();
     if (done) return;
     const lines = value.split("\n");
-    // A long line arrives in many pieces, which are joined only once.
+    // The pieces of a long line are joined only once, when the line is complete.
     pieces.push(lines[0]);
     for (const next of lines.slice(1)) {
       const line = pieces.join("");
@@ -137,19 +140,19 @@ export async function v2(path, options = {}) {
   if (response.ok) return body;
   if (body.errorCode === undefined) throw refused(body, response.status);
   const text = [body.message, body.cause].filter(Boolean).join(": ");
-  const titles = { 100: "There is no such key", 101: "The key has changed", 105: "The key exists" };
+  const titles = { 100: "There is no such key", 101: "The key has changed", 105: "The key exists already" };
   if (body.errorCode === 110) throw refused({ code: session ? DENIED : UNAUTHENTICATED, message: text });
-  throw new Refusal(titles[body.errorCode] ?? "The member refused this", text, undefined, `v2:${body.errorCode}`);
+  throw new Refusal(titles[body.errorCode] ?? "The member refused the request", text, undefined, `v2:${body.errorCode}`);
 }
 
-/** Requests a plain-text page. */
+/** Requests a page. Resolves to its text. */
 export async function text(path, options = {}) {
   const response = await withToken(() => send(path, { headers: headers(), ...options }));
   return response.text();
 }
 
-/** Logs a user in. A wrong password is an error and does not change the session. With `expired`, replaces only that session:
- *  the user may have logged out in the meantime. */
+/** Logs a user in. Rejects for a wrong password, without a change of the session. With `expired`, replaces only that session,
+ *  because the user may have logged out in the meantime. */
 export async function logIn(name, password, expired) {
   const response = await send("v3/auth/authenticate", { method: "POST", body: JSON.stringify({ name, password }) });
   const body = await read(response);

@@ -76,7 +76,7 @@ function spell(character) {
   return character;
 }
 
-/** Returns the length of the UTF-8 sequence that starts with `byte`, or 0 if none does. */
+/** Returns the length of the UTF-8 sequence that starts with `byte`, or 0 if no sequence starts with it. */
 function sequence(byte) {
   if (byte < 0x80) return 1;
   if (byte >= 0xc2 && byte < 0xe0) return 2;
@@ -108,7 +108,7 @@ export function keyOf(text) {
   const parts = [];
   const pattern = /\\(\\|x[0-9a-fA-F]{2}|u\{[0-9a-fA-F]{1,6}\})|\\|[^\\]+/gu;
   for (const [whole, escape] of text.matchAll(pattern)) {
-    if (escape === undefined && whole === "\\") throw new Error("A backslash is written \\\\, a byte \\x00.");
+    if (escape === undefined && whole === "\\") throw new Error("Write a backslash as \\\\ and a byte as \\x00.");
     if (escape === undefined) parts.push(fromText(whole));
     else if (escape === "\\") parts.push(fromText("\\"));
     else if (escape[0] === "x") parts.push(Uint8Array.of(parseInt(escape.slice(1), 16)));

@@ -35,14 +35,14 @@ export async function show({ root, signal }) {
   });
 }
 
-/** Requests all data to draw and stores it in `seen`. */
+/** Requests all data to be drawn and stores it in `seen`. Fails if the status or the member list is not available. */
 async function look(seen) {
   const asked = [v3("maintenance/status"), v3("cluster/member/list", { linearizable: false })];
   [seen.status, seen.list] = await Promise.all(asked);
   const own = seen.status.header.member_id;
   seen.leads = seen.status.leader === own;
   if (seen.at % METRICS_EVERY === 0) {
-    // Both are optional: v2 may be disabled, and the metrics may be on another port.
+    // The metrics and the statistics are optional: v2 may be disabled, and the metrics may be on another port.
     const [page, followers] = await Promise.all([
       text("metrics").catch(() => ""),
       seen.leads ? v2("v2/stats/leader").catch(() => null) : null,
@@ -84,7 +84,8 @@ function rate(samples, what, seconds = 5) {
 
 const perSecond = (number) => (number === null || number === undefined ? "–" : number >= 10 ? count(Math.round(number)) : number.toFixed(1));
 
-/** Returns what this member knows about a member, such as its role and connection. */
+/** Returns what this member knows about a member, such as its role and connection. `trip` is in milliseconds. Unknown facts
+ *  are null. */
 function describe(seen, member) {
   const id = hex(member.ID);
   const own = seen.status.header.member_id;
@@ -167,7 +168,7 @@ function curve(samples) {
 function ownFacts({ status }) {
   return facts([
     ["Version", status.version],
-    ["Store of the cluster", status.storageVersion ?? "–"],
+    ["Storage version", status.storageVersion ?? "–"],
     ["Revision", count(status.header.revision)],
     ["Term", count(status.raftTerm)],
     ["Committed entry", count(status.raftIndex)],

@@ -49,7 +49,7 @@ async function askLogin() {
   const given = await ask("Log in", [
     field("User", h("input", { name: "user", required: true, autocomplete: "username", autocapitalize: "none", spellcheck: "false" })),
     field("Password", h("input", { name: "password", type: "password", required: true, autocomplete: "current-password" })),
-    h("p", { class: "hint" }, "Kept in the memory of this page only: reloading it logs you out."),
+    h("p", { class: "hint" }, "The page keeps the password only in memory: reloading the page logs you out."),
   ], "Log in");
   if (!given) return;
   try {
@@ -65,7 +65,7 @@ function showUser() {
   login.textContent = user() ? "Log out" : "Log in";
 }
 
-/** Shows the name of the member that serves the page, or its address if the user lacks permission. */
+/** Shows the name of the member that serves the page and the cluster ID, or only the page's host if the request fails. */
 async function showMember() {
   const at = document.getElementById("member");
   at.textContent = location.host;

@@ -1,6 +1,7 @@
 // Compares two strings line by line.
 
-/** Maximum number of cells in the table of common lines; beyond it, all lines that differ count as replaced. */
+/** Maximum number of cells in the table of common lines; beyond it, all lines between the equal beginning and
+ *  the equal end are shown as replaced. */
 const CELLS_MAX = 1_000_000;
 
 /** Returns `{ kind, line }` for each line: `same`, `gone` or `new`. */
@@ -52,7 +53,7 @@ function between(before, after) {
   return [...found, ...before.slice(i).map(gone), ...after.slice(j).map(added)];
 }
 
-/** Replaces equal lines that are more than `around` lines away from a change with their number. */
+/** Replaces equal lines that are more than `around` lines away from a change with a line that states how many they are. */
 export function shorten(lines, around = 3) {
   const near = new Uint8Array(lines.length);
   lines.forEach(({ kind }, at) => {

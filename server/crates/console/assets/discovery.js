@@ -1,5 +1,5 @@
-// Tokens of the discovery service: the registered members and the number of missing members. The registries of v2 and
-// of v3 discovery are below `/_etcd/registry` in their key space.
+// Tokens of the discovery service: the registered members and the number of missing members. Both v2 and v3 discovery
+// have their registry at `/_etcd/registry` in their key space.
 
 import { text, v2, v3 } from "./api.js";
 import { fromBase64, prefixRange, fromText, utf8 } from "./bytes.js";
@@ -14,7 +14,7 @@ const TOKENS_MAX = 50;
 const KEYS_MAX = "1000";
 
 export async function show({ root, signal }) {
-  root.append(h("p", { class: "lead" }, "The initial members of a new cluster find one another by a token. It is needed until all have registered."),
+  root.append(h("p", { class: "lead" }, "The initial members of a new cluster find each other with a token. The token is needed until all members have registered."),
     h("div", { class: "row" }, button("New token", newToken, { class: "main" })));
   const parts = [["Tokens", oldTokens], ["Tokens of v3 discovery", newTokens]];
   for (const [heading, read] of parts) {
@@ -23,7 +23,7 @@ export async function show({ root, signal }) {
     try {
       const tokens = await read();
       if (signal.aborted) return;
-      place.replaceChildren(...(tokens.length > 0 ? tokens.map(card) : [h("p", { class: "quiet" }, "There are none.")]));
+      place.replaceChildren(...(tokens.length > 0 ? tokens.map(card) : [h("p", { class: "quiet" }, "There are no tokens.")]));
     } catch (error) {
       place.replaceChildren(trouble(error));
     }
@@ -80,7 +80,7 @@ function card({ token, size, left, members }) {
       left !== undefined && h("span", { class: "quiet" }, `expires in ${span(left)}`)),
     h("ul", { class: "plain" }, members.map(row),
       Array.from({ length: Math.min(missing, 32) }, (_, at) => h("li", {}, h("span", { class: "tag none" }, "missing"), h("span", { class: "quiet" }, `member ${members.length + at + 1}`)))),
-    missing > 0 && h("p", { class: "quiet" }, "A missing member has not started with this token, or does not reach this service: look at its log."));
+    missing > 0 && h("p", { class: "quiet" }, "A missing member has not started with this token or cannot connect to this service. Check its log."));
 }
 
 async function newToken() {

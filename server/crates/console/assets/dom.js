@@ -13,7 +13,8 @@ function build(node, properties, children) {
   return node;
 }
 
-/** Creates an HTML element. A property that is a function becomes a listener for the event of its name. */
+/** Creates an HTML element. A function in a property such as `onclick` listens for that event. Properties and children that are
+ *  null, undefined or false are omitted. */
 export function h(tag, properties, ...children) {
   return build(document.createElement(tag), properties, children);
 }

@@ -1,4 +1,4 @@
-// Draws the members, with the leader above the others, and the connections between the leader and the others.
+// Draws the members, with the leader above the other members, and the connections of the leader.
 
 import { count, s, size } from "./dom.js";
 
@@ -38,7 +38,7 @@ function summary(members) {
   return members.map((member) => `${member.name}: ${member.role}, ${reached(member)}`).join("; ");
 }
 
-/** Draws lines from the leader to all others. The state of a line is known only if this member is one of its ends. */
+/** Draws lines from the leader to all other members. The state of a line is known only if this member is one of its ends. */
 function lines(spots, leader, others, columns) {
   if (!leader) return [];
   const from = spots.get(leader);

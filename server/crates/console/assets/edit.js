@@ -6,7 +6,7 @@ import { ask, button, field, h, notify, trouble } from "./dom.js";
 import { address } from "./keys.js";
 import { diffView, valueEditor, valueView } from "./values.js";
 
-/** Shows a form that edits a key. */
+/** Shows a form that edits a key in `place`. `again` redraws the key after the form was saved or canceled. */
 export function editKey(place, kv, again) {
   const editor = valueEditor(kv.value);
   const problem = h("div", {});
@@ -58,7 +58,7 @@ export function conflict(place, { key, mine, before, now, again }) {
       h("div", {}, h("h4", {}, "Yours"), mine ? valueView(mine) : h("p", {}, "Deleted."))),
     h("div", { class: "row" },
       button("Keep theirs", again, { class: "main" }),
-      (now || mine) && button(mine === null ? "Delete theirs" : "Replace theirs by mine", replace, { class: "danger" })));
+      (now || mine) && button(mine === null ? "Delete theirs" : "Replace theirs with mine", replace, { class: "danger" })));
   place.replaceChildren(panel);
   panel.focus();
 }
@@ -69,11 +69,11 @@ async function removeNow(place, { key, before, now, again }) {
   else conflict(place, { key, mine: null, before, now: result.now, again });
 }
 
-/** Asks for a key and a value and creates the key if it does not exist. */
+/** Asks for a key and a value, creates the key if it does not exist, and opens the key. */
 export async function createKey(prefix) {
   const given = await ask("New key", [
     field("Key", h("input", { name: "key", value: keyText(prefix), required: true, autocomplete: "off", autocapitalize: "none", spellcheck: "false" }),
-      "A backslash is written \\\\, any byte \\x00."),
+      "Write a backslash as \\\\ and a byte as \\x00."),
     field("Value", h("textarea", { name: "value", rows: 6, spellcheck: "false" })),
   ], "Create");
   if (!given) return;
@@ -90,7 +90,7 @@ export async function createKey(prefix) {
   }
 }
 
-/** Restores an old value. Compares with the current revision, which it reads first. */
+/** Restores an old value, unless the key has it already. Compares with the current revision, which it reads first. */
 export async function bringBack(place, key, old, again) {
   const now = await getKey(key);
   if (now && equal(now.value, old.value)) {

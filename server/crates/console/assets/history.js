@@ -44,7 +44,7 @@ class Walk {
   }
 }
 
-/** Reads the versions and deletions before a revision, or all without a revision, with a watch. Newest first. */
+/** Reads the versions and deletions before a revision with a watch, newest first. Without a revision, reads all of them. */
 async function before(key, revision, signal) {
   let start = "1";
   for (let tries = 0; tries < 3; tries += 1) {
@@ -52,7 +52,7 @@ async function before(key, revision, signal) {
     if (read.compacted === null) return read.events.reverse();
     start = read.compacted;
   }
-  throw new Error("The store is compacted faster than its history is read.");
+  throw new Error("The history was compacted again and again while it was read.");
 }
 
 async function replay(key, start, revision, signal) {
@@ -117,8 +117,8 @@ export async function showHistory(place, key, newest, again, signal) {
     older.hidden = true;
     const versions = await before(key, newest?.created, signal);
     add(versions);
-    state.textContent = versions.length === 0 ? "Nothing older is kept." : "This is all that is not compacted.";
-    if (versions.length === OLDER_MAX) state.textContent = `Older than the last ${OLDER_MAX} is not shown.`;
+    state.textContent = versions.length === 0 ? "There are no older versions." : "All older versions are compacted.";
+    if (versions.length === OLDER_MAX) state.textContent = `Only the last ${OLDER_MAX} of the older versions are shown.`;
   }
   async function run(work) {
     try {

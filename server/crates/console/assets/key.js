@@ -37,7 +37,7 @@ function present(kv, again, signal) {
     button("Edit", () => editKey(work, kv, again), { class: "main", disabled: large }),
     button("History", () => showHistory(work, kv.key, kv, again, signal)),
     button("Delete", () => remove(work, kv, again), { class: "danger" }),
-    large && h("span", { class: "quiet" }, `Values above ${size(EDITED_BYTES_MAX)} are not edited here.`));
+    large && h("span", { class: "quiet" }, `Values above ${size(EDITED_BYTES_MAX)} cannot be edited here.`));
   return [
     facts([
       ["Revision", count(kv.modified)], ["Created at", count(kv.created)], ["Version", count(kv.version)],
@@ -57,7 +57,7 @@ function lease(id) {
 function absent(key, again, signal) {
   const work = h("div", {});
   return [
-    h("p", {}, "This key does not exist. What it was is in its history, as far as that is not compacted."),
+    h("p", {}, "This key does not exist. Its history shows earlier values that are not compacted."),
     h("div", { class: "row" }, button("History", () => showHistory(work, key, null, again, signal))),
     work,
   ];
@@ -66,7 +66,7 @@ function absent(key, again, signal) {
 async function remove(work, kv, again) {
   const given = await ask("Delete this key?", [
     h("p", {}, name(keyText(kv.key).slice(0, 400))),
-    h("p", { class: "quiet" }, `It is deleted only if its revision is still ${kv.modified}. Until the next compaction its history can bring it back.`),
+    h("p", { class: "quiet" }, `It is deleted only if its revision is still ${kv.modified}. Until the next compaction, you can bring it back from its history.`),
   ], "Delete");
   if (!given) return;
   try {

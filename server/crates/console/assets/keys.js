@@ -28,14 +28,14 @@ export async function show(view) {
   await (old ? showV2(view) : showV3(view));
 }
 
-/** The last list and the user, number of writes and prefix that it depends on. */
+/** The last list. `of` contains the user, the number of writes and the prefix that the list depends on. */
 let kept = { of: null, list: null };
 
 async function showV3({ root, params, signal, y }) {
   const prefix = keyOf(params.get("p") ?? "");
   const key = params.has("k") ? keyOf(params.get("k")) : null;
   const of = `${user()} ${writes} ${keyText(prefix)}`;
-  // When another key is opened, the list stays.
+  // When another key is opened, the list does not change.
   const again = key !== null && kept.of === of;
   if (!again) kept = { of, list: h("section", { class: "list", "aria-label": "List of keys" }) };
   const { list } = kept;
@@ -46,7 +46,7 @@ async function showV3({ root, params, signal, y }) {
   mark(list, key);
   if (key) {
     await openKey(open, prefix, key, signal);
-    // A keyboard user continues at the key.
+    // Keyboard users continue at the open key.
     if (document.activeElement?.id === "main") open.focus({ preventScroll: true });
   } else {
     open.append(h("p", { class: "quiet empty" }, "Choose a key to see its value and its history."));
@@ -113,7 +113,7 @@ async function showList(list, prefix) {
 
 function advice(error) {
   if (error.title !== "No permission") return error.advice;
-  return `${error.advice} A user may list only what its roles cover: enter such a prefix above.`;
+  return `${error.advice} A user can list only keys that its roles cover: enter a prefix of such keys above.`;
 }
 
 function crumbs(prefix) {

@@ -12,7 +12,8 @@ export const title = "Leases";
 const PAGE = 25;
 const ASK_MS = 5000;
 
-/** Requests the remaining and the granted seconds of a lease. The remaining time of an ended lease is -1. */
+/** Requests the remaining and the granted seconds of a lease, and its keys if `keys` is true. The remaining time of an ended
+ *  lease is -1. */
 export async function timeToLive(id, keys = false) {
   const answer = await v3("lease/timetolive", { ID: id, keys });
   return {

@@ -7,20 +7,20 @@ import { h, name, table, trouble } from "./dom.js";
 export const title = "Users";
 export const heading = "Users and roles";
 
-/** Maximum number of users, and of roles, to request. Each needs a request. */
+/** Maximum number of users, and of roles, to request. Each of them needs a separate request. */
 const ASKED_MAX = 100;
 
 export async function show({ root }) {
   const status = await v3("auth/status");
   root.append(h("p", { class: "lead" }, status.enabled
-    ? "Authentication of v3 is on: each call needs a user."
-    : "Authentication of v3 is off: everybody who reaches this port may do everything. Turn it on with: etcdctl auth enable"));
+    ? "v3 authentication is enabled: each call requires a user."
+    : "v3 authentication is disabled: anyone who can connect to this port can do everything. Enable it with: etcdctl auth enable"));
   try {
     const [users, roles] = await Promise.all([v3("auth/user/list"), v3("auth/role/list")]);
     await showAll(root, users.users ?? [], roles.roles ?? []);
   } catch (error) {
     if (user() === null) throw error;
-    root.append(h("p", { class: "quiet" }, "Only a user with the role root sees all users. This is yours:"));
+    root.append(h("p", { class: "quiet" }, "Only a user with the role root sees all users. Your user:"));
     await showAll(root, [user()], null);
   }
 }

@@ -88,10 +88,10 @@ function edit(work, node) {
   editor.focus();
 }
 
-/** Returns the text of a value. Throws an error for bytes that are not UTF-8, which v2 does not store. */
+/** Returns the text of a value. Throws an error for bytes that are not UTF-8, which v2 cannot store. */
 function textOf(bytes) {
   const text = utf8(bytes);
-  if (text === null) throw new Error("A value of v2 is UTF-8 text.");
+  if (text === null) throw new Error("A v2 value must be UTF-8 text.");
   return text;
 }
 
@@ -126,7 +126,7 @@ async function conflict(work, node, mine) {
       h("div", {}, h("h4", {}, "Yours"), mine === null ? h("p", {}, "Deleted.") : valueView(yours))),
     mine !== null && diffView(theirs, yours),
     h("div", { class: "row" }, button("Keep theirs", redraw, { class: "main" }),
-      mine !== null && button("Replace theirs by mine", () => swap(work, now, mine), { class: "danger" })));
+      mine !== null && button("Replace theirs with mine", () => swap(work, now, mine), { class: "danger" })));
   work.replaceChildren(panel);
   panel.focus();
 }

@@ -44,7 +44,7 @@ export class Listing {
     if (this.done) return;
     const last = fromBase64(kvs[kvs.length - 1].key);
     this.at = this.folder && startsWith(last, this.folder) ? prefixEnd(this.folder) : concat(last, ZERO);
-    // The folder may be the last entry.
+    // The folder may be the last entry below the prefix.
     this.done = equal(this.at, this.end);
   }
 
@@ -61,7 +61,7 @@ export class Listing {
   }
 }
 
-/** Returns the folders above a prefix, outermost first. */
+/** Returns the folders above a prefix and the prefix itself, outermost first. */
 export function parents(prefix) {
   const found = [];
   for (let at = 0; at < prefix.length; at += 1) {

@@ -11,10 +11,10 @@ const MORE = 128 << 10;
 export const EDITED_BYTES_MAX = 256 << 10;
 const DIFF_LINES_MAX = 400;
 
-/** Returns the most readable form of a value. */
+/** Returns the most readable form of a value: `json`, `text` or `hex`. */
 export function bestForm(bytes) {
   const text = utf8(bytes);
-  // Text contains no control characters.
+  // A value with control characters is shown as a hex dump.
   if (text === null || /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/.test(text)) return "hex";
   return prettyJson(text) === null ? "text" : "json";
 }
@@ -84,14 +84,14 @@ export function diffView(before, after) {
 /** Creates an editor for a value. `read` returns its bytes and throws an error for invalid text. */
 export function valueEditor(bytes) {
   const text = utf8(bytes);
-  // A text field normalizes all line ends, so values with other line ends are edited as hexadecimal.
+  // A text field normalizes line ends to `\n`, so values with other line ends are edited as hexadecimal.
   const plain = text !== null && bestForm(bytes) !== "hex" && !text.includes("\r");
   const area = h("textarea", {
     rows: Math.min(18, Math.max(4, (plain ? text : toHex(bytes)).split("\n").length + 1)),
     spellcheck: "false", autocomplete: "off", dir: "auto", name: "value",
   });
   area.value = plain ? text : toHex(bytes);
-  const hint = plain ? "Saved as UTF-8, to the letter." : "Hexadecimal: this value is no plain text.";
+  const hint = plain ? "Saved exactly as written, as UTF-8." : "Hexadecimal: this value is not plain text.";
   return {
     view: field("Value", area, hint),
     read: () => (plain ? fromText(area.value) : fromHex(area.value)),

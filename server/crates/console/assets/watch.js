@@ -11,7 +11,7 @@ export const title = "Watch";
 const KEPT = 200;
 /** Number of characters of a value to show in a line. */
 const SHOWN = 160;
-/** Minimum interval between two announcements to screen readers. */
+/** Minimum interval in milliseconds between two announcements to screen readers. */
 const SAID_MS = 2000;
 
 export async function show({ root, params, signal }) {
@@ -53,7 +53,7 @@ export async function show({ root, params, signal }) {
   root.append(form, state, said, h("section", { "aria-label": "Changes" }, lines));
 }
 
-/** The list of changes, drawn at most once per frame. */
+/** The list of changes, drawn at most every 100 ms. */
 class Log {
   constructor(lines, state, said) {
     Object.assign(this, { lines, state, said, total: 0, waiting: [], drawing: false, saidAt: 0 });
@@ -69,7 +69,7 @@ class Log {
     }
     if (this.waiting.length > 0 && !this.drawing) {
       this.drawing = true;
-      // A hidden page draws no frames.
+      // `requestAnimationFrame` would not run while the page is hidden.
       setTimeout(() => this.draw(), 100);
     }
   }

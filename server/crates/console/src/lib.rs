@@ -1,4 +1,5 @@
-//! Serves the console, a web page at `/console/` from files in the program. Start reading at `assets/console.js`.
+//! Serves the console, a web page at `/console/`, from files that are compiled into the program. Start reading at
+//! `assets/console.js`.
 //!
 //! The files contain no data and are the same for all users. The page calls the member's APIs with its user's permissions.
 
@@ -69,7 +70,7 @@ const ASSETS: &[Asset] = assets! {
     "watch.js" SCRIPT;
 };
 
-/// Answers a request for a cleaned path at or below `/console`.
+/// Answers a request for a cleaned path at or below `/console`. `/console` redirects to the page.
 pub fn handle(request: &HttpRequest, path: &[u8]) -> HttpResponse {
     if !reply::allows(request, "GET,HEAD") {
         return reply::method_not_allowed(Some("GET, HEAD"));
@@ -112,7 +113,7 @@ impl Asset {
     }
 }
 
-/// Returns whether an `If-None-Match` header lists `tag`, possibly marked as weak by a proxy.
+/// Returns whether an `If-None-Match` header is `*` or lists `tag`, possibly marked as weak by a proxy.
 fn names(known: &HeaderValue, tag: &[u8]) -> bool {
     known.as_bytes().split(|byte| *byte == b',').any(|one| {
         let one = one.trim_ascii();
@@ -120,7 +121,7 @@ fn names(known: &HeaderValue, tag: &[u8]) -> bool {
     })
 }
 
-/// Adds the headers of all files. Browsers must revalidate, so that the page and its scripts belong to one release.
+/// Adds the headers that all files have. Browsers must revalidate, so that the page and its scripts belong to one release.
 fn guarded(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
     response
         .insert_header((CONTENT_SECURITY_POLICY, POLICY))

@@ -290,7 +290,7 @@ pub struct MemberPromoteResponse {
 pub struct RangeRequest {
     #[prost(bytes = "bytes", tag = "1")]
     pub key: ::prost::bytes::Bytes,
-    /// Exclusive end of the range. If it is empty, the range is the key. If it is a zero byte, the range is all keys from the key on.
+    /// Exclusive end of the range. If it is empty, the range is the key. If it is a zero byte, the range has no end.
     #[prost(bytes = "bytes", tag = "2")]
     pub range_end: ::prost::bytes::Bytes,
     /// Maximum number of pairs, or 0 for all.
