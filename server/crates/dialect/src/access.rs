@@ -1,4 +1,4 @@
-//! Routes and authorizes HTTP/1 requests by the table of routes, before their body is read.
+//! Routes and authorizes HTTP/1 requests by the table of routes, before their bodies are read.
 
 use actix_web::{HttpRequest, HttpResponse};
 use witan_api::{
@@ -26,7 +26,8 @@ pub fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
     on.then_some(route)
 }
 
-/// Returns `None` if the caller has access to the route. Otherwise, returns the response: 401, or 503 if the check fails.
+/// Returns `None` if the caller has access to the route, or if the route is v2 keys, whose handlers check access themselves.
+/// Otherwise, returns the response: 401, or 503 if the check fails.
 pub async fn denied_response(
     ctx: &Context,
     request: &HttpRequest,

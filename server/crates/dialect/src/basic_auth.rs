@@ -1,5 +1,5 @@
-//! Authenticates and authorizes HTTP/1 requests with Basic credentials, by etcd 3.4's rules for v2. The state machine
-//! implements the rules (`witan_machine::auth::path_permissions`).
+//! Authenticates HTTP/1 requests with Basic credentials and authorizes them by etcd 3.4's rules for v2. Routes other than v2
+//! keys also accept v3 tokens. The state machine implements the rules (`witan_machine::auth::path_permissions`).
 //!
 //! While v2 authentication is disabled, the check of a key costs one atomic load. Client certificates are ignored, because any
 //! web page can make a browser present one.
@@ -44,7 +44,7 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
 #[derive(Debug)]
 enum BasicCredentials {
     Anonymous,
-    /// A user who presented the correct password. Later changes of the password do not matter. Contains only the name, because
+    /// A user who presented the correct password. Later changes of the password have no effect. Contains only the name, because
     /// the user's roles can change.
     User(String),
     Invalid,
@@ -88,7 +88,7 @@ pub struct KeyAccess {
 impl KeyAccess {
     /// Creates the access check of a request. `required` is the key and the access to it, or `None` if every caller has access.
     pub fn new(request: &HttpRequest, required: Option<(&[u8], PathAccess)>) -> Self {
-        // A clone would keep the entire head of the request in memory.
+        // A clone of the header would keep the entire head of the request in memory.
         let copy = |header: &HeaderValue| HeaderValue::from_bytes(header.as_bytes()).ok();
         let mut header = request.headers().get(AUTHORIZATION).and_then(copy);
         if let Some(header) = &mut header {
@@ -202,7 +202,8 @@ struct Rights {
     root: bool,
 }
 
-/// Returns the rights of the user whose token the `Authorization` header contains, or no rights without a valid token.
+/// Returns the rights of the user whose token the `Authorization` header contains, or no rights without a valid token. Fails if
+/// no state is available.
 async fn bearer(ctx: &Context, header: Option<&HeaderValue>) -> Result<Rights, NodeError> {
     let token = header.map(|value| value.to_str().unwrap_or_default());
     let credentials = Credentials::of_token(token);
@@ -219,7 +220,8 @@ async fn bearer(ctx: &Context, header: Option<&HeaderValue>) -> Result<Rights, N
 }
 
 /// Checks the Basic credentials in a header. Returns `Anonymous` without a header, and `Invalid` if the credentials are
-/// malformed or wrong. Fails if no view is available or the password could not be checked. Logs some unchecked passwords.
+/// malformed or wrong. Fails if no state is available or the password could not be checked. Logs some of these checks, without
+/// the password.
 async fn check_header(
     ctx: &Context,
     header: Option<&HeaderValue>,
@@ -232,7 +234,7 @@ async fn check_header(
     };
     let hashed = {
         let view = ctx.node.view().await?;
-        // The response takes as long for a user without a password as for an unknown user.
+        // The check takes as long for a user without a password as for an unknown user.
         let user = view.machine.auth.user(&name);
         let user = user.filter(|user| !user.no_password);
         user.map(|user| user.password.clone())

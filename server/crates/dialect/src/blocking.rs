@@ -11,7 +11,7 @@ use witan_node::NodeError;
 /// this is the size before escaping, which can multiply it by six.
 pub const INLINE_BYTES: usize = 128 << 10;
 
-/// Number of leases or nodes up to which the worker builds a listing.
+/// Number of leases or nodes up to which the worker itself builds a listing.
 pub const INLINE_ITEMS: usize = 2048;
 
 /// Waits for one of the connection's permits and runs `work` on another thread. Fails with `Stopped` if the runtime ends first.
@@ -40,7 +40,7 @@ pub async fn run_if<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NodeError> {
     if large {
-        // A separate future keeps the future of a small request small.
+        // The box keeps the future of a small request small.
         Box::pin(run(account, work)).await
     } else {
         Ok(work())

@@ -1,4 +1,4 @@
-//! The fields in queries and form bodies of v1 and v2. Each dialect splits a string into pairs and validates the values.
+//! The fields in queries and form bodies of v1 and v2. The dialects split the strings into pairs and validate the values.
 
 use bytes::Bytes;
 use witan_gocompat::query;
@@ -27,7 +27,8 @@ impl FormFields {
         self.get(name).filter(|value| !value.is_empty())
     }
 
-    /// Stores the value of a `name=value` pair unless the field is unknown or set. The error is the first invalid escape.
+    /// Stores the value of a `name=value` pair unless the field is unknown or has a value already. The error is the first
+    /// invalid escape.
     pub fn insert_pair<'t>(&mut self, pair: &'t [u8]) -> Result<(), &'t [u8]> {
         let (name, value) = query::pair(pair)?;
         let known = self.known.iter().find(|known| known.as_bytes() == name);

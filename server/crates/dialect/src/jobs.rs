@@ -11,20 +11,20 @@ use witan_node::{Job, NodeError};
 use super::{Context, reply};
 
 impl Context {
-    /// Waits for a permit, then starts a scan of the entire store.
+    /// Waits for a permit, then returns a job for a scan of the entire store. Fails if no state is available.
     pub async fn scan(&self) -> Result<Job<Permit>, NodeError> {
         let permit = self.account().permit(JobKind::Scan).await;
         self.node.job(permit).await
     }
 
-    /// Waits for a permit, then starts a read of many keys.
+    /// Waits for a permit, then returns a job for a read of many keys. Fails if no state is available.
     pub async fn large_read(&self) -> Result<Job<Permit>, NodeError> {
         let permit = self.account().permit(JobKind::Read).await;
         self.node.job(permit).await
     }
 
-    /// Runs `work`, a short read, on this member's state with [`read_from_disk`]. As with values in memory, `work` runs to its
-    /// end even if the state pins too much memory.
+    /// Runs `work`, a short read, on this member's state with [`read_from_disk`]. `bytes` returns the size of the result. As
+    /// with values in memory, `work` runs to its end even if the state pins too much memory.
     pub async fn disk_read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&View) -> T + Send + 'static,
@@ -40,9 +40,9 @@ impl Context {
 /// Runs `work`, a short read of values on disk, on another thread. Waits for a permit first and then for `state`, so that a
 /// waiting reader pins no state. Fails with `Stopped` if the runtime ends first.
 ///
-/// Holds the process's permit until `work` ends, and the connection's permit until the caller takes the result. Until then, also
-/// charges the values in the result, which have `bytes` bytes, because a connection may not be polled for a long time. Fails with
-/// `TooMany` if the memory for unread responses is used up.
+/// Holds the process's permit until `work` ends, and the connection's permit until the caller takes the result. Until then,
+/// also charges the size of the result, which `bytes` returns, because a connection may not be polled for a long time. Fails
+/// with `TooMany` if the memory for unread responses is used up.
 pub async fn read_from_disk<S, T, E>(
     account: &Account,
     state: impl Future<Output = Result<S, E>> + Send + 'static,
@@ -55,7 +55,7 @@ where
     E: From<NodeError> + Send + 'static,
 {
     let account = account.clone();
-    // Use a separate task, because a call that is not polled would keep its permit.
+    // Use a separate task, because otherwise a call that is not polled would keep the process's permit.
     let read = panics::in_task(async move {
         let mut permit = account.permit(JobKind::Disk).await;
         let state = state.await?;
@@ -86,7 +86,8 @@ pub async fn run_to_end<P: 'static, T: 'static>(
     Ok((done, permit))
 }
 
-/// A response that keeps its request's permit until it is encoded or charged, because only permits limit its memory.
+/// A response that keeps its request's permit until the response is encoded or charged. Until then, only permits limit its
+/// memory.
 #[derive(Debug)]
 pub struct WithPermit<A> {
     /// The response.

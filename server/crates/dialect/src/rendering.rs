@@ -40,7 +40,7 @@ pub fn render_here(
         let charge = charge(bytes.len())?;
         return Ok(ChargedText { bytes, charge });
     }
-    // Fail early if even `least_bytes` do not fit, because measuring takes nearly as long as rendering.
+    // Fail early if the charge for `least_bytes` is refused, because measuring takes nearly as long as rendering.
     drop(charge(least_bytes)?);
     let mut length = Length::default();
     write(&mut length);
@@ -50,7 +50,8 @@ pub fn render_here(
     Ok(ChargedText { bytes, charge })
 }
 
-/// Renders a response of at least `least_bytes` bytes, on another thread if large. Fails if its charge is refused.
+/// Renders a response of at least `least_bytes` bytes, on another thread if it is large. Fails if its charge is refused or the
+/// runtime ends.
 pub async fn render(
     account: &Account,
     least_bytes: usize,
@@ -62,7 +63,7 @@ pub async fn render(
     done.unwrap_or(Err(ResponseRefused))
 }
 
-/// Renders the body of a response with [`render`].
+/// Renders the body of a response with [`render`]. If the charge is refused, the body fails.
 pub async fn body(
     ctx: &Context,
     request: &HttpRequest,
@@ -96,9 +97,9 @@ impl From<TreeError> for ReadRefused {
     }
 }
 
-/// Reads a node and its subtree if `recursive`. Returns the rendered body and the tree's index. A small result is read from
-/// `view`. A large one waits for a permit, checks `access` again, and is charged and read from the latest state on another
-/// thread.
+/// Reads a node, with its subtree if `recursive`. Returns the rendered body and the tree's index. A small result is read from
+/// `view`. For a large result, waits for a permit, checks `access` again, and charges and reads the result from the latest
+/// state on another thread. If the charge is refused, the body fails.
 pub fn read<'a>(
     ctx: &'a Context,
     request: &'a HttpRequest,
@@ -134,12 +135,13 @@ pub fn read<'a>(
         let found = read_large(ctx, request, access, look).await?;
         Ok(framed(found?))
     };
-    // A separate box keeps the future of a small read small.
+    // The box keeps the future of a small read small.
     Either::Right(Box::pin(read))
 }
 
 /// Charges the memory of a node and its subtree before they are read. Each node of the result contains its entire path, so the
-/// result can be much larger than the tree. Measures with growing limits, because a limit stops the measurement early.
+/// result can be much larger than the tree. Measures with growing limits, because the measurement stops at its limit. Fails if
+/// the charge is refused.
 fn reserve(
     account: &Account,
     tree: &Tree,
@@ -188,7 +190,8 @@ fn of_node(node: &Node) -> usize {
     node.path.len() + node.value.as_ref().map_or(0, Bytes::len) + below
 }
 
-/// Appends the first fields of a v1 or v2 error body and leaves the JSON object open.
+/// Appends the first fields of a v1 or v2 error body and leaves the JSON object open. The pieces of `cause` are joined. An
+/// empty cause is omitted.
 pub fn push_error_head(out: &mut dyn Sink, code: u16, message: &str, cause: &[Bytes]) {
     out.extend_from_slice(b"{\"errorCode\":");
     text::push_number(out, code);

@@ -24,7 +24,7 @@ use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES, MESSAGE_BYTES_MAX, connectio
 
 /// Size in bytes above which Go's server sends a body in chunks instead of with its length.
 const UNCHUNKED_BYTES: usize = 2048;
-/// Size in bytes of the pieces of a large response. The worker serves other connections between them.
+/// Size in bytes of the pieces of a large response. Between two pieces, the worker can serve other connections.
 const PIECE_BYTES: usize = 256 << 10;
 /// Media type of plain-text responses.
 pub const TEXT: &str = "text/plain; charset=utf-8";
@@ -95,7 +95,7 @@ pub fn framed_text(
     let size = match &text {
         Ok(text) if text.bytes.len() <= UNCHUNKED_BYTES => BodySize::Sized(text.bytes.len() as u64),
         Ok(text) => unbuffered_size(request, text.bytes.len()),
-        // The body must not count as empty.
+        // A body of length 0 would be sent as an empty response, without the failure.
         Err(ResponseRefused) => unbuffered_size(request, 1),
     };
     FramedBody {
@@ -224,8 +224,8 @@ pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static s
     })
 }
 
-/// Reads and drops the rest of a body, up to [`LINGER_BYTES`] bytes, so that the connection stays open for the response. After
-/// a longer rest, the connection closes when the response is sent.
+/// Reads and drops the rest of a body, up to [`LINGER_BYTES`] bytes, so that the connection stays open for the response. If the
+/// rest is longer, the connection closes when the response is sent.
 pub async fn drain(payload: &mut web::Payload) {
     let mut left = LINGER_BYTES;
     while let Some(Ok(part)) = payload.next().await {
@@ -236,8 +236,8 @@ pub async fn drain(payload: &mut web::Payload) {
     }
 }
 
-/// Returns the payload, which is empty after a `CONNECT` or a refused WebSocket handshake. The bytes after such a request are
-/// not a body, so they stay unread, and the connection closes after the response.
+/// Returns the payload of a request. It is empty for a `CONNECT` and for a refused WebSocket handshake. The bytes after such a
+/// request are not a body, so they stay unread, and the connection closes after the response.
 pub async fn payload_of(request: &HttpRequest, payload: web::Payload) -> web::Payload {
     if *request.method() != Method::CONNECT && !request.head().upgrade() {
         return payload;

@@ -1,5 +1,5 @@
-//! Counts operations on keys by prefix during a sample (`/debug/top`). Without a sample, each operation costs one relaxed load.
-//! `tally` contains the counts and is pure.
+//! Counts operations on keys by prefix during a sample (`/debug/top`). Without a sample, each operation costs one relaxed
+//! atomic load. `tally` contains the counts and is pure.
 
 mod tally;
 

@@ -1,4 +1,4 @@
-//! Metrics for v2 requests. The node counts the effects of these requests on the tree.
+//! Metrics for v2 requests. The node counts the effects of the requests on the tree.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

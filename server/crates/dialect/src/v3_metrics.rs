@@ -1,4 +1,4 @@
-//! Metrics for v3 calls: ranges, leases, watches, and operations on the entire store.
+//! Metrics for v3 calls: ranges, leases, watches, promotions of learners, and operations on the entire store.
 
 use std::time::Duration;
 

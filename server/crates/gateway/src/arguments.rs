@@ -1,4 +1,4 @@
-//! The arguments, as clap parses them. Their comments are the help output.
+//! The arguments, as clap parses them. The doc comments are the help output.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -45,7 +45,7 @@ pub struct StartArguments {
     /// Name server for the SRV records, as ADDRESS:PORT; by default the name servers in /etc/resolv.conf. Not a flag of etcd.
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(super) discovery_srv_server: Option<SocketAddr>,
-    /// Use discovered endpoints without TLS, and do not verify the others.
+    /// Also use discovered endpoints without TLS, and verify no certificates.
     #[arg(long, global = true, num_args = 0..=1, require_equals = true)]
     #[arg(default_value_t = false, default_missing_value = "true")]
     pub(super) insecure_discovery: bool,
@@ -58,7 +58,7 @@ pub struct StartArguments {
     pub(super) retry_delay: Duration,
 }
 
-/// Parses a duration as in Go. Fails if it is 0, because the gateway would retry without a pause.
+/// Parses a duration as in Go. Refuses 0, because the gateway would retry without a pause.
 fn delay(text: &str) -> Result<Duration, String> {
     let delay = parse_duration(text).filter(|delay| !delay.is_zero());
     delay.ok_or_else(|| "must be a duration above 0, such as 30s or 1m".to_owned())

@@ -83,8 +83,8 @@ fn parse(text: &str) -> Result<Endpoint, GatewayError> {
     Ok(Endpoint::new(address, 0, 0))
 }
 
-/// Returns the verified endpoints of `--discovery-srv`, or else the endpoints in `--endpoints`. Without both flags, returns the
-/// default endpoint. Fails if discovery finds no verified endpoint and `--endpoints` is empty.
+/// Returns the verified endpoints of `--discovery-srv`, or else the endpoints in `--endpoints`. If neither flag is given,
+/// returns the default endpoint. Fails if discovery finds no verified endpoint and `--endpoints` is empty.
 pub(super) async fn find(arguments: &StartArguments) -> Result<Vec<Endpoint>, GatewayError> {
     let domain = arguments.discovery_srv.as_deref().unwrap_or_default();
     let domain = domain.trim_end_matches('.');
@@ -107,7 +107,8 @@ pub(super) async fn find(arguments: &StartArguments) -> Result<Vec<Endpoint>, Ga
     arguments.endpoints.iter().map(|text| parse(text)).collect()
 }
 
-/// Returns the verified endpoints in a domain's SRV records. Fails if the domain has no such record.
+/// Returns the verified endpoints in a domain's SRV records. Logs the other endpoints. Fails if a lookup fails, the domain has
+/// no such record, or the CA certificates cannot be used.
 async fn discover(arguments: &StartArguments, domain: &str) -> Result<Vec<Endpoint>, GatewayError> {
     let suffix = arguments.discovery_srv_name.as_deref().unwrap_or_default();
     let suffix = match suffix.is_empty() {

@@ -13,7 +13,7 @@ pub enum GatewayError {
         "Witan has no grpc-proxy. Give clients the URLs of all members, or run `gateway start`, which forwards TCP connections"
     )]
     GrpcProxy,
-    #[error("install the signal handlers: {0}")]
+    #[error("cannot install the signal handlers: {0}")]
     Signals(io::Error),
     #[error("--listen-addr {0}: must be HOST:PORT")]
     ListenAddress(String),
@@ -29,7 +29,7 @@ pub enum GatewayError {
     OwnAddress { endpoint: String, listen: String },
     #[error("--discovery-srv: {0}")]
     Dns(#[from] DnsError),
-    #[error("--discovery-srv {domain}: none of the SRV records {names} exists")]
+    #[error("--discovery-srv {domain}: the SRV records {names} do not exist")]
     NoRecords { domain: String, names: String },
     #[error("--trusted-ca-file: {0}")]
     Tls(#[from] ClientTlsError),

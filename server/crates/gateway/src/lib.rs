@@ -41,7 +41,8 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<StartArguments
     Ok(line.start)
 }
 
-/// Runs the gateway until a signal stops it. Calls `ready` when clients can connect. Requires an actix system.
+/// Runs the gateway until a signal stops it. Calls `ready` when clients can connect. Requires an actix system. Fails if the
+/// gateway cannot start.
 pub async fn run(arguments: StartArguments, ready: impl FnOnce()) -> Result<(), GatewayError> {
     let signal = first_signal().map_err(GatewayError::Signals)?;
     tokio::select! {

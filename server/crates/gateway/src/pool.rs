@@ -4,10 +4,10 @@ use std::{cell::Cell, collections::hash_map::RandomState, hash::BuildHasher as _
 
 use super::endpoints::Address;
 
-/// Share per unit of weight. An endpoint of weight 0 gets a share of 1, because RFC 2782 requires a small chance.
+/// Share per unit of weight. An endpoint of weight 0 gets a share of 1, because RFC 2782 requires a small chance for it.
 const SHARE_OF_WEIGHT: u64 = 100;
 
-/// A member's client address.
+/// A member's client address, and whether it is active.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) address: Address,

@@ -77,7 +77,8 @@ async fn permit(free: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     permit.expect("the semaphore is never closed")
 }
 
-/// Copies bytes between a client and an endpoint until both directions have ended or one has failed.
+/// Copies bytes between a client and an endpoint until both directions have ended or one has failed. Closes the client's
+/// connection if no endpoint can be reached.
 async fn serve(mut client: TcpStream, pool: &Pool, retry_delay: Duration) {
     let Some(mut member) = open(pool, retry_delay).await else {
         if let Some(left_out) = CONNECTIONS.admit() {
@@ -106,8 +107,8 @@ fn configure(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
-/// Connects to an active endpoint. Deactivates endpoints that fail. Returns `None` if no endpoint is left or this host has no
-/// free port.
+/// Connects to an active endpoint. Deactivates endpoints that fail. Returns `None` if no active endpoint is left or this host
+/// has no free port.
 async fn open(pool: &Pool, retry_delay: Duration) -> Option<TcpStream> {
     while let Some(endpoint) = pool.choose() {
         match connect(endpoint).await {
