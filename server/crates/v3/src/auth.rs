@@ -58,7 +58,8 @@ pub(super) async fn role_grant_permission(
     Ok(pb::AuthRoleGrantPermissionResponse { header })
 }
 
-/// Adds a user with the hash of the request's password, or without a password if the options request that.
+/// Adds a user with the hash of the request's password, or without a password if the options request that. As in etcd, ignores
+/// the hash in the request.
 pub(super) async fn user_add(
     ctx: &Context,
     request: pb::AuthUserAddRequest,
@@ -91,7 +92,8 @@ pub(super) async fn user_change_password(
     Ok(pb::AuthUserChangePasswordResponse { header })
 }
 
-/// Returns the bcrypt hash of a password. Check the caller's permission first, because hashing takes tens of milliseconds.
+/// Returns the bcrypt hash of a password. Call this only after the caller was authorized, because hashing takes tens of
+/// milliseconds. Fails with `PasswordTooLong` above 72 bytes.
 async fn hash(ctx: &Context, password: String) -> RpcResult<Bytes> {
     let hashing = &ctx.authenticator.hashing;
     Ok(hashing.hash(ctx.account(), password).await?)
@@ -188,8 +190,8 @@ pub(super) async fn user_list(
     })
 }
 
-/// Returns a role's permissions, or fails with `RoleNotFound`. The role root covers all keys. Users can read their own roles
-/// without the root role.
+/// Returns a role's permissions, or fails with `RoleNotFound`. The role root has a permission for all keys. Users can read
+/// their own roles without the root role.
 pub(super) async fn role_get(
     ctx: &Context,
     request: pb::AuthRoleGetRequest,

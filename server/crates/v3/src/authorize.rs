@@ -1,5 +1,5 @@
 //! Authorizes calls. [`admit`] checks the access that `witan_api::access` requires for a method. The check runs before the
-//! message is read, so that unauthorized calls cost little. The functions of the calls do not repeat it.
+//! message is read, so that unauthorized calls cost little. The functions of the calls do not repeat the check.
 //!
 //! Permissions that depend on the message follow the rules of `witan_machine::auth`. They are checked here or when a command is
 //! applied.
@@ -23,7 +23,8 @@ use crate::error::RpcError;
 /// Packages whose errors all have the code `Unknown`, as in etcd.
 const PACKAGES_WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
-/// Methods that a learner serves from its own state. etcd's learners serve only the first three. Linearizable reads fail later.
+/// Methods that a learner serves from its own state. etcd's learners serve only the first three. Linearizable reads on a
+/// learner fail later.
 const LEARNER_METHODS: [&str; 7] = [
     "/etcdserverpb.KV/Range",
     "/etcdserverpb.Maintenance/Status",
@@ -102,7 +103,8 @@ pub(super) fn caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Like [`caller`], but for administrative calls: `None` only without credentials or while v2 and v3 authentication are off.
+/// Like [`caller`], but for administrative calls: `None` only without credentials or while both v2 and v3 authentication are
+/// disabled.
 pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     if !ctx.node.any_auth_enabled() {
         return Ok(None);
@@ -116,7 +118,8 @@ fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     caller.map_err(|_| RpcError::InvalidAuthToken)
 }
 
-/// Fails with `UserEmpty` if v3 authentication is enabled and the call has no credentials.
+/// While v3 authentication is enabled, fails with `UserEmpty` if the call has no credentials, and with `InvalidAuthToken` for
+/// an invalid token.
 fn require_credentials(ctx: &Context) -> RpcResult<()> {
     if ctx.node.auth_enabled() && caller(ctx)?.is_none() {
         return Err(RpcError::UserEmpty);
@@ -139,7 +142,7 @@ pub(super) async fn require_current_admin(ctx: &Context) -> RpcResult<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());
     }
-    // Refuse other callers without a linearizable read.
+    // Refuse callers without the root role before the linearizable read, which needs a quorum.
     require_admin(ctx).await?;
     let view = ctx.node.read().await?;
     check_admin_on(ctx, &view.machine)

@@ -13,7 +13,7 @@ use witan_node::Reconfiguration;
 use super::{RpcResult, header};
 use crate::error::RpcError;
 
-/// Lists the members. If the request is linearizable, reads a linearizable state, otherwise this member's own state.
+/// Lists the members. If the request is linearizable, reads a linearizable state; otherwise, reads this member's own state.
 pub(super) async fn member_list(
     ctx: &Context,
     request: pb::MemberListRequest,
@@ -127,7 +127,8 @@ async fn members(ctx: &Context) -> RpcResult<Vec<pb::Member>> {
     Ok(api_members(&ctx.node.view().await?.machine.members))
 }
 
-/// Returns a member. If this member's state lacks it, reads a linearizable state, because this member can lag behind.
+/// Returns the member with this ID from the node's state or, if that state lacks it, from a linearizable state, because the node
+/// can lag behind. Fails with `MemberNotFound` if both states lack the member.
 async fn find_member(ctx: &Context, id: MemberId) -> RpcResult<Member> {
     let find = |members: &MemberRegistry| members.by_id.get(&id).cloned();
     if let Some(member) = find(&ctx.node.view().await?.machine.members) {
@@ -161,8 +162,8 @@ fn peer_urls(texts: &[String]) -> RpcResult<Vec<&str>> {
     Ok(urls)
 }
 
-/// Fails with `MemberBadUrls` if the URLs, which stay in memory, exceed `LONG_TEXT_BYTES_MAX` in total. Each URL also counts as
-/// a string, because it can be empty.
+/// Fails with `MemberBadUrls` if the URLs, which stay in memory, exceed `LONG_TEXT_BYTES_MAX` in total. Adds the size of a
+/// `String` for each URL, because URLs can be empty.
 fn check_length(urls: &[String]) -> RpcResult<()> {
     let bytes = urls.iter().map(|url| url.len() + size_of::<String>());
     if bytes.sum::<usize>() > LONG_TEXT_BYTES_MAX {

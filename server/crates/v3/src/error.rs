@@ -83,7 +83,7 @@ errors! {
     TimeoutLeaderTransfer = Unknown "etcdserver: request timed out, leader transfer took too long";
     /// The membership change could cause quorum loss.
     Unhealthy = Unavailable "etcdserver: unhealthy cluster";
-    /// Members disagree about the data.
+    /// The data of the members differs.
     Corrupt = DataLoss "etcdserver: corrupt cluster";
     NotSupportedForLearner = FailedPrecondition "etcdserver: rpc not supported for learner";
     /// The target cannot become leader, because it is unknown or a learner.

@@ -4,12 +4,11 @@ use witan_api::v3::etcdserverpb::ResponseHeader;
 use witan_machine::revision::Revision;
 use witan_node::Node;
 
-/// Builds a header with this revision, the cluster ID, the member ID, and the current Raft term.
+/// Builds a header with this revision, the cluster ID, the member ID and the node's current Raft term. Never returns `None`.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "the field of a response is optional"
 )]
-/// Builds a header with this revision and the node's current Raft term.
 pub(super) fn at(node: &Node, revision: Revision) -> Option<ResponseHeader> {
     let identity = node.identity();
     Some(ResponseHeader {

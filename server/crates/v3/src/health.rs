@@ -1,4 +1,5 @@
-//! The service `grpc.health.v1`. As in etcd, it knows only the empty service name, which is serving until the process stops.
+//! The service `grpc.health.v1`. As in etcd, only the empty service name is known. Its status is `SERVING` until the process
+//! stops.
 
 use std::pin::Pin;
 

@@ -35,10 +35,10 @@ use crate::error::RpcError;
 /// Interval between checks of whether an expired lease has been removed.
 const EXPIRING_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Number of checks before a keep-alive fails.
+/// Number of checks before the keep-alive of an expired lease fails.
 const EXPIRING_CHECKS: u32 = 200;
 
-/// Maximum number of concurrent keep-alives on one stream.
+/// Maximum number of concurrent keep-alives on one stream; further keep-alives wait.
 const KEEP_ALIVES_CONCURRENT_MAX: usize = 64;
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -136,7 +136,7 @@ impl ReadReply for Vec<Bytes> {
     }
 }
 
-/// Lists all leases in this member's own state. As in etcd, only the leader lists them in order of expiration.
+/// Lists all leases in this member's own state. As in etcd, only the leader lists the leases in order of expiration.
 pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,

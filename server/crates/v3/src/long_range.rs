@@ -1,4 +1,4 @@
-//! Range responses that are too long to be in memory at once. A plan computes the length of the response from keys and
+//! Range responses that are too long to be in memory as a whole. A plan computes the length of the response from keys and
 //! versions. The pairs are then read from the same state and encoded while the response is sent. Other threads read values that
 //! are only on disk.
 //!
@@ -53,7 +53,7 @@ pub(super) type RangeAnswer = UnaryResponse<RangeResponse>;
 /// A long response that is being sent.
 struct LongRange {
     account: Account,
-    /// The job with the state. Its task drops it when the state must be released.
+    /// The job with the state. The task of [`keep`] drops the job when the state must be released.
     job: Weak<Job<()>>,
     /// Dropping this sender releases the state.
     _done_guard: oneshot::Sender<Infallible>,
@@ -68,7 +68,7 @@ struct LongRange {
 
 /// Waits for a permit for a large read, takes the latest state, and checks the caller's permission in it again. Returns a
 /// response that reads its pairs from this state while it is sent, with the permit. Fails with `ResponseTooLarge` if the
-/// response is too long or its pairs cannot be sorted in memory.
+/// response is too long or its pairs cannot be sorted in memory, and with `TooManyRequests` if the list of keys is not charged.
 pub(super) async fn begin(
     ctx: &Context,
     request: RangeRequest,
@@ -148,7 +148,7 @@ fn keep(job: Arc<Job<()>>) -> (Weak<Job<()>>, oneshot::Sender<Infallible>) {
             () = end.wait() => {}
             _ = done => {}
         }
-        // Freeing an old state can take long.
+        // Freeing an old state can take a long time.
         drop(panics::spawn(move || drop(job)));
     });
     (kept, done_guard)
@@ -196,7 +196,8 @@ impl LongRange {
             let head = std::mem::take(&mut self.head);
             return Ok(Some(match head.is_empty() {
                 true => part,
-                // The first frame contains pairs, so that an unread response is charged more, and few of them keep a state.
+                // The first frame contains pairs, so that an unread response is charged more, and fewer unread responses keep
+                // states.
                 false => [head, part].concat().into(),
             }));
         }

@@ -55,8 +55,9 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
     })
 }
 
-/// Lists, raises or clears alarms. Raising and clearing require an administrator. An unknown action has no effect; etcd 3.6
-/// crashes. An unknown alarm type cannot be raised or cleared, because a later release may define it.
+/// Lists, raises or clears alarms. Raising and clearing require the root role while authentication is enabled. An unknown
+/// action has no effect; etcd 3.6 crashes. An unknown alarm type cannot be raised or cleared, because a later release may
+/// define it.
 pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<AlarmResponse> {
     let action = AlarmAction::try_from(request.action);
     // Listing alarms needs fewer permissions, which were checked earlier.
@@ -176,8 +177,9 @@ pub(super) async fn defragment(
     Ok(DefragmentResponse { header: None })
 }
 
-/// Validates, starts or cancels a downgrade to the previous release of Witan, such as `0.1`. While a downgrade is in progress,
-/// the feature level does not rise. The leader ends the downgrade once all members run the target release.
+/// Validates, starts or cancels a downgrade to the previous release of Witan, such as `0.1`, and returns the cluster version.
+/// While a downgrade is in progress, the feature level does not rise. The leader ends the downgrade once all members run the
+/// target release.
 pub(super) async fn downgrade(
     ctx: &Context,
     request: DowngradeRequest,

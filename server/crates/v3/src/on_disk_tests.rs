@@ -1,5 +1,5 @@
-//! Tests reads of values that are only on disk. Each response must equal that of a member with the same state in memory, and no
-//! worker may read a file.
+//! Tests reads of values that are only on disk. Each response must equal the response of a member with the same state in
+//! memory, and no worker may read a file.
 
 use std::{
     io,
@@ -103,7 +103,8 @@ fn key(at: usize) -> String {
     format!("k{at:05}")
 }
 
-/// Returns a value. Values sort in another order than their keys, and fill more than one part of a range.
+/// Returns the value that a round writes to a key. Values sort in another order than their keys, and fill more than one part of
+/// a range.
 fn value(at: usize, round: usize) -> String {
     format!("{:05} {round} {}", at * 7 % KEYS, "v".repeat(1000))
 }

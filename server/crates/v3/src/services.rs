@@ -30,7 +30,8 @@ pub(super) struct RpcService {
 }
 
 impl RpcService {
-    /// Returns the call's context. Fails if this member does not serve it, a required leader is missing, or access is denied.
+    /// Returns the call's context. Fails if this member does not serve the call, a required leader is missing, or access is
+    /// denied.
     pub(super) async fn admit(&self, head: &Head) -> RpcResult<Cow<'_, Context>> {
         authorize::refuse_learner(&self.ctx, head.path())?;
         if head.method().requires_leader && self.ctx.node.status().leader == MemberId::NONE {
@@ -136,7 +137,7 @@ where
     }
 }
 
-/// Returns the response for an error before the call starts.
+/// Returns the response for an error that occurs before the call starts.
 pub(super) fn refused(refusal: impl Into<Status>) -> Outgoing {
     Outgoing::Response(refusal.into().into_http())
 }

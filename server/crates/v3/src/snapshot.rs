@@ -30,8 +30,8 @@ const CHUNK_BYTES: usize = 32 << 10;
 /// Number of chunks buffered for a client. A slow client therefore slows down the producer.
 const CHUNKS_AHEAD: usize = 8;
 
-/// Minimum average rate, in bytes per second, at which a client must read a snapshot. The snapshot of a slower client is
-/// aborted. A snapshot keeps a state in memory until it ends.
+/// Minimum average rate, in bytes per second, at which a client must read a snapshot; the snapshot of a slower client is
+/// aborted. Until a snapshot ends, it keeps a state in memory.
 const BYTES_PER_SECOND_MIN: u64 = 512 << 10;
 
 /// Time that a client gets in addition to the time at the minimum rate.
@@ -46,7 +46,7 @@ pub(crate) async fn snapshot(
     _request: SnapshotRequest,
     _needs_leader: bool,
 ) -> RpcResult<impl Stream<Item = Chunk> + Send + use<>> {
-    // Refuse instead of waiting, because a waiting client would occupy a connection for nothing.
+    // Refuse instead of waiting, because a waiting client would occupy a connection without receiving data.
     let permit = ctx.account().try_permit(JobKind::Snapshot);
     let permit = permit.ok_or(RpcError::TooManyRequests)?;
     let job = ctx.node.job(permit).await?;
@@ -202,7 +202,7 @@ impl ChunkWriter {
         self.post(chunk)
     }
 
-    /// Waits for room in the channel and sends a chunk with these bytes and the number of remaining bytes. Fails with
+    /// Waits for a free slot in the channel and sends a chunk with these bytes and the number of remaining bytes. Fails with
     /// `BrokenPipe` if the stream or the snapshot has ended.
     fn post(&mut self, blob: Bytes) -> io::Result<()> {
         let chunk = SnapshotResponse {
@@ -237,7 +237,7 @@ mod tests {
             assert!(pace.record(now, BYTES_PER_SECOND_MIN as usize), "{at}");
         }
         assert!(!pace.record(begun + PATIENCE + second * 102, CHUNK_BYTES));
-        // Bytes that were read early count later.
+        // Bytes that were read early are credited to the client later.
         let mut pace = Pace::default();
         assert!(pace.record(begun, 100 * BYTES_PER_SECOND_MIN as usize));
         assert!(pace.record(begun + PATIENCE + second * 100, 1));

@@ -22,7 +22,8 @@ pub(super) struct StreamEnd {
 }
 
 impl StreamEnd {
-    /// Creates the end condition of a stream. With `needs_leader`, `LEADERLESS_CHECKS` checks without a leader also end it.
+    /// Creates the end condition of a stream. With `needs_leader`, `LEADERLESS_CHECKS` checks without a leader also end the
+    /// stream.
     pub(super) fn new(ctx: &Context, needs_leader: bool) -> Self {
         let node = ctx.node.clone();
         let interval = node.election_timeout();

@@ -30,8 +30,8 @@ const NO_LEADER: &str = "election: no leader";
 const NOT_LEADER: &str = "election: not leader";
 const NO_KEY: &str = "\"leader\" field must be provided";
 
-/// Waits until the caller leads the election. Fails if its key is deleted first. If the caller disconnects, deletes the key. If
-/// the key already exists, sets its value.
+/// Waits until the caller leads the election. Fails if the caller's key is deleted first. If the caller disconnects, deletes
+/// the key. If the key already exists, sets its value.
 pub(crate) async fn campaign(
     ctx: &Context,
     request: CampaignRequest,
@@ -40,7 +40,7 @@ pub(crate) async fn campaign(
     run_to_completion(metrics, move |gone| win_election(ctx, request, gone)).await
 }
 
-/// Puts the caller's key, or updates its value, and waits until it is the election's oldest key. Deletes it when `gone`
+/// Puts the caller's key, or updates its value, and waits until it is the election's oldest key. Deletes the key when `gone`
 /// completes.
 async fn win_election(
     ctx: Context,
@@ -92,7 +92,7 @@ pub(crate) async fn proclaim(
     Ok(ProclaimResponse { header })
 }
 
-/// Returns the leader's key, the oldest one of the election. Fails if there is no leader.
+/// Returns the leader's key, which is the oldest key of the election. Fails if there is no leader.
 pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<LeaderResponse> {
     let first = first_or_last_key(&request.name, SortOrder::Ascend);
     let response = kv::range(ctx, first)
@@ -106,8 +106,8 @@ pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<L
     })
 }
 
-/// Deletes the leader's key if its create revision equals the request's. Fails if the request has no leader key. If the request
-/// names no lease, grants a new one, which has no use.
+/// Deletes the leader's key if its create revision equals the request's. Fails if the request has no leader key. As in etcd, if
+/// the request names no lease, grants a new lease, although nothing uses it.
 pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<ResignResponse> {
     let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let resigned = async {
@@ -255,8 +255,8 @@ impl Observer {
     }
 }
 
-/// Waits for the first put below `name` since revision `from`. Returns the new pair and a header with the put's revision, after
-/// which the caller can watch. Returns `None` if the watch ends first.
+/// Waits for the first put below `name` since revision `from`. Returns the new pair and a header with the put's revision. The
+/// caller can watch the changes after this revision. Returns `None` if the watch ends first.
 async fn first_put(
     ctx: &Context,
     name: &[u8],

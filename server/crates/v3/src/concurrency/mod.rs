@@ -1,4 +1,5 @@
-//! The Lock and Election services, built from transactions, leases and watches, for clients whose library lacks them.
+//! The Lock and Election services, built from transactions, leases and watches, for clients whose library lacks locks and
+//! elections.
 //!
 //! A caller puts its key `name/LEASE` and waits until its key is the oldest one below the name. The key is deleted with the
 //! lease, or when the caller disconnects. As in etcd, all errors have the code `Unknown`.
@@ -51,7 +52,7 @@ fn prefix(name: &[u8]) -> Bytes {
     [name, b"/"].concat().into()
 }
 
-/// Returns the key of a lease below a name. Formats a negative lease like Go.
+/// Returns the key of a lease below a name. Formats the lease in hexadecimal, with a sign if it is negative, like Go.
 fn session_key(name: &[u8], lease: LeaseId) -> Bytes {
     let sign: &[u8] = if lease.0 < 0 { b"-" } else { b"" };
     let digits = format!("{:x}", lease.0.unsigned_abs());
@@ -119,7 +120,8 @@ struct SessionKey {
     first: bool,
 }
 
-/// Puts the caller's key unless it exists. If `oldest` requests the oldest key, the same transaction compares the two keys.
+/// Puts the caller's key unless it exists. If `oldest` requests the oldest key, the same transaction reads that key, so that
+/// the result shows whether the caller's key is the oldest.
 async fn put_key(
     ctx: &Context,
     key: &Bytes,
@@ -186,7 +188,7 @@ async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<
     Err(RpcError::Stopped)
 }
 
-/// Returns the error of a canceled watch: `Compacted`, or the error in the cancel reason.
+/// Returns the error of a canceled watch: `Compacted`, the error in the cancel reason, or `Stopped` for an unknown reason.
 fn cancellation(answer: &WatchResponse) -> RpcError {
     if answer.compact_revision != 0 {
         return RpcError::Compacted;
@@ -207,7 +209,8 @@ fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> 
 /// Resolves to an error when the caller disconnects.
 type CallerGone = oneshot::Receiver<()>;
 
-/// Runs `work` to its end, even if the caller disconnects. Signals a disconnect with `CallerGone`. Panics if `work` panics.
+/// Runs `work` to its end, even if the caller disconnects. Signals a disconnect with `CallerGone`. Panics if `work` panics. All
+/// errors have the code `Unknown`.
 async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
     metrics: &PanicMetrics,
     work: impl FnOnce(CallerGone) -> F,

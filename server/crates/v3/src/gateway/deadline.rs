@@ -15,8 +15,8 @@ const TIMEOUT: &str = "grpc-timeout";
 pub(super) struct Deadline(Option<Instant>);
 
 impl Deadline {
-    /// Reads the timeout of a request, which starts now. As in etcd, 0 is no limit, and the deadline of a negative timeout has
-    /// already passed. Fails if the timeout is invalid.
+    /// Reads the timeout of a request, which starts now. As in etcd, 0 means no limit, and the deadline of a negative timeout
+    /// has already passed. Fails if the timeout is invalid.
     pub(super) fn of(request: &HttpRequest) -> Result<Self, GatewayError> {
         let header = request.headers().get(TIMEOUT);
         let Some(header) = header.filter(|header| !header.is_empty()) else {

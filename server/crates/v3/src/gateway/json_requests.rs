@@ -52,7 +52,8 @@ impl JsonRequests {
         }
     }
 
-    /// Reads the next request. Returns `None` at the end of the body, and an error message if the request is unreadable.
+    /// Reads the next request. Returns `None` at the end of the body. Fails with an error message if the request is unreadable or
+    /// too large, or if its charge is refused.
     pub(super) async fn next<Q>(&mut self) -> Result<Option<Q>, String>
     where
         Q: Shaped + Default + Message + 'static,
@@ -101,7 +102,7 @@ impl JsonRequests {
     }
 
     /// Takes the first complete value from the buffer, or returns `None` if no value is complete. At the end of the body, a
-    /// number counts as complete, and any other partial value is an error.
+    /// number is complete, and any other partial value is an error.
     fn take_value(&mut self) -> Result<Option<BytesMut>, String> {
         let end = match self.progress.take(&self.buffer[self.scanned..])? {
             Some(length) => self.scanned + length,

@@ -298,7 +298,7 @@ impl UnaryCall<'_> {
         }
         let with_permit = verb(ctx, request).await?;
         let (account, length) = (ctx.account().clone(), with_permit.response.encoded_len());
-        // The JSON is written from an encoding of the response, and is longer than this encoding.
+        // The JSON is written from an encoding of the response, and is longer than that encoding.
         let Ok(reserved) = reply::charge(Some(&account), 2 * length) else {
             return Ok(Err(ResponseRefused));
         };

@@ -78,7 +78,7 @@ fn operation(path: &str, call: &str, method: &MethodDescriptorProto) -> Value {
         let failure = json!({ "anyOf": [failed, reference("Error")] });
         ("One JSON object per line.", line, failure)
     } else {
-        ("The answer.", answer, reference("Error"))
+        ("The response.", answer, reference("Error"))
     };
     let group = path.split('/').next().unwrap_or_default();
     json!({

@@ -39,7 +39,7 @@ pub fn is_requested(request: &HttpRequest) -> bool {
         && request.path().starts_with("/v3")
 }
 
-/// Returns the token in the handshake's subprotocols, or `None`.
+/// Returns the token in the handshake's subprotocols, or `None` if they contain no token or the request is not a handshake.
 pub(super) fn token(request: &HttpRequest) -> Option<&str> {
     let protocols = request
         .headers()
@@ -114,7 +114,7 @@ async fn run(
         let part = messages.recv().await?;
         Some((Ok(part), messages))
     });
-    // A failed call drains the body, so it may poll it again after the end.
+    // A failed call drains the body, so it may poll the body again after the end.
     let payload = Box::pin(parts.fuse());
     let payload = web::Payload::from_request(&request, &mut dev::Payload::Stream { payload }).await;
     let payload = payload.expect("taking a payload cannot fail");
@@ -192,7 +192,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Sends a ping. If the session is reading (`listens`), ends it after `MISSED_PINGS` unanswered pings.
+    /// Sends a ping. If the session is reading (`listens`), ends the session after `MISSED_PINGS` unanswered pings.
     fn ping(&mut self, listens: bool) {
         if listens && self.missed_pings >= MISSED_PINGS {
             self.ended = true;
@@ -311,7 +311,7 @@ impl WebSocketSession {
     }
 }
 
-/// Sends `unsent_request` to the call and empties it. Returns false if the call takes no more requests.
+/// Sends `unsent_request` to the call and empties the buffer. Returns false if the call takes no more requests.
 async fn forward(requests: Option<&mpsc::Sender<Bytes>>, unsent_request: &mut BytesMut) -> bool {
     let part = match requests {
         Some(requests) => requests.reserve().await.ok(),

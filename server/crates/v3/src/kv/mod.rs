@@ -1,8 +1,7 @@
 //! The key-value calls, one per file. Keys and values are shared, never copied.
 //!
 //! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`, `estimate`,
-//! `executed`.
-//! `long_range` sends a long range in one message, and `range_stream` in several.
+//! `executed`. `long_range` sends a long range in one message, and `range_stream` in several.
 
 mod compact;
 pub(crate) mod delete_range;
@@ -70,9 +69,9 @@ pub(super) trait ReadReply: Send + 'static {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ReadSize {
     Small,
-    /// The response needs much memory.
+    /// The response needs a lot of memory.
     Large,
-    /// The response needs much memory, and the read would block the worker.
+    /// The response needs a lot of memory, and the read would block the worker.
     Long,
 }
 
@@ -90,10 +89,11 @@ impl ReadSize {
     }
 }
 
-/// Runs `work` on `request`. A small read uses `view`, against which the caller has been checked. If a value is only
-/// on disk, the read is repeated on another thread. That read and a large read wait for a permit and use the latest state,
-/// against which `check` checks the caller again. A read of few keys is also large if its pairs exceed [`WHOLE_BYTES`]. Returns
-/// the result of `work`, whose pairs have at most `bytes` bytes, and, for a large read, its permit.
+/// Runs `work` on `request`. A small read uses `view`, against which the caller has been checked. If a value is only on disk,
+/// the read is repeated on another thread. That read and a large read wait for a permit and use the latest state, against which
+/// `check` checks the caller again. A read of few keys is also large if its pairs exceed [`WHOLE_BYTES`]. Returns the result of
+/// `work`, whose pairs have at most `bytes` bytes, and, for a large read, its permit. The outer result fails if no state is
+/// available or `check` refuses the caller.
 pub(super) fn read<Q: Clone + Send + 'static, T: ReadReply>(
     ctx: &Context,
     (view, bytes): (CurrentView, u64),
@@ -186,7 +186,7 @@ pub(super) fn needs_disk<T>(done: &Result<T, KvError>) -> bool {
     matches!(done, Err(KvError::NotResident))
 }
 
-/// Waits for a large-read permit if a command can read much (`may_be_large`) and does so in the latest state (`is_large`).
+/// Waits for a large-read permit if a command can read a lot (`may_be_large`) and would do so in the latest state (`is_large`).
 /// Otherwise, returns `None` without waiting for a permit. Fails only if the latest state cannot be read.
 async fn permit_if(
     ctx: &Context,

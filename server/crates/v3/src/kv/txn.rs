@@ -52,8 +52,8 @@ async fn counted(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
     Ok(done)
 }
 
-/// Validates and executes a transaction. A read-only transaction reads a fixed state; any other goes through the log. A large
-/// read keeps its permit until the response is encoded.
+/// Validates and executes a transaction. A read-only transaction reads a fixed state; any other transaction goes through the
+/// log. A large read keeps its permit until the response is encoded.
 async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     let reads_only = reads_only(&request);
     let request = checked(ctx, request).await?;
@@ -94,9 +94,9 @@ struct TxnDone {
     permit: Option<Permit>,
 }
 
-/// Authorizes and proposes a transaction. Returns a permit if it compares values, can read more than `LARGE_READ_KEYS` keys, or
-/// can return more than `WHOLE_BYTES` bytes. Fails with `ResponseTooLarge` if it compares or sorts too many bytes of the latest
-/// state.
+/// Authorizes and proposes a transaction. Returns a permit if the transaction compares values, can read more than
+/// `LARGE_READ_KEYS` keys, or can return more than `WHOLE_BYTES` bytes. Fails with `ResponseTooLarge` if the transaction
+/// compares or sorts too many bytes of the latest state.
 async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let txn = operation(request);
     authorize::before_proposal(ctx, |caller| caller.txn(&txn)).await?;
@@ -174,7 +174,7 @@ async fn read_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok(TxnDone { reply, revision, permit })
 }
 
-/// Iterates over the operations of both branches, but not over those in nested transactions.
+/// Iterates over the operations of both branches, but not over operations in nested transactions.
 fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
     request.success.iter().chain(&request.failure)
 }
@@ -405,7 +405,7 @@ mod tests {
             (vec![op_delete("a", "c"), op_put("c")], Ok(())),
             (vec![op_delete("a", ""), op_delete("a", "b")], Ok(())),
             (vec![op_delete("a", "\0"), op_put("b")], Ok(())),
-            // Both branches of a nested transaction can put a key, unless an operation next to it also puts the key.
+            // Both branches of a nested transaction can put a key, unless an operation next to the transaction puts it too.
             (vec![op_txn(vec![op_put("a")], vec![op_put("a")])], Ok(())),
             (
                 vec![op_txn(vec![op_put("a")], vec![]), op_put("a")],

@@ -42,7 +42,7 @@ pub(super) enum ReadyResponse {
 type Recipients = iter::Chain<vec::IntoIter<i64>, iter::RepeatN<i64>>;
 
 impl ReadyResponse {
-    /// Returns the number of events. An event of several watchers counts once.
+    /// Returns the number of events. An event for several watchers is counted once.
     fn event_count(&self) -> usize {
         match self {
             Self::Response(answer) => answer.events.len(),
@@ -68,7 +68,7 @@ impl ResponseQueue {
         self.ready.push_back(ReadyResponse::Response(answer.into()));
     }
 
-    /// Queues a response without events for each watcher in `ids`, and `times` more for `NO_WATCHER`.
+    /// Queues a response without events for each watcher in `ids`, and `times` more responses for `NO_WATCHER`.
     pub(super) fn push_repeated(&mut self, answer: WatchResponse, ids: Vec<i64>, times: u32) {
         let no_watcher = iter::repeat_n(NO_WATCHER, times as usize);
         let recipients = ids.into_iter().chain(no_watcher);
@@ -99,7 +99,8 @@ impl ResponseQueue {
         }
     }
 
-    /// Drops queued responses with events for removed watchers. `next` skips removed watchers in all other entries.
+    /// Drops queued responses with events for removed watchers. `next` skips removed watchers in entries with events that are
+    /// not encoded yet. Responses without events are still sent.
     pub(super) fn forget_removed(&mut self, watchers: &StreamWatchers) {
         self.ready.retain(|ready| match ready {
             ReadyResponse::Response(answer) => {

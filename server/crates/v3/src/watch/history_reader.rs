@@ -1,5 +1,6 @@
 //! Reads events from the history, at the recorded locations of a group's changes or from a revision on. A batch contains all
-//! events of a revision or none. If the history layout has changed since, events are looked up by revision.
+//! events of a revision or none. If the history layout has changed since the locations were recorded, events are looked up by
+//! revision.
 //!
 //! A worker reads only values in memory. A read stops before an event whose value is only on disk, and the next read continues
 //! on another thread.
@@ -174,7 +175,8 @@ impl HistoryStates {
 
     /// Reads changes of a range from `from` on, until the batch is full, a scan limit is reached, or the range ends. Advances
     /// `from`, or sets it to `None` at the end. The batch is incomplete if it contains events of the revision of `from`. If the
-    /// source is `Memory`, also stops before a value that is only on disk. With the source `Disk`, waits for such values.
+    /// source is `Memory`, also stops before a value that is only on disk. With the source `Disk`, blocks while it reads such
+    /// values.
     fn read_some(
         &self,
         range: &RangeToRead<'_>,
@@ -280,7 +282,7 @@ impl RangeToRead<'_> {
             if from.is_none_or(|from| !batch.has_begun(from.revision)) {
                 return Ok(Ok(batch));
             }
-            // A revision with many events is one response, so encode the events between yields instead of all at once.
+            // A revision with many events is one response, so encode some events before each yield instead of all at the end.
             for event in &batch.events[encoded..] {
                 event.encoded(self.prev_kv);
             }

@@ -10,7 +10,7 @@ pub(super) const RANGE_BYTES: usize = 496;
 /// Maximum number of revisions in one response, as in etcd's `watchBatchMaxRevs`.
 pub(super) const BATCH_REVISIONS: usize = 1000;
 
-/// Size in bytes after which a response takes no further revision. It can be exceeded, because no revision is split.
+/// Size in bytes after which a response accepts no further revision. It can be exceeded, because no revision is split.
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 
 /// Number of changes to read before the task yields.
@@ -19,5 +19,5 @@ pub(super) const SCAN_CHANGES: usize = 4096;
 /// Like [`SCAN_CHANGES`], but for changes that no watcher receives. Clients can cause such reads without limit.
 pub(super) const UNWANTED_SCAN_CHANGES: usize = 512;
 
-/// Maximum number of changes of one key to find by links. For more changes, the history is scanned.
+/// Maximum number of changes of one key to find through the links between them. For more changes, the history is scanned.
 pub(super) const LINKED_CHANGES: usize = 8192;

@@ -31,14 +31,13 @@ impl PermissionState {
         Self { seen: ctx.node.auth(), user: None }
     }
 
-    /// Returns the error that prevents creating a watcher, or `None`. Stores the stream's user if authentication is enabled.
-    /// Skips the check for a negative revision, whose error takes precedence.
+    /// Returns the error that prevents creating a watcher, or `None`. Stores the caller as the stream's user if the check
+    /// succeeds. Skips the check while authentication is disabled, and for a negative revision, whose error takes precedence.
     pub(super) async fn refusal(
         &mut self,
         ctx: &Context,
         request: &WatchCreateRequest,
     ) -> Result<Option<RpcError>, Status> {
-        // The error for a negative revision takes precedence.
         if !ctx.node.auth_enabled() || request.start_revision < 0 {
             return Ok(None);
         }

@@ -32,7 +32,7 @@ impl ProgressNotifier {
         }
     }
 
-    /// If a watcher needs notifications (`wanted`), starts the timer unless it is running. Otherwise, stops it.
+    /// If a watcher needs notifications (`wanted`), starts the timer unless it is running. Otherwise, stops the timer.
     pub(super) fn keep_timer(&mut self, wanted: bool, interval: Duration) {
         if wanted && self.timer.is_none() {
             let at = Instant::now() + interval + jitter(interval);
@@ -50,16 +50,17 @@ impl ProgressNotifier {
         }
     }
 
-    /// Marks the periodic notification as due once the stream has read up to `published` and stops the timer.
+    /// Stops the timer and marks the periodic notification as due. The notification waits until the stream has read up to
+    /// `published`.
     pub(super) fn mark_due(&mut self, published: Revision) {
         self.is_due = true;
         self.wanted = published;
         self.timer = None;
     }
 
-    /// Takes the due notifications once the stream has read up to the wanted revision. Returns the watcher IDs and the number
-    /// of progress requests to answer. Progress requests wait until no watcher is unsynced (`caught_up`). Also marks the
-    /// watchers with `progress_notify` as idle.
+    /// Takes the due notifications, but none until the stream has read up to the wanted revision. Returns the watcher IDs and
+    /// the number of progress requests to answer. Progress requests wait until no watcher is unsynced (`caught_up`). Also marks
+    /// the watchers with `progress_notify` as idle.
     pub(super) fn take_recipients(
         &mut self,
         watchers: &mut StreamWatchers,

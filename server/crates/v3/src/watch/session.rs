@@ -26,7 +26,7 @@ use super::{
 use crate::{RpcResult, header, stream_end::StreamEnd};
 use witan_machine::revision::Revision;
 
-/// Number of watchers to cancel before the task yields. Another thread unregisters a stream with more watchers at its end.
+/// Number of watchers to cancel before the task yields. When a stream with more watchers ends, another thread unregisters them.
 const WATCHERS_ENDED_AT_ONCE: usize = 256;
 
 /// Number of steps without a response before the task yields, because many requests can arrive together.
@@ -104,7 +104,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Builds the response to a refused creation. As in etcd, it reports the watcher as created and canceled.
+    /// Builds the response to a refused creation. As in etcd, the response reports the watcher as created and canceled.
     fn refused(&self, cancel_reason: String) -> WatchResponse {
         WatchResponse {
             header: header::at(&self.ctx.node, self.reader.published()),
@@ -200,7 +200,7 @@ impl<R> Session<R> {
         self.out.push_repeated(answer, watchers, requests);
     }
 
-    /// Marks watchers as compacted and queues their cancellation. As in etcd, they keep their IDs.
+    /// Marks watchers as compacted and queues their cancellation. As in etcd, the watchers keep their IDs.
     fn cancel_compacted(&mut self, ids: Vec<i64>, Compacted(compacted): Compacted) {
         for id in &ids {
             let watcher = self.watchers.by_id.get(id);
@@ -219,7 +219,7 @@ impl<R> Session<R> {
     }
 
     /// Reads changes into `out`: of synced groups or, if they have no unread changes, of one unsynced watcher. Takes new
-    /// changes first if all earlier ones have been read. Returns `false` if there was nothing to read.
+    /// changes first if all earlier changes have been read. Returns `false` if there was nothing to read.
     async fn read(&mut self) -> Result<bool, Status> {
         if self.unread.is_empty() {
             let StreamChanges { notified_revision, published, touched } = self

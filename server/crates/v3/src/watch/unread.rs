@@ -41,7 +41,7 @@ impl UnreadGroups {
         self.0.is_empty()
     }
 
-    /// Adds changes by group. The stream must have read all earlier changes, because they would be replaced.
+    /// Adds changes by group. The stream must have read all earlier changes, because unread changes would be replaced.
     pub(super) fn extend(
         &mut self,
         taken: impl IntoIterator<Item = (WatcherGroupId, PendingChanges)>,

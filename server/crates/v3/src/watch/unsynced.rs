@@ -14,7 +14,7 @@ pub(super) struct UnsyncedWatchers {
     pub(super) resume: BTreeMap<i64, ResumePoint>,
     /// The watcher that was read last.
     last: i64,
-    /// The highest header revision in their creation responses.
+    /// The highest header revision in the creation responses of these watchers.
     created: Revision,
 }
 
@@ -25,7 +25,8 @@ impl UnsyncedWatchers {
         self.created = self.created.max(created);
     }
 
-    /// Returns the next watcher to read. It stays in the set, because the stream can end while it is read.
+    /// Returns the next watcher to read, or `None` without watchers. The watcher stays in the set, because the stream can end
+    /// during the read.
     pub(super) fn next_in_turn(&mut self) -> Option<(i64, ResumePoint)> {
         let later = self.resume.range((Excluded(self.last), Unbounded)).next();
         let (&id, &from) = later.or_else(|| self.resume.first_key_value())?;
@@ -33,13 +34,14 @@ impl UnsyncedWatchers {
         Some((id, from))
     }
 
-    /// Lowers the revision to wait for, because a state that replaced a corrupt one can have an earlier revision.
+    /// Lowers the revision to wait for to at most `published`, because a state that replaced a corrupt one can have an earlier
+    /// revision.
     pub(super) fn lower_created(&mut self, published: Revision) {
         self.created = self.created.min(published);
     }
 
-    /// Returns whether any watcher can be read up to `notified_revision`. None can while it is below `created`, because header
-    /// revisions must not decrease.
+    /// Returns whether any watcher can be read up to `notified_revision`. While this revision is below `created`, no watcher
+    /// can be read, because header revisions must not decrease.
     pub(super) fn is_ready(&self, notified_revision: Revision) -> bool {
         !self.resume.is_empty() && notified_revision >= self.created
     }

@@ -19,12 +19,12 @@ enum WatcherIds {
 }
 
 impl WatcherGroup {
-    /// Creates a group with one watcher. The caller must count its `prev_kv`.
+    /// Creates a group with one watcher. The caller must count the watcher in `prev_kv_count`.
     pub(super) fn of_one(span: WatchRange, id: i64) -> Self {
         Self { span, members: WatcherIds::One(id), prev_kv_count: 0 }
     }
 
-    /// Returns the watcher with the next higher ID, or the first one for `None`. Returns `None` after the last one.
+    /// Returns the watcher with the next higher ID, or the first watcher for `None`. Returns `None` after the last watcher.
     pub(super) fn after(&self, id: Option<i64>) -> Option<i64> {
         match &self.members {
             WatcherIds::One(one) => Some(*one).filter(|one| id.is_none_or(|id| *one > id)),

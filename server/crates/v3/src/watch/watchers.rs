@@ -121,7 +121,7 @@ impl StreamWatchers {
         } else {
             start.max(published.next())
         };
-        // An explicit start at the next revision also counts as a future revision.
+        // An explicit start at the next revision is also a future revision.
         if start > published {
             // Forget the watchers whose start revision has been published.
             self.future = self.future.split_off(&(published.next(), i64::MIN));
@@ -149,7 +149,7 @@ impl StreamWatchers {
         Ok(CreatedWatcher { id, published, unsynced })
     }
 
-    /// Returns the requested ID, or the next free one if the requested ID is 0. Fails with `DUPLICATE_ID` if the ID is in use.
+    /// Returns the requested ID, or the next free ID if the requested ID is 0. Fails with `DUPLICATE_ID` if the ID is in use.
     fn pick_id(&mut self, requested: i64) -> RpcResult<i64> {
         if requested != 0 {
             let taken = self.by_id.contains_key(&requested);
@@ -246,7 +246,7 @@ fn requested_range(request: &WatchCreateRequest) -> RpcResult<WatchRange> {
     }
 }
 
-/// Returns the first key of the requested range. An empty key stands for the smallest one.
+/// Returns the first key of the requested range. An empty key means the smallest key.
 pub(super) fn first_key(request: &WatchCreateRequest) -> &[u8] {
     if request.key.is_empty() {
         b"\0"

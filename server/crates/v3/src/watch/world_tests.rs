@@ -24,10 +24,10 @@ use crate::test_context::{apply, context, put};
 const SEEDS: u64 = 12;
 const STEPS: usize = 200;
 
-/// Number of polls, with yields in between, after which a stream without a response counts as idle.
+/// Number of polls, with yields in between, after which a stream without a response is idle.
 const IDLE_POLLS: usize = 64;
 
-/// Range and start revision of each watcher of a session; 0 means the current revision.
+/// Range and start revision of each watcher of a session; 0 means changes from now on.
 const WATCHERS: [(&str, &str, i64); 6] = [
     ("a", "", 0),
     ("b", "c", 0),
@@ -184,7 +184,7 @@ impl World {
         for session in 0..self.sessions.len() {
             while self.read(session).await {}
         }
-        // No watcher receives the last change, so that its turn keeps no state for them.
+        // No watcher receives the last change, so that the member keeps no state for that change.
         for key in ["a", "a", "0"] {
             let put = Put { key: key.into(), ..Put::default() };
             self.apply(KvOperation::Put(put));
@@ -326,7 +326,7 @@ fn each_watcher_gets_exactly_its_range_over_snapshots_with_other_layouts() {
     });
 }
 
-/// The second watcher starts at the compacted revision. Both watch the same range, so they are read together.
+/// The second watcher starts at the compacted revision. Both watchers have the same range, so they are read together.
 #[test]
 fn a_snapshot_cancels_only_the_watchers_whose_changes_it_lacks() {
     actix_rt::System::new().block_on(async {

@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
             let is_name = |known: &str| known.as_bytes() == &*name;
             let mut fields = shape.fields.iter();
             if fields.any(|field| is_name(field.json_name) || is_name(field.name)) {
-                // The last of several members with one name counts.
+                // The last of several members with the same name wins.
                 members.retain(|(known, _)| *known != name);
                 members.push((name, place));
             }
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
         if token.raw != [open] {
             return Err(self.not_container(token, open));
         }
-        // In ASCII, a closing bracket is two after its opening bracket.
+        // In ASCII, the code of a closing bracket is two above the code of its opening bracket.
         let close = open + 2;
         if self.scanner.peek() == Some(close) {
             self.scanner.token()?;
@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Deducts the length of a string from the bytes that may still be scanned. Fails if too few are left.
+    /// Deducts the length of a part of the body from the bytes that may still be scanned. Fails if too few bytes are left.
     fn spend(&mut self, text: &Range<usize>) -> ReadResult<()> {
         let left = self.left.checked_sub(text.len());
         self.left = left.ok_or("exceeded max depth for its length")?;
