@@ -30,6 +30,7 @@ const ADVICE = {
   },
 };
 
+/** Shows the alarms. Requests them every `ASK_MS` milliseconds and redraws them only after a change. */
 export async function show({ root, signal }) {
   const place = h("div", { role: "status" });
   root.append(place);

@@ -81,7 +81,7 @@ const headers = () => (session ? { authorization: session.token } : {});
 /** The login that replaces an expired token, or null. Calls share it, because a view makes up to 100 calls at once. */
 let renewal = null;
 
-/** Runs a call. If the token has expired, logs in again and repeats the call once. */
+/** Runs a call. If the token has expired, logs in again and repeats the call once. Throws a `Refusal` if the call fails. */
 async function withToken(call) {
   const before = session;
   const response = await call();

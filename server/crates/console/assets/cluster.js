@@ -15,6 +15,7 @@ const METRICS_EVERY = 5;
 /** Number of samples in the curve: one minute. */
 const POINTS = 61;
 
+/** Shows the view and updates it every second. An error is shown above the last data. */
 export async function show({ root, signal }) {
   const parts = {
     trouble: h("div", {}), drawing: h("div", { class: "drawing" }), rates: h("div", { class: "tiles" }),
@@ -74,7 +75,7 @@ function readMetrics(seen, page) {
   }
 }
 
-/** Returns the rate per second of a counter over the last `seconds` seconds, or null with fewer than two samples. */
+/** Returns the rate per second of the counter `what` over the last `seconds` seconds, or null with fewer than two samples. */
 function rate(samples, what, seconds = 5) {
   const last = samples.at(-1);
   const first = samples.find((one) => last.time - one.time <= seconds * 1000 + 500);

@@ -26,6 +26,7 @@ function mark(current) {
     h("a", { href: `#${id}`, "aria-current": id === current && "page" }, view.title)));
 }
 
+/** Ends the current view and shows the view in the address. If the address has changed (`moved`), focuses the content. */
 async function draw(moved) {
   leave.abort();
   const y = scrollY;
@@ -45,6 +46,7 @@ async function draw(moved) {
   }
 }
 
+/** Asks for a user and a password and logs the user in. Shows the result as a notice. */
 async function askLogin() {
   const given = await ask("Log in", [
     field("User", h("input", { name: "user", required: true, autocomplete: "username", autocapitalize: "none", spellcheck: "false" })),

@@ -83,6 +83,7 @@ function card({ token, size, left, members }) {
     missing > 0 && h("p", { class: "quiet" }, "A missing member has not started with this token or cannot connect to this service. Check its log."));
 }
 
+/** Asks for a size, creates a token, draws the view again and shows the token's URL as a notice. */
 async function newToken() {
   const given = await ask("New token", [
     field("Members of the new cluster", h("input", { name: "size", type: "number", min: 1, max: 32, value: 3, required: true })),

@@ -35,7 +35,7 @@ export function name(text, properties) {
 
 let fields = 0;
 
-/** Creates a control with a label and an optional hint. */
+/** Creates a field that contains a control, its label and an optional hint. */
 export function field(text, control, hint) {
   fields += 1;
   control.id ||= `field-${fields}`;
@@ -78,7 +78,8 @@ export function notify(text) {
   hiding = setTimeout(() => { notice.textContent = ""; }, 6000);
 }
 
-/** Opens a dialog with a form. Resolves to the form's fields, or to null if the user closes the dialog. */
+/** Opens a dialog with a form. `submit` is the text of its button. Resolves to the form's fields, or to null if the user closes
+ *  the dialog. */
 export function ask(title, parts, submit, properties) {
   const dialog = document.getElementById("dialog");
   const before = document.activeElement;

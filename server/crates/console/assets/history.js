@@ -22,6 +22,7 @@ class Walk {
     this.end = null;
   }
 
+  /** Returns up to `PAGE` versions, newest first, and continues there on the next call. */
   async page() {
     const found = [];
     while (this.next && found.length < PAGE) {
@@ -34,6 +35,7 @@ class Walk {
     return found;
   }
 
+  /** Finds the version before `version`. Sets `end` if that version is compacted. */
   async step(version) {
     try {
       this.next = await getKey(this.key, BigInt(version.modified) - 1n);
@@ -55,6 +57,8 @@ async function before(key, revision, signal) {
   throw new Error("The history was compacted again and again while it was read.");
 }
 
+/** Reads the changes of a key from `start` on, before `revision` if given. Resolves to the last `OLDER_MAX` events, oldest
+ *  first, and the compacted revision if `start` is below it, otherwise null. */
 async function replay(key, start, revision, signal) {
   const stop = new AbortController();
   const both = AbortSignal.any([signal, stop.signal]);
@@ -87,7 +91,7 @@ async function replay(key, start, revision, signal) {
   return read;
 }
 
-/** Shows the history of a key in `place`. */
+/** Shows the history of a key in `place`. `newest` is the current version, or null if the key does not exist. */
 export async function showHistory(place, key, newest, again, signal) {
   const rows = h("ol", { class: "history" });
   const state = h("p", { class: "quiet", role: "status" }, "Reading…");

@@ -63,6 +63,7 @@ function absent(key, again, signal) {
   ];
 }
 
+/** Asks for confirmation and deletes the key. If the key has changed, shows the conflict instead. */
 async function remove(work, kv, again) {
   const given = await ask("Delete this key?", [
     h("p", {}, name(keyText(kv.key).slice(0, 400))),

@@ -31,6 +31,7 @@ export async function show(view) {
 /** The last list. `of` contains the user, the number of writes and the prefix that the list depends on. */
 let kept = { of: null, list: null };
 
+/** Shows the list of a prefix and the open key. Restores the scroll position `y` if the list is the same as before. */
 async function showV3({ root, params, signal, y }) {
   const prefix = keyOf(params.get("p") ?? "");
   const key = params.has("k") ? keyOf(params.get("k")) : null;

@@ -55,6 +55,7 @@ export async function show({ root, signal }) {
   });
 }
 
+/** Draws the buttons that turn the page, unless nothing has changed. */
 function turn(pages, seen, read) {
   const step = (by) => () => {
     seen.first += by;

@@ -10,6 +10,7 @@ export const heading = "Users and roles";
 /** Maximum number of users, and of roles, to request. Each of them needs a separate request. */
 const ASKED_MAX = 100;
 
+/** Shows all users and roles, or only the logged-in user if the lists are refused. */
 export async function show({ root }) {
   const status = await v3("auth/status");
   root.append(h("p", { class: "lead" }, status.enabled
@@ -43,6 +44,7 @@ function list(names) {
   return names.length === 0 ? "–" : h("span", { class: "row" }, names.map((one) => name(one)));
 }
 
+/** Returns pairs of what a role may do and the keys. If the request fails, the only pair contains the error. */
 async function permissionsOf(role) {
   if (role === "root") return [["everything", "all keys"]];
   try {

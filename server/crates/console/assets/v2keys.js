@@ -109,6 +109,7 @@ async function swap(work, node, mine) {
   }
 }
 
+/** Reads the current value and shows it next to `mine`, which is null for a deletion. */
 async function conflict(work, node, mine) {
   let now;
   try {

@@ -32,6 +32,7 @@ export class Listing {
     return entries;
   }
 
+  /** Reads one range, appends its entries, and moves behind the last key or its folder. */
   async range(entries) {
     const answer = await v3("kv/range", {
       key: toBase64(this.at), range_end: toBase64(this.end), limit: String(LIMIT), keys_only: true,
@@ -48,6 +49,7 @@ export class Listing {
     this.done = equal(this.at, this.end);
   }
 
+  /** Appends a key, or its folder unless the folder is the last one that was appended. */
   add(key, kv, entries) {
     const slash = key.indexOf(SLASH, this.prefix.length);
     if (slash < 0) {

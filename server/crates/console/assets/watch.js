@@ -59,6 +59,7 @@ class Log {
     Object.assign(this, { lines, state, said, total: 0, waiting: [], drawing: false, saidAt: 0 });
   }
 
+  /** Handles a response of the watch. Keeps the last `KEPT` changes until they are drawn. Throws if the watch is canceled. */
   take(message) {
     if (message.canceled) throw new Error(message.cancel_reason || "The member has canceled the watch.");
     if (message.created) this.state.textContent = `Watching since revision ${count(message.header.revision)}.`;

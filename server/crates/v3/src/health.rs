@@ -26,6 +26,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 
 #[tonic::async_trait]
 impl Health for HealthService {
+    /// Returns `SERVING`, or fails with `NotFound` for any other service name than the empty one.
     async fn check(
         &self,
         request: Request<HealthCheckRequest>,

@@ -268,6 +268,7 @@ mod tests {
         kv
     }
 
+    /// Reads the next part from this state.
     fn next(reader: &mut RangeReader, kv: &Kv) -> RpcResult<RangeResponse> {
         let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
         loop {
@@ -281,6 +282,7 @@ mod tests {
         }
     }
 
+    /// Reads all parts of a range. Returns the sizes of their pairs in bytes, and a response with all pairs.
     fn all(kv: &Kv, range: &kv::Range) -> (Vec<usize>, RangeResponse) {
         let mut parts = reader(kv, range);
         let (mut sizes, mut whole) = (Vec::new(), RangeResponse::default());

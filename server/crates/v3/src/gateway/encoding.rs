@@ -107,6 +107,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    /// Reads a body with plain strings in all gateway versions, asserts that the results are equal, and returns one of them.
     fn read<Q: Shaped + Default + prost::Message>(body: &str) -> Result<Q, GatewayError> {
         let read = [GatewayVersion::V3_6, GatewayVersion::V3_4].map(|gateway_version| {
             let form = JsonFormat { gateway_version, encoding: Encoding::Utf8 };

@@ -49,7 +49,7 @@ pub(super) fn token(request: &HttpRequest) -> Option<&str> {
     Some(token.trim())
 }
 
-/// Answers a WebSocket handshake. The body of the response runs the session.
+/// Answers a WebSocket handshake. The body of the response runs the session. An invalid handshake gets an error response.
 pub fn begin(
     ctx: &Context,
     request: &HttpRequest,

@@ -83,6 +83,7 @@ impl World {
         Self { rng, member, kv, history: Vec::new(), sessions, installs: 0 }
     }
 
+    /// Applies an operation, unless it fails, and adds its changes to the history.
     fn apply(&mut self, operation: KvOperation) {
         let before = self.kv.revision();
         // Compacting a compacted revision fails.

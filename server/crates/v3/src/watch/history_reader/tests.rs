@@ -35,6 +35,7 @@ struct BatchRead {
     yields: usize,
 }
 
+/// Reads one batch. Asserts that the states are requested again after each yield.
 fn next_batch(
     states: &HistoryStates,
     range: RangeToRead<'_>,
