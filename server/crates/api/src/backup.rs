@@ -62,7 +62,7 @@ pub struct BackupRecord {
     /// backup, and it is fetched only by its name. Records of earlier releases lack the field.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unverified: bool,
-    /// Names of the backups that the retention policy removed afterward, as many as fit.
+    /// Names of the backups that the retention policy removed afterward, as many as fit into the result of the job.
     #[serde(default)]
     pub removed: Vec<String>,
     /// What the backup lacks, such as `keys_hash`, or what failed after the backup succeeded, such as the removal of old

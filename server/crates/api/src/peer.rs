@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// A member with a numeric ID. etcd uses the same JSON in its backend and its log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Member id.
+    /// Member ID.
     pub id: u64,
     /// URLs for other members.
     #[serde(rename = "peerURLs", deserialize_with = "nullable")]

@@ -152,7 +152,7 @@ fn api_member(member: &Member) -> pb::Member {
     }
 }
 
-/// Returns the trimmed peer URLs. Fails with `MemberBadUrls` if there are none, one is invalid, or they are too long.
+/// Returns the trimmed peer URLs. Fails with `MemberBadUrls` if the list is empty or too long, or a URL is invalid.
 fn peer_urls(texts: &[String]) -> RpcResult<Vec<&str>> {
     check_length(texts)?;
     let urls: Vec<&str> = texts.iter().map(|url| url.trim()).collect();

@@ -64,9 +64,9 @@ errors! {
     RequestTooLarge = InvalidArgument "etcdserver: request is too large";
     /// The response exceeds the memory for one read. etcd has no such limit.
     ResponseTooLarge = ResourceExhausted "etcdserver: response is too large, request less at once";
-    /// The snapshot keeps too much superseded data in memory. Not in etcd.
+    /// The snapshot keeps too much superseded data in memory. etcd has no such error.
     SnapshotOutdated = ResourceExhausted "etcdserver: snapshot ended: too much has changed since it began, take another one";
-    /// The client reads the snapshot too slowly. Not in etcd.
+    /// The client reads the snapshot too slowly. etcd has no such error.
     SnapshotTooSlow = ResourceExhausted "etcdserver: snapshot ended: the client reads less than 512 KiB/s";
     /// A value is only on disk. The caller repeats the read with disk access, so no client receives this error.
     NotResident = Internal "etcdserver: a value on disk was not read";
@@ -92,11 +92,11 @@ errors! {
     /// The target is not the previous release of Witan.
     InvalidDowngradeTarget = InvalidArgument "etcdserver: invalid downgrade target version";
     DowngradeInProgress = FailedPrecondition "etcdserver: cluster has a downgrade job in progress";
-    /// The previous release does not support the cluster's feature level. Not in etcd.
+    /// The previous release does not support the cluster's feature level. etcd has no such error.
     FeatureLevelTooHigh = FailedPrecondition "etcdserver: the previous release does not support the feature level of the cluster; restore a backup that was made before the level rose";
     /// The leader has not decided the cluster's version yet.
     ClusterVersionUnavailable = FailedPrecondition "etcdserver: cluster version not found during downgrade";
-    /// Some members do not support the request yet. Not in etcd.
+    /// Some members do not support the request yet. etcd has no such error.
     ClusterVersionTooLow = FailedPrecondition "etcdserver: the cluster version is too low for this request";
     /// The action of a downgrade request is unknown. As in etcd's server, the code is `Unknown`.
     UnknownMethod = Unknown "etcdserver: unknown method";
@@ -158,7 +158,7 @@ mod tests {
         let texts: std::collections::BTreeSet<String> =
             RpcError::ALL.iter().map(RpcError::to_string).collect();
         assert_eq!(texts.len(), RpcError::ALL.len());
-        // Texts from etcd's libraries and clients.
+        // These messages come from etcd's libraries and clients.
         let library_texts = [
             RpcError::Removed.to_string(),
             RpcError::NoPasswordUser.to_string(),

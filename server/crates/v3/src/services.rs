@@ -41,7 +41,7 @@ impl RpcService {
             return Ok(Cow::Borrowed(&self.ctx));
         }
         let ctx = self.with_credentials(head);
-        // Boxed, to keep this future small.
+        // The box keeps this future small.
         Box::pin(authorize::check_access(&ctx, head.path())).await?;
         Ok(Cow::Owned(ctx))
     }
@@ -127,7 +127,7 @@ where
     A: Message + Default + 'static,
     S: Stream<Item = Result<A, Status>> + Send + 'static,
 {
-    // Boxed outside the future, because the futures of all calls have the size of the largest one.
+    // Box the stream outside the future, because the futures of all calls have the size of the largest one.
     let mut responses = Box::pin(responses);
     async move {
         match responses.next().await {
@@ -179,7 +179,7 @@ macro_rules! run_call {
         let verb = async |ctx: &Context, request| $verb(ctx, request).await.map(without_permit);
         $service.unary(&$head, &whole($body), verb).await
     }};
-    // Boxed, to keep the futures of the most frequent calls small.
+    // The box keeps the futures of the most frequent calls small.
     ($unary:ident $service:ident $head:ident $body:ident $request:path, $verb:path) => {{
         let verb = async |ctx: &Context, request| $verb(ctx, request).await.map(without_permit);
         Box::pin($service.unary(&$head, &whole($body), verb)).await

@@ -37,7 +37,7 @@ pub enum V2Resource {
     Keys,
     /// Members in v2's format.
     Members,
-    /// v2's users, roles and authentication switch.
+    /// Users, roles and the authentication switch of v2.
     Auth,
     /// Client URLs of all members as text.
     Machines,

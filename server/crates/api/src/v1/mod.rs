@@ -8,7 +8,7 @@ pub mod stats;
 
 /// Prefix of the key space.
 pub const KEYS: &str = "/v1/keys";
-/// Prefix of watches.
+/// Prefix of the paths of watches.
 pub const WATCH: &str = "/v1/watch";
 /// Read-only directory in the key space, with a file per member name.
 pub const MACHINE_RECORDS: &str = "/_etcd/machines";

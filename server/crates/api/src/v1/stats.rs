@@ -42,12 +42,12 @@ pub struct V1LeaderStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct V1StoreStats {
-    /// Number of reads by this member since its process started, including v2's.
+    /// Number of reads by this member since its process started, including v2 reads.
     pub gets: u64,
-    /// Number of writes without a condition, including v2's.
+    /// Number of writes without a condition, including v2 writes.
     pub sets: u64,
-    /// Number of deletes, including v2's.
+    /// Number of deletes, including v2 deletes.
     pub deletes: u64,
-    /// Number of writes with a condition, including v2's.
+    /// Number of writes with a condition, including v2 writes.
     pub test_and_sets: u64,
 }

@@ -1,22 +1,21 @@
-//! The error table of `/v2/keys`: code, message and HTTP status, which never change, because clients depend on them. `Cause` is
-//! the content of the field `cause` in the response.
+//! The error table of `/v2/keys`: code, message and HTTP status, which never change, because clients depend on them.
 
 use crate::error_table::error_table;
 
 error_table! {
-    /// Cause: the first missing path.
+    /// The field `cause` contains the first missing path.
     KeyNotFound = 100, 404, "Key not found";
-    /// Cause: `[wanted != actual]`, once or twice.
+    /// The field `cause` contains `[wanted != actual]`, once or twice.
     CompareFailed = 101, 412, "Compare failed";
-    /// Cause: the path.
+    /// The field `cause` contains the path.
     NotFile = 102, 403, "Not a file";
-    /// Cause: the component of the path that is a file.
+    /// The field `cause` contains the component of the path that is a file.
     NotDir = 104, 400, "Not a directory";
-    /// Cause: the path.
+    /// The field `cause` contains the path.
     NodeExists = 105, 412, "Key already exists";
-    /// Cause: `/`.
+    /// The field `cause` contains `/`.
     RootReadOnly = 107, 400, "Root is read only";
-    /// Cause: the path.
+    /// The field `cause` contains the path.
     DirNotEmpty = 108, 403, "Directory not empty";
     /// Credentials are missing, wrong or insufficient.
     Unauthorized = 110, 401, "The request requires user authentication";

@@ -113,10 +113,10 @@ fn revision(header: Option<&ResponseHeader>) -> i64 {
 /// The caller's key below a name.
 struct SessionKey {
     header: Option<ResponseHeader>,
-    /// The pair, if the key existed before.
+    /// The key-value pair; `None` if the key did not exist before.
     existing: Option<KeyValue>,
     created: i64,
-    /// Whether the key is the requested oldest key.
+    /// Whether the key is the oldest key; false if the oldest key was not requested.
     first: bool,
 }
 
@@ -221,7 +221,7 @@ async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'stati
     let metrics = metrics.clone();
     actix_web::rt::spawn(async move {
         if let Err(Err(_)) = result_sender.send(work.await) {
-            // The caller has disconnected, so it does not need the result.
+            // The caller has disconnected, so nothing else reports the panic.
             metrics.panicked(PanicSource::Job);
         }
     });

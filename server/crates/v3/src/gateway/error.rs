@@ -96,7 +96,7 @@ impl GatewayError {
         };
         let code = i32::from(code);
         let text = reply::cut(text);
-        // As in etcd, the order of the fields differs.
+        // As in etcd, the order of the fields depends on the version.
         let body = match gateway_version {
             GatewayVersion::V3_6 => json!({ "code": code, "message": text, "error": text }),
             GatewayVersion::V3_4 => json!({ "error": text, "message": text, "code": code }),

@@ -129,7 +129,7 @@ enum CallState {
 
 struct WebSocketSession {
     payload: web::Payload,
-    /// An incomplete frame.
+    /// The received part of an incomplete frame.
     received: BytesMut,
     /// The parts of a message whose last frame has not arrived.
     partial_message: BytesMut,

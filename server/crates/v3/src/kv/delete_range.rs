@@ -40,7 +40,7 @@ pub(crate) fn check(request: &DeleteRangeRequest) -> RpcResult<()> {
     }
 }
 
-/// Converts a deletion to the state machine's type. The read limits (`bounded`) apply only if it returns pairs.
+/// Converts a deletion to the state machine's type. The read limits (`bounded`) apply only if the deletion returns pairs.
 pub fn operation(request: DeleteRangeRequest) -> kv::DeleteRange {
     kv::DeleteRange {
         key: request.key,

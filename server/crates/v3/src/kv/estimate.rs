@@ -9,7 +9,7 @@ pub(super) fn txn_reads(txn: &Txn) -> u64 {
 }
 
 /// Estimates the size in bytes of the pairs that a transaction returns. Each range can also return the pairs that its branch
-/// writes. A put or deletion cannot, because no branch puts a key twice, or puts and deletes it.
+/// writes. A put or deletion cannot return these pairs, because no branch puts a key twice, or puts and deletes it.
 pub(super) fn txn_bytes(state: &Kv, txn: &Txn) -> u64 {
     let stored_bytes = |range: &Range| range_bytes(state, range);
     larger_branch(txn, |branch| {
@@ -27,8 +27,8 @@ fn larger_branch(txn: &Txn, of: impl Fn(&[TxnOp]) -> u64) -> u64 {
     of(&txn.success).max(of(&txn.failure))
 }
 
-/// Sums the results of `of` over the operations of a branch that return pairs. Adds `written` for each range. Of each nested
-/// transaction, only the larger branch counts.
+/// Sums the results of `of` over the operations of a branch that return pairs. Adds `written` for each range. Includes only the
+/// larger branch of each nested transaction.
 fn sum_reads(branch: &[TxnOp], written: u64, of: &dyn Fn(&Range) -> u64) -> u64 {
     let reads = branch.iter().map(|op| match &op.kind {
         Some(TxnOpKind::Range(range)) => of(range) + written,
@@ -44,7 +44,7 @@ fn sum_reads(branch: &[TxnOp], written: u64, of: &dyn Fn(&Range) -> u64) -> u64 
     reads.sum()
 }
 
-/// Returns the size in bytes of the pairs that a branch puts. Of each nested transaction, only the larger branch counts.
+/// Returns the size in bytes of the pairs that a branch puts. Includes only the larger branch of each nested transaction.
 fn written_bytes(branch: &[TxnOp]) -> u64 {
     let written = branch.iter().map(|op| match &op.kind {
         Some(TxnOpKind::Put(put)) => (put.key.len() + put.value.len()) as u64,

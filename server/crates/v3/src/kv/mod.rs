@@ -131,7 +131,7 @@ pub(super) fn read<Q: Clone + Send + 'static, T: ReadReply>(
         let (done, permit) = run_large(job, size, work).await?;
         Ok((done, Some(permit)))
     };
-    // Boxed, to keep the future of a small read in memory small.
+    // The box keeps the future of a small read in memory small.
     Either::Right(Box::pin(with_permit))
 }
 

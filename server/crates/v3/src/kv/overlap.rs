@@ -1,5 +1,5 @@
 //! Checks that operations of a transaction that can run together neither put a key twice, nor put and delete it. Refuses
-//! exactly the transactions that etcd refuses, even where that depends on the order of operations. Takes O(n log n).
+//! exactly the transactions that etcd refuses, even where the result depends on the order of operations. Takes O(n log n).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,7 +69,7 @@ fn merge(into: &mut BTreeSet<Bytes>, mut other: BTreeSet<Bytes>) {
     into.extend(other);
 }
 
-/// Disjoint spans of deleted keys, from first key to end (exclusive).
+/// Disjoint spans of deleted keys, as a map from the first key of each span to its exclusive end.
 #[derive(Default)]
 struct DeletedRanges(BTreeMap<Bytes, Bytes>);
 

@@ -57,7 +57,7 @@ pub(crate) async fn grpc_range(
     let began = Instant::now();
     ctx.count_key(KeyOperation::Read, &request.key);
     let answer = match execute(ctx, request.clone(), WHOLE_BYTES).await {
-        // Boxed, to keep the future of a short response small.
+        // The box keeps the future of a short response small.
         Err(RpcError::ResponseTooLarge) => {
             let long = Box::pin(long_range::begin(ctx, request)).await;
             long.map(|long| long.map(RangeAnswer::Long))

@@ -36,7 +36,7 @@ const TXN_LISTS_MAX: usize = 64;
 /// Executes a transaction and counts its operations if a sample is running.
 pub(crate) async fn txn(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     if ctx.sampler.is_on() {
-        // Boxed, to keep the usual future small.
+        // The box keeps the usual future small.
         return Box::pin(counted(ctx, request)).await;
     }
     execute(ctx, request).await
@@ -76,7 +76,8 @@ async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
     Ok(WithPermit::new(response, permit))
 }
 
-/// Validates each operation, then their combination, on another thread above `LARGE_TXN_OPS` operations. Returns the request.
+/// Validates each operation, and then the combination of the operations: on another thread if there are more than
+/// `LARGE_TXN_OPS` operations. Returns the request.
 async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     if validate_ops(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
         check_overlaps(&request)?;
@@ -179,12 +180,13 @@ fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
     request.success.iter().chain(&request.failure)
 }
 
-/// Returns whether a transaction contains only ranges. As in etcd, a nested transaction counts as a write.
+/// Returns whether a transaction contains only ranges. As in etcd, a nested transaction is not a range, whatever it contains.
 fn reads_only(request: &TxnRequest) -> bool {
     ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
 
-/// Returns whether a transaction has operations, and all are serializable ranges. Comparisons alone never allow a stale result.
+/// Returns whether a transaction has operations, and all of them are serializable ranges. Comparisons alone never allow a stale
+/// result.
 fn serializable(request: &TxnRequest) -> bool {
     let mut ops = ops(request).peekable();
     let is_serializable = |op: &RequestOp| match &op.request {
@@ -440,7 +442,7 @@ mod tests {
             (txns(&txns(&ranges, 30), 30), too_many),
             (vec![deep(TXNS_NESTED_MAX)], Ok(())),
             (vec![deep(TXNS_NESTED_MAX + 1)], too_many),
-            // Several errors: the first one in etcd's order.
+            // If there are several errors, the first one in etcd's order is returned.
             (
                 vec![RequestOp { request: None }],
                 Err(RpcError::KeyNotFound),

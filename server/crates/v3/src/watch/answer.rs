@@ -1,4 +1,4 @@
-//! Responses of a watch stream. Each event is encoded once for all watchers, because encoding dominates its cost.
+//! Responses of a watch stream. Each event is encoded once for all watchers, because encoding is most of its cost.
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::{

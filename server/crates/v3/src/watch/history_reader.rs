@@ -88,7 +88,7 @@ impl ResumePoint {
 }
 
 impl EventBatch {
-    /// Returns whether the batch contains events of this revision, so that it must receive all of them.
+    /// Returns whether the batch contains events of this revision and must therefore receive all events of it.
     fn has_begun(&self, revision: Revision) -> bool {
         let last = self.events.last();
         last.is_some_and(|last| last.revision == revision)
@@ -268,7 +268,7 @@ impl RangeToRead<'_> {
             let read = match from.map(|from| from.source) {
                 Some(ValueSource::Disk) => {
                     let read = self.read_some_from_disk(from, &mut batch, account, states());
-                    // Boxed, to keep the usual future small.
+                    // The box keeps the usual future small.
                     Box::pin(read).await?
                 }
                 Some(ValueSource::Memory) | None => {

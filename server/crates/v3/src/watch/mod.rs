@@ -1,7 +1,7 @@
 //! Watch: streams of changes, for gRPC and JSON.
 //!
-//! A [`Session`] is one stream with all its watchers. When a session is polled for its next response, it serves a request, reads
-//! a batch of history, or sleeps. A client that does not read therefore stops only its own session, which holds one batch.
+//! A [`Session`] is one stream with all its watchers. When a session is polled for its next response, it serves a request,
+//! reads a batch of history, or waits. A client that does not read therefore stops only its own session, which holds one batch.
 //!
 //! Reading order: `limits` → `watcher_group` → `watchers` (watchers and their ranges) → `answer` (encoded events) →
 //! `history_reader` (history to events) → `unread`, `unsynced` (what to read next) → `worker_turn` (when to yield) → `delivery`

@@ -1,5 +1,5 @@
 //! Checks the permissions of watchers: of a watcher when it is created, and of all watchers when users or roles change. etcd
-//! checks only at creation. Witan cancels a watcher that loses its permission before its next event.
+//! checks only at creation. In Witan, a watcher that loses its permission is canceled before its next event.
 
 use std::collections::HashMap;
 

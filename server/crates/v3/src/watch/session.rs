@@ -53,8 +53,8 @@ pub(crate) struct Session<R> {
 }
 
 impl<R> Session<R> {
-    /// Creates a session without watchers. With `needs_leader`, losing the leader for too long ends it with an error. Counts
-    /// the stream in the metrics.
+    /// Creates a session without watchers. With `needs_leader`, losing the leader for too long ends the session with an error.
+    /// Counts the stream in the metrics.
     pub(crate) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
         ctx.v3_metrics.watch_streams.inc();
         let memory = ctx.account().hold_later(Resource::Watchers);
@@ -462,7 +462,7 @@ where
     }
 
     /// Runs one step: serves a request, reads changes, queues progress notifications, or waits for the next event and handles
-    /// it. Each action runs only if the previous ones had nothing to do.
+    /// it. Each action runs only if the previous actions had nothing to do.
     async fn step(&mut self) -> Result<(), Status> {
         let request = self
             .requests
@@ -515,7 +515,7 @@ async fn history_states(
     node: Node,
     notified_revision: Revision,
 ) -> RpcResult<HistoryStates> {
-    // Take earlier states only now. If taken before a wait, they would stay in memory and miss a compaction during the wait.
+    // Do not keep older states during the wait below: they would stay in memory and lack the states before a new compaction.
     if let (Some(current), older) = reader.states(notified_revision) {
         return Ok(HistoryStates { current, older });
     }
@@ -525,7 +525,7 @@ async fn history_states(
 }
 
 impl<R> Drop for Session<R> {
-    /// Unregisters the watchers, on another thread if they are many.
+    /// Unregisters the watchers, on another thread if there are many.
     fn drop(&mut self) {
         let metrics = &self.ctx.v3_metrics;
         metrics.watch_streams.dec();

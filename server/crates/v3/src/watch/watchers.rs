@@ -25,7 +25,7 @@ pub(super) struct WatcherFlags {
     pub(super) idle: bool,
     /// Whether the watcher is unsynced: it reads changes from before its creation.
     pub(super) unsynced: bool,
-    /// Whether the watcher's changes were compacted. As in etcd, it keeps its ID until it is canceled.
+    /// Whether the watcher's changes were compacted. As in etcd, the watcher keeps its ID until the client cancels it.
     pub(super) compacted: bool,
 }
 

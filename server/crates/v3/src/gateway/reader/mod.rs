@@ -41,7 +41,7 @@ type Member<'a> = (Cow<'a, [u8]>, Range<usize>);
 /// Reads the JSON object at the start of `body` and returns the protobuf encoding of a message with this shape. For `Jsonpb`,
 /// the caller must first check that the body is JSON.
 pub(super) fn read(body: &[u8], shape: &MessageShape, dialect: JsonDialect) -> ReadResult<Vec<u8>> {
-    // Positions count from the start of the value.
+    // Positions in error messages are relative to the start of the value.
     let mut scanner = Scanner::new(body);
     scanner.peek();
     let body = &body[scanner.at()..];
@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
     /// Reads a field's value, or all elements of a list, and appends them to the message.
     fn field(&mut self, named: NamedField<'_>, depth: usize) -> ReadResult<()> {
         let is_container = named.field.list || matches!(named.field.kind, FieldKind::Message(_));
-        // `null` is an empty list or an absent message. As a list element, it makes etcd 3.4 panic.
+        // `null` is an empty list or an absent message. As a list element, `null` makes etcd 3.4 panic.
         if is_container && self.scanner.peek() == Some(b'n') {
             return self.scanner.value();
         }

@@ -140,7 +140,7 @@ fn a_partly_read_revision_is_sent_as_a_whole_after_yields() {
         read.yields
     );
     assert!(from.is_none());
-    // One event and no other event in the rest of the revision.
+    // The range has one event at the beginning of the revision and no event in the rest of it.
     let one = WatchRange::new(b"a", b"b");
     let mut from = start();
     let read = next_batch(&states(&kv), range(&one, until.next()), &mut from);
