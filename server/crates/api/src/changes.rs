@@ -242,7 +242,7 @@ pub fn encode(segment: &Segment) -> Vec<u8> {
 /// Decodes a segment. Its revisions must be consecutive and begin with `id.first`.
 ///
 /// # Errors
-/// `Foreign` for another format version, `Later` if the content has an unknown part, and `Broken` if it is invalid.
+/// `Foreign` for another format version, `Later` if the content has an unknown part, and `Broken` if the content is invalid.
 pub fn decode(id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
     let broken = |why: &str| Unreadable::Broken(why.to_owned());
     let is_other = |version: &&u8| **version != VERSION;

@@ -1,5 +1,5 @@
 // Calls the member that served this page, as the user who is logged in. The token and the password stay in memory.
-// Requests for v2 keys send the password, all other requests send the token.
+// Requests for v2 keys send the password, and all other requests send the token.
 
 import { fromBase64, fromText, toBase64 } from "./bytes.js";
 
@@ -12,7 +12,7 @@ const UNAUTHENTICATED = 16;
 
 let session = null;
 
-/** Number of writes by this page. A list from before the last write may be outdated. */
+/** Number of v3 writes by this page. A list from before the last write may be outdated. */
 export let writes = 0;
 
 const changes = new EventTarget();
@@ -53,7 +53,7 @@ async function send(path, options, signal) {
 
 /** Creates the error for a failed response with this JSON body. */
 function refused(body, status) {
-  // A stream that fails before its first message has the form of its last line.
+  // If a stream fails before its first message, the body has the form of the last line of a failed stream.
   if (typeof body.error === "object") return refused(body.error, status);
   const text = body.message ?? body.error ?? `HTTP status ${status}`;
   if (body.code === UNAUTHENTICATED || status === 401 || /user name is empty/.test(text)) {
@@ -78,7 +78,7 @@ async function read(response) {
 
 const headers = () => (session ? { authorization: session.token } : {});
 
-/** The login that replaces an expired token, or null. Calls share it, because a view makes up to 100 calls at once. */
+/** The login that replaces an expired token, or null. Calls share it, because a view makes up to 100 calls in parallel. */
 let renewal = null;
 
 /** Runs a call. If the token has expired, logs in again and repeats the call once. Throws a `Refusal` if the call fails. */
@@ -186,7 +186,7 @@ export async function getKey(key, revision) {
   return answer.kvs ? readKv(answer.kvs[0]) : null;
 }
 
-/** Writes a key, or deletes it without a value, if its mod revision is still `revision` ("0" for a missing key).
+/** Writes a key, or deletes it if `value` is null, provided that its mod revision is still `revision` ("0" for a missing key).
  *  Resolves to `{ done: true, revision }`, or to `{ done: false, now }` with the current key-value pair or null. */
 export async function swap(key, revision, value) {
   const at = toBase64(key);

@@ -12,7 +12,7 @@ export const title = "Cluster";
 const SECOND_MS = 1000;
 /** Number of status requests per request for the metrics, which are large. */
 const METRICS_EVERY = 5;
-/** Number of samples in the curve: one minute. */
+/** Number of samples in the curve, which covers one minute. */
 const POINTS = 61;
 
 /** Shows the view and updates it every second. An error is shown above the last data. */
@@ -75,7 +75,8 @@ function readMetrics(seen, page) {
   }
 }
 
-/** Returns the rate per second of the counter `what` over the last `seconds` seconds, or null with fewer than two samples. */
+/** Returns the rate per second of the counter `what` over the last `seconds` seconds, or null with fewer than two samples
+ *  in this time. */
 function rate(samples, what, seconds = 5) {
   const last = samples.at(-1);
   const first = samples.find((one) => last.time - one.time <= seconds * 1000 + 500);

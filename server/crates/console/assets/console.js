@@ -76,7 +76,7 @@ async function showMember() {
     const own = members.find((member) => member.ID === header.member_id);
     at.textContent = `${own?.name ?? hex(header.member_id)} · cluster ${hex(header.cluster_id)}`;
   } catch {
-    // The view shows the error.
+    // The view itself shows an error.
   }
 }
 

@@ -1,4 +1,4 @@
-// Compares two strings line by line.
+// Compares two lists of lines.
 
 /** Maximum number of cells in the table of common lines; beyond it, all lines between the equal beginning and
  *  the equal end are shown as replaced. */

@@ -11,7 +11,7 @@ pub struct FormFields {
 }
 
 impl FormFields {
-    /// Creates fields without values. Only the fields in `known` can get one.
+    /// Creates fields without values. Only the fields in `known` can get values.
     pub fn new(known: &'static [&'static str]) -> Self {
         Self { known, values: Vec::new() }
     }

@@ -25,8 +25,8 @@ use super::{
 const FRAME_BYTES: usize = 256;
 
 /// Renders the output of `write` and charges it to a connection's account. The output must be the same on each call and contain
-/// at least `least_bytes` bytes. Charges and measures a `large` response before rendering it and charges a small response
-/// afterward.
+/// at least `least_bytes` bytes. Measures and charges a `large` response before rendering it, and charges a small response
+/// after rendering it.
 pub fn render_here(
     account: &Account,
     large: bool,

@@ -14,7 +14,7 @@ const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
 
 const CLIENT_PORT: u16 = 2379;
 
-/// The SRV services to look up and whether their endpoints use TLS.
+/// The SRV services to look up, and whether the endpoints of each service use TLS.
 const SERVICES: [(&str, bool); 2] = [("_etcd-client-ssl", true), ("_etcd-client", false)];
 
 /// Timeout for the verification of a discovered endpoint, as in etcd.
@@ -84,7 +84,8 @@ fn parse(text: &str) -> Result<Endpoint, GatewayError> {
 }
 
 /// Returns the verified endpoints of `--discovery-srv`, or else the endpoints in `--endpoints`. If neither flag is given,
-/// returns the default endpoint. Fails if discovery finds no verified endpoint and `--endpoints` is empty.
+/// returns the default endpoint. Fails if discovery fails, if it finds no verified endpoint and `--endpoints` is empty, or if
+/// an endpoint is invalid.
 pub(super) async fn find(arguments: &StartArguments) -> Result<Vec<Endpoint>, GatewayError> {
     let domain = arguments.discovery_srv.as_deref().unwrap_or_default();
     let domain = domain.trim_end_matches('.');

@@ -13,7 +13,7 @@ pub(super) struct Endpoint {
     pub(super) address: Address,
     priority: u16,
     weight: u16,
-    /// Whether the last attempt to connect succeeded.
+    /// Whether the last attempt to connect succeeded; true before the first attempt.
     is_active: Cell<bool>,
 }
 

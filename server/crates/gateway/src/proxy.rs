@@ -84,7 +84,7 @@ async fn serve(mut client: TcpStream, pool: &Pool, retry_delay: Duration) {
         if let Some(left_out) = CONNECTIONS.admit() {
             tracing::warn!(
                 left_out,
-                "closed a client's connection: no endpoint is active"
+                "closed a client's connection: no connection to an endpoint could be opened"
             );
         }
         return;

@@ -226,7 +226,7 @@ where
         let ctx = Arc::clone(&ctx);
         async move { keep_alive(&ctx, request?).await.map_err(Status::from) }
     });
-    // Each renewal passes through the replica's thread, so send all pending ones concurrently.
+    // Each renewal passes through the replica's thread, so send all pending renewals concurrently.
     let answers = Box::pin(answers.buffered(KEEP_ALIVES_CONCURRENT_MAX));
     stream::try_unfold((answers, ending), |(mut answers, mut ending)| async {
         let answer = tokio::select! {

@@ -77,7 +77,7 @@ impl CallHandler for Services {
         Self(Arc::new(RpcService { ctx, routes }))
     }
 
-    /// Answers a call in the table of calls. Checks any other call and passes it to the services of libraries.
+    /// Answers a call in the table of calls. Checks any other call and passes it to the services that libraries implement.
     async fn call(self, request: Incoming) -> Outgoing {
         let service = &self.0;
         let request = match service.call(request).await {

@@ -42,7 +42,7 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
         raft_term: raft.term,
         raft_applied_index: raft.applied,
         errors,
-        // As in etcd, this includes the history. Unlike in etcd, a compaction leaves no free pages.
+        // As in etcd, the size includes the history. Unlike in etcd, a compaction leaves no free pages.
         db_size_in_use: bytes(kv.size_bytes()),
         is_learner: ctx.node.is_learner(&view),
         storage_version: version::STORAGE.into(),

@@ -1,6 +1,6 @@
-//! etcd 3.7's RangeStream: returns a range at one revision in several messages, because the range can be too large for one.
-//! Each part is read from the latest state once the client has taken the previous part. Keeping one state would pin all data
-//! that is replaced later. As in etcd, compacting the revision ends the stream.
+//! etcd 3.7's RangeStream: returns a range at one revision in several messages, because the range can be too large for one
+//! message. Each part is read from the latest state once the client has taken the previous part. Keeping one state would pin
+//! all data that is replaced later. As in etcd, compacting the revision ends the stream.
 
 use futures_util::{Stream, stream};
 use tonic::Status;

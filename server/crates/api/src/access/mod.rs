@@ -1,8 +1,8 @@
-//! All routes of all dialects, each with the access that it requires. The server routes and authorizes by these tables, and
-//! `docs/reference/access.md` is generated from them. An end-to-end test calls every route as every kind of caller.
+//! All routes of all dialects, each with the access that it requires. The server routes and authorizes requests by these
+//! tables, and `docs/reference/access.md` is generated from them. An end-to-end test calls every route as every kind of caller.
 //!
 //! A resource has the same protection in all dialects. Keys require the authentication of their key space. Administration
-//! requires the root role if either authentication is enabled, because users, members and snapshots belong to both.
+//! requires the root role if v2 or v3 authentication is enabled, because users, members and snapshots belong to both.
 //!
 //! Reading order: this file (kinds of access) → `http` → `grpc` → `page`.
 

@@ -151,7 +151,7 @@ fn segments_follow_one_another() {
     }
 }
 
-/// Two processes, or two histories of a cluster, can have the same revisions.
+/// Two processes, or two histories of one cluster, can write segments with the same revisions.
 #[test]
 fn a_segment_of_another_log_is_refused() {
     let mut mixed = log(&[segment(&[&[4, 5]]), segment(&[&[6]])]);

@@ -31,7 +31,8 @@ impl Tally {
         }
     }
 
-    /// Keeps the `rows` rows with the largest counts and adds the others to the remainder. There must be more rows.
+    /// Keeps the `rows` rows with the largest counts and adds the other rows to the remainder. There must be more than `rows`
+    /// rows.
     fn keep(&mut self, rows: usize) {
         let mut all: Vec<_> = self.rows.drain().collect();
         all.select_nth_unstable_by_key(rows, |(_, counts)| Reverse(counts.total()));

@@ -25,7 +25,7 @@ pub fn answer() -> HttpResponse {
         .body(DOCUMENT.clone())
 }
 
-/// Builds the document: a path for each call, and the schemas of all types.
+/// Builds the document: the paths of all calls, and the schemas of all types.
 fn document() -> Value {
     let set = FileDescriptorSet::decode(DESCRIPTORS).expect("a test decodes the descriptors");
     let (mut paths, mut schemas) = (Map::new(), Map::new());
