@@ -42,8 +42,7 @@ pub struct StartArguments {
     /// Suffix of the service in the names of the SRV records, as in _etcd-client-SUFFIX._tcp.
     #[arg(long, global = true, value_name = "SUFFIX")]
     pub(super) discovery_srv_name: Option<String>,
-    /// Name server for the SRV records, as ADDRESS:PORT; by default the name servers in /etc/resolv.conf. etcd has no such
-    /// flag.
+    /// Name server for the SRV records, as ADDRESS:PORT; by default the name servers in /etc/resolv.conf. Not a flag of etcd.
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(super) discovery_srv_server: Option<SocketAddr>,
     /// Also use discovered endpoints without TLS, and verify no certificates.
