@@ -1,4 +1,4 @@
-// The alarms and how to handle them.
+// The alarms, with advice for each kind.
 
 import { v3 } from "./api.js";
 import { h, hex, name, size, trouble } from "./dom.js";

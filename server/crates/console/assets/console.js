@@ -1,4 +1,4 @@
-// The frame of the page: selects the view from the address and shows the member and the user.
+// The frame of the page: shows the view that the address selects, the member and the user.
 
 import { logIn, logOut, onUser, user, v3 } from "./api.js";
 import { ask, button, field, h, hex, notify, trouble } from "./dom.js";

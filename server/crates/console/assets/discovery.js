@@ -87,7 +87,7 @@ function card({ token, size, left, members }) {
 async function newToken() {
   const given = await ask("New token", [
     field("Members of the new cluster", h("input", { name: "size", type: "number", min: 1, max: 32, value: 3, required: true })),
-  ], "Make a token");
+  ], "Create");
   if (!given) return;
   try {
     const url = await text(`new?size=${encodeURIComponent(given.get("size"))}`, { method: "POST" });

@@ -63,7 +63,7 @@ export function facts(pairs) {
 /** Creates a description of an error, with advice if there is any. */
 export function trouble(error) {
   return h("div", { class: "card bad", role: "alert" },
-    h("p", {}, h("strong", {}, error.title ?? "This did not work")),
+    h("p", {}, h("strong", {}, error.title ?? "The action failed")),
     h("p", {}, error.message),
     error.advice && h("p", { class: "quiet" }, error.advice));
 }

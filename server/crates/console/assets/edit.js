@@ -22,7 +22,7 @@ export function editKey(place, kv, again) {
   place.replaceChildren(h("form", { class: "card", onsubmit: save, "aria-label": "Edit the value" },
     editor.view, problem,
     h("div", { class: "row" }, h("button", { class: "main" }, "Save"), button("Cancel", again),
-      h("span", { class: "quiet" }, `Saved only if the revision is still ${kv.modified}.`))));
+      h("span", { class: "quiet" }, `The value is saved only if the revision is still ${kv.modified}.`))));
   editor.focus();
 }
 

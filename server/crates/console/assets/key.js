@@ -67,7 +67,7 @@ function absent(key, again, signal) {
 async function remove(work, kv, again) {
   const given = await ask("Delete this key?", [
     h("p", {}, name(keyText(kv.key).slice(0, 400))),
-    h("p", { class: "quiet" }, `It is deleted only if its revision is still ${kv.modified}. Until the next compaction, you can bring it back from its history.`),
+    h("p", { class: "quiet" }, `The key is deleted only if its revision is still ${kv.modified}. Until the next compaction, you can bring it back from its history.`),
   ], "Delete");
   if (!given) return;
   try {

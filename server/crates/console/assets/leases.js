@@ -26,7 +26,7 @@ export async function show({ root, signal }) {
   const place = h("div", {});
   const open = h("div", {});
   const pages = h("div", { class: "row" });
-  root.append(h("p", { class: "lead" }, "A lease keeps its keys while a client renews it. When no time is left, its keys are deleted."),
+  root.append(h("p", { class: "lead" }, "The keys of a lease exist while a client renews the lease. When no time is left, the keys are deleted."),
     state, place, pages, open);
   const seen = { first: 0, ids: [], rows: [] };
   const read = async () => {
@@ -89,7 +89,7 @@ async function showKeys(open, id) {
     const rest = keys.length - shown.length;
     open.replaceChildren(h("section", { class: "card", tabindex: "-1", "aria-label": "Keys of the lease" },
       h("h2", {}, "Keys of ", name(hex(id))),
-      keys.length === 0 ? h("p", { class: "quiet" }, "It has no keys.") : h("ul", {}, shown.map((key) =>
+      keys.length === 0 ? h("p", { class: "quiet" }, "The lease has no keys.") : h("ul", {}, shown.map((key) =>
         h("li", {}, h("a", { href: address(key.slice(0, key.lastIndexOf(47) + 1), key) }, name(keyText(key)))))),
       rest > 0 && h("p", { class: "quiet" }, `${count(rest)} more.`)));
     open.firstChild.focus();

@@ -84,7 +84,7 @@ function edit(work, node) {
   const kept = node.ttl !== undefined && ` Its time to live starts again with ${span(node.ttl)}.`;
   work.replaceChildren(h("form", { class: "card", onsubmit: save, "aria-label": "Edit the value" }, editor.view, problem,
     h("div", { class: "row" }, h("button", { class: "main" }, "Save"), button("Cancel", redraw),
-      h("span", { class: "quiet" }, `Saved only if the index is still ${node.modifiedIndex}.`, kept))));
+      h("span", { class: "quiet" }, `The value is saved only if the index is still ${node.modifiedIndex}.`, kept))));
   editor.focus();
 }
 
@@ -134,7 +134,7 @@ async function conflict(work, node, mine) {
 
 async function remove(work, node) {
   const given = await ask("Delete this key?", [h("p", {}, name(node.key)),
-    h("p", { class: "quiet" }, `It is deleted only if its index is still ${node.modifiedIndex}. v2 keeps no old values.`)], "Delete");
+    h("p", { class: "quiet" }, `The key is deleted only if its index is still ${node.modifiedIndex}. v2 keeps no old values.`)], "Delete");
   if (!given) return;
   try {
     await v2(`${at(node.key)}?prevIndex=${node.modifiedIndex}`, { method: "DELETE" });
