@@ -110,7 +110,7 @@ impl SegmentId {
         format!("{generation:015}-{first:020}-{number:06}.events")
     }
 
-    /// Parses a file name. Returns `None` if it is not the name of a segment.
+    /// Parses the file name of a segment. Returns `None` for any other name.
     pub fn parse(name: &str) -> Option<Self> {
         let mut numbers = name.strip_suffix(".events")?.split('-');
         let mut next = || numbers.next()?.parse::<i64>().ok();

@@ -3,7 +3,7 @@
 
 /// Directory of all tokens in the v2 tree.
 pub const REGISTRY: &str = "/_etcd/registry";
-/// Key of the cluster's size below a token. It is hidden, because it starts with `_`.
+/// Key of the cluster's size below a token. The key is hidden, because it starts with `_`.
 pub const SIZE: &str = "_config/size";
 /// Path that creates a token.
 pub const NEW: &str = "/new";

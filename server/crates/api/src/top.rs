@@ -1,5 +1,5 @@
-//! The page `/debug/top`: the key prefixes with the most requests and watchers on one member. The member counts them while the
-//! request for the page waits. The page shows no values. etcd has no such page.
+//! The page `/debug/top`: the key prefixes with the most requests and watchers on one member. The member counts the requests
+//! while the request for the page waits. The page shows no values. etcd has no such page.
 
 use std::ops::{AddAssign, RangeInclusive};
 

@@ -89,7 +89,7 @@ pub fn handle(request: &HttpRequest, path: &[u8]) -> HttpResponse {
 }
 
 impl Asset {
-    /// Returns the entity tag, a hash of the text. It makes browsers reload a file that a release has changed.
+    /// Returns the entity tag, a hash of the text. The tag makes browsers reload a file that a release has changed.
     fn tag(&self) -> String {
         // An unkeyed hasher gives all members of a release the same tags.
         let mut hasher = DefaultHasher::new();

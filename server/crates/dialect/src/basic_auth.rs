@@ -166,7 +166,7 @@ pub(super) async fn authorize_route(
     if !route.changes_cluster(method) {
         return Ok(true);
     }
-    // This member's state can lag behind. After a linearizable read, it contains all earlier changes of users and roles.
+    // This member's state can lag behind. After a linearizable read, the state contains all earlier changes of users and roles.
     drop(ctx.node.read().await?);
     has_rights(ctx, request, access).await
 }

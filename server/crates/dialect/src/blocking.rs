@@ -1,5 +1,5 @@
-//! Runs work on large messages on other threads, so that it does not block a worker. At most one job per processor runs at a
-//! time, because more jobs would only use more memory. Jobs that read the state use `jobs` instead.
+//! Runs work on large messages on other threads, so that the work does not block a worker. At most one job per processor runs
+//! at a time, because more jobs would only use more memory. Jobs that read the state use `jobs` instead.
 
 use witan_base::{
     account::{Account, JobKind},

@@ -202,7 +202,8 @@ pub enum BodyError {
     Disconnected,
 }
 
-/// Reads a body. Fails with `TooLarge` if it has more than `limit` bytes and with `Disconnected` if the client disconnects.
+/// Reads a body. Fails with `TooLarge` if the body has more than `limit` bytes and with `Disconnected` if the client
+/// disconnects.
 pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();
     while let Some(part) = payload.next().await {

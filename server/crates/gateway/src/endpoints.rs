@@ -63,7 +63,7 @@ impl Address {
     }
 }
 
-/// Parses the value of `--listen-addr`. Fails if it has no port.
+/// Parses the value of `--listen-addr`. Fails if the value is not `HOST:PORT`.
 pub(super) fn listen_address(text: &str) -> Result<Address, GatewayError> {
     let parsed = Address::parse(text, None);
     parsed.ok_or_else(|| GatewayError::ListenAddress(text.to_owned()))

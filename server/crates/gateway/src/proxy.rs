@@ -14,7 +14,7 @@ use witan_logging::LogLimit;
 
 use super::pool::{Endpoint, Pool};
 
-/// Maximum number of open client connections; when it is reached, none is accepted until a connection closes.
+/// Maximum number of open client connections; when it is reached, no connection is accepted until one closes.
 const CONNECTIONS_MAX: usize = 32_768;
 
 /// Number of file descriptors reserved for everything except connections.

@@ -1,8 +1,8 @@
 //! Authorizes calls. [`admit`] checks the access that `witan_api::access` requires for a method. The check runs before the
 //! message is read, so that unauthorized calls cost little. The functions of the calls do not repeat the check.
 //!
-//! Permissions that depend on the message follow the rules of `witan_machine::auth`. They are checked here or when a command is
-//! applied.
+//! Permissions that depend on the message follow the rules of `witan_machine::auth`. Such permissions are checked here or when
+//! a command is applied.
 
 use witan_api::{
     access::{Access, CallType, GrpcRoute},
@@ -23,8 +23,8 @@ use crate::error::RpcError;
 /// Packages whose errors all have the code `Unknown`, as in etcd.
 const PACKAGES_WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
 
-/// Methods that a learner serves from its own state. etcd's learners serve only the first three. Linearizable reads on a
-/// learner fail later.
+/// Methods that a learner serves from its own state. etcd's learners serve only the first three methods. Linearizable reads on
+/// a learner fail later.
 const LEARNER_METHODS: [&str; 7] = [
     "/etcdserverpb.KV/Range",
     "/etcdserverpb.Maintenance/Status",

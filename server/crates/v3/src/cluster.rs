@@ -29,8 +29,8 @@ pub(super) async fn member_list(
     })
 }
 
-/// Adds a voter or a learner, unless this could cause quorum loss. Returns the new member and all members. Fails for invalid
-/// URLs, and for a learner above `max_learners`.
+/// Adds a voter or a learner, unless the addition could cause quorum loss. Returns the new member and all members. Fails for
+/// invalid URLs, and for a learner above `max_learners`.
 pub(super) async fn member_add(
     ctx: &Context,
     request: pb::MemberAddRequest,
@@ -61,7 +61,7 @@ pub(super) async fn member_add(
     })
 }
 
-/// Removes a member, unless this could cause quorum loss. Fails with `MemberNotFound` for an unknown ID.
+/// Removes a member, unless the removal could cause quorum loss. Fails with `MemberNotFound` for an unknown ID.
 pub(super) async fn member_remove(
     ctx: &Context,
     request: pb::MemberRemoveRequest,
@@ -91,7 +91,8 @@ pub(super) async fn member_update(
     })
 }
 
-/// Promotes a learner, unless it lags behind or this could cause quorum loss. Fails with `MemberNotLearner` for a voter.
+/// Promotes a learner, unless the learner lags behind or the promotion could cause quorum loss. Fails with `MemberNotLearner`
+/// for a voter.
 pub(super) async fn member_promote(
     ctx: &Context,
     request: pb::MemberPromoteRequest,
@@ -122,7 +123,7 @@ async fn check_quorum(ctx: &Context, change: Reconfiguration) -> RpcResult<()> {
     Ok(())
 }
 
-/// Lists the members in this member's own state.
+/// Lists the members that the node's own state contains.
 async fn members(ctx: &Context) -> RpcResult<Vec<pb::Member>> {
     Ok(api_members(&ctx.node.view().await?.machine.members))
 }

@@ -178,7 +178,7 @@ fn list(
     Ok(ids.into_iter().map(|id| LeaseStatus { id: id.0 }).collect())
 }
 
-/// Renews a lease. Returns its TTL in seconds, or 0 if it does not exist. Reads the header's revision first, so that no
+/// Renews a lease. Returns the TTL in seconds, or 0 if the lease does not exist. Reads the header's revision first, so that no
 /// response reports a lease as alive at the revision of its removal.
 async fn keep_alive(
     ctx: &Context,

@@ -125,8 +125,8 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
     Ok(HashResponse { header, hash })
 }
 
-/// Returns the hash of the keys at a revision; 0 means the current one. Fails for a compacted or future revision. etcd computes
-/// the same hash for equal data. Waits for a scan permit. While authentication is enabled, requires the root role.
+/// Returns the hash of the keys at a revision; 0 means the current revision. Fails for a compacted or future revision. etcd
+/// computes the same hash for equal data. Waits for a scan permit. While authentication is enabled, requires the root role.
 pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<HashKvResponse> {
     let begun = Instant::now();
     // Refuse an invalid revision before waiting for a permit.

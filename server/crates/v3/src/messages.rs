@@ -1,4 +1,4 @@
-//! Decodes the requests and encodes the responses of gRPC calls, large ones on another thread. `long_range` encodes a long
+//! Decodes the requests and encodes the responses of gRPC calls, large messages on another thread. `long_range` encodes a long
 //! range while it is sent. The transport has already decompressed the messages.
 
 use std::marker::PhantomData;

@@ -127,7 +127,7 @@ where
     A: Message + Default + 'static,
     S: Stream<Item = Result<A, Status>> + Send + 'static,
 {
-    // Box the stream outside the future, because the futures of all calls have the size of the largest one.
+    // Box the stream outside the future, because the futures of all calls have the size of the largest future.
     let mut responses = Box::pin(responses);
     async move {
         match responses.next().await {

@@ -13,7 +13,7 @@ use tonic_prost::ProstCodec;
 
 use super::generated::{etcdserverpb, v3electionpb, v3lockpb};
 
-/// Waits until the connection is ready for a call. Fails with `Unknown` if it is not available.
+/// Waits until the connection is ready for a call. Fails with `Unknown` if the connection is not available.
 async fn ready<T: GrpcService<Body>>(grpc: &mut Grpc<T>) -> Result<(), Status> {
     grpc.ready().await.map_err(|error| {
         let error: StdError = error.into();

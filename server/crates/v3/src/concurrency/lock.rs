@@ -32,8 +32,8 @@ pub(crate) async fn unlock(ctx: &Context, request: UnlockRequest) -> RpcResult<U
     Ok(UnlockResponse { header })
 }
 
-/// Puts the caller's key below the lock's name, waits until it is the oldest key, and returns it. Fails with `EXPIRED` if the
-/// key is deleted with its lease while the caller waits. Deletes the key after any other error or a disconnect.
+/// Puts the caller's key below the lock's name, waits until it is the oldest key, and returns the key. Fails with `EXPIRED` if
+/// the key is deleted with its lease while the caller waits. Deletes the key after any other error or a disconnect.
 async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
     let lease = session_lease(&ctx, LeaseId(request.lease)).await?;
     let key = session_key(&request.name, lease);

@@ -1,7 +1,7 @@
 //! The Lock and Election services, built from transactions, leases and watches, for clients whose library lacks locks and
 //! elections.
 //!
-//! A caller puts its key `name/LEASE` and waits until its key is the oldest one below the name. The key is deleted with the
+//! A caller puts its key `name/LEASE` and waits until its key is the oldest key below the name. The key is deleted with the
 //! lease, or when the caller disconnects. As in etcd, all errors have the code `Unknown`.
 
 pub(super) mod election;

@@ -90,7 +90,7 @@ impl JsonRequests {
     fn charge_buffer(&mut self) -> Result<(), String> {
         if self.buffer.len() <= SMALL_BYTES {
             if self.charge.is_some() {
-                // Copy the rest, because it would keep the memory of the earlier requests alive.
+                // Copy the rest, which would otherwise keep the memory of the earlier requests alive.
                 self.buffer = BytesMut::from(&self.buffer[..]);
                 self.charge = None;
             }
@@ -120,7 +120,7 @@ impl JsonRequests {
         };
         let value = self.buffer.split_to(end);
         if self.buffer.len() < value.len() {
-            // Copy the rest, because it would keep the memory of the value alive.
+            // Copy the rest, which would otherwise keep the memory of the value alive.
             self.buffer = BytesMut::from(&self.buffer[..]);
         }
         (self.scanned, self.progress) = (0, JsonProgress::default());

@@ -94,7 +94,7 @@ pub async fn handle(
             split(path).map_or(GatewayVersion::V3_6, |(gateway_version, _)| gateway_version);
         let error = Status::internal("internal error: the request was not completed");
         let mut response = GatewayError::from(error).answer(gateway_version);
-        // The body may not have been read.
+        // Close the connection, because part of the body may be unread.
         let head = response.head_mut();
         head.set_connection_type(ConnectionType::Close);
         response
@@ -243,7 +243,7 @@ async fn run_unary(
     }
 }
 
-/// Returns whether the client requires a leader. Fails with `NoLeader` if it does and no leader is known.
+/// Returns whether the client requires a leader. Fails with `NoLeader` if the client requires a leader and no leader is known.
 fn check_leader(ctx: &Context, request: &HttpRequest) -> Result<bool, RpcError> {
     let wants = request
         .headers()

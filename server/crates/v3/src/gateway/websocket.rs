@@ -137,11 +137,11 @@ struct WebSocketSession {
     account: Option<Account>,
     /// The charge for a large message that is incomplete or that the call has not taken.
     charge: Option<Charge>,
-    /// The channel to the call; `None` if the call takes no more requests.
+    /// The channel to the call; `None` if the call accepts no more requests.
     requests: Option<mpsc::Sender<Bytes>>,
     /// Requests that the call has not taken yet.
     unsent_request: BytesMut,
-    /// Whether the call takes more than one request.
+    /// Whether the call accepts more than one request.
     streams: bool,
     call: CallState,
     /// The start of an incomplete line of the response.
@@ -219,7 +219,7 @@ impl WebSocketSession {
             }
         }
         if self.received.len() <= before / 2 {
-            // Copy the rest, because it would keep the memory of the complete frames alive.
+            // Copy the rest, which would otherwise keep the memory of the complete frames alive.
             self.received = BytesMut::from(&self.received[..]);
         }
     }
@@ -311,7 +311,7 @@ impl WebSocketSession {
     }
 }
 
-/// Sends `unsent_request` to the call and empties the buffer. Returns false if the call takes no more requests.
+/// Sends `unsent_request` to the call and empties the buffer. Returns false if the call accepts no more requests.
 async fn forward(requests: Option<&mpsc::Sender<Bytes>>, unsent_request: &mut BytesMut) -> bool {
     let part = match requests {
         Some(requests) => requests.reserve().await.ok(),

@@ -1,4 +1,4 @@
-//! Estimates the size of the pairs that a transaction or deletion returns, before it is proposed.
+//! Estimates the size of the pairs that a transaction or deletion returns, before the operation is proposed.
 
 use bytes::Bytes;
 use witan_machine::kv::{DeleteRange, Kv, Range, SortOrder, SortTarget, Txn, TxnOp, TxnOpKind};

@@ -43,8 +43,8 @@ impl BranchWrites {
         Ok(writes)
     }
 
-    /// Adds the writes of a nested transaction. Fails with `DuplicateKey` if it puts a key that `self` already puts or deletes.
-    /// As in etcd, its deletions conflict only with puts that are added later.
+    /// Adds the writes of a nested transaction. Fails with `DuplicateKey` if the nested transaction puts a key that `self`
+    /// already puts or deletes. As in etcd, its deletions conflict only with puts that are added later.
     fn nest(&mut self, request: &TxnRequest) -> RpcResult<()> {
         let success = Self::of(&request.success)?;
         let failure = Self::of(&request.failure)?;

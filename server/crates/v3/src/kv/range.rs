@@ -27,7 +27,7 @@ use crate::{
 /// The pairs of a read may always use the memory budget divided by this number.
 const PAIRS_DIVISOR: u64 = 8;
 
-/// Number of large reads that run concurrently (`JobKind::Read`). They share the memory of the cache for values.
+/// Number of large reads that run concurrently (`JobKind::Read`). These reads share the memory of the cache for values.
 const LARGE_READS: u64 = 4;
 
 /// Validates, authorizes and executes a range. Records its duration. The response shares memory with the state until it is
@@ -69,8 +69,8 @@ pub(crate) async fn grpc_range(
     answer
 }
 
-/// Returns the maximum size in bytes of the pairs that a read may have in memory at the same time. It is the read's share of
-/// the cache for values, but at least an eighth of the memory budget.
+/// Returns the maximum size in bytes of the pairs that a read may have in memory at the same time. The maximum is the read's
+/// share of the cache for values, but at least an eighth of the memory budget.
 pub(crate) fn pairs_bytes_max(memory: &MemoryBudget) -> u64 {
     let share = memory.cache().target() / LARGE_READS;
     share.max(memory.bytes() / PAIRS_DIVISOR)

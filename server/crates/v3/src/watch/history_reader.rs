@@ -313,8 +313,8 @@ impl RangeToRead<'_> {
     }
 }
 
-/// Reads changes from `first` up to the revision `last` into a batch. Returns where it stopped: at a full batch, a scan limit
-/// or a value that is only on disk. Returns `None` at the end.
+/// Reads changes from `first` up to the revision `last` into a batch. Returns where the read stopped: at a full batch, a scan
+/// limit or a value that is only on disk. Returns `None` at the end.
 fn read_changes<'a>(
     kv: &Kv,
     range: &RangeToRead<'_>,

@@ -10,7 +10,8 @@ pub(super) const RANGE_BYTES: usize = 496;
 /// Maximum number of revisions in one response, as in etcd's `watchBatchMaxRevs`.
 pub(super) const BATCH_REVISIONS: usize = 1000;
 
-/// Size in bytes after which a response accepts no further revision. It can be exceeded, because no revision is split.
+/// Size in bytes after which a response accepts no further revision. A response can exceed this size, because no revision is
+/// split.
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 
 /// Number of changes to read before the task yields.

@@ -23,8 +23,8 @@ pub(super) struct ProgressNotifier {
 }
 
 impl ProgressNotifier {
-    /// Counts a progress request, to be answered when the stream has read up to `published`. As in etcd, ignores it if the
-    /// stream has no watcher, or a watcher that is compacted or waits for a future revision.
+    /// Counts a progress request, to be answered when the stream has read up to `published`. As in etcd, ignores the request if
+    /// the stream has no watcher, or a watcher that is compacted or waits for a future revision.
     pub(super) fn count(&mut self, watchers: &StreamWatchers, published: Revision) {
         if !watchers.by_id.is_empty() && watchers.all_reach(published) {
             self.unanswered = self.unanswered.saturating_add(1);

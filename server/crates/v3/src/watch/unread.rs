@@ -63,7 +63,7 @@ impl UnreadGroups {
         self.0.pop_last()
     }
 
-    /// Puts the rest of a group's changes back. The rest replaces any other unread changes of the group.
+    /// Puts the remaining changes of a group back, in place of any other unread changes of the group.
     pub(super) fn put_back(&mut self, group_id: WatcherGroupId, rest: impl Into<UnreadChanges>) {
         self.0.insert(group_id, rest.into());
     }

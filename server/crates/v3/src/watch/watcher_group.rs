@@ -1,4 +1,4 @@
-//! The watchers of one range in a stream. Usually there is only one, which needs no set.
+//! The watchers of one range in a stream. Usually, a range has only one watcher, which needs no set.
 
 use std::{collections::BTreeSet, ops::Bound};
 
