@@ -156,7 +156,7 @@ export const cases = {
     await page.clock.runFor(60_000);
     answer();
     await page.getByRole("listitem").filter({ hasText: "deleted" }).waitFor();
-    await page.getByText("All older versions are compacted.").waitFor();
+    await page.getByText("All versions that are not compacted are shown.").waitFor();
     await page.end();
   },
 

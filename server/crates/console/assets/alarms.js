@@ -12,7 +12,7 @@ const ADVICE = {
   NOSPACE: {
     means: "The quota of the store is used up, or the disk or the memory of the member is full. Writes that add data are refused; reads and deletions continue.",
     steps: [
-      ["If the size is below the quota, free space on the disk of the member, or give it more memory. The member then clears the alarm. Otherwise:"],
+      ["If the size is below the quota, free space on the disk of the member, or give it more memory. The alarm is then cleared automatically. Otherwise:"],
       ["Find out what fills the store: open Keys, and look at the number of keys below each folder. Delete keys that are not needed."],
       ["Compact old revisions, which also use space:", "etcdctl compact REVISION"],
       ["Or raise the quota: restart the members one by one with a larger", "--quota-backend-bytes"],

@@ -121,7 +121,7 @@ export async function showHistory(place, key, newest, again, signal) {
     older.hidden = true;
     const versions = await before(key, newest?.created, signal);
     add(versions);
-    state.textContent = versions.length === 0 ? "There are no older versions." : "All older versions are compacted.";
+    state.textContent = versions.length === 0 ? "No older versions are kept." : "All versions that are not compacted are shown.";
     if (versions.length === OLDER_MAX) state.textContent = `Only the last ${OLDER_MAX} of the older versions are shown.`;
   }
   async function run(work) {
