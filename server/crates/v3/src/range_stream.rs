@@ -27,7 +27,8 @@ const PART_BYTES: usize = 1 << 20;
 /// Number of keys to read before the task yields.
 const PART_KEYS: usize = 4096;
 
-/// Streams a range at one revision, in parts of about `PART_BYTES`. Fails before streaming if the range is unreadable.
+/// Streams a range at one revision, in parts of about `PART_BYTES`. Fails before streaming if the range is unreadable. A
+/// required leader is checked only when the call starts.
 pub(super) async fn range_stream(
     ctx: &Context,
     request: RangeRequest,

@@ -98,7 +98,8 @@ impl RpcService {
         }
     }
 
-    /// Answers a stream of requests with a stream. Answers with an error if the call is not admitted.
+    /// Answers a stream of requests with a stream. Answers with an error if the call is not admitted. `verb` receives the
+    /// context, the requests, and whether the client requires a leader.
     async fn bidi_stream<Q, A, S>(
         &self,
         head: &Head,

@@ -40,7 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 type Chunk = Result<SnapshotResponse, Status>;
 
 /// Streams the state as a file in etcd's format, and then the file's digest. Another thread produces the file as fast as the
-/// client reads. Fails with `TooManyRequests` if no snapshot permit is free.
+/// client reads. Fails with `TooManyRequests` if no snapshot permit is free. A required leader is checked only when the call
+/// starts.
 pub(crate) async fn snapshot(
     ctx: &Context,
     _request: SnapshotRequest,

@@ -141,8 +141,8 @@ async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Optio
     Ok(kv::txn(ctx, txn).await?.response.header)
 }
 
-/// Streams the current leader of an election with its value, and then every later leader or value. Ends without an error if a
-/// compaction cancels the watch.
+/// Streams the current leader of an election with its value, and then every later leader or value. As in etcd, ends without an
+/// error if its watch fails or is canceled, for example by a compaction.
 pub(crate) async fn observe(
     ctx: &Context,
     request: LeaderRequest,
@@ -151,7 +151,8 @@ pub(crate) async fn observe(
     Ok(observed(ctx, request, needs_leader))
 }
 
-/// Returns the stream of an election's leaders and their values. An error is the last item.
+/// Returns the stream of an election's leaders and their values; see [`observe`]. If the leader cannot be read, the error is
+/// the last item.
 fn observed(
     ctx: &Context,
     request: LeaderRequest,
@@ -205,7 +206,7 @@ struct Observer {
 }
 
 impl Observer {
-    /// Waits for the next leader or value. Returns `None` when the stream ends.
+    /// Waits for the next leader or value. Returns `None` if the watch ends, fails or is canceled.
     async fn next(&mut self) -> Option<RpcResult<LeaderResponse>> {
         loop {
             if let Some(response) = self.ready.pop_front() {
@@ -214,7 +215,7 @@ impl Observer {
             let Some(followed) = &mut self.followed else {
                 return self.find().await.transpose();
             };
-            // As in etcd, a watch that is canceled by a compaction ends the stream without an error.
+            // As in etcd, a watch that fails or is canceled ends the stream without an error.
             let answer = followed
                 .next()
                 .await?
@@ -256,7 +257,7 @@ impl Observer {
 }
 
 /// Waits for the first put below `name` since revision `from`. Returns the new pair and a header with the put's revision. The
-/// caller can watch the changes after this revision. Returns `None` if the watch ends first.
+/// caller can watch the changes after this revision. Returns `None` if the watch ends or fails first.
 async fn first_put(
     ctx: &Context,
     name: &[u8],

@@ -247,7 +247,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Handles one frame: collects the parts of a message, answers a ping, or closes the session.
+    /// Handles one frame: collects the parts of a message up to the `last` one, answers a ping, or closes the session.
     fn frame(&mut self, last: bool, code: OpCode, data: BytesMut) {
         match code {
             OpCode::Text | OpCode::Binary | OpCode::Continue => {

@@ -29,7 +29,8 @@ use witan_dialect::Context;
 
 use self::{answer::WatchAnswer, session::Session};
 
-/// Opens a watch stream for gRPC. Returns the responses to `requests`.
+/// Opens a watch stream for gRPC. Returns the responses to `requests`. The code `ResourceExhausted` becomes `Unavailable`. With
+/// `needs_leader`, losing the leader for too long is an error.
 pub(super) fn watch<R>(
     ctx: &Context,
     requests: R,

@@ -176,7 +176,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns `jsonpb`'s error for a value of a wrong type. `name` is the expected type.
+/// Returns `jsonpb`'s error for a value of a wrong type. `name` is the expected type. The error quotes a number only if a
+/// number was expected.
 fn go_mismatch(raw: &[u8], name: &str, number_was_expected: bool) -> String {
     let what = match raw[0] {
         b'{' => "object".into(),
