@@ -1,4 +1,4 @@
-//! The request body of a call: one message, or a stream of messages.
+//! The request body of a call: one message, a stream of messages, or content that is not gRPC.
 
 use std::{
     collections::VecDeque,
@@ -12,20 +12,20 @@ use http_body::Frame;
 
 use crate::limits::{MESSAGE_OVERHEAD, WINDOW_BYTES};
 
-/// The body of a request.
+/// The body of a gRPC request.
 #[derive(Debug)]
 pub enum Body {
-    /// One message with its prefix, collected before the call started.
+    /// One message with its prefix, collected before the call started. Empty or incomplete if the request ended early.
     Whole(Bytes),
     /// A stream of messages that the call reads.
     Stream(RequestStream),
 }
 
-/// The error of a request that the client has reset, or whose connection has ended.
+/// The error of reading a request that the client has reset, or whose connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aborted;
 
-/// A request's messages, each with its prefix, which the call reads as they arrive.
+/// The content of a request, which the call reads as it arrives: gRPC messages with their prefixes, or chunks of other content.
 #[derive(Debug)]
 pub struct RequestStream(Arc<RequestQueue>);
 
@@ -43,9 +43,9 @@ struct RequestQueue {
 #[derive(Debug, Default)]
 struct QueueState {
     messages: VecDeque<Bytes>,
-    /// Size in bytes of `messages` in memory, bounded by the stream's window and the largest message.
+    /// Memory usage of `messages` in bytes, bounded by the stream's window and the largest message.
     held: usize,
-    /// Number of bytes that the call has taken since it last woke the connection.
+    /// Number of message bytes that the call has taken since it last woke the connection.
     taken: usize,
     ended: Option<Result<(), Aborted>>,
     reader: Option<Waker>,
@@ -67,7 +67,7 @@ fn wake_reader(mut queue: MutexGuard<'_, QueueState>) {
     }
 }
 
-/// Creates both halves of a message queue. Wakes `connection` when the call has taken messages.
+/// Creates both halves of a message queue. `connection` is woken when the call has taken messages or drops its half.
 pub(crate) fn stream(connection: Waker) -> (RequestSender, RequestStream) {
     let queue = Mutex::default();
     let inbox = Arc::new(RequestQueue { queue, connection });
@@ -122,6 +122,7 @@ impl Drop for RequestSender {
 }
 
 impl Drop for RequestStream {
+    /// Drops the queued messages. If there were any, wakes the connection, which then releases their charge.
     fn drop(&mut self) {
         let mut queue = self.0.queue();
         queue.dropped = true;
@@ -138,6 +139,7 @@ impl http_body::Body for RequestStream {
     type Data = Bytes;
     type Error = Aborted;
 
+    /// Returns the next message. Wakes the connection if the queue is then empty, or after each quarter of a window.
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -146,7 +148,7 @@ impl http_body::Body for RequestStream {
         if let Some(message) = queue.messages.pop_front() {
             queue.held -= cost(&message);
             queue.taken += message.len();
-            // The connection reopens the client's window when the queue is empty.
+            // The connection reopens the stream's receive window when the queue is empty.
             let wake = queue.messages.is_empty() || queue.taken >= WINDOW_BYTES as usize / 4;
             if wake {
                 queue.taken = 0;

@@ -9,9 +9,10 @@ pub struct Config {
     pub streams_max: u32,
     /// Maximum size in bytes of a request message after decompression.
     pub message_bytes_max: usize,
-    /// Timing of pings to a silent client; `None` for no pings.
+    /// Timing of pings to a silent client; `None` disables these pings.
     pub keepalive: Option<KeepAlive>,
-    /// Minimum interval between a client's pings while it has calls in progress and receives neither headers nor data.
+    /// Minimum interval between a client's pings while it has calls in progress and receives neither headers nor data. A client
+    /// that repeatedly pings earlier is disconnected.
     pub ping_interval_min: Duration,
 }
 
@@ -20,7 +21,7 @@ pub struct Config {
 pub struct KeepAlive {
     /// Time without received bytes after which a ping is sent.
     pub interval: Duration,
-    /// Time after the ping for which the connection waits for bytes before it ends.
+    /// Time after a ping within which bytes must arrive. Otherwise, the connection ends.
     pub timeout: Duration,
 }
 

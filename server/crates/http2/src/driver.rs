@@ -56,7 +56,7 @@ where
     };
     let mut stopped = pin!(stopped);
     let mut stopping = false;
-    // The driver yields explicitly.
+    // The driver yields explicitly, so disable tokio's cooperative budget.
     let served = unconstrained(poll_fn(|cx| {
         if !stopping && stopped.as_mut().poll(cx).is_ready() {
             stopping = true;
@@ -65,7 +65,7 @@ where
         driver.poll(cx)
     }));
     if served.await? == ConnectionEnd::ByServer {
-        // Drop the connection if the client does not read.
+        // After the timeout, drop the connection even if the client has not closed its side.
         let _ = timeout(LINGER_TIMEOUT, unconstrained(linger(&mut driver.io))).await;
     }
     Ok(())
@@ -150,8 +150,8 @@ where
         Ok(sent)
     }
 
-    /// Reads bytes and passes them to the connection. Returns their number, or 0 at the end of the stream. Stays pending while
-    /// the connection wants no input.
+    /// Passes bytes to the connection: unprocessed bytes if there are any, otherwise newly read bytes. Returns 0 only at the
+    /// end of the stream. Stays pending while the connection wants no input.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.connection.wants_input() {
             return Poll::Pending;
@@ -170,7 +170,7 @@ where
         })
     }
 
-    /// Completes when the connection's next timer is due. Stays pending if no timer is set.
+    /// Completes at the time of the connection's next timer. Stays pending if no timer is set.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.connection.wake_at().map(Instant::from_std) else {
             return Poll::Pending;
@@ -185,7 +185,7 @@ where
     }
 }
 
-/// Reads bytes and passes them to `take`, unless there are none. Returns their number, or 0 at the end of the stream.
+/// Reads bytes and passes them to `take` if there are any. Returns their number, or 0 at the end of the stream.
 fn poll_bytes(
     io: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,
@@ -204,7 +204,7 @@ fn poll_bytes(
     Poll::Ready(Ok(read))
 }
 
-/// Closes this side of the stream, then reads and drops input until the client closes its side.
+/// Closes this side of the stream, then reads and drops input until the client closes its side or has sent [`LINGER_BYTES`].
 async fn linger(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
     poll_fn(|cx| Pin::new(&mut *io).poll_shutdown(cx)).await?;
     let mut lingered = 0;

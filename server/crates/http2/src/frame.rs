@@ -71,7 +71,8 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Returns the length in bytes of the first frame; `None` if its header is incomplete. Fails if the frame is too long.
+    /// Returns the length in bytes of the frame at the start of `begin`, including its header; `None` if the header is
+    /// incomplete. Fails if the frame is too long.
     pub(crate) fn length(begin: &[u8]) -> Result<Option<usize>, Reason> {
         let Some(&[a, b, c, ..]) = begin.first_chunk::<HEAD_BYTES>() else {
             return Ok(None);
@@ -83,8 +84,8 @@ impl<'a> Frame<'a> {
         Ok(Some(HEAD_BYTES + length))
     }
 
-    /// Parses the first frame in `input` and returns it with its length; `None` if the frame is incomplete. Fails if the frame
-    /// is too long.
+    /// Parses the first frame in `input` and returns it with its length in bytes, including its header; `None` if the frame is
+    /// incomplete. Fails if the frame is too long.
     pub fn first(input: &'a [u8]) -> Result<Option<(Self, usize)>, Reason> {
         let Some(end) = Self::length(input)? else {
             return Ok(None);
@@ -105,7 +106,7 @@ impl<'a> Frame<'a> {
         self.flags & flag != 0
     }
 
-    /// Returns the payload without padding. Fails if the padding exceeds the payload.
+    /// Returns the payload without padding. Fails if the padding exceeds the payload or its length is missing.
     pub fn unpadded(&self) -> Result<&'a [u8], Reason> {
         if !self.has(PADDED) {
             return Ok(self.payload);
@@ -115,7 +116,7 @@ impl<'a> Frame<'a> {
         Ok(&rest[..length.ok_or(Reason::Protocol)?])
     }
 
-    /// Returns the payload as a 32-bit number. Fails if the payload has another length.
+    /// Returns the payload as a 32-bit number. Fails if the payload does not have 4 bytes.
     pub fn number(&self) -> Result<u32, Reason> {
         let bytes: [u8; 4] = self.payload.try_into().map_err(|_| Reason::FrameSize)?;
         Ok(u32::from_be_bytes(bytes))
@@ -151,7 +152,7 @@ pub fn ping(out: &mut Vec<u8>, flags: u8, content: [u8; 8]) {
     out.extend_from_slice(&content);
 }
 
-/// Appends a GOAWAY frame. `last` is the last stream that was accepted.
+/// Appends a GOAWAY frame. `last` is the id of the last accepted stream.
 pub fn goaway(out: &mut Vec<u8>, last: u32, reason: Reason, debug_data: &[u8]) {
     head(out, 8 + debug_data.len(), GOAWAY, 0, 0);
     out.extend_from_slice(&last.to_be_bytes());

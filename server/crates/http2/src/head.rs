@@ -15,7 +15,7 @@ pub enum RequestMode {
     Streaming,
 }
 
-/// The head of a request, shared by all requests that repeat it.
+/// The head of a request. Requests with equal header blocks can share it.
 #[derive(Debug)]
 pub struct Head<M> {
     pub(crate) parts: request::Parts,
@@ -24,7 +24,7 @@ pub struct Head<M> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grpc: bool,
     pub(crate) encoding: Encoding,
-    /// Why calls with this head are refused; `None` if they are not.
+    /// Why calls with this head are refused; `None` if they are accepted.
     pub(crate) refusal: Option<Refusal>,
     pub(crate) content_length: Option<u64>,
     /// Size of the header list in bytes, as HTTP/2 counts it.

@@ -66,7 +66,8 @@ impl<M> HeadCache<M> {
             return Ok(HeaderBlock::Malformed);
         };
         let head = Rc::new(head);
-        // A block that changes the table decodes differently next time. A short block can decode to a long list.
+        // Do not cache a block that changes the table, because it is decoded differently the next time. A short block can be
+        // decoded to a long list, so check both sizes.
         if self.decoder.generation == generation && block.len().max(head.bytes) <= CACHED_HEAD_BYTES
         {
             if self.cached.len() == CACHED_HEADS {
@@ -78,7 +79,8 @@ impl<M> HeadCache<M> {
         Ok(HeaderBlock::Request(head))
     }
 
-    /// Parses a complete block of trailers. Returns `false` if they are malformed or too large.
+    /// Parses a complete block of trailers. Returns `false` if they are malformed or too large. Fails if the block cannot be
+    /// decoded.
     pub(crate) fn read_trailers(&mut self, block: &[u8]) -> Result<bool, HpackError> {
         let mut fields = RequestFields::default();
         self.decoder.decode(block, |field| match field.known {
@@ -162,7 +164,8 @@ impl RequestFields {
         (!wrong).then_some(())
     }
 
-    /// Builds a head from the fields and the service's data. Returns `None` if the fields are not a valid request.
+    /// Builds a head from the fields and the service's data. Returns `None` if the fields are not a valid HTTP request. The
+    /// head of an invalid gRPC request contains a refusal.
     fn head<S: Service>(self, service: &S) -> Option<Head<S::Method>> {
         if self.wrong || !self.scheme {
             return None;
@@ -184,7 +187,7 @@ impl RequestFields {
             Some(b"gzip") => Encoding::Gzip,
             Some(_) => Encoding::Unknown,
         };
-        // Calls receive messages uncompressed.
+        // Remove the header, because calls receive decompressed messages.
         if encoding == Encoding::Gzip {
             parts.headers.remove(ENCODING);
         }
@@ -212,8 +215,8 @@ impl RequestFields {
     }
 }
 
-/// Parses a path with an optional query, or returns `None` for any other text. `grpc` says whether the request is gRPC. For other
-/// requests, accepts all paths that Go's HTTP library accepts.
+/// Parses a path with an optional query, or returns `None` for any other text. If the request is not gRPC, accepts all paths
+/// that Go's HTTP library accepts and escapes their special characters.
 fn path(given: Bytes, grpc: bool) -> Option<Uri> {
     let path = match target::escaped(&given) {
         Cow::Owned(escaped) if !grpc => Uri::from_maybe_shared(escaped),
@@ -225,7 +228,8 @@ fn path(given: Bytes, grpc: bool) -> Option<Uri> {
     Some(path)
 }
 
-/// Returns the value of `content-length`: `Some(None)` if there is no such header, `None` if the value is not a single number.
+/// Returns the value of `content-length`: `Some(None)` if there is no such header, `None` if a value is not a number or differs
+/// from another value.
 fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     let mut length = None;
     for value in headers.get_all(header::CONTENT_LENGTH) {
@@ -242,7 +246,7 @@ fn content_length(headers: &HeaderMap) -> Option<Option<u64>> {
     Some(length)
 }
 
-/// Returns whether the content type is `application/grpc`, also with a suffix or parameters.
+/// Returns whether the content type is `application/grpc`, with or without a suffix or parameters.
 fn is_grpc(headers: &HeaderMap) -> bool {
     const TYPE: &[u8] = b"application/grpc";
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
@@ -342,7 +346,7 @@ mod tests {
         assert!(!Rc::ptr_eq(&one, &request(&mut heads, &first)));
     }
 
-    /// Streams are not charged for cached heads.
+    /// Streams are not charged for cached heads, so a long head must not be cached.
     #[test]
     fn a_long_list_is_not_cached() {
         let mut heads = HeadCache::new();

@@ -1,10 +1,10 @@
 //! HTTP/2 (RFC 9113) for gRPC and HTTP servers: a state machine without I/O, and a driver for tokio.
 //!
-//! [`Connection`] receives bytes and the time, polls the calls that a [`Service`] runs, and returns bytes to send and when to
-//! run next. It opens no socket, reads no clock and spawns no task. [`driver`] connects it to a tokio stream.
+//! [`Connection`] receives bytes and the time, polls the calls that a [`Service`] runs, and returns bytes to send and the time
+//! of the next run. It opens no socket, reads no clock and spawns no task. [`driver`] connects it to a tokio stream.
 //!
-//! The crate has no TLS, HTTP/1.1, upgrades, clients, server push or priorities. The server implements [`Service`] for its own
-//! work around calls: metrics, memory budgets and error messages.
+//! The crate implements no TLS, HTTP/1.1, upgrades, clients, server push or priorities. The server implements [`Service`],
+//! which runs calls and provides metrics, memory budgets and error messages.
 //!
 //! Reading order: `service` is the server's interface. `connection` is the state machine, which handles frames in `receive` and
 //! runs calls in `call`. `stream` and `ready` manage its streams, `message` and `body` receive requests, and `send` writes

@@ -15,13 +15,14 @@ pub(crate) const CACHED_HEAD_BYTES: usize = 4 << 10;
 /// Maximum number of open streams of one connection, regardless of the configured number; further streams are refused.
 pub const STREAMS_MAX: usize = 32_768;
 
-/// Number of a connection's calls with one request message that do not count against the server's budget of calls.
+/// Number of calls per connection, each with one request message, that do not count against the server's budget of calls.
 pub const STREAMS_FREE: usize = 64;
 
 /// Number of remembered streams that ended before their requests were complete. Frames that arrive later for them are ignored.
 pub(crate) const ENDED_EARLY_REMEMBERED: usize = 1024;
 
-/// Flow-control window in bytes of each stream and each connection. A large message then needs only one round trip.
+/// Size in bytes of the receive window of each stream and each connection. A message up to this size arrives without waiting
+/// for a WINDOW_UPDATE.
 pub const WINDOW_BYTES: u32 = 1 << 20;
 
 /// Interval between checks for slow messages and stalled clients.
@@ -31,7 +32,7 @@ pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Minimum rate in bytes per second of a message that takes longer than [`BODY_TIMEOUT`]; a slower message is refused. A client
-/// has stalled if it reads fewer bytes in [`STALL_TIMEOUT`] while responses wait.
+/// has stalled if it reads fewer than this number of bytes in [`STALL_TIMEOUT`] while responses wait.
 pub const PROGRESS_BYTES_MIN: u64 = 16 << 10;
 
 /// Time after which the connection of a stalled client ends.
@@ -47,13 +48,14 @@ pub const OUTPUT_MAX: usize = 128 << 10;
 /// Number of bytes of requests, and of responses, that a connection may hold without a reservation.
 pub(crate) const UNRESERVED_BYTES: usize = 32 << 10;
 
-/// Number of bytes that the connection reserves at once.
+/// Number of bytes that a connection reserves in one step.
 pub(crate) const RESERVE_STEP_BYTES: usize = 64 << 10;
 
 /// Size in bytes of the memory that a queued request message takes in addition to its content.
 pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 
-/// Number of bytes that are dropped after a failure. Closing a socket with unread bytes could discard the last output.
+/// Number of received bytes that are read and dropped after a failure. Closing a socket with unread bytes could discard the
+/// last output.
 pub const LINGER_BYTES: usize = 4 << 20;
 
 /// Maximum number of protocol errors by a client; when the limit is exceeded, the connection is closed. Each successful stream
@@ -70,18 +72,18 @@ pub(crate) const FRAME_WORK: usize = 64;
 /// Number of work units of a new call (see [`TURN_WORK`]).
 pub(crate) const CALL_WORK: usize = 256;
 
-/// Number of calls that a turn polls; the others wait for the next turn. A list of streams shrinks to this capacity.
+/// Number of calls that a turn polls; further calls wait for the next turn. Empty lists of streams shrink to this capacity.
 pub(crate) const TURN_CALLS: usize = 512;
 
 /// Number of calls that a connection polls before it writes their responses.
 pub(crate) const CALL_BATCH: usize = 32;
 
-/// Number of bytes that a stream sends before the next queued stream. With half of this, a response of 3 MB costs 6 % more CPU,
-/// because each write wakes the client.
+/// Number of bytes that a stream sends before the next queued stream. With half of this number, a response of 3 MB takes 6 %
+/// more CPU time, because each write wakes the client.
 pub(crate) const VISIT_BYTES: usize = 128 << 10;
 
 /// Number of stream slots that a connection keeps when it has no streams.
 pub(crate) const SLOTS_KEPT: usize = 64;
 
-/// Number of remembered streams that ended after their requests were complete. They determine the error of a later frame.
+/// Number of remembered streams that ended after their requests were complete. They determine which error a later frame causes.
 pub(crate) const ENDED_REMEMBERED: usize = 32;

@@ -1,4 +1,5 @@
-//! Extracts gRPC messages from a request body, which arrives in arbitrary chunks. Limits their size and decompresses them.
+//! Extracts gRPC messages from a request body, which arrives in arbitrary chunks. Limits the size of the messages and
+//! decompresses them.
 
 use std::{io::Read as _, mem};
 
@@ -32,7 +33,7 @@ pub(crate) struct Assembled<'a> {
     pub(crate) message: Option<Bytes>,
     /// Content after the message's end.
     pub(crate) rest: &'a [u8],
-    /// Number of decompressed bytes.
+    /// Number of decompressed bytes; 0 if the message was not compressed.
     pub(crate) inflated: usize,
 }
 
@@ -85,7 +86,7 @@ impl Assembler {
         }
     }
 
-    /// Grows the buffer for `needed` bytes of a message of `end` bytes. Reserves at most twice the capacity and at most the
+    /// Grows the buffer to `needed` bytes of a message of `end` bytes. At least doubles the capacity, but not beyond the
     /// message's length. A client therefore cannot make the server allocate the full length by sending only the prefix.
     fn grow(&mut self, needed: usize, end: usize) {
         if self.buffer.capacity() < needed {
@@ -128,7 +129,7 @@ impl<'a> Assembled<'a> {
     }
 }
 
-/// Decompresses a message and returns it with a prefix. Stops and fails above `max` bytes.
+/// Decompresses a message and returns it with a prefix. Fails if the data is corrupt. Stops and fails above `max` bytes.
 fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
     let mut out = vec![0; PREFIX_BYTES];
     let limit = max as u64 + 1;
@@ -156,7 +157,7 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
-    /// Calls `begun` with the length in bytes of each message that begins in this chunk.
+    /// Calls `begun` with the length in bytes, without the prefix, of each message whose prefix ends in this chunk.
     pub(crate) fn follow(&mut self, mut chunk: &[u8], mut begun: impl FnMut(usize)) {
         loop {
             let skip = self.left.min(chunk.len());

@@ -57,7 +57,8 @@ impl<S: Service> ResourceMeter<S> {
         true
     }
 
-    /// Subtracts units. Releases the unused reservation if none is needed, or if it exceeds four steps.
+    /// Subtracts units. Releases the unused part of the reservation if no reservation is needed, or if that part is at least
+    /// four steps.
     fn release(&self, units: usize) {
         let used = self.used.get() - units;
         self.used.set(used);

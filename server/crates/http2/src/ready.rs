@@ -20,7 +20,7 @@ struct Ready {
 }
 
 impl ReadyList {
-    /// Sets the waker to call when a call is woken.
+    /// Sets the connection's waker, which is woken when a call is woken.
     pub(crate) fn register(&self, waker: &Waker) {
         let mut ready = self.ready();
         match &mut ready.connection {
@@ -29,7 +29,7 @@ impl ReadyList {
         }
     }
 
-    /// Moves the slots into `slots`, which must be empty.
+    /// Moves the slots into `slots`, which must be empty, and keeps the buffer of `slots` for the list.
     pub(crate) fn drain(&self, slots: &mut Vec<usize>) {
         mem::swap(&mut self.ready().slots, slots);
     }
@@ -58,7 +58,7 @@ impl StreamWaker {
         Arc::new(Self { slot, listed: AtomicBool::new(false), list: list.clone() })
     }
 
-    /// Records that the slot is now in a list. Returns `false` if it was in one before.
+    /// Records that the slot is now in a list. Returns `false` if it was already in one.
     pub(crate) fn mark_listed(&self) -> bool {
         !self.listed.swap(true, Ordering::AcqRel)
     }
@@ -74,13 +74,14 @@ impl Wake for StreamWaker {
         self.wake_by_ref();
     }
 
+    /// Adds the slot to the list, unless it is listed already. Wakes the connection if the list was empty.
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.mark_listed() {
             return;
         }
         let mut ready = self.list.ready();
         ready.slots.push(self.slot);
-        // A connection that is awake polls all slots in the list.
+        // If the list was not empty, the connection has already been woken.
         let waker = match ready.slots.len() {
             1 => ready.connection.clone(),
             _ => None,

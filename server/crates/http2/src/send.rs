@@ -16,7 +16,7 @@ use crate::{
 /// Maximum size in bytes of a flow-control window; a larger window is a client error.
 pub(crate) const WINDOW_MAX: i64 = (1 << 31) - 1;
 
-/// Initial size in bytes of every window, until settings change it.
+/// Initial size in bytes of every window, unless the settings change it.
 pub(crate) const WINDOW_DEFAULT: i64 = 65_535;
 
 /// Writes frames for one connection.
@@ -32,7 +32,7 @@ pub(crate) struct FrameWriter {
     /// Initial send window of a stream in bytes.
     pub(crate) initial_window: i64,
     pub(crate) receive_window: i64,
-    /// Number of bytes of queued responses that have been written to `output`.
+    /// Number of content bytes of responses that have been written to `output`.
     pub(crate) sent: u64,
     /// Number of received bytes for which no WINDOW_UPDATE of the connection was sent.
     pub(crate) unacknowledged: usize,
@@ -41,7 +41,7 @@ pub(crate) struct FrameWriter {
 }
 
 impl FrameWriter {
-    /// Creates a writer whose output is the server's settings and a WINDOW_UPDATE that enlarges the connection's window.
+    /// Creates a writer whose output contains the server's settings and a WINDOW_UPDATE that enlarges the connection's window.
     pub(crate) fn new(streams_max: u32) -> Self {
         let mut output = Vec::new();
         let settings = [
@@ -71,8 +71,8 @@ impl FrameWriter {
         &self.output[self.written..]
     }
 
-    /// Marks the next `bytes` bytes of the output as sent. Removes the sent bytes once there are [`OUTPUT_MAX`] of them or none
-    /// is left to send.
+    /// Marks the next `bytes` bytes of the output as sent. Removes the sent bytes once all output, or at least [`OUTPUT_MAX`]
+    /// bytes of it, are sent.
     pub(crate) fn advance(&mut self, bytes: usize) {
         self.written += bytes;
         if self.written == self.output.len() {
@@ -94,8 +94,8 @@ impl FrameWriter {
         self.ready().len() >= 2 * OUTPUT_MAX
     }
 
-    /// Counts the bytes of a received DATA frame. Fails if they exceed the connection's window. Reopens this window even if a
-    /// call does not read its stream, so that the stream does not block others.
+    /// Counts the bytes of a received DATA frame. Fails if they exceed the connection's window. Reopens that window even if a
+    /// call does not read its stream, so that the stream does not block other streams.
     pub(crate) fn received(&mut self, bytes: usize) -> Result<(), Reason> {
         self.receive_window -= bytes as i64;
         if self.receive_window < 0 {
@@ -104,7 +104,7 @@ impl FrameWriter {
         self.unacknowledged += bytes;
         if self.unacknowledged >= WINDOW_BYTES as usize / 2 {
             self.receive_window += self.unacknowledged as i64;
-            // At most one window.
+            // The number is at most one window.
             let bytes = std::mem::take(&mut self.unacknowledged) as u32;
             frame::number(&mut self.output, frame::WINDOW_UPDATE, 0, bytes);
         }
@@ -165,7 +165,7 @@ impl FrameWriter {
     }
 
     /// Writes as much pending content as the windows allow, at most `VISIT_BYTES`. Returns whether all of it was written. If
-    /// the stream's own window allows more content, queues the stream for the rest.
+    /// content remains and the stream's window is open, queues the stream.
     pub(crate) fn pending<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) -> bool {
         let mut left = VISIT_BYTES;
         while !stream.pending.is_empty() {
@@ -201,7 +201,7 @@ impl FrameWriter {
         }
     }
 
-    /// Writes the end of a response: its trailers, or an empty DATA frame.
+    /// Writes the end of a response: its trailers, or an empty DATA frame if it has no trailers.
     pub(crate) fn end(&mut self, id: u32, trailers: Option<&HeaderMap>) {
         let Some(trailers) = trailers else {
             return frame::head(&mut self.output, 0, frame::DATA, END_STREAM, id);

@@ -28,7 +28,8 @@ pub enum CallResponse<B> {
 /// A resource that a connection holds and reserves for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// Request bytes: messages of a stream that the call has not taken, or the message of a unary call without a response.
+    /// Request bytes: messages of a stream that the call has not taken, or the message of a unary call that has no response
+    /// yet.
     Requests,
     /// Response bytes that wait for the client to read.
     Answers,
@@ -51,7 +52,7 @@ pub enum Refusal {
         /// The limit in bytes.
         max: usize,
     },
-    /// The client sent more than one message for a call that takes one.
+    /// The client sent more than one message for a call that accepts only one.
     SecondMessage,
     /// [`Service::reserve`] refused a reservation.
     NoRoom(Resource),
@@ -63,7 +64,7 @@ pub enum Refusal {
     NotPost,
     /// The value of `grpc-timeout` is invalid.
     BadTimeout,
-    /// The message's flag says that it is compressed, but there is no `grpc-encoding`.
+    /// The message's flag says that it is compressed, but `grpc-encoding` is missing or `identity`.
     NoEncoding,
     /// The message's flag is neither 0 nor 1.
     UnknownFlag(u8),
@@ -86,7 +87,7 @@ impl Refusal {
 
 /// The server's side of a connection: runs calls, grants memory and chooses error messages.
 pub trait Service {
-    /// Data about a method, which [`Service::method`] returns once per distinct head.
+    /// Data about a method, which [`Service::method`] returns. Kept with the head.
     type Method: fmt::Debug;
     /// Data about a call in progress. If the client cancels the call, the data is dropped without [`Service::ended`].
     type Call;
@@ -98,7 +99,7 @@ pub trait Service {
     /// Examines a head that is not cached. May change the head. Returns data about the method and the mode of its request.
     fn method(&self, head: &mut request::Parts) -> (Self::Method, RequestMode);
 
-    /// Called when a call starts, before its request is complete.
+    /// Called when the head of a call arrives, even if the call is then refused.
     fn begin(&self, head: &Rc<Head<Self::Method>>) -> Self::Call;
 
     /// Runs a call.
@@ -106,20 +107,21 @@ pub trait Service {
 
     /// Runs a request that is not gRPC. Its content, if any, arrives as a stream.
     ///
-    /// No other method of this trait is called for such a request. A refusal or a failed body resets its stream.
+    /// Apart from [`Service::method`] and reservations, no other method of this trait is called for such a request. A refusal
+    /// or a failed body resets its stream.
     fn exchange(
         &self,
         head: &Rc<Head<Self::Method>>,
         content: Option<RequestStream>,
     ) -> Self::Future;
 
-    /// Called for each request message with its size in bytes.
+    /// Called for each request message with its size in bytes, without the prefix and after decompression.
     fn received(&self, call: &mut Self::Call, bytes: usize);
 
-    /// Called for each response message with its size in bytes.
+    /// Called for each response message with its size in bytes, without the prefix.
     fn sent(&self, call: &mut Self::Call, bytes: usize);
 
-    /// Called before the headers of a response are sent. May change the headers.
+    /// Called before the headers of a [`CallResponse::Response`] are sent. May change the headers.
     fn answered(&self, call: &mut Self::Call, headers: &mut HeaderMap);
 
     /// Called when a call has ended, with its status code and duration.

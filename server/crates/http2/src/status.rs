@@ -35,7 +35,8 @@ impl Status {
         Self { code, message: message.into() }
     }
 
-    /// Returns the code in a response's trailers, or `None` if there is none. A code that is not a number is [`Self::UNKNOWN`].
+    /// Returns the code in a response's trailers, or `None` if they contain no code. A code that is not a number is
+    /// [`Self::UNKNOWN`].
     pub fn code_of(trailers: &HeaderMap) -> Option<Code> {
         let text = trailers.get(STATUS)?.to_str().ok()?;
         Some(text.parse().unwrap_or(Self::UNKNOWN))
@@ -52,7 +53,7 @@ impl Status {
     }
 }
 
-/// Cuts a message to [`MESSAGE_BYTES_MAX`] bytes and percent-encodes everything except printable ASCII other than `%`.
+/// Cuts a message to [`MESSAGE_BYTES_MAX`] bytes and percent-encodes `%` and all bytes that are not printable ASCII.
 fn encode(text: &str) -> HeaderValue {
     const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
     let text = &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)];

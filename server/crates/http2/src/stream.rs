@@ -1,4 +1,4 @@
-//! A connection's streams. Frames find them by id, and wake-ups by slot.
+//! A connection's streams. Frames refer to a stream by its id, and wake-ups by its slot.
 
 use std::{borrow::Cow, collections::BTreeMap, mem, rc::Rc, sync::Arc, task::Waker, time::Instant};
 
@@ -87,7 +87,8 @@ pub(crate) struct ResourceMeters<S: Service> {
     pub(crate) answers: Rc<ResourceMeter<S>>,
     /// Counts calls with one request message. The first [`STREAMS_FREE`](crate::limits::STREAMS_FREE) need no reservation.
     pub(crate) calls: Rc<ResourceMeter<S>>,
-    /// Counts all other requests. Each needs a reservation, because it can stay open for a long time and takes more memory.
+    /// Counts requests in streaming mode. Each needs a reservation, because it can stay open for a long time and takes more
+    /// memory.
     pub(crate) streaming_calls: Rc<ResourceMeter<S>>,
 }
 
@@ -198,7 +199,7 @@ impl<S: Service> Streams<S> {
         self.slots[slot].waker.clone()
     }
 
-    /// Records that a slot is now in a list of ready streams. Returns `false` if it was in one before.
+    /// Records that a slot is now in a list of ready streams. Returns `false` if it was already in one.
     pub(crate) fn mark_listed(&self, slot: usize) -> bool {
         self.slots[slot].listed.mark_listed()
     }
@@ -220,7 +221,8 @@ impl<S: Service> Streams<S> {
         self.slots.get_mut(slot)?.stream.take()
     }
 
-    /// Takes an open stream out of its slot, like [`Streams::take`]. Returns `None` if no stream with this id is open.
+    /// Takes an open stream out of its slot, like [`Streams::take`], and returns it with the slot. Returns `None` if no stream
+    /// with this id is open.
     pub(crate) fn take_by_id(&mut self, id: u32) -> Option<(usize, Box<Stream<S>>)> {
         let slot = *self.by_id.get(&id)?;
         Some((slot, self.take(slot)?))
@@ -231,7 +233,7 @@ impl<S: Service> Streams<S> {
         self.slots[slot].stream = Some(stream);
     }
 
-    /// Frees the slot of a stream that was taken out.
+    /// Frees the slot of a stream that was taken out. Frees the memory of more than [`SLOTS_KEPT`] slots if no stream remains.
     pub(crate) fn release(&mut self, slot: usize, id: u32) {
         self.by_id.remove(&id);
         self.free.push(slot);

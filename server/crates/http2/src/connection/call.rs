@@ -39,14 +39,16 @@ enum StreamProgress {
 }
 
 impl<S: Service> Connection<S> {
-    /// Reserves a slot and creates a stream, which the caller must keep or finish. `ended` says whether the request has no body.
+    /// Returns a new stream and its reserved slot. The caller must keep or finish the stream. `ended` says whether the request
+    /// has no body. Also schedules the check for slow clients.
     fn new_stream(&mut self, id: u32, ended: bool) -> (usize, Box<Stream<S>>) {
         self.timers.watch_streams(self.now);
         let slot = self.streams.reserve(id);
         (slot, Stream::new(id, self.now, ended, &self.meters))
     }
 
-    /// Opens a stream for a request, which has no body if `ended`. Starts the call, unless the call waits for its only message.
+    /// Opens a stream for a request, which has no body if `ended`. Starts the call unless it waits for its only message.
+    /// Refuses a request that the head or the service's budgets do not permit.
     pub(super) fn begin(&mut self, id: u32, head: Rc<Head<S::Method>>, ended: bool) {
         let (slot, mut stream) = self.new_stream(id, ended);
         stream.content_left = head.content_length;
@@ -89,7 +91,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Opens the stream of a request that is not gRPC and runs it. First answers with status 100 if the client waits for it.
+    /// Opens the stream of a request that is not gRPC and schedules the call, or resets the stream if the call cannot be
+    /// charged. Sends status 100 if the client waits for it.
     fn begin_plain(
         &mut self,
         slot: usize,
@@ -129,7 +132,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Starts the call of a complete or streamed request, to run in the next turn.
+    /// Starts the call of a complete or streamed request. The next turn polls the call first.
     fn start(
         &mut self,
         slot: usize,
@@ -152,8 +155,9 @@ impl<S: Service> Connection<S> {
         self.streams.keep(slot, stream);
     }
 
-    /// Handles the end of a request: starts a call that waits for its message, or ends the stream of messages. Resets the stream
-    /// if the body is shorter than `content-length` and fails if the connection must then end.
+    /// Handles the end of a request: starts a call that waits for its message, or ends the stream of messages. An incomplete
+    /// message is passed to the call. Resets the stream if the body is shorter than `content-length`, and fails if the
+    /// connection must then end.
     pub(super) fn on_request_ended(
         &mut self,
         slot: usize,
@@ -207,7 +211,7 @@ impl<S: Service> Connection<S> {
         self.settle(slot, stream, progress);
     }
 
-    /// Polls the call in a slot, if there is one. Returns its response once it is ready.
+    /// Polls the call in a slot, if there is one and no refusal is pending. Returns the response once it is ready.
     pub(super) fn poll_call(&mut self, slot: usize) -> Option<CallResponse<S::Body>> {
         let (stream, waker) = self.streams.with_waker(slot)?;
         if stream.refusal.is_some() {
@@ -221,7 +225,8 @@ impl<S: Service> Connection<S> {
         Some(response)
     }
 
-    /// Sends what a stream is ready to send, starting with the response of its call if it has just become ready.
+    /// Sends what a stream is ready to send, starting with `response` if its call has just completed. Then keeps, finishes or
+    /// resets the stream.
     pub(super) fn visit(&mut self, slot: usize, response: Option<CallResponse<S::Body>>) {
         let Some(mut stream) = self.streams.take(slot) else {
             return;
@@ -242,8 +247,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Writes a stream's response and opens its window. Ends a call with a pending refusal. During a shutdown, ends a streaming
-    /// response that may run forever.
+    /// Writes a stream's response and reopens its receive window. Ends a call with a pending refusal. During a shutdown, ends a
+    /// streaming response that may run forever.
     fn advance(
         &mut self,
         slot: usize,
@@ -258,7 +263,8 @@ impl<S: Service> Connection<S> {
             if progress != StreamProgress::Waits {
                 return progress;
             }
-            // A call that streams its response may keep its request until the end, for example the name of an election.
+            // A call that streams its response may use its request until the end, for example the name of an election. Such a
+            // request stays charged.
             if stream.body.is_none() {
                 stream.request.set(stream.request_bytes());
             }
@@ -287,7 +293,8 @@ impl<S: Service> Connection<S> {
         StreamProgress::Waits
     }
 
-    /// Handles the response of a call. Writes a small message immediately and queues a large message.
+    /// Handles the response of a call. Writes a small message immediately if the windows permit; queues any other message. Ends
+    /// the call with an error if a queued message cannot be charged.
     fn write_response(
         &mut self,
         stream: &mut Stream<S>,
@@ -306,7 +313,7 @@ impl<S: Service> Connection<S> {
         if !stream.answer.set(message.len()) {
             return self.end_early(stream, Refusal::NoRoom(Resource::Answers));
         }
-        // Building a large response took time.
+        // Producing a large response took time, which counts as work of this turn.
         self.work += message.len();
         self.count_sent(stream, length);
         let mut headers = HeaderMap::new();
@@ -325,7 +332,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Starts a response that is not a single message: writes its headers and keeps its body to send. Ends the call with an
+    /// Starts a response that is not a single message: writes its headers and keeps its body for later. Ends the call with an
     /// error if the response cannot be charged.
     fn respond(
         &mut self,
@@ -353,7 +360,8 @@ impl<S: Service> Connection<S> {
         StreamProgress::Waits
     }
 
-    /// Writes content and polls the response body until the response ends, or waits for a window, the output or the body.
+    /// Writes content and polls the response body until the response ends or must wait for a window, the output or the body.
+    /// Returns `Failed` if the body of a response that is not gRPC fails.
     fn send(&mut self, slot: usize, stream: &mut Stream<S>) -> StreamProgress {
         loop {
             if !self.writer.pending(stream, slot) {
@@ -404,7 +412,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Reports the end of a call to the service and writes the end of its response.
+    /// Reports the end of a call to the service, with the code in `trailers` or `UNKNOWN`, and writes the end of its response.
     fn end(&mut self, stream: &mut Stream<S>, trailers: Option<&HeaderMap>) -> StreamProgress {
         let code = trailers.and_then(Status::code_of);
         self.ended(stream, code.unwrap_or(Status::UNKNOWN));
@@ -420,7 +428,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Ends a call before its response is complete, with the refusal's status. Returns `Failed` if the request is not gRPC.
+    /// Ends a call before its response is complete, with the refusal's status. If the request is not gRPC, only returns
+    /// `Failed`.
     fn end_early(&mut self, stream: &mut Stream<S>, refusal: Refusal) -> StreamProgress {
         if stream.plain {
             // Tell the client that it can retry a request that has not started.
@@ -445,7 +454,8 @@ impl<S: Service> Connection<S> {
         StreamProgress::Ended
     }
 
-    /// Frees a stream whose response is complete. If the request is incomplete, tells the client to stop sending it.
+    /// Frees a stream whose response is complete; this cancels one fault. If the request is incomplete, tells the client to
+    /// stop sending it.
     fn finish(&mut self, slot: usize, stream: Box<Stream<S>>) {
         if !matches!(stream.receiving, Receiving::Ended) {
             self.writer.reset(stream.id, Reason::NoError);
@@ -481,14 +491,14 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Removes the deadline of an ended stream and frees its slot.
+    /// Removes the deadline of an ended stream and frees its slot. Clears the list of woken slots if no stream remains.
     pub(super) fn release(&mut self, slot: usize, stream: &Stream<S>) {
         if let Some(at) = stream.deadline {
             self.timers.deadlines.remove(&(at, stream.id));
         }
         self.streams.release(slot, stream.id);
         if self.streams.is_empty() {
-            // Without this, a client that does not read could fill the list with the slots of calls that it resets.
+            // Otherwise, a client that does not read could fill the list with the slots of calls that it resets.
             for slot in self.woken.drain(..) {
                 self.streams.unlisted(slot);
             }

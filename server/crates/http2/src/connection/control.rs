@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl<S: Service> Connection<S> {
-    /// Applies and acknowledges the client's settings, or records the acknowledgment of the server's. Fails for an invalid
-    /// frame.
+    /// Applies and acknowledges the client's settings, or records the acknowledgment of the server's settings. Fails for an
+    /// invalid frame.
     pub(super) fn on_settings(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         if frame.stream != 0 {
             return Err(Reason::Protocol);
@@ -31,11 +31,11 @@ impl<S: Service> Connection<S> {
         for &[id1, id2, a, b, c, d] in settings {
             let value = u32::from_be_bytes([a, b, c, d]);
             match u16::from_be_bytes([id1, id2]) {
-                // The last value applies, but a smaller value before it clears the table.
+                // Use the smallest value: it evicts fields from the client's table even if a larger value follows.
                 frame::HEADER_TABLE_SIZE => table = table.min(Some(value)).or(Some(value)),
                 frame::INITIAL_WINDOW_SIZE => self.on_initial_window(value)?,
                 frame::ENABLE_PUSH if value > 1 => return Err(Reason::Protocol),
-                // This server never sends frames above the smallest value that a peer can set.
+                // The value has no effect: this server never sends a frame larger than the smallest valid value.
                 frame::MAX_FRAME_SIZE if !(1 << 14..1 << 24).contains(&value) => {
                     return Err(Reason::Protocol);
                 }
@@ -68,7 +68,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Acknowledges a ping. Fails after too many pings. If the frame acknowledges the shutdown's ping, refuses new streams.
+    /// Acknowledges a ping. Fails after too many early pings and for an invalid frame. An acknowledgment of the shutdown's ping
+    /// makes the connection refuse new streams.
     pub(super) fn on_ping(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let content: [u8; 8] = frame.payload.try_into().map_err(|_| Reason::FrameSize)?;
         if frame.stream != 0 {

@@ -44,7 +44,8 @@ impl EndedStreams {
         self.ended_complete.push_back(id);
     }
 
-    /// Classifies a frame for a stream that is not open. `last` says whether the frame ends the stream.
+    /// Classifies a frame for a stream that is not open. `last` says whether the frame ends the stream: a later frame is then
+    /// `Closed`.
     pub(super) fn late(&mut self, id: u32, last: bool) -> LateFrame {
         if let Some(at) = self.ended_early.iter().position(|early| *early == id) {
             if last {

@@ -134,7 +134,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Sets the waker to call when a call can continue.
+    /// Sets the waker that is woken when a call can continue.
     pub fn register(&mut self, waker: &Waker) {
         self.ready.register(waker);
     }
@@ -144,8 +144,8 @@ impl<S: Service> Connection<S> {
         self.phase == Phase::Open && !self.writer.is_control_full() && self.work < TURN_WORK
     }
 
-    /// Processes received bytes and returns their number. Pass the remaining bytes again once [`Connection::wants_input`]
-    /// returns true.
+    /// Processes received bytes and returns the number of processed bytes. An invalid frame fails the connection, which then
+    /// drops all bytes. Pass the remaining bytes again once [`Connection::wants_input`] returns true.
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) -> usize {
         self.now = now;
         if !bytes.is_empty() {
@@ -160,7 +160,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs ready calls and due timers, up to a bounded amount of work. Returns whether to run again immediately.
+    /// Runs ready calls and due timers, up to a bounded amount of work. Returns whether to run again immediately. Closes a
+    /// failed or shut-down connection once its output is sent.
     pub fn run(&mut self, now: Instant) -> bool {
         self.now = now;
         self.work = 0;
@@ -182,21 +183,21 @@ impl<S: Service> Connection<S> {
             self.phase = Phase::Closed;
             return false;
         }
-        // No other event wakes the connection for the remaining input.
+        // After an exhausted turn, no other event wakes the connection for the remaining input.
         let exhausted = self.work >= TURN_WORK;
         let ready = !self.woken.is_empty()
             || !self.writer.send_queue.is_empty() && self.writer.send_window > 0;
         exhausted || ready && !self.writer.is_full()
     }
 
-    /// Takes `buffer` for the output, unless the connection has a buffer.
+    /// Uses `buffer` for the output and leaves an empty buffer, unless the output already has a buffer.
     pub fn borrow_output(&mut self, buffer: &mut Vec<u8>) {
         if self.writer.output.capacity() == 0 {
             mem::swap(&mut self.writer.output, buffer);
         }
     }
 
-    /// Returns the output's buffer in `buffer` once all output is sent. Frees one of the buffers if both have memory.
+    /// Moves the output's buffer to `buffer` if all output is sent. If `buffer` already has memory, frees the output's buffer.
     pub fn return_output(&mut self, buffer: &mut Vec<u8>) {
         if self.writer.output.is_empty() {
             let own = mem::take(&mut self.writer.output);
@@ -257,7 +258,7 @@ impl<S: Service> Connection<S> {
         if self.writer.is_full() {
             return;
         }
-        // Alternate the order, because the first call may fill the output.
+        // Alternate the order, because the first step may fill the output.
         self.calls_first = !self.calls_first;
         if self.calls_first {
             self.run_calls();
@@ -289,7 +290,7 @@ impl<S: Service> Connection<S> {
 
     /// Polls calls that were started or woken, up to `TURN_CALLS`, while the output and the turn have capacity. Polls several
     /// calls before it writes their responses: parsing requests, running calls and writing responses each fit into the
-    /// processor's instruction cache, but not together.
+    /// processor's instruction cache, but all three together do not.
     fn run_calls(&mut self) {
         let mut drained = mem::take(&mut self.drained);
         self.ready.drain(&mut drained);
@@ -310,7 +311,7 @@ impl<S: Service> Connection<S> {
             unwritten += match &response {
                 None => 0,
                 Some(CallResponse::Message(message)) => message.len(),
-                // Its body can fill the output.
+                // The body of the response can fill the output.
                 Some(CallResponse::Response(_)) => OUTPUT_MAX,
             };
             polled.push((slot, response));
@@ -367,6 +368,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Appends bytes to the incomplete frame. If the frame is then complete, handles it. Returns the bytes after the frame.
+    /// Fails if the connection must end.
     fn complete_frame<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Reason> {
         let mut partial = mem::take(&mut self.partial);
         let mut left = bytes;
@@ -399,7 +401,8 @@ impl<S: Service> Connection<S> {
         Ok(rest)
     }
 
-    /// Ends the connection: drops all streams and sends a GOAWAY with this reason.
+    /// Ends the connection: drops all streams and sends a GOAWAY with this reason. The connection closes after
+    /// [`CLOSE_TIMEOUT`] at the latest.
     fn fail(&mut self, reason: Reason) {
         self.streams.clear();
         self.timers.deadlines.clear();
@@ -416,7 +419,7 @@ impl<S: Service> Connection<S> {
         self.phase = Phase::Failed(self.now + CLOSE_TIMEOUT);
     }
 
-    /// Sends a shutdown's final GOAWAY, after which new streams are refused.
+    /// Sends a shutdown's final GOAWAY, unless it was sent before. New streams are then refused.
     fn refuse_new(&mut self) {
         if !mem::replace(&mut self.refuses_new_streams, true) {
             self.goaway(Reason::NoError, b"");

@@ -32,8 +32,8 @@ struct BlockFlags {
 }
 
 impl<S: Service> Connection<S> {
-    /// Handles a frame and ignores unknown types. Fails unless SETTINGS come first and CONTINUATION follows an incomplete
-    /// block.
+    /// Handles a frame and ignores unknown types. Fails if the first frame is not SETTINGS, if CONTINUATION frames are missing
+    /// or unexpected, or if the frame is invalid.
     pub(super) fn on_frame(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let expected = match &self.open_block {
             Some(open) => frame.kind == frame::CONTINUATION && frame.stream == open.stream,
@@ -58,7 +58,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Returns whether the client never used this stream id. Includes all even ids, which only servers use.
+    /// Returns whether a stream id is higher than all used ids. Also returns `true` for even ids, which only servers use.
     pub(super) fn is_idle(&self, id: u32) -> bool {
         id.is_multiple_of(2) || id > self.highest
     }
@@ -94,12 +94,13 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Appends to the open header block and handles a complete block. Fails if the block with its frame headers is too large.
+    /// Appends to the open header block and handles a complete block. Fails if the block with its frame headers is too large or
+    /// cannot be charged.
     fn on_continuation(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut open = self.open_block.take().ok_or(Reason::Protocol)?;
         open.frames += 1;
         let bytes = open.bytes.len() + frame.payload.len();
-        // A compressed block is longer than its list only if codes use more than 8 bits.
+        // Code words of more than 8 bits can make a block longer than its list, so permit twice the limit.
         let too_much = bytes + open.frames * HEAD_BYTES > 2 * HEADER_LIST_BYTES_MAX;
         if too_much || !open.charge.set(bytes) {
             return Err(Reason::Calm);
@@ -149,7 +150,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks a request's trailers, ignores their fields, and ends the request. Invalid trailers reset the stream.
+    /// Checks a request's trailers, ignores their fields, and ends the request. Invalid trailers reset the stream. Fails if the
+    /// client has already ended the stream or has never opened it.
     fn on_trailers(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         let well_formed = self.heads.read_trailers(block);
         let well_formed = well_formed.map_err(|_| Reason::Compression)?;
@@ -208,7 +210,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks content against the stream's state, its receive window and `content-length`.
+    /// Checks content against the stream's state, its receive window and `content-length`. Fails with the reason to reset the
+    /// stream.
     fn check_data(stream: &mut Stream<S>, content: &[u8]) -> Result<(), Reason> {
         if matches!(stream.receiving, Receiving::Ended) {
             return Err(Reason::StreamClosed);
@@ -223,8 +226,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Adds content to the incomplete message and passes complete messages to the call. Fails for invalid messages
-    /// ([`crate::Refusal`]). Passes content that is not gRPC unchanged.
+    /// Adds content to the incomplete message and passes complete messages to the call. Passes content that is not gRPC
+    /// unchanged and drops unwanted content. Fails for invalid messages and if the service refuses memory.
     fn take_content(&mut self, stream: &mut Stream<S>, mut content: &[u8]) -> Result<(), Refusal> {
         let max = self.config.message_bytes_max;
         while !content.is_empty() {
@@ -272,7 +275,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Drops a stream that the client has reset and counts it as failed.
+    /// Drops a stream that the client has reset and counts a fault. Fails for an idle stream and after too many faults.
     fn on_reset(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         frame.number()?;
         if self.is_idle(frame.stream) {

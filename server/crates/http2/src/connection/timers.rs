@@ -48,7 +48,7 @@ impl ConnectionTimers {
         }
     }
 
-    /// Records that bytes were received. They also count as the response to a keepalive ping.
+    /// Records that bytes were received. Any received bytes also answer a keepalive ping.
     pub(super) fn received(&mut self, now: Instant) {
         self.received = now;
         self.ping_sent = None;
@@ -71,8 +71,7 @@ impl ConnectionTimers {
 }
 
 impl<S: Service> Connection<S> {
-    /// Returns the time at which the next timer is due, or `None` if no timer is set. Ignores deadlines while the output is
-    /// full.
+    /// Returns the time of the next timer, or `None` if no timer is set. Ignores deadlines while the output is full.
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let timers = &self.timers;
         let deadline = timers.deadlines.first().map(|(at, _)| *at);
@@ -84,7 +83,8 @@ impl<S: Service> Connection<S> {
             .min()
     }
 
-    /// Runs all due timers. After an unanswered ping, closes the connection. Fails if the connection must end with a GOAWAY.
+    /// Runs all timers whose time has come. After an unanswered ping, closes the connection without a GOAWAY. Fails if the
+    /// connection must end with a GOAWAY.
     pub(super) fn run_timers(&mut self) -> Result<(), Reason> {
         self.end_late_calls();
         if self.timers.next_check.is_some_and(|at| at <= self.now) {
@@ -127,7 +127,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Fails with [`Reason::Calm`] if responses have waited for [`STALL_TIMEOUT`] and fewer than [`PROGRESS_BYTES_MIN`] bytes
-    /// were sent in this time. Does nothing if no response waits, for example on an idle watch.
+    /// were sent during this time. Does nothing if no response waits, for example on an idle watch.
     fn check_stall(&mut self) -> Result<(), Reason> {
         let waits = self.meters.answers.used() > 0;
         let sent = self.writer.sent;
@@ -144,7 +144,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Refuses calls whose messages arrive too slowly.
+    /// Sets the refusal of each call whose message arrives too slowly, and wakes the call.
     fn refuse_slow_messages(&mut self) {
         let now = self.now;
         let mut late = Vec::new();

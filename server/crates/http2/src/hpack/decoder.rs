@@ -34,7 +34,7 @@ pub(crate) enum FieldName {
 }
 
 impl FieldName {
-    /// Classifies a field's name. An unknown pseudo-header, or a name that is not valid in lower case, is `Wrong`.
+    /// Classifies a field's name. An unknown pseudo-header, or a name that is not a valid lowercase name, is `Wrong`.
     fn new(text: &[u8]) -> Self {
         match text {
             b":method" => Self::Method,
@@ -88,7 +88,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Decodes a complete block and calls `each` with every field. After an error, the connection must end.
+    /// Decodes a complete block and calls `each` with every field. Fails if the block is invalid; the connection must then end.
     pub fn decode(
         &mut self,
         block: &[u8],
@@ -143,7 +143,8 @@ impl Decoder {
         Ok(HeaderField { name, value, known })
     }
 
-    /// Returns the field with this index in the static or the dynamic table. The first index is 1.
+    /// Returns the field with this index in the static or the dynamic table. The first index is 1. Fails if neither table has
+    /// the index.
     fn get(&self, index: usize) -> Result<&HeaderField, HpackError> {
         let at = index.checked_sub(1).ok_or(HpackError)?;
         let field = match at.checked_sub(STATIC.len()) {

@@ -36,7 +36,8 @@ pub(crate) enum Encoder {
 }
 
 impl Encoder {
-    /// Applies the client's settings. `table_bytes` is the size of the client's table, if the settings contain it.
+    /// Applies the client's settings. `table_bytes` is the size of the client's table, if the settings contain it. If the
+    /// client shrinks its table, the encoder stops using it.
     pub(crate) fn settings(&mut self, table_bytes: Option<u32>) {
         let small = table_bytes.is_some_and(|bytes| (bytes as usize) < TABLE_BYTES);
         *self = match *self {
@@ -46,7 +47,7 @@ impl Encoder {
         };
     }
 
-    /// Returns the headers and trailers of a successful response. The caller must write both, with no block in between.
+    /// Returns the encoded headers and trailers of a successful response. The caller must write both, with no block in between.
     pub(crate) fn success_blocks(&mut self) -> (&'static [u8], &'static [u8]) {
         const ENTERING: &[u8] = b"\x88\x5f\x10application/grpc";
         const ENTERED: &[u8] = &[STATUS_200, ENTERED_TYPE];

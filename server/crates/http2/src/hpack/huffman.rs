@@ -30,7 +30,8 @@ const LENGTHS: [u8; 257] = [
     30,
 ];
 
-/// The canonical code. Code words of the same length are consecutive, so the number of words of each length determines them.
+/// The canonical code. Code words of the same length are consecutive, so the number of code words of each length determines the
+/// code.
 struct CodeTable {
     count: [u32; LONGEST_CODE + 1],
     /// Symbols ordered by code word length, then by value.

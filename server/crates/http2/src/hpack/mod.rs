@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn the_table_evicts_its_oldest_fields() {
         let mut decoder = Decoder::default();
-        // The table holds one field of 1 + 1 + 32 bytes.
+        // The table has 40 bytes, enough for one field of 1 + 1 + 32 bytes.
         read(&mut decoder, b"\x3f\x09\x40\x01a\x011\x40\x01b\x012").unwrap();
         assert_eq!(read(&mut decoder, b"\xbe").unwrap(), pairs(&[("b", "2")]));
         assert_eq!(read(&mut decoder, b"\xbf"), Err(HpackError));

@@ -1,4 +1,4 @@
-//! Limits on what one client can do to other clients and to the server's memory.
+//! Tests of the limits on what one client can do to other clients and to the server's memory.
 
 use super::*;
 use crate::limits::{OUTPUT_MAX, RESERVE_STEP_BYTES, TURN_CALLS, UNRESERVED_BYTES};
@@ -176,7 +176,7 @@ fn a_large_answer_is_sent_while_many_calls_are_answered() {
     client.number(frame::WINDOW_UPDATE, 0, (1 << 31) - 1 - 65_535);
     client.reads = false;
     client.ask(1, "/large", &[0; 2000]);
-    // More calls than the socket accepts responses for.
+    // Start more calls than the socket accepts responses for.
     for round in 0..200 {
         let first = 3 + round * 20;
         let calls = (0..10).flat_map(|n| request(first + 2 * n, "/echo", &[7; 10_000]));
@@ -551,7 +551,7 @@ fn requests_that_are_not_calls_are_refused() {
         let mut client = Client::plain();
         let mut head = block("/echo");
         if name == ":method" {
-            // GET instead of POST.
+            // Replace the method POST with GET.
             head[0] = 0x82;
         } else {
             head.extend(literal(name, value));

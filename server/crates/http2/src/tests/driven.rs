@@ -1,4 +1,4 @@
-//! Tests of the driver, with a pipe.
+//! Tests of the driver on an in-memory pipe.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
