@@ -138,8 +138,8 @@ impl PeerDialer {
     }
 }
 
-/// Calls `connect` for one address after the other until one accepts. Fails with the last error. Only the last address may take
-/// longer than [`ADDRESS_TIMEOUT`]: a host may have an IPv6 address that routers drop.
+/// Calls `connect` with each address in turn until a connection succeeds. Fails with the error of the last address. Only the
+/// last address may take longer than [`ADDRESS_TIMEOUT`]: a host may have an IPv6 address that routers drop.
 async fn first_of<S, F: Future<Output = io::Result<S>>>(
     addresses: &[SocketAddr],
     connect: impl Fn(SocketAddr) -> F,

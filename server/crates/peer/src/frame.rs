@@ -23,8 +23,8 @@ const _: () = assert!(
     "a message with the longest batch of small commands and the largest command fits in a frame"
 );
 
-/// Number of bytes for which a reader reserves memory at a time, enough for a part of a snapshot. It reserves more as bytes
-/// arrive, so that a length alone costs little memory.
+/// Number of bytes for which a reader reserves memory at a time, enough for a part of a snapshot. The reader reserves more as
+/// bytes arrive, so that an announced length alone costs little memory.
 const READ_BYTES: usize = 320 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
     encode_before(kind, contents, &[])
 }
 
-/// Encodes a frame whose contents are `start` and `rest`, without `rest`, which the caller writes after it.
+/// Encodes the header and `start` of a frame whose contents are `start` and `rest`. The caller must then write `rest`.
 pub(super) fn encode_before(kind: FrameKind, start: &[u8], rest: &[u8]) -> Vec<u8> {
     [&header(kind, start, rest), start].concat()
 }
@@ -213,7 +213,7 @@ mod tests {
             let mut changed = BytesMut::from(&whole[..]);
             changed[bit / 8] ^= 1 << (bit % 8);
             let read = decode(&mut changed, FRAME_BYTES_MAX);
-            // A greater length waits for more bytes, which the checksum then rejects.
+            // With a greater length, decoding waits for more bytes, and the checksum then rejects the frame.
             assert!(!matches!(read, Ok(Some(_))), "bit {bit}: {read:?}");
         }
     }

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Decodes the frames at the start of `bytes` and encodes them again. Also returns the number of remaining bytes, or an error
-/// if these cannot start a frame.
+/// if these bytes cannot start a frame.
 pub fn frames(bytes: &[u8]) -> (Vec<u8>, Result<usize, String>) {
     let mut rest = BytesMut::from(bytes);
     let mut again = Vec::new();

@@ -383,7 +383,7 @@ mod tests {
             (with_store(store(22, &[21])), Err(Refusal::Store(20))),
             (with_store(store(22, &[21, 20])), Ok(())),
             (to_store(11), Err(Refusal::TargetStore(10))),
-            // Before this member was found to be a copy, and before it was registered.
+            // The opener knows the store id of this member's original, or no store id.
             (to_store(9), Ok(())),
             (to_store(0), Ok(())),
             (other_cluster, Err(Refusal::ClusterId(7))),
@@ -410,7 +410,7 @@ mod tests {
             (3, of("0.2.0+level.2", 2), refused),
             (3, of("0.3.0-dev+level.3", 2), Ok(())),
             (3, of("0.3.0+level.x", 2), refused),
-            // A member that joins.
+            // The opener is a member that joins.
             (3, of("0.1.0", 4), refused),
             (3, of("0.4.0+level.4", 4), Err(Refusal::Unknown)),
             (3, of("0.1.0", 3), Err(Refusal::Removed)),

@@ -38,7 +38,7 @@ fn is_zero(number: &i64) -> bool {
 }
 
 /// Returns a page with the hash of the keys at a revision, as etcd does. Fails with an error page while another hash is being
-/// computed.
+/// computed, and for an invalid request or revision.
 pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Result<Page, Page> {
     let request = serde_json::from_slice::<KeysRequest>(body);
     let request = request.map_err(|_| Page::bad_request("error unmarshalling request"))?;

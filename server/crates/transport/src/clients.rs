@@ -33,7 +33,7 @@ pub(super) struct ClientRequests {
 }
 
 impl ClientRequests {
-    /// Returns the counter of unary calls, or of streaming calls for the other types.
+    /// Returns the counter for calls of this type: unary or streaming.
     pub(super) fn of(&self, call_type: CallType) -> &IntCounter {
         let requests = match call_type {
             CallType::Unary => &self.unary,
@@ -48,8 +48,8 @@ impl ClientVersions {
         Self { requests, seen: Mutex::default() }
     }
 
-    /// Returns the counters of a client version. The label is [`UNKNOWN`] without a version, and [`OTHER`] if the text is
-    /// invalid or too long, or if there are already [`VERSIONS_MAX`] versions.
+    /// Returns the counters of a client version. A missing version is treated as the version [`UNKNOWN`]. The label is
+    /// [`OTHER`] if the version is not UTF-8, is too long, or is new after [`VERSIONS_MAX`] versions.
     pub(super) fn version(&self, version: Option<&[u8]>) -> ClientRequests {
         let version = match version.map(str::from_utf8) {
             None => UNKNOWN,

@@ -1,5 +1,5 @@
-//! Contains panics of HTTP/1 requests and gRPC calls. The response is 500 or `Internal`. A response that has already started is
-//! aborted. `witan_base::panics` implements the mechanism.
+//! Contains panics of HTTP requests and gRPC calls. The response then has the status 500 or `Internal`. A response that has
+//! already started is aborted. `witan_base::panics` implements the mechanism.
 
 use std::{
     pin::Pin,
@@ -20,7 +20,7 @@ use super::{CallHandler, Incoming, Outgoing};
 /// Error message of a request that panicked.
 const INTERNAL: &str = "internal error: the request was not completed";
 
-/// Handles a gRPC call. A panic ends only this call.
+/// Handles a gRPC call. A panic ends only this call, with the status `Internal`.
 pub(super) async fn call<C: CallHandler>(
     calls: C,
     request: Incoming,
@@ -50,7 +50,8 @@ fn stream(body: Body, metrics: PanicMetrics) -> Body {
     Body::new(ContainedBody { body, source, metrics })
 }
 
-/// Returns the response to an HTTP/1 request, or status 500 after a panic. A panic while the body is sent ends only that body.
+/// Returns the response to an HTTP request, or status 500 after a panic. A panic while a streamed body is sent ends only that
+/// body.
 pub(super) fn response(
     done: Result<HttpResponse, CaughtPanic>,
     metrics: &PanicMetrics,
@@ -80,7 +81,7 @@ struct ContainedBody<B> {
 }
 
 impl<B> ContainedBody<B> {
-    /// Polls the body with `poll`. After a panic, ends the body with the error from `failed`.
+    /// Polls the body with `poll`. Counts a panic and then ends the body with the error from `failed`.
     fn poll<T, E>(
         &mut self,
         failed: impl FnOnce() -> E,
@@ -112,7 +113,7 @@ impl http_body::Body for ContainedBody<Body> {
         self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
-    // The connection uses the hint to count the body.
+    // An HTTP/2 connection uses the hint to charge the body.
     fn size_hint(&self) -> SizeHint {
         let body = self.body.as_ref();
         body.map_or_else(SizeHint::default, Body::size_hint)

@@ -169,6 +169,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
     type Future = RunningCall;
     type Body = AnswerBody;
 
+    /// Adds the client's certificate to the head. Returns the counters of the method and of the client's version.
     fn method(&self, head: &mut request::Parts) -> (MethodInfo, RequestMode) {
         if let Some(certificate) = &self.client.certificate {
             head.extensions.insert(certificate.clone());
@@ -196,6 +197,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
         (MethodInfo { call, client, requires_leader }, mode)
     }
 
+    /// Counts a started call by its method and by the client's version.
     fn begin(&self, head: &Rc<Head>) -> CallCounter {
         let method = head.method();
         if let Some(call) = &method.call {
@@ -212,6 +214,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
         RunningCall::Grpc(Box::pin(contain::call(calls, request, panics)))
     }
 
+    /// Runs a request, or refuses it on a port for gRPC only.
     fn exchange(&self, head: &Rc<Head>, content: Option<RequestStream>) -> RunningCall {
         RunningCall::Http(match &self.requests {
             Some(requests) => requests.answer(head, content, &self.client, &self.account),
@@ -219,6 +222,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
         })
     }
 
+    /// Counts a received message and its bytes.
     fn received(&self, call: &mut CallCounter, bytes: usize) {
         if let Some(call) = &call.head.method().call {
             call.received.here().inc();
@@ -230,6 +234,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
             .inc_by(bytes as u64);
     }
 
+    /// Counts a sent message and its bytes.
     fn sent(&self, call: &mut CallCounter, bytes: usize) {
         if let Some(call) = &call.head.method().call {
             call.sent.here().inc();
@@ -322,8 +327,8 @@ impl<C: CallHandler> Service for ConnectionService<C> {
     }
 }
 
-/// Returns the code of a call that lacks a resource. etcd's clients resume a watch after `Unavailable`, but not after
-/// `ResourceExhausted`.
+/// Returns the code of a call that is refused because a resource is exhausted. Only a bidirectional stream that lacks memory
+/// gets `Unavailable`: etcd's clients resume a watch after `Unavailable`, but not after `ResourceExhausted`.
 fn no_room(method: &MethodInfo, resource: Resource) -> Code {
     let call = method.call.as_ref();
     let resumes = call.is_some_and(|call| call.call_type == CallType::BidiStream);
@@ -358,7 +363,7 @@ impl http_body::Body for RequestMessages {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
         match &mut self.0 {
-            // Only a body without messages is complete here.
+            // Here, only a body without messages is `Whole`.
             witan_http2::Body::Whole(_) => Poll::Ready(None),
             witan_http2::Body::Stream(stream) => {
                 let polled = ready!(Pin::new(stream).poll_frame(cx));
@@ -369,7 +374,7 @@ impl http_body::Body for RequestMessages {
     }
 }
 
-/// A running call. An async block around the call would store the call's future twice.
+/// A running call. This type replaces an async block, which would store the call's future twice.
 pub(super) enum RunningCall {
     Grpc(Pin<Box<dyn Future<Output = Outgoing>>>),
     Http(RunningRequest),
@@ -398,7 +403,7 @@ impl Future for RunningCall {
 }
 
 pub(super) enum AnswerBody {
-    /// A gRPC body that tonic encodes, with the status type of `witan_http2`.
+    /// A gRPC body that tonic encodes. Its errors are converted to the status type of `witan_http2`.
     Grpc(MapErr<Body, fn(tonic::Status) -> Status>),
     /// A body that is not gRPC. Boxed, because every stream reserves space for its body.
     Http(Box<HttpBody>),
@@ -441,7 +446,8 @@ impl http_body::Body for AnswerBody {
     }
 }
 
-/// Encodes an error message as grpc-go does. tonic also escapes spaces, but some clients compare messages without decoding them.
+/// Replaces the error message in headers or trailers with the encoding of grpc-go. tonic also escapes spaces, but some clients
+/// compare messages without decoding them.
 fn encode_like_go(headers: &mut HeaderMap) {
     if headers.contains_key(tonic::Status::GRPC_MESSAGE)
         && let Some(status) = tonic::Status::from_header_map(headers)
@@ -462,8 +468,8 @@ pub(super) struct CallCounter {
 }
 
 impl CallCounter {
-    /// Counts the end of a call with its code and duration. Logs a warning if a unary call was slow. An error of a unary call
-    /// also counts as a sent message.
+    /// Counts the end of a call with its code and duration. Logs a warning if a unary call was slow. Does nothing for an
+    /// unknown method.
     fn count(&self, code: Code, took: Duration) {
         let Some(call) = &self.head.method().call else {
             return;
@@ -475,14 +481,15 @@ impl CallCounter {
         }
         if unary {
             if code != Code::Ok {
-                // As in etcd, an error also counts as a sent message.
+                // As in etcd, count an error as a sent message.
                 call.sent.here().inc();
             }
             logging::warn_if_slow(call.method, took, self.rules.expected);
         }
     }
 
-    /// Adds the method's name to tonic's error for an unknown method, as etcd does.
+    /// Adds the name of the unknown method or service to tonic's `Unimplemented` error, as etcd does. Does not change a
+    /// response with a message or another status.
     fn name_unknown_method(&self, headers: &mut HeaderMap) {
         let code = headers.get(tonic::Status::GRPC_STATUS);
         let unimplemented =

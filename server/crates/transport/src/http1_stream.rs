@@ -38,7 +38,7 @@ use super::{grpc::ConnectionInfo, sniffed::pass_writes};
 pub struct ClientClosed(watch::Receiver<bool>);
 
 impl ClientClosed {
-    /// Completes when the client closes its side of the connection.
+    /// Completes when the client closes its side of the connection, or when the connection is dropped.
     pub async fn wait(mut self) {
         // An error means that the stream was dropped.
         let _ = self.0.wait_for(|ended| *ended).await;
@@ -152,7 +152,7 @@ mod tests {
         ended.wait().await;
     }
 
-    /// A reader takes a read of zero bytes for the end of the stream.
+    /// A reader treats an empty read as the end of the stream, so the filter must not cause one.
     #[tokio::test]
     async fn withheld_bytes_do_not_end_the_stream() {
         let (mut client, server) = tokio::io::duplex(1);

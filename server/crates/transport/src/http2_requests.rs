@@ -49,7 +49,7 @@ impl Http2Requests {
         handler: impl Handler<(HttpRequest, Payload), Output = HttpResponse>,
     ) -> Result<Self, ()> {
         let app = App::new()
-            // actix supports connection data only for HTTP/1 connections.
+            // actix supports connection data only for HTTP/1 connections, so pass the data with the request.
             .wrap_fn(|mut request, service| {
                 let connection = request.extensions_mut().remove::<Rc<Extensions>>();
                 if let Some(connection) = connection {
@@ -96,12 +96,13 @@ impl Http2Requests {
 pub(super) fn refuse(head: &Head) -> RunningRequest {
     let refusal = HttpResponse::UnsupportedMediaType()
         .content_type("text/plain; charset=utf-8")
-        .body("this port speaks gRPC over HTTP/2; use HTTP/1.1 for everything else\n");
+        .body("this port serves only gRPC; use --listen-client-http-urls for other requests\n");
     let head_only = head.parts().method == http::Method::HEAD;
     Box::pin(std::future::ready(response(refusal, head_only)))
 }
 
-/// Converts a request to HTTP/1. Returns `None` if actix's types reject a part of the head.
+/// Converts a request to actix's type. Content without a length gets HTTP/1's `Transfer-Encoding` header. Returns `None` if
+/// actix's types reject a part of the head.
 fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Request> {
     let parts = head.parts();
     let has_content = content.is_some();
@@ -129,7 +130,8 @@ fn request(head: &Head, content: Option<RequestStream>) -> Option<actix_http::Re
     Some(request)
 }
 
-/// Converts a response to HTTP/2. With `head_only`, drops the body.
+/// Converts a response to HTTP/2: removes the headers of an HTTP/1 connection and adds the length and the date. With
+/// `head_only`, drops the body.
 fn response(answer: HttpResponse, head_only: bool) -> Response<HttpBody> {
     let (answer, body) = answer.into_parts();
     let size = body.size();

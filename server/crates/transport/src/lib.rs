@@ -1,5 +1,5 @@
-//! The client port: an HTTP/1 stack and an HTTP/2 stack on one port, on actix's workers. The crate knows neither the dialects
-//! nor the node. It calls one function for HTTP requests and one for gRPC calls.
+//! The client port: an HTTP/1 stack and an HTTP/2 stack on one port, on actix's workers. The crate depends on neither the
+//! dialects nor the node. It calls one function for HTTP requests and one for gRPC calls.
 //!
 //! Reading order: `listen` binds sockets, `tls` secures connections, and `mux` selects the stack. `http1_stream` filters HTTP/1
 //! for actix. `grpc` handles gRPC calls, and `http2_requests` handles other HTTP/2 requests. `stall_timeout` and `limits`
@@ -77,7 +77,7 @@ pub trait CallHandler: Clone + Send + 'static {
         self.clone()
     }
 
-    /// Creates a copy for one connection.
+    /// Creates a copy for the connection with this account.
     fn of_connection(&self, _: &Account) -> Self {
         self.clone()
     }
@@ -124,7 +124,7 @@ pub struct RunningServer {
     unix_sockets: Vec<String>,
 }
 
-/// Starts to serve on the worker threads. Must run inside an actix system.
+/// Starts to serve the bound URLs on worker threads. Must run inside an actix system.
 pub fn serve<H, F, C>(bound: Vec<Bound>, served: Handlers<H, C>) -> io::Result<RunningServer>
 where
     C: CallHandler,
@@ -134,7 +134,7 @@ where
     serve_within(limits::connections(), bound, served)
 }
 
-/// Serves with these limits. A separate server serves the metrics URLs, so probes get answers even if clients use all their
+/// Serves with these limits. A separate server serves the metrics URLs, so probes get responses even if clients use all other
 /// connections. Otherwise, Kubernetes would restart the member.
 fn serve_within<H, F, C>(
     limits: ConnectionLimits,
@@ -170,7 +170,7 @@ where
     Ok(RunningServer { handles, stop, open, unix_sockets })
 }
 
-/// Starts a server on these sockets, with a number of workers and a limit of connections.
+/// Starts a server on these sockets and logs their URLs. `connections` is the limit of all workers together.
 fn start<H, F, C>(
     bound: Vec<Bound>,
     served: &Handlers<H, C>,
@@ -229,8 +229,8 @@ where
 }
 
 impl RunningServer {
-    /// Stops the port: accepts no further connections and waits up to `DRAIN_TIMEOUT` for responses in flight. Long responses
-    /// must end by themselves when the node stops. Removes the files of Unix sockets.
+    /// Stops the port: accepts no further connections and waits up to `DRAIN_TIMEOUT` for responses in flight, then closes all
+    /// connections. Long responses must end by themselves when the node stops. Removes the files of Unix sockets.
     pub async fn stop(self) {
         for handle in &self.handles {
             handle.pause().await;

@@ -39,7 +39,7 @@ pub(super) const CONNECTIONS_MAX: usize = 32_768;
 /// Maximum number of open connections to the metrics URLs; when it is reached, none is accepted until a connection closes.
 pub(super) const METRICS_CONNECTIONS_MAX: usize = 1024;
 
-/// If file descriptors are scarce, one connection in this many is reserved for the metrics URLs.
+/// If file descriptors are scarce, 1 of each `METRICS_PART` connections is reserved for the metrics URLs.
 const METRICS_PART: usize = 32;
 
 /// Number of file descriptors reserved for files and peers, as in etcd.
@@ -51,10 +51,10 @@ pub(super) const BACKLOG: u32 = 4096;
 /// Time limit for requests in flight after the stop signal.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The limits of open connections, by listener.
+/// The limits on open connections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConnectionLimits {
-    /// The limit of all listeners of clients together.
+    /// The limit of all client URLs together.
     pub(super) clients: usize,
     /// The limit of all metrics URLs together.
     pub(super) metrics: usize,

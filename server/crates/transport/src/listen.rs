@@ -84,7 +84,8 @@ impl Bound {
         std::iter::once(&self.url).chain(&self.other)
     }
 
-    /// Returns whether this socket also serves `url`, with the other scheme. Port 0 never matches: every bind gets a new port.
+    /// Returns whether this socket also serves `url`, with the other scheme. Port 0 never matches, because each bind to it gets
+    /// a new port.
     fn also_serves(&self, url: &Url) -> bool {
         self.url.address() == url.address()
             && self.url.is_tls() != url.is_tls()
@@ -240,8 +241,8 @@ fn socket(url: &Url, reuse_port: bool) -> Result<Socket, BindError> {
     socket.map_err(|source| BindError { url: url.clone(), source })
 }
 
-/// Binds a host's first IPv4 address, or its first IPv6 address if it has no IPv4 address. `::` also accepts IPv4. If the
-/// kernel has no IPv6, `::` becomes 0.0.0.0.
+/// Binds and listens on a host's first IPv4 address, or its first IPv6 address if it has no IPv4 address. `::` also accepts
+/// IPv4. If the kernel has no IPv6, `::` becomes 0.0.0.0.
 fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     // `localhost` may resolve to both families. As in etcd, open one listener, on IPv4 if possible.
     let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();

@@ -29,7 +29,8 @@ pub(super) struct TlsMetrics {
 }
 
 impl TransportMetrics {
-    /// Registers the metrics of the client port and of the peer port's TLS. With `extensive`, also measures calls.
+    /// Registers the metrics of the client port and of the peer port's TLS. With `extensive`, also measures the duration of
+    /// calls.
     #[rustfmt::skip]
     pub fn register(on: &Register, extensive: bool) -> Self {
         let labels = ["grpc_method", "grpc_service", "grpc_type"];

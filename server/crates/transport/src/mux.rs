@@ -1,6 +1,6 @@
-//! Selects a connection's stack by its first bytes, after TLS is removed. A connection that starts with the HTTP/2 preface goes
-//! to the crate `http2`, and any other to actix-web. Both stacks run on the actix worker that accepted the connection. One
-//! handler answers all requests that are not gRPC.
+//! Selects a connection's stack by its first bytes, after TLS decryption. A connection that starts with the HTTP/2 preface goes
+//! to the crate `http2`, and any other connection to actix-web. Both stacks run on the actix worker that accepted the
+//! connection. One handler answers all requests that are not gRPC.
 
 use std::{io, net::SocketAddr, rc::Rc};
 
@@ -143,7 +143,8 @@ where
         })
     }
 
-    /// Creates the handler of requests over both HTTP versions. A panic ends only its own request.
+    /// Creates the handler of requests over both HTTP versions. A body that is refused a charge gets status 503. A panic ends
+    /// only the request that caused it.
     fn handler(self) -> impl Handler<(HttpRequest, Payload), Output = HttpResponse> {
         let (http, surface) = (self.served.http, self.surface);
         let metrics = self.served.panics;

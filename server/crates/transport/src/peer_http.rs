@@ -1,5 +1,5 @@
-//! HTTP/1 on the peer port, served by actix-web: one short request per connection. The caller limits the time. A panic ends only
-//! its own request.
+//! HTTP/1 on the peer port, served by actix-web: one short request per connection. The caller sets the time limit. A panic ends
+//! only the request that caused it.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -48,7 +48,7 @@ impl PeerHttp {
         let app = App::new().default_service(web::to(handler));
         let service = HttpService::<Connection, _, _>::build()
             .keep_alive(KeepAlive::Disabled)
-            // The caller limits the time.
+            // The caller sets the time limit.
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(REFUSED_CLOSE_TIMEOUT)
             .finish(map_config(app, |()| AppConfig::default()))
@@ -57,7 +57,8 @@ impl PeerHttp {
         Self(boxed::rc_service(service))
     }
 
-    /// Answers the request that begins with `first`, which must not be longer than the HTTP/2 preface. Has no timeout.
+    /// Answers the request that begins with the bytes `first` and continues in `stream`. `first` must not be longer than the
+    /// HTTP/2 preface. Has no timeout.
     pub async fn answer(&self, stream: Box<dyn PeerStream>, first: &[u8]) -> io::Result<()> {
         let connection = Http1Stream::of_one_request(ReplayedStream::after(first, stream));
         let served = self.0.call((connection, Protocol::Http1, None)).await;

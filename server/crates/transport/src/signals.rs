@@ -7,7 +7,7 @@ use std::{
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Interval in which several signals count as one signal. Programs like `timeout` signal a process and then its entire process
+/// Interval in which several signals are treated as one. Programs like `timeout` signal a process and then its entire process
 /// group.
 const SAME_REQUEST: Duration = Duration::from_millis(50);
 
@@ -38,8 +38,8 @@ impl Signal {
     }
 }
 
-/// Catches signals from now on. The future completes at the first signal. A later signal ends the process immediately, unless
-/// less than `SAME_REQUEST` has passed since the first.
+/// Catches signals from now on. The future completes at the first signal. A later signal ends the process immediately, with the
+/// exit status of that signal, unless less than `SAME_REQUEST` has passed since the first.
 pub fn first_signal() -> io::Result<impl Future<Output = Signal>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -9,7 +9,7 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 use witan_http2::PREFACE;
 
-/// A stream that replays its first bytes and then continues.
+/// A stream that replays its first bytes and then continues with the inner stream.
 pub(super) struct ReplayedStream<S> {
     head: [u8; PREFACE.len()],
     /// Offset in `head` of the next byte to replay.
@@ -20,7 +20,7 @@ pub(super) struct ReplayedStream<S> {
 }
 
 impl<S> ReplayedStream<S> {
-    /// Creates a stream of the bytes `first` and then of `stream`. `first` must not exceed the HTTP/2 preface.
+    /// Creates a stream of the bytes `first` and then of `stream`. `first` must not be longer than the HTTP/2 preface.
     pub(super) fn after(first: &[u8], stream: S) -> Self {
         let mut head = [0; PREFACE.len()];
         head[..first.len()].copy_from_slice(first);

@@ -1,4 +1,4 @@
-//! Timeouts for clients that do not read their response or send their body. Idle connections have no timeout here.
+//! Timeouts for clients that do not read their response or do not send their body. Idle connections have no timeout here.
 
 use std::{
     io,
@@ -42,7 +42,7 @@ impl<S> StallTimeout<S> {
     }
 }
 
-/// Returns `written`, the result of a write or flush, or `TimedOut` if the operation has been pending for too long.
+/// Returns `written`, the result of a write or flush, or `TimedOut` if the operation has been pending for `STALL_TIMEOUT`.
 fn until_stalled<T>(
     stalled: &mut Option<Pin<Box<Sleep>>>,
     cx: &mut Context<'_>,
@@ -106,8 +106,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
 }
 
 /// Wraps a request's body, so that reading fails if the body arrives too slowly. Charges a body above [`SMALL_BYTES`] to the
-/// connection's account: its announced length or, without a length, as it arrives. Returns `None` if the charge is refused or
-/// the connection has no account. Returns an absent body unchanged.
+/// connection's account: the announced length immediately, a body without a length as it arrives. Returns `None` if the charge
+/// is refused or the connection has no account. Returns an absent body unchanged.
 pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<Payload> {
     let headers = request.headers();
     let account = connection_data::<Account>(request)?;

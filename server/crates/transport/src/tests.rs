@@ -30,7 +30,7 @@ use super::{
     serve_within,
 };
 
-/// A gRPC service that never answers.
+/// A gRPC service that never responds.
 #[derive(Clone)]
 struct Silent;
 
@@ -67,6 +67,7 @@ async fn port() -> Port {
     port_within(limits::connections()).await
 }
 
+/// Serves one client URL and one metrics URL with these limits.
 async fn port_within(limits: ConnectionLimits) -> Port {
     let config = Config {
         listen_client_urls: vec!["http://127.0.0.1:0".parse().unwrap()],
@@ -113,7 +114,7 @@ impl Port {
             .unwrap()
     }
 
-    /// Opens a connection without a gRPC client.
+    /// Opens an HTTP/2 connection without a gRPC client.
     async fn http2(&self) -> SendRequest<Body> {
         let io = TokioIo::new(self.tcp().await);
         let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
@@ -130,7 +131,7 @@ impl Port {
     }
 }
 
-/// Sends a request and reads until `end` appears or the stream ends.
+/// Sends a request. Returns the response up to `end`, or up to the end of the stream.
 async fn ask(io: &mut TcpStream, request: &str, end: &str) -> String {
     io.write_all(request.as_bytes()).await.unwrap();
     read_until(io, end).await
@@ -237,7 +238,7 @@ async fn a_stop_completes_requests_in_flight_and_closes_idle_connections() {
         .unwrap();
 }
 
-/// Kubernetes restarts a member whose probes get no answer.
+/// Kubernetes restarts a member whose probes get no response.
 #[actix_rt::test]
 async fn metrics_urls_answer_when_no_client_connection_is_free() {
     let clients = std::thread::available_parallelism().map_or(1, usize::from);
@@ -260,8 +261,8 @@ async fn metrics_urls_answer_when_no_client_connection_is_free() {
     port.running.stop().await;
 }
 
-/// The filter before actix must find the ends of bodies exactly as actix does. It can be simple only because actix refuses
-/// every ambiguous head and all bytes after it.
+/// The filter before actix must find the ends of bodies exactly as actix does. The filter can be simple only because actix
+/// refuses every ambiguous head and all bytes after it.
 #[actix_rt::test]
 async fn actix_refuses_heads_of_ambiguous_framing() {
     let port = port().await;

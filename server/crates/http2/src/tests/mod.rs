@@ -70,6 +70,7 @@ impl ReceivedFrame {
 }
 
 impl Client {
+    /// Creates a client that has not sent anything yet.
     fn new(config: Config) -> Self {
         let stub = Stub::default();
         let (ledger, now) = (stub.0.clone(), Instant::now());
@@ -145,7 +146,7 @@ impl Client {
         assert_eq!(window, i64::from(WINDOW_BYTES));
         assert!(audit.output <= OUTPUT_BOUND, "{audit:?}");
         let wake_at = self.connection.wake_at();
-        assert!(wake_at.is_none_or(|at| at > self.now), "a timer is due");
+        assert!(wake_at.is_none_or(|at| at > self.now), "a timer has not run");
         let calls = self.ledger.ended.borrow().len() + audit.streams;
         assert!(self.ledger.begun.get() <= calls, "a call ends once");
     }
@@ -234,6 +235,7 @@ fn message(content: &[u8]) -> Vec<u8> {
     [&[0], length.as_slice(), content].concat()
 }
 
+/// Encodes a complete gRPC request with one message.
 fn request(stream: u32, path: &str, content: &[u8]) -> Vec<u8> {
     let head = frame(frame::HEADERS, END_HEADERS, stream, &block(path));
     [
@@ -274,14 +276,14 @@ fn calls_are_answered_however_their_bytes_are_split() {
     for size in 1..bytes.len() {
         let mut client = Client::plain();
         bytes.chunks(size).for_each(|part| client.write(part));
-        assert_eq!(*client.ledger.ended.borrow(), [0, 0], "{size} at a time");
+        assert_eq!(*client.ledger.ended.borrow(), [0, 0], "{size} bytes at a time");
     }
 }
 
 #[test]
 fn an_answer_waits_for_the_windows() {
     let mut client = Client::greeted(Config::default(), 10);
-    // 85 KiB, more than the connection's window.
+    // The message of 85 KiB does not fit into the connection's window.
     client.ask(1, "/large", &[0; 80]);
     assert_eq!(client.next().kind, frame::HEADERS);
     assert_eq!(client.next().payload.len(), 10);

@@ -1,4 +1,4 @@
-//! Requests that are not gRPC.
+//! Tests of requests that are not gRPC.
 
 use super::*;
 use crate::limits::UNRESERVED_BYTES;
@@ -14,7 +14,7 @@ fn content_is_passed_on_as_it_arrives_and_counts_as_no_call() {
     begin(&mut client, 1, "/content");
     let got = client.answer();
     assert_eq!((got.kind, got.flags), (frame::HEADERS, END_HEADERS));
-    // Content has neither a message prefix nor a status.
+    // The content has no message prefix, and the response has no gRPC status.
     for part in [&b"a"[..], b"", b"\xff\xff\xff\xff\xff\xff"] {
         client.send(frame::DATA, 0, 1, part);
         if !part.is_empty() {

@@ -41,12 +41,12 @@ impl Default for Ledger {
     }
 }
 
-/// Number of bytes that `/made` produces at once.
+/// Number of bytes that `/made` produces in one poll.
 const MADE_BYTES: usize = 64 << 10;
 
-/// `/echo` returns its message. `/large` returns as many KiB as its message has bytes, and `/made` produces them while they are
-/// sent. `/parts` returns each message of a stream. `/never` never responds, and `/deaf` does not read. Without gRPC,
-/// `/content` echoes the content and `/broken` fails in its body.
+/// `/echo` returns its message. `/large` returns as many KiB as its message has bytes, and `/made` does the same, but produces
+/// the bytes while they are sent. `/parts` returns each message of a stream. `/never` never responds, and `/deaf` does not
+/// read. For requests that are not gRPC, `/content` echoes the content, and the response body of `/broken` fails.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stub(pub(super) Rc<Ledger>);
 
@@ -70,7 +70,7 @@ pub(crate) enum StubBody {
     Made(usize),
     /// Echoes the content of a request that is not gRPC.
     Content(crate::RequestStream),
-    /// An error.
+    /// Fails when it is polled.
     Broken,
 }
 

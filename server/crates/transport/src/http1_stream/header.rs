@@ -38,7 +38,7 @@ fn split(line: &[u8]) -> Option<(&'static str, &[u8])> {
     Some((RELEVANT.into_iter().find(is_named)?, value))
 }
 
-/// Classifies a complete line, with its line end. Other headers and invalid values are `Nothing`.
+/// Classifies a complete line, with its line end. Irrelevant headers and invalid values are `Nothing`.
 pub(super) fn judge(line: &[u8]) -> HeaderMeaning<'_> {
     if matches!(line, b"\r\n" | b"\n") {
         return HeaderMeaning::End;

@@ -24,7 +24,7 @@ pub(super) struct RequestFilter {
     /// Whether only the first request passes, without an upgrade.
     single: bool,
     state: FilterState,
-    /// The start of a method or of a line. It is withheld until the method or line is complete.
+    /// The start of the current method, or of the current line. A line is withheld until it is complete; a method is not.
     line: Vec<u8>,
     head: HeadState,
 }
@@ -41,7 +41,7 @@ struct HeadState {
     websocket: Option<bool>,
     /// Whether a `Connection` header contains `upgrade`.
     upgrade: bool,
-    /// The other options in the `Connection` headers.
+    /// The other options in the `Connection` headers, separated by commas.
     options: Vec<u8>,
 }
 
@@ -161,7 +161,7 @@ impl RequestFilter {
         };
     }
 
-    /// Passes a method and the empty lines before it, which actix ignores. At the end, records whether the method is GET.
+    /// Passes a method and the empty lines before it, which actix ignores. After the method, records whether it is GET.
     fn method(&mut self, rest: &[u8]) -> FilterAction {
         let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\n'));
         let taken = end.map_or(rest.len(), |end| end + 1);
@@ -204,7 +204,8 @@ impl RequestFilter {
         ends.then(|| Cow::Owned(std::mem::take(&mut self.line)))
     }
 
-    /// Filters a part of a header line. Refuses a relevant line longer than [`LINE_BYTES_MAX`].
+    /// Filters a part of a header line. Withholds an incomplete line of up to [`LINE_BYTES_MAX`] bytes. Refuses a longer line
+    /// if it is relevant.
     fn header(&mut self, rest: &[u8]) -> FilterAction {
         let (part, ends) = line(rest);
         let Some(line) = self.whole_line(part, ends) else {
@@ -226,7 +227,8 @@ impl RequestFilter {
         replaced(part, line, by)
     }
 
-    /// Examines a complete header line. Returns its replacement, or `None` if the line passes unchanged.
+    /// Examines a complete header line and records its meaning. Withholds upgrade lines, and refuses the request if they are
+    /// too long. Returns the line's replacement, or `None` if the line passes unchanged.
     fn judge(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = &mut self.head;
         match header::judge(line) {
@@ -288,7 +290,7 @@ impl RequestFilter {
         Some(out)
     }
 
-    /// Filters a part of a line in a chunked body.
+    /// Filters a part of a line in a chunked body. Refuses the body if the line is malformed or too long.
     fn chunk_line(&mut self, rest: &[u8], kind: ChunkLine) -> FilterAction {
         let (part, ends) = line(rest);
         if self.line.len() + part.len() > LINE_BYTES_MAX {
@@ -439,7 +441,7 @@ mod tests {
             ("PUT", "Upgrade: websocket\r\n", ""),
             ("GET", "Upgrade: websocket\r\n", ""),
             ("GET", "Connection: upgrade\r\n", ""),
-            // A handshake has no body.
+            // A WebSocket handshake has no body, so this upgrade is refused.
             ("GET", "Connection: upgrade\r\nUpgrade: websocket\r\n", ""),
         ] {
             let given = format!("{method} / HTTP/1.1\r\n{wish}Content-Length: 2\r\n\r\n<<");

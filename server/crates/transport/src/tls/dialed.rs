@@ -71,15 +71,15 @@ impl DialedStream {
 
 impl DirectWriter {
     /// Makes the kernel end the stream if the other side's kernel acknowledges no data, or accepts none, for `timeout`. By
-    /// default, the kernel waits for about 15 minutes.
+    /// default, the kernel waits for about 15 minutes. Replaces a timeout that is too long for the kernel with its maximum.
     pub fn set_acknowledgment_timeout(&self, timeout: Duration) -> io::Result<()> {
         let timeout = timeout.min(ACKNOWLEDGMENT_TIMEOUT_MAX);
         SockRef::from(&self.0.socket).set_tcp_user_timeout(Some(timeout))
     }
 
     /// Writes a message of at most 64 KiB, the size of TLS's buffer, without blocking. Returns whether the socket has accepted
-    /// all of it; if not, the stream's owner must flush it. While a part of an earlier message is unsent, fails with
-    /// `WouldBlock` and writes nothing.
+    /// all of it; if not, the stream's owner must flush it. Fails with `WouldBlock` and writes nothing while a part of an
+    /// earlier message is unsent, or if a socket without TLS accepts nothing.
     pub fn write(&self, message: &[u8]) -> io::Result<bool> {
         let mut layer = self.0.layer.lock();
         let socket = &self.0.socket;
@@ -172,7 +172,7 @@ impl Layer {
         if matches!(&decrypted, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             tls.read_tls(&mut TrySocket(socket))?;
             let processed = tls.process_new_packets();
-            // The bytes may be an alert. If the socket fails, the next write reports the error.
+            // Send an alert if there is one. If the socket fails, the next write reports the error.
             let _ = tls.write_tls(&mut TrySocket(socket));
             processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             decrypted = tls.reader().read(into.initialize_unfilled());
@@ -346,7 +346,8 @@ mod tests {
         fill_and_read(near, far).await;
     }
 
-    /// Reads and then writes byte by byte, although the socket has more bytes and free space. Both must yield after a while.
+    /// Reads and then writes byte by byte, although the socket has more bytes and free space. Reading and writing must both
+    /// yield after a while.
     async fn yields(mut near: DialedStream, mut far: impl AsyncRead + AsyncWrite + Unpin) {
         far.write_all(&[1; MESSAGE_BYTES]).await.unwrap();
         far.flush().await.unwrap();

@@ -48,7 +48,7 @@ impl TlsError {
         let Self::Read { source, .. } = self else {
             return false;
         };
-        // A new file and another mode change the metadata.
+        // A new file or another mode, which would remove these errors, changes the metadata.
         !matches!(
             source.kind(),
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied

@@ -95,14 +95,14 @@ pub(super) struct Files {
     choice: SuiteChoice,
     /// Whether this member's certificate is self-signed. The other members' certificates are then self-signed, too.
     self_signed: bool,
-    /// Limits log lines about failed reloads, because any client can cause an attempt.
+    /// Limits log lines about failed reloads, because any client can cause a reload.
     failures: LogLimit,
 }
 
 /// The result of [`Files::reload`].
 pub(super) struct Reloaded<C> {
     pub(super) config: C,
-    /// Whether the certificate was read.
+    /// Whether the certificate was read. Otherwise, `config` contains the previous certificate.
     pub(super) is_new: bool,
     /// Whether a file could not be read that may become readable without a change of its metadata.
     pub(super) try_again: bool,
@@ -236,7 +236,7 @@ impl Files {
 
     /// Reads the files, replaces `last` with their contents, and builds a configuration. If the certificate is invalid, `last`
     /// stays in use with the current revocation list. If the list is unreadable, no certificate is accepted. Logs failures to
-    /// read.
+    /// read. Fails only if no configuration can be built from `last`.
     pub(super) fn reload<C>(
         &self,
         last: &mut TlsParts,
@@ -349,12 +349,13 @@ fn content_error(flag: &'static str, path: &Path, reason: String) -> TlsError {
 }
 
 /// Returns the serial numbers in all revocation lists of a file: one list in DER, or any number of lists in PEM. Fails with the
-/// reason if a list is damaged or there is none.
+/// reason if a list is damaged or the file contains none.
 fn revoked_serials(bytes: &[u8]) -> Result<HashSet<Vec<u8>>, String> {
     // etcd reads only DER, but most tools write PEM.
     let sections: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(bytes).collect();
     let sections = sections.map_err(|error| format!("damaged PEM: {error:?}"))?;
-    // The decoder skips a section that does not begin on its own line, for example if the file before it has no last newline.
+    // The decoder skips a section that does not begin on its own line, for example after a concatenated file without a final
+    // newline. Therefore, compare the numbers.
     let markers = bytes.windows(CRL_MARKER.len());
     if markers.filter(|found| *found == CRL_MARKER).count() != 2 * sections.len() {
         return Err(

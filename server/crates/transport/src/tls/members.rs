@@ -66,8 +66,8 @@ impl PeerTls {
     }
 
     /// Performs the handshake with a connecting member. `hosts` are the hosts in the members' URLs. Returns the stream and, if
-    /// the certificate names hosts, the certificate. If the handshake or the certificate check fails, logs and counts the failure
-    /// and returns `None`.
+    /// it can identify the member, the certificate: it must name hosts, be valid for servers, and be the member's only
+    /// certificate. If the handshake or the certificate check fails, logs and counts the failure and returns `None`.
     pub async fn accept(
         &self,
         stream: Box<dyn AcceptedStream>,
@@ -99,7 +99,8 @@ impl PeerTls {
         Some((Box::new(stream), of_member))
     }
 
-    /// Performs the handshake with a dialed member, whose certificate must have the name `host`.
+    /// Performs the handshake with a dialed member, whose certificate must be valid for `host`. With `--peer-auto-tls`, accepts
+    /// any certificate.
     pub async fn connect<S: PeerStream>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let config = self.client_config().map_err(io::Error::other)?;

@@ -1,9 +1,9 @@
 //! TLS of the client port and of the peer port, with rustls and ring.
 //!
 //! Every handshake checks whether files have changed, so a new certificate, authority or revocation list applies without a
-//! restart. Every scrape of the metrics checks, too, so that they show a new certificate without a handshake. If a file cannot
-//! be read, the previous certificate stays in use, and the next check tries again. If the revocation list cannot be read, no
-//! certificate of a client or of another member is accepted.
+//! restart. Every scrape of the metrics also checks the files, so that the metrics show a new certificate without a handshake.
+//! If a file cannot be read, the previous certificate stays in use, and the next check tries again. If the revocation list
+//! cannot be read, no certificate of a client or of another member is accepted.
 //!
 //! `config::security` and `config::peer_security` define the rules for flags.
 //!
@@ -70,7 +70,7 @@ const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; c
 const H2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 
-/// TLS for all listeners.
+/// TLS of all listeners of a port.
 #[derive(Clone)]
 pub struct ServerTls(Arc<Inner>);
 
@@ -190,7 +190,7 @@ impl ServerTls {
         let endpoint = self.0.files.endpoint;
         match self.0.files.reload(&mut now.parts, Files::config) {
             Ok(Reloaded { config, is_new, try_again }) => {
-                // The next handshake reads the files again and would log the same lines.
+                // If the files must be read again, the next handshake would log the same lines.
                 if is_new && !try_again {
                     tracing::info!(endpoint, "reloaded the TLS files");
                     report_expiry(&now.parts, &self.0.metrics, endpoint);
@@ -257,8 +257,9 @@ impl ServerTls {
     }
 }
 
-/// Closes a stream whose last bytes tell the client why. First reads the bytes in transit: otherwise the kernel would reset the
-/// connection and the client would lose these bytes. In TLS 1.3, a client sends a request before it knows the result.
+/// Closes a stream whose last bytes tell the client the reason. Reads the bytes in transit before the socket is dropped:
+/// otherwise, the kernel would reset the connection, and the client would lose the last bytes. In TLS 1.3, a client sends a
+/// request before it knows the result.
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let drained = async {
         stream.shutdown().await?;

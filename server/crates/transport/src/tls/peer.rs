@@ -15,7 +15,8 @@ use x509_cert::{
 
 /// A verified client certificate. It is in the extensions of a gRPC request and in the connection data of an HTTP/1 request.
 ///
-/// It must not identify users of the JSON gateway, because in etcd their calls come from the gateway's own client.
+/// The certificate must not identify users of the JSON gateway: in etcd, the gateway sends their calls as a client of the
+/// server.
 #[derive(Clone, Debug)]
 pub struct PeerCertificate(Arc<PeerChain>);
 
@@ -50,7 +51,7 @@ pub(super) fn parse(certificate: &CertificateDer<'_>) -> Option<Certificate> {
     Certificate::from_der(certificate).ok()
 }
 
-/// Returns a subject's common name, or an empty string if there is none. As in Go, the last of several names counts.
+/// Returns a subject's common name, or an empty string if there is none. As in Go, the last of several names is used.
 pub(super) fn common_name(subject: &Name) -> String {
     const COMMON_NAME: ObjectIdentifier = CN;
     let mut found = String::new();

@@ -17,7 +17,7 @@ use x509_cert::der::pem::{self, LineEnding};
 
 use super::error::TlsError;
 
-/// Directory in the data directory, as in etcd.
+/// Name of the directory for certificates in the data directory, as in etcd.
 const FOLDER: &str = "fixtures";
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -42,7 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Secured<S> {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => {
                 let read = Pin::new(stream).poll_read(cx, buf);
-                // Many clients close without a TLS alert. HTTP messages delimit themselves, so truncation is detected.
+                // Many clients close without a TLS alert. HTTP messages mark their ends, so truncation is detected.
                 if let Poll::Ready(Err(error)) = &read
                     && error.kind() == io::ErrorKind::UnexpectedEof
                 {

@@ -98,7 +98,7 @@ pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     Some(names.0.iter().filter_map(text).collect())
 }
 
-/// Returns an IP address of 4 or 16 bytes as text, or a string that is not an address for any other length.
+/// Returns an IP address of 4 or 16 bytes as text. For any other length, returns a string that is not an address.
 fn address(bytes: &[u8]) -> String {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let any = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));

@@ -33,7 +33,7 @@ impl Drop for Folder {
     }
 }
 
-/// An authority, and the folder of its files.
+/// An authority with the directory of its files.
 struct Authority {
     ca: CertifiedIssuer<'static, KeyPair>,
     folder: Folder,
@@ -109,7 +109,7 @@ impl Authority {
     }
 }
 
-/// Returns a section in PEM.
+/// Encodes DER data as a PEM section with this label.
 fn text(label: &str, der: &[u8]) -> String {
     pem::encode_string(label, LineEnding::LF, der).unwrap()
 }
@@ -182,7 +182,7 @@ async fn the_name_of_a_client_is_in_its_certificate() {
     }
 }
 
-/// Without this check, a member without handshakes would report an expired certificate after a renewal.
+/// Without the refresh, a member without handshakes would report an expired certificate after a renewal.
 #[test]
 fn a_refresh_shows_a_renewed_certificate() {
     let authority = Authority::new("renewed");
@@ -204,7 +204,7 @@ fn a_refresh_shows_a_renewed_certificate() {
     assert!(shown.lines().any(|found| found == line), "{shown}");
 }
 
-/// TLS buffers more than the socket, so a stalled client does not block writes immediately.
+/// TLS has a buffer in addition to the socket's, so a stalled client does not block writes immediately.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_disconnected() {
     let both = both("stall", &["someone"]);
@@ -302,7 +302,7 @@ fn every_revocation_list_of_a_file_applies() {
     }
 }
 
-/// Without a free file descriptor, a file cannot be read although it does not change afterward.
+/// While no file descriptor is free, no file can be read. A file then becomes readable without a change of its metadata.
 #[test]
 fn a_file_that_could_not_be_read_is_read_again() {
     let authority = Authority::new("unreadable");
@@ -331,7 +331,8 @@ fn a_file_that_could_not_be_read_is_read_again() {
     }
 }
 
-/// A renewed key often has the wrong mode. A change of the mode changes the metadata, so no handshake must try again before.
+/// A renewed key often has the wrong mode. A change of the mode changes the metadata, so no handshake needs to try again before
+/// that change.
 #[test]
 fn a_file_without_permission_is_not_read_again_before_it_changes() {
     /// The number of `EMFILE`: the process has no free file descriptor.

@@ -26,7 +26,7 @@ const ALERTS: [(AlertDescription, &str); 9] = [
     ),
 ];
 
-/// Returns the message of a TLS error.
+/// Returns the message of a TLS error: Go's message if it is known, otherwise rustls's.
 pub(super) fn of(error: &Error) -> String {
     if let Error::AlertReceived(alert) = error
         && let Some((_, text)) = ALERTS.iter().find(|(known, _)| known == alert)
