@@ -26,6 +26,8 @@ pub struct KeepAlive {
 }
 
 impl Default for Config {
+    /// Permits messages of up to 4 MiB and any number of streams up to the fixed limit. Pings a client after 2 hours of
+    /// silence.
     fn default() -> Self {
         Self {
             streams_max: u32::MAX,

@@ -23,7 +23,7 @@ use output::Outputs;
 
 /// Target of Witan's own lines.
 const OWN_TARGET: &str = "witan";
-/// Target of a library. A client that does not speak HTTP causes a line for each request, so it could fill the disk.
+/// Target of a library. A client that does not speak HTTP causes a line for each request and could fill the disk.
 const CLIENTS_TARGET: &str = "actix_http::h1";
 
 /// Changes the log level at run time.
@@ -121,6 +121,7 @@ mod tests {
         folder
     }
 
+    /// Returns the lines that `what` logs at this level and in this format.
     fn logged(
         level: LevelFilter,
         format: LogFormat,

@@ -1,4 +1,4 @@
-//! Limits log lines that any client can trigger: logs some per second, counts the others, and shortens names.
+//! Limits log lines that any client can trigger: logs a few per second, counts the suppressed lines, and shortens names.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -8,6 +8,7 @@ use std::{
 /// Maximum number of lines of one kind in each [`WINDOW`]; further lines are counted in the next line.
 const LINES_MAX: u32 = 10;
 
+/// Period for which lines of one kind are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Size in bytes of a client's text in a line; the rest of a longer text is not logged.
@@ -85,7 +86,7 @@ mod tests {
             assert_eq!(limit.admit_at(later), Some(0));
         }
         assert_eq!(limit.admit_at(later), None);
-        // Two threads can read the clock in a different order than they call `admit`.
+        // Two threads can read the clock in one order and take the lock in the other order.
         assert_eq!(limit.admit_at(begun), None);
         assert_eq!(limit.admit_at(later + WINDOW), Some(2));
     }

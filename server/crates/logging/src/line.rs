@@ -22,6 +22,7 @@ pub(super) struct LogFormatter {
 }
 
 impl<S: Subscriber> Layer<S> for LogFormatter {
+    /// Formats an event and writes the line to all outputs.
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = EventFields {
             format: self.format,
@@ -83,7 +84,7 @@ impl fmt::Display for SourceLocation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = self.0.unwrap_or("unknown").rsplit('/');
         let file = parts.next().unwrap_or_default();
-        // A crate's directory says more than its `src`.
+        // Skip `src`: the crate's directory is more informative.
         if let Some(folder) = parts.find(|part| *part != "src") {
             write!(f, "{folder}/")?;
         }
@@ -112,7 +113,7 @@ fn needs_quotes(c: char) -> bool {
 }
 
 impl EventFields {
-    /// Appends a string to the message, or adds it as a field. Quotes a field if necessary.
+    /// Appends the field `message` to the message, or adds another field. Quotes the value if necessary.
     fn text(&mut self, field: &Field, text: &str) {
         match (field.name(), self.format) {
             ("message", _) => self.message.push_str(text),

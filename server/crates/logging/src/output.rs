@@ -80,7 +80,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Renames the file (`witan-2026-…Z.log`), creates a new one, and deletes surplus and old rotated files.
+    /// Renames the file (`witan-2026-…Z.log`), creates a new one, and deletes surplus and old rotated files. A limit of 0
+    /// deletes none.
     fn rotate(&mut self, rotation: Rotation) -> io::Result<()> {
         let (stem, extension) = self.name();
         let time = timestamp(SystemTime::now()).replace(':', "-");
@@ -138,7 +139,7 @@ impl LogFile {
             let time = name
                 .strip_prefix(&format!("{stem}-"))
                 .and_then(|n| n.strip_suffix(&extension));
-            // The names of the log's own rotated files contain a time.
+            // The name of a rotated file of this log contains a time.
             if time.is_some_and(|time| time.len() == 27 && time.ends_with('Z')) {
                 aside.push(entry.path());
             }

@@ -108,6 +108,7 @@ async fn send_once(
     snapshot::send(view, stream, &transfer(shared, peer.id)).await
 }
 
+/// Returns the parameters of a snapshot transfer with this member.
 fn transfer(shared: &Shared, member: MemberId) -> Transfer {
     Transfer {
         cluster_id: shared.node.identity().cluster_id,

@@ -343,6 +343,7 @@ mod tests {
 
     use super::*;
 
+    /// Returns a cluster with the members 1 and 2, whose store ids are 10 and 20, and the removed member 3.
     fn members() -> MemberRegistry {
         let mut members = MemberRegistry { cluster_id: 7, ..MemberRegistry::default() };
         for id in [1, 2] {
@@ -357,6 +358,7 @@ mod tests {
         StoreLineage { id, ancestors: ancestors.to_vec() }
     }
 
+    /// Returns the handshake of a bulk stream from a member to member 1, with the registered store ids.
     fn hello(from: u64) -> Handshake {
         Handshake {
             cluster_id: 7,

@@ -27,7 +27,7 @@ use super::{
 /// Maximum number of bytes read from a stream in one turn, so that heartbeats are answered while a member catches up.
 const TURN_BYTES: usize = 16 << 20;
 
-/// Maximum number of bytes that one call reads.
+/// Maximum number of bytes that one read of a stream returns.
 const READ_BYTES: usize = 64 << 10;
 
 /// A stream that carries another member's messages to the replica.
@@ -40,7 +40,7 @@ pub(super) struct InboundStream {
     pub(super) peer: Option<Arc<Peer>>,
     pub(super) lane: Lane,
     pub(super) series: PeerSeries,
-    /// Receives the result when the stream ends. The stream is closed if the receiver is dropped.
+    /// Sends the result when the stream ends. If the receiver is dropped, the stream is closed.
     pub(super) ended: oneshot::Sender<io::Result<()>>,
     /// The received part of an incomplete frame.
     pub(super) buffer: BytesMut,
@@ -121,7 +121,8 @@ impl Inbound {
         self.streams.sort_by_key(|stream| stream.lane == Lane::Bulk);
     }
 
-    /// Waits until a stream has bytes or the thread is woken. Returns, for each stream, whether it has bytes.
+    /// Waits until a stream has bytes, the thread is woken or `timeout` has passed. Returns, for each stream, whether it has
+    /// bytes. Resets the waker.
     fn poll(&self, timeout: Duration, waker: &Waker) -> Vec<bool> {
         let streams = self.streams.iter();
         let sockets =
@@ -202,7 +203,7 @@ impl InboundStream {
         }
     }
 
-    /// Returns `true`. Fails if no bytes were received for longer than `silence`.
+    /// Returns `true`, because a silent stream is still open. Fails if no bytes were received for longer than `silence`.
     fn check_silence(&self, now: Instant, silence: Duration) -> io::Result<bool> {
         match now.saturating_duration_since(self.received) > silence {
             true => Err(io::Error::new(

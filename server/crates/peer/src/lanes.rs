@@ -37,7 +37,7 @@ impl Lanes {
         self.gone
     }
 
-    /// Records that a stream has ended. Returns whether that shows that the process has ended.
+    /// Records that a stream has ended. Returns whether this shows for the first time that the process has ended.
     pub(super) fn on_ended(&mut self, lane: Lane, by_other_side: bool) -> bool {
         self.states[lane as usize] = match by_other_side {
             true => LaneState::Closed,
@@ -46,8 +46,8 @@ impl Lanes {
         self.newly_gone()
     }
 
-    /// Records that a stream could not be opened; `refused` means that the port refused the connection. Returns whether that
-    /// shows that the process has ended.
+    /// Records that a stream could not be opened; `refused` means that the port refused the connection. Returns whether this
+    /// shows for the first time that the process has ended.
     pub(super) fn on_failed(&mut self, lane: Lane, refused: bool) -> bool {
         let state = &mut self.states[lane as usize];
         *state = match (*state, refused) {
@@ -112,7 +112,7 @@ mod tests {
         assert!(!lanes.on_ended(Control, true));
         assert!(!lanes.on_ended(Bulk, true));
         assert!(!lanes.on_failed(Control, false), "a timeout");
-        // A member that was never reached.
+        // This member was never reached.
         let mut lanes = Lanes::default();
         assert!(!lanes.on_failed(Control, true));
         assert!(!lanes.on_failed(Bulk, true));

@@ -37,7 +37,7 @@ pub enum RaiseError {
     )]
     Unable(Vec<MemberRelease>),
     /// A downgrade to this release is in progress.
-    #[error("the cluster returns to release {0}; cancel the downgrade first")]
+    #[error("the cluster is being downgraded to release {0}; cancel the downgrade first")]
     Downgrade(String),
     /// The members or the cluster's version or level changed in the meantime.
     #[error("the members of the cluster are changing; retry")]

@@ -1,4 +1,5 @@
-//! The network between members, which carries raft messages. The replica interprets the messages and lost connections.
+//! The network between members, which carries raft messages. The replica interprets the messages and reacts to lost
+//! connections.
 //!
 //! A member opens two streams to each other member and sends messages only on these streams. The control stream carries
 //! heartbeats, votes and other urgent messages, and the bulk stream carries entries. One thread opens all streams and writes to
@@ -102,8 +103,8 @@ impl Shared {
         self.peers.lock().get(&id).cloned()
     }
 
-    /// Writes or queues a message in its lane. If the message is dropped, reports the member as unreachable. If it belongs to
-    /// the bulk lane, also reports the entries as lost.
+    /// Writes or queues a message in its lane. If the message is dropped, reports the member as unreachable. If the message
+    /// belongs to the bulk lane, also reports the entries as lost.
     fn send(&self, peer: &Peer, envelope: Envelope) {
         let lane = envelope.lane;
         match peer.queue(lane).push(envelope.message) {
@@ -253,10 +254,12 @@ impl Peers {
 }
 
 impl Post for PeerPost {
+    /// Sends this member's messages and drops forwarded messages. A message with a snapshot starts a transfer, unless one to
+    /// the member is running.
     fn post(&mut self, envelopes: Vec<Envelope>) {
         let own = self.shared.own_id();
-        // After a leader change, raft forwards ReadIndex requests from other members. The new leader would report such messages
-        // as faulty. The members send their requests to the new leader themselves.
+        // Drop messages from other members: after a leader change, raft forwards their ReadIndex requests, which the new leader
+        // would report as faulty. The members send these requests to the new leader themselves.
         for envelope in envelopes
             .into_iter()
             .filter(|envelope| envelope.from == own)
@@ -286,6 +289,7 @@ impl Post for PeerPost {
         }
     }
 
+    /// Opens streams to new members, updates the URLs of all members, and ends the streams of members that left after a flush.
     fn update_members(&mut self, members: &MemberRegistry) {
         let own = self.shared.own_id();
         let gone = |id: &MemberId, _: &mut LinkTasks| !members.by_id.contains_key(id);

@@ -42,7 +42,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(1);
 /// Longest delay between attempts. A restarting member opens streams itself, which ends the delay.
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
 
-/// Age at which an open stream counts as stable, so that the next attempt follows immediately.
+/// Age at which an open stream is regarded as stable. After it ends, the next attempt follows immediately.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Another member and the state that both streams to it share.
@@ -89,7 +89,7 @@ impl Peer {
         }
     }
 
-    /// Makes links to the member retry now, because it is alive.
+    /// Makes links to the member retry immediately, without the rest of their delay.
     pub(super) fn retry_now(&self) {
         self.retry.notify_waiters();
     }
@@ -165,7 +165,8 @@ impl Link {
         }
     }
 
-    /// Tries each URL once until a stream opens. If all fail, prefers an error other than a refused connection.
+    /// Tries each URL once until a stream opens. If all fail, returns the last error other than a refused connection, if there
+    /// is one.
     pub(super) async fn open(&self) -> Result<PeerConnection, DialError> {
         let own_id = self.shared.own_id();
         let members = self.shared.members();
@@ -185,7 +186,7 @@ impl Link {
         for url in self.peer.urls() {
             match self.shared.dialer.open(&url, &hello).await {
                 Ok(stream) => return Ok(stream),
-                // If any URL accepts connections, the process runs.
+                // If any URL does not refuse connections, the process may be running.
                 Err(error) if error.nothing_listens() && !matches!(worst, DialError::NoUrl) => {}
                 Err(error) => worst = error,
             }
@@ -228,7 +229,7 @@ impl Link {
             .lanes
             .lock()
             .on_ended(self.kind.lane(), by_other_side(end));
-        // The batch that was being written may be lost.
+        // The batch that was being written may be lost, so report the member as unreachable.
         self.report(gone);
     }
 
@@ -296,7 +297,7 @@ impl Link {
     /// Writes queued messages, and every [`PING_INTERVAL`] a ping with the time since `begun`, until a write fails. Returns the
     /// error.
     async fn write(&self, mut stream: impl AsyncWrite + Unpin, begun: Instant) -> io::Error {
-        // Ping on all streams at the same moment, so that one wake-up serves them.
+        // Ping on all streams at the same moment, so that one wake-up serves all of them.
         let mut pings = interval_at(self.shared.started, PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let queue = self.peer.queue(self.kind.lane());
@@ -337,8 +338,9 @@ impl Link {
         silence < self.shared.settings.read_timeout
     }
 
-    /// Reads pongs and measures round-trip times until the stream ends. Returns the error. A read timeout counts only if the
-    /// member's own streams are silent, too: a member whose disk hangs does not answer pings. The kernel's timeout always counts.
+    /// Reads pongs and measures round-trip times until the stream ends. Returns the error. A read timeout ends the stream only
+    /// if the member's own streams are silent, too: a member whose disk hangs does not answer pings. The kernel's timeout
+    /// always ends the stream.
     async fn read(&self, mut stream: impl AsyncRead + Unpin, begun: Instant) -> io::Error {
         let silence = self.shared.settings.read_timeout;
         loop {
@@ -370,7 +372,7 @@ fn ping_sent_ns(frame: &Frame) -> Option<u64> {
     (frame.kind == FrameKind::Pong).then_some(u64::from_be_bytes(sent))
 }
 
-/// Writes all bytes. Fails if the other side accepts no bytes for `patience`.
+/// Writes all bytes and flushes them. Fails if the other side accepts no bytes for `patience`.
 pub(super) async fn write_all(
     stream: &mut (impl AsyncWrite + Unpin),
     mut bytes: impl Buf,

@@ -244,7 +244,7 @@ impl Listener {
         }
     }
 
-    /// Returns whether an open stream of the member has a property.
+    /// Returns whether `property` holds for an open stream of the member.
     fn has_stream(&self, from: MemberId, property: impl Fn(&OpenStream) -> bool) -> bool {
         let streams = self.streams.lock();
         let mut of_member = streams.iter().filter(|((of, _), _)| *of == from);

@@ -1,5 +1,5 @@
 //! Monitors the versions and clocks of the other members. The leader derives the cluster version and the feature level from the
-//! versions (`witan_machine::versions`, `witan_machine::levels`). Clocks that differ are logged.
+//! versions (`witan_machine::versions`, `witan_machine::levels`). Each member logs clocks that differ from its clock.
 //!
 //! Each member requests `/version` and `/raft/probing` from the peer ports of the other members. The responses may come from
 //! any release of Witan or from etcd. If a higher level has a later data format, the level rises only once every member has
@@ -65,7 +65,7 @@ pub(super) struct Monitor {
     /// The members and the time of the last decision, which may still be unapplied.
     decided: Option<(Arc<MemberRegistry>, Instant)>,
     hold: LevelHold,
-    /// The members that do not have enough disk space while the level is due to rise.
+    /// The members whose lack of disk space prevents the level from rising now.
     lacking: Vec<MemberId>,
     reports: watch::Sender<LevelReport>,
     raises: mpsc::Receiver<RaiseRequest>,
@@ -243,7 +243,7 @@ impl Monitor {
 
     /// Records a member's release. Logs a first response that differs from this member's release and each later change.
     fn record_release(&mut self, member: MemberId, found: RunningRelease) {
-        // Ignore the disk space, which changes all the time.
+        // Ignore the disk space, which changes frequently.
         let found = RunningRelease { lacks_bytes: 0, ..found };
         let before = self.releases.insert(member, found.clone());
         if before.unwrap_or_else(|| RunningRelease::own(0)) == found {
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_downgrade_of_witan_has_ended_when_all_members_run_its_target() {
-        // A build that does not report its release counts as the first release.
+        // A build that does not report its release is treated as the first release.
         let of = |witan: &str| RunningRelease {
             api: versions::LATEST,
             witan: Some(witan.to_owned()).filter(|witan| !witan.is_empty()),
@@ -416,7 +416,7 @@ mod tests {
             ("0.1.0", &[Some("0.1.0"), Some("0.2.0")], false),
             ("0.1.0", &[Some("0.1.0"), None], false),
             ("", &[Some("0.1.0")], false),
-            // Not a release of Witan.
+            // This is not a release of Witan.
             ("3.7.0", &[Some("3.7.0")], false),
         ] {
             let members =

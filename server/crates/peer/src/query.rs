@@ -99,7 +99,8 @@ impl RunningRelease {
         }
     }
 
-    /// Returns the major and minor number of Witan's release. A build that reports none counts as the first release.
+    /// Returns the major and minor number of Witan's release. A build that reports none is treated as the first release.
+    /// Returns `None` if the release cannot be parsed.
     pub(super) fn release(&self) -> Option<Release> {
         let [first, ..] = levels::RELEASES else {
             return None;

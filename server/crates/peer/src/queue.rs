@@ -60,7 +60,7 @@ struct Queued {
     unflushed: bool,
 }
 
-/// Allows direct writes to a stream. Dropping it closes the writer's socket.
+/// Allows direct writes to a stream. Dropping this value also drops the writer, which keeps the socket open.
 #[derive(Debug)]
 pub(super) struct Attached<'a>(&'a LaneQueue);
 
@@ -116,8 +116,8 @@ impl LaneQueue {
         self.queued.lock().written = false;
     }
 
-    /// Waits for messages and takes a batch of them. An empty batch means that the stream only needs a flush. Calling this
-    /// means that the last batch is written: if no message is left, `emptied` completes. Cancel safe.
+    /// Waits for messages and takes a batch of them. An empty batch means that the stream only needs a flush. The previous
+    /// batch must be written before the call: if no message is left, `emptied` completes. Cancel safe.
     pub(super) async fn next_batch(&self) -> Vec<Bytes> {
         loop {
             let filled = self.filled.notified();
@@ -159,14 +159,14 @@ impl Queued {
         let short = message.len() <= DIRECT_WRITE_BYTES;
         let writer = self.writer.as_ref().filter(|_| self.written && short)?;
         let frame = frame::encode(FrameKind::Message, message);
-        // The link gets the same error and reports it.
+        // After an error, the message is queued. The link gets the same error and reports it.
         self.written = writer.write(&frame).ok()?;
         self.unflushed = !self.written;
         Some(frame.len() as u64)
     }
 
     /// Takes messages until their size reaches [`BATCH_BYTES`]. Also returns whether a direct write needs a flush. If there is
-    /// neither, marks the link as idle.
+    /// neither a message nor such a write, marks the link as idle.
     fn take(&mut self) -> (Vec<Bytes>, bool) {
         let mut bytes = 0;
         let mut count = 0;
@@ -184,7 +184,7 @@ impl Queued {
     }
 }
 
-/// Returns the size in bytes at which a message counts against the limit.
+/// Returns the number of bytes that a message takes of the limit.
 fn counted(message: &Bytes) -> usize {
     message.len().max(SMALL_BYTES)
 }

@@ -22,7 +22,8 @@ const REMOTES_MAX: usize = 16;
 const REMOTE_URLS_TRIED: usize = 8;
 
 impl Shared {
-    /// Checks whether a stream is accepted. Members other than the leader also accept up to [`REMOTES_MAX`] unknown members.
+    /// Checks whether a stream is accepted. Members other than the leader also accept up to [`REMOTES_MAX`] unknown members
+    /// that announce TCP URLs.
     pub(super) fn check(&self, hello: &Handshake) -> Result<(), Refusal> {
         let own = self.node.identity();
         let checked = hello.check((own.member_id, &own.store), &self.members());

@@ -90,6 +90,7 @@ fn started(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry) -> Running 
     )
 }
 
+/// Starts the network of member `id`, whose node has no replica.
 fn started_with(
     id: u64,
     bound: Vec<BoundPeer>,
@@ -245,7 +246,7 @@ fn a_member_that_reads_nothing_but_sends_keeps_its_streams() {
             settings,
         )
     };
-    // Simulate a replica's thread that hangs in a sync.
+    // The second member reads nothing, as if the replica's thread hung in a sync.
     let two = start(1, 2);
     let mut one = start(0, 1);
     one.wait_open(2);
@@ -328,7 +329,7 @@ fn a_member_whose_process_ended_is_reported_immediately_and_can_reconnect() {
         let gone = (MemberId(2), PeerEvent::ProcessGone);
         events(&one.node).contains(&gone).then_some(())
     });
-    // The second stream's queue closes when its own reconnection is refused.
+    // The queue of the second stream closes only when the reconnection of that stream is refused.
     until("a lost message is reported", || {
         one.send(2, Lane::Bulk, Bytes::from_static(b"lost"));
         let lost = events(&one.node);
@@ -376,6 +377,7 @@ fn asked(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     back
 }
 
+/// Encodes the start of a bulk stream: the magic bytes, the protocol version and the handshake.
 fn greeting(cluster_id: u64, from: u64, to: u64) -> Vec<u8> {
     let hello = handshake::Handshake {
         cluster_id,
@@ -482,7 +484,7 @@ fn silent_connections_do_not_block_members() {
     let silent: Vec<TcpStream> = (0..SILENT)
         .map(|_| TcpStream::connect(addresses[1]).unwrap())
         .collect();
-    // Connections beyond the limit are closed immediately, the others after the timeout.
+    // Connections beyond the limit are closed immediately, the other connections after the timeout.
     let (closed, ends): (_, Receiver<()>) = sync_channel(SILENT);
     for mut stream in silent {
         let closed = closed.clone();
@@ -538,7 +540,7 @@ fn a_removed_member_is_forgotten_and_an_added_member_is_dialed() {
     let third = bound.remove(2);
     let mut one = started(1, bound.remove(0), &alone);
     one.send(3, Lane::Bulk, Bytes::from_static(b"dropped"));
-    // Start this member only now. Earlier, its connection would be accepted.
+    // Start this member only now. Earlier, the first member would accept its stream as that of an unknown member.
     let mut three = started(3, third, &members);
     one.post.update_members(&members);
     one.wait_open(3);

@@ -358,6 +358,7 @@ impl http_body::Body for RequestMessages {
     type Data = Bytes;
     type Error = tonic::Status;
 
+    /// Returns the next message. Fails with `Canceled` if the client has reset the stream or the connection has ended.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -383,6 +384,7 @@ pub(super) enum RunningCall {
 impl Future for RunningCall {
     type Output = CallResponse<AnswerBody>;
 
+    /// Completes with the response, whose body is converted for `witan_http2`.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallResponse<AnswerBody>> {
         let outgoing = match &mut *self {
             Self::Grpc(call) => ready!(call.as_mut().poll(cx)),
@@ -413,6 +415,7 @@ impl http_body::Body for AnswerBody {
     type Data = Bytes;
     type Error = Status;
 
+    /// Returns the next frame. Encodes the error message in gRPC trailers as grpc-go does.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -34,6 +34,7 @@ impl<S> ReplayedStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ReplayedStream<S> {
+    /// Reads the replayed bytes first, then the inner stream.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

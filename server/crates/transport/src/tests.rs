@@ -137,6 +137,7 @@ async fn ask(io: &mut TcpStream, request: &str, end: &str) -> String {
     read_until(io, end).await
 }
 
+/// Returns the bytes that arrive until they end with `end`, or until the stream ends.
 async fn read_until(io: &mut TcpStream, end: &str) -> String {
     let mut answer = String::new();
     let mut part = [0; 1024];

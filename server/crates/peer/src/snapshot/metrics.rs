@@ -61,7 +61,7 @@ impl TransferSeries {
         ];
     }
 
-    /// Starts to time a transfer. Dropping the timer before it succeeds counts as a failure.
+    /// Starts to time a transfer. Dropping the timer without [`TransferTimer::succeeded`] counts a failure.
     pub(super) fn begin(&self, member: MemberId) -> TransferTimer {
         let labels = &[&*member.to_string()];
         let inflights = self.inflights.with_label_values(labels);
@@ -95,6 +95,7 @@ impl TransferTimer {
 }
 
 impl Drop for TransferTimer {
+    /// Counts a success with its duration, or a failure.
     fn drop(&mut self) {
         self.inflights.dec();
         if self.succeeded {

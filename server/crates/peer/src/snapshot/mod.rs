@@ -57,6 +57,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Interval at which a busy receiver reports that it is alive.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Interval at which the progress of a transfer is logged.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The other member of a transfer and the cluster.

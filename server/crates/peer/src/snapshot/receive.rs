@@ -33,7 +33,7 @@ pub(in super::super) enum ReceiveError {
     Snapshot(#[from] SnapshotError),
     /// The snapshot's state does not fit next to this member's own state. `bytes` is the announced size, or the received part.
     #[error(
-        "the memory budget has no room for {bytes} bytes of a received state in addition to the current state"
+        "{bytes} bytes of a received state do not fit in the memory budget in addition to the current state"
     )]
     NoMemory { bytes: u64 },
     #[error("the sender of the snapshot {0}")]
@@ -263,7 +263,7 @@ async fn alive_while<T>(
     }
 }
 
-/// Reads the sender's next part.
+/// Reads the sender's next part. Invalid data is a [`ReceiveError::Protocol`].
 async fn next<S: AsyncRead + Unpin>(reading: &mut S) -> Result<Part, ReceiveError> {
     let read = read(reading, CHUNK_BYTES + RECORDS_HEADER_BYTES).await;
     read.map_err(|error| match error.kind() == io::ErrorKind::InvalidData {

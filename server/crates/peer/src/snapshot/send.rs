@@ -158,8 +158,9 @@ async fn send_parts(
     Err(io::Error::other("the iteration over the view ended early").into())
 }
 
-/// Sends the view's records, in checkpoint order, and their totals to `parts`. Sends a restart instead if the receiver has
-/// records of another snapshot. Blocks while `parts` is full. Stops early if the stream has ended.
+/// Sends the view's records, in checkpoint order, and their totals to `parts`. Skips the records that the receiver has. Sends a
+/// restart instead if the receiver has records of another snapshot. Blocks while `parts` is full. Stops early if the stream has
+/// ended.
 pub(super) fn queue_parts(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let mut count = RecordCounter::default();
     let (mut offset, mut chunk) = (resume.bytes, BytesMut::new());
@@ -210,7 +211,7 @@ pub(super) fn queue_parts(view: &View, resume: &Resume, parts: &mpsc::Sender<Par
 }
 
 /// Passes the records of a state to `take`, in the order of [`View::changes`], until it returns false. Values that are only on
-/// disk are read one block at a time, so none are read after that.
+/// disk are read one block at a time, so no block is read after that.
 pub(super) fn each_record(view: &View, take: &mut dyn FnMut(RecordChange) -> bool) {
     let (mut more, mut is_first) = (true, true);
     view.records_except_blocks(&mut |change| {

@@ -1,4 +1,4 @@
-//! Tests snapshots through an in-memory stream between two members' storages.
+//! Tests the transfer of snapshots over an in-memory stream to a member's disk.
 
 use std::{
     path::PathBuf,
@@ -44,6 +44,7 @@ struct Member {
 }
 
 impl Member {
+    /// Creates an empty data directory and starts its checkpointer.
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -328,6 +329,7 @@ fn framed(part: &wire::Part) -> Vec<u8> {
     [&start, records].concat()
 }
 
+/// Returns the announcement of a snapshot that this cluster's members accept.
 fn begin() -> Begin {
     Begin {
         format: 1,
@@ -369,7 +371,7 @@ async fn invalid_parts_are_refused_and_leave_no_file() {
             vec![begin.clone(), records(0, b"abc"), end.clone()],
         ),
         (
-            "a monster",
+            "a record that is too long",
             "a record of",
             vec![begin.clone(), records(0, &[0xff; 8])],
         ),
@@ -380,7 +382,7 @@ async fn invalid_parts_are_refused_and_leave_no_file() {
             vec![begin.clone(), framed(&Part::Restart)],
         ),
         (
-            "an answer",
+            "a part of a receiver",
             "out of order",
             vec![begin.clone(), framed(&Part::Alive)],
         ),

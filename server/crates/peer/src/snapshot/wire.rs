@@ -80,7 +80,7 @@ const RESTART: u8 = 7;
 pub(super) const RECORDS_HEADER_BYTES: usize = 1 + 8;
 
 impl Part {
-    /// Encodes the part. Returns the records, which follow the other bytes, as they are.
+    /// Encodes the part. Returns its encoded start and the records that follow, which are not copied.
     pub(in super::super) fn encode(&self) -> (Vec<u8>, &[u8]) {
         let message = |kind: u8, message: Vec<u8>| [&[kind][..], &message].concat();
         let start = match self {
@@ -133,7 +133,7 @@ pub(in super::super) struct RecordParser {
 }
 
 impl RecordParser {
-    /// Adds the next piece. [`next`](Self::next) must have returned `None` since the last one.
+    /// Adds the next piece. [`next`](Self::next) must have returned `None` since the previous piece was added.
     pub(in super::super) fn push(&mut self, piece: Bytes) {
         self.rest = piece;
     }

@@ -54,6 +54,7 @@ fn write_pem(path: &Path, label: &str, der: &[u8]) {
 }
 
 impl Authority {
+    /// Creates an authority and writes its certificate to the file `ca`.
     fn new() -> Self {
         let number = FOLDERS.fetch_add(1, Relaxed);
         let name = format!("witan-impostors-{}-{number}", std::process::id());
@@ -135,7 +136,8 @@ fn started_by(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry, tls: Pee
     started_with(id, bound, members, dialer, PeerSettings::default())
 }
 
-/// Opens a stream as `member` from a host with a certificate. Returns why the other member refuses it, or `None`.
+/// Opens a stream as `member` from a host with a certificate. Returns the reason why the other member refuses the stream, or
+/// `None` if it accepts the stream.
 fn call(
     (from, tls): (Ipv4Addr, &PeerTls),
     member: u64,

@@ -277,6 +277,7 @@ mod tests {
         (near.unwrap(), far.unwrap().0)
     }
 
+    /// Returns both sides of a TLS stream after the handshake. The dialing side accepts any certificate.
     async fn secured_pair() -> (DialedStream, impl AsyncRead + AsyncWrite + Unpin) {
         let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let key = own.signing_key.serialize_der().try_into().unwrap();

@@ -33,6 +33,7 @@ macro_rules! either {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Secured<S> {
+    /// Reads decrypted bytes. A TLS stream that closes without an alert ends like any other stream.
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -40,6 +40,7 @@ struct Authority {
 }
 
 impl Authority {
+    /// Creates an authority and a temporary directory that is named after the test.
     fn new(test: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("witan-tls-{}-{test}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
