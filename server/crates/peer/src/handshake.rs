@@ -1,5 +1,5 @@
 //! The handshake of a stream between members. The opener sends its identity, the target member and the kind of stream, and the
-//! other side accepts or refuses the stream. The other side also compares the store ids of both members with the registered ids,
+//! other side accepts or refuses the stream. The other side also compares both members' store ids with the registered ids,
 //! because a member with an emptied directory keeps its member id.
 //!
 //! The handshake follows the TLS handshake and precedes all messages.
@@ -213,8 +213,8 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// Returns a refusal's code on the wire, its value (0 for most refusals), its name in metrics and logs, and the event that
-    /// reports a permanent refusal to the replica.
+    /// Returns a refusal's code and value on the wire, its name in metrics and logs, and the event that reports it to the
+    /// replica. The value is 0 for most refusals, and only permanent refusals have an event.
     fn parts(self) -> (u8, u64, &'static str, Option<PeerEvent>) {
         match self {
             Self::Protocol(version) => (1, version.into(), "protocol", None),

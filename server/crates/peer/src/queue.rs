@@ -13,7 +13,7 @@ use witan_transport::DirectWriter;
 
 use super::frame::{self, FrameKind};
 
-/// Maximum size in bytes of the messages that wait for a stream; further messages are dropped, and raft sends them again when the
+/// Maximum size in bytes of the messages that wait for a stream; further messages are dropped. Raft sends them again when the
 /// other member reports the gap. Each message counts at least [`SMALL_BYTES`], and one message can always wait. A small memory
 /// budget lowers the limit.
 const BYTES_MAX: usize = 64 << 20;

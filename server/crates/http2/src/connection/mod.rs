@@ -289,8 +289,8 @@ impl<S: Service> Connection<S> {
     }
 
     /// Polls calls that were started or woken, up to `TURN_CALLS`, while the output and the turn have capacity. Polls several
-    /// calls before it writes their responses: parsing requests, running calls and writing responses each fit into the
-    /// processor's instruction cache, but all three together do not.
+    /// calls before it writes their responses. The code for parsing requests, running calls or writing responses fits into the
+    /// processor's instruction cache, but the code for all three does not.
     fn run_calls(&mut self) {
         let mut drained = mem::take(&mut self.drained);
         self.ready.drain(&mut drained);

@@ -83,8 +83,8 @@ impl<S: Service> Connection<S> {
             .min()
     }
 
-    /// Runs all timers whose time has come. After an unanswered ping, closes the connection without a GOAWAY. Fails if the
-    /// connection must end with a GOAWAY.
+    /// Runs all expired timers. After an unanswered ping, closes the connection without a GOAWAY. Fails if the connection must
+    /// end with a GOAWAY.
     pub(super) fn run_timers(&mut self) -> Result<(), Reason> {
         self.end_late_calls();
         if self.timers.next_check.is_some_and(|at| at <= self.now) {

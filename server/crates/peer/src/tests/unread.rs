@@ -1,5 +1,5 @@
-//! Tests openers that do not finish their handshake, and a stream on which the other side's kernel accepts no data, although its
-//! process answered the handshake.
+//! Tests an opener that does not finish its handshake. Also tests a stream on which the other side's kernel accepts no data,
+//! although the process answered the handshake.
 
 use std::net::Ipv4Addr;
 

@@ -66,8 +66,8 @@ impl PeerTls {
     }
 
     /// Performs the handshake with a connecting member. `hosts` are the hosts in the members' URLs. Returns the stream and, if
-    /// it can identify the member, the certificate: it must name hosts, be valid for servers, and be the member's only
-    /// certificate. If the handshake or the certificate check fails, logs and counts the failure and returns `None`.
+    /// it can identify the member, the certificate. Such a certificate names hosts, is valid for servers, and is the member's
+    /// only certificate. If the handshake or the certificate check fails, logs and counts the failure and returns `None`.
     pub async fn accept(
         &self,
         stream: Box<dyn AcceptedStream>,
