@@ -25,7 +25,7 @@ const READ_BYTES: usize = 64 << 10;
 /// Time after which a poll yields to the other connections of its thread. A turn of the state machine is shorter.
 const POLL_TIME: Duration = Duration::from_millis(1);
 
-/// Time limit for reading and dropping input after a failure; see [`LINGER_BYTES`].
+/// Time limit for reading and dropping input after the server has ended a connection; see [`LINGER_BYTES`].
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 thread_local! {

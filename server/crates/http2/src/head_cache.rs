@@ -18,7 +18,7 @@ use crate::{
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
-/// The request in a header block.
+/// The result of parsing the header block of a request.
 #[derive(Debug)]
 pub(crate) enum HeaderBlock<M> {
     Request(Rc<Head<M>>),
@@ -132,7 +132,7 @@ impl RequestFields {
             }
             FieldName::Scheme => {
                 Scheme::try_from(value.as_ref()).ok()?;
-                // `Scheme` accepts an empty value.
+                // Refuse an empty value, which `Scheme` accepts.
                 if value.is_empty() {
                     return None;
                 }

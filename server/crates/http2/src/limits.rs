@@ -54,8 +54,8 @@ pub(crate) const RESERVE_STEP_BYTES: usize = 64 << 10;
 /// Size in bytes of the memory that a queued request message takes in addition to its content.
 pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 
-/// Number of received bytes that are read and dropped after a failure. Closing a socket with unread bytes could discard the
-/// last output.
+/// Number of unwanted bytes that are read and dropped before a connection closes. Closing a socket with unread bytes could
+/// discard the last output.
 pub const LINGER_BYTES: usize = 4 << 20;
 
 /// Maximum number of protocol errors by a client; when the limit is exceeded, the connection is closed. Each successful stream

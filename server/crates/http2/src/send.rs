@@ -104,7 +104,7 @@ impl FrameWriter {
         self.unacknowledged += bytes;
         if self.unacknowledged >= WINDOW_BYTES as usize / 2 {
             self.receive_window += self.unacknowledged as i64;
-            // The number is at most one window.
+            // The sum is at most one window, so it fits into 32 bits.
             let bytes = std::mem::take(&mut self.unacknowledged) as u32;
             frame::number(&mut self.output, frame::WINDOW_UPDATE, 0, bytes);
         }

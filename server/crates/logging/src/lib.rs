@@ -23,7 +23,8 @@ use output::Outputs;
 
 /// Target of Witan's own lines.
 const OWN_TARGET: &str = "witan";
-/// Target of a library. A client that does not speak HTTP causes a line for each request and could fill the disk.
+/// Target of actix's lines about HTTP/1 clients. A client that does not speak HTTP causes a line for each request and could
+/// fill the disk.
 const CLIENTS_TARGET: &str = "actix_http::h1";
 
 /// Changes the log level at run time.
@@ -92,8 +93,8 @@ fn targets(level: LevelFilter) -> Targets {
 /// Limits warnings about slow requests, because a disk stall makes all pending requests slow.
 static SLOW_REQUESTS: LogLimit = LogLimit::new();
 
-/// Logs a warning if a request took longer than `expected`, unless too many were logged. Returns whether it took longer.
-/// `request` is the kind of request, without its content.
+/// Logs a warning if a request took longer than `expected`, unless too many such warnings were logged. Returns whether the
+/// request took longer. `request` is the kind of request, without its content.
 pub fn warn_if_slow(request: &'static str, took: Duration, expected: Duration) -> bool {
     let slow = took > expected;
     if slow && let Some(left_out) = SLOW_REQUESTS.admit() {

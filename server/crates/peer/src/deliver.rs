@@ -25,8 +25,8 @@ use super::{
     snapshot::{self, SendError, Transfer},
 };
 
-/// Number of attempts to send a view. Each stream continues where the previous one broke. After the last attempt, the replica
-/// sends a newer view.
+/// Number of attempts to send a view. Each attempt continues where the previous stream broke. After the last attempt, the
+/// replica sends a newer view.
 const ATTEMPTS: u32 = 6;
 
 /// Delay before the second attempt. It doubles with each further attempt.

@@ -32,7 +32,7 @@ pub(super) enum FrameKind {
     Handshake = 1,
     /// The response to a handshake.
     Answer = 2,
-    /// A raft message, opaque here.
+    /// A raft message, which this module does not interpret.
     Message = 3,
     /// A request for a [`FrameKind::Pong`] with the same contents.
     Ping = 4,

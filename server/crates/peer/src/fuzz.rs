@@ -30,8 +30,8 @@ pub fn message(contents: &[u8]) -> Vec<u8> {
     frame::encode(frame::FrameKind::Message, contents)
 }
 
-/// Decodes a handshake. Returns it encoded again and whether a member would accept the stream, or `None` if the handshake is
-/// invalid.
+/// Decodes a handshake. Returns the handshake encoded again and whether a member would accept the stream, or `None` if the
+/// handshake is invalid.
 pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
     let hello = Handshake::decode(contents)?;
     let own = (hello.to, &hello.store);

@@ -98,7 +98,7 @@ impl Shared {
         self.members().by_id.values().flat_map(hosts).collect()
     }
 
-    /// Returns another member of the cluster, or `None` for a member that is unknown or not yet added here.
+    /// Returns another member of the cluster, or `None` if this member does not know the id.
     fn peer(&self, id: MemberId) -> Option<Arc<Peer>> {
         self.peers.lock().get(&id).cloned()
     }
@@ -289,7 +289,7 @@ impl Post for PeerPost {
         }
     }
 
-    /// Opens streams to new members, updates the URLs of all members, and ends the streams of members that left after a flush.
+    /// Opens streams to new members, updates the URLs of all members, and flushes and ends the streams of removed members.
     fn update_members(&mut self, members: &MemberRegistry) {
         let own = self.shared.own_id();
         let gone = |id: &MemberId, _: &mut LinkTasks| !members.by_id.contains_key(id);

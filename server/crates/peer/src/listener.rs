@@ -42,7 +42,7 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// completes its handshake in milliseconds.
 const GREETINGS_MAX: usize = 256;
 
-/// Delay after a failed accept, for example without free file descriptors.
+/// Delay after a failed accept, for example because no file descriptor is free.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Interval at which open streams are checked for the removal of their members.
@@ -69,7 +69,7 @@ struct OpenStream {
     store_id: u64,
 }
 
-/// A stream accepted from a member, its handshake, and its certificate if that names hosts.
+/// A stream accepted from a member, its handshake, and the certificate if it identifies the member.
 type Greeted = (
     Box<dyn AcceptedStream>,
     Handshake,

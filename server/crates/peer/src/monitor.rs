@@ -45,7 +45,7 @@ const UNSETTLED_INTERVAL: Duration = Duration::from_millis(500);
 /// Interval between two rounds while the cluster version is unset and the members may still be starting.
 const UNDECIDED_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Maximum wait for the versions of all members of a new cluster.
+/// Maximum time to wait for the versions of all members of a new cluster.
 const UNDECIDED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Clock difference in seconds above which a warning is logged, as in etcd.
@@ -164,8 +164,8 @@ impl Monitor {
         self.shared.node.status().leader == own_id && members.by_id.contains_key(&own_id)
     }
 
-    /// On the leader, records since when the level could rise. Reports the round. Returns the time until the level rises if
-    /// every member has enough disk space, or `None` if the level does not rise.
+    /// On the leader, records since when the level could rise. Publishes the report of the round. Returns the time until the
+    /// level rises if every member has enough disk space, or `None` if the level does not rise.
     fn update_level_report(
         &mut self,
         members: &MemberRegistry,

@@ -50,8 +50,8 @@ pub async fn may_run(url: &Url, dialer: &PeerDialer, cluster_id: u64) -> bool {
     }
 }
 
-/// Returns whether TLS failed after the connection was accepted. This member has no certificate, or the error comes from an
-/// alert, an invalid certificate or an invalid message.
+/// Returns whether TLS failed after the connection was accepted. That is the case if this member has no certificate, or if the
+/// error comes from an alert, an invalid certificate or an invalid message.
 fn is_tls_failure(error: &io::Error) -> bool {
     let dialed = error
         .get_ref()
@@ -91,7 +91,7 @@ impl RunningRelease {
     }
 
     /// Returns the highest level to which the cluster can rise with this member. `later` is the first level with a later data
-    /// format than the cluster's. The member can reach it only with disk space for a rewrite of its checkpoint.
+    /// format than the cluster's. A member without disk space for a rewrite of its checkpoint cannot reach that level.
     pub(super) fn reachable(&self, later: Option<Level>) -> Level {
         match later {
             Some(later) if self.lacks_bytes > 0 => self.level.min(later.saturating_sub(1)),

@@ -88,7 +88,8 @@ impl LaneQueue {
         Attached(self)
     }
 
-    /// Writes a message to the stream if the link is idle, otherwise queues it. Drops it if the queue is closed or full.
+    /// Writes a short message to the stream if the link is idle; otherwise queues the message. Drops the message if the queue
+    /// is closed or full.
     pub(super) fn push(&self, message: Bytes) -> PushOutcome {
         let mut queued = self.queued.lock();
         if let Some(bytes) = queued.write(&message) {
@@ -184,7 +185,7 @@ impl Queued {
     }
 }
 
-/// Returns the number of bytes that a message takes of the limit.
+/// Returns the number of bytes for which a message counts against the limit.
 fn counted(message: &Bytes) -> usize {
     message.len().max(SMALL_BYTES)
 }

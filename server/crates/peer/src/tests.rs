@@ -339,7 +339,8 @@ fn a_member_whose_process_ended_is_reported_immediately_and_can_reconnect() {
     let page = one.page.render();
     let line = "etcd_network_active_peers{Local=\"1\",Remote=\"2\"} 0";
     assert!(page.contains(line), "{page}");
-    // Listen on the same address, as after a restart. A process that retries may have connected to itself there.
+    // Listen on the same address, as after a restart. A process that retries may have connected to itself at this address, so
+    // the bind can fail at first.
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let again = {
         let runtime = runtime.unwrap();

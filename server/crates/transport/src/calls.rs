@@ -58,7 +58,7 @@ impl CallMetrics {
         self.call_type == CallType::Unary
     }
 
-    /// Counts a call that ended with this gRPC code. An invalid code counts as `Unknown`.
+    /// Counts a call that ended with this gRPC code. An invalid code is counted as `Unknown`.
     pub(super) fn handled(&self, code: i32) {
         let code = usize::try_from(code)
             .ok()

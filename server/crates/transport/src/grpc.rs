@@ -77,7 +77,7 @@ struct CallRules {
 }
 
 impl<C: CallHandler> Server<C> {
-    /// Creates a worker's server. Without `requests`, it refuses requests that are not gRPC calls.
+    /// Creates a worker's server. Without `requests`, the server refuses requests that are not gRPC calls.
     pub(super) fn new<H>(
         served: &Handlers<H, C>,
         requests: Option<Http2Requests>,

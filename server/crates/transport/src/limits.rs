@@ -39,7 +39,7 @@ pub(super) const CONNECTIONS_MAX: usize = 32_768;
 /// Maximum number of open connections to the metrics URLs; when it is reached, none is accepted until a connection closes.
 pub(super) const METRICS_CONNECTIONS_MAX: usize = 1024;
 
-/// If file descriptors are scarce, 1 of each `METRICS_PART` connections is reserved for the metrics URLs.
+/// If file descriptors are scarce, 1 of every `METRICS_PART` connections is reserved for the metrics URLs.
 const METRICS_PART: usize = 32;
 
 /// Number of file descriptors reserved for files and peers, as in etcd.

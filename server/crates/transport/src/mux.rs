@@ -143,8 +143,8 @@ where
         })
     }
 
-    /// Creates the handler of requests over both HTTP versions. A body that is refused a charge gets status 503. A panic ends
-    /// only the request that caused it.
+    /// Creates the handler of requests over both HTTP versions. If the charge for a body is refused, the response has status
+    /// 503. A panic ends only the request that caused it.
     fn handler(self) -> impl Handler<(HttpRequest, Payload), Output = HttpResponse> {
         let (http, surface) = (self.served.http, self.surface);
         let metrics = self.served.panics;
@@ -200,7 +200,7 @@ where
     }
 }
 
-/// Returns a 503 response to a request whose body was refused a charge. The connection then closes with the body unread.
+/// Returns a 503 response to a request whose body could not be charged. The connection then closes with the body unread.
 fn too_many() -> HttpResponse {
     HttpResponse::ServiceUnavailable()
         .content_type("text/plain; charset=utf-8")

@@ -53,7 +53,7 @@ impl PeerHttp {
             .client_disconnect_timeout(REFUSED_CLOSE_TIMEOUT)
             .finish(map_config(app, |()| AppConfig::default()))
             .new_service(());
-        let service = service.await.expect("the app has no data to create");
+        let service = service.await.expect("creating the service cannot fail");
         Self(boxed::rc_service(service))
     }
 

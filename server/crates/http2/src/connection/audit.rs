@@ -22,7 +22,7 @@ pub struct Audit {
     pub send_queue: usize,
     /// Capacity of the lists of ready and queued streams, in entries.
     pub lists_capacity: usize,
-    /// Number of failed streams, minus the number of successful streams.
+    /// Number of client errors, reduced by one for each completed stream.
     pub faults: u32,
     /// The connection's receive window in bytes.
     pub receive_window: i64,

@@ -235,7 +235,7 @@ impl<S: Service> Connection<S> {
         self.settle(slot, stream, progress);
     }
 
-    /// Returns a waiting stream to its slot. Finishes an ended stream, resets a failed one, and frees the slot of both.
+    /// Returns a waiting stream to its slot. Finishes an ended stream and resets a failed stream, which frees the slot.
     fn settle(&mut self, slot: usize, stream: Box<Stream<S>>, progress: StreamProgress) {
         match progress {
             StreamProgress::Waits => self.streams.keep(slot, stream),

@@ -64,11 +64,11 @@ pub struct Connection<S: Service> {
     /// Whether the last turn polled calls before it sent queued responses.
     calls_first: bool,
     writer: FrameWriter,
-    /// The largest `send_credit` of any stream so far.
+    /// Upper bound of the `send_credit` of all streams.
     credit_high: i64,
     /// Whether the initial window has grown, so that blocked streams must run.
     window_grown: bool,
-    /// Number of failed streams, minus the number of successful streams.
+    /// Number of client errors, reduced by one for each completed stream.
     faults: u32,
     pings: Pings,
     timers: ConnectionTimers,
@@ -433,7 +433,7 @@ impl<S: Service> Connection<S> {
         frame::goaway(&mut self.writer.output, last, reason, debug_data);
     }
 
-    /// Counts a failed stream; a success cancels one failure. Fails above [`FAULTS_MAX`], so that the connection ends.
+    /// Counts a client error. Fails above [`FAULTS_MAX`], so that the connection ends.
     fn fault(&mut self) -> Result<(), Reason> {
         self.faults += 1;
         if self.faults > FAULTS_MAX {

@@ -16,9 +16,9 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct ConnectionTimers {
-    /// Deadlines of streams.
+    /// Deadlines of calls, with their stream ids.
     pub(super) deadlines: BTreeSet<(Instant, u32)>,
-    /// Time of the next check for slow messages and stalled clients; `None` if there are no streams.
+    /// Time of the next check for slow messages and stalled clients; `None` if no check is needed.
     next_check: Option<Instant>,
     mark: Option<StallMark>,
     keepalive: Option<KeepAlive>,
@@ -98,7 +98,7 @@ impl<S: Service> Connection<S> {
         }
         if self.timers.keepalive_at().is_some_and(|at| at <= self.now) {
             if self.timers.ping_sent.replace(self.now).is_some() {
-                // Send no GOAWAY, because the client does not read.
+                // Send no GOAWAY, because a silent client would not read it.
                 self.streams.clear();
                 self.timers.deadlines.clear();
                 self.phase = Phase::Closed;

@@ -81,7 +81,7 @@ fn a_response_that_cannot_be_completed_is_reset() {
 fn requests_that_exceed_the_budget_are_reset() {
     let mut client = Client::plain();
     client.ledger.held_max[Resource::Requests as usize].set(0);
-    // Because the client does not read, the queue holds one part.
+    // The client does not read, so the response soon stops, and the content of the request accumulates.
     client.reads = false;
     begin(&mut client, 1, "/content");
     for _ in 0..2 * crate::limits::OUTPUT_MAX / 1024 {

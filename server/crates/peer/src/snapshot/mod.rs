@@ -11,8 +11,8 @@
 //! ```
 //!
 //! The sender reads the view only as fast as the stream accepts chunks. It holds a few chunks and the view, but no second copy
-//! of the state. The receiver holds the new state in addition to its own. A broken stream can be resumed while the sender keeps
-//! the view and the receiver keeps its records.
+//! of the state. The receiver holds the new state in addition to its current state. A broken stream can be resumed while the
+//! sender keeps the view and the receiver keeps its records.
 //!
 //! The replica decides when a snapshot is sent, and `storage` writes it to the disk.
 

@@ -31,7 +31,8 @@ pub(in super::super) enum ReceiveError {
     /// The snapshot belongs to another cluster, or the disk or the records are unusable.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The snapshot's state does not fit next to this member's own state. `bytes` is the announced size, or the received part.
+    /// The snapshot's state does not fit in memory in addition to this member's current state. `bytes` is the announced size,
+    /// or the size of the received part.
     #[error(
         "{bytes} bytes of a received state do not fit in the memory budget in addition to the current state"
     )]
@@ -134,7 +135,7 @@ where
     alive_while(writing, read_records(reading, incoming, limit, fits)).await
 }
 
-/// Fails if the snapshot has another format or belongs to another cluster.
+/// Fails if this member cannot read the format of the snapshot, or if the snapshot belongs to another cluster.
 fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
     let format = begin.format;
     if FORMATS.iter().all(|known| known.snapshot != format) {

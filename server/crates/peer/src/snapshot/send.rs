@@ -103,7 +103,7 @@ pub(in super::super) async fn send(
     }));
     let sending = send_parts(&mut writing, waiting, &member, bytes);
     let mut outcome = pin!(outcome(&mut reading));
-    // A receiver reports a failure before the records end.
+    // A receiver can report a failure before it has received all records.
     let outcome = tokio::select! {
         sent = sending => {
             sent?;
@@ -216,7 +216,7 @@ pub(super) fn each_record(view: &View, take: &mut dyn FnMut(RecordChange) -> boo
     let (mut more, mut is_first) = (true, true);
     view.records_except_blocks(&mut |change| {
         more = more && take(change);
-        // The first record contains the counters of the key space. Its blocks follow.
+        // The first record contains the counters of the key space. The blocks of the key space follow.
         if std::mem::take(&mut is_first) {
             let mut blocks = view.machine.kv.blocks();
             more = more

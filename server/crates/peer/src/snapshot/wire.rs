@@ -164,8 +164,8 @@ impl RecordParser {
     }
 }
 
-/// Returns the length in bytes of the record at the start of `bytes`, or of its lengths if they are incomplete. Fails if the
-/// record is too long.
+/// Returns the length in bytes of the record at the start of `bytes`, or of its two lengths if they are incomplete. Fails if
+/// the record is too long.
 fn record_len(bytes: &[u8]) -> io::Result<usize> {
     let Some(mut lengths) = bytes.get(..LENGTHS_BYTES) else {
         return Ok(LENGTHS_BYTES);

@@ -71,7 +71,8 @@ impl DialedStream {
 
 impl DirectWriter {
     /// Makes the kernel end the stream if the other side's kernel acknowledges no data, or accepts none, for `timeout`. By
-    /// default, the kernel waits for about 15 minutes. Replaces a timeout that is too long for the kernel with its maximum.
+    /// default, the kernel waits for about 15 minutes. Replaces a timeout that is too long for the kernel with the kernel's
+    /// maximum.
     pub fn set_acknowledgment_timeout(&self, timeout: Duration) -> io::Result<()> {
         let timeout = timeout.min(ACKNOWLEDGMENT_TIMEOUT_MAX);
         SockRef::from(&self.0.socket).set_tcp_user_timeout(Some(timeout))

@@ -296,14 +296,14 @@ fn every_revocation_list_of_a_file_applies() {
         text("CERTIFICATE", authority.ca.der()),
         [first.as_str(), &second[..second.len() / 2]].concat(),
         [first.as_str(), &text("X509 CRL", b"no list")].concat(),
-        // The first file has no last newline.
+        // The first file has no final newline.
         [first.trim_end(), &second].concat(),
     ] {
         assert_eq!(read(damaged.as_bytes()), None, "{damaged}");
     }
 }
 
-/// While no file descriptor is free, no file can be read. A file then becomes readable without a change of its metadata.
+/// While no file descriptor is free, no file can be read. Later, the file is readable although its metadata has not changed.
 #[test]
 fn a_file_that_could_not_be_read_is_read_again() {
     let authority = Authority::new("unreadable");
