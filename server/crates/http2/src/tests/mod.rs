@@ -146,7 +146,7 @@ impl Client {
         assert_eq!(window, i64::from(WINDOW_BYTES));
         assert!(audit.output <= OUTPUT_BOUND, "{audit:?}");
         let wake_at = self.connection.wake_at();
-        assert!(wake_at.is_none_or(|at| at > self.now), "a timer has not run");
+        assert!(wake_at.is_none_or(|at| at > self.now), "a timer is late");
         let calls = self.ledger.ended.borrow().len() + audit.streams;
         assert!(self.ledger.begun.get() <= calls, "a call ends once");
     }
@@ -276,7 +276,7 @@ fn calls_are_answered_however_their_bytes_are_split() {
     for size in 1..bytes.len() {
         let mut client = Client::plain();
         bytes.chunks(size).for_each(|part| client.write(part));
-        assert_eq!(*client.ledger.ended.borrow(), [0, 0], "{size} bytes at a time");
+        assert_eq!(*client.ledger.ended.borrow(), [0, 0], "chunks of {size}");
     }
 }
 
