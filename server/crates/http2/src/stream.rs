@@ -182,7 +182,7 @@ impl<S: Service> Streams<S> {
         self.by_id.is_empty()
     }
 
-    /// Reserves a slot for a new stream, which must be filled with [`Streams::keep`].
+    /// Reserves a slot for the new stream `id`. The caller must fill the slot with [`Streams::keep`].
     pub(crate) fn reserve(&mut self, id: u32) -> usize {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = self.slots.len();

@@ -60,7 +60,7 @@ struct Queued {
     unflushed: bool,
 }
 
-/// Allows direct writes to a stream. Dropping this value also drops the writer, which keeps the socket open.
+/// Allows direct writes to a stream. Dropping this value also drops the writer, which would keep the socket open.
 #[derive(Debug)]
 pub(super) struct Attached<'a>(&'a LaneQueue);
 

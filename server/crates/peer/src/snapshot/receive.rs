@@ -244,7 +244,7 @@ pub(in super::super) async fn answer(
     write(&mut writing, &Part::Outcome(outcome)).await
 }
 
-/// Waits for `work` and tells the other side every [`ALIVE_INTERVAL`] that this side is alive.
+/// Waits for `work` and returns its result. Tells the other side every [`ALIVE_INTERVAL`] that this side is alive.
 async fn alive_while<T>(
     writing: &mut (impl AsyncWrite + Unpin),
     work: impl Future<Output = T>,

@@ -158,9 +158,9 @@ async fn send_parts(
     Err(io::Error::other("the iteration over the view ended early").into())
 }
 
-/// Sends the view's records, in checkpoint order, and their totals to `parts`. Skips the records that the receiver has. Sends a
-/// restart instead if the receiver has records of another snapshot. Blocks while `parts` is full. Stops early if the stream has
-/// ended.
+/// Sends the view's records, in checkpoint order, and their totals to `parts`. Skips the records that the receiver has, and
+/// meanwhile sends empty parts. Sends a restart instead if the receiver has records of another snapshot. Blocks while `parts`
+/// is full. Stops early if the stream has ended.
 pub(super) fn queue_parts(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let mut count = RecordCounter::default();
     let (mut offset, mut chunk) = (resume.bytes, BytesMut::new());
