@@ -37,6 +37,7 @@ const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
 /// Value of `--quota-backend-bytes` above which etcd logs a warning.
 const QUOTA_BYTES_RECOMMENDED: u64 = 8 << 30;
 
+/// Warns about large limits, the default name and disabled fsync.
 fn warn_of_unusual_values(config: &Config, warnings: &mut Vec<String>) {
     if config.settings.max_request_bytes > REQUEST_BYTES_RECOMMENDED {
         warnings.push("--max-request-bytes exceeds the recommended 10 MiB".to_owned());
@@ -188,7 +189,8 @@ impl FlagValues {
             .map_err(|_| self.bad(flag, "must be a number within the range of the flag"))
     }
 
-    /// Returns the value that `choices` assigns to the flag's text, regardless of case. Fails if none fits.
+    /// Returns the value that `choices` assigns to the flag's text, regardless of case. For any other text, the error lists the
+    /// choices.
     pub(super) fn choice<V: Copy>(
         &self,
         flag: &'static str,
@@ -237,7 +239,7 @@ impl FlagValues {
         names
     }
 
-    /// Parses a list of URLs and checks each of them. An empty text is an empty list.
+    /// Parses a list of URLs and checks each of them. Returns an empty list for an empty text.
     fn urls(
         &self,
         flag: &'static str,
@@ -281,7 +283,8 @@ impl FlagValues {
         ))
     }
 
-    /// Returns the name and the sorted peer URLs of each initial member; by default, of this member only.
+    /// Returns the name and the sorted peer URLs of each initial member, sorted by name. By default, the only member is this
+    /// one with its `advertised` URLs.
     fn initial_cluster(
         &self,
         name: &str,
@@ -354,7 +357,8 @@ impl FlagValues {
         })
     }
 
-    /// Returns the URL of the discovery service without trailing slashes, or `None` if the URL is empty.
+    /// Returns the URL of the discovery service without trailing slashes, or `None` if the URL is empty. Fails if the URL has
+    /// another scheme than http or https, or a query.
     fn discovery_service_url(&self) -> Result<Option<String>, ConfigError> {
         let flag = "discovery-service-url";
         let text = self.text(flag).trim_end_matches('/');
@@ -370,7 +374,8 @@ impl FlagValues {
         }
     }
 
-    /// Returns the settings of authentication. A token TTL of 0 means [`TOKEN_TTL`].
+    /// Returns the settings of authentication. A token TTL of 0 means [`TOKEN_TTL`]. Does not check the type and options of
+    /// tokens.
     fn auth(&self) -> Result<AuthSettings, ConfigError> {
         Ok(AuthSettings {
             token: self.text("auth-token").to_owned(),
@@ -406,8 +411,8 @@ impl FlagValues {
         })
     }
 
-    /// Returns the mode and the retention of automatic compaction, or `None` if compaction is disabled. A number without a unit
-    /// means hours or revisions. As in etcd, a duration in the mode `revision` means its number of nanoseconds.
+    /// Returns the mode and the retention of automatic compaction, or `None` for a retention of 0, which disables it. A number
+    /// without a unit means hours or revisions. As in etcd, a duration in the mode `revision` means its number of nanoseconds.
     fn auto_compaction(&self) -> Result<Option<AutoCompaction>, ConfigError> {
         let flag = "auto-compaction-retention";
         let periodic = match self.text("auto-compaction-mode") {
@@ -438,7 +443,8 @@ impl FlagValues {
         })
     }
 
-    /// Returns the settings of the log. Without `--log-format`, the format is JSON if `--logger` is given.
+    /// Returns the settings of the log. Without `--log-format`, the format is JSON if `--logger` is given. Fails if the output
+    /// `default` is combined with other outputs.
     fn log(&self) -> Result<LogConfig, ConfigError> {
         let level = self.choice(
             "log-level",
@@ -455,7 +461,7 @@ impl FlagValues {
             ],
         )?;
         let format = match self.text("log-format") {
-            // Users of etcd's `--logger` parse log lines by program.
+            // Users who set etcd's `--logger` parse log lines with programs.
             "" => self.given("logger").map(|_| LogFormat::Json),
             _ => Some(self.choice(
                 "log-format",
@@ -479,7 +485,8 @@ impl FlagValues {
         Ok(LogConfig { level, format, rotation: self.rotation(&outputs)?, outputs })
     }
 
-    /// Returns the settings of log rotation, or `None` if rotation is disabled.
+    /// Returns the settings of log rotation, or `None` if rotation is disabled. Fails unless exactly one output is a file, and
+    /// if the settings request compression.
     fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
         if !self.boolean("enable-log-rotation")? {
             return Ok(None);
@@ -499,7 +506,7 @@ impl FlagValues {
             return Err(self.bad(flag, "compression of log files is not supported"));
         }
         if rotation.max_size_mib == 0 {
-            // As in etcd.
+            // As in etcd, 0 means the default.
             rotation.max_size_mib = Rotation::default().max_size_mib;
         }
         Ok(Some(rotation))

@@ -21,8 +21,8 @@ pub struct CorruptionChecks {
 }
 
 impl FlagValues {
-    /// Returns the schedule of state comparisons. An interval of 0 disables regular comparisons; for comparisons after
-    /// compactions, it is an error. A feature gate has the effect of its flag.
+    /// Returns the schedule of state comparisons. An interval of 0 disables regular comparisons. If comparisons after
+    /// compactions are enabled, their interval must not be 0. A feature gate has the same effect as its flag.
     pub(super) fn corruption_checks(
         &self,
         gates: &FeatureGates,

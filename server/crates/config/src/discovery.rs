@@ -48,6 +48,7 @@ pub struct SrvDiscovery {
 
 impl FlagValues {
     /// Returns the kind of discovery that the flags select, or `None`. `check_flags` ensures that they select at most one.
+    /// Warns about `--discovery-fallback=proxy`. Fails if only one of the token and the endpoints of v3 discovery is given.
     pub(super) fn discovery(
         &self,
         warnings: &mut Vec<String>,
@@ -82,7 +83,8 @@ impl FlagValues {
         })))
     }
 
-    /// Builds v2 discovery from `url` and `--discovery-proxy`, the `HOST:PORT` of a plain HTTP proxy.
+    /// Builds v2 discovery from `url` and `--discovery-proxy`, the `HOST:PORT` of a plain HTTP proxy. Fails for a proxy with
+    /// https.
     fn v2_discovery(&self, url: &str) -> Result<Discovery, ConfigError> {
         if !is_http(url) {
             return Err(self.bad("discovery", "must be an http or https URL with a token"));
@@ -98,7 +100,7 @@ impl FlagValues {
                     .rsplit_once(':')
                     .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
                 if !is_authority {
-                    return Err(self.bad("discovery-proxy", "not HOST:PORT"));
+                    return Err(self.bad("discovery-proxy", "must be HOST:PORT"));
                 }
                 Some(authority.to_owned())
             }

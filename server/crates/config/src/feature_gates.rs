@@ -1,5 +1,5 @@
-//! `--feature-gates`: features that etcd 3.7 enables or disables by name. As in etcd, an unknown name is an error. A name
-//! that has no effect in Witan causes a warning.
+//! `--feature-gates`: features that etcd 3.7 enables or disables by name. As in etcd, an unknown name is an error. A value that
+//! has no effect in Witan causes a warning.
 
 use witan_gocompat::text::parse_bool;
 
@@ -18,11 +18,11 @@ type Fixed = (bool, &'static str);
 
 const RENEWED: Fixed = (
     false,
-    "a renewal always waits until earlier commits are applied",
+    "a lease renewal always waits until earlier commits are applied",
 );
 const RECORDED: Fixed = (true, "remaining TTLs of leases are always recorded");
 const NOT_PRIORITIZED: Fixed = (false, "Witan does not prioritize requests");
-const ALWAYS_SERVING: Fixed = (false, "a defragmentation never stops serving");
+const ALWAYS_SERVING: Fixed = (false, "a member serves clients during a defragmentation");
 const NO_BBOLT: Fixed = (true, "Witan does not use bbolt");
 
 /// The gates of etcd 3.7. A gate without a fixed value enables or disables its feature.
@@ -57,7 +57,7 @@ impl FeatureGates {
 
 impl FlagValues {
     /// Parses `--feature-gates`: a comma-separated list of `NAME=BOOL`, with Go's spellings of booleans. If a gate occurs
-    /// twice, the last one counts.
+    /// twice, the last value takes precedence. Fails for an unknown gate. Warns about a value without an effect.
     pub(super) fn feature_gates(
         &self,
         warnings: &mut Vec<String>,
@@ -70,7 +70,7 @@ impl FlagValues {
             let (name, value) = (name.trim(), value.trim());
             let Some((known, fixed)) = GATES.iter().find(|(known, _)| *known == name) else {
                 let known = GATES.map(|(known, _)| known).join(", ");
-                let reason = format!("unrecognized feature gate: {name}; known are {known}");
+                let reason = format!("unrecognized feature gate: {name}; known gates: {known}");
                 return Err(self.bad(FLAG, &reason));
             };
             let Some(on) = parse_bool(value) else {

@@ -10,7 +10,7 @@ use super::{
     values::FlagValues,
 };
 
-/// The key of [`FlagValues::client_common_names`].
+/// The YAML key of [`FlagValues::client_common_names`].
 pub(super) const CLIENT_COMMON_NAMES: &str = "client-transport-security.allowed-cn";
 
 /// Reads a configuration file and adds its values to `values`.
@@ -20,7 +20,7 @@ pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigErr
     parse(&text, values).map_err(|reason| ConfigError::Yaml { path: path.to_owned(), reason })
 }
 
-/// Adds the values of a YAML document to `values`.
+/// Adds the values of a YAML document to `values`. The error says why the document is invalid; an empty document is valid.
 pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     let document: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
     if document == Value::Null {
@@ -34,7 +34,8 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     })
 }
 
-/// Adds the value of a key, or the values of a section. Warns about an unknown key.
+/// Adds the value of a key, or the values of a section. `key` begins with the names of its sections, separated by dots. Warns
+/// about an unknown key.
 fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
     if key == CLIENT_COMMON_NAMES {
         let names = texts_of(&value).ok_or_else(|| format!("{key}: the value is not a list"))?;
@@ -44,7 +45,7 @@ fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String>
     }
     // Release 0.1.0 read all settings of v3 discovery directly from `discovery-config`.
     let earlier = key.replacen("discovery-config.", "discovery-", 1);
-    // The key may name a section.
+    // A key that names no flag may name a section.
     let found = flags::all()
         .find(|flag| flag.yaml == key)
         .or_else(|| flags::find(&earlier));
@@ -80,8 +81,8 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Converts a YAML value to the flag's text on the command line. A list becomes comma-separated, and a number for a duration
-/// flag becomes nanoseconds. Returns `None` for a mapping or a nested list.
+/// Converts a YAML value to the flag's text on the command line. The items of a list are joined with commas, and a number for a
+/// duration flag is read as nanoseconds. Returns `None` for a mapping or a nested list.
 fn text_of(flag: &Flag, value: &Value) -> Option<String> {
     // Go encodes durations as nanoseconds in YAML.
     if let (Value::Number(ns), FlagKind::Duration) = (value, flag.kind) {

@@ -2,7 +2,7 @@
 
 use super::{Config, Environment, file, values::FlagValues};
 
-/// Builds the configuration from the text of a configuration file. Returns an error's message.
+/// Builds the configuration from the text of a configuration file. If this fails, returns the error's message.
 pub fn file(text: &str) -> Result<Config, String> {
     let mut values = FlagValues::default();
     file::parse(text, &mut values)?;

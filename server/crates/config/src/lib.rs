@@ -89,7 +89,7 @@ pub struct Config {
     /// `--memory-budget-bytes`; `None` derives it from the memory limit of this process.
     pub memory_budget_bytes: Option<u64>,
     pub warning_apply_duration: Duration,
-    /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` disables compaction.
+    /// `--auto-compaction-mode` and `--auto-compaction-retention`; `None` disables automatic compaction.
     pub auto_compaction: Option<AutoCompaction>,
     /// Limits and timeouts of client connections.
     pub connections: ConnectionSettings,
@@ -137,8 +137,9 @@ impl Config {
     }
 
     /// Returns this member's URLs in the initial cluster. Fails if the initial cluster lacks this member or contains a URL
-    /// twice. In a new cluster, these URLs must be the advertised peer URLs. As in etcd, the `--initial-` flags apply only to
-    /// an empty data directory; do not call this for any other directory.
+    /// twice. In a new cluster, these URLs must be the advertised peer URLs. With SRV discovery, only checks that the initial
+    /// cluster contains this member. As in etcd, the `--initial-` flags apply only to an empty data directory; do not call this
+    /// for any other directory.
     pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
         let Some((_, urls)) = self
             .initial_cluster
@@ -189,7 +190,7 @@ pub enum ClusterState {
     Existing,
 }
 
-/// Settings of free space in the data directory.
+/// Settings for the free disk space of the data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpaceConfig {
     /// `--disk-reserve-bytes`; `None` derives it from the file system's size, and 0 disables monitoring.
@@ -212,7 +213,7 @@ pub enum AutoCompaction {
 pub struct ConnectionSettings {
     /// `--grpc-keepalive-min-time`.
     pub keepalive_min_time: Duration,
-    /// `--grpc-keepalive-interval`. `None` disables pings; a timeout of 0 also yields `None`.
+    /// `--grpc-keepalive-interval`. `None` disables pings; a `--grpc-keepalive-timeout` of 0 also yields `None`.
     pub keepalive_interval: Option<Duration>,
     /// `--grpc-keepalive-timeout`.
     pub keepalive_timeout: Duration,
@@ -343,8 +344,8 @@ impl Settings {
 /// Settings of the flight recorder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlightRecorder {
-    /// Maximum size of the recorder's files in bytes; 0 disables it.
+    /// Maximum total size of the recorder's files in bytes; 0 disables the recorder.
     pub bytes: u64,
-    /// Whether to record values in plaintext.
+    /// Whether to record values in plaintext instead of zeros.
     pub values: bool,
 }

@@ -47,7 +47,7 @@ impl FlagValues {
         if client_ca.is_none() && (named || crl.is_some()) {
             warnings.push(
                 "--peer-cert-allowed-cn, --peer-cert-allowed-hostname and --peer-crl-file have no effect on the peer port \
-                 without --peer-trusted-ca-file, because it does not request certificates"
+                 without --peer-trusted-ca-file, because the port then does not request certificates"
                     .to_owned(),
             );
         }

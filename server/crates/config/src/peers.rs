@@ -10,15 +10,15 @@ use super::{
     values::FlagValues,
 };
 
-/// Minimum of `--raft-read-timeout` and `--raft-write-timeout`. Members may send data only once a second.
+/// Minimum of `--raft-read-timeout` and `--raft-write-timeout`, because members may send data only once a second.
 const RAFT_TIMEOUT_FLOOR: Duration = Duration::from_secs(3);
 
 /// Settings of connections to other members.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerSettings {
-    /// `--raft-read-timeout`: a stream without received data is closed after this time.
+    /// `--raft-read-timeout`: a stream on which no data arrives is closed after this time.
     pub read_timeout: Duration,
-    /// `--raft-write-timeout`: a stream that accepts or acknowledges no data is closed after this time.
+    /// `--raft-write-timeout`: a stream whose receiver does not read or acknowledge data is closed after this time.
     pub write_timeout: Duration,
     /// `--downgrade-check-time`: interval at which a leader checks whether a downgrade is complete; `None` disables the
     /// check.
@@ -26,8 +26,8 @@ pub struct PeerSettings {
     /// `--level-hold`: how long all members must support a higher feature level before the leader raises the cluster's level;
     /// with `None`, only a command raises it.
     pub level_hold: Option<Duration>,
-    /// `--wait-cluster-ready-timeout`: how long a starting member waits for a leader and its own publication before it serves
-    /// clients anyway. Some requests need no quorum.
+    /// `--wait-cluster-ready-timeout`: how long a starting member waits until its name and client URLs are published, which
+    /// needs a quorum. Then it serves clients anyway, because some requests need no quorum.
     pub ready_timeout: Duration,
     /// `--feature-gates SetMemberLocalAddr`: source address of connections; `None` leaves the choice to the system.
     pub local_address: Option<IpAddr>,
@@ -40,7 +40,9 @@ impl Default for PeerSettings {
 }
 
 impl FlagValues {
-    /// Returns the settings. Raises the read and write timeouts to at least [`RAFT_TIMEOUT_FLOOR`].
+    /// Returns the settings of connections to other members. Raises the read and write timeouts to at least
+    /// [`RAFT_TIMEOUT_FLOOR`]. If a local address is requested, takes it from the `advertised` URLs, and warns if none is
+    /// suitable.
     pub(super) fn peer_settings(
         &self,
         (gates, advertised): (&FeatureGates, &[Url]),
@@ -80,7 +82,7 @@ impl FlagValues {
     }
 }
 
-/// Returns the first host in the URLs that is an IP address and neither loopback nor unspecified, as in etcd.
+/// Returns the first host in the URLs that is an IP address and neither loopback nor unspecified, as in etcd, or `None`.
 fn local_address_of(advertised: &[Url]) -> Option<IpAddr> {
     let mut addresses = advertised.iter().filter_map(|url| match url.address() {
         Address::Tcp(host, _) => host.parse::<IpAddr>().ok(),

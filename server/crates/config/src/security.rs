@@ -64,7 +64,8 @@ pub struct PortTls {
 pub struct PeerTlsConfig {
     /// Settings of the peer port, including the requirements on other members' certificates.
     pub port: PortTls,
-    /// `--peer-client-cert-file` and `--peer-client-key-file`; `None` uses the certificate of the port as client certificate.
+    /// `--peer-client-cert-file` and `--peer-client-key-file`; `None` uses the certificate of the port as the client
+    /// certificate.
     pub client: Option<(PathBuf, PathBuf)>,
     /// `--peer-skip-client-san-verification`.
     pub skip_san_check: bool,
@@ -108,7 +109,8 @@ impl TlsVersion {
     }
 }
 
-/// Fails if both common names and host names of certificates are limited. `settings` are the names of the two settings.
+/// Fails if both common names and host names of certificates are limited. `settings` are the names of both settings for the
+/// error.
 pub(super) fn check_allowed_names(
     settings: [&'static str; 2],
     cns: &[String],
@@ -209,7 +211,7 @@ impl FlagValues {
 
     /// Returns the source of a port's certificate: the files in two flags or, if the flag `auto` is set, a self-signed
     /// certificate. Files take precedence, with a warning that names `port`. Returns `None` if the port has neither. Fails if
-    /// only one of the files is given.
+    /// only one of the files is given, or if a self-signed certificate would be valid for 0 years.
     pub(super) fn certificate(
         &self,
         files: [&'static str; 2],
@@ -246,8 +248,8 @@ impl FlagValues {
         }
     }
 
-    /// Returns the minimum and the maximum TLS version, and checks the cipher suites, which TLS 1.3 does not use. Fails for an
-    /// unknown name and if the minimum exceeds the maximum.
+    /// Returns the minimum and the maximum TLS version, and checks the cipher suites. Fails for an unknown name, if the minimum
+    /// exceeds the maximum, and for cipher suites if only TLS 1.3 is enabled, which does not use them.
     fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
         let suites = self.list("cipher-suites");
         let unknown = |name: &&String| !GO_CIPHER_SUITES.contains(&name.as_str());

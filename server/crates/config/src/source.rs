@@ -11,7 +11,7 @@ use super::{
     values::{Environment, FlagValues},
 };
 
-/// Returns the environment variables of this process.
+/// Returns the environment variables of this process. Replaces invalid UTF-8.
 pub fn environment() -> Environment {
     let text = |part: OsString| part.to_string_lossy().into_owned();
     std::env::vars_os()
@@ -55,7 +55,8 @@ pub(super) enum CommandLine {
     Flags(HashMap<&'static str, String>),
 }
 
-/// Parses the command line. `--help` takes precedence over `--version`, and both over other flags.
+/// Parses the command line. `--help` takes precedence over `--version`, and both over other flags. An invalid argument is an
+/// error even with `--help`.
 pub(super) fn command_line(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<CommandLine, ConfigError> {
@@ -79,7 +80,7 @@ pub(super) fn command_line(
     Ok(CommandLine::Flags(given))
 }
 
-/// Builds clap's command line, in which each flag takes an optional text.
+/// Builds clap's parser. The value of a boolean flag is optional and follows `=`; any other flag requires a value.
 fn command() -> Command {
     let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     let mut command = Command::new("witan")
@@ -105,7 +106,7 @@ fn command() -> Command {
 }
 
 /// Converts `-name` to `--name`, because Go's flag package accepts both, and `-h` to `--help`. Keeps values that begin with a
-/// dash.
+/// dash. Fails for an argument that is neither a flag nor its value.
 fn normalize_dashes(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Vec<OsString>, ConfigError> {

@@ -80,7 +80,7 @@ impl Url {
         }
     }
 
-    /// Fails if the URL has no host, to which clients and other members could connect.
+    /// Fails if the URL has no host to which clients and other members could connect.
     pub fn advertisable(&self) -> Result<(), UrlError> {
         match &self.address {
             Address::Tcp(host, _) if host.is_empty() => Err(UrlError::Host(self.text.clone())),
@@ -88,7 +88,7 @@ impl Url {
         }
     }
 
-    /// Returns the `Host` of HTTP requests. For a Unix socket, this is `localhost`.
+    /// Returns the `Host` header of HTTP requests to this URL, which is `localhost` for a Unix socket.
     pub fn authority(&self) -> String {
         match &self.address {
             Address::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),

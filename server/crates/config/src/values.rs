@@ -41,8 +41,8 @@ impl FlagValues {
             .filter(|text| !text.is_empty())
     }
 
-    /// Adds the values of etcd's environment variables. Warns about unknown variables with etcd's prefix. Fails if a variable's
-    /// flag is also given.
+    /// Adds the values of etcd's environment variables. Ignores empty variables. Warns about unknown variables with etcd's
+    /// prefix. Fails if a variable's flag is also given.
     pub(super) fn add_environment(&mut self, environment: &Environment) -> Result<(), ConfigError> {
         let mut variables: HashMap<String, &'static Flag> =
             flags::all().map(|flag| (flag.env(), flag)).collect();
@@ -96,8 +96,8 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Moves the values of old names to the current flags, unless the current flags are also given. As in etcd, fails if
-    /// [`UNARY_WARNING`] is given under both names.
+    /// Moves the values of old names to the current flags, unless the current flags are also given. Warns about each old name.
+    /// As in etcd, fails if [`UNARY_WARNING`] is given under both names.
     fn resolve_aliases(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
             let FlagStatus::Alias(of) = flag.status else {

@@ -1,5 +1,5 @@
-//! The table of flags: every flag of etcd 3.4 to 3.7 and how this release handles it. Parsing, the help text and
-//! `docs/reference/flags.md` are derived from the table.
+//! The table of flags: all flags of etcd 3.4 to 3.7 and Witan's own flags, and how this release handles them. Parsing, the help
+//! text and `docs/reference/flags.md` are derived from the table.
 
 mod cluster;
 mod logging;
@@ -24,7 +24,7 @@ pub enum FlagKind {
 /// How this release handles a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagStatus {
-    /// The flag works as in etcd. The name is a test function in `tests/e2e/tests` that proves it.
+    /// The flag works, and if etcd has it, as in etcd. The string names a test function in `tests/e2e/tests` that proves this.
     Supported(&'static str),
     /// The flag is accepted and has no effect, for this reason.
     Accepted(&'static str),
@@ -43,7 +43,7 @@ pub struct Flag {
     pub kind: FlagKind,
     /// The value of a flag that is not given.
     pub default: &'static str,
-    /// One-sentence description for the help text.
+    /// Description for the help text.
     pub help: &'static str,
     /// Key in the configuration file; a dot separates section and key.
     pub yaml: &'static str,

@@ -1,4 +1,4 @@
-//! Names that only older versions of etcd have.
+//! Flags that only older versions of etcd have, and old names of flags.
 
 use super::{Flag, FlagKind, FlagStatus};
 use FlagKind::{Bool, Duration, Integer, Text};

@@ -10,7 +10,7 @@ const LOG_BY_BYTES: &str =
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
-    Flag::new("enable-grpc-gateway", Bool, "true", "Serves the v3 API also as JSON over HTTP.", Supported("the_gateway_can_be_turned_off")),
+    Flag::new("enable-grpc-gateway", Bool, "true", "Also serves the v3 API as JSON over HTTP.", Supported("the_gateway_can_be_turned_off")),
     Flag::new("auto-compaction-mode", Text, "periodic", "Mode of automatic compaction: periodic keeps old revisions by age, and revision keeps them by number.", Supported("automatic_compaction_removes_old_revisions")),
     Flag::new("auto-compaction-retention", Text, "0", "Age (periodic) or number (revision) of the old revisions to keep; 0 disables automatic compaction.", Supported("automatic_compaction_removes_old_revisions")),
     Flag::new("feature-gates", Text, "", "Feature gates of etcd, as comma-separated `NAME=true`: `InitialCorruptCheck`, `CompactHashCheck`, `SetMemberLocalAddr` (connects to other members from the first non-loopback IP address in `--initial-advertise-peer-urls`), or `AllAlpha` for all three. Other feature gates have no effect, and unknown names are refused.", Supported("members_that_differ_without_a_majority_do_not_start")),
@@ -28,5 +28,5 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("experimental-enable-lease-checkpoint", Bool, "false", "Records the remaining TTLs of leases.", Accepted("remaining TTLs of leases are always recorded")),
     Flag::new("experimental-enable-lease-checkpoint-persist", Bool, "false", "Keeps the recorded TTLs of leases when the leader changes.", Accepted("remaining TTLs of leases are always recorded")),
     Flag::new("experimental-txn-mode-write-with-shared-buffer", Bool, "true", "Shares the buffer of bbolt between write transactions.", Accepted("Witan does not use bbolt")),
-    Flag::new("experimental-stop-grpc-service-on-defrag", Bool, "false", "Stops the gRPC server of etcd during a defragmentation.", Accepted("a defragmentation never stops serving")),
+    Flag::new("experimental-stop-grpc-service-on-defrag", Bool, "false", "Stops the gRPC server of etcd during a defragmentation.", Accepted("a member serves clients during a defragmentation")),
 ];
