@@ -58,7 +58,7 @@ impl Change {
     }
 }
 
-/// Converts an entry of the log of cluster `cluster_id`.
+/// Converts an entry of the log of cluster `cluster_id`. Fails for an entry that is invalid or that etcd never writes.
 pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> {
     match &log.payload {
         EntryPayload::Empty => Ok(Change::None),
@@ -67,12 +67,12 @@ pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> 
         EntryPayload::ConfChange(change) => members(change, log.index).map(Change::command),
         EntryPayload::ConfChangeV2 => Err(AdoptError::entry(
             log.index,
-            "it changes several members at once, which etcd never does",
+            "it changes several members together, which etcd never does",
         )),
     }
 }
 
-/// Converts a v2 request to an entry whose stamp has the request's time.
+/// Converts a v2 request. The stamp of an operation on keys contains the request's time.
 fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     let change = v2_store::as_witan_change(request);
     let change = change.map_err(|error| AdoptError::entry(index, error.to_string()))?;
@@ -89,8 +89,8 @@ fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     })
 }
 
-/// Returns a v2 request's time in Unix nanoseconds. For SYNC, this is the request's own time. Otherwise, it is 1 second before
-/// the key expires, or 0 if the key never expires.
+/// Returns a v2 request's time in Unix nanoseconds. A SYNC request contains its time. The time of any other request is 1 second
+/// before the key expires, or 0 if the key never expires.
 fn v2_time_ns(request: &RequestV2) -> i64 {
     match request.method.as_str() {
         "SYNC" => request.time,
@@ -98,7 +98,7 @@ fn v2_time_ns(request: &RequestV2) -> i64 {
     }
 }
 
-/// Converts a change of raft's configuration.
+/// Converts a change of raft's configuration. Fails for an unknown type of change or an invalid member.
 pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptError> {
     let kind = ConfChangeKind::try_from(change.kind);
     let kind = kind.map_err(|_| AdoptError::entry(index, "it has an unknown change type"))?;
@@ -110,7 +110,7 @@ pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptE
     let id = change.node_id;
     let context = || {
         let read = MemberContext::parse(&change.context);
-        read.ok_or_else(|| AdoptError::entry(index, "it adds a member that cannot be parsed"))
+        read.ok_or_else(|| AdoptError::entry(index, "it contains a member that cannot be parsed"))
     };
     Ok(match kind {
         ConfChangeKind::RemoveNode => Command::Members(ChangeMembers { remove: id, ..asked }),
@@ -132,8 +132,8 @@ pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptE
     })
 }
 
-/// Converts a v3 request. The caller is the user that etcd logged. Fails for a permission of an unknown type, which Witan's
-/// log must not contain.
+/// Converts a v3 request. The caller is the user that etcd logged. Fails for an invalid password, or for a permission of an
+/// unknown type, which Witan's log must not contain.
 fn of_v3(request: &InternalRaftRequest, index: u64, cluster_id: u64) -> Result<Change, AdoptError> {
     let command = keys(request)
         .or_else(|| leases(request))
@@ -180,7 +180,7 @@ fn keys(request: &InternalRaftRequest) -> Option<Command> {
     Some(operation.into())
 }
 
-/// Removes Witan's read limits from a transaction and everything in it.
+/// Removes Witan's read limits from a transaction and from the deletions and transactions in it.
 fn lift_read_limits(txn: &mut witan_machine::kv::Txn) {
     txn.bounded = false;
     for TxnOp { kind } in txn.success.iter_mut().chain(&mut txn.failure) {
@@ -192,7 +192,8 @@ fn lift_read_limits(txn: &mut witan_machine::kv::Txn) {
     }
 }
 
-/// Converts a grant, revocation or checkpoint of leases. Returns `None` for other requests.
+/// Converts a grant, revocation or checkpoint of leases. A TTL below [`LEASE_TTL_MIN_S`] is raised to it. Returns `None` for
+/// other requests.
 fn leases(request: &InternalRaftRequest) -> Option<Command> {
     let operation = if let Some(grant) = &request.lease_grant {
         let ttl_s = grant.ttl.max(LEASE_TTL_MIN_S);
@@ -208,7 +209,8 @@ fn leases(request: &InternalRaftRequest) -> Option<Command> {
     Some(operation.into())
 }
 
-/// Converts a request that changes alarms, the cluster version or a member's attributes. Returns `None` for other requests.
+/// Converts a request that changes alarms, the cluster version, a downgrade or a member's attributes. Returns `None` for other
+/// requests.
 fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     if let Some(alarm) = &request.alarm {
         return alarm_command(alarm).map(Command::Alarm);
@@ -235,7 +237,7 @@ fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     }))
 }
 
-/// Converts an alarm request. Returns `None` for a list request and for an unknown type of alarm, which blocks nothing.
+/// Converts an alarm request. Returns `None` for a list request and for an unknown type of alarm, which blocks no requests.
 fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     use witan_api::v3::etcdserverpb::alarm_request::AlarmAction as Asked;
     let action = match request.action() {
@@ -300,7 +302,7 @@ fn auth(
 
 /// Returns the bcrypt hash of the password in the entry at `index`: `hashed`, which is in base64, or else a new hash of
 /// `clear`. etcd 3.4 logs the password itself. The salt is derived from the cluster id and the index, so that all members get
-/// the same hash.
+/// the same hash. Fails if `hashed` is not base64 or `clear` is too long.
 fn password_hash(
     hashed: &str,
     clear: &str,

@@ -1,11 +1,11 @@
 //! Adopts the data directory of a member of etcd 3.4 to 3.7. The state at the last committed entry becomes the checkpoint,
 //! and later entries become the log. etcd's files stay unchanged.
 //!
-//! A quorum may have committed later entries without this member's knowledge. They keep their index and term, and an election
-//! commits or discards them, as it would in etcd.
+//! A quorum may have committed later entries without this member's knowledge. These entries keep their index and term, and an
+//! election commits or discards them, as in etcd.
 //!
 //! Members of one cluster may be adopted with different states. Each state therefore has a lineage, and a follower compares
-//! lineages to decide whether it must take the leader's state.
+//! lineages to decide whether it must replace its state with the leader's.
 //!
 //! Not here: reading etcd's files (`witan_etcd`) and its stores (`witan_snapshot`).
 //!
@@ -100,7 +100,7 @@ pub struct Adopted {
 }
 
 /// Reads etcd's data directory `dir` and writes Witan's files next to etcd's. `wal_dir` is etcd's `--wal-dir`, if it was set.
-/// `cache` decides which values stay in memory. `progress` gets each step and the size of each record in the longest step.
+/// `cache` decides which values stay in memory. `progress` receives each step, and the size of each record in the longest step.
 /// Fails if less disk space is free than etcd's backend takes.
 pub fn adopt(
     dir: &Path,
@@ -146,13 +146,14 @@ pub fn adopt(
 /// Progress of [`adopt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// A step starts. The number is its size in bytes, or 0 if unknown.
+    /// A step starts: its name, and its size in bytes or 0 if unknown.
     Step(&'static str, u64),
     /// Number of bytes processed since the last report.
     Bytes(usize),
 }
 
-/// Converts the entries after the checkpoint and raft's hard state. Fails if one of them changes users or roles of v2.
+/// Converts the entries after the checkpoint and raft's hard state. Fails if an entry changes v2 users or roles, or if the term
+/// or the last index is too large for Witan.
 fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> {
     let applied = view.position.index;
     let mut records = Vec::new();
@@ -173,7 +174,7 @@ fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> 
     let last = etcd.entries.last().map_or(applied, |log| log.index);
     check_import("term of raft", term)?;
     check_import("index of raft's log", last.max(applied))?;
-    // A vote is only valid in its own term.
+    // A vote is valid only in the term in which it was cast.
     let vote = if term == state.term { state.vote } else { 0 };
     let hard_state = wire::hard_state(term, vote, state.commit.max(applied));
     Ok(LogBatch { records, hard_state: Some(hard_state), must_sync: true })

@@ -14,7 +14,7 @@ pub fn of_restored(view: &View) -> u64 {
     hash(view) | RESTORED
 }
 
-/// Returns the first eight bytes of the SHA-256 of the entire state.
+/// Returns the first eight bytes of the SHA-256 of the entire state as a big-endian number.
 fn hash(view: &View) -> u64 {
     let mut records = Sha256::new();
     view.full_encoding(&mut |part| records.update(part));

@@ -14,8 +14,9 @@ use witan_snapshot::{self as snapshot, OnRecordBuilt, v2_store::V2Store};
 
 use super::{AdoptError, entry};
 
-/// Returns the state and the names of users and roles that were merged because both v2 and v3 had them. Calls `built` with the
-/// state and the size in bytes of the record after each backend record. After each entry of the log, calls `built` with size 0.
+/// Returns the state and the names of users and roles that were merged because both v2 and v3 had them. After each backend
+/// record, calls `built` with the state and the record's size in bytes. After each applied entry of the log, calls `built` with
+/// size 0.
 pub(super) fn committed(
     etcd: &EtcdDirectory,
     built: &mut OnRecordBuilt<'_, AdoptError>,
@@ -26,10 +27,10 @@ pub(super) fn committed(
         Some(snapshot) if !snapshot.data.is_empty() => V2Store::read(&snapshot.data)?,
         Some(_) | None => V2Store::default(),
     };
-    // etcd keeps Witan's own bucket when it restores a snapshot, so the state still has this feature level.
+    // etcd keeps Witan's bucket when it restores a snapshot, so the backend can contain a feature level.
     let raised_level = machine.members.raised_level;
     machine.members = MemberRegistry { raised_level, ..registry(backend) };
-    // A leader may apply an entry before it writes the entry to its own log.
+    // A leader may apply an entry before it writes the entry to its log.
     let last = etcd.hard_state.commit.max(backend.consistent_index);
     for log in etcd.entries.iter().filter(|log| log.index <= last) {
         let change = entry::of(log, etcd.cluster_id)?;
@@ -38,7 +39,7 @@ pub(super) fn committed(
             && log.index > backend.consistent_index
         {
             machine.apply_with(&entry, ReadResults::Discard);
-            // No watcher reads the states before compactions here.
+            // The adopted state has no watchers that read the states before compactions.
             machine.kv.clear_states_before_compaction();
             built(&machine, 0)?;
         }
@@ -56,7 +57,7 @@ pub(super) fn committed(
     Ok((View { machine, position }, shared_names))
 }
 
-/// Builds the member registry from the backend.
+/// Builds the member registry from the backend, without the cluster id and the feature level.
 fn registry(backend: &BackendMeta) -> MemberRegistry {
     let members = backend.members.iter().cloned();
     let members = members.map(|shown| (MemberId(shown.id), snapshot::known_member(shown)));
@@ -97,8 +98,8 @@ fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
     }
 }
 
-/// Returns the state's position in the log and its voters and learners. Fails if raft's configuration differs from the member
-/// list, or if this member was removed.
+/// Returns the position of the state in the log, including its voters and learners. Fails if raft's configuration differs from
+/// the member list, this member was removed, or the term at `index` is unknown.
 fn position(
     etcd: &EtcdDirectory,
     index: u64,

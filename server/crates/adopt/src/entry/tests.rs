@@ -46,7 +46,7 @@ fn the_caller_is_the_user_that_etcd_recorded() {
     assert_eq!(of_user("anne").caller, Some(caller));
 }
 
-/// Witan would refuse this transaction, because it reads more than one request may read.
+/// Witan's read limits apply only to its clients' requests. etcd has already executed this transaction.
 #[test]
 fn a_transaction_that_etcd_has_executed_has_no_read_limit() {
     let delete = DeleteRangeRequest { key: "a".into(), prev_kv: true, ..Default::default() };
@@ -97,7 +97,7 @@ fn reads_and_logins_change_nothing() {
     }
 }
 
-/// etcd accepts such values. In Witan's log, they would be from a later release.
+/// etcd accepts such values. In Witan's log, an unknown value means that a later release wrote the entry.
 #[test]
 fn unknown_values_are_converted_or_refused() {
     let compare = vec![Compare { result: 99, target: 99, ..Compare::default() }];
