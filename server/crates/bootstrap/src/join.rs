@@ -1,5 +1,5 @@
-//! Joins a running cluster (`--initial-cluster-state=existing`) and refuses to start a member that has lost its data. Both
-//! query the members in `--initial-cluster`.
+//! Joins a running cluster (`--initial-cluster-state=existing`) and refuses to start a member that has lost its data. For both,
+//! queries the members in `--initial-cluster`.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -56,7 +56,7 @@ pub enum JoinError {
     Bootstrapped(MemberId),
     #[error(
         "--force-new-cluster would remove the members running at {0}. Nothing was removed. Stop these members first, or start \
-         without the flag. A process with which TLS fails also counts as a running member"
+         without the flag. A process with which the TLS handshake fails is treated as a running member"
     )]
     OthersRun(String),
     #[error(
@@ -69,7 +69,8 @@ pub enum JoinError {
 }
 
 /// Queries the other members of `--initial-cluster`. Returns the first state of a member that joins their cluster, or `None` if
-/// this member starts a new cluster. Fails if one of them runs etcd, or if one knows that this member has already run.
+/// this member starts a new cluster. Fails if one of them runs etcd, or if one knows that this member has already run. A member
+/// that joins also fails if no member answers, the members do not match, or the feature level is too high.
 pub async fn query_members(
     config: &Config,
     dialer: &PeerDialer,
@@ -143,8 +144,8 @@ fn check_level(levels: &[Level]) -> Result<(), JoinError> {
     }
 }
 
-/// Fails if a member of the cluster may run at one of these peer URLs. Otherwise, `--force-new-cluster` would create a second
-/// cluster with the same id.
+/// Fails if a member of the cluster may run at one of these peer URLs. Ignores invalid URLs. Otherwise, `--force-new-cluster`
+/// would create a second cluster with the same id.
 pub async fn refuse_running(
     cluster_id: u64,
     peer_urls: &BTreeSet<String>,
@@ -177,9 +178,9 @@ fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), Jo
     }
 }
 
-/// Returns the first state in the first cluster that contains this member: the cluster's members, an empty log position and no
-/// voters. Checks all responses, because a member that is still applying its log may not know the latest members. If no cluster
-/// matches, fails with the error of the first response.
+/// Returns the first state of this member from the first response that matches `--initial-cluster`: the cluster's members, an
+/// empty log position and no voters. Checks all responses, because a member that is still applying its log may not know the
+/// latest members. If no response matches, fails with the error of the first response. `clusters` must not be empty.
 fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<FirstState, JoinError> {
     let fits = |cluster| own_id_in(config, cluster).map(|id| (cluster, id));
     let later = |error| {
@@ -201,7 +202,7 @@ fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<FirstState, Joi
 }
 
 /// Matches the members of `--initial-cluster` with the members of `cluster` by their peer URLs and returns this member's id.
-/// Fails if the numbers of members differ or a member has no match.
+/// Fails if the numbers of members differ, or if a member has no match.
 fn own_id_in(config: &Config, cluster: &RemoteCluster) -> Result<MemberId, JoinError> {
     let known = || {
         let members = cluster.members.iter();

@@ -3,7 +3,7 @@
 //! Not here: taking over etcd's data (`witan_adopt`) and copying another cluster (`witan_follow`).
 //!
 //! Reading order: `discover` (finds the initial members of a new cluster) → this file (the first state) → `join` (asks the
-//! members of a running cluster) → `etcd` (refuses clusters with members of etcd).
+//! members of a running cluster) → `etcd` (refuses clusters with etcd members).
 
 pub mod discover;
 mod etcd;
@@ -36,7 +36,8 @@ pub fn new_cluster(config: &Config) -> FirstState {
 }
 
 /// Returns a random id for a cluster that follows another one, so that other members refuse an initial member that lost its
-/// data. If the directory has an identity but no state, returns its cluster id, because that member never was in a cluster.
+/// data. If the first startup was interrupted and the directory already has an identity (`found`) of this member, returns its
+/// cluster id.
 pub fn followed_cluster_id(begun: DataIdentity, found: Option<DataIdentity>) -> u64 {
     if let Some(found) = found.filter(|found| found.member_id == begun.member_id) {
         return found.cluster_id;
@@ -45,7 +46,7 @@ pub fn followed_cluster_id(begun: DataIdentity, found: Option<DataIdentity>) -> 
     ids::drawn_cluster_id(&[begun.member_id.0], drawn)
 }
 
-/// Returns the id of this member in a new cluster, or 0 if `--initial-cluster` does not contain it.
+/// Returns the id of this member in a new cluster, or [`MemberId::NONE`] if `--initial-cluster` does not contain it.
 fn own_id(config: &Config) -> MemberId {
     let members = first_members(config);
     let mut named = members.iter().zip(&config.initial_cluster);

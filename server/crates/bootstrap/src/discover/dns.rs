@@ -47,14 +47,14 @@ pub struct SrvRecord {
     pub target: String,
     /// The port.
     pub port: u16,
-    /// A client uses the reachable servers with the lowest priority.
+    /// Clients use the reachable servers with the lowest number.
     pub priority: u16,
-    /// The share of clients that use this server, relative to servers with the same priority.
+    /// The share of clients that use this server, relative to other servers with the same priority.
     pub weight: u16,
 }
 
-/// Returns the SRV records of a name; none if the name does not exist. Fails if no server answers in `ROUNDS` rounds.
-/// `None` for `server` uses the name servers of the system.
+/// Returns the SRV records of a name, or an empty list if the name does not exist. If `server` is `None`, queries the name
+/// servers of the system. Fails for an invalid name, and if no server answers in `ROUNDS` rounds.
 pub async fn lookup_srv(
     server: Option<SocketAddr>,
     name: &str,
@@ -151,8 +151,8 @@ enum Answer {
     Foreign,
 }
 
-/// Parses a DNS message. Returns `Foreign` if it does not match this id and name, and no records if the name does not exist.
-/// Fails for other response codes.
+/// Parses a DNS message. Returns `Foreign` if it does not answer the query with this id and name, and no records if the name
+/// does not exist. Fails for other error codes.
 fn read(message: &[u8], id: u16, name: &Name<'_>) -> io::Result<Answer> {
     let Ok(answer) = Packet::parse(message) else {
         return Ok(Answer::Foreign);

@@ -23,9 +23,9 @@ pub use error::DiscoverError;
 
 use registry::Registration;
 
-/// Returns the configuration with the discovered members and their cluster token. A member with a state (`has_state`) or
-/// without discovery keeps its configuration. If the directory has the identity `found` but no state, the member's first start
-/// was interrupted.
+/// Returns the configuration with the discovered members and their cluster token. A member that has a state (`has_state`),
+/// joins an existing cluster or uses no discovery keeps its configuration. If the directory has the identity `found` but no
+/// state, the member's first startup was interrupted after it had registered.
 pub async fn complete(
     config: Config,
     found: Option<DataIdentity>,
@@ -86,7 +86,7 @@ fn format_members(cluster: &[(String, Vec<Url>)]) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// Parses registered values (`NAME=URL,…`) into members sorted by name, each with sorted URLs.
+/// Parses registered values (`NAME=URL,…`) into members sorted by name, each with sorted URLs. Fails for an invalid value.
 fn registered(values: Vec<String>) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
     let mut cluster = Vec::new();
     for value in values {

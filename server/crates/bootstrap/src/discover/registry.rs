@@ -67,7 +67,8 @@ impl From<DiscoverError> for Failure {
     }
 }
 
-/// Registers a member and waits until the cluster is complete. Returns the values of the initial members.
+/// Registers a member and waits until the cluster is complete. Returns the values of the initial members in order of
+/// registration. Fails if the cluster is full without this member, or after a final failure of the registry.
 pub(super) async fn join(
     registry: &mut impl Registry,
     own: &Registration,
@@ -126,7 +127,8 @@ async fn register(registry: &mut impl Registry, own: &Registration) -> Result<()
     Ok(())
 }
 
-/// Returns the first `size` registrations in creation order. Fails if the cluster is full without this member.
+/// Returns the first registrations in creation order, at most as many as the size of the cluster. Fails if the cluster is full
+/// without this member.
 fn first_members<'a>(
     state: &'a RegistryState,
     own: &Registration,
@@ -142,7 +144,7 @@ fn first_members<'a>(
     Ok(entries)
 }
 
-/// Sleeps after a temporary failure and doubles the next pause, up to [`RETRY_LONGEST`]. Returns a final failure as an error.
+/// After a temporary failure, sleeps for `pause` and doubles it, up to [`RETRY_LONGEST`]. Returns a final failure as an error.
 async fn wait_after(failure: Failure, pause: &mut Duration) -> Result<(), DiscoverError> {
     match failure {
         Failure::Final(error) => return Err(error),

@@ -11,8 +11,8 @@ use super::{dns, error::DiscoverError};
 /// The SRV services to look up and the URL scheme of each.
 const SERVICES: [(&str, &str); 2] = [("_etcd-server-ssl", "https"), ("_etcd-server", "http")];
 
-/// Looks up a domain's members. Ignores a record that is no valid URL and logs a warning. Fails if no record is left or none is
-/// this member's.
+/// Looks up a domain's members and returns them sorted by name. Logs a warning for a record without a valid host, and ignores
+/// the record. Fails if no record is left, or if no record belongs to this member.
 pub(super) async fn members(
     asked: &SrvDiscovery,
     config: &Config,
@@ -39,7 +39,7 @@ pub(super) async fn members(
 }
 
 /// Returns the members at `urls`, sorted by name. URLs with the scheme and an address of this member's advertised peer URLs
-/// belong to this member. Each other URL is a member whose name is a number. Fails if no URL belongs to this member.
+/// belong to this member. Each other URL becomes a member with a number as its name. Fails if no URL belongs to this member.
 async fn name_members(
     urls: Vec<Url>,
     config: &Config,
@@ -79,7 +79,7 @@ async fn name_members(
     Ok(cluster)
 }
 
-/// Resolves a URL's host. If this fails, logs a warning and returns an empty list.
+/// Resolves a URL's host. If this fails, logs a warning and returns an empty list. A Unix socket has no addresses.
 async fn addresses(url: &Url) -> Vec<SocketAddr> {
     let Address::Tcp(host, port) = url.address() else {
         return Vec::new();

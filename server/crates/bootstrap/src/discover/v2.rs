@@ -56,7 +56,8 @@ struct Node {
     created_index: u64,
 }
 
-/// Parses a response and its index. A server error or status 429 can be retried; an unreadable response is final.
+/// Parses a response and its index, which is 0 without the header. The request can be retried after a server error or status
+/// 429; an unreadable response is a final failure.
 fn read(response: &Response<Bytes>, target: &str) -> Result<(Answer, u64), Failure> {
     let status = response.status();
     let shown = || {
@@ -96,7 +97,8 @@ impl Registry {
         })
     }
 
-    /// Sends a request, through the proxy if there is one. The error is a message for the log. Has no timeout.
+    /// Sends a request, through the proxy if there is one. The error is a message for the log. Only the connection attempt has
+    /// a timeout.
     async fn ask(
         &self,
         method: Method,
@@ -130,7 +132,8 @@ impl Registry {
         answer.map_err(|error| format!("{authority} does not answer: {error}"))
     }
 
-    /// Sends a request and parses the response and its index. A connection error or a timeout can be retried.
+    /// Sends a request and parses the response and its index. After a connection error or a timeout, the request can be
+    /// retried.
     async fn request(
         &self,
         method: Method,
@@ -201,7 +204,8 @@ impl registry::Registry for Registry {
 }
 
 impl Answer {
-    /// Converts an error in a response to a failure: raft and disk errors can be retried, others are final.
+    /// Converts an error in a response to a failure. After raft and disk errors, the request can be retried; other errors are
+    /// final.
     fn check(&self, target: &str) -> Result<(), Failure> {
         match self.error_code {
             None => Ok(()),

@@ -1,4 +1,4 @@
-//! The registry of v3 discovery: keys below `/_etcd/registry/TOKEN`, read over gRPC from one of several endpoints.
+//! The registry of v3 discovery: keys below `/_etcd/registry/TOKEN`, accessed over gRPC through one of several endpoints.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct Registry {
     settings: V3Discovery,
     tls: TlsClient,
-    /// Index of the current endpoint; a failure increments it.
+    /// Index of the current endpoint, modulo the number of endpoints. A failure increments it.
     at: usize,
     session: Option<Session>,
 }
@@ -58,7 +58,7 @@ impl Registry {
         Ok(self.session.insert(session).clone())
     }
 
-    /// Waits for a response up to the request timeout. A failure is as in [`Self::failed`].
+    /// Waits for a response up to the request timeout. Converts a failure with [`Self::failed`].
     async fn in_time<T>(
         &mut self,
         call: impl Future<Output = Result<T, Status>>,
@@ -85,7 +85,7 @@ impl Registry {
         }
     }
 
-    /// Returns the first key and the end of the range of all registrations.
+    /// Returns the range of all registrations: the prefix of their keys, and the end of the range.
     fn members(&self) -> (String, String) {
         // `0` is the character after `/`.
         (self.key("members/"), self.key("members0"))
