@@ -1,7 +1,7 @@
 //! The discovery service. Members of a new cluster register below a token and find each other's addresses there. The service
 //! has the paths of etcd's public service: `/new`, `/<token>`, `/<token>/<id>`, `/<token>/_config/size`.
 //!
-//! The registry is a directory of the v2 tree (`/v2/keys/_etcd/registry`). Responses and errors have v2's format.
+//! The registry is a directory of the v2 tree (`/v2/keys/_etcd/registry`). Responses and errors have the format of the v2 API.
 //!
 //! Reading order: this file (`/new`) → `registry` (paths below a token) → `page` (the page for browsers).
 
@@ -44,7 +44,7 @@ const SIZE_MAX: u64 = 32;
 const REGISTRATION_BYTES_MAX: usize = 1024;
 /// Period in which the number of new tokens is limited.
 const RATE_PERIOD: Duration = Duration::from_secs(60);
-/// Number of new tokens in a period.
+/// Maximum number of new tokens in a period.
 const TOKENS_PER_PERIOD: usize = 300;
 
 /// The discovery service with its limits, one per process.
@@ -94,7 +94,7 @@ impl NewTokenError {
         }
     }
 
-    /// Builds the plain-text response for the error.
+    /// Builds the plain-text response for the error, with `Retry-After` if too many tokens were requested.
     fn answer(&self) -> HttpResponse {
         let mut response = reply::text(self.status(), &self.to_string());
         if matches!(self, Self::TooOften) {
@@ -127,8 +127,8 @@ impl Default for DiscoveryService {
 }
 
 impl DiscoveryService {
-    /// Creates a token and responds with its URL, or with the error, as plain text. Reads the rest of the body first, so that
-    /// the connection stays open.
+    /// Creates a token and responds with its URL, or with the error, as plain text. Before the response, reads the rest of the
+    /// body, so that the connection stays open.
     pub async fn new_token(
         &self,
         ctx: &Context,
@@ -145,8 +145,8 @@ impl DiscoveryService {
         }
     }
 
-    /// Creates a random token's directory in the v2 tree and returns the token's URL. Counts against the rate limit unless the
-    /// size or the host is invalid.
+    /// Creates a random token's directory in the v2 tree and returns the token's URL. The request counts against the rate limit
+    /// unless its size or host is invalid.
     async fn make_token(
         &self,
         ctx: &Context,
@@ -185,7 +185,7 @@ impl DiscoveryService {
 }
 
 /// Returns the new cluster's size from the form, or else from the query, like Go's `FormValue`, or `SIZE_DEFAULT` if neither
-/// contains a size. Fails if the size is not from 1 to `SIZE_MAX`.
+/// contains a size. Fails if the size is not from 1 to `SIZE_MAX`, or if the form cannot be read.
 async fn size(request: &HttpRequest, payload: &mut web::Payload) -> Result<u64, NewTokenError> {
     let form = if reply::media_type(request) == reply::FORM {
         let read = reply::read(payload, INLINE_BYTES).await;

@@ -21,7 +21,7 @@ const STYLE: &str = "body{font-family:sans-serif;margin:2em;max-width:60em}\
 pub(super) struct Shown {
     /// The value for `--discovery`; empty if the host is unknown.
     pub(super) url: String,
-    /// The cluster's size.
+    /// The cluster's size; `None` if the token has no valid size.
     pub(super) size: Option<u64>,
     /// The token's directory, which contains the registrations.
     pub(super) directory: Node,
@@ -74,7 +74,7 @@ fn html(shown: &Shown) -> String {
         let id = escape(&String::from_utf8_lossy(id.unwrap_or_default()));
         out += &format!("<tr><td>{number}</td><td>{name}</td><td>{urls}</td><td>{id}</td></tr>\n");
     }
-    // A v2 client can write any number as the size.
+    // A v2 client can write any number as the size, so the number of rows is limited.
     for at in registered + 1..=size.min(SIZE_MAX) {
         out += &format!("<tr><td>{at}</td><td colspan=\"3\">missing</td></tr>\n");
     }
@@ -94,7 +94,7 @@ fn html(shown: &Shown) -> String {
 }
 
 /// Returns names and URLs in a registration (`NAME=URL,…`) as HTML. A v2 client can write a registration of any length, so only
-/// its start is shown.
+/// its first [`REGISTRATION_BYTES_MAX`] bytes are shown.
 fn registration(node: &Node) -> (String, String) {
     let value = node.value.clone().unwrap_or_default();
     let value = String::from_utf8_lossy(&value[..value.len().min(REGISTRATION_BYTES_MAX)]);

@@ -33,20 +33,20 @@ use witan_v2::{
 
 use super::{NewTokenError, REGISTRATION_BYTES_MAX, SIZE_MAX, base_url, page};
 
-/// Maximum number of tokens that exist at the same time; further tokens are refused with 507. With the other limits in this file,
-/// they use at most 64 MiB for names and values.
+/// Maximum number of tokens that exist at the same time; further tokens are refused with 507. With the limits on registrations,
+/// the tokens use at most 64 MiB for names and values.
 pub(super) const TOKENS_MAX: usize = 1024;
 /// Lifetime of a token, as on the public service. A cluster needs its token only until it has started.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Number of registrations for each member in the size. Members that start at the same time can register beyond the size;
-/// they then find that the cluster is full.
+/// Number of registrations for each member in the size. Members that start at the same time can register beyond the size; the
+/// surplus members then find that the cluster is full.
 const REGISTRATIONS_PER_MEMBER: u64 = 2;
 
 /// Time for which a request waits for the lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// The lock that a request holds while it checks a limit and writes. Without it, concurrent requests would all pass the check.
-/// Each member has its own lock, so concurrent requests to other members can exceed a limit by one each.
+/// Each member has a separate lock, so concurrent requests to several members can exceed a limit, by one for each member.
 #[derive(Debug, Default)]
 pub(super) struct RegistryLock(Arc<Mutex<()>>);
 
@@ -96,7 +96,7 @@ pub(super) async fn create(
         }
         Ok::<_, V2Error>(())
     };
-    // The lock is also held until the end of the writes if the client disconnects.
+    // Even if the client disconnects, the lock is held until the writes end.
     let (made, _guard) = jobs::run_to_end(guard, write).await?;
     Ok(made?)
 }
@@ -116,7 +116,7 @@ fn allowed_methods(below: &[u8]) -> &'static str {
     }
 }
 
-/// Answers any request for a token or a path below it. `path` is the entire cleaned path.
+/// Answers any request for a token or a path below it. `path` is the entire cleaned path; without a token, the response is 404.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -177,8 +177,8 @@ impl TokenRequest<'_> {
         key.into()
     }
 
-    /// Returns the token's directory with its registrations. Fails if a v2 client has created a file in its place, or a
-    /// directory so large that its listing would block the worker.
+    /// Returns the token's directory with its registrations. Fails if the token does not exist, or if a v2 client has replaced
+    /// its directory with a file or with a directory so large that its listing would block the worker.
     fn directory(&self, tree: &Tree) -> Result<witan_tree::Node, V2Error> {
         let path = directory(self.token);
         if tree.shows_more_than(path.as_bytes(), false, INLINE_ITEMS, INLINE_BYTES) {
@@ -192,7 +192,7 @@ impl TokenRequest<'_> {
         }
     }
 
-    /// Responds with a node from a linearizable read, in v2's format.
+    /// Responds with a node from a linearizable read, in v2's format. Omits the expiration of the token's directory.
     async fn get(&self, params: &Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let view = node.read().await?;
@@ -226,7 +226,7 @@ impl TokenRequest<'_> {
         Ok(page::answer(self.request, &shown))
     }
 
-    /// Returns the size in the token's directory, or `None` if a client created the directory without a size.
+    /// Returns the size in the token's directory, or `None` if a client created the directory without a valid size.
     fn size(&self, tree: &Tree) -> Option<u64> {
         let path = format!("{}/{SIZE}", directory(self.token));
         // A v2 client can create a large directory at this path. A read would list it.
@@ -251,7 +251,7 @@ impl TokenRequest<'_> {
         };
         let (ctx, request, key) = (self.ctx.clone(), self.request.clone(), self.key());
         let write = async move { keys::write(&ctx, &request, WriteMethod::Put, key, params).await };
-        // The lock is also held until the end of the write if the client disconnects.
+        // Even if the client disconnects, the lock is held until the write ends.
         let (response, guard) = jobs::run_to_end(guard, write).await?;
         drop(guard);
         let response = response?;
@@ -259,7 +259,7 @@ impl TokenRequest<'_> {
         if now.created == before.created {
             return Ok(response);
         }
-        // The token expired before the write, which then created a directory without expiration. Delete that directory.
+        // The token expired before the write, so the write created a directory without expiration. Delete that directory.
         let path = directory(self.token);
         let delete = Delete { path: path.clone().into(), dir: true, recursive: true };
         node.propose(TreeOperation::Delete(delete)).await?;
