@@ -1,4 +1,4 @@
-//! The calls of a follower: to its own cluster, with retries, and to one member of the source.
+//! The calls of the member that follows: to its cluster, with retries, and to one member of the source.
 
 use std::time::Duration;
 
@@ -41,7 +41,8 @@ impl<'a> Calls<'a> {
         Ok(Self { node, handle, session, source_cluster_id })
     }
 
-    /// Fails if a response comes from another cluster, which may have taken over the source's endpoints.
+    /// Fails if the cluster id `found` in a response belongs to another cluster, which may have taken over the source's
+    /// endpoints.
     pub(super) fn check_cluster(&self, found: u64) -> Result<(), CopyError> {
         let expected = self.source_cluster_id;
         if expected == 0 || found == expected {

@@ -13,7 +13,7 @@ use witan_transport::exchange;
 /// The word after the program's name.
 pub const FOLLOW: &str = "follow";
 
-/// The subcommands of [`FOLLOW`], which call a running member. Without a subcommand, the flags start a member.
+/// The arguments of [`FOLLOW`] that call a running member or print help. Without one of them, the flags start a member.
 pub const VERBS: [&str; 5] = ["status", "cut-over", "source-gone", "help", "--help"];
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -104,7 +104,7 @@ async fn ask(verb: &FollowVerb) -> Result<String, FollowCommandError> {
     })
 }
 
-/// Formats the fields of the status as lines of title and value; `-` stands for a missing field.
+/// Formats the fields of the status as lines of title and value. The value of a missing field is `-`.
 fn status_lines(status: &Value) -> String {
     let text = |name: &str| match &status[name] {
         Value::String(text) => text.clone(),
@@ -137,8 +137,8 @@ fn status_lines(status: &Value) -> String {
 }
 
 impl MemberArguments {
-    /// Sends a request without a body and returns the response. The request has no time limit, because the member limits the
-    /// time of a cut-over.
+    /// Sends a request without a body and returns the JSON in the response. If the member refuses it, fails with the message in
+    /// the response. The request has no time limit, because the member limits the time of a cut-over.
     async fn request(&self, method: Method, path: &str) -> Result<Value, FollowCommandError> {
         let unreached = |reason: String| FollowCommandError::Unreached {
             endpoint: self.endpoint.clone(),

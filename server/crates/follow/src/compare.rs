@@ -1,4 +1,4 @@
-//! Compares the keys with the source's by HashKV, the hash that etcd's members compare with each other.
+//! Compares this cluster's keys with the source's by HashKV, the hash that etcd's members compare with each other.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ impl Copier<'_> {
         self.compare_with(there).await
     }
 
-    /// Requests the source's hash and copies revisions until it arrives.
+    /// Requests the source's hash and copies revisions until the response arrives.
     async fn source_hash(&mut self) -> Result<SourceHash, CopyError> {
         let session = self.calls.session.clone();
         let mut asked = std::pin::pin!(session.hash());

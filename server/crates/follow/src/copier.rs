@@ -23,6 +23,7 @@ pub(super) struct Copier<'a> {
     watch: Streaming<WatchResponse>,
     /// Received revisions that are not copied yet.
     received: ReceivedRevisions,
+    /// The last copied revision.
     pub(super) revision: i64,
     /// Another cluster's fence at the source, which makes a cut-over impossible.
     pub(super) fenced_by: Option<FenceError>,

@@ -15,7 +15,8 @@ use super::{
 /// Maximum number of revisions that are missing before the source stops writes; when it is exceeded, the cut-over is refused.
 const LAG_MAX: i64 = 5000;
 
-/// Maximum time for which the source refuses writes before this cluster accepts them. After it, the cut-over is abandoned.
+/// Maximum time for which the source refuses writes before this cluster accepts them. After this time, the cut-over is
+/// abandoned.
 const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum time for abandoning a failed cut-over while its requester waits.
@@ -96,7 +97,7 @@ impl Copier<'_> {
             // The cut-over may have succeeded although its response was lost.
             match timeout(GIVE_UP_TIMEOUT, self.abandon()).await {
                 Ok(Err(CopyError::Refused(FollowError::NotFollowing))) => {}
-                // If abandoning failed, the next session repeats it.
+                // If the cut-over could not be abandoned, the next session tries again.
                 Ok(_) | Err(_) => return Err(error),
             }
         }

@@ -17,7 +17,8 @@ pub(super) enum CopyError {
     )]
     Compacted { revision: i64 },
     #[error(
-        "{endpoint} is a member of cluster {found:x}, but this cluster follows {expected:x}; name its members with --from"
+        "{endpoint} is a member of cluster {found:x}, but this cluster follows {expected:x}; name the members of the followed \
+         cluster with --from"
     )]
     OtherCluster {
         endpoint: String,

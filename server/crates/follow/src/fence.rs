@@ -3,8 +3,8 @@
 //!
 //! An alarm has no owner and no version, and a request can take effect long after its caller has given up. Each attempt
 //! therefore raises alarms under a new id, which the replicated state records first. A cluster disarms only the ids of attempts
-//! that it has abandoned and never raises these again. A cut-over raises its own fence before it looks for others, so of two
-//! clusters at most one finds no other fence.
+//! that it has abandoned and never raises these ids again. A cut-over raises its fence before it looks for other fences, so of
+//! two clusters at most one finds no other fence.
 //!
 //! `calls` makes the calls. The tests run these steps against a source with delayed requests (`world`).
 
@@ -65,7 +65,7 @@ const ALL_MEMBERS: u64 = 0;
 pub(super) struct Fences {
     /// Alarms whose ids belong to this cluster's attempts.
     pub(super) own: Vec<AlarmMember>,
-    /// Other ids that have alarms.
+    /// Ids that have alarms and belong neither to the source's members nor to this cluster's attempts.
     pub(super) foreign: Vec<u64>,
     /// Ids of the source's members that have the CORRUPT alarm, or [`ALL_MEMBERS`].
     corrupt: Vec<u64>,
@@ -173,7 +173,8 @@ async fn ensure_in_force<C: FenceCalls>(
 }
 
 /// Makes the source refuse writes, copies its writes up to its last revision, and makes this cluster accept writes. Returns
-/// that revision. After an error, the caller must call [`abandon`], because the cut-over may still take effect.
+/// that revision. Fails if the fence has no effect, another cluster has raised a fence, or a member has the CORRUPT alarm.
+/// After an error, the caller must call [`abandon`], because the cut-over may still take effect.
 pub(super) async fn take_over<C: FenceCalls>(
     calls: &C,
     recorded: &MemberRegistry,

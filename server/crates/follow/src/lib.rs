@@ -2,8 +2,8 @@
 //! etcd cluster at the cut-over. Until then, the new cluster serves reads and refuses client writes (`witan_machine::follow`).
 //!
 //! Only the member that was started with `--from` follows the source; its proposals reach the other members through the log.
-//! After a restart or an outage of the source, it continues from its cluster's revision. After the cut-over, it checks the
-//! source's fence until an operator declares the source gone.
+//! After a restart or an outage of the source, that member continues from its cluster's revision. After the cut-over, the
+//! member checks the source's fence until an operator declares the source gone.
 //!
 //! Not here: the commands in the log and the state that they change (`witan_machine::follow`), connections (`witan_client`),
 //! and the `/follow` endpoints (`server/src/api/follow.rs`).
@@ -52,7 +52,7 @@ use metrics::FollowMetrics;
 use seed::SnapshotFolder;
 use status::CutOverRequest;
 
-/// Delay before the next endpoint is tried. It doubles after each session.
+/// First delay before the next endpoint is tried. The delay doubles after each session.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Maximum delay before the next endpoint is tried; a longer delay is shortened.
@@ -61,8 +61,8 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Interval at which leases and users are copied and, after the cut-over, the fence is checked.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Starts the task that copies the source. Returns its handle, or `None` without a source. Registers the metrics in both cases,
-/// because alerts use them.
+/// Starts the task that copies the source. Returns its handle, or `None` without a source. Registers the metrics even without a
+/// source, because alerts use them.
 pub fn start(
     config: &Config,
     source: Option<Source>,
@@ -77,8 +77,8 @@ pub fn start(
     Some(handle)
 }
 
-/// Copies the source until the cut-over, then checks its fence until the source is gone. Returns early only if this member
-/// stops or was removed.
+/// Copies the source until the cut-over, then checks its fence until the source is declared gone. Returns early only if this
+/// member stops or was removed.
 async fn run(
     node: Node,
     source: Source,
@@ -127,7 +127,8 @@ async fn members(node: &Node) -> Result<MemberRegistry, NodeError> {
     Ok(view.machine.members.clone())
 }
 
-/// Logs a warning if this member was started without `--from` but its cluster must check the source's fence.
+/// Logs a warning if this cluster must check the source's fence. The caller must be a member that was started without `--from`
+/// and therefore does not check the fence.
 pub async fn warn_if_unguarded(node: &Node) {
     if members(node)
         .await
@@ -174,7 +175,7 @@ async fn follow(
 }
 
 /// Checks the fence through one connection until the connection fails or an operator declares the source gone. `members` must
-/// be as new as the cut-over.
+/// already include the cut-over.
 async fn guard(
     node: &Node,
     source: &Source,

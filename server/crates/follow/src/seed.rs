@@ -59,7 +59,7 @@ pub enum SeedError {
     Snapshot(#[from] BoltError),
 }
 
-/// The data directory, in which a snapshot is stored until it has been read, and its space settings.
+/// The data directory, in which a snapshot is stored until it has been read, and the settings for its free disk space.
 #[derive(Clone, Debug)]
 pub(super) struct SnapshotFolder {
     dir: PathBuf,
@@ -144,8 +144,8 @@ async fn run_blocking<T: Send + 'static>(
 }
 
 impl Seed {
-    /// Reads the source's state without its alarms and members, but with its cluster id. Writes parts of the state to
-    /// `checkpoint`, in which no checkpoint may have been published.
+    /// Reads the source's state without its alarms and members, but with its cluster id, and deletes the file. Writes parts of
+    /// the state to `checkpoint`, in which no checkpoint may have been published.
     pub fn read(self, checkpoint: &mut Checkpoint) -> Result<StateMachine, SeedError> {
         let path = &self.path;
         let found = snapshot::read(path, self.length, None, &mut |machine, _| {

@@ -60,7 +60,7 @@ impl Source {
         &self.asked.endpoints
     }
 
-    /// Opens a session with the next endpoint. Each call uses another one, in turn.
+    /// Opens a session with the next endpoint. Successive calls use the endpoints in turn.
     pub(super) async fn open(&self) -> Result<SourceSession<'_>, SourceError> {
         let at = self.next.fetch_add(1, Relaxed) % self.asked.endpoints.len();
         let endpoint = &self.asked.endpoints[at];
@@ -98,8 +98,8 @@ impl SourceSession<'_> {
     pub(super) async fn more<T>(&self, next: impl Future<Output = T>) -> Result<T, SourceError> {
         let stalled = |_| {
             let text = format!(
-                "a stream has delivered nothing for {STALL_TIMEOUT:?} although the member has more; restart the member, or name others \
-                 with --from"
+                "a stream has delivered nothing for {STALL_TIMEOUT:?} although the member has more; restart the member, or name \
+                 other members with --from"
             );
             self.error(Status::deadline_exceeded(text))
         };
@@ -225,8 +225,8 @@ impl SourceSession<'_> {
         Ok(Fences::of(alarms, &members, recorded))
     }
 
-    /// Returns whether the member accepts writes. Requests a compaction to a future revision: under the CORRUPT alarm it is
-    /// refused as a write, otherwise because of its revision.
+    /// Returns whether the member accepts writes. Requests a compaction to a future revision. Under the CORRUPT alarm, the
+    /// compaction is refused as a write, otherwise because of its revision.
     pub(super) async fn takes_writes(&self) -> Result<bool, SourceError> {
         let mut client = self.session.client(KvClient::with_origin);
         let asked = CompactionRequest { revision: i64::MAX, physical: false };

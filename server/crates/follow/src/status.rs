@@ -12,7 +12,7 @@ use super::{error::CopyError, fence::Guarded, metrics::FollowMetrics, seed::Snap
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FollowStatus {
-    /// Whether the cluster follows; `false` after the cut-over.
+    /// Whether this cluster still follows the source; `false` after the cut-over.
     pub following: bool,
     /// The client URLs of the source's members.
     pub source: Vec<String>,
@@ -36,7 +36,7 @@ pub struct FollowStatus {
     pub guarding: bool,
     /// Number of times that this member has raised the fence again, since it started.
     pub raised_again: u64,
-    /// Why following is interrupted.
+    /// Why following is interrupted, or why a cut-over is impossible.
     pub error: Option<String>,
 }
 
@@ -48,7 +48,7 @@ impl FollowStatus {
     }
 }
 
-/// A request for a cut-over. It consists of the sender for the result.
+/// A request for a cut-over: the sender for its result.
 pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRefused>>;
 
 /// The result of a cut-over.
@@ -102,7 +102,7 @@ impl FollowHandle {
         folder: SnapshotFolder,
         metrics: FollowMetrics,
     ) -> (Self, mpsc::Receiver<CutOverRequest>) {
-        // The channel holds one request, because only one cut-over runs at a time.
+        // Only one cut-over runs at a time. The channel holds one request that waits for its end.
         let (requests, taken) = mpsc::channel(1);
         let status = FollowStatus {
             following: true,
@@ -161,8 +161,8 @@ impl FollowHandle {
         });
     }
 
-    /// Requests the cut-over and waits for its result. Fails immediately if following is interrupted or another cut-over is
-    /// running.
+    /// Requests the cut-over and waits for its result, after a running cut-over if there is one. Fails immediately if following
+    /// is interrupted or another request is waiting.
     pub async fn cut_over(&self) -> Result<CutOverReport, CutOverRefused> {
         let gone = || CutOverRefused::Failed("this cluster follows no source".to_owned());
         let status = self.status();

@@ -90,8 +90,8 @@ impl Copier<'_> {
         self.calls.propose(FollowOperation::Leases(leases)).await
     }
 
-    /// Copies users and roles from a snapshot if their revision has changed. A cut-over ignores the limit on snapshots and
-    /// also copies them if the source does not report their revision.
+    /// Copies users and roles from a snapshot if their revision has changed. During a cut-over (`in_cut_over`), ignores the
+    /// limit on snapshots, and also copies them if the source does not report their revision.
     pub(super) async fn sync_users(&mut self, in_cut_over: bool) -> Result<(), CopyError> {
         let (told, changed) = self.users_changed().await?;
         let may_ask = in_cut_over || Instant::now() >= self.users_at;

@@ -186,7 +186,7 @@ impl World {
         cluster
     }
 
-    /// Writes to the source as a client.
+    /// Writes to the source as a client. Panics if the source accepts the write after a cut-over.
     fn write(&mut self, deletes: bool) {
         let taken = match self.source.accepts {
             Accepts::All => true,
@@ -241,7 +241,7 @@ impl Calls {
         Ok(alarms)
     }
 
-    /// Copies the source's keys, each as a new revision.
+    /// Copies the source's revisions up to `until`, each with one new key.
     async fn copy(&self, until: i64) -> Result<(), Failure> {
         let from = self.world.borrow().clusters[self.cluster].kv.revision().0 + 1;
         let revisions = (from..=until).map(|revision| FollowedRevision {
@@ -318,7 +318,7 @@ async fn round(calls: &Calls, seen: Option<i64>) -> Result<Option<i64>, Failure>
     Ok(None)
 }
 
-/// Runs a process of `cluster` or, if it is missing, of a new cluster that starts from a snapshot of the source.
+/// Runs a process of `cluster` or, if `cluster` is `None`, of a new cluster that starts from a snapshot of the source.
 async fn process(world: Rc<RefCell<World>>, cluster: Option<usize>) {
     let cluster = match cluster {
         Some(cluster) => cluster,

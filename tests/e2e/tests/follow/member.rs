@@ -202,7 +202,7 @@ fn another_cluster_at_the_same_address_is_not_copied() {
     }
     wait::until_true("it is noticed", || {
         let error = status(&member)["error"].to_string();
-        error.contains("is a member of cluster") && error.contains("name its members with --from")
+        error.contains("is a member of cluster") && error.contains("of the followed cluster")
     });
     assert_eq!(revision(&member), 2);
     no_cut_over(&member, 503);
