@@ -65,7 +65,8 @@ fn record(member: &Member) -> String {
     format!("raft={peer}&etcd={client}")
 }
 
-/// Answers a request for statistics. If this member is not the leader, redirects leader statistics to the leader (307).
+/// Answers a request for statistics. If this member is not the leader, redirects leader statistics to the leader (307). Fails
+/// with `LeaderElection` if the leader is unknown.
 pub(super) async fn stats(
     ctx: &Context,
     request: &HttpRequest,

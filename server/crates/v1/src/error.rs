@@ -15,7 +15,7 @@ use witan_node::NodeError;
 pub struct V1Error {
     /// The code, which determines the message and the HTTP status.
     pub code: ErrorCode,
-    /// The text of `cause`, in pieces to avoid copying values. It can contain any bytes, because keys can.
+    /// The value of the field `cause`, in pieces to avoid copying values. It can contain any bytes, because keys can.
     pub(crate) cause: Vec<Bytes>,
 }
 

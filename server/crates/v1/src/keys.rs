@@ -48,7 +48,7 @@ pub(super) async fn get(
     }
 }
 
-/// Removes a file and returns the event. A directory counts as missing (`KeyNotFound`).
+/// Removes a file and returns the event. Treats a directory as missing (`KeyNotFound`).
 pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
     let removal = Delete { path: key.clone(), dir: false, recursive: false };
     match node.propose(TreeOperation::Delete(removal)).await {
@@ -60,8 +60,8 @@ pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
     }
 }
 
-/// Writes a file and returns the event. With `prev_value`, fails with `TestFailed` unless the file has this value. A TTL of 0
-/// or less removes the file, unless an empty `prev_value` creates it.
+/// Writes a file and returns the event. With `prev_value`, fails with `TestFailed` unless the file has this value. An empty
+/// `prev_value` creates the file and fails with `TestFailed` if it exists. Otherwise, a TTL of 0 or less removes the file.
 pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();
@@ -128,7 +128,7 @@ fn map_tree_error(error: &witan_tree::TreeError, key: Bytes, directory: ErrorCod
     V1Error::new(code, key)
 }
 
-/// Returns the error `TestFailed`, whose cause contains both values.
+/// Returns the error `TestFailed`, whose cause contains the actual and the expected value.
 fn test_failed(actual: Bytes, wanted: Bytes) -> V1Error {
     let (begin, between) = (
         Bytes::from_static(b"TestAndSet: "),

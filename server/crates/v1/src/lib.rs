@@ -128,14 +128,15 @@ fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
     framed(reply::framed(request, body))
 }
 
-/// Builds a plain-text response, the type that Go's content sniffing gave all v1 responses.
+/// Builds a response of the type plain text, which Go's content sniffing chose for all v1 responses.
 fn framed(body: FramedBody) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::TEXT))
         .body(body)
 }
 
-/// Reads the form body of a PUT or POST. Returns `None` for other requests. Fails if the body is too large or incomplete.
+/// Reads the form body of a PUT or POST. Returns `None` for other methods and media types. Fails if the body is too large or
+/// incomplete.
 async fn form(
     request: &HttpRequest,
     payload: &mut web::Payload,

@@ -1,5 +1,5 @@
 //! Renders responses as JSON, byte for byte like etcd 0.1, without a newline. A JSON library cannot do this, because keys and
-//! values are bytes. The api crate describes the format.
+//! values can be arbitrary bytes. The api crate describes the format.
 
 use witan_gocompat::{
     json,
@@ -51,7 +51,8 @@ pub(crate) fn write_change(out: &mut dyn Sink, event: &Event) {
             value: value(node),
             new_key: prev.is_none(),
             expires_ns: node.expires_ns,
-            // v2 rounds the TTL up, v1 rounds it down, and the remaining time is never a whole number of seconds.
+            // v2 rounds the TTL up and v1 rounds it down. The remaining time is never a whole number of seconds, so v1's TTL is
+            // one less.
             ttl: (node.ttl - 1).max(0),
             ..response
         }

@@ -124,8 +124,8 @@ pub fn parse(
     }
 }
 
-/// Parses a form body, if any, and a query. The body takes precedence, and then the first value of a field. As in old versions
-/// of Go, `;` also separates pairs, and pairs with invalid escapes are ignored.
+/// Parses a form body, if any, and a query. The body takes precedence over the query, and the first value of a field over later
+/// values. As in old versions of Go, `;` also separates pairs, and pairs with invalid escapes are ignored.
 fn fields(form: Option<&[u8]>, query: &[u8]) -> FormFields {
     let mut fields = FormFields::new(FIELDS);
     for text in form.into_iter().chain([query]) {
