@@ -11,7 +11,7 @@ use witan_node::{NodeError, ProposeError};
 pub struct V2Error {
     /// The code, which determines the message and the HTTP status.
     pub code: ErrorCode,
-    /// The text of `cause`, in pieces to avoid copying values. It can contain any bytes, because paths can.
+    /// The value of the field `cause`, in pieces to avoid copying values. It can contain any bytes, because paths can.
     pub cause: Vec<Bytes>,
     /// The store's index; 0 if the request did not reach the store.
     pub(crate) index: u64,
@@ -82,7 +82,7 @@ impl From<ProposeError<witan_tree::TreeError>> for V2Error {
 mod tests {
     use super::*;
 
-    /// `tests/differ` compares the errors of the store with etcd.
+    /// `tests/differ` compares the errors of the store with etcd's.
     #[test]
     fn an_error_of_the_node_has_index_0() {
         let mut body = Vec::new();

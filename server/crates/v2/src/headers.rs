@@ -1,4 +1,4 @@
-//! The `X-` headers of v2 responses.
+//! Builds v2 responses with their `X-` headers.
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,

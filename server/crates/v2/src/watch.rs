@@ -49,7 +49,7 @@ pub async fn open(
         idle: false,
     };
     let first = cursor.next(&view.machine.tree)?;
-    drop(view); // holding the view would make the next writes copy
+    drop(view); // holding the view would force the next writes to copy data
     let body = WatchBody {
         ctx: ctx.clone(),
         access,
@@ -80,7 +80,7 @@ struct WatchCursor {
 }
 
 impl WatchCursor {
-    /// Skips the changes before `index`. None of them may match.
+    /// Skips the changes before `index`. The caller must know that none of these changes matches the watch.
     fn skip_to(&mut self, index: u64) {
         self.from = self.from.max(index);
     }
@@ -134,7 +134,7 @@ impl WatchBody {
     }
 
     /// Waits for the next matching event. Returns `None` if the process stops, the client disconnects, the caller has no
-    /// access, or the event is lost.
+    /// access, the state cannot be read, or the history no longer contains the event.
     async fn next_event(&mut self) -> Option<Event> {
         loop {
             if self.cursor.idle {

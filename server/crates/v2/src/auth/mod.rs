@@ -34,7 +34,7 @@ use witan_node::{NodeError, ProposeError};
 
 use super::headers::{self, json_response};
 
-/// Memory in bytes of an empty string, in the request and in its command. Their lists can be half empty.
+/// Memory in bytes that an empty string takes in the lists of the request and of its command. Half of a list can be unused.
 const STRING_BYTES: usize = 4 * size_of::<String>();
 
 /// An error response: status and message.
@@ -217,7 +217,7 @@ fn render(
     least_bytes: usize,
     write: impl Fn(&mut dyn Sink),
 ) -> Result<ChargedText, ResponseRefused> {
-    // Without another charge, a charge of any size is granted, but a list can be larger than the memory.
+    // Hold another charge, because a sole charge of any size is granted, but a list can be larger than the memory.
     let _other = account.hold(Resource::Answers, 1).ok_or(ResponseRefused)?;
     rendering::render_here(account, true, least_bytes, write)
 }
@@ -234,7 +234,7 @@ where
 }
 
 /// Reads a body and parses its first JSON value, on another thread if the body is large. As in etcd, bytes after the value are
-/// ignored, and `null` is an empty object. Also returns the charge for the parsed value.
+/// ignored, and `null` is an empty object. Also returns the charge for the parsed value. Fails with 400 if the body is invalid.
 async fn body<T: DeserializeOwned + Default + Send + 'static>(
     ctx: &Context,
     payload: &mut web::Payload,
@@ -249,7 +249,7 @@ async fn body<T: DeserializeOwned + Default + Send + 'static>(
 }
 
 /// Charges the memory of the strings in a body, because the charge for the body covers only the few bytes of a short string.
-/// Fails with 503 if the charge is refused.
+/// Returns `None` if the strings need little memory. Fails with 503 if the charge is refused.
 fn charge_strings(account: &Account, body: &[u8]) -> Result<Option<Charge>, AuthHttpError> {
     let quotes = body.iter().filter(|byte| **byte == b'"').count();
     let bytes = quotes / 2 * STRING_BYTES;
@@ -315,7 +315,7 @@ mod tests {
         assert!(charge(half).is_ok());
     }
 
-    /// A tree of values has a limited depth.
+    /// A parser that builds a tree of values would refuse this depth.
     #[test]
     fn unknown_fields_are_not_kept() {
         let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));

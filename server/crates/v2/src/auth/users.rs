@@ -93,8 +93,9 @@ pub(super) async fn get(
     read_auth(ctx, request, check, write).await
 }
 
-/// Creates or changes a user. A body creates the user if it contains `roles`, or if the user is new and the body contains neither
-/// `grant` nor `revoke`. As in etcd, only creation without roles returns 201; all other requests return 200.
+/// Creates or changes a user. A body creates the user if it contains `roles`, or if the user is new and the body contains
+/// neither `grant` nor `revoke`. As in etcd, only creation without roles returns 201; all other requests return 200. Fails with
+/// 400 if the body names another user, or contains `roles` and a change.
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,

@@ -14,7 +14,8 @@ use super::{MembersHttpError, peer_url};
 
 const FIELD: &str = "peerURLs";
 
-/// Reads the body and returns its validated, sorted peer URLs. Fails if there are none or they exceed `LONG_TEXT_BYTES_MAX`.
+/// Reads the body and returns its validated, sorted peer URLs. Fails if the body contains no URL, an invalid URL, or more than
+/// `LONG_TEXT_BYTES_MAX` of URLs.
 pub(super) async fn peer_urls(
     request: &HttpRequest,
     payload: &mut web::Payload,
@@ -60,7 +61,7 @@ fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
     ))
 }
 
-/// Parses `peerURLs`, case-insensitively, from a JSON body. An absent field is an empty list. Returns Go's error message.
+/// Parses `peerURLs`, case-insensitively, from a JSON body. An absent field is an empty list. The error is Go's message.
 pub fn decode(body: &[u8]) -> Result<Vec<String>, String> {
     json::check(body)?;
     let text = String::from_utf8_lossy(body);

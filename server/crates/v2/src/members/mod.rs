@@ -1,5 +1,5 @@
 //! `/v2/members` and `/v2/machines`: lists and changes members. As in etcd, a change that could cause quorum loss is refused
-//! with a generic text, and only the log contains the reason.
+//! with a generic message, and only the log contains the reason.
 
 pub mod body;
 pub mod peer_url;
@@ -34,7 +34,7 @@ static REFUSED_CHANGES: LogLimit = LogLimit::new();
 struct MembersHttpError(StatusCode, String);
 
 impl MembersHttpError {
-    /// Logs the reason and returns a 500 error with etcd's generic text.
+    /// Logs the reason and returns a 500 error with etcd's generic message.
     fn internal(reason: &str) -> Self {
         if let Some(left_out) = REFUSED_CHANGES.admit() {
             tracing::warn!(left_out, reason, "membership change refused");
@@ -42,7 +42,7 @@ impl MembersHttpError {
         Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
     }
 
-    /// Creates the 404 error for a member that never existed.
+    /// Creates the 404 error for an unknown member ID.
     fn unknown(id: &str) -> Self {
         Self(StatusCode::NOT_FOUND, format!("{NO_SUCH_MEMBER}{id}"))
     }
@@ -184,7 +184,7 @@ async fn replicate(ctx: &Context, change: ChangeMembers) -> Result<(), MembersHt
     }
 }
 
-/// Maps the error of a proposed change to member `id` to etcd's status and text.
+/// Maps the error of a change that was proposed for member `id` to etcd's status and message.
 fn change_refused(error: ProposeError<MembershipError>, id: MemberId) -> MembersHttpError {
     let error = match error {
         ProposeError::Fault(fault) => return fault.into(),
