@@ -46,7 +46,7 @@ const VERSION_POLL: Duration = Duration::from_millis(20);
 
 /// Runs a member until a signal stops it or it must end, for example because it was removed. Requires an actix system.
 pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootError> {
-    // A signal can stop a member that is still waiting for the others.
+    // A signal can stop a member that is still waiting for the other members.
     let signal = transport::first_signal().map_err(BootError::io("install the signal handlers"))?;
     let mut signal = std::pin::pin!(signal);
     // Bind before the disk is touched: a port in use is the most common mistake.
@@ -190,8 +190,8 @@ fn authenticator(config: &Config) -> Result<Arc<Authenticator>, BootError> {
     Ok(Arc::new(authenticator))
 }
 
-/// Waits up to `limit` until this member is published, then compares its state with the others' and starts regular
-/// comparisons. Fails if the states differ.
+/// Waits up to `limit` until this member is published. Then compares its state with the other members' states if the settings
+/// require it, and starts regular comparisons. Fails if no majority agrees or a corrupt state cannot be replaced.
 async fn cluster_ready(
     mut published: watch::Receiver<bool>,
     limit: Duration,
@@ -199,7 +199,7 @@ async fn cluster_ready(
 ) -> Result<(), InconsistentState> {
     let ready = published.wait_for(|published| *published);
     if timeout(limit, ready).await.is_err() {
-        tracing::warn!("timed out waiting for a leader; serving clients without one");
+        tracing::warn!("timed out waiting for the cluster to be ready; serving clients anyway");
     }
     let differed = checker.check_at_start().await?;
     actix_rt::spawn(checker.run(differed));
@@ -253,7 +253,7 @@ async fn has_cluster_version(node: &Node) -> bool {
     view.is_ok_and(|view| !view.machine.members.cluster_version.is_empty())
 }
 
-/// Registers the metrics of the APIs and starts the workers. They serve each bound socket with the APIs of its surface.
+/// Registers the metrics of the APIs and starts the workers, which serve each bound socket with the APIs of its surface.
 fn serve(
     config: &Config,
     (bound, security, peer_tls): (Vec<Bound>, Option<ServerTls>, Option<PeerTls>),

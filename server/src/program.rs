@@ -72,7 +72,7 @@ fn follow(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     member(arguments, true)
 }
 
-/// Sets up logging and runs a member until it ends. Returns the exit code that tells why.
+/// Sets up logging and runs a member until it ends. Returns the exit code for the reason.
 fn start(config: Config) -> ExitCode {
     let log_level = match logging::init(&config.log) {
         Ok(log_level) => log_level,

@@ -17,7 +17,7 @@ use witan_machine::{
 };
 use witan_node::{NodeError, Shortage};
 
-// Any client can trigger these log lines.
+// Any client can trigger these log lines, so they are limited.
 static UNHEALTHY: LogLimit = LogLimit::new();
 static FAILED_PROBES: LogLimit = LogLimit::new();
 
@@ -42,7 +42,7 @@ pub(super) async fn handle(ctx: &Context, request: &HttpRequest, path: &str) -> 
 /// `?serializable=true` reads from this member alone; `?exclude=ALARM` ignores an alarm.
 async fn health(ctx: &Context, query: &Query) -> HttpResponse {
     if let Some(alarm) = alarm(ctx, query).await {
-        // etcd has no memory budget, so its text does not fit.
+        // etcd has no memory budget, so etcd's reason alone would be misleading.
         let lacks_memory = alarm == NO_SPACE && ctx.node.shortage() == Some(Shortage::Memory);
         let cause = if lacks_memory { " (memory)" } else { "" };
         return unhealthy(ctx, &format!("ALARM {alarm}{cause}"));
@@ -67,7 +67,7 @@ async fn health(ctx: &Context, query: &Query) -> HttpResponse {
     }
 }
 
-/// Answers 503 with the reason. Counts the failure and logs it, unless too many were logged.
+/// Answers 503 with the reason. Counts the failure and logs it, unless too many failures were logged recently.
 fn unhealthy(ctx: &Context, reason: &str) -> HttpResponse {
     ctx.health_metrics.failures.inc();
     if let Some(left_out) = UNHEALTHY.admit() {

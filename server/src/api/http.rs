@@ -42,7 +42,7 @@ const TARGET_BYTES_MAX: usize = 32 << 10;
 #[derive(Debug)]
 pub struct HttpFrontend {
     pub(crate) ctx: Context,
-    /// The TLS of the ports that use it.
+    /// The TLS of each port that uses TLS.
     pub(crate) tls: Vec<ServerTls>,
     pub(crate) discovery: DiscoveryService,
     pub(crate) follow: Option<FollowHandle>,
@@ -118,7 +118,7 @@ fn check_request(
 }
 
 /// Passes a request with a checked target and host to the gateway of v3 or, after authorization, to the handler of its
-/// resource.
+/// resource. Answers OPTIONS itself, except on a metrics listener.
 async fn serve(
     front: &HttpFrontend,
     ctx: &Context,
@@ -227,7 +227,7 @@ fn limit_to_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
     }
 }
 
-/// Refuses a host name that is not in `--host-whitelist` with 421. Protects browsers against DNS rebinding (CVE-2018-5702),
+/// Refuses, with 421, a host name that is not in `--host-whitelist`. Protects browsers against DNS rebinding (CVE-2018-5702),
 /// which uses a foreign host name.
 fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
     let accepted = &settings.host_whitelist;
@@ -243,7 +243,7 @@ fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<Http
     }
     let message = format!(
         "This member does not serve the host name {name:?}.\n\
-         Start it with --host-whitelist {name:?} if that is its name, or reach it over TLS."
+         Start the member with --host-whitelist {name:?} if that is its name, or connect over TLS."
     );
     Err(reply::text(StatusCode::MISDIRECTED_REQUEST, &message).into())
 }
@@ -279,16 +279,16 @@ fn check_origin(
     }
     let shown = String::from_utf8_lossy(origin.as_bytes());
     let remedy = match is_same_origin_only {
-        true => "Send it without an origin, for example with curl.".to_owned(),
-        false => format!("Start it with --cors {shown:?} if they may call it."),
+        true => "Send the request without an origin, for example with curl.".to_owned(),
+        false => format!("Start it with --cors {shown:?} to allow these pages."),
     };
     let message =
         format!("This member accepts no writes or WebSockets from pages of {shown:?}.\n{remedy}");
     Err(reply::text(StatusCode::FORBIDDEN, &message).into())
 }
 
-/// Returns the `Origin` header of a request. Without the header, returns `null` if the browser reveals that the page is
-/// foreign, for example when it loads an image, and otherwise `None`.
+/// Returns the `Origin` header of a request. Without the header, returns `null` if the browser reveals that the page has
+/// another origin, for example when it loads an image, and otherwise `None`.
 fn origin(request: &HttpRequest) -> Option<HeaderValue> {
     let headers = request.headers();
     let is_foreign = || {

@@ -49,7 +49,7 @@ pub(crate) async fn handle(
 }
 
 /// Returns the body of `/level`: the cluster's level, the members' releases, and the time at which the level rises. A member
-/// has `lacksBytes` only if its level has a later data format.
+/// has `lacksBytes` only if its level has a later data format and its disk is too full to rewrite the data.
 fn report(levels: &FeatureLevels, members: &MemberRegistry) -> Value {
     let report = levels.report();
     let later = next_format(members.level());

@@ -11,7 +11,7 @@ const NO_JSON: &str = "Invalid json body";
 /// The error for an unknown level begins with this text and ends with the level.
 const NO_LEVEL: &str = "Invalid log level ";
 
-/// Sets the log level in the body of a PUT.
+/// Sets the log level to the level in the body of a PUT. Responds with 204, or with 400 for an invalid body.
 pub(crate) async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -24,7 +24,7 @@ pub(crate) async fn handle(
     let level = body.map_err(|_| NO_JSON.to_owned());
     match level.and_then(|body| requested_level(&body)) {
         Ok(level) => {
-            // A field `level` would occur twice in the JSON of the line.
+            // The level is part of the message, because the JSON of the line already has a field `level`.
             tracing::info!("set the log level to {level}");
             ctx.log_level.set(level);
             HttpResponse::NoContent().finish()
@@ -33,8 +33,8 @@ pub(crate) async fn handle(
     }
 }
 
-/// Parses the level in the first JSON value of a body. The field name and the level are not case-sensitive. Fails with the
-/// response text.
+/// Parses the level in the first JSON value of a body. The field name and the level are not case-sensitive. The error is the
+/// message for the response.
 fn requested_level(body: &[u8]) -> Result<LevelFilter, String> {
     let text = String::from_utf8_lossy(body);
     let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();

@@ -19,7 +19,7 @@ pub(crate) fn serves_on_metrics(path: &[u8]) -> bool {
     path == b"/metrics" || std::str::from_utf8(path).is_ok_and(health::serves)
 }
 
-/// Answers an authorized request. `tls` is the TLS that the metrics describe.
+/// Answers an authorized request. `tls` contains the certificates that the metrics describe.
 pub(crate) async fn handle(
     ctx: &Context,
     tls: &[ServerTls],

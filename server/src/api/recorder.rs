@@ -20,7 +20,7 @@ const NOTHING: &str = "there is no recording to serve: nothing is recorded yet, 
     DATA_DIR/recorder)";
 
 /// Answers with all recorded files as one stream. Answers 404 if nothing is recorded, and 429 while too many snapshots or
-/// recordings are sent.
+/// recordings are being sent.
 pub(super) async fn handle(
     ctx: &Context,
     folder: Option<PathBuf>,
@@ -59,7 +59,7 @@ pub(super) async fn handle(
     response
 }
 
-/// Streams the bytes of all files at the client's pace. A read error truncates the body.
+/// Streams the bytes of all files at the client's pace. A read error or the end of the process truncates the body.
 fn body(
     ctx: Context,
     first: Bytes,

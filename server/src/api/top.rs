@@ -1,4 +1,4 @@
-//! `/debug/top`: the key prefixes of this member's requests and watchers. Requests are counted while one caller waits. A
+//! `/debug/top`: the key prefixes of this member's requests and watchers. Requests are counted only while a caller waits. A
 //! separate thread then counts the watchers.
 
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use witan_node::Node;
 const TAKEN: &str = "this member is already counting requests for another caller, which takes up to 30 seconds; try again later";
 const STOPPING: &str = "this member is stopping";
 
-/// Answers a GET with the page after the requested number of seconds. Serves one caller at a time.
+/// Answers a GET with the page after the requested number of seconds. Serves one caller at a time; other callers get 429.
 pub(super) async fn handle(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let Some(seconds) = seconds(request.query_string()) else {
         let (least, most) = (SECONDS.start(), SECONDS.end());

@@ -48,8 +48,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The command `alter DIR FROM TO`. Like a bug in the program, replaces `from` with `to` in all values of a stopped member's
-/// checkpoint and corrects the checksums. Returns the number of changed records.
+/// The command `alter DIR FROM TO`. Like a bug in the program, replaces the first `from` with `to` in each value of a stopped
+/// member's checkpoint and corrects the checksums. Returns the number of changed records.
 fn alter(dir: &Path, from: &[u8], to: &[u8]) -> Result<usize, Box<dyn Error>> {
     let identity = storage::identity(dir)?.ok_or("there is no member")?;
     let metrics = StorageMetrics::register(&Register::default());

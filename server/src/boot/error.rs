@@ -1,4 +1,4 @@
-//! The reasons why a member stops and its exit codes.
+//! The reasons why a member stops, and their exit codes.
 
 use std::path::Path;
 

@@ -75,7 +75,7 @@ impl RunningMember {
                 let leader = leader.to_string();
                 tracing::info!(leader, "transferred leadership");
             }
-            // There is no leader or no other voter.
+            // This member does not lead, or no other voter is active.
             Err(TransferError::Refused(_)) => {}
             Err(error @ TransferError::Fault(_)) => {
                 tracing::warn!(%error, "failed to transfer leadership");
@@ -207,7 +207,7 @@ fn shared_parts(
     }
 }
 
-/// Returns the time after which a request fails without an answer: [`REQUEST_TIMEOUT`] and two election timeouts.
+/// Returns the time after which a request without a response fails: [`REQUEST_TIMEOUT`] and two election timeouts.
 fn request_timeout(config: &Config) -> Duration {
     REQUEST_TIMEOUT + 2 * config.election_timeout
 }

@@ -10,14 +10,15 @@ use witan_storage as storage;
 
 use super::error::BootError;
 
-/// Returns the limit less `files_bytes`, the size of files that the system keeps in memory. At least half of the limit remains.
+/// Returns the limit less `files_bytes`, the size of a file system in memory. At least half of the limit remains.
 fn without_files(limit: MemoryLimit, files_bytes: u64) -> MemoryLimit {
     let bytes = limit.bytes - files_bytes.min(limit.bytes / 2);
     MemoryLimit { bytes, ..limit }
 }
 
-/// Returns the memory budget in bytes: `wanted`, or the limit of this process less a reserve and less the files in `data_dir`
-/// if they are in memory. The budget is unlimited if neither is known. Logs the budget, and a warning if it exceeds the limit.
+/// Returns the memory budget in bytes: `wanted`, or the limit of this process less a reserve and less the file system of
+/// `data_dir` if it is in memory. The budget is unlimited without `wanted` and a known limit. Logs the budget, and a warning if
+/// the limit is unknown or smaller than the budget.
 fn budget_bytes(wanted: Option<u64>, data_dir: &Path) -> u64 {
     let Some(limit) = MemoryLimit::read(Path::new("/")) else {
         let budget_bytes = wanted.unwrap_or(u64::MAX);

@@ -67,7 +67,7 @@ pub(super) async fn prepare(
     Ok(Prepared { config, joined, followed: None })
 }
 
-/// Adopts etcd's data in the data directory and returns its identity. Logs each step.
+/// Adopts etcd's data in the data directory and returns the identity of the member. Logs each step.
 async fn adopt_etcd(config: &Config, cache: &Arc<BlockCache>) -> Result<DataIdentity, BootError> {
     let (dir, wal_dir) = (config.data_dir.clone(), config.wal_dir.clone());
     let cache = cache.clone();

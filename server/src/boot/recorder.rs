@@ -28,7 +28,8 @@ pub(super) fn folder(config: &Config) -> Option<PathBuf> {
     records.then(|| config.data_dir.join("recorder"))
 }
 
-/// Opens the flight recorder. Returns `None` if it is disabled, or after logging a failure: the member must start without it.
+/// Opens the flight recorder. Returns `None` if the recorder is disabled, or after logging a failure, because the member must
+/// start without a recorder.
 fn open(config: &Config, member: u64, space: Arc<SpaceStatus>) -> Option<Box<dyn Sink>> {
     let FlightRecorder { bytes, values } = config.settings.flight_recorder;
     let head = Head {
@@ -42,7 +43,7 @@ fn open(config: &Config, member: u64, space: Arc<SpaceStatus>) -> Option<Box<dyn
         Ok(ring) => Some(Box::new(ring)),
         Err(error) => {
             let folder = folder.display();
-            tracing::error!(%folder, %error, "cannot write the flight recorder's files; nothing is recorded until the next start");
+            tracing::error!(%folder, %error, "cannot write the flight recorder's files; nothing is recorded until the next startup");
             None
         }
     }
