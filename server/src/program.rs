@@ -61,8 +61,8 @@ fn member(arguments: impl Iterator<Item = OsString>, follows: bool) -> ExitCode 
     }
 }
 
-/// Runs `witan follow`. With a subcommand or without arguments, calls a running member. With flags, starts a member, which
-/// requires a source.
+/// Runs `witan follow`. With a subcommand, calls a running member. Without arguments, prints the usage. With flags, starts a
+/// member, which requires a source.
 fn follow(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.peekable();
     let asks = |word: &OsString| command::VERBS.iter().any(|verb| word == verb);

@@ -11,8 +11,8 @@ use witan_node::ProposeError;
 use super::{answer, refusal};
 
 /// Answers an authorized GET of the status or an authorized POST of another path. A POST must have the content type JSON, so
-/// that browsers send a preflight request for pages of another origin. If `handle` is `None`, this member does not follow a
-/// cluster.
+/// that browsers send a preflight request for pages of another origin. If `handle` is `None`, this member was not started with
+/// `--from`, and only `/follow/source-gone` succeeds.
 pub(crate) async fn handle(
     ctx: &Context,
     handle: Option<&FollowHandle>,
@@ -75,8 +75,8 @@ async fn not_following(ctx: &Context) -> HttpResponse {
         }
         (false, 0) => "this cluster follows no source",
         (false, _) => {
-            "this cluster has replaced another one; a member with --from checks the fence of the other cluster until you declare \
-             that cluster gone"
+            "this cluster has replaced another cluster; a member with --from checks the fence of the other cluster until you \
+             declare that cluster gone"
         }
     };
     answer(

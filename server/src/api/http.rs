@@ -228,7 +228,7 @@ fn limit_to_surface(surface: Surface, route: Route, path: &[u8]) -> Route {
 }
 
 /// Refuses, with 421, a host name that is not in `--host-whitelist`. Protects browsers against DNS rebinding (CVE-2018-5702),
-/// which uses a foreign host name.
+/// which uses an attacker's host name.
 fn check_host(request: &HttpRequest, settings: &Settings) -> Result<(), Box<HttpResponse>> {
     let accepted = &settings.host_whitelist;
     let given = request

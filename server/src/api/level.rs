@@ -12,7 +12,8 @@ use witan_peer::{FeatureLevels, MemberRelease, RaiseError};
 
 use super::{answer, refusal};
 
-/// Answers an authorized `GET /level` or `POST /level/raise`. Other methods get a 405.
+/// Answers an authorized `GET /level` or `POST /level/raise`, and other methods with 405. If the level cannot rise, responds
+/// with 409, and if this member is not the leader or a read fails, with 503.
 pub(crate) async fn handle(
     ctx: &Context,
     levels: &FeatureLevels,

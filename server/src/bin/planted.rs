@@ -94,6 +94,7 @@ fn altered(view: &View, from: &[u8], to: &[u8]) -> Result<(View, usize), Corrupt
     Ok((view, count))
 }
 
+/// Returns the CRC-32 of the key followed by the value, in little-endian byte order.
 fn crc(key: &[u8], value: &[u8]) -> [u8; CRC_BYTES] {
     let mut crc = crc32fast::Hasher::new();
     crc.update(key);

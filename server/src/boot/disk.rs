@@ -138,7 +138,7 @@ fn write_first_state(
     Ok(*state)
 }
 
-/// Removes all other members from the recovered state and appends their removal to the log on disk. Fails if one of them is
+/// Removes all other members from the recovered state and appends their removal to the log on disk. Fails if another member is
 /// still running. Returns the new registry, or `None` if there are no other members.
 async fn force_new_cluster(
     dir: &Path,

@@ -53,7 +53,7 @@ pub enum AdoptError {
         reason: String,
     },
     #[error(
-        "member {member_id} was removed from its cluster; adopt a member that is still in it, or add a new one"
+        "member {member_id} was removed from its cluster; adopt a member that is still in the cluster, or add a new member"
     )]
     Removed { member_id: MemberId },
     #[error(

@@ -69,7 +69,7 @@ pub enum JoinError {
 }
 
 /// Queries the other members of `--initial-cluster`. Returns the first state of a member that joins their cluster, or `None` if
-/// this member starts a new cluster. Fails if one of them runs etcd, or if one knows that this member has already run. A member
+/// this member starts a new cluster. Fails if another member runs etcd, or knows that this member has already run. A member
 /// that joins also fails if no member answers, the members do not match, or the feature level is too high.
 pub async fn query_members(
     config: &Config,
@@ -144,8 +144,8 @@ fn check_level(levels: &[Level]) -> Result<(), JoinError> {
     }
 }
 
-/// Fails if a member of the cluster may run at one of these peer URLs. Ignores invalid URLs. Otherwise, `--force-new-cluster`
-/// would create a second cluster with the same id.
+/// Fails if a member of the cluster may run at one of these peer URLs. Otherwise, `--force-new-cluster` would create a second
+/// cluster with the same id. Ignores invalid URLs.
 pub async fn refuse_running(
     cluster_id: u64,
     peer_urls: &BTreeSet<String>,
@@ -265,6 +265,7 @@ mod tests {
         }
     }
 
+    /// Returns a cluster with these member ids and peer URLs. All members except the last one have published a client URL.
     fn cluster(urls: &[(u64, &str)]) -> RemoteCluster {
         let last = urls.last().map(|(id, _)| *id);
         let client_urls = |id| match Some(id) == last {

@@ -156,7 +156,7 @@ impl FlagValues {
         Ok(Config { warnings, ..config })
     }
 
-    /// Returns the given text of a flag, or its default.
+    /// Returns the given text of a flag. If the text is missing or empty, returns the default.
     pub(super) fn text(&self, name: &'static str) -> &str {
         let row = || flags::find(name).expect("names in this crate are rows of the table");
         self.given(name).unwrap_or_else(|| row().default)

@@ -44,8 +44,8 @@ impl FlagValues {
         Some((name, self.text(password).to_owned()))
     }
 
-    /// Returns the endpoints in a flag. Fails if one is invalid or the list is empty. As in etcd, an endpoint without a scheme
-    /// gets `https` if the flags configure TLS (`has_tls`), otherwise `http`.
+    /// Returns the endpoints in a flag. Fails if an endpoint is invalid or the list is empty. As in etcd, an endpoint without a
+    /// scheme gets `https` if the flags configure TLS (`has_tls`), otherwise `http`.
     pub(super) fn endpoints(
         &self,
         flag: &'static str,

@@ -106,6 +106,7 @@ impl Url {
         all_in(one, other) && all_in(other, one)
     }
 
+    /// Returns whether both URLs have the same address and both or neither use TLS. `localhost` equals `127.0.0.1`.
     fn same_endpoint(&self, other: &Url) -> bool {
         fn host(address: &Address) -> (&str, u16) {
             match address {

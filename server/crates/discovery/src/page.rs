@@ -124,6 +124,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Renders the page of `http://h/t` for registrations with these values, in order of creation.
     fn shown(size: Option<u64>, values: &[&str]) -> String {
         let node = |(at, value): (usize, &&str)| Node {
             // The names sort in reverse, so the last registration comes first.

@@ -17,7 +17,7 @@ use super::{
     status::FollowHandle,
 };
 
-/// Copies through one session with the source.
+/// The copier of one session with the source.
 pub(super) struct Copier<'a> {
     pub(super) calls: Calls<'a>,
     watch: Streaming<WatchResponse>,

@@ -93,7 +93,7 @@ async fn run(
             Err(error) => Err(CopyError::Node(error)),
             Ok(members) if members.follows => follow(&node, &source, &handle, &mut requests).await,
             Ok(members) if members.fenced_at == 0 => {
-                tracing::info!("this cluster no longer follows another one; --from has no effect");
+                tracing::info!("this cluster no longer follows another cluster; --from has no effect");
                 handle.update(|status| {
                     status.following = false;
                     status.guarding = false;
@@ -135,7 +135,7 @@ pub async fn warn_if_unguarded(node: &Node) {
         .is_ok_and(|members| members.fenced_at != 0)
     {
         tracing::warn!(
-            "this cluster has replaced another one; a member started with --from must check that the other cluster \
+            "this cluster has replaced another cluster; a member started with --from must check that the other cluster \
              accepts no writes, until you declare that cluster gone (witan follow source-gone)"
         );
     }

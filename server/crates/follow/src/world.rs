@@ -435,6 +435,7 @@ impl Run {
         }
     }
 
+    /// Performs a random action of a client, an operator, the network or a process, and polls all processes.
     fn step(&mut self, disarms: bool) {
         match self.drawn.below(40) {
             0..20 => self.request(false),

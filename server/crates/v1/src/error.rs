@@ -45,6 +45,7 @@ impl V1Error {
 }
 
 impl From<NodeError> for V1Error {
+    /// Maps an unknown leader to `LeaderElection`. Logs any other error and maps it to `RaftInternal` with a message.
     fn from(fault: NodeError) -> Self {
         let cause = match fault {
             NodeError::NoLeader => return Self::new(ErrorCode::LeaderElection, ""),

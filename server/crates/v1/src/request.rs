@@ -235,6 +235,7 @@ mod tests {
         GET /v1/leader/ - no path
     "#;
 
+    /// Describes a request or an error as in [`REQUESTS`].
     fn described(parsed: &Result<V1Request, V1RequestError>) -> String {
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
         match parsed {

@@ -50,6 +50,7 @@ impl From<witan_tree::TreeError> for V2Error {
 }
 
 impl From<NodeError> for V2Error {
+    /// Maps `NoSpace` to the code of the same name. Logs any other error and maps it to `RaftInternal`.
     fn from(fault: NodeError) -> Self {
         if fault == NodeError::NoSpace {
             return Self::before_store(ErrorCode::NoSpace, fault.of_etcd());

@@ -149,6 +149,7 @@ impl Registry {
 }
 
 impl registry::Registry for Registry {
+    /// Reads the cluster size and then all registrations below the token, except `_config`.
     async fn read(&mut self) -> Result<RegistryState, Failure> {
         let target = format!("{}/{SIZE}", self.path);
         let (answer, _) = self.request(Method::GET, &target, String::new()).await?;
@@ -171,6 +172,7 @@ impl registry::Registry for Registry {
         })
     }
 
+    /// Creates the key of this member. Fails with `Duplicate` if the key exists.
     async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
         let target = format!("{}/{}?prevExist=false", self.path, own.id);
         let body = format!("value={}", utf8_percent_encode(&own.value, ESCAPED));
@@ -181,6 +183,7 @@ impl registry::Registry for Registry {
         answer.check(&target)
     }
 
+    /// Waits for a change after `since` or for [`WAIT_TIMEOUT`]. Also completes if the history no longer contains the change.
     async fn wait(&mut self, since: &RegistryState) -> Result<(), Failure> {
         let target = format!(
             "{}?recursive=true&wait=true&waitIndex={}",

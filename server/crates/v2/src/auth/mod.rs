@@ -49,6 +49,7 @@ impl AuthHttpError {
 }
 
 impl From<NodeError> for AuthHttpError {
+    /// Logs the error. The message is generic and the status 500, unless the client can do something about the error.
     fn from(fault: NodeError) -> Self {
         witan_dialect::log_failure("v2 auth", fault);
         match fault {
@@ -309,7 +310,7 @@ mod tests {
         let half = (256 << 20) / 8 / 2 / STRING_BYTES;
         let first = charge(half).expect("there is memory");
         assert!(first.is_some());
-        let refused = charge(half).expect_err("the rest is too small");
+        let refused = charge(half).expect_err("too little memory is left");
         assert_eq!(refused.0, StatusCode::SERVICE_UNAVAILABLE);
         drop(first);
         assert!(charge(half).is_ok());

@@ -123,7 +123,8 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     Ok(json_response(ctx, request, StatusCode::OK, &leader))
 }
 
-/// Adds a voter with the body's peer URLs and returns 201, or 500 if the change could cause quorum loss.
+/// Adds a voter with the body's peer URLs and returns 201. Fails with 409 if a member has one of the URLs, and with 500 if the
+/// change could cause quorum loss.
 async fn add(
     ctx: &Context,
     request: &HttpRequest,
