@@ -357,8 +357,8 @@ impl FlagValues {
         })
     }
 
-    /// Returns the URL of the discovery service without trailing slashes, or `None` if the URL is empty. Fails if the URL has
-    /// another scheme than http or https, or a query.
+    /// Returns the URL of the discovery service without trailing slashes, or `None` if the URL is empty. Fails if the URL has a
+    /// query or a scheme other than http and https.
     fn discovery_service_url(&self) -> Result<Option<String>, ConfigError> {
         let flag = "discovery-service-url";
         let text = self.text(flag).trim_end_matches('/');
@@ -411,8 +411,9 @@ impl FlagValues {
         })
     }
 
-    /// Returns the mode and the retention of automatic compaction, or `None` for a retention of 0, which disables it. A number
-    /// without a unit means hours or revisions. As in etcd, a duration in the mode `revision` means its number of nanoseconds.
+    /// Returns the mode and the retention of automatic compaction, or `None` for a retention of 0, which disables compaction. A
+    /// number without a unit means hours or revisions. As in etcd, a duration in the mode `revision` means its number of
+    /// nanoseconds.
     fn auto_compaction(&self) -> Result<Option<AutoCompaction>, ConfigError> {
         let flag = "auto-compaction-retention";
         let periodic = match self.text("auto-compaction-mode") {
@@ -485,7 +486,7 @@ impl FlagValues {
         Ok(LogConfig { level, format, rotation: self.rotation(&outputs)?, outputs })
     }
 
-    /// Returns the settings of log rotation, or `None` if rotation is disabled. Fails unless exactly one output is a file, and
+    /// Returns the settings of log rotation, or `None` if rotation is disabled. Fails if not exactly one output is a file, or
     /// if the settings request compression.
     fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
         if !self.boolean("enable-log-rotation")? {

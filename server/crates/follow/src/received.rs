@@ -10,8 +10,8 @@ use super::error::CopyError;
 /// Maximum size in bytes of keys and values in one entry, unless a single revision is larger.
 pub(super) const ENTRY_BYTES: usize = 1 << 20;
 
-/// Maximum number of writes in one entry, unless a single revision has more. It is small because a member applies an entry
-/// without yielding.
+/// Maximum number of writes in one entry, unless a single revision has more. The maximum is small because a member applies an
+/// entry without yielding.
 pub(super) const ENTRY_WRITES: usize = 1024;
 
 /// Minimum encoded size in bytes of a write, without its key and value.

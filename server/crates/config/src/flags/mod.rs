@@ -24,7 +24,7 @@ pub enum FlagKind {
 /// How this release handles a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagStatus {
-    /// The flag works, and if etcd has it, as in etcd. The string names a test function in `tests/e2e/tests` that proves this.
+    /// The flag works; a flag of etcd works as in etcd. The string names a test function in `tests/e2e/tests` that proves this.
     Supported(&'static str),
     /// The flag is accepted and has no effect, for this reason.
     Accepted(&'static str),

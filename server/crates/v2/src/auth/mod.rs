@@ -218,7 +218,7 @@ fn render(
     least_bytes: usize,
     write: impl Fn(&mut dyn Sink),
 ) -> Result<ChargedText, ResponseRefused> {
-    // Hold another charge, because a sole charge of any size is granted, but a list can be larger than the memory.
+    // A sole charge of any size is granted, but a list can be larger than the memory. Therefore, hold another charge.
     let _other = account.hold(Resource::Answers, 1).ok_or(ResponseRefused)?;
     rendering::render_here(account, true, least_bytes, write)
 }
