@@ -154,7 +154,7 @@ fn failed(error: &dyn std::error::Error, code: ExitCode) -> ExitCode {
     code
 }
 
-/// Prints a text to stdout. Returns a failure if stdout is closed.
+/// Prints `text` to stdout. Returns a failure if stdout cannot be written.
 fn show(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
 //! The HTTP frontend. Every client request that is not gRPC passes through [`HttpFrontend::answer`]. It decodes and cleans the
-//! path, applies host and origin rules, and dispatches to a dialect by one table.
+//! path, applies host and origin rules, and dispatches to a dialect with one route table.
 //!
 //! Actix's router is not used, because it would decode paths differently and lose `%2F` and `//`.
 

@@ -85,7 +85,7 @@ fn rounded(at: SystemTime) -> String {
 
 /// Returns why a member keeps the level from rising.
 fn shortfall((id, running): &MemberRelease, members: &MemberRegistry) -> String {
-    // A member has no name before its first start.
+    // A member has no name before its first startup.
     let member = members.by_id.get(id).filter(|it| !it.name.is_empty());
     let name = member.map_or_else(|| id.to_string(), |member| member.name.clone());
     match running {

@@ -2,7 +2,7 @@
 //!
 //! Not here: taking over etcd's data (`witan_adopt`) and copying another cluster (`witan_follow`).
 //!
-//! Reading order: `discover` (finds the initial members of a new cluster) → this file (the first state) → `join` (asks the
+//! Reading order: `discover` (finds the initial members of a new cluster) → this file (the first state) → `join` (queries the
 //! members of a running cluster) → `etcd` (refuses clusters with etcd members).
 
 pub mod discover;

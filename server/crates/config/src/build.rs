@@ -230,7 +230,7 @@ impl FlagValues {
             .collect()
     }
 
-    /// Returns a list of names. An empty list becomes `["*"]`, which means all names.
+    /// Returns the list of names in a flag. An empty list becomes `["*"]`, which means all names.
     fn names(&self, flag: &'static str) -> Vec<String> {
         let mut names = self.list(flag);
         if names.is_empty() {

@@ -1,4 +1,4 @@
-//! Configuration errors, with etcd's text where etcd has the same error.
+//! Configuration errors, with etcd's message where etcd has the same error.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::url::{Url, UrlError};
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum ConfigError {
-    /// An unknown flag or a missing value, in clap's text.
+    /// An unknown flag or a missing value, with clap's message.
     #[error("{0}")]
     Arguments(String),
     #[error("\"{0}\" is not a valid flag")]

@@ -57,7 +57,7 @@ pub struct Config {
     pub listen_client_urls: Vec<Url>,
     /// `--listen-client-http-urls`: all protocols except gRPC.
     pub listen_client_http_urls: Vec<Url>,
-    /// `--listen-metrics-urls`: only `/metrics` and `/health`.
+    /// `--listen-metrics-urls`: only `/metrics` and the health checks.
     pub listen_metrics_urls: Vec<Url>,
     pub listen_peer_urls: Vec<Url>,
     pub advertise_client_urls: Vec<Url>,
@@ -202,9 +202,9 @@ pub struct SpaceConfig {
 /// Automatic compaction of old v3 revisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoCompaction {
-    /// Keeps the revisions of this period.
+    /// Keeps old revisions for this period.
     Periodic(Duration),
-    /// Keeps this number of revisions.
+    /// Keeps this number of old revisions.
     Revisions(i64),
 }
 
@@ -322,7 +322,7 @@ pub struct Settings {
 /// Settings of tokens and password hashing.
 #[derive(Clone, Debug)]
 pub struct AuthSettings {
-    /// `--auth-token`: the kind and its options.
+    /// `--auth-token`: the type of the tokens, and its options.
     pub token: String,
     /// `--auth-token-ttl`: time after which an unused simple token expires.
     pub token_ttl: Duration,

@@ -221,6 +221,6 @@ fn base_url(ctx: &Context, request: &HttpRequest) -> Option<String> {
     } else {
         "http"
     };
-    // Every member would receive the user info.
+    // Every member that uses the token would receive the user info.
     (!host.as_str().contains('@')).then(|| format!("{scheme}://{host}"))
 }

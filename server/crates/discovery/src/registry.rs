@@ -45,8 +45,9 @@ const REGISTRATIONS_PER_MEMBER: u64 = 2;
 /// Time for which a request waits for the lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// The lock that a request holds while it checks a limit and writes. Without it, concurrent requests would all pass the check.
-/// Each member has a separate lock, so concurrent requests to several members can exceed a limit, by one for each member.
+/// The lock that a request holds while it checks a limit and writes. Without the lock, concurrent requests would all pass the
+/// check. Each member has a separate lock, so concurrent requests to several members can exceed a limit, by one for each
+/// member.
 #[derive(Debug, Default)]
 pub(super) struct RegistryLock(Arc<Mutex<()>>);
 
@@ -229,7 +230,7 @@ impl TokenRequest<'_> {
     /// Returns the size in the token's directory, or `None` if a client created the directory without a valid size.
     fn size(&self, tree: &Tree) -> Option<u64> {
         let path = format!("{}/{SIZE}", directory(self.token));
-        // A v2 client can create a large directory at this path. A read would list it.
+        // A v2 client can create a large directory at this path, which a read would list.
         if tree.lists_more_than(path.as_bytes(), false, 0) {
             return None;
         }

@@ -10,7 +10,7 @@ use witan_client::{ClientTlsError, Route, TlsClient};
 use witan_config::ClientSettings;
 use witan_transport::exchange;
 
-/// The word after the program's name.
+/// The first argument of the program for the commands in this file.
 pub const FOLLOW: &str = "follow";
 
 /// The arguments of [`FOLLOW`] that call a running member or print help. Without one of them, the flags start a member.

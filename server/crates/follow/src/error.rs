@@ -1,4 +1,4 @@
-//! The reasons why a following session ends. The next session retries.
+//! The reasons why a session with the source ends. The next session retries.
 
 use std::time::Duration;
 

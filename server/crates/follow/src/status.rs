@@ -83,7 +83,7 @@ pub enum CutOverRefused {
     Failed(String),
 }
 
-/// The status and the requests of the following task, shared with other tasks.
+/// The status and the requests of the task that follows the source, shared with other tasks.
 #[derive(Clone, Debug)]
 pub struct FollowHandle(Arc<Inner>);
 

@@ -155,7 +155,8 @@ fn read(key: Bytes) -> V1Request {
     }
 }
 
-/// Validates the keyword, the value and the TTL of a write, in this order. Returns the write or the first error.
+/// Checks that the key of a write is not a keyword, and validates its value and its TTL, in this order. Returns the write or
+/// the first error.
 fn put(key: Bytes, fields: &FormFields) -> Result<V1Put, V1Error> {
     let refuse = |code| V1Error::new(code, "Set");
     if is_keyword(&key) {

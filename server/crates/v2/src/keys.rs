@@ -133,7 +133,7 @@ pub async fn intent(
     Ok((intent, params))
 }
 
-/// Returns the tree key of a path below `/v2/keys`, without one trailing slash; `/` for the root.
+/// Returns the tree key of a path below `/v2/keys`, which is `/` for the root. Removes one trailing slash.
 fn tree_key(sent: &[u8]) -> Bytes {
     match sent.strip_suffix(b"/").unwrap_or(sent) {
         b"" => Bytes::from_static(b"/"),

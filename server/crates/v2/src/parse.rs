@@ -160,7 +160,8 @@ fn flag(fields: &FormFields, name: &str) -> Result<bool, V2Error> {
     Ok(boolean(fields, name, "\"")?.unwrap_or(false))
 }
 
-/// Parses a boolean like Go's `ParseBool`, or `None` if missing. An error puts `mark` around the name, as in etcd.
+/// Parses a boolean like Go's `ParseBool`. Returns `None` if the field is missing. As in etcd, an error puts `mark` around the
+/// name.
 fn boolean(fields: &FormFields, name: &str, mark: &str) -> Result<Option<bool>, V2Error> {
     let Some(text) = fields.get(name) else {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! Finds the initial members of a new cluster before storage opens: `--discovery`, `--discovery-endpoints`, `--discovery-srv`.
-//! The result is used as `--initial-cluster`. A member with data skips discovery.
+//! Finds the initial members of a new cluster before the data directory is opened: `--discovery`, `--discovery-endpoints`,
+//! `--discovery-srv`. The result is used as `--initial-cluster`. A member with data skips discovery.
 //!
 //! Reading order: this file → `registry` (register and wait, for all registries) → `v2`, `v3` (the registries) → `srv`, `dns` →
 //! `error`.

@@ -40,7 +40,7 @@ pub(super) struct RegistryState {
     /// Number of members of the new cluster, at least 1.
     pub(super) size: u64,
     pub(super) entries: Vec<Entry>,
-    /// The registry's index or revision at the read.
+    /// The registry's index or revision at the time of the read.
     pub(super) index: u64,
 }
 
@@ -108,8 +108,8 @@ pub(super) async fn join(
     }
 }
 
-/// Registers this member and retries after temporary failures. `Duplicate` is a success if an earlier attempt or process may
-/// have registered the member.
+/// Registers this member and retries after temporary failures. Treats `Duplicate` as success if an earlier attempt or process
+/// may have registered the member.
 async fn register(registry: &mut impl Registry, own: &Registration) -> Result<(), DiscoverError> {
     let (mut pause, mut tried) = (RETRY_FIRST, own.exists);
     loop {

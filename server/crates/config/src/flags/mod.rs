@@ -30,7 +30,7 @@ pub enum FlagStatus {
     Accepted(&'static str),
     /// Every value except the default is refused, for this reason.
     Refused(&'static str),
-    /// The flag is an older name of this flag.
+    /// The flag is an old name of the flag with this name.
     Alias(&'static str),
 }
 

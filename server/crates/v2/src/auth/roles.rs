@@ -17,7 +17,7 @@ use witan_machine::{
 use super::{AuthHttpError, body, read_auth};
 use crate::headers::json_response;
 
-/// Lists all roles by name, including root. Roles without v2 patterns have empty lists.
+/// Lists all roles sorted by name, including root. Roles without v2 patterns have empty lists.
 pub(super) async fn list(
     ctx: &Context,
     request: &HttpRequest,
