@@ -374,7 +374,7 @@ mod tests {
             let found = match route(&settings, path.as_bytes()) {
                 Route::Resource(route) => Some(route.resource),
                 Route::NotFound => None,
-                Route::V3 => panic!("{path} is v3's"),
+                Route::V3 => panic!("{path} belongs to v3"),
             };
             assert_eq!(found, *expect, "{path}");
         }

@@ -25,7 +25,7 @@ const NOT_PRIORITIZED: Fixed = (false, "Witan does not prioritize requests");
 const ALWAYS_SERVING: Fixed = (false, "a member serves clients during a defragmentation");
 const NO_BBOLT: Fixed = (true, "Witan does not use bbolt");
 
-/// The gates of etcd 3.7. A gate without a fixed value enables or disables its feature.
+/// The gates of etcd 3.7. A gate without a fixed value enables or disables its features. `AllBeta` has none in Witan.
 const GATES: [(&str, Option<Fixed>); 11] = [
     (INITIAL_CORRUPT_CHECK, None),
     (COMPACT_HASH_CHECK, None),

@@ -22,8 +22,8 @@ use witan_replica::limits::COMMAND_BYTES_MAX;
 
 use super::fence::Fences;
 
-/// Maximum size in bytes of a message of a watch, a snapshot or a list of leases; a longer message ends the session. etcd splits
-/// watch messages at `--max-request-bytes`. A revision larger than a log entry cannot be copied.
+/// Maximum size in bytes of a message of a watch, a snapshot or a list of leases; a longer message ends the session. etcd
+/// splits watch messages at `--max-request-bytes`. A revision larger than a log entry cannot be copied.
 const PART_BYTES_MAX: usize = 4 * COMMAND_BYTES_MAX;
 
 /// Maximum time for which a stream may deliver nothing although the source has more.
@@ -98,8 +98,8 @@ impl SourceSession<'_> {
     pub(super) async fn more<T>(&self, next: impl Future<Output = T>) -> Result<T, SourceError> {
         let stalled = |_| {
             let text = format!(
-                "a stream has delivered nothing for {STALL_TIMEOUT:?} although the member has more; restart the member, or name \
-                 other members with --from"
+                "a stream has delivered nothing for {STALL_TIMEOUT:?} although the member has more; restart the member, or \
+                 name other members with --from"
             );
             self.error(Status::deadline_exceeded(text))
         };

@@ -34,7 +34,7 @@ impl V1Error {
     /// Responds with the error's status and its JSON as plain text.
     pub(super) async fn answer(self, ctx: &Context, request: &HttpRequest) -> HttpResponse {
         let status =
-            StatusCode::from_u16(self.code.status()).expect("the table holds real statuses");
+            StatusCode::from_u16(self.code.status()).expect("the codes have valid statuses");
         let least_bytes = self.cause.iter().map(Bytes::len).sum();
         let write = move |out: &mut dyn Sink| self.write(out);
         let body = rendering::body(ctx, request, least_bytes, write).await;

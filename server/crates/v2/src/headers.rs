@@ -48,7 +48,7 @@ pub(crate) fn json_response(
 
 /// Builds the error response of `/v2/keys`, with the error's index as a header and its JSON in the body.
 pub async fn failure(ctx: &Context, request: &HttpRequest, error: V2Error) -> HttpResponse {
-    let status = StatusCode::from_u16(error.code.status()).expect("the table holds real statuses");
+    let status = StatusCode::from_u16(error.code.status()).expect("the codes have valid statuses");
     let mut response = build(&ctx.node, status);
     response
         .insert_header((CONTENT_TYPE, reply::JSON))

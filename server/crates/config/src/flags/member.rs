@@ -41,7 +41,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("backend-bbolt-freelist-type", Text, "map", "Type of bbolt's free list.", Accepted(NO_BBOLT)),
     Flag::new("backend-batch-interval", Duration, "0s", "Maximum time before bbolt commits a batch of writes.", Accepted(NO_BBOLT)),
     Flag::new("backend-batch-limit", Integer, "0", "Maximum number of writes in a bbolt batch.", Accepted(NO_BBOLT)),
-    Flag::new("from", Text, "", "Client URLs of an etcd 3.4 to 3.7 cluster. A new cluster copies and follows that cluster and refuses client writes before the cut-over. Use it as witan follow --from.", Supported("three_members_replace_three_while_members_are_killed")),
+    Flag::new("from", Text, "", "Client URLs of an etcd 3.4 to 3.7 cluster. A new cluster copies and follows that cluster and refuses client writes before the cut-over. Use this flag as witan follow --from.", Supported("three_members_replace_three_while_members_are_killed")),
     Flag::new("from-cacert", Text, "", "CA certificate file for verifying the cluster of --from; by default the CA certificates of the system.", Supported("a_source_with_tls_and_users_is_followed")),
     Flag::new("from-cert", Text, "", "Client certificate file for the cluster of --from.", Supported("a_source_with_tls_and_users_is_followed")),
     Flag::new("from-key", Text, "", "Key file of --from-cert.", Supported("a_source_with_tls_and_users_is_followed")),
@@ -49,6 +49,6 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("from-user", Text, "", "User of the cluster of --from. The user needs the role root.", Supported("a_source_with_tls_and_users_is_followed")),
     Flag::new("from-password", Text, "", "Password of --from-user.", Supported("a_source_with_tls_and_users_is_followed")),
     Flag::new("force-new-cluster", Bool, "false", "Forces a new cluster: removes all other members at startup, so that this member continues alone with its data. The other members can never rejoin.", Supported("a_member_continues_alone_after_the_others_are_lost")),
-    Flag::new("unsafe-no-fsync", Bool, "false", "Unsafe: disables fsync, so that a power failure loses acknowledged writes.", Supported("elections_and_warnings")),
+    Flag::new("unsafe-no-fsync", Bool, "false", "Unsafe: disables fsync, so that a power failure can lose acknowledged writes.", Supported("elections_and_warnings")),
     Flag::new("config-file", Text, "", "Path of a YAML configuration file. If set, other flags and environment variables are ignored.", Supported("a_configuration_file_overrides_all_flags")),
 ];
