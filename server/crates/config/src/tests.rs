@@ -15,7 +15,7 @@ fn load(line: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let arguments = line.split_whitespace().map(OsString::from);
     match Config::load(arguments, &environment(env))? {
         Invocation::Start(config) => Ok(*config),
-        other @ (Invocation::Help(_) | Invocation::Version) => panic!("not a configuration: {other:?}"),
+        other @ (Invocation::Help(_) | Invocation::Version) => panic!("not a startup: {other:?}"),
     }
 }
 

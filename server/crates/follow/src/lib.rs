@@ -93,7 +93,9 @@ async fn run(
             Err(error) => Err(CopyError::Node(error)),
             Ok(members) if members.follows => follow(&node, &source, &handle, &mut requests).await,
             Ok(members) if members.fenced_at == 0 => {
-                tracing::info!("this cluster no longer follows another cluster; --from has no effect");
+                tracing::info!(
+                    "this cluster no longer follows another cluster; --from has no effect"
+                );
                 handle.update(|status| {
                     status.following = false;
                     status.guarding = false;
