@@ -9,7 +9,7 @@ use super::{CertificateSource, EtcdCluster, EtcdClusterSpec};
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CertificateRole {
-    /// The cluster's own authority: secret `<cluster>-ca`.
+    /// The CA of the cluster: secret `<cluster>-ca`.
     Authority,
     /// Certificate of members for other members: secret `<cluster>-peer-tls`.
     Peer,
@@ -45,7 +45,8 @@ impl EtcdCluster {
         format!("{}-{suffix}", self.name_any())
     }
 
-    /// Returns the name of the secret for a role: the one in the spec, else `secret_name`.
+    /// Returns the name of the secret for a role: the one in the spec, or else `secret_name`. For the operator,
+    /// `operatorSecretRef` takes precedence over the `secretRef` of the members.
     pub fn secret_of(&self, role: CertificateRole) -> String {
         let client = self.spec.client_tls();
         let own = client.filter(|_| role == CertificateRole::Operator);

@@ -22,7 +22,8 @@ pub(super) fn definitions() -> [CustomResourceDefinition; 4] {
     ]
 }
 
-/// Removes what the API server does not need, and adds the annotation with which Helm keeps the definition.
+/// Removes redundant fields of the schema, and adds the annotation that makes Helm keep the definition when a release is
+/// uninstalled.
 fn stripped(derived: CustomResourceDefinition) -> CustomResourceDefinition {
     let mut definition = serde_json::to_value(derived).expect("a definition is JSON");
     definition["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
@@ -30,8 +31,8 @@ fn stripped(derived: CustomResourceDefinition) -> CustomResourceDefinition {
     serde_json::from_value(definition).expect("it is still a definition")
 }
 
-/// Removes `nullable: true`, and `anyOf` next to `x-kubernetes-int-or-string`: the API server needs neither. Includes
-/// all nested schemas.
+/// Removes `nullable: true`, and `anyOf` next to `x-kubernetes-int-or-string`, from a schema and all nested schemas. The API
+/// server needs neither.
 fn strip_redundant(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

@@ -1,7 +1,7 @@
 //! The custom resources: their specs, their statuses, and the rules that the API server validates.
 //!
-//! Also the names derived from an EtcdCluster that several crates use. The meaning of a spec is implemented in the operator, by
-//! `plan` and `resources`.
+//! This crate also defines the names derived from an EtcdCluster that several crates use. In the operator, `plan` and
+//! `resources` implement the meaning of a spec.
 
 #![expect(
     unreachable_pub,

@@ -19,8 +19,8 @@ pub const ALLOW_LEADER_RESTART: &str = "witan.dev/allow-leader-restart";
 /// Name of the member's container.
 pub const CONTAINER: &str = "etcd";
 
-/// Path of the readiness probe of a member's pod. The CORRUPT alarm would make the pods of all members unready, although it
-/// blocks no reads, and no member could then be replaced.
+/// Path of the readiness probe of a member's pod, which ignores the CORRUPT alarm. The alarm would make the pods of all members
+/// unready, although it blocks no reads. No member could then be replaced.
 pub const READINESS_PATH: &str = "/readyz?exclude=data_corruption";
 
 /// Ports of a member.
@@ -62,7 +62,7 @@ impl EtcdCluster {
         ordinal(member).filter(|ordinal| self.member(*ordinal) == member)
     }
 
-    /// Returns the name of the peer service in the spec.
+    /// Returns the name of the peer service in the spec; `None` if the spec does not name it.
     pub fn given_peer_service(&self) -> Option<&str> {
         let services = self.spec.services.as_ref()?;
         services.peer.as_ref()?.name.as_deref()

@@ -175,7 +175,7 @@ impl Verb<'_> {
         self.stops_all_members() || matches!(self, Verb::ReplaceMember(_) | Verb::MigrateStorage)
     }
 
-    /// Returns whether the operation stops all members at once.
+    /// Returns whether the operation stops all members at the same time.
     pub fn stops_all_members(self) -> bool {
         matches!(
             self,

@@ -1,9 +1,9 @@
-//! The status of a pod: whether it is ready, and why it does not run.
+//! The status of a pod: whether it is ready, and why it is not running.
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition};
 use serde::Deserialize;
 
-/// Why a pod does not run.
+/// Why a pod is not running.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct PodFailure {
     /// A word in CamelCase, such as `ImagePullBackOff`.
@@ -12,7 +12,7 @@ pub struct PodFailure {
     pub message: String,
 }
 
-/// Returns the condition of this type.
+/// Returns the condition of the type `kind`.
 pub fn pod_condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == kind)
@@ -36,7 +36,7 @@ pub fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     init.into_iter().chain(main).flatten()
 }
 
-/// Returns why a pod has failed or cannot start; `None` if nothing is wrong.
+/// Returns why a pod has failed or cannot start; `None` if its status gives no reason. Reasons of containers come first.
 pub fn pod_failure(pod: &Pod) -> Option<PodFailure> {
     let of_container = |container: &ContainerStatus| {
         let state = container.state.as_ref()?;
@@ -46,8 +46,9 @@ pub fn pod_failure(pod: &Pod) -> Option<PodFailure> {
     found.or_else(|| of_pod(pod))
 }
 
-/// Returns why a container terminated with an error; `None` if there was no error. Reads the termination message that
-/// `witan-operator backup` writes. If it is not in that format, returns the exit code with the message.
+/// Returns why a container terminated with an error; `None` if there was no error. The result is the reason and message in the
+/// format in which `witan-operator backup` ends. Otherwise, it is `ContainerFailed` with the exit code and the termination
+/// message.
 pub fn container_failure(container: &str, state: &ContainerState) -> Option<PodFailure> {
     let ended = state.terminated.as_ref();
     let ended = ended.filter(|ended| ended.exit_code != 0)?;
@@ -63,7 +64,7 @@ pub fn container_failure(container: &str, state: &ContainerState) -> Option<PodF
     Some(serde_json::from_str(said).unwrap_or_else(by_code))
 }
 
-/// Returns why a waiting container cannot start; `None` while the container is being created.
+/// Returns why a waiting container cannot start; `None` if it does not wait or is being created.
 fn waits(state: &ContainerState) -> Option<PodFailure> {
     let waiting = state.waiting.as_ref()?;
     let reason = waiting.reason.clone()?;
@@ -72,7 +73,8 @@ fn waits(state: &ContainerState) -> Option<PodFailure> {
     (!normal.contains(&reason.as_str())).then_some(PodFailure { reason, message })
 }
 
-/// Returns why a pod as a whole has failed, for example by eviction, or cannot be scheduled.
+/// Returns why a pod as a whole has failed, for example by eviction, or cannot be scheduled; `None` otherwise, or if the status
+/// gives no reason.
 fn of_pod(pod: &Pod) -> Option<PodFailure> {
     let status = pod.status.as_ref()?;
     if pod_phase(pod) == Some("Failed") {

@@ -37,8 +37,8 @@ pub struct Restore {
     /// Also restores the changes after the snapshot, up to this time. The restore waits until all these changes are stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_time: Option<Time>,
-    /// Number to add to the revision of the restored cluster. The skipped revisions count as compacted. A client that has seen
-    /// later revisions than the backup contains therefore restarts its watches and misses no changes.
+    /// Number to add to the revision of the restored cluster. The skipped revisions are treated as compacted. A client that has
+    /// seen later revisions than the backup contains therefore restarts its watches and misses no changes.
     #[serde(default)]
     #[schemars(range(min = 0, max = 4_000_000_000_000_000_i64))]
     pub bump_revision: i64,
@@ -125,7 +125,7 @@ pub struct RestoreStatus {
     /// PersistentVolumeClaims of the stopped members. They are kept, and no member starts from them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_disks: Vec<String>,
-    /// ID of the cluster on the retained disks, in hexadecimal. Not set if that cluster never served.
+    /// ID of the cluster on the kept disks, in hexadecimal. Not set if that cluster never served.
     #[serde(rename = "keptClusterID", skip_serializing_if = "Option::is_none")]
     pub kept_cluster_id: Option<String>,
 }

@@ -162,7 +162,7 @@ pub struct MemberStatus {
     /// Whether the member is a learner, which has no vote.
     #[serde(default)]
     pub is_learner: bool,
-    /// Time since which the member has not answered although others have.
+    /// Time since which the member has not answered although other members have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<Time>,
     /// Time since which the CORRUPT alarm has been active for the member.

@@ -92,12 +92,12 @@ pub enum Retention {
 }
 
 impl Storage {
-    /// Returns whether the data survives the pod.
+    /// Returns whether the data survives the deletion of a member's pod.
     pub fn is_durable(&self) -> bool {
         self.empty_dir.is_none() && self.medium != Some(Medium::Memory)
     }
 
-    /// Returns the requested size of a claim: the one in the spec, or the default.
+    /// Returns the requested size of a claim: the size in the spec, or the default of 8Gi.
     pub fn requested(storage: Option<&Self>) -> ByteQuantity {
         Self::named_size(storage).unwrap_or_else(|| ByteQuantity(SIZE_DEFAULT.to_owned()))
     }

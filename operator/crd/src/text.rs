@@ -37,7 +37,8 @@ impl ByteQuantity {
     }
 }
 
-/// Returns the factor of a unit and its power of ten. A unit can be an exponent, such as `e10`.
+/// Returns the factor and the power of ten of a unit: (1024, 0) for `Ki`, (1, 3) for `k`. A unit can be an exponent, such as
+/// `e10`. Returns `None` for an unknown unit.
 fn unit_of(unit: &str) -> Option<(u64, i32)> {
     let position = |units: &[&str]| units.iter().position(|known| *known == unit);
     if let Some(at) = position(&BINARY_UNITS) {
@@ -56,7 +57,7 @@ impl<'de> Deserialize<'de> for ByteQuantity {
             Value::String(text) => Ok(Self(text)),
             Value::Number(number) => Ok(Self(number.to_string())),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(
-                serde::de::Error::custom("a quantity is a string or a number"),
+                serde::de::Error::custom("a quantity must be a string or a number"),
             ),
         }
     }
@@ -113,7 +114,7 @@ impl Span {
         (digits == 0 && !text.is_empty()).then(|| Self(text.to_owned()))
     }
 
-    /// Returns the length of the span; zero for an invalid text, which the schema refuses.
+    /// Returns the length of the span; zero for an invalid string, which the schema refuses.
     pub fn duration(&self) -> Duration {
         humantime::parse_duration(&self.0).unwrap_or_default()
     }

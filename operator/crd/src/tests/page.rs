@@ -21,7 +21,7 @@ fn tables_name_fields_that_exist() {
         };
         let Some(schema) = &of else {
             let kind = cell.trim();
-            // Other tables do not have one of our kinds above their second column.
+            // In other tables, the header of the second column is not one of our kinds.
             let ours = ["EtcdCluster", "EtcdBackup", "EtcdBackupSchedule"].contains(&kind);
             of = Some(if ours { schema(kind) } else { Value::Null });
             continue;
