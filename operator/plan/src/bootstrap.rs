@@ -73,7 +73,8 @@ fn wait_for_stuck_pod(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns whether the initial members formed different clusters, or joined a cluster that this EtcdCluster did not bootstrap.
-/// The latter is assumed if the member of `ordinal` lists an unexpected number of members and no discovery token was used.
+/// A foreign cluster is assumed if the member of `ordinal` lists an unexpected number of members and no discovery token was
+/// used.
 fn is_in_wrong_cluster(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
     let Some(list) = &pass.seen.membership else {
         return false;
@@ -111,7 +112,7 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     if pass.claim(ordinal).is_some_and(|claim| claim.deleting) {
         return soon(Why::ClaimEnding(ordinal));
     }
-    // All initial members use the same peer URL scheme, even if the spec changes in between.
+    // All initial members use the same peer URL scheme, even if the spec changes during the bootstrap.
     let pods = pass.pods().map(|(_, pod)| pod.peer_tls);
     let claims = pass.seen.claims().filter(|claim| !claim.retired);
     let first = pods.chain(claims.map(|claim| claim.peer_tls)).next();
@@ -147,7 +148,8 @@ fn stop_if_it_cannot_serve(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> 
     (!outdated || (!pod.running && pass.may_update())).then_some(step)
 }
 
-/// Returns the next step without a quorum: starts members from their disks, deletes pods that cannot serve, or waits.
+/// Returns the next step without a quorum: starts members from their disks, deletes pods that cannot serve, or waits. Leaves
+/// out fenced members and members without a usable disk.
 pub(super) fn restart_members(pass: &Pass<'_>) -> Step {
     let (mut ending, mut taken, mut is_refused) = (None, None, false);
     for ordinal in pass.seen.ordinals.keys().copied() {

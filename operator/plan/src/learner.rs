@@ -1,4 +1,4 @@
-//! Promotes a learner once it has caught up. Removes it if it never will.
+//! Promotes a learner that has caught up, and removes a learner that cannot catch up.
 
 use super::{
     evidence::{self, Evidence, lost_disk},
@@ -48,7 +48,8 @@ pub(super) fn advance(joined: &Joined<'_>) -> Option<Step> {
     Some(wait_or_remove(joined, ordinal, member))
 }
 
-/// Returns whether a silent learner cannot start. A learner without a pod counts as stuck while any step is refused.
+/// Returns whether a silent learner cannot start. A learner without a pod is assumed to be unable to start while any step is
+/// refused.
 pub(super) fn cannot_start(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let at = member.ordinal;
     let at = at.and_then(|ordinal| Some((ordinal, joined.pass.pod(ordinal)?)));

@@ -66,7 +66,8 @@ fn without_quorum(pass: &Pass<'_>) -> Step {
     if back.acts() { back } else { step }
 }
 
-/// Returns the next step of a cluster with a quorum: repairs precede planned changes. Skips recently refused steps.
+/// Returns the next step of a cluster with a quorum: repairs precede planned changes, which wait while a repair waits. Skips
+/// recently refused steps.
 fn serve(joined: &Joined<'_>) -> Step {
     let (mut wait, mut is_refused) = (None, false);
     for verb in [

@@ -50,7 +50,7 @@ pub struct Observed {
     pub ordinals: BTreeMap<Ordinal, OrdinalSeen>,
     /// The members' reports; `None` if no member answered.
     pub membership: Option<Membership>,
-    /// Why a member did not answer the operator; `None` if all answered.
+    /// Why a member did not answer the operator; `None` if all members answered.
     pub call_error: Option<String>,
     pub client_service: ObjectState,
     pub peer_service: ObjectState,
@@ -61,7 +61,7 @@ pub struct Observed {
     pub authority: AuthoritySeen,
     /// The state of the cert-manager Certificates, one for each role that the spec takes from cert-manager.
     pub requests: BTreeMap<CertificateRole, ObservedRequest>,
-    /// Names of secrets that do not exist although the spec names them or cert-manager is to write them.
+    /// Names of secrets that do not exist although the spec names them or cert-manager should write them.
     pub missing_secrets: BTreeSet<String>,
     /// Parts of the cluster whose names other objects already use. They are not applied.
     pub taken: BTreeMap<Part, Holder>,
@@ -85,7 +85,8 @@ pub struct Observed {
     pub no_backup: Option<String>,
     /// A status phase, or a pod or claim annotation, in the form `name=value`, that was introduced in a later operator release.
     pub later: Option<String>,
-    /// Why no pods or claims can be built from the spec. Until it is corrected, the last valid spec applies, if it is known.
+    /// Why no pods or claims can be built from the spec. Until the spec is corrected, the last valid spec applies, if it is
+    /// known.
     pub rejected: Option<String>,
 }
 
@@ -104,7 +105,7 @@ pub enum ObjectState {
 /// A pod disruption budget.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BudgetSeen {
-    /// `spec.minAvailable`, if it is a number. Without it, 0 if the budget is made for a sole voter.
+    /// `spec.minAvailable`, if it is a number. If it is not set, 0 for a budget that was made for a sole voter, else `None`.
     pub min_available: Option<u32>,
     /// State of the budget's labels, selector and user-defined fields.
     pub state: ObjectState,
@@ -201,7 +202,7 @@ pub struct ClaimSeen {
     pub lost: bool,
     /// Whether the claim's member was removed (annotation `witan.dev/retired`). No member starts from a retired claim.
     pub retired: bool,
-    /// Whether the claim is kept only until another member votes instead.
+    /// Whether the claim is kept only until another member votes in place of the removed member.
     pub held: bool,
     /// When the silent member's pod was last recreated (annotation `witan.dev/remade-at`).
     pub remade: Option<UnixSeconds>,

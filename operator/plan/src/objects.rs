@@ -5,7 +5,8 @@ use witan_crd::{CertificateRole, ManagedCertificate, quorum};
 use super::pass::{Joined, Pass, idle, soon};
 use crate::model::{ObjectState, Part, Step, UnixSeconds, Why};
 
-/// Returns the step that applies an object that pods need before they start. Refused steps and taken names do not block others.
+/// Returns the step that applies an object that pods need before they start. Refused steps and taken names do not block other
+/// objects.
 pub(super) fn next_object_step(pass: &Pass<'_>) -> Option<Step> {
     let services = [
         (Part::ClientService, pass.seen.client_service),
@@ -21,7 +22,8 @@ pub(super) fn next_object_step(pass: &Pass<'_>) -> Option<Step> {
         .or_else(|| next(request(pass)))
 }
 
-/// Returns the step that applies an outdated cert-manager Certificate, or makes it the owner of its issued secret.
+/// Returns the step that applies a missing or outdated cert-manager Certificate, or that makes a Certificate the owner of its
+/// issued secret. Skips roles whose names are taken.
 fn request(pass: &Pass<'_>) -> Option<Step> {
     let mut requests = pass.seen.requests.iter();
     requests.find_map(|(role, seen)| {
@@ -56,7 +58,7 @@ fn secret_taken(pass: &Pass<'_>, role: CertificateRole) -> bool {
     parts.any(|part| pass.seen.taken.contains_key(&part))
 }
 
-/// Returns a wait if the name of any part is taken. The plan checks this last, so that it blocks nothing else.
+/// Returns a wait if the name of any part is taken. The plan checks this last, so that the wait blocks nothing else.
 pub(super) fn wait_for_names(joined: &Joined<'_>) -> Option<Step> {
     joined.pass.wait_for_names(|_| true)
 }
@@ -69,7 +71,8 @@ pub(super) fn wait_for_cert_manager(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Returns the step that issues a certificate that is missing, does not fit or expires soon. The CA comes first. A CA that
-/// expires soon is not reissued, because a rotation replaces it earlier.
+/// expires soon is not reissued, because a rotation replaces it earlier. Returns `None` while the name of the CA's secret is
+/// taken.
 fn certificate(pass: &Pass<'_>) -> Option<Step> {
     let managed = |role| pass.spec.certificate_source(role)?.managed.as_ref();
     let (peer, client) = (
@@ -132,7 +135,7 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Returns the step that enables authentication once no secret is missing, or disables it. A spec without `auth` never disables
-/// it.
+/// it. Returns `None` until a member has answered.
 pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
     let wanted = joined.pass.spec.auth.as_ref();
     let wanted = wanted.is_some_and(|auth| auth.enabled);

@@ -109,8 +109,8 @@ impl<'a> Pass<'a> {
         pod.exit.is_some() || self.is_stuck(pod)
     }
 
-    /// Returns the peer TLS mode that a member's pod must have. Without a member at the pod's own address, the claim records
-    /// it.
+    /// Returns the peer TLS mode that a member's pod must have. If no member is known at the pod's own address, returns the
+    /// mode that the claim records.
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
         let member = self.seen.member(ordinal);
         let Some(member) = member.filter(|member| !member.foreign_address) else {
@@ -152,7 +152,7 @@ impl<'a> Pass<'a> {
         self.spec.updates_members() && self.refused_version().is_none()
     }
 
-    /// Returns why the pods must not be updated to the wanted version.
+    /// Returns why the pods must not be updated to the wanted version; `None` if they may be, or if that version is unknown.
     pub(super) fn refused_version(&self) -> Option<Why> {
         let wanted = self.seen.wanted_version.as_ref()?;
         let risen = self.level_risen(wanted);
@@ -193,7 +193,8 @@ impl<'a> Pass<'a> {
             .then_some(Joined { pass: *self, list, leader })
     }
 
-    /// Returns the peer TLS mode of a new member's pod. It turns TLS on only if all pods can connect with it.
+    /// Returns the peer TLS mode of a new member's pod. The mode is `On` only if all pods can connect with TLS, and `Off` only
+    /// if no pod listens with TLS.
     pub(super) fn peer_tls_of_new(&self) -> PeerTls {
         let mut pods = self.pods().map(|(_, pod)| pod.peer_tls);
         match self.spec.peer_tls() {
@@ -223,7 +224,8 @@ impl<'a> Joined<'a> {
         other
     }
 
-    /// Returns whether a member is healthy and its pod is ready and stays. A member outside this cluster's pods needs no pod.
+    /// Returns whether a member is healthy, and its pod is ready and not being deleted. A member that is not a pod of this
+    /// cluster needs no pod.
     pub(super) fn serves(&self, member: &MemberSeen) -> bool {
         let pod = |ordinal| self.pass.pod(ordinal);
         let serves = |ordinal| pod(ordinal).is_some_and(|pod| pod.ready && !pod.deleting);
@@ -285,8 +287,8 @@ impl<'a> Joined<'a> {
         self.own().max_by_key(|(ordinal, _)| *ordinal)
     }
 
-    /// Returns whether a member has been silent and its pod unready for `selfHealing.unhealthyAfter`. One missed call proves
-    /// nothing: a learner's pod is unready until the learner becomes a voter.
+    /// Returns whether a member has been silent and its pod unready for `selfHealing.unhealthyAfter`. An unready pod alone
+    /// proves nothing: a healthy learner's pod is unready until the learner becomes a voter.
     pub(super) fn silent_too_long(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let patience = self.pass.spec.self_healing().unhealthy_after.seconds();
         let age = self.now().saturating_sub(pod.ready_changed);
@@ -304,7 +306,7 @@ impl<'a> Joined<'a> {
         })
     }
 
-    /// Returns whether a member has had the CORRUPT alarm for this long, according to the status.
+    /// Returns whether a member has had the CORRUPT alarm for `seconds`, according to the status.
     pub(super) fn corrupt_for(&self, ordinal: Ordinal, seconds: i64) -> bool {
         let recorded = self.recorded_status(ordinal);
         let since = recorded.and_then(|recorded| recorded.corrupt_since.as_ref());
@@ -318,6 +320,7 @@ impl<'a> Joined<'a> {
     }
 
     /// Returns the step that transfers leadership away from `id`; `None` if `id` does not lead or no voter can take over.
+    /// Prefers a voter whose pod and claim are up to date.
     pub(super) fn hand_over(&self, id: MemberId) -> Option<Step> {
         if self.leader.id != id {
             return None;

@@ -4,8 +4,8 @@
 //! must be gone before the survivor starts alone. None of them starts again until `repair` has retired their claims.
 //!
 //! The status records the recovery before anything changes. From then on, the recovery cannot be canceled, because the survivor
-//! may have removed the others. Another survivor can still be named. The status also records the end, so that the same
-//! operation does not start a second recovery.
+//! may have removed the other members. Another EtcdOperation can still name another survivor. The status also records the end
+//! of the recovery, so that the same operation does not start a second recovery.
 
 use witan_crd::{RecoveryPhase, ordinal, quorum};
 
@@ -73,7 +73,7 @@ fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     }
 }
 
-/// Returns the next step of a recorded recovery: stops all others, then starts the survivor alone.
+/// Returns the next step of a recorded recovery: stops all other members, then starts the survivor alone.
 fn advance(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     let pod = pass.pod(survivor);
     // The other members keep their pods until the survivor's pod can be created.

@@ -13,9 +13,9 @@ pub struct ReleaseVersion {
 }
 
 impl ReleaseVersion {
-    /// Parses a version such as `1.2`, `1.2.3` or `v1.2.3-rc.1`. Ignores anything after `+`. A missing patch number counts as
-    /// 0, and so does a part of the pre-release that is not a number. Returns `None` for other tags, such as `latest`, a
-    /// digest, or a date that exceeds 32 bits.
+    /// Parses a version such as `1.2`, `1.2.3` or `v1.2.3-rc.1`. Ignores anything after `+`. A missing or invalid patch number
+    /// is read as 0, and so is a part of the pre-release that is not a number. Returns `None` for other tags, such as `latest`,
+    /// a digest, or a date that exceeds 32 bits.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim_start_matches('v').splitn(3, '.');
         let (major, minor) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
@@ -39,8 +39,8 @@ impl ReleaseVersion {
         })
     }
 
-    /// Returns whether a member can change directly between both versions: they have the same minor version or neighboring
-    /// ones. The neighbors of the first minor version of a major one include the last minor version before it.
+    /// Returns whether a member can change directly between both versions: their minor versions are equal or adjacent. The
+    /// first minor version of a major version is adjacent to the last minor version before it, as far as this release knows.
     pub(super) fn is_next_to(&self, other: &Self) -> bool {
         self.is_next_in(RELEASES, other)
     }
@@ -72,8 +72,8 @@ pub fn level_of(version: &str) -> Option<Level> {
     level_in(RELEASES, version)
 }
 
-/// Returns the level in the last row that is not later than `version`. A patch release of an earlier minor version may be newer
-/// than this operator. Returns `None` if `version` is later or earlier than all rows.
+/// Returns the level in the last row that is not later than `version`. `version` need not have a row: a patch release of an
+/// earlier minor version may be newer than this operator. Returns `None` if `version` is later or earlier than all rows.
 fn level_in(rows: &[ReleaseRow], version: &str) -> Option<Level> {
     // A pre-release has the level of its release.
     let numbers = |text: &str| {

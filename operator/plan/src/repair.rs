@@ -14,12 +14,12 @@ use crate::model::{
     Removal, Role, StartKind, Step, Stop, Why,
 };
 
-/// Seconds that a corrupt member gets to rebuild itself. The cluster refuses v3 writes until then.
+/// Time in seconds for a corrupt member to rebuild its state. The cluster refuses v3 writes while a member is corrupt.
 const REBUILD_SECONDS: i64 = 60;
 
 /// Returns the step that cleans up the first ordinal without a member. The pod is deleted first (for a learner, after its
 /// claim); then the claim is deleted or retired. Returns a wait if another member still lists the ordinal: the confirmed list
-/// may belong to a forced member while the others elect a leader.
+/// may belong to a forced member while the other members elect a leader.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();
     let gone = ordinals.filter(|(ordinal, _)| joined.list.of(**ordinal).is_none());
@@ -43,7 +43,7 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Returns the step that deletes or retires the claim of a removed member. Until the wanted number of members vote, retires an
-/// intact claim, because it may hold the last copy of some data.
+/// intact claim, because it may hold the last copy of some data. Returns `None` if the claim is already retired for good.
 fn delete_or_retire_claim(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -61,7 +61,7 @@ fn delete_or_retire_claim(
     }
 }
 
-/// Returns the step that corrects the first outdated role label. Services and the disruption budget select pods by it.
+/// Returns the step that corrects the first outdated role label. Services and the disruption budget select pods by this label.
 pub(super) fn labels(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
@@ -149,7 +149,7 @@ fn restart_reason(
         return joined.pass.may_recreate(pod).then_some(Stop::Ended);
     }
     let never_joins = !member.started && pod.start == StartKind::Restart && !pod.ready;
-    // A forced member would remove all others again at its next start.
+    // A forced member would remove all other members again at its next start.
     if never_joins || pod.start == StartKind::Forced {
         return Some(Stop::WrongStart);
     }
@@ -227,7 +227,7 @@ enum VoterDecision {
     Remove(Removal),
 }
 
-/// Decides about a voter. A fenced voter counts as [`VoterDecision::Well`].
+/// Decides about a voter. Returns [`VoterDecision::Well`] for a fenced voter.
 fn decide_voter(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
     if joined.pass.is_fenced(ordinal) {
         return VoterDecision::Well;
@@ -319,7 +319,8 @@ pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     Some(Step::DisarmCorrupt(id))
 }
 
-/// Returns a wait if a member is not in its final state. Planned changes must not begin then.
+/// Returns a wait if a member is fenced, must be replaced, has no vote or does not serve, or if the members' data differs.
+/// Planned changes must not begin then.
 pub(super) fn unsettled(joined: &Joined<'_>) -> Option<Step> {
     if joined.list.undecided {
         return Some(idle(Why::Undecided));

@@ -10,7 +10,7 @@ use super::pass::{Pass, idle, soon};
 use crate::model::{Ordinal, Part, Step, Stop, Why};
 
 /// Returns the next step of a restore in phase `Stopping`: stops pods, retires claims, then starts the new members or returns
-/// to earlier disks.
+/// to earlier disks. Returns `None` in other phases.
 pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     let restore = pass.status.restore.as_ref();
     let restore = restore.filter(|one| one.phase == RestorePhase::Stopping)?;
@@ -37,8 +37,8 @@ pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the step that prepares the next claim for the restore. Retires every claim to which the cluster does not return,
-/// even one that is retired only until another member votes (`held`).
+/// Returns the step that prepares the next claim for the restore. Revives the claims to which the cluster returns, and retires
+/// all other claims, even a claim that is retired only until another member votes (`held`).
 fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
     pass.seen.ordinals.iter().find_map(|(at, seen)| {
         let claim = seen.claim.as_ref().filter(|claim| !claim.deleting)?;

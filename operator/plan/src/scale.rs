@@ -36,7 +36,8 @@ pub(super) fn grow(joined: &Joined<'_>, rolling: bool) -> Option<Step> {
 }
 
 /// Returns the step that stops or removes the member with the highest ordinal. The pod stops before the member is removed, so
-/// that clients reconnect, unless the member's vote is needed until then.
+/// that clients reconnect, unless the member's vote is needed until then. A leader first transfers leadership. Returns `None`
+/// if the other members would have no quorum.
 fn shrink(joined: &Joined<'_>) -> Option<Step> {
     let (ordinal, member) = joined.last()?;
     let id = member.id;

@@ -1,7 +1,7 @@
 //! Handles the NOSPACE alarm if the spec requests it: compacts old revisions and disarms the alarm once enough space is free.
 //!
-//! A compaction removes history that clients may need, and a second one soon after would free little. Therefore the status
-//! records each compaction, and the next one follows after [`AGAIN_SECONDS`] at the earliest.
+//! A compaction removes history that clients may need, and a second compaction soon after the first would free little.
+//! Therefore the status records each compaction, and the next compaction follows after [`AGAIN_SECONDS`] at the earliest.
 
 use super::pass::Joined;
 use crate::model::{MemberSeen, Step};
@@ -10,7 +10,7 @@ use crate::model::{MemberSeen, Step};
 pub const AGAIN_SECONDS: i64 = 600;
 
 /// Returns the step that compacts keys because of the NOSPACE alarm, or that disarms the alarm. Returns `None` if neither is
-/// due, or if the spec does not request compactions.
+/// needed, or if the spec does not request compactions.
 pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     let healing = joined.pass.spec.self_healing();
     let keep = healing.compact_on_no_space?.keep_revisions;
@@ -34,8 +34,8 @@ pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     }
 }
 
-/// Returns whether keys take up at least half of a member's quota. If they take less, a compaction does not help: something
-/// else fills the quota, or the disk itself is full.
+/// Returns whether keys take up at least half of a member's quota; `false` without a quota. If they take less, a compaction
+/// does not help: something else fills the quota, or the disk itself is full.
 fn is_filled_by_keys(member: &MemberSeen) -> bool {
     member
         .quota

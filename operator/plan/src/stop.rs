@@ -16,7 +16,7 @@ pub(super) fn suspended(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns a wait if members report different cluster ids, or an id that differs from the status. Once the cluster has served,
-/// leftovers of a failed bootstrap do not count. Before that, different ids count only if a member has data.
+/// leftovers of a failed bootstrap are ignored. Before that, different ids are accepted while no member has data.
 pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let recorded = pass.status.cluster_id.as_ref();
@@ -24,7 +24,7 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let mut others = list.of_other_clusters();
     let differ = match pass.has_served() {
         true => others.any(|(ordinal, report)| !is_left_over(pass, ordinal, report)),
-        // If no member has data, the operator starts the other members. That changes no disk.
+        // If no member has data, starting the other members changes no disk.
         false => others.next().is_some() && list.reports.values().any(|report| !report.blank),
     };
     (other || differ).then(|| idle(Why::ClusterIdMismatch))
@@ -49,8 +49,9 @@ pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     (forked || remains || lacks_most_recorded_voters(pass, list)).then(|| idle(Why::Forked))
 }
 
-/// Returns whether a confirmed list lacks most of the voters in the status. The operator removes only one member per pass.
-/// Returns `false` during a recovery and an in-place restore, because both replace members.
+/// Returns whether a confirmed list lacks most of the voters in the status. The operator removes only one member per pass, so
+/// such a list belongs to a different history. Returns `false` during a recovery and an in-place restore, because both replace
+/// members.
 fn lacks_most_recorded_voters(pass: &Pass<'_>, list: &Membership) -> bool {
     let recorded = pass.status.members.iter();
     let voters = recorded.filter(|member| !member.is_learner);
@@ -62,7 +63,7 @@ fn lacks_most_recorded_voters(pass: &Pass<'_>, list: &Membership) -> bool {
     list.linearizable && !recovers && !restores && 2 * left.count() < ids.count()
 }
 
-/// Returns whether a member is a leftover of an earlier EtcdCluster of this name without data. Such a member is blank, is in a
+/// Returns whether a member without data is a leftover of an earlier EtcdCluster of this name. Such a member is blank, is in a
 /// different cluster than the serving quorum, and its claim is not marked as served.
 fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, report: &ClusterReport) -> bool {
     let joined = pass.joined();
@@ -87,8 +88,8 @@ pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
-/// Returns the step that stops the pod with the highest ordinal if `spec.replicas` is 0. Disks are kept. Returns a wait if a
-/// member would lose its data.
+/// Returns the step that stops the pod with the highest ordinal if `spec.replicas` is 0. Disks are kept. Returns a wait once
+/// all pods are stopped, or if a member would lose its data.
 pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     if pass.spec.replicas != 0 {
         return None;
@@ -113,7 +114,7 @@ pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// If the others have a quorum without the first fenced member, returns the step that stops it. A leader first transfers
+/// Returns the step that stops the first fenced member without which the other members keep a quorum. A leader first transfers
 /// leadership. Returns a wait if no fenced member may be stopped.
 pub(super) fn fence(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;

@@ -33,7 +33,8 @@ pub(super) fn is_removed_next(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
     surplus(joined) && joined.last().is_some_and(|(last, _)| last == ordinal)
 }
 
-/// Returns whether this member is removed next and the others have a quorum without it. Such a member need not start again.
+/// Returns whether this member is removed next and the other members have a quorum without it. Such a member need not start
+/// again.
 pub(super) fn leaves(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId) -> bool {
     is_removed_next(joined, ordinal) && joined.may_remove(id)
 }

@@ -15,7 +15,8 @@ pub struct Membership {
     pub linearizable: bool,
     /// The leader, according to the member whose list was confirmed.
     pub leader: Option<MemberId>,
-    /// The cluster's feature level: the highest that a member reported, because members can lag behind; `None` if none did.
+    /// The cluster's feature level: the highest that a member reported, because members can lag behind; `None` if no member
+    /// reported a level.
     pub level: Option<u32>,
     /// Ordinals that other pods list as members although this list does not.
     pub listed_by_others: BTreeSet<Ordinal>,
@@ -72,7 +73,7 @@ pub struct ClusterReport {
     pub cluster_id: u64,
     /// Number of members in the reported list.
     pub members: usize,
-    /// Whether this list and another one were confirmed by different quorums, so that the cluster has two histories.
+    /// Whether this list and another list were confirmed by different quorums, so that the cluster has two histories.
     pub forked: bool,
     /// Whether the log and the key space are as empty as a new member's, and no quorum confirmed the member's read.
     pub blank: bool,

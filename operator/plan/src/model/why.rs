@@ -134,8 +134,8 @@ impl Why {
         )
     }
 
-    /// Returns whether the user has to act, so that the wait can last indefinitely. A member that does not recover from an
-    /// update does not count, because other clusters could get the same image and must wait.
+    /// Returns whether the user has to act, so that the wait can last indefinitely. Not true for a member that does not recover
+    /// from an update: other clusters could get the same image and must wait.
     pub(super) fn needs_user_action(&self) -> bool {
         matches!(
             self,
@@ -282,7 +282,8 @@ impl Why {
     }
 }
 
-/// Suggests the answering voter with the highest applied index as the survivor of a recovery.
+/// Suggests the answering voter with the highest applied index as the survivor of a recovery. Suggests none if no pod's voter
+/// answers.
 fn quorum_lost(cluster: &str, seen: &Observed) -> String {
     let answering = seen
         .members()
@@ -328,7 +329,8 @@ fn names<'a>(cluster: &str, ordinals: impl IntoIterator<Item = &'a Ordinal>) -> 
     Vec::from_iter(names).join(", ")
 }
 
-/// Either some members differ from the rest, or all are in a cluster that this EtcdCluster did not bootstrap.
+/// Describes the mismatch: either some members are in other clusters, or all are in a cluster that this EtcdCluster did not
+/// bootstrap.
 fn clusters_differ(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.clone().unwrap_or_default();
     let id = list.cluster_id;
@@ -338,7 +340,7 @@ fn clusters_differ(cluster: &str, seen: &Observed) -> String {
         .collect();
     if !others.is_empty() {
         return format!(
-            "members are in different clusters: {}, the others are in {id:x}. Nothing is changed. \
+            "members are in different clusters: {}, the other members are in {id:x}. Nothing is changed. \
              Decide which data to keep, and delete the claims, and then the pods, of the other \
              members. The claims may need the annotation witan.dev/allow-deletion=true",
             others.join(", ")

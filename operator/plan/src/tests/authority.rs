@@ -81,7 +81,8 @@ impl Authority {
 }
 
 impl World {
-    /// Delivers the current secrets to random pods, as kubelets refresh them at different times.
+    /// Delivers the current secrets to random pods, as kubelets refresh them at different times. Asserts that all pods still
+    /// trust each other.
     pub(super) fn carry_secrets(&mut self) {
         let secret = self.authority.of_members();
         for pod in self.pods.values_mut() {
