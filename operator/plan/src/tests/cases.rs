@@ -57,7 +57,7 @@ pub(super) fn stopped(world: &World) -> Vec<u32> {
     stopped.collect()
 }
 
-/// Stops the container of a pod until a test repairs it.
+/// Stops the container of a pod until a test repairs it. If `obstacle` is `None`, the pod shows no reason.
 pub(super) fn break_pod(world: &mut World, ordinal: u32, obstacle: Option<Obstacle>) {
     let pod = world.pods.get_mut(&ordinal).expect("the pod is there");
     pod.obstacle = obstacle;
@@ -110,7 +110,7 @@ fn discovery_is_used_only_at_the_first_start() {
     }
 }
 
-/// The number of members at creation counts, even if the spec changes before the first member answers.
+/// The bootstrap uses the number of members at creation, even if the spec changes before the first member answers.
 #[test]
 fn a_size_changed_during_the_bootstrap_applies_after_it() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 3);
@@ -131,7 +131,7 @@ fn a_size_changed_during_the_bootstrap_applies_after_it() {
     assert_eq!(world.members.len(), 5);
 }
 
-/// etcd-io deletes the pod with the highest number after member 0 is removed by hand.
+/// The operator of etcd-io deletes the pod with the highest ordinal after a user removes member 0.
 #[test]
 fn a_member_removed_by_hand_is_replaced_by_its_id() {
     let mut world = cluster(3);
@@ -145,7 +145,8 @@ fn a_member_removed_by_hand_is_replaced_by_its_id() {
     assert!(deletes, "the disk of the removed member is not used again");
 }
 
-/// cozystack counts restarts, but a member that is out of memory or unschedulable would not recover elsewhere.
+/// The operator of cozystack counts restarts. A member that is out of memory or unschedulable would not recover with a new
+/// disk, either.
 #[test]
 fn obstacles_are_reported_and_never_replaced() {
     for obstacle in [
@@ -167,7 +168,7 @@ fn obstacles_are_reported_and_never_replaced() {
     }
 }
 
-/// coreos discards all members when two of three are down.
+/// The operator of CoreOS discards all members when two of three are down.
 #[test]
 fn without_a_quorum_nothing_is_removed() {
     let mut world = cluster(3);
@@ -191,7 +192,7 @@ fn a_member_with_a_lost_disk_is_replaced_at_once() {
     assert!(world.member(1).expect("a member").id > 5000);
 }
 
-/// A new pod would use the volume of a claim that is being deleted and cannot start on a lost claim.
+/// A new pod would use the volume of a claim that is being deleted, and could not start on a lost claim.
 #[test]
 fn a_member_whose_claim_is_ending_or_lost_gets_no_pod() {
     let world = cluster(3);
@@ -287,7 +288,7 @@ fn blank(cluster_id: u64, members: usize) -> ClusterReport {
     ClusterReport { cluster_id, members, blank: true, ..ClusterReport::default() }
 }
 
-/// A member of a failed bootstrap wrote data, and the EtcdCluster was recreated with its claims.
+/// A member of a failed bootstrap wrote data, and a new EtcdCluster uses the claims of that bootstrap.
 #[test]
 fn a_leftover_disk_of_a_failed_bootstrap_is_deleted() {
     let world = cluster(3);
@@ -359,8 +360,8 @@ fn a_fenced_or_protected_leftover_disk_is_kept() {
     );
 }
 
-/// Until a quorum serves, it is unknown whose disk counts. The initial members start although disks of an earlier, possibly
-/// larger attempt exist. If they form no quorum, the operator waits for the user.
+/// Until a quorum serves, it is unknown which disks have the right data. The initial members start although disks of an
+/// earlier, possibly larger attempt exist. If they form no quorum, the operator waits for the user.
 #[test]
 fn a_bootstrap_continues_despite_leftover_disks() {
     for (replicas, others) in [(1, vec![]), (3, vec![blank(0xc1, 3)])] {

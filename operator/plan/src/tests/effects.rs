@@ -97,7 +97,7 @@ impl World {
 
     fn start(&mut self, ordinal: Ordinal, bootstrap: &Bootstrap, peer_tls: PeerTls, role: Role) {
         if self.spec.is_durable() {
-            // Without a quorum, a learner's pod is created like a voter's.
+            // Without a quorum, a learner's pod is created with the role of a voter.
             let learns = self.member(ordinal).is_some_and(|member| member.learner);
             let bytes = Storage::requested(self.spec.storage.as_ref()).bytes();
             let (owned, class) = (self.owns_claims(), self.class);
@@ -110,7 +110,7 @@ impl World {
             claim.peer_tls = peer_tls;
             claim.served |= self.status.cluster_id.is_some();
             claim.voted |= role == Role::Voter && !learns;
-            // The operator crashes between two calls.
+            // The operator can crash after it has created the claim and before it creates the pod.
             if self.random.below(10) == 0 {
                 return;
             }

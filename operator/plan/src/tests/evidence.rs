@@ -134,7 +134,7 @@ pub(super) fn without_answer(world: &World, ordinal: Ordinal) -> Observed {
     seen
 }
 
-/// A learner is to replace the voter, because the voter's claim is being deleted.
+/// A learner will replace the voter, because the voter's claim is being deleted.
 #[test]
 fn a_voter_that_misses_one_call_keeps_its_replacement() {
     let mut world = cluster(3);
@@ -148,7 +148,7 @@ fn a_voter_that_misses_one_call_keeps_its_replacement() {
     assert!(!step.acts(), "{step:?}");
 }
 
-/// The replacement already has most of the data, and members refuse to add another one while the voter is down.
+/// The replacement already has most of the data, and members refuse to add another member while the voter is down.
 #[test]
 fn a_voter_that_becomes_silent_keeps_its_replacement() {
     for asked in [false, true] {
@@ -284,7 +284,7 @@ fn no_member_is_replaced_while_a_secret_is_missing() {
     assert_eq!(removals(&world), [Removal::BadDisk]);
 }
 
-/// An image whose processes exit with codes for bad disks must not cost a disk.
+/// An image whose processes exit with the code of a bad disk must not cause the loss of a disk.
 #[test]
 fn a_template_with_which_no_member_serves_proves_nothing() {
     for code in [1, 27] {
@@ -393,7 +393,7 @@ fn a_requested_replacement_happens_immediately_and_once() {
     assert!(world.members.iter().all(|member| member.id != id));
 }
 
-/// Runs `kubectl delete pvc -l witan.dev/cluster=NAME --wait=false` on a serving cluster.
+/// The user runs `kubectl delete pvc -l witan.dev/cluster=NAME --wait=false` on a serving cluster.
 #[test]
 fn members_whose_claims_are_deleted_are_replaced_before_they_are_removed() {
     for members in [1, 3, 5] {

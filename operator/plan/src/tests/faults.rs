@@ -29,7 +29,7 @@ impl World {
             6 if self.all_stay() || self.may_lose(ordinal) => self.delete_claim(ordinal),
             7 | 8 => self.spec.replicas = 1 + i32::try_from(self.random.below(7)).unwrap_or(0),
             9 if self.all_keep_their_disks() => self.spec.replicas = 0,
-            // A first member without a disk forgets its vote when it restarts.
+            // Until the cluster has served, a restart of a member without a disk could lose its vote.
             10 if self.spec.is_durable() || self.status.cluster_id.is_some() => self.template += 1,
             11 => self.toggle_tls(),
             12 => self.grow(),
@@ -96,6 +96,7 @@ impl World {
         self.elapse(1);
     }
 
+    /// Changes a pod, unless the change could cause the loss of data that the cluster needs.
     fn with_pod(&mut self, ordinal: Ordinal, change: impl Fn(&mut super::world::FakePod)) {
         let ends = !self.keeps_its_disk(ordinal) && !self.may_lose(ordinal);
         if let Some(pod) = self.pods.get_mut(&ordinal).filter(|_| !ends) {
@@ -103,7 +104,7 @@ impl World {
         }
     }
 
-    /// Makes the API server or the members refuse some steps or no steps from now on.
+    /// Makes the API server or the members refuse some steps from now on, or no more steps if they already refuse some.
     fn refuse(&mut self) {
         let kinds: [fn(&Step) -> bool; 4] = [
             |step| matches!(step, Step::StartMember(PodPlan { ordinal: 0 | 3, .. })),

@@ -32,7 +32,7 @@ fn a_forced_member_removes_none_of_the_others() {
     assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
     let notice = step.notice("a", &world.observe());
     assert!(notice.is_some_and(|notice| notice.warning));
-    // The others are silent, but the status lists them.
+    // The other members are silent, but the status lists them.
     let step = planned(&world, &|_| ());
     assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
     // The status has the list of the forced member and reports the fork.
@@ -41,7 +41,7 @@ fn a_forced_member_removes_none_of_the_others() {
     world.status.conditions = vec![serde_json::from_value(degraded).expect("a condition")];
     let step = planned(&world, &|_| ());
     assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
-    // The user deletes the pods and claims of the others.
+    // The user deletes the pods and claims of the other members.
     let given_up = |seen: &mut Observed| {
         for ordinal in [0, 2] {
             let at = seen.ordinals.get_mut(&ordinal).expect("a member");
@@ -52,7 +52,7 @@ fn a_forced_member_removes_none_of_the_others() {
     let step = planned(&world, &given_up);
     assert_ne!(why(&step), Some(&Why::Forked), "{step:?}");
     world.status.conditions.clear();
-    // The others elect a leader and list each other.
+    // The other members elect a leader and list each other.
     let electing = |seen: &mut Observed| {
         let list = seen.membership.as_mut().expect("a list");
         list.listed_by_others.extend([0, 2]);

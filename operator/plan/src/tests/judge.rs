@@ -160,13 +160,13 @@ impl World {
         recovery.is_some_and(|recovery| recovery.phase == RecoveryPhase::Running)
     }
 
-    /// Asserts that a recovery with this survivor is recorded and no other pod is left, as two pods could be a quorum.
+    /// Asserts that a recovery with this survivor is recorded and no other pod is left, because two pods could form a quorum.
     fn judge_alone(&self, step: &Step, survivor: Ordinal) {
         let recorded = self.status.recovery.as_ref().map(|one| one.member.clone());
         assert!(self.recovers(), "the user has requested it: {step:?}");
         assert_eq!(recorded, Some(format!("world-{survivor}")), "{step:?}");
         let pod = self.pods.keys().find(|ordinal| **ordinal != survivor);
-        assert_eq!(pod, None, "the others' pods have ended: {step:?}");
+        assert_eq!(pod, None, "the pods of the other members have ended: {step:?}");
     }
 
     pub(super) fn all_serve(&self, step: &Step) {
@@ -177,12 +177,12 @@ impl World {
         );
     }
 
-    /// Asserts that a member that listens only with TLS never runs together with one that cannot connect with TLS.
+    /// Asserts that a member that listens only with TLS never runs together with a member that cannot connect with TLS.
     fn judge_tls(&self, starting: PeerTls) {
         let pods = self.pods.values().filter(|pod| pod.gone_at.is_none());
         let clear =
             starting == PeerTls::Off || pods.map(|pod| pod.peer_tls).any(|tls| tls == PeerTls::Off);
-        // If no member answers, the records on the claims decide. They can lag one step behind.
+        // If no member answers, the records on the claims decide. These records can lag one step behind.
         let known = self.members.iter().any(|member| self.serves(member));
         let https = self.members.iter().any(|member| member.https);
         assert!(
@@ -218,8 +218,8 @@ impl World {
         }
     }
 
-    /// Asserts that a voter is removed only on evidence: it is silent and its disk is lost or bad, or it was due for removal. A
-    /// voter without a disk first gets time to recover.
+    /// Asserts that a voter is removed only on evidence: it is silent and its disk is lost or bad, or the user requested its
+    /// removal. A voter without a disk first gets time to recover.
     fn judge_evidence(&self, step: &Step, id: MemberId, reason: Removal, seen: &Observed) {
         let member = self.members.iter().find(|member| member.id == id);
         let Some(member) = member.filter(|member| !member.learner) else {
@@ -289,7 +289,7 @@ impl World {
         }
     }
 
-    /// Asserts that a node has not reported for as long as the spec permits.
+    /// Asserts that the member has been silent for `nodeLostAfter` while an operator was active.
     fn judge_node_lost(&self, step: &Step, id: MemberId, seen: &Observed) {
         let patience = self
             .spec
@@ -307,7 +307,8 @@ impl World {
         );
     }
 
-    /// Asserts that stopping a member leaves a quorum, unless there are fewer than three voters.
+    /// Asserts that stopping a serving voter leaves a quorum, unless there are fewer than three voters, and that a leader first
+    /// transfers leadership. Accepts every stop for a hibernation, or without a quorum.
     fn judge_stop(&self, step: &Step, id: MemberId, reason: Stop) {
         if reason == Stop::Restore {
             assert!(self.stops_all(), "the user has requested it: {step:?}");

@@ -1,4 +1,4 @@
-//! Events of the fake cluster that no step causes: pods start and terminate, members start and elect a leader.
+//! Events of the fake cluster that no step causes: pods start and terminate, and members start and elect a leader.
 
 use std::collections::BTreeSet;
 
@@ -100,7 +100,7 @@ impl World {
         i32::try_from(come.count()).ok() == self.status.bootstrap_members
     }
 
-    /// Forms the cluster of `members` ordinals from `first` on. `https` is the scheme of the peer URLs.
+    /// Forms the cluster of `members` consecutive ordinals, starting at `first`. `https` is the scheme of the peer URLs.
     fn form(&mut self, first: Ordinal, members: u32, https: bool) {
         assert!(self.status.cluster_id.is_none(), "a cluster is formed once");
         self.members = (first..first + members)

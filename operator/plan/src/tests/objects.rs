@@ -139,7 +139,7 @@ fn the_first_pod_waits_for_cert_manager() {
     assert!(matches!(begun, Step::BeginBootstrap { .. }), "{begun:?}");
 }
 
-/// The definitions of cert-manager can be deleted while a cluster runs. That only stops renewals.
+/// The definitions of cert-manager can be deleted while a cluster runs. The deletion only stops renewals.
 #[test]
 fn without_cert_manager_no_cluster_starts_and_running_ones_are_maintained() {
     let spec = with_cert_manager();
@@ -171,7 +171,8 @@ fn without_cert_manager_no_cluster_starts_and_running_ones_are_maintained() {
     assert!(matches!(mended, Step::StartMember(_)), "{mended:?}");
 }
 
-/// coreos #1116 had no budget. A budget that protects a sole member would prevent its node from being drained.
+/// The operator of CoreOS created no budget (its issue 1116). A budget that protects a sole member would prevent its node from
+/// being drained.
 #[test]
 fn the_budget_follows_the_voters() {
     for (members, kept) in [(1, 0), (2, 2), (3, 2), (5, 3)] {
@@ -184,7 +185,7 @@ fn the_budget_follows_the_voters() {
     assert_eq!(world.budget, None);
 }
 
-/// The policy for unready pods depends on whether the voter is the only one, even if the spec sets the number.
+/// The policy for unready pods depends on whether there is only one voter, even if the spec sets the number.
 #[test]
 fn a_budget_of_the_spec_follows_a_sole_voter() {
     let mut world = cluster(1);

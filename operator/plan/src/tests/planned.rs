@@ -13,7 +13,7 @@ use super::{
 };
 use crate::model::{Obstacle, Step, Stop, Why};
 
-/// A removed member cannot serve writes, so it stops first if the others have a quorum without it.
+/// A removed member cannot serve writes, so it stops first if the other members have a quorum without it.
 #[test]
 fn a_member_stops_before_it_is_removed() {
     let mut world = cluster(5);
@@ -63,7 +63,7 @@ fn without_self_healing_a_deleted_claim_does_not_change_the_scale_in_order() {
     }
 }
 
-/// etcd-io never applies the template, because the operator returns at "already up to date".
+/// The operator of etcd-io never applies a changed template, because it returns early with "already up to date".
 #[test]
 fn a_changed_template_reaches_every_member_the_leader_last() {
     let mut world = cluster(3);
@@ -180,7 +180,8 @@ fn scaling_in_prefers_a_member_that_does_not_serve() {
     assert_eq!(left, [0, 2, 3, 4]);
 }
 
-/// Members before and after, members down, members removed at once, members removed after their time, remaining members.
+/// Each case has the number of members before and after, the members that are down, those removed immediately, those removed
+/// after `unhealthyAfter`, and the remaining members.
 #[test]
 fn scale_in_removes_the_highest_ordinal_and_gives_others_time() {
     type Case<'a> = (i32, i32, &'a [u32], &'a [u32], &'a [u32], &'a [u32]);
@@ -289,7 +290,7 @@ fn without_a_quorum_only_pods_that_cannot_start_get_the_new_template() {
     let mended = world.run(40, |world, _| world.has_quorum());
     assert!(
         mended,
-        "the new template fixes the others: {:?}",
+        "the new template fixes the other members: {:?}",
         world.last()
     );
     assert!(!stopped(&world).contains(&2), "{:?}", stopped(&world));
@@ -321,14 +322,14 @@ fn a_fenced_member_stays_down_and_the_others_keep_their_quorum() {
     world.run(50, |_, _| false);
     assert!(
         stopped(&world).is_empty(),
-        "a second one would cause quorum loss"
+        "fencing a second member would cause quorum loss"
     );
     world.fenced.clear();
     world.settle();
     assert!(removals(&world).is_empty());
 }
 
-/// Fencing the member would cause quorum loss while the other member is down.
+/// Fencing the member would cause quorum loss while another member is down.
 #[test]
 fn an_unfenceable_member_does_not_block_others() {
     let mut world = cluster(3);
@@ -398,7 +399,7 @@ fn a_release_below_the_feature_level_is_refused() {
     assert_eq!(stopped(&world).len(), 3);
 }
 
-/// While no member answers, the status has the level.
+/// While no member answers, the level in the status applies.
 #[test]
 fn an_outage_does_not_lower_the_feature_level() {
     let mut world = cluster(3);

@@ -11,10 +11,10 @@ use crate::model::{PeerTls, Step, Why};
 
 const CASES: u64 = 1000;
 
-/// Number of passes with faults in between.
+/// Number of passes between which faults occur.
 const DISTURBED: u64 = 60;
 
-/// Maximum number of passes until an undisturbed cluster matches its spec: each member can be replaced, rolled twice, and
+/// Maximum number of passes until an undisturbed cluster matches its spec: each member can be replaced, updated twice, and
 /// migrated.
 const CALM: usize = 1500;
 
@@ -103,13 +103,14 @@ pub(super) fn converge(world: &mut World) {
         world.elapse(3);
     }
     panic!(
-        "it does not converge: {:#?}, {:#?}",
+        "the cluster does not converge: {:#?}, {:#?}",
         world.last(),
         world.observe()
     );
 }
 
-/// Runs one pass. Asserts that a step that acts changes what the next pass observes.
+/// Runs one pass. Asserts that a step that acts changes what the next pass observes, except `StartMember`, which can stop
+/// halfway.
 fn progresses(world: &mut World) -> Step {
     let before = (world.observe(), world.status.clone());
     let step = world.pass();
@@ -123,7 +124,7 @@ fn progresses(world: &mut World) -> Step {
 fn as_the_spec_says(world: &World) {
     let wanted = world.spec.members();
     let members = u32::try_from(world.members.len()).expect("few members");
-    assert_eq!(members, wanted, "the number of members is the spec's");
+    assert_eq!(members, wanted, "the number of members is as in the spec");
     assert_eq!(
         world.serving(),
         world.members.len(),

@@ -1,6 +1,6 @@
 //! The random number generator of the tests.
 
-/// Numbers derived from a seed (splitmix64).
+/// Pseudo-random numbers derived from a seed (splitmix64).
 #[derive(Default)]
 pub(super) struct Random(pub(super) u64);
 

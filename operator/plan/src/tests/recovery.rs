@@ -183,7 +183,7 @@ fn a_fenced_member_stays_down() {
     assert!(world.took(is_forced));
 }
 
-/// The survivor's process does not start. Another member with a retained disk can be named.
+/// The survivor's process does not start. The user can name another member that still has its disk.
 #[test]
 fn another_survivor_can_be_named() {
     let mut world = cluster(3);
@@ -238,7 +238,8 @@ fn a_recovery_that_cannot_begin_does_not_delay_pods() {
     assert!(!world.took(is_forced));
 }
 
-/// Clusters of any size and history lose most of their disks, and one is forced from a member. `judge` checks each step.
+/// Clusters of any size and history lose all disks but one, and a new cluster is forced from the member on that disk. `judge`
+/// checks each step.
 #[test]
 fn any_member_with_a_disk_restarts() {
     let mut recovered = 0;

@@ -1,4 +1,4 @@
-//! Named cases: a refused step does not block the others.
+//! Named cases: a refused step does not block other steps.
 
 use witan_crd::{ByteQuantity, EtcdClusterSpec};
 
@@ -62,7 +62,7 @@ fn a_bootstrap_continues_despite_a_refused_pod() {
     assert!(!started(&world).is_empty());
 }
 
-/// Services exceed their quota, a webhook refuses the budget, or a label cannot be set.
+/// Services exceed their quota, or a webhook refuses the budget.
 #[test]
 fn refused_objects_do_not_block_lost_pods() {
     for refused in [
@@ -122,7 +122,7 @@ fn no_message_advises_to_delete_a_claim_that_may_belong_to_the_cluster() {
     }
 }
 
-/// The API server's message is reported first, and the step is retried.
+/// The API server's message is reported first, and the step is retried later.
 #[test]
 fn a_refused_step_is_retried_after_a_wait() {
     let mut world = cluster(3);

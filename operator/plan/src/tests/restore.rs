@@ -101,7 +101,7 @@ impl World {
         let claims = self.claims.iter();
         let used = claims.filter(|(_, claim)| !claim.retired && !claim.deleting);
         let kept = used.map(|(ordinal, _)| name(*ordinal));
-        // Nothing was exchanged yet.
+        // No disk was exchanged yet.
         if last.phase == RestorePhase::Stopping {
             self.kept_members = self.members.clone();
         }
@@ -118,7 +118,7 @@ impl World {
         });
     }
 
-    /// Returns whether the members on the retained disks have their data there.
+    /// Returns whether a restore keeps intact disks of all voters, and their cluster has served.
     fn can_go_back(&self) -> bool {
         let stopping = self.stops_all();
         let members = match stopping {

@@ -184,7 +184,8 @@ impl World {
             .collect()
     }
 
-    /// Records when each member became silent while others answer and when it became corrupt.
+    /// Records when each member became silent while other members serve, and when it became corrupt. Forgets all members if
+    /// none serves.
     pub(super) fn report_members(&mut self) {
         let before = std::mem::take(&mut self.status.members);
         if !self.members.iter().any(|member| self.serves(member)) {

@@ -11,7 +11,7 @@ use crate::{
 
 const QUOTA: u64 = 1000;
 
-/// Returns a cluster of three at revision 500 whose spec keeps 100 revisions.
+/// Returns a cluster of three with a full quota at revision 500, whose spec keeps 100 revisions, and its observation.
 fn full() -> (World, Observed) {
     let mut world = cluster(3);
     let compact_on_no_space = Some(CompactOnNoSpace { keep_revisions: 100 });

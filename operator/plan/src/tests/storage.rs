@@ -59,7 +59,7 @@ fn a_learner_with_a_claim_of_an_earlier_class_is_removed() {
     assert!(world.claims.values().all(|claim| claim.class == 2));
 }
 
-/// With `OnDelete` no member is replaced or added. None of several members has the only copy of the data.
+/// With `OnDelete`, no member is replaced or added. If there are several members, none of them has the only copy of the data.
 #[test]
 fn on_delete_replaces_no_member() {
     for durable in [true, false] {
@@ -108,7 +108,7 @@ fn a_learner_that_answers_is_promoted_before_it_migrates() {
     assert!(promoted && !world.took(|step| matches!(step, Step::RemoveMember { .. })));
 }
 
-/// The nodes have capacity for only three members, and one of them is lost.
+/// The nodes have capacity for only three members, and one member is lost.
 #[test]
 fn a_stuck_learner_does_not_block_replacement() {
     let mut world = cluster(3);
@@ -157,7 +157,7 @@ fn claims_too_small_for_the_data_delay_nothing_else() {
     );
 }
 
-/// A voter's disk would be deleted with its pod. A learner's disk has no value.
+/// A voter's disk would be deleted with its pod. A learner's disk has no unique data.
 #[test]
 fn a_voters_claim_that_is_being_deleted_delays_hibernation() {
     let mut world = cluster(3);
