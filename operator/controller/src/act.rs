@@ -195,7 +195,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Deletes the pod of a member. Fails if the API server would refuse the pod that follows. For a silent member, then
-    /// records the recreation on the claim. A record of a failed deletion would delay the next attempt by an hour.
+    /// records the recreation on the claim: an earlier record would delay the next attempt by an hour if the deletion failed.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> ActResult {
         self.check_next_template(ordinal, reason).await?;
         let pod = self.observation.objects.pod(ordinal);
@@ -355,6 +355,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Returns the addresses of the healthy voters other than `but`, the leader first; if there are none, all known addresses.
+    /// Returns none if no member has answered.
     fn through(&self, but: Option<MemberId>) -> Vec<Address> {
         let Some(membership) = &self.observation.seen.membership else {
             return Vec::new();

@@ -10,7 +10,8 @@ use witan_plan::model::Notice;
 /// The maximum length in bytes that Kubernetes allows for an event's note.
 const EVENT_NOTE_BYTES: usize = 1024;
 
-/// Logs a notice and publishes it as an event, whose note is cut to [`EVENT_NOTE_BYTES`]. If that fails, only logs the error.
+/// Logs a notice and publishes it as an event, whose note is cut to [`EVENT_NOTE_BYTES`]. If the publication fails, only logs
+/// the error.
 pub(crate) async fn publish<K: Resource<DynamicType = ()>>(
     recorder: &Recorder,
     resource: &K,
@@ -26,7 +27,7 @@ pub(crate) async fn publish<K: Resource<DynamicType = ()>>(
         EventType::Normal
     };
     // Kubernetes aggregates events with the same reason under the first note. The resource version makes a note about a changed
-    // resource a separate event, as in Kubernetes' own recorder.
+    // resource a separate event, as in the recorder of Kubernetes.
     let about = ObjectReference {
         resource_version: resource.resource_version(),
         ..resource.object_ref(&())

@@ -78,7 +78,7 @@ pub(crate) async fn get<K: Object>(
     found.map_err(cannot(action))
 }
 
-/// Lists the objects that this release can parse. Logs and skips the others.
+/// Lists the objects that this release can parse. Logs and skips all other objects.
 pub(crate) async fn list_readable<K: Object>(
     client: &Client,
     namespace: &str,

@@ -167,7 +167,8 @@ impl Backups {
         Ok(created.map(|job| job.unwrap_or(wanted)))
     }
 
-    /// Publishes an event about a new status and counts a finished backup. Ignores an unfinished backup with the same message.
+    /// Publishes an event about a new status and counts a finished backup. Ignores an unfinished backup whose message is empty
+    /// or unchanged.
     async fn announce(
         &self,
         backup: &EtcdBackup,
@@ -204,7 +205,7 @@ impl Backups {
         announce::publish(&self.recorder, backup, &notice).await;
     }
 
-    /// Creates a due backup, deletes expired ones, reconciles the pod that stores changes, and writes the status. Sets the
+    /// Creates a due backup, deletes expired backups, reconciles the pod that stores changes, and writes the status. Sets the
     /// metrics and publishes events about new failures.
     async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> PassResult {
         let namespace = schedule.namespace().unwrap_or_default();

@@ -225,7 +225,8 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(step))
     }
 
-    /// Observes a cluster, its backup, refused steps and the rollout permit. Sets `cluster.restore`.
+    /// Observes a cluster, its backup, refused steps and the rollout permit. Sets `cluster.restore`. With `fresh`, rereads
+    /// cached secrets.
     async fn observe(
         &self,
         cluster: &mut Cluster<'_>,
@@ -266,7 +267,7 @@ impl<M: Members> Scope<M> {
     }
 }
 
-/// Returns when to run the next pass: at once after a step that acts, else within [`POLL`]. A cluster that is being deleted
+/// Returns when to run the next pass: immediately after a step that acts, else within [`POLL`]. A cluster that is being deleted
 /// waits for a change.
 fn next_pass(step: &Step) -> Action {
     if let Step::Wait { why, after } = step {

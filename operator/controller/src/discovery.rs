@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 const UNSET: &str = "bootstrap.discovery.local has no clusterRef, and the operator has no --discovery-service-url; set one of them";
 
-/// Creates a token for `members` members at the discovery service. Returns the token's URL.
+/// Creates a token for `members` members at the discovery service. Returns the token's URL for the members.
 pub(crate) async fn create_token(
     client: &Client,
     cluster: &Cluster<'_>,

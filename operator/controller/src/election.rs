@@ -3,7 +3,8 @@
 //! The holder renews the lease. Another replica takes the lease once it has observed no change for the lease's duration, so
 //! clocks need not agree. The identity is the pod's name, so a restarted container still holds the lease.
 //!
-//! A replica that cannot renew in time must stop before another one acts: [`Election::lost`] completes, and the process exits.
+//! A replica that cannot renew in time must stop before another replica acts: [`Election::lost`] completes, and the process
+//! exits.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,8 @@ use kube::{
 };
 
 const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// How long a holder may fail to renew before it stops acting. It is shorter than the lease, so two replicas never act at once.
+/// How long a holder may fail to renew before it stops acting. It is shorter than the lease, so two replicas never act at the
+/// same time.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
@@ -86,7 +88,7 @@ impl Election {
     }
 
     /// Renews the lease, which was taken at `renewed`. Completes once renewing has failed for `RENEW_DEADLINE`, or another
-    /// process holds the lease. Time counts from the start of an attempt, as other processes count from its write.
+    /// process holds the lease. This time starts with an attempt, because for other processes the lease starts with the write.
     pub(crate) async fn lost(&self, mut renewed: Instant) {
         let mut seen = None;
         let mut attempts = tokio::time::interval(RETRY_PERIOD);
@@ -130,8 +132,8 @@ impl Election {
         }
     }
 
-    /// Tries once to take or renew the lease, with its resource version. Returns whether this process then holds the lease.
-    /// Creates a missing lease.
+    /// Tries once to take or renew the lease, if its resource version has not changed. Returns whether this process then holds
+    /// the lease. Creates a missing lease.
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
         let Some(lease) = self.leases.get_opt(&self.name).await? else {
             let lease = Lease {

@@ -132,7 +132,7 @@ fn ordinals(
 
 fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSeen {
     let number = resources::min_available(budget);
-    // Without a number, the budget is not the one of a sole voter.
+    // A budget without a number is not the budget of a sole voter.
     let wanted = resources::budget(cluster, number.unwrap_or(1));
     BudgetSeen { min_available: number, state: state(Some(budget), &wanted) }
 }

@@ -1,8 +1,8 @@
 //! EtcdOperations: one-time operations on a cluster. This file starts, records and ends them.
 //!
 //! An operation works through a request in the status of the EtcdCluster or through a call to members. Nothing here stops or
-//! starts a member. The status of an operation is written before the operation changes anything. Therefore it continues after a
-//! restart of the operator, and a finished operation never runs again.
+//! starts a member. The status of an operation is written before the operation changes anything. Therefore an operation
+//! continues after a restart of the operator, and a finished operation never runs again.
 
 mod compare;
 mod decide;
@@ -67,7 +67,7 @@ impl<M: Members> Operations<M> {
         passes::run(self.clone(), client, metrics, namespace, []).1
     }
 
-    /// Starts, continues or ends an operation, or deletes a finished one once it has expired. Ignores an operation in an
+    /// Starts, continues or ends an operation, or deletes a finished operation that has expired. Ignores an operation in an
     /// unknown phase.
     async fn reconcile(&self, operation: &EtcdOperation) -> PassResult {
         let status = operation.status.clone().unwrap_or_default();
@@ -109,7 +109,7 @@ impl<M: Members> Operations<M> {
         if let Some(refusal) = refusal {
             return self.end(operation, Some(&cluster), Err(refusal)).await;
         }
-        // An operation behind another one does not query the members.
+        // An operation that waits for another operation does not query the members.
         if !runs && let Some(why) = self.ahead(operation).await? {
             return self.hold(operation, Some(&cluster), why).await;
         }
@@ -149,7 +149,7 @@ impl<M: Members> Operations<M> {
         }))
     }
 
-    /// Fails a running operation whose cluster was deleted. A pending operation waits for the cluster.
+    /// Fails a running operation whose cluster was deleted. A pending operation waits for the cluster until its start deadline.
     async fn without_cluster(&self, operation: &EtcdOperation, runs: bool) -> PassResult {
         let name = &operation.spec.cluster_name;
         if runs {
@@ -165,7 +165,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Records that an operation starts, waits, or ends immediately. The start is first recorded in the EtcdCluster; after a
-    /// conflict the next pass tries again.
+    /// conflict, the next pass tries again.
     async fn begin(&self, at: &At<'_>, start: Start) -> PassResult {
         let (client, cluster) = (&self.operator.client, at.cluster.resource);
         let member = match start {
@@ -213,8 +213,8 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(Duration::ZERO))
     }
 
-    /// Carries out the next action of a running operation and records its progress or its end. A failed leader transfer counts
-    /// as progress, and the next pass repeats the transfer.
+    /// Carries out the next action of a running operation and records its progress or its end. A failed leader transfer is
+    /// recorded as progress, and the next pass repeats the transfer.
     async fn advance(&self, at: &At<'_>, next: Next) -> PassResult {
         let cluster = at.cluster.resource;
         let progress = match next {
@@ -284,7 +284,7 @@ impl<M: Members> Operations<M> {
         }
     }
 
-    /// Reads the hashes of all members' keys. A member without a known address counts as silent.
+    /// Reads the hashes of all members' keys. Returns `Silent` if any member has no known address.
     async fn hashes(&self, at: &At<'_>) -> Compared {
         let seen = &at.observation.seen;
         let mut members = seen.members();
@@ -398,7 +398,7 @@ impl<M: Members> Operations<M> {
         announce::publish(&self.operator.recorder, cluster, &notice).await;
     }
 
-    /// Deletes a finished operation once its TTL has passed. Keeps a destructive one unless the spec sets a TTL.
+    /// Deletes a finished operation once its TTL has passed. Keeps a destructive operation unless the spec sets a TTL.
     async fn expire(&self, operation: &EtcdOperation, completed: &Time) -> PassResult {
         let is_kept = operation.spec.verb().is_some_and(Verb::is_destructive);
         let by_default = (!is_kept).then_some(TTL_DEFAULT_S);

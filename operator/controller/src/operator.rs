@@ -40,7 +40,7 @@ pub(crate) struct Operator<M> {
     pub(crate) tried: AllTried,
 }
 
-/// Numbers of clusters that the operator handles concurrently.
+/// Maximum numbers of clusters that the operator handles concurrently.
 pub(crate) struct Limits {
     pub(crate) passes: u16,
     pub(crate) rollouts: u16,

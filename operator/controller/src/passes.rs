@@ -1,6 +1,6 @@
-//! The loop that runs passes over objects: when an object changes, when another object requests it, and after a time.
+//! The loop that runs passes over objects: when an object changes, when another object requests a pass, and after a delay.
 //!
-//! kube's generic streams and requests are instantiated here once, for untyped objects. A pass gets its object typed.
+//! kube's generic streams and requests are instantiated here once, for untyped objects. A pass receives a typed object.
 
 use std::{sync::Arc, time::Duration};
 
@@ -63,7 +63,7 @@ pub(crate) trait Passes<K>: Send + Sync + 'static {
     /// Runs a pass over an object.
     fn pass(&self, object: &K) -> impl Future<Output = PassResult> + Send;
 
-    /// Returns the time until the next pass after a failed one.
+    /// Returns the time until the next pass after a failed pass.
     fn retry(&self, _namespace: &str, _name: &str) -> Duration {
         RETRY
     }
@@ -103,7 +103,7 @@ pub(crate) fn run<K: Object>(
             match readable::<K>(&object) {
                 Some(object) => passes.pass(&object).await,
                 None => {
-                    // Otherwise the metrics of the object would keep their last values.
+                    // Otherwise, the metrics of the object would keep their last values.
                     let (namespace, name) = (object.namespace(), object.name_any());
                     passes.forget(namespace.as_deref().unwrap_or_default(), &name);
                     Ok(Action::await_change())
@@ -182,7 +182,7 @@ fn watch(
     watcher(api, config).default_backoff().boxed()
 }
 
-/// Selects the objects with the label of the operator.
+/// Returns the configuration of a watch of objects with the operator's label.
 pub(crate) fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"))
 }

@@ -1,5 +1,5 @@
-//! A fake cluster: pods, claims and members with just enough of Raft to show the effect of a step. `life` has its events,
-//! `effects` the effects of steps, and `judge` their invariants.
+//! A fake cluster: pods, claims and members with just enough of Raft to show the effect of a step. `life` contains the events
+//! of the cluster, `effects` the effects of steps, and `judge` the invariants of steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub(super) struct FakePod {
     pub(super) role: Role,
     pub(super) gone_at: Option<i64>,
     pub(super) deleted_at: i64,
-    /// Whether the node is partitioned from the control plane. The process keeps running, whatever happens to the pod.
+    /// Whether the node is partitioned from the control plane. The process keeps running, even if the pod is deleted.
     pub(super) cut: bool,
     /// Whether the pod was created while a secret was missing and is waiting for the secret.
     pub(super) waits: bool,
@@ -55,7 +55,7 @@ pub(super) struct FakeClaim {
     pub(super) damaged: bool,
     pub(super) peer_tls: PeerTls,
     pub(super) bytes: u64,
-    /// Whether the claim has lost its labels. Only a pod that mounts it shows that it belongs to the cluster.
+    /// Whether the claim has lost its labels. Only a pod that mounts the claim shows that the claim belongs to the cluster.
     pub(super) unlabeled: bool,
     pub(super) class: u32,
 }
@@ -128,7 +128,7 @@ impl World {
         self.taken.iter().any(is)
     }
 
-    /// Runs one pass: plans a step, judges it, applies it and returns it.
+    /// Runs one pass: plans a step, judges it, applies it unless it is refused, updates the status, and returns the step.
     pub(super) fn pass(&mut self) -> Step {
         let seen = self.observe();
         let step = self.plan(&seen);
@@ -144,7 +144,7 @@ impl World {
         step
     }
 
-    /// Runs passes, some seconds apart, until `end` returns true. Returns `false` if that takes more than `passes` passes.
+    /// Runs passes, three seconds apart, until `end` returns true. Returns `false` if that takes more than `passes` passes.
     pub(super) fn run(&mut self, passes: usize, end: impl Fn(&Self, &Step) -> bool) -> bool {
         for _ in 0..passes {
             let step = self.pass();
