@@ -20,7 +20,7 @@ use crate::resources::Cluster;
 pub(crate) use conditions::{ConditionState, condition};
 pub(crate) use events::events;
 
-/// Units of sizes. Each is 1,024 times the previous one.
+/// Units of sizes. Each is 1,024 times the previous unit.
 const UNITS: [&str; 5] = ["", "Ki", "Mi", "Gi", "Ti"];
 
 /// A cluster and its previous status.
@@ -36,8 +36,8 @@ pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
     conditions.any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the observed generation, or the previous one until every claim follows the retention policy. Users wait for it
-/// before they delete a cluster.
+/// Returns the observed generation. Until every claim follows the retention policy, returns the previous one, because users
+/// wait for the new generation before they delete a cluster.
 fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
     match seen.claims().any(|claim| claim.other_owner) {
         true => of.before.observed_generation,
@@ -102,8 +102,8 @@ fn updated(seen: &Observed) -> usize {
     updated.count()
 }
 
-/// Returns the record of a recovery. A running recovery is done once a quorum serves and every usable disk belongs to a
-/// member. A finished record is kept only while the recovery is requested.
+/// Returns the record of a recovery. A running recovery is done once a quorum serves and every usable disk belongs to a member.
+/// A finished record is kept only while the recovery is requested. A request while a quorum serves is recorded as done.
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let list = seen.membership.as_ref();
     let serves = list.is_some_and(Membership::is_confirmed);
@@ -142,7 +142,7 @@ fn has_disks_without_member(seen: &Observed) -> bool {
     })
 }
 
-/// Returns the spec as JSON once a pod has its template, else the recorded spec.
+/// Returns the spec as JSON once a pod has the template of this spec, else the recorded spec.
 fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     let mut pods = seen.pods();
     let present = seen.rejected.is_none() && pods.any(|(_, pod)| !pod.outdated);
@@ -170,7 +170,7 @@ fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     }
 }
 
-/// Returns the operation in progress. The same kind and member keep their start time.
+/// Returns the operation in progress. An operation of the same kind and member keeps its start time.
 fn operation(
     before: &EtcdClusterStatus,
     notice: Option<&Notice>,
@@ -190,7 +190,7 @@ fn operation(
 }
 
 /// Returns the status of discovery. Until the cluster has an id, counts the members that are in the member list or have a ready
-/// pod, and names the missing ones.
+/// pod, and names the missing members.
 fn discovery(of: Subject<'_>, seen: &Observed) -> Option<witan_crd::DiscoveryStatus> {
     let mut discovery = of.before.discovery.clone()?;
     if discovery.url.is_some() && of.before.cluster_id.is_none() {
@@ -255,13 +255,13 @@ fn alarm_message(status: &EtcdClusterStatus) -> String {
     }
 }
 
-/// Returns the cluster id in hexadecimal; `None` unless a quorum confirmed the members and all report the same id.
+/// Returns the cluster id in hexadecimal; `None` unless a quorum confirmed the members and all members report the same id.
 fn cluster_id(membership: &Membership) -> Option<String> {
     let one = membership.of_other_clusters().next().is_none();
     (one && membership.linearizable).then(|| format!("{:x}", membership.cluster_id))
 }
 
-/// Returns the feature level that the members report, or else the previous one, which decides what releases are allowed.
+/// Returns the feature level that the members report, or else the previous level. The level decides which releases are allowed.
 fn feature_level(before: &EtcdClusterStatus, membership: Option<&Membership>) -> Option<i64> {
     let reported = membership.and_then(|list| list.level);
     reported.map(i64::from).or(before.feature_level)
@@ -276,7 +276,7 @@ fn lowest_version(seen: &Observed) -> Option<String> {
     lowest.cloned()
 }
 
-/// Counts the pods that are ready and not being deleted, members or not.
+/// Counts the pods that are ready and not being deleted, whether or not they belong to members.
 fn ready(seen: &Observed) -> usize {
     let ready = seen.pods().filter(|(_, pod)| pod.ready && !pod.deleting);
     ready.count()

@@ -41,7 +41,7 @@ pub(crate) struct ResourceError(String);
 
 type BuildResult<T> = Result<T, ResourceError>;
 
-/// Returns a reference to `resource` as the controller of an object, so that Kubernetes deletes both together.
+/// Returns a reference to `resource` as the controller of an object, so that Kubernetes deletes the object with `resource`.
 fn owner<K: Resource<DynamicType = ()>>(resource: &K) -> OwnerReference {
     let controller = resource.controller_owner_ref(&()).unwrap_or_default();
     OwnerReference { block_owner_deletion: Some(true), ..controller }
@@ -124,7 +124,7 @@ fn with_fingerprint<K: Object>(mut object: K) -> K {
 }
 
 /// Returns whether a live object is as wanted, by its fingerprint, cluster owners and labels. Ignores owners and labels that
-/// others added, because an apply would not remove them. Also ignores changes of other live fields.
+/// other programs added, because an apply would not remove them. Also ignores changes of other live fields.
 pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
     let print = |object: &K| object.annotations().get(SPEC).cloned();
     let kind = EtcdCluster::kind(&());
@@ -147,7 +147,7 @@ pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
     }
 }
 
-/// Returns why no pods or no claims can be built from the spec.
+/// Returns why no pods or no claims can be built from the spec; `None` if both can be built.
 pub(crate) fn rejected(cluster: &Cluster<'_>) -> Option<ResourceError> {
     let pods = template(cluster, PeerTls::On).err();
     pods.or_else(|| claim(cluster, 0, PeerTls::On).err())

@@ -29,7 +29,7 @@ use crate::{
 
 /// The read timeout of a connection to the API server. kube sets none, and a watch ends after 295 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long running passes may take to finish. It is less than a pod's grace period.
+/// How long running passes may take to finish after a stop signal. This time is less than a pod's grace period.
 const LAST_PASSES: Duration = Duration::from_secs(5);
 
 /// Runs the operator until SIGTERM or SIGINT.
@@ -46,7 +46,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .block_on(run_elected(options))
 }
 
-/// Serves metrics and probes, waits for the lease, and then runs the passes.
+/// Serves metrics and probes, waits for the lease, and then runs the passes. Releases the lease after a stop signal.
 async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Arc::new(AtomicBool::default());
@@ -106,7 +106,7 @@ async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns a client of the API server, which must answer, and the namespace of the Lease.
+/// Returns a client of the API server, and the namespace of the Lease. Fails if the API server does not answer.
 async fn connect(options: &Options) -> Result<(Client, String), Box<dyn Error>> {
     let mut config = Config::infer().await?;
     config.read_timeout = Some(READ_TIMEOUT);

@@ -1,5 +1,5 @@
-//! Remembers the steps that were refused or had no effect. `plan` skips them until they are due. Also counts consecutive failed
-//! passes. Nothing else is remembered between passes, and losing this memory is harmless.
+//! Remembers the steps that were refused or had no effect. `plan` skips these steps until their backoff ends. Also counts
+//! consecutive failed passes. Nothing else is remembered between passes, and losing this memory is harmless.
 
 use std::{
     collections::HashMap,
@@ -19,11 +19,11 @@ const HELD_LONGEST: Duration = Duration::from_secs(30);
 /// Time after its backoff for which a step is remembered if the plan does not return to it.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
-/// Number of refused steps that are remembered per cluster.
+/// Maximum number of refused steps that are remembered per cluster.
 const REFUSED_REMEMBERED: usize = 32;
 
-/// Number of runs on the same observation after which a step counts as ineffective. Members' reports can briefly lag behind a
-/// change.
+/// Number of runs on the same observation after which a step is considered ineffective. Members' reports can briefly lag behind
+/// a change.
 const REPEATS: u32 = 3;
 
 /// Number of consecutive temporary refusals after which a step is held like any other refused step.
@@ -69,7 +69,8 @@ struct Entry {
 }
 
 impl Tried {
-    /// Forgets expired refusals. After a new generation of the spec, forgets all refusals. Returns the remaining ones.
+    /// Forgets expired refusals. After a new generation of the spec, forgets all refusals. If the observation has changed, also
+    /// forgets the last step. Returns the remaining refusals.
     pub(crate) fn refresh_refusals(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
         let generation = seen.generation;
         if self.generation != generation {
@@ -83,7 +84,7 @@ impl Tried {
     }
 
     /// Holds a step back with exponential backoff. Returns whether `message` differs from the step's last message. `idle` means
-    /// that the step succeeded without effect. Beyond [`REFUSED_REMEMBERED`] steps, the oldest is forgotten.
+    /// that the step succeeded without effect. Beyond [`REFUSED_REMEMBERED`] steps, the oldest refusal is forgotten.
     pub(crate) fn hold(&mut self, step: &Step, idle: bool, message: &str, now: Instant) -> bool {
         let mut refused = self.refused.iter();
         let at = refused.position(|entry| entry.refusal.step == *step);
@@ -111,7 +112,7 @@ impl Tried {
         times > PREMATURE
     }
 
-    /// Counts a failed pass. Returns the delay of the next one.
+    /// Counts a failed pass. Returns the delay before the next pass.
     pub(crate) fn on_pass_failed(&mut self) -> Duration {
         self.failures += 1;
         delay(self.failures - 1)
@@ -184,7 +185,7 @@ mod tests {
             refused.first().map(|refusal| refusal.held)
         };
         assert_eq!(held(&mut tried, 3 * HELD_FIRST), Some(true));
-        assert_eq!(held(&mut tried, 4 * HELD_FIRST), Some(false), "it is due");
+        assert_eq!(held(&mut tried, 4 * HELD_FIRST), Some(false), "the backoff has ended");
         assert_eq!(held(&mut tried, 4 * HELD_FIRST + FORGOTTEN), None);
     }
 

@@ -33,7 +33,8 @@ pub(crate) async fn why_no_pods(
     Some(PodFailure { reason: FAILED_CREATE.to_owned(), message })
 }
 
-/// If an event reports a failed mount, sets the obstacle of pods that wait for a volume.
+/// Sets the obstacle and its message of each pod that waits for a volume, if an event reports a failed mount. Keeps any other
+/// obstacle.
 pub(crate) async fn explain_mounts(client: &Client, seen: &mut Observed, objects: &Objects) {
     for (ordinal, pod) in &objects.pods {
         let Some(found) = seen.ordinals.get_mut(ordinal) else {

@@ -18,7 +18,8 @@ use crate::{
 };
 
 impl<M: Members> Actor<'_, M> {
-    /// Issues a new certificate for a role into its secret. First deletes cert-manager's Certificate of the role.
+    /// Issues a new certificate for a role into its secret. First deletes cert-manager's Certificate of the role if
+    /// cert-manager has written the secret.
     pub(super) async fn issue(&self, role: CertificateRole) -> ActResult {
         self.withdraw(role).await?;
         let now = SystemTime::now();
@@ -34,7 +35,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Creates a CA: the first one, or the successor of a lost CA whose certificates are still in use.
+    /// Creates a CA: the first CA of the cluster, or the successor of a lost CA whose certificates are still in use.
     fn next_authority(&self, now: SystemTime) -> Result<Secret, ResourceError> {
         let issued = self.observation.secrets.issued.iter();
         let mut signed = issued.filter(|(role, _)| **role != CertificateRole::Authority);
@@ -62,6 +63,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Makes a cert-manager Certificate the owner of its secret, as cert-manager does with `--enable-certificate-owner-ref`.
+    /// Does nothing if the Certificate does not exist.
     pub(super) async fn own(&self, role: CertificateRole) -> ActResult {
         let Some(request) = self.observation.secrets.requests.get(&role) else {
             return Ok(());

@@ -40,8 +40,9 @@ impl<M: Members> Actor<'_, M> {
         self.force(&object, action).await
     }
 
-    /// Creates an object as [`CREATOR`]. An existing object of this cluster counts as created by an attempt whose response was
-    /// lost. Restores the labels of such an object, because passes find it by them.
+    /// Creates an object as [`CREATOR`]. Succeeds if an object of this cluster exists, because the response of an earlier
+    /// attempt can be lost. Restores the labels by which passes find such an object. Fails if another owner's object has the
+    /// name.
     pub(super) async fn create<K: Object>(&self, object: &K, action: &'static str) -> ActResult {
         let params = PostParams {
             field_manager: Some(CREATOR.to_owned()),

@@ -37,8 +37,8 @@ impl<M: Members> Actor<'_, M> {
 
     /// Builds the pod of a restarting member from the last admitted spec, but with the storage and TLS of the current spec. The
     /// annotation [`REFUSED`] contains the fingerprint of the refused template and the `refusal`. Returns `None` if the last
-    /// admitted template is the current one, or if there is none. Also returns `None` for a new member, whose claim can be left
-    /// over.
+    /// admitted template is the current template, or if none is recorded. Also returns `None` for a new member, whose claim can
+    /// be a leftover.
     fn former_pod(&self, plan: &PodPlan, refusal: &str) -> Option<Pod> {
         if plan.bootstrap != Bootstrap::Restart {
             return None;
@@ -65,8 +65,8 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Creates a pod from the current template as a dry run, so that no member is stopped for a template that the API server
-    /// refuses. A full quota still counts the pod that will be deleted, and a webhook may not support dry runs. These refusals
-    /// count only if a pod with the template was refused before.
+    /// refuses. A full quota still counts the pod that will be deleted, and a webhook may not support dry runs. Such a refusal
+    /// is an error only if a real pod was refused before.
     pub(super) async fn dry_run_pod(&self, ordinal: Ordinal, peer_tls: PeerTls) -> ActResult {
         let plan = PodPlan::voter(ordinal, Bootstrap::Restart, peer_tls);
         let mut pod = resources::pod(self.cluster, &plan)?;

@@ -113,7 +113,7 @@ async fn objects_of_other_owners_are_not_changed() {
         let said = settle(&fake).await;
         assert_eq!(fake.get(&end), before, "{kind} {name} is unchanged; {said}");
         if kind == "PodDisruptionBudget" {
-            // The cluster starts without it.
+            // The cluster starts without a budget.
             continue;
         }
         assert!(said.contains("NameTaken") && said.contains(name), "{said}");
@@ -419,7 +419,7 @@ async fn a_pod_is_refused_if_the_former_template_does_not_help() {
     let all = [
         (start(0), "witan:former", "/pods/orders-0", "witan"),
         (start(0), "witan:present", "/data-orders-0", ""),
-        // The second attempt sees the claim that the first one applied.
+        // The second attempt sees the claim that the first attempt applied.
         (new, "witan:present", "/pods/orders-1", "witan:present"),
     ];
     for (step, image, end, part) in all {
@@ -434,7 +434,7 @@ async fn a_pod_is_refused_if_the_former_template_does_not_help() {
     }
 }
 
-/// A full quota is not a refusal, because it still counts the pod that is about to be deleted.
+/// A full quota is not a refusal, because the quota still counts the pod that is about to be deleted.
 #[tokio::test]
 async fn a_member_is_stopped_only_after_a_successful_dry_run() {
     let reason = Stop::Outdated;

@@ -1,4 +1,4 @@
-//! The pod that stores the changes of a schedule: creates it while the schedule requests it and reads its progress.
+//! Creates the pod that stores the changes of a schedule while the schedule requests changes, and reads its progress.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -41,7 +41,7 @@ const GAP: &str = "points in time between ";
 pub(super) struct Seen {
     /// The pod's response; `None` if the pod did not respond.
     pub(super) answer: Option<ChangesStatus>,
-    /// Why changes are not being stored; `None` if they are.
+    /// Why changes are not being stored; `None` if changes are stored.
     pub(super) trouble: Option<String>,
 }
 
@@ -52,8 +52,8 @@ impl Seen {
 }
 
 impl Backups {
-    /// Creates the pod of a schedule or deletes an unfit one, and reads its progress. Returns `None` if the schedule stores no
-    /// changes.
+    /// Creates the pod of a schedule, or deletes pods that have ended or do not match the schedule, and reads the progress.
+    /// Returns `None` if the schedule stores no changes.
     pub(super) async fn reconcile_changes_pod(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -153,7 +153,7 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
     }
 }
 
-/// Returns the message about points in time that cannot be restored. It is at the end of a condition's message.
+/// Returns the message about points in time that cannot be restored. This message is at the end of a condition's message.
 fn gap_told(conditions: &[Condition]) -> Option<&str> {
     let mut messages = conditions.iter().map(|condition| &condition.message);
     messages.find_map(|message| Some(&message[message.find(GAP)?..]))
@@ -172,8 +172,8 @@ fn gap_text(gap: &ChangesGap) -> String {
     )
 }
 
-/// Returns the new status of a schedule's changes, and the `ChangesStored` condition. While the pod does not answer, a
-/// missing backup and a gap that it reported stay in the condition.
+/// Returns the new status of a schedule's changes, and the `ChangesStored` condition. While the pod does not answer, a missing
+/// backup and a gap that the pod reported stay in the condition.
 pub(super) fn status(
     schedule: &EtcdBackupSchedule,
     seen: &Seen,

@@ -53,7 +53,7 @@ pub(super) fn status(
         name: Some(stored_name(backup)),
         ..EtcdBackupStatus::default()
     };
-    // The result of `accept` also tells whether the retention policy was applied.
+    // The result of `accept` also shows whether the retention policy was applied.
     let saved = [ACCEPT, SAVE].into_iter().find_map(|name| {
         let mut newest = pods.iter().rev();
         newest.find_map(|pod| result::<BackupRecord>(pod, name))

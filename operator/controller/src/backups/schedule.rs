@@ -70,7 +70,8 @@ fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus, overdue
     Due { create: None, delete, status, overdue, requeue_after: POLL }
 }
 
-/// Decides which backups of a schedule to create and delete now. `backups` are the EtcdBackups that the schedule created.
+/// Decides which backups of a schedule to create and delete now. Creates none while another backup has not finished. `backups`
+/// are the EtcdBackups that the schedule created.
 pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Timestamp) -> Due {
     let before = schedule.status.clone().unwrap_or_default();
     let mut newest: Vec<_> = backups.iter().collect();
@@ -96,7 +97,7 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
         Ok(found) => found,
         Err(error) => {
             status.conditions = ready(schedule, "InvalidSchedule", &error, now);
-            // An invalid schedule has no scheduled times, so it counts as overdue.
+            // An invalid schedule has no scheduled times, so it is reported as overdue.
             return without_backup(delete, status, true);
         }
     };
@@ -148,8 +149,8 @@ fn ready_state(
 }
 
 /// Returns the names of the EtcdBackups to delete. `retention`, [`FAILED_KEPT`] and [`SUCCEEDED_KEPT`] limit how many are kept.
-/// `newest` is sorted newest first. Backups that no quorum confirmed are counted separately. `retention`
-/// does not apply to backups of an earlier cluster of the same name. The jobs apply the same policy to the files.
+/// `newest` is sorted newest first. Backups that no quorum confirmed are counted separately. `retention` does not apply to
+/// backups of an earlier cluster of the same name. The jobs apply the same policy to the files.
 fn expired(
     newest: &[&EtcdBackup],
     retention: Option<&BackupRetention>,

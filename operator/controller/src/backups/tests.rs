@@ -433,7 +433,7 @@ async fn one_backup_of_a_cluster_is_taken_at_a_time() {
     assert_eq!(status.phase, Some(BackupPhase::Running));
 }
 
-/// A user's Job, or a Job of an earlier EtcdBackup with the same name, does not count as this backup's.
+/// A user's Job, or a Job of an earlier EtcdBackup with the same name, is not treated as the Job of this backup.
 #[tokio::test]
 async fn the_job_of_another_owner_is_not_changed() {
     let fake = FakeApi::default();

@@ -166,7 +166,7 @@ fn a_status_shows_how_far_changes_are_stored() {
     assert_eq!(shown(&unrestorable, now), is(9, "False", "BackupMissing"));
     let late = time("2026-01-01T13:00:41Z");
     assert_eq!(shown(&silent, late), is(7, "False", "Late"));
-    // A time from a clock that is ahead does not tell which changes are stored.
+    // A time from a clock that is ahead does not show which changes are stored.
     let ahead = answer(9, "2026-01-01T13:00:31Z");
     assert_eq!(shown(&ahead, now), is(9, "False", "Late"));
     let (_, condition) = status(&of, &ahead, every, now);
@@ -184,7 +184,7 @@ fn a_status_shows_how_far_changes_are_stored() {
         (condition.status.as_str(), condition.reason.as_str()),
         ("Unknown", "Starting")
     );
-    // Nothing was ever stored.
+    // No change was ever stored.
     let (_, condition) = status(&first, &silent, every, created);
     assert_eq!(
         (condition.status.as_str(), condition.reason.as_str()),
@@ -192,7 +192,7 @@ fn a_status_shows_how_far_changes_are_stored() {
     );
 }
 
-/// A pod that does not answer, or has just started, reports neither.
+/// A pod that does not answer, or has just started, reports neither a missing backup nor a gap.
 #[test]
 fn a_missing_backup_and_a_gap_remain_in_the_status_until_the_pod_answers() {
     let now = time("2026-01-01T13:00:20Z");
