@@ -50,7 +50,7 @@ fn events(fake: &FakeApi) -> Vec<[String; 3]> {
     fake.all("/events/").iter().map(seen).collect()
 }
 
-/// `plan` does not count earlier time as silence of a member.
+/// `plan` does not treat earlier time as silence of a member.
 #[tokio::test]
 async fn a_pass_knows_when_the_operator_became_active() {
     let fake = FakeApi::default();
@@ -96,7 +96,7 @@ async fn the_revision_that_the_first_member_has_fetched_is_recorded() {
     }
 }
 
-/// A policy that refuses the new template of some clusters must not block the updates of all others.
+/// A policy that refuses the new template of some clusters must not block the updates of all other clusters.
 #[tokio::test]
 async fn a_cluster_whose_update_is_refused_keeps_no_permit() {
     let fake = FakeApi::default();

@@ -91,7 +91,8 @@ fn listed_by_others(
     ordinals.collect()
 }
 
-/// Returns whether the list of `later` still contains a quorum of the voters of `earlier`, so that it can follow.
+/// Returns whether the list of `later` still contains a quorum of the voters of `earlier`. Otherwise, it cannot be a later list
+/// of the same history.
 fn may_precede(earlier: &Report, later: &Report) -> bool {
     let voters = earlier.members.iter().filter(|member| !member.is_learner);
     let (left, all) = (
@@ -155,7 +156,7 @@ fn ordinals(
     found
 }
 
-/// Returns whether authentication is enabled, according to the first response that shows it; `None` if no response does.
+/// Returns whether authentication is enabled, according to the first response that shows it; `None` if no response shows it.
 pub(super) fn users(answers: &[Answer]) -> Option<bool> {
     answers.iter().find_map(|answer| match &answer.report {
         Ok(report) => report.users,
@@ -288,7 +289,7 @@ mod tests {
         for member_id in [1, 5, 6] {
             raise(&mut answers[0], AlarmType::Corrupt, member_id);
         }
-        // The fence of a cut-over; another removed member had no space.
+        // The fence of a cut-over, and the NOSPACE alarm of another removed member.
         raise(&mut answers[1], AlarmType::Corrupt, 7);
         raise(&mut answers[1], AlarmType::Nospace, 7);
         raise(&mut answers[1], AlarmType::Nospace, 8);
@@ -300,7 +301,7 @@ mod tests {
         assert_eq!((seen.stale_corrupt, seen.undecided), (vec![5, 6], true));
     }
 
-    /// `a-2` was started with --force-new-cluster through a variable in its pod. The two others serve as a quorum.
+    /// `a-2` was started with --force-new-cluster through a variable in its pod. The two other members serve as a quorum.
     #[test]
     fn two_quorums_of_one_cluster_are_a_fork() {
         let cluster = cluster(Value::Null);
@@ -320,14 +321,14 @@ mod tests {
             forked == [2] && listed == 3 || forked == [1, 3] && listed == 1,
             "{forked:?} {listed}"
         );
-        // The others elect a leader.
+        // The other members elect a leader.
         let electing = [
             answer(1, 0, false, all()),
             fork(),
             answer(3, 0, false, all()),
         ];
         assert_eq!(chosen(&electing), (1, vec![], BTreeSet::from([1, 3])));
-        // One of the others has lost its pod.
+        // One of the other members has lost its pod.
         let alone = [fork(), answer(3, 0, false, all())];
         assert_eq!(chosen(&alone), (1, vec![], BTreeSet::from([1, 3])));
         // A member does not know of its removal.

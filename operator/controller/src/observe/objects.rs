@@ -84,7 +84,7 @@ impl Objects {
         Ok(all)
     }
 
-    /// Also finds taken names that an in-place restore needs only after it has stopped all members.
+    /// Finds further taken names, which an in-place restore needs only after it has stopped all members.
     pub(crate) async fn find_names_of_restore(
         &mut self,
         client: &Client,
@@ -96,9 +96,9 @@ impl Objects {
         Ok(())
     }
 
-    /// Indexes objects by ordinal or name. Skips pods and claims without an ordinal in the name. An object that does not belong
-    /// to the cluster counts as the holder of its name. Two kinds of claims also count as the cluster's own: a claim that
-    /// one of its pods mounts, and a claim of an earlier cluster of this name.
+    /// Indexes objects by ordinal or name. Skips pods and claims without an ordinal in the name. Records an object that does
+    /// not belong to the cluster as the holder of its name. Accepts two further kinds of claims: a claim that a pod of the
+    /// cluster mounts, and a claim of an earlier cluster of this name.
     fn new(
         cluster: &Cluster<'_>,
         pods: Vec<Arc<Pod>>,
@@ -124,7 +124,7 @@ impl Objects {
             let Some(ordinal) = cluster.ordinal_of_claim(&claim.name_any()) else {
                 continue;
             };
-            // A claim of an earlier cluster of this name counts as a claim that is being deleted.
+            // A claim of an earlier cluster of this name is treated as a claim that is being deleted.
             let is_foreign = resources::ownership(cluster, &*claim) == Ownership::Foreign;
             if is_foreign && !mounted.contains(&claim.name_any()) {
                 all.taken
@@ -210,7 +210,8 @@ mod tests {
     use super::*;
     use crate::testing::{api::FakeApi, named};
 
-    /// The pod may be missing too, for example after a drain of its node. The operator would then consider its disk lost.
+    /// The pod may also be missing, for example after a drain of its node. If the claim were not found, its disk would be
+    /// considered lost.
     #[tokio::test]
     async fn a_claim_without_labels_or_pod_is_found_by_the_name_of_its_member() {
         let members = json!([{"name": "orders-1", "ordinal": 1}]);

@@ -29,10 +29,11 @@ pub(crate) const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
 /// Annotation on a claim: when the pod of its silent member was last recreated, in seconds since 1970.
 pub(crate) const REMADE_AT: &str = "witan.dev/remade-at";
 
-/// Value of the annotation `witan.dev/retired` for a claim that is deleted once another member votes in place of its own.
+/// Value of the annotation `witan.dev/retired` for a claim that is deleted once another member votes in place of the claim's
+/// member.
 pub(crate) const HELD: &str = "replaced";
 
-/// Seconds after the end of the grace period from which a deletion counts as stuck.
+/// Seconds after the end of the grace period from which a deletion is considered stuck.
 const LATE_SECONDS: i64 = 60;
 
 /// Seconds to wait before a refused volume expansion is retried. The storage class may allow expansion by then.
@@ -53,7 +54,7 @@ const CANNOT_START: [&str; 8] = [
     "ErrImageInspect",
 ];
 
-/// Returns whether a pod of a cluster that has served still restores a backup, so that it needs the store to restart.
+/// Returns whether a pod still restores a backup although its cluster has served. Such a pod needs the store to restart.
 fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
     let spec = pod.spec.iter();
     let mut init = spec.flat_map(|spec| spec.init_containers.iter().flatten());
@@ -61,7 +62,7 @@ fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
     restores && cluster.id().is_some() && cluster.spec().is_durable()
 }
 
-/// Reads the values for `plan` from a pod. While no template can be built from the spec, no pod counts as outdated.
+/// Reads the values for `plan` from a pod. While no template can be built from the spec, no pod is considered outdated.
 pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSeen {
     let ready_changed = pod_condition(pod, "Ready")
         .and_then(|ready| ready.last_transition_time.clone())
@@ -97,7 +98,7 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
     }
 }
 
-/// Reads the values for `plan` from a claim. While no claim can be built from the spec, the claim counts as current.
+/// Reads the values for `plan` from a claim. While no claim can be built from the spec, the claim is considered current.
 pub(super) fn claim_seen(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,
@@ -186,7 +187,7 @@ fn member_container(pod: &Pod) -> Option<&ContainerStatus> {
     containers.iter().find(|each| each.name == CONTAINER)
 }
 
-/// Returns whether a member's container is running. Sidecars do not count, because they do not read the disk.
+/// Returns whether a member's container is running. Ignores sidecars, because they do not read the disk.
 fn runs(pod: &Pod) -> bool {
     let state = member_container(pod).and_then(|member| member.state.as_ref());
     state.is_some_and(|state| state.running.is_some())
@@ -225,7 +226,7 @@ fn shortened(text: Option<&String>) -> Option<String> {
     Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())
 }
 
-/// Returns what keeps a container unready. Its memory limit counts only for the operator's own containers.
+/// Returns what keeps a container unready. Considers the memory limit only of the operator's own containers.
 fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<String>)> {
     let state = container.state.as_ref();
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref())

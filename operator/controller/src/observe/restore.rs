@@ -58,7 +58,8 @@ pub(crate) struct FoundBackup {
 }
 
 impl FoundBackup {
-    /// Returns why members cannot start from the backup. If the operator does not know a level, members check it.
+    /// Returns why members cannot start from the backup. Returns `None` if the operator does not know both levels; then the
+    /// members check the level.
     pub(crate) fn level_above(&self, cluster: &Cluster<'_>) -> Option<String> {
         let release = wanted_version(cluster)?;
         let (level, supported) = (self.level?, level_of(&release)?);

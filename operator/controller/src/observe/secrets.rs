@@ -206,7 +206,7 @@ async fn read(client: &Client, cluster: &Cluster<'_>) -> Result<SecretsSeen, Api
         named.extend(found.map(|found| (name, found)));
     }
     let operator = cluster.resource.secret_of(CertificateRole::Operator);
-    // Members that were started with TLS use it until they restart, even if the spec has changed.
+    // Members that were started with TLS use TLS until they restart, even if the spec has changed.
     let issued = seen.issued.get(&CertificateRole::Operator);
     let operator = match named.get(&operator).or(issued) {
         Some(known) => Some(known.clone()),
@@ -250,8 +250,8 @@ pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     }
 }
 
-/// Returns the names of the secrets that the spec refers to. The store in `spec.bootstrap.restore` counts until the cluster has
-/// served, or until a restore in place has replaced that backup.
+/// Returns the names of the secrets that the spec refers to. Includes the secrets of the store in `spec.bootstrap.restore`
+/// until the cluster has served, or until an in-place restore has replaced that backup.
 fn named_by_the_user(cluster: &Cluster<'_>) -> BTreeSet<String> {
     let status = cluster.resource.status.as_ref();
     let is_replaced = status.is_some_and(|status| status.restore.is_some());
@@ -287,7 +287,7 @@ fn named_for_bootstrap(cluster: &Cluster<'_>) -> BTreeSet<String> {
     named.map(|secret| secret.name.clone()).collect()
 }
 
-/// Returns whether only the store in `spec.bootstrap.restore` needs a secret. A restore in place does not read that store.
+/// Returns whether only the store in `spec.bootstrap.restore` needs a secret. An in-place restore does not read that store.
 pub(crate) fn is_only_for_bootstrap(cluster: &Cluster<'_>, name: &str) -> bool {
     named_for_bootstrap(cluster).contains(name) && !named_for_members(cluster).contains(name)
 }

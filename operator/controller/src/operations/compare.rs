@@ -10,11 +10,11 @@ use witan_members::{Address, Members};
 /// The result of reading the hashes of all members' keys.
 #[derive(Debug, PartialEq)]
 pub(super) enum Compared {
-    /// The members were compacted during the comparison or at different revisions, so it must be repeated.
+    /// The members were compacted during the comparison or at different revisions, so the comparison must be repeated.
     Again(String),
     /// A call to a member failed with this error.
     Silent(String),
-    /// The revision and each member's hash at it.
+    /// The revision, and each member's hash at this revision.
     Hashes(i64, Vec<MemberHash>),
 }
 

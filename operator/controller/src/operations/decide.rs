@@ -44,7 +44,7 @@ pub(super) enum Next {
     Compare,
     CheckBackup,
     Record(Box<RestoreStatus>),
-    /// Wait for the cluster. The text is the progress.
+    /// Waits for the cluster, with this progress message.
     Watch(String),
     End(Result<String, String>),
 }
@@ -221,7 +221,8 @@ fn confirmed(seen: &Observed) -> Option<&Membership> {
     list.filter(|list| list.is_confirmed())
 }
 
-/// Decides whether a recovery starts: no quorum may serve, and no other recovery may be recorded.
+/// Decides whether a recovery starts: no quorum may serve, no finished recovery may be recorded, and no other recovery may be
+/// requested.
 fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Start {
     let status = cluster.resource.status.as_ref();
     let members = status.map(|status| &status.members[..]).unwrap_or_default();
@@ -308,7 +309,7 @@ fn begin_replacement(
 }
 
 /// Returns the next action of a leader transfer. Waits while the member is not healthy: members accept no writes during a
-/// transfer, and this one would end only with a timeout.
+/// transfer, and this transfer would end only with a timeout.
 fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());

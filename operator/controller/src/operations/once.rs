@@ -107,7 +107,7 @@ pub(super) fn missed_start(operation: &EtcdOperation, at: Timestamp) -> Option<O
 
 /// Returns the outcome of a running operation that has exceeded `spec.activeDeadlineSeconds`, otherwise `None`. Without this
 /// field, only an operation that stops all members has a limit. Also returns `None` once members were stopped for a restore or
-/// a recovery, because it must not be left half done.
+/// a recovery, because such an operation must not be left half done.
 pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Option<Outcome> {
     let stops_all = operation.spec.verb().is_some_and(Verb::stops_all_members);
     let by_default = stops_all.then_some(ACTIVE_DEADLINE_S);
@@ -148,7 +148,7 @@ fn has_stopped_members(operation: &EtcdOperation, cluster: &EtcdCluster) -> bool
     restores || recovery.is_some_and(|recovery| Some(&recovery.member) == survivor)
 }
 
-/// Returns the UID and start time of an earlier operation with the same name. Old releases recorded only the last restore.
+/// Returns the UID and start time of an earlier operation with the same name. Earlier releases recorded only the last restore.
 fn same_name<'a>(
     operation: &EtcdOperation,
     cluster: &'a EtcdCluster,
@@ -164,8 +164,8 @@ fn same_name<'a>(
     same.next().map(|(_, uid, began)| (uid.as_str(), began))
 }
 
-/// Returns the status of the cluster with a record of this operation; `None` if it needs no record or has one. Above
-/// [`RECORDED`], drops the oldest record of a replacement, or else the oldest one.
+/// Returns the status of the cluster with a record of this operation; `None` if the operation needs no record or already has a
+/// record. Beyond [`RECORDED`] records, drops the oldest record of a replacement, or else the oldest record.
 pub(super) fn recorded(
     operation: &EtcdOperation,
     status: &EtcdClusterStatus,
@@ -195,7 +195,7 @@ pub(super) fn recorded(
 }
 
 /// Returns the status of the cluster with the result of this operation and without its request; `None` if nothing changes. An
-/// operation that failed before it started is also recorded: if recreated, it could start at an unexpected time.
+/// operation that failed before it started is also recorded: if it were recreated, it could start at an unexpected time.
 pub(super) fn with_result(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,

@@ -10,8 +10,8 @@ use witan_plan::model::MemberId;
 
 use crate::report::{self, ConditionState};
 
-/// Returns the operation that comes before `of` on the same cluster: the running one, else the most urgent and then the oldest
-/// pending one. Returns `None` if `of` itself is first.
+/// Returns the operation that comes before `of` on the same cluster: the running operation, or else the oldest of the most
+/// urgent pending operations. Returns `None` if `of` itself is first.
 pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<&'a EtcdOperation> {
     let rank = |each: &EtcdOperation| {
         // A later release may have begun an operation in an unknown phase.
@@ -91,7 +91,7 @@ pub(super) fn was_replaced(
     })
 }
 
-/// Returns the field manager that created an operation: the oldest one that did not write a subresource.
+/// Returns the field manager that created an operation: the oldest field manager that did not write a subresource.
 fn requested_by(operation: &EtcdOperation) -> Option<String> {
     let writes = operation.managed_fields().iter();
     let own = writes.filter(|write| write.subresource.is_none());

@@ -46,7 +46,7 @@ fn last<'a>(cluster: &Cluster<'a>) -> Option<&'a RestoreStatus> {
     cluster.resource.status.as_ref()?.restore.as_ref()
 }
 
-/// Returns an operation's record in the status of its cluster.
+/// Returns an operation's record in the status of its cluster; `None` if the last record is of another operation.
 pub(super) fn recorded<'a>(
     operation: &EtcdOperation,
     cluster: &Cluster<'a>,
@@ -55,8 +55,8 @@ pub(super) fn recorded<'a>(
     last(cluster).filter(|last| Some(&last.operation_uid) == uid.as_ref())
 }
 
-/// Returns why no member could start afterward, so that members must not be stopped yet. `disks` are the disks to which the
-/// cluster returns; empty for new members. Returns `None` if an unfinished restore may have stopped members.
+/// Returns why no member could start after the restore or undo, so that members must not be stopped yet. `disks` are the disks
+/// to which the cluster returns; empty for new members. Returns `None` if an unfinished restore may have stopped members.
 fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Option<String> {
     if in_progress(cluster).is_some() {
         return None;
@@ -107,7 +107,7 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
 }
 
 /// Returns why a new restore is refused: an undo could no longer return to the usable disks that the last finished restore
-/// kept. An undo, or a restore of a cluster that never served, keeps none.
+/// kept. Ignores disks that an undo, or a restore of a cluster that never served, has kept.
 fn kept_disks_refusal(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let last = last(cluster)?;
     let returns = last.phase == RestorePhase::Done && last.source.is_some();
@@ -137,7 +137,7 @@ pub(super) fn wrong_cluster(
 }
 
 /// Decides whether a cluster can return to the disks that its last restore kept. If it has already returned, the operation
-/// succeeds and does nothing, because a repeated request must not toggle between the two.
+/// succeeds and does nothing, because a repeated request must not toggle between two sets of disks.
 pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRestore) -> Start {
     let Some(last) = last(cluster) else {
         return Start::End(Err(NOTHING_KEPT.to_owned()));

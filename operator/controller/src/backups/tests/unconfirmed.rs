@@ -76,7 +76,7 @@ fn retention_counts_backups_without_a_quorum_separately() {
         removed(&backups, json!({"keepWithin": "1m"})),
         ["hourly-8", "hourly-12", "hourly-11", "hourly-10"]
     );
-    // An unconfirmed backup is removed once it is older than all kept confirmed ones.
+    // An unconfirmed backup is removed once it is older than all kept confirmed backups.
     let backups = [cut_off(8), whole(9), whole(10)];
     assert_eq!(removed(&backups, json!({"keepLast": 2})), ["hourly-8"]);
 }
