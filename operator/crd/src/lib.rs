@@ -168,10 +168,11 @@ pub struct EtcdClusterSpec {
     /// Resource requests and limits of the member container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<OpenObject>,
-    /// Affinity of the member pods. It overrides `podAntiAffinityPreset`.
+    /// Affinity of the member pods. Its `podAntiAffinity` overrides `podAntiAffinityPreset`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity: Option<OpenObject>,
-    /// Whether members must (`hard`), should (`soft`) or need not (`none`) run on different nodes. Ignored if `affinity` is set.
+    /// Whether members must (`hard`), should (`soft`) or need not (`none`) run on different nodes. Ignored if `affinity` sets
+    /// `podAntiAffinity`.
     #[serde(default)]
     pub pod_anti_affinity_preset: AntiAffinity,
     /// How the pods are spread over the topology. By default, they are spread over zones if possible.

@@ -18,7 +18,8 @@ pub enum PullPolicy {
     Never,
 }
 
-/// Whether members must (`hard`), should (`soft`) or need not (`none`) run on different nodes. Ignored if `affinity` is set.
+/// Whether members must (`hard`), should (`soft`) or need not (`none`) run on different nodes. Ignored if `affinity` sets
+/// `podAntiAffinity`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum AntiAffinity {
