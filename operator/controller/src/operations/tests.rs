@@ -123,7 +123,7 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
     let spec = json!({"consistencyCheck": {}});
     ask(&fake, "second", &late(), &spec);
     ask(&fake, "first", &early(), &spec);
-    // It has no time of its end, but it does not run.
+    // `ended` has no completion time, but it does not run.
     ask(&fake, "ended", &late(), &spec);
     let status = json!({"phase": "Failed"});
     fake.change("/etcdoperations/ended", &json!({"status": status}));
@@ -134,7 +134,7 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
     let begun = pass(&fake, &operations, "first").await;
     assert_eq!(begun.phase, Some(OperationPhase::Running));
     ask(&fake, "older", "2026-01-01T00:00:00Z", &spec);
-    // A running operation takes precedence over an older one.
+    // A running operation takes precedence over an older operation.
     says(pass(&fake, &operations, "older").await.message, "first");
 }
 
@@ -203,7 +203,7 @@ async fn a_recovery_begins_at_once_or_fails() {
     assert_eq!(requested(&fake), Value::Null);
 }
 
-/// The clocks of two operators can differ. The second restart must not count as done.
+/// The clocks of two operators can differ. The second restart must still be requested.
 #[tokio::test]
 async fn each_restart_is_another_request() {
     let fake = FakeApi::with_cluster(&json!({"status": {"requests": {"restart": "before"}}}));
@@ -294,7 +294,7 @@ async fn a_replacement_that_waits_knows_its_member_by_id() {
     says(next(0xa2), "its id was a1");
 }
 
-/// Members accept no writes during a transfer, which such a member would not end.
+/// Members accept no writes during a transfer, which a member that does not serve would not complete.
 #[test]
 fn leadership_is_not_transferred_to_a_member_that_does_not_serve() {
     let member = |id, name: &str, healthy| MemberSeen {

@@ -18,6 +18,7 @@ pub(crate) struct ConditionState<'a> {
     pub(crate) message: String,
 }
 
+/// Builds all conditions of a cluster. `status` is its new status without conditions.
 pub(super) fn all(
     of: Subject<'_>,
     seen: &Observed,
@@ -148,7 +149,8 @@ fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState<'static> 
     }
 }
 
-/// Returns the `Degraded` condition: `True` if there is a refusal, a warning or an alarm, or if a voter is not healthy.
+/// Returns the `Degraded` condition: `True` if the spec is rejected, if there is a refusal, a warning or an alarm, or if a
+/// voter is not healthy.
 pub(super) fn degraded(
     seen: &Observed,
     status: &EtcdClusterStatus,
@@ -181,7 +183,8 @@ pub(super) fn degraded(
     }
 }
 
-/// Returns the `UpToDate` condition: `True` if every pod has the current template and storage.
+/// Returns the `UpToDate` condition: `True` if every pod has the current template and storage, and a pod exists unless `wanted`
+/// is 0.
 fn up_to_date(wanted: i32, status: &EtcdClusterStatus) -> ConditionState<'static> {
     let all = status.replicas.unwrap_or(0);
     if all == 0 && wanted > 0 {
@@ -195,7 +198,7 @@ fn up_to_date(wanted: i32, status: &EtcdClusterStatus) -> ConditionState<'static
 /// Returns the `AlarmActive` condition: `Unknown` if `silent`, which means that no member answers.
 fn alarm(status: &EtcdClusterStatus, silent: bool) -> ConditionState<'static> {
     if silent {
-        let message = "no member answers, so its alarms are not known".to_owned();
+        let message = "no member answers, so the alarms are not known".to_owned();
         return ConditionState { status: "Unknown", reason: "NoMemberAnswers", message };
     }
     let raised = !status.alarms.is_empty();

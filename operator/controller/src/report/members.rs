@@ -8,7 +8,7 @@ use witan_plan::model::{MemberSeen, Membership, Observed, Ordinal};
 use super::{Subject, events, rounded, time};
 
 /// Returns a status with a unique name for each ordinal that has a pod or a member, then for each outside member. While no
-/// member answers, keeps ids, roles and outside members, because a recovery counts voters by them.
+/// member answers, keeps ids, roles and outside members, because a recovery counts the voters in the status.
 pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let membership = seen.membership.as_ref();
     let of_pods = seen.pods().map(|(ordinal, _)| ordinal);

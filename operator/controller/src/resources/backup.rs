@@ -1,8 +1,8 @@
 //! Builds the job that takes a backup.
 //!
 //! The pod runs `witan-operator backup save` and reports the result in its termination message. With verification, the init
-//! container `restore` restores the snapshot that `fetch` has downloaded. Only then, the main container `accept` marks the
-//! backup as verified and removes the backups that the retention policy does not keep. Until then, `save` removes only backups
+//! container `restore` restores the snapshot that `fetch` has downloaded. Only then does the main container `accept` mark the
+//! backup as verified and remove the backups that the retention policy does not keep. Until then, `save` removes only backups
 //! that are not verified either.
 
 use std::collections::BTreeMap;
@@ -162,7 +162,7 @@ fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>) -> PodSpec {
     }
 }
 
-/// Returns a container without arguments that can write only to mounted volumes.
+/// Returns a container without arguments. The container can write only to mounted volumes.
 pub(super) fn container(name: &str, image: &str) -> Container {
     built(json!({
         "name": name,
@@ -188,8 +188,8 @@ fn save(backup: &EtcdBackup, cluster: &Cluster<'_>) -> (Vec<String>, Vec<(Volume
         format!("--name={}", stored_name(backup)),
         RESULT.to_owned(),
     ]);
-    // An unverified backup removes only unverified ones. If every verification failed, `accept` would never run, and the store
-    // would fill up.
+    // An unverified backup removes only unverified backups. If every verification failed, `accept` would never run, and the
+    // store would fill up.
     args.extend(retention(backup));
     if backup.spec.settings.verify == Verify::Restore {
         args.extend(["--hash-keys", "--unverified"].map(str::to_owned));

@@ -125,7 +125,7 @@ mod tests {
         let issuer = json!({"name": "ours", "kind": "Issuer", "group": "cert-manager.io"});
         assert_eq!(said["spec"]["issuerRef"], issuer);
         assert_eq!(said["spec"]["duration"], "24h");
-        assert_eq!(said["spec"].get("renewBefore"), None, "cert-manager's own");
+        assert_eq!(said["spec"].get("renewBefore"), None, "cert-manager's default applies");
         let operator = certificate(&cluster, CertificateRole::Operator).expect("a request");
         assert_eq!(operator.spec.common_name.as_deref(), Some("root"));
     }
@@ -154,7 +154,7 @@ mod tests {
         live.metadata.uid = Some("another".to_owned());
         assert!(
             !is_owned(&owned(&live), Some("c")),
-            "an earlier Certificate's"
+            "the owner is an earlier Certificate"
         );
     }
 }

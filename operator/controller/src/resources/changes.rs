@@ -19,6 +19,7 @@ pub(crate) const CHANGES: &str = "witan.dev/backup-changes";
 pub(crate) const STATUS_PORT: u16 = 8080;
 
 /// Returns the pod that stores the changes of a schedule. `of` is a backup of the schedule, with the same store and directory.
+/// Fails if its `podTemplate` does not result in a valid pod.
 pub(crate) fn changes_pod(
     schedule: &EtcdBackupSchedule,
     of: &EtcdBackup,
@@ -36,7 +37,7 @@ pub(crate) fn changes_pod(
         format!("--listen=[::]:{STATUS_PORT}"),
         backup::RESULT.to_owned(),
     ];
-    // The client service, unlike a member, is a permanent source. A `podTemplate` refers to the container by this name.
+    // The client service, unlike a member, is a permanent source. A `podTemplate` refers to the container by the name `save`.
     let main = Container {
         args: Some([own, source, access.flags].concat()),
         env: Some(access.env),

@@ -104,7 +104,7 @@ pub(crate) fn applied_to(
 }
 
 /// Returns whether a member must move to a new claim. A spec without a storage class accepts any class, and a spec without a
-/// size any size. Returns `false` if the claim has no recorded request or the spec is invalid.
+/// size accepts any size. Returns `false` if the claim has no recorded request or the spec is invalid.
 pub(crate) fn must_migrate(cluster: &Cluster<'_>, live: &PersistentVolumeClaim) -> bool {
     let wanted = template(cluster).ok();
     let wanted = wanted.and_then(|wanted| ClaimRequest::of(cluster, spec(cluster, wanted.spec)));
@@ -121,7 +121,8 @@ pub(crate) fn must_migrate(cluster: &Cluster<'_>, live: &PersistentVolumeClaim) 
     migrates || is_larger || wanted.spec != recorded.spec
 }
 
-/// Returns the owners of a claim: all but the cluster, and the cluster if the retention policy deletes claims with it.
+/// Returns the owners of a claim: all present owners except the cluster, and also the cluster if the retention policy deletes
+/// claims with it.
 pub(crate) fn owners_of_claim(
     cluster: &Cluster<'_>,
     claim: &PersistentVolumeClaim,

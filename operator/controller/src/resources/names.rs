@@ -26,7 +26,7 @@ pub(crate) const OPERATION: &str = "witan.dev/operation";
 pub(crate) const SCHEDULE: &str = "witan.dev/backup-schedule";
 /// Label on services: `client` or `peer`.
 pub(crate) const SERVICE: &str = "witan.dev/service";
-/// Label: the name of the cluster. By default, Argo CD before version 3 takes it for the name of an application.
+/// Label: the name of the cluster. By default, Argo CD before version 3 takes this label for the name of an application.
 pub(super) const INSTANCE: &str = "app.kubernetes.io/instance";
 /// Label: the tag of the member image.
 pub(crate) const VERSION: &str = "app.kubernetes.io/version";
@@ -63,7 +63,7 @@ pub(crate) struct Cluster<'a> {
     pub(crate) environment: &'a Environment,
     pub(crate) name: String,
     pub(crate) namespace: String,
-    /// The uid, which distinguishes the cluster from an earlier one of the same name.
+    /// The uid, which distinguishes the cluster from an earlier cluster of the same name.
     pub(crate) uid: String,
     pub(crate) image: String,
     /// Fingerprint of the trusted CAs; `None` if the CA was never rotated.
@@ -71,7 +71,8 @@ pub(crate) struct Cluster<'a> {
     /// The backup from which the initial members start.
     pub(crate) restore: Option<RestorePoint>,
     pub(crate) active_request: Option<OperationRequest>,
-    /// Whether the API server has admitted pods of this spec. If so, later rules do not apply, so that members can restart.
+    /// Whether the API server has admitted pods of this spec. If so, checks that a later release added do not apply, so that
+    /// members can restart.
     pub(crate) is_admitted: bool,
 }
 
@@ -113,7 +114,7 @@ impl<'a> Cluster<'a> {
         self.resource.status.as_ref()?.cluster_id.as_deref()
     }
 
-    /// Returns the cluster token, from which cluster and member ids are derived. Each in-place restore changes it.
+    /// Returns the cluster token, from which cluster and member ids are derived. Each in-place restore changes the token.
     pub(super) fn token(&self) -> String {
         let status = self.resource.status.as_ref();
         let restore = status.and_then(|status| status.restore.as_ref());
@@ -156,12 +157,12 @@ impl<'a> Cluster<'a> {
         })
     }
 
-    /// Returns the labels that select the pods of this cluster. They never change.
+    /// Returns the labels that select the pods of this cluster. These labels never change.
     pub(crate) fn selector(&self) -> BTreeMap<String, String> {
         BTreeMap::from([(CLUSTER.to_owned(), self.name.clone())])
     }
 
-    /// Returns the labels of every object. The operator's labels take precedence over the user's.
+    /// Returns the labels of every object. The operator's labels take precedence over the labels in the spec.
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
         let additional = self.spec().additional_metadata.as_ref();
         let labels = additional.map(|more| more.labels.clone());
@@ -206,7 +207,7 @@ pub(super) fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
 }
 
-/// Converts a string to a valid label value: at most 63 characters, with `_` in place of invalid ones.
+/// Converts a string to a valid label value: at most 63 characters, with `_` in place of invalid characters.
 fn label_value(text: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let text = text.replace(|c: char| !allowed(c), "_");

@@ -153,7 +153,7 @@ pub(super) fn list<T: DeserializeOwned>(
     items.iter().map(|item| typed(field, item)).collect()
 }
 
-/// Returns the pull secrets in the spec, or else the operator's.
+/// Returns the pull secrets in the spec, or else the pull secrets of the operator.
 fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
     let own = cluster.spec().image_pull_secrets.iter();
     let mut names: Vec<_> = own.map(|secret| secret.name.clone()).collect();
@@ -198,7 +198,8 @@ pub(super) fn container_security() -> Value {
     })
 }
 
-/// Returns a probe of a path on the metrics port. It fails after `failures` consecutive failures; each attempt may take 5 s.
+/// Returns a probe of a path on the metrics port. The probe fails after `failures` consecutive failed attempts, each of up to 5
+/// s.
 fn probe(path: &str, period_seconds: i32, failures: i32) -> Value {
     json!({
         "httpGet": {"path": path, "port": "metrics"},
@@ -237,7 +238,7 @@ fn volumes(cluster: &Cluster<'_>, plan: &PodPlan) -> BuildResult<Vec<(Volume, Vo
     Ok(volumes)
 }
 
-/// Returns the `emptyDir` of a member without a disk: the spec's, or one in memory with the requested size.
+/// Returns the `emptyDir` of a member without a disk: the volume in the spec, or a volume in memory with the requested size.
 fn empty_dir(storage: Option<&Storage>) -> BuildResult<EmptyDirVolumeSource> {
     match storage.and_then(|storage| storage.empty_dir.as_ref()) {
         Some(given) => typed("storage.emptyDir", given),
@@ -252,7 +253,7 @@ fn selector(cluster: &Cluster<'_>) -> Value {
     json!({"matchLabels": cluster.selector()})
 }
 
-/// Returns the spec's affinity. If it has no pod anti-affinity, adds that of `podAntiAffinityPreset`.
+/// Returns the spec's affinity. If this affinity has no pod anti-affinity, adds the one of `podAntiAffinityPreset`.
 fn affinity(cluster: &Cluster<'_>) -> BuildResult<Affinity> {
     let spec = cluster.spec();
     let mut affinity: Affinity = match &spec.affinity {

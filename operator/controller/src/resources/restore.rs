@@ -85,7 +85,7 @@ pub(super) fn containers(
     Ok((containers, access.volumes))
 }
 
-/// Returns the job that checks a backup before members are stopped for it. It restores the backup in a scratch directory.
+/// Returns the job that checks a backup before members are stopped for it. The job restores the backup in a scratch directory.
 pub(crate) fn check(
     cluster: &Cluster<'_>,
     operation: &EtcdOperation,
@@ -123,7 +123,8 @@ pub(crate) fn check(
     })))
 }
 
-/// Returns the name of an operation's job. It contains the uid, because the name of an operation can be too long for a job.
+/// Returns the name of an operation's job. The name contains the uid, because the name of an operation can be too long for a
+/// job.
 pub(crate) fn check_name(operation: &EtcdOperation) -> String {
     format!("restore-check-{}", operation.uid().unwrap_or_default())
 }

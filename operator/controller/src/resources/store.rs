@@ -30,7 +30,7 @@ pub(crate) fn location(store: &BackupStore, folder: &[&str]) -> String {
     let (root, prefix) = match (&store.s3, &store.persistent_volume_claim) {
         (Some(s3), _) => (format!("s3://{}", s3.bucket), s3.prefix.as_str()),
         (None, Some(volume)) => (format!("file://{VOLUME}"), volume.prefix.as_str()),
-        // The CRD rejects a store without either.
+        // The CRD rejects a store that has neither.
         (None, None) => (String::new(), ""),
     };
     let parts = [prefix].into_iter().chain(folder.iter().copied());

@@ -79,7 +79,7 @@ fn all_objects_match_the_snapshot() {
     let kept = std::fs::read_to_string(path).expect("the snapshot");
     assert!(
         kept == text,
-        "UPDATE=1 cargo test -p witan-controller snapshot, and look at the difference"
+        "UPDATE=1 cargo test -p witan-controller snapshot, and review the difference"
     );
 }
 
@@ -118,7 +118,7 @@ fn an_address_matches_in_any_notation() {
     assert!(tls::observe_certificate(&cluster, role, &leaf, Some(&authority)).fits);
 }
 
-/// If such owners counted as a difference, the operator would apply the object forever.
+/// If such owners were treated as a difference, the operator would apply the object forever.
 #[test]
 fn owners_added_by_others_are_ignored() {
     let cluster = cluster(resource(json!({})));

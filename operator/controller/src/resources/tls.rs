@@ -1,4 +1,5 @@
-//! Issues and checks certificates: each cluster's CA, and the certificates that it signs. `tls/rotation.rs` rotates the CA.
+//! Issues and checks certificates: each cluster's CA, and the certificates that this CA signs. `tls/rotation.rs` rotates the
+//! CA.
 
 mod rotation;
 
@@ -59,7 +60,8 @@ fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> BuildResult<[String;
     pem_files(&params.self_signed(&key).map_err(failed)?, &key)
 }
 
-/// Returns the secret of a CA. `next` is the next CA until it signs. `request` is the rotation that this secret fulfills.
+/// Returns the secret of a CA. `files` are the contents of [`FILES`]. `next` is the next CA until it signs. `request` is the
+/// rotation that this secret fulfills.
 fn of_authority(
     cluster: &Cluster<'_>,
     files: [String; 3],

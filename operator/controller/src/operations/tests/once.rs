@@ -132,7 +132,7 @@ async fn undoing_a_restore_twice_does_nothing() {
     next(&fake, "back").await;
     let made = record(&fake);
     assert_eq!(made["disks"], kept("")["keptDisks"]);
-    // The operation is deleted before it finishes, and the next one continues the return.
+    // The operation is deleted before it finishes, and the next operation continues the return.
     fake.remove("/etcdoperations/back");
     ask(&fake, "again", &early(), &undo);
     next(&fake, "again").await;
@@ -169,7 +169,7 @@ async fn an_undo_of_one_restore_does_not_undo_another() {
     }
 }
 
-/// A GitOps controller creates a recovery at each sync, and one of them coincides with a short outage.
+/// A GitOps controller creates a recovery at each sync, and one recovery coincides with a short outage.
 #[tokio::test]
 async fn an_operation_that_failed_before_it_began_does_not_begin_later() {
     let fake = FakeApi::with_cluster(&json!({"spec": {"paused": true}}));

@@ -1,4 +1,4 @@
-//! Restores in place and the deadline of operations. A new operator runs each pass.
+//! In-place restores and the deadlines of operations. A new operator runs each pass.
 
 use serde_json::{Value, json};
 use witan_crd::{EtcdOperationStatus, OperationPhase, UndoRestore};
@@ -104,7 +104,7 @@ async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recor
         begun.source.map(|source| source.name).as_deref(),
         Some("monday-1")
     );
-    // A later backup under that name no longer matters.
+    // A later change of the backup no longer matters.
     put_backup(&fake, "Failed");
     for _ in 0..2 {
         says(next(&fake, "again").await.progress, "scratch directory");
@@ -185,7 +185,7 @@ async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
     }
 }
 
-/// Without members, the restore would wait for the name, and so would its undo.
+/// Once its members are stopped, the restore would wait for the name, and so would its undo.
 #[tokio::test]
 async fn a_restore_stops_no_member_while_a_name_is_taken() {
     // The claim can be a disk of the cluster that has lost its labels.
@@ -207,7 +207,7 @@ async fn a_restore_stops_no_member_while_a_name_is_taken() {
         let begun = next(&fake, "again").await;
         assert_eq!(begun.phase, Some(OperationPhase::Running));
         next(&fake, "again").await;
-        // It is taken while the backup is checked.
+        // The name is taken while the backup is checked.
         fake.put(other);
         end_check(&fake, "again", "Complete");
         says(next(&fake, "again").await.progress, name);
@@ -356,7 +356,7 @@ async fn a_cluster_returns_to_its_kept_disks() {
     );
 }
 
-/// The disks that the first restore kept stay retained, because members that have never served hold nothing more valuable.
+/// The disks that the first restore kept are kept again, because members that have never served have no newer data.
 #[tokio::test]
 async fn another_restore_after_one_that_never_served_keeps_the_first_disks() {
     let fake = FakeApi::default();

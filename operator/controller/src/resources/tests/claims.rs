@@ -10,7 +10,7 @@ use super::{
     *,
 };
 
-/// Calls `with` with a cluster of this storage. `migration` is the uid of a running EtcdOperation that migrates it.
+/// Calls `with` with a cluster of this storage. `migration` is the uid of a running EtcdOperation that migrates the storage.
 fn stored<T>(storage: &Value, migration: Option<&str>, with: impl FnOnce(&Cluster<'_>) -> T) -> T {
     let mut resource = resource(json!({"storage": storage}));
     let running = migration.map(|uid| json!({"name": "move", "uid": uid, "migrateStorage": true}));

@@ -1,7 +1,7 @@
 //! Builds the secret of the CA during a rotation. Its contents determine the stage.
 //!
-//! `ca.crt` holds the trusted CAs, the signing CA first. Each certificate's secret has a copy, which shows whether it is up to
-//! date. `next.crt` and `next.key` exist while the next CA is trusted but does not sign yet.
+//! `ca.crt` holds the trusted CAs, the signing CA first. Each certificate's secret has a copy, which shows whether the
+//! certificate is up to date. `next.crt` and `next.key` exist while the next CA is trusted but does not sign yet.
 
 use std::time::SystemTime;
 
@@ -19,8 +19,8 @@ const OVERLAP: &str = "24h";
 
 const PEM_END: &str = "-----END CERTIFICATE-----\n";
 
-/// Returns the secret of the CA at the next stage of its rotation. Its apply fails if the secret has changed since `present`
-/// was read.
+/// Returns the secret of the CA at the next stage of its rotation. The apply of the result fails if the secret has changed
+/// since `present` was read.
 pub(crate) fn rotated(
     cluster: &Cluster<'_>,
     present: &Secret,
@@ -78,8 +78,8 @@ pub(crate) fn succeeding(
     Ok(Some(made))
 }
 
-/// Reissues the certificate of a role. While the CA's key is lost, keeps a certificate with the right names and lets it also
-/// trust the next CA. The next CA signs any other certificate.
+/// Reissues the certificate of a role. While the CA's key is lost, keeps a certificate with the right names, and adds the next
+/// CA to the trusted CAs in its secret, unless this CA is already trusted. The next CA signs any other certificate.
 pub(crate) fn renewed(
     cluster: &Cluster<'_>,
     role: CertificateRole,
