@@ -104,7 +104,7 @@ pub struct EtcdClusterStatus {
     /// Last compaction because of the NOSPACE alarm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compaction: Option<CompactionStatus>,
-    /// Certificates that the operator issued.
+    /// Certificates that the operator or cert-manager issued.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub certificates: Vec<CertificateStatus>,
@@ -332,7 +332,7 @@ pub struct DiscoveryStatus {
     pub missing: Vec<String>,
 }
 
-/// A certificate that the operator issued.
+/// A certificate that the operator or cert-manager issued.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {

@@ -56,7 +56,7 @@ pub struct Observed {
     pub peer_service: ObjectState,
     /// The pod disruption budget; `None` if there is none.
     pub budget: Option<BudgetSeen>,
-    /// The existing certificates that the operator issues, by role.
+    /// The existing certificates that the operator or cert-manager issued, by role.
     pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
     pub authority: AuthoritySeen,
     /// The state of the cert-manager Certificates, one for each role that the spec takes from cert-manager.

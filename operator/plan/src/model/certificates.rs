@@ -2,11 +2,12 @@
 
 use super::{ObjectState, UnixSeconds};
 
-/// A certificate that the operator issued and stored in a secret.
+/// A certificate in a secret, issued by the operator or by cert-manager.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CertificateSeen {
     pub not_after: UnixSeconds,
-    /// Whether the current CA signed the certificate, and the certificate has the names that the spec requests.
+    /// Whether the current CA signed the certificate, and the certificate has the names that the spec requests. Always true for
+    /// cert-manager.
     pub fits: bool,
 }
 
