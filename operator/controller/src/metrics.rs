@@ -137,6 +137,7 @@ impl Metrics {
         self.gaps.with_label_values(&labels).inc_by(count);
     }
 
+    /// Removes the series of a deleted schedule.
     pub(crate) fn forget_schedule(&self, namespace: &str, name: &str) {
         // An error means that the schedule never had the series.
         drop(self.gaps.remove_label_values(&[namespace, name]));
@@ -144,6 +145,7 @@ impl Metrics {
         self.changes.forget(namespace, name);
     }
 
+    /// Removes the series of a deleted cluster, its backups and its operations. The series of its schedules remain.
     pub(crate) fn forget_cluster(&self, namespace: &str, name: &str) {
         let labels = [namespace, name];
         // An error means that the cluster never had the series.

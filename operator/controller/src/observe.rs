@@ -116,6 +116,7 @@ pub(crate) async fn observe<M: Members>(
     Observation { seen, objects, addresses, secrets }
 }
 
+/// Reads the values for `plan` from the pod and the claim of each ordinal that has either.
 fn ordinals(
     cluster: &Cluster<'_>,
     objects: &Objects,

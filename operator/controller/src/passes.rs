@@ -169,6 +169,7 @@ fn objects(
     (store, changed.map_ok(request).boxed())
 }
 
+/// Watches the objects of a kind that `config` selects, in a namespace (`None` for all). Restarts a failed watch with backoff.
 fn watch(
     client: &Client,
     namespace: Option<&str>,

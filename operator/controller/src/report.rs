@@ -208,6 +208,7 @@ fn discovery(of: Subject<'_>, seen: &Observed) -> Option<witan_crd::DiscoverySta
     Some(discovery)
 }
 
+/// Returns the secret name and the expiry time of each observed certificate.
 fn certificates(cluster: &Cluster<'_>, seen: &Observed) -> Vec<CertificateStatus> {
     let each = |(role, certificate): (&_, &witan_plan::model::CertificateSeen)| CertificateStatus {
         name: cluster.resource.secret_name(*role),

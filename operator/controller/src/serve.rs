@@ -24,6 +24,7 @@ fn listener(on: SocketAddr) -> io::Result<TcpListener> {
     bound
 }
 
+/// Serves `/metrics`. Fails if the address cannot be bound.
 pub(crate) fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Server> {
     let metrics = web::Data::from(metrics);
     serve(on, move |config| {
@@ -36,7 +37,7 @@ pub(crate) fn metrics(on: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Serve
     })
 }
 
-/// Serves `/healthz` and `/readyz`. A standby replica is also ready.
+/// Serves `/healthz` and `/readyz`. Fails if the address cannot be bound. A standby replica is also ready.
 pub(crate) fn health(on: SocketAddr, readiness: Arc<AtomicBool>) -> io::Result<Server> {
     let readiness = web::Data::from(readiness);
     serve(on, move |config| {

@@ -111,6 +111,7 @@ pub(super) fn start(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
+/// Returns the bootstrap of a member that joins: the list of all current members, including the new member.
 fn join(joined: &Joined<'_>) -> Bootstrap {
     let members = joined.list.members.iter().map(|member| JoinMember {
         id: member.id,

@@ -194,6 +194,7 @@ fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
         && object.labels().get(CLUSTER) == Some(&cluster.name)
 }
 
+/// Lists the objects with the label of the cluster. Fails if one of them cannot be parsed.
 async fn labeled<K: Object>(
     client: &Client,
     cluster: &Cluster<'_>,

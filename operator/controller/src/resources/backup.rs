@@ -121,6 +121,7 @@ fn with_restore_as_init(mut given: OpenObject) -> OpenObject {
     given
 }
 
+/// Returns the spec of the pod that saves the snapshot and, if the backup is verified, restores and accepts it.
 fn pod_spec(backup: &EtcdBackup, cluster: &Cluster<'_>) -> PodSpec {
     let settings = &backup.spec.settings;
     let access = store::access(&settings.store, false);

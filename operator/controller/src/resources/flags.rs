@@ -46,6 +46,7 @@ fn flag(name: &str, value: impl Display) -> String {
     format!("--{name}={value}")
 }
 
+/// Returns the flags for the name, the data directory, the URLs and the cluster token of a member.
 fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     // [::] also accepts IPv4. 0.0.0.0 would be unreachable if pods have only IPv6 addresses.
     let peer = scheme(plan.peer_tls == PeerTls::On);

@@ -164,6 +164,7 @@ fn pull_secrets(cluster: &Cluster<'_>) -> Vec<LocalObjectReference> {
     names.map(|name| LocalObjectReference { name }).collect()
 }
 
+/// Returns the member's container. Fails if `spec.resources` is not valid.
 fn container(
     cluster: &Cluster<'_>,
     plan: &PodPlan,
@@ -218,6 +219,7 @@ pub(super) fn resources(cluster: &Cluster<'_>) -> BuildResult<ResourceRequiremen
     Ok(built(json!({"requests": requests})))
 }
 
+/// Returns the volumes of a member and their mounts: its data, and the secrets with the certificates that it needs.
 fn volumes(cluster: &Cluster<'_>, plan: &PodPlan) -> BuildResult<Vec<(Volume, VolumeMount)>> {
     let spec = cluster.spec();
     let data = if spec.is_durable() {

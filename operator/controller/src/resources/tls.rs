@@ -209,6 +209,7 @@ pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String>
     names.filter(|name| seen.insert(name.clone())).collect()
 }
 
+/// Returns the DNS names of a service, from the shortest to the fully qualified name.
 fn service_names(cluster: &Cluster<'_>, service: &str) -> [String; 4] {
     let space = &cluster.namespace;
     [
@@ -226,6 +227,7 @@ fn san(name: String) -> BuildResult<SanType> {
     }
 }
 
+/// Returns the common name of the certificate of a role. The common name of the operator's certificate is its etcd user.
 pub(super) fn common_name(cluster: &Cluster<'_>, role: CertificateRole) -> String {
     match role {
         CertificateRole::Authority => {

@@ -305,6 +305,7 @@ fn unreachable(seen: &Observed) -> String {
     format!("pods are ready, but no member answers the operator: {error}")
 }
 
+/// Describes a fork: the pods of the other quorum, or else the pods and claims that the list lacks, and all remaining ordinals.
 fn forked(cluster: &str, seen: &Observed) -> String {
     let list = seen.membership.clone().unwrap_or_default();
     let ordinals = seen.ordinals.keys().copied();
