@@ -355,7 +355,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Returns the addresses of the healthy voters other than `but`, the leader first; if there are none, all known addresses.
-    /// Returns none if no member has answered.
+    /// Returns no address if no member has answered.
     fn through(&self, but: Option<MemberId>) -> Vec<Address> {
         let Some(membership) = &self.observation.seen.membership else {
             return Vec::new();
@@ -374,7 +374,7 @@ impl<M: Members> Actor<'_, M> {
     }
 }
 
-/// Records in the status the number of initial members and, if there is one, the discovery URL.
+/// Records in the status the number of initial members, and the discovery URL if it is given.
 fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<String>) {
     status.bootstrap_members = i32::try_from(members).ok();
     if let Some(url) = discovery_url {
@@ -384,8 +384,8 @@ fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<Str
     }
 }
 
-/// Records in the status that new members start from the restore's snapshot. Does nothing if there is no restore. Also clears
-/// the cluster id and ends a recovery.
+/// Records in the status that new members start from the restore's snapshot. Does nothing if no restore is recorded. Also
+/// clears the cluster id and ends a recovery.
 fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) {
     let Some(restore) = &mut status.restore else {
         return;
@@ -402,8 +402,8 @@ fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) 
     begin(status, members, None);
 }
 
-/// Records in the status that members start from the disks of the recorded restore. Does nothing if there is none. Also sets
-/// the cluster id of these disks and ends a recovery.
+/// Records in the status that members start from the disks of the recorded restore. Does nothing if no restore is recorded.
+/// Also sets the cluster id of these disks and ends a recovery.
 fn return_to_disks(status: &mut EtcdClusterStatus) {
     let Some(restore) = &mut status.restore else {
         return;

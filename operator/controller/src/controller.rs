@@ -45,7 +45,7 @@ use crate::{
 const POLL: Duration = Duration::from_secs(10);
 /// The time until the next pass after a pass lost a race or the members temporarily refused its step.
 const RETRY: Duration = Duration::from_millis(500);
-/// The time limit of a pass. It prevents an unresponsive API server from delaying passes over other clusters.
+/// The time limit of a pass. The limit prevents an unresponsive API server from delaying passes over other clusters.
 const PASS_LONGEST: Duration = Duration::from_secs(60);
 
 pub(crate) struct Scope<M> {

@@ -35,7 +35,7 @@ pub struct Options {
     #[arg(long, env = "MAX_CONCURRENT_RECONCILES", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_concurrent_reconciles: u16,
     /// Maximum number of clusters that roll out a changed template, version or member image at the same time. A rollout that is
-    /// stuck counts too.
+    /// stuck is included.
     #[arg(long, env = "MAX_CONCURRENT_ROLLOUTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_concurrent_rollouts: u16,
 }
@@ -76,7 +76,7 @@ impl Environment {
     }
 }
 
-/// Trims names and drops empty ones: an environment variable without a value yields one empty name.
+/// Trims names and drops empty names: an environment variable without a value yields one empty name.
 fn names(list: &[String]) -> Vec<String> {
     let trimmed = list.iter().map(|name| name.trim());
     let named = trimmed.filter(|name| !name.is_empty());

@@ -192,7 +192,7 @@ pub(crate) fn ours() -> watcher::Config {
 pub(crate) fn parts<K: Object>(client: &Client, namespace: Option<&str>) -> (Store<K>, Requests) {
     let (store, mut writer) = reflector::store::<K>();
     let clusters = kind_of::<EtcdCluster>();
-    // Owner references are not enough, because a kept claim has none.
+    // Owner references are not enough, because a kept claim has no owner.
     let cluster = move |of: &DynamicObject| named(of, of.labels().get(CLUSTER)?, &clusters);
     let events = watch(client, namespace, &kind_of::<K>(), ours());
     let requests = events.try_filter_map(move |event| {

@@ -1,4 +1,4 @@
-//! Limits concurrent updates, so that a new release or a broken member image does not reach all clusters at once.
+//! Limits concurrent updates, so that a new release or a broken member image does not reach all clusters at the same time.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,7 @@ impl Rollouts {
         Self { limit: limit.into(), in_progress: Mutex::default() }
     }
 
-    /// Returns whether this cluster has a permit or could get one.
+    /// Returns whether this cluster has a permit or could get a permit.
     pub(crate) fn admits(&self, cluster: &ObjectRef<EtcdCluster>) -> bool {
         let in_progress = self.in_progress.lock();
         in_progress.len() < self.limit || in_progress.contains(cluster)

@@ -211,7 +211,7 @@ pub struct EtcdBackupStatus {
     /// Name of the backup in that directory, without the file extensions `.db` and `.json`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Lowest possible revision of the snapshot. It can contain later revisions.
+    /// Lowest possible revision of the snapshot. The snapshot can contain later revisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
     /// Size of the snapshot in bytes.
@@ -258,7 +258,8 @@ pub enum BackupPhase {
     Succeeded,
     /// All attempts failed.
     Failed,
-    /// A value from a later release. It is only read: the operator leaves such a backup unchanged. The schema does not list it.
+    /// A value from a later release. The value is only read: the operator leaves such a backup unchanged. The schema does not
+    /// list it.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,

@@ -20,8 +20,8 @@ pub enum CertificateRole {
 }
 
 impl EtcdClusterSpec {
-    /// Returns where the certificate of a role comes from; `None` if the cluster needs none. Always `None` for the CA, which is
-    /// issued along with the other roles.
+    /// Returns where the certificate of a role comes from; `None` if the cluster needs no such certificate. Always `None` for
+    /// the CA, which is issued along with the other roles.
     pub fn certificate_source(&self, role: CertificateRole) -> Option<&CertificateSource> {
         match role {
             CertificateRole::Authority => None,

@@ -223,7 +223,7 @@ pub struct EtcdClusterSpec {
     validation = Rule::new("self == oldSelf").message("spec.bootstrap is immutable").reason(Reason::FieldValueForbidden)
 )]
 pub struct BootstrapSource {
-    /// The members find each other through a discovery service. It is used only at the first start.
+    /// The members find each other through a discovery service. The service is used only at the first start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
     /// Each of the initial members restores this backup.

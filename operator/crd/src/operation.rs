@@ -145,7 +145,7 @@ pub struct UndoRestore {
 /// Forces a new cluster from one member.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoverQuorum {
-    /// Name of the member that becomes the first member of the new cluster. It must still have its disk.
+    /// Name of the member that becomes the first member of the new cluster. This member must still have its disk.
     #[schemars(length(min = 1, max = 63))]
     pub survivor: String,
 }

@@ -99,9 +99,9 @@ impl Default for UpdateStrategy {
 /// pod.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateKind {
-    /// The operator, one member at a time and the leader last.
+    /// The operator restarts the members, one at a time and the leader last.
     RollingUpdate,
-    /// A person, by deleting the pods.
+    /// The user restarts the members by deleting their pods.
     OnDelete,
 }
 
@@ -112,10 +112,10 @@ pub struct SelfHealing {
     /// Whether the operator replaces members. It recreates missing pods in any case.
     pub enabled: bool,
     /// How long a member may fail to answer before the operator recreates its pod. If its disk is lost or not durable, the
-    /// operator replaces the member instead. Time before the operator started does not count.
+    /// operator replaces the member instead. Time before the operator started is ignored.
     pub unhealthy_after: Span,
     /// How long a member that does not answer is kept while its node does not report or its pod is terminating. Then the
-    /// operator replaces the member, even though its disk may still exist. Time before the operator started does not count. By
+    /// operator replaces the member, even though its disk may still exist. Time before the operator started is ignored. By
     /// default, the operator waits until the node returns or you intervene.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_lost_after: Option<Span>,
@@ -171,7 +171,7 @@ pub struct Services {
     /// The Service for clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientService>,
-    /// The headless Service. It gives each member its DNS name.
+    /// The headless Service, which gives each member its DNS name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<PeerService>,
 }

@@ -1,4 +1,4 @@
-//! The status that the operator reports. It is derived from observation, except for a few facts that later passes need:
+//! The status that the operator reports. The status is derived from observation, except for a few facts that later passes need:
 //! `featureLevel`, `clusterID`, `admittedSpec`, `bootstrapMembers`, `discovery.url`, `restoredFrom`, `requests`, `recovery`,
 //! `restore`, `pastOperations`, `compaction`.
 
@@ -196,7 +196,7 @@ pub enum MemberPhase {
     Removing,
     /// The member is stopped by the annotation `witan.dev/fenced-members`.
     Fenced,
-    /// A value from a later release. It is only read: each pass computes the phase anew. The schema does not list it.
+    /// A value from a later release. The value is only read: each pass computes the phase anew. The schema does not list it.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,

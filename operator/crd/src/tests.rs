@@ -102,7 +102,7 @@ fn schema(kind: &str) -> Value {
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
-/// Returns the errors of a case: those of the schema, or if it accepts the spec, the messages of the violated rules.
+/// Returns the errors of a case: the errors of the schema or, if it accepts the spec, the messages of the violated rules.
 fn judge(case: &Value) -> Vec<String> {
     let (kind, spec) = (kind(case), &case["spec"]);
     let schema = &schema(kind);

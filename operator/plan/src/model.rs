@@ -54,7 +54,7 @@ pub struct Observed {
     pub call_error: Option<String>,
     pub client_service: ObjectState,
     pub peer_service: ObjectState,
-    /// The pod disruption budget; `None` if there is none.
+    /// The pod disruption budget; `None` if it does not exist.
     pub budget: Option<BudgetSeen>,
     /// The existing certificates that the operator or cert-manager issued, by role.
     pub certificates: BTreeMap<CertificateRole, CertificateSeen>,
@@ -63,7 +63,7 @@ pub struct Observed {
     pub requests: BTreeMap<CertificateRole, ObservedRequest>,
     /// Names of secrets that do not exist although the spec names them or cert-manager should write them.
     pub missing_secrets: BTreeSet<String>,
-    /// Parts of the cluster whose names other objects already use. They are not applied.
+    /// Parts of the cluster whose names other objects already use. These parts are not applied.
     pub taken: BTreeMap<Part, Holder>,
     /// The version in `spec.version` or in the tag of the operator's member image; `None` if unknown or if `spec.image` is set.
     pub wanted_version: Option<String>,
@@ -138,7 +138,7 @@ pub struct PodSeen {
     pub exit: Option<i32>,
     /// Fingerprint of the pod template (image, flags and so on). Equal templates have equal fingerprints.
     pub template: String,
-    /// Whether the template differs from the one built from the spec with the same peer TLS mode.
+    /// Whether the template differs from the template built from the spec with the same peer TLS mode.
     pub outdated: bool,
     /// Why the API server refused the spec's template, if the pod was therefore built from an earlier template.
     pub refused: Option<String>,
@@ -257,7 +257,7 @@ impl Observed {
         self.membership.as_ref()?.of(ordinal)
     }
 
-    /// Iterates over the members in the list; yields none if no member answered.
+    /// Iterates over the members in the list; yields nothing if no member answered.
     pub fn members(&self) -> impl Iterator<Item = &MemberSeen> {
         self.membership.iter().flat_map(|list| &list.members)
     }

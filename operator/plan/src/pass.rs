@@ -92,7 +92,8 @@ impl<'a> Pass<'a> {
         self.spec.is_durable() && self.claim(ordinal).is_some_and(ClaimSeen::is_usable)
     }
 
-    /// Returns whether the member of an ordinal must be replaced by one with a new claim (see [`ClaimSeen::must_migrate`]).
+    /// Returns whether the member of an ordinal must be replaced by a member with a new claim (see
+    /// [`ClaimSeen::must_migrate`]).
     pub(super) fn must_migrate(&self, ordinal: Ordinal) -> bool {
         let claim = self.claim(ordinal).filter(|_| self.spec.is_durable());
         claim.is_some_and(|claim| claim.must_migrate && !claim.deleting)
@@ -167,7 +168,7 @@ impl<'a> Pass<'a> {
         (supported < level).then_some(Why::LevelRisen { release, supported, level })
     }
 
-    /// Returns the cluster's feature level: the reported one, or else the recorded one.
+    /// Returns the cluster's feature level: the reported level, or else the recorded level.
     fn feature_level(&self) -> Option<Level> {
         let reported = self.seen.membership.as_ref().and_then(|list| list.level);
         let recorded = self.status.feature_level;
@@ -212,7 +213,8 @@ impl<'a> Joined<'a> {
         members.filter_map(|member| Some((member.ordinal?, member)))
     }
 
-    /// Returns the first step that can be taken now. If there is none, returns the first step, which is a wait or was refused.
+    /// Returns the first step that can be taken now. If no step can be taken, returns the first step, which is a wait or was
+    /// refused.
     pub(super) fn first(&self, steps: impl Iterator<Item = Step>) -> Option<Step> {
         let mut other = None;
         for step in steps {
@@ -259,13 +261,13 @@ impl<'a> Joined<'a> {
         left > 0 && self.others(id) >= quorum(left)
     }
 
-    /// Returns whether the member of an ordinal must and can be replaced by one with a new claim.
+    /// Returns whether the member of an ordinal must and can be replaced by a member with a new claim.
     pub(super) fn can_migrate(&self, ordinal: Ordinal) -> bool {
         self.pass.must_migrate(ordinal) && self.new_claim_fits(ordinal)
     }
 
-    /// Returns whether a new claim is at least as large as the current one, or at least twice as large as the data. The server
-    /// needs this space, because it writes a new checkpoint before it deletes the old one.
+    /// Returns whether a new claim is at least as large as the current claim, or at least twice as large as the data. The
+    /// server needs this space, because it writes a new checkpoint before it deletes the old one.
     pub(super) fn new_claim_fits(&self, ordinal: Ordinal) -> bool {
         let bytes = Storage::requested(self.pass.spec.storage.as_ref()).bytes();
         let present = self.pass.claim(ordinal).map(|claim| claim.requested_bytes);

@@ -59,8 +59,8 @@ fn voters(pass: &Pass<'_>) -> Vec<Option<Ordinal>> {
         .collect()
 }
 
-/// Returns the step that records the survivor, or a wait if the survivor cannot be used. Its vote is not checked if no voter is
-/// known or a recovery is running.
+/// Returns the step that records the survivor, or a wait if the survivor cannot be used. Does not check that the survivor votes
+/// if no voter is known or a recovery is running.
 fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     let voters = voters(pass);
     if voters.contains(&None) {

@@ -1,8 +1,8 @@
 //! Restores in place: stops all members, retires their disks, and starts new members from a backup.
 //!
 //! The status records the restore and the disks before a member stops. No new member starts until all pods are gone and all
-//! earlier claims are retired. Otherwise, old members could form a quorum next to the new ones. New members get new ordinals,
-//! so they never get old claims. Returning to the earlier disks works the same way.
+//! earlier claims are retired. Otherwise, old members could form a quorum next to the new members. New members get new
+//! ordinals, so they never get old claims. Returning to the earlier disks works the same way.
 
 use witan_crd::{RestorePhase, RestoreStatus, ordinal};
 

@@ -101,7 +101,7 @@ fn settling(joined: &Joined<'_>) -> Option<Step> {
     })
 }
 
-/// Returns the next step that brings a member up to date. Its pod is deleted last.
+/// Returns the next step that brings a member up to date. The pod is deleted last.
 fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     let id = due.member.id;
     if due.replaced.is_some() && !joined.has_spare_voter() {

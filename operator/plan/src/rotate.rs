@@ -1,6 +1,6 @@
 //! Rotates the CA of a cluster without interrupting members or clients.
 //!
-//! 1. The next CA is trusted in addition to the current one: first in the secrets, then by every member.
+//! 1. The next CA is trusted in addition to the current CA: first in the secrets, then by every member.
 //! 2. The next CA signs. Certificates are reissued (`objects`), and every member restarts with its new certificate.
 //! 3. The former CA is no longer trusted.
 //!

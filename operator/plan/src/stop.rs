@@ -31,8 +31,8 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns a wait if the cluster may have forked. Either pods serve with two quorums under one cluster id, or the confirmed
-/// list lacks most of the voters in the status. The operator cannot tell which quorum to keep. It reports a fork until every
-/// pod and claim belongs to a listed member.
+/// list lacks most of the voters in the status. The operator cannot tell which quorum to keep. The operator reports a fork
+/// until every pod and claim belongs to a listed member.
 pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;
     let forked = list.forked().next().is_some();
@@ -72,7 +72,8 @@ fn is_left_over(pass: &Pass<'_>, ordinal: Ordinal, report: &ClusterReport) -> bo
     elsewhere && report.blank && unserved
 }
 
-/// Returns the step that deletes the claim, then the pod, of the first unfenced leftover, or a wait for both deletions.
+/// Returns the step that deletes the claim, then the pod, of the first unfenced leftover, or a wait while both are being
+/// deleted.
 pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
     let pass = &joined.pass;
     let others = joined.list.of_other_clusters();

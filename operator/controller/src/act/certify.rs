@@ -52,7 +52,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Applies the cert-manager Certificate of a role. Does nothing if the role needs none.
+    /// Applies the cert-manager Certificate of a role. Does nothing if the role needs no Certificate.
     pub(super) async fn request(&self, role: CertificateRole) -> ActResult {
         let Some(request) = cert_manager::certificate(self.cluster, role) else {
             return Ok(());

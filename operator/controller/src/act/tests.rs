@@ -80,7 +80,7 @@ async fn try_step(fake: &FakeApi, step: &Step, between: impl Fn()) -> Result<(),
     act(fake, chosen).await.2
 }
 
-/// Runs passes until one waits or fails. Returns its message.
+/// Runs passes until a pass waits or fails. Returns the message of that pass.
 async fn settle(fake: &FakeApi) -> String {
     for _ in 0..20 {
         match pass(fake).await {

@@ -52,13 +52,13 @@ impl Times {
         })
     }
 
-    /// Returns the first scheduled time after `time`; `None` if there is none.
+    /// Returns the first scheduled time after `time`; `None` if the schedule has no such time.
     fn after(&self, time: Timestamp) -> Option<Timestamp> {
         let time = time.to_zoned(TimeZone::UTC);
         Some(self.0.find_next_occurrence(&time, false).ok()?.timestamp())
     }
 
-    /// Returns the last scheduled time that is not after `time`; `None` if there is none.
+    /// Returns the last scheduled time that is not after `time`; `None` if the schedule has no such time.
     fn until(&self, time: Timestamp) -> Option<Timestamp> {
         let time = time.to_zoned(TimeZone::UTC);
         let last = self.0.find_previous_occurrence(&time, true).ok()?;

@@ -1,6 +1,7 @@
 //! Decides the next action of an operation from its record and the observed cluster.
 //!
-//! Operations that the plan executes are recorded in `status.requests` of the EtcdCluster. Their progress is then watched.
+//! Operations that the plan executes are recorded in `status.requests` of the EtcdCluster. The operation then watches their
+//! progress.
 
 use kube::ResourceExt as _;
 use witan_crd::{

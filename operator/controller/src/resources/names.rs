@@ -18,7 +18,8 @@ pub(crate) const MEMBER: &str = "witan.dev/member";
 pub(crate) const ROLE: &str = "witan.dev/role";
 /// Label on a job and its pods: the name of their EtcdBackup.
 pub(crate) const BACKUP: &str = "witan.dev/backup";
-/// Label on a job and its pods: the EtcdCluster that they back up. They must not have [`CLUSTER`], which selects members.
+/// Label on a job and its pods: the EtcdCluster that they back up. These objects must not have [`CLUSTER`], which selects
+/// members.
 pub(crate) const BACKUP_OF: &str = "witan.dev/backup-of";
 /// Label on a job and its pods: the uid of their EtcdOperation.
 pub(crate) const OPERATION: &str = "witan.dev/operation";

@@ -34,7 +34,7 @@ pub(crate) fn template(cluster: &Cluster<'_>, peer_tls: PeerTls) -> BuildResult<
     Ok(fingerprint(&unmarked(cluster, &common)?))
 }
 
-/// Returns the pod of a member. Its annotations record how the member was started; `observe` reads them.
+/// Returns the pod of a member. The pod's annotations record how the member was started; `observe` reads them.
 pub(crate) fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> BuildResult<Pod> {
     let mut pod = unmarked(cluster, plan)?;
     let tls = cluster.spec().client_tls().is_some();
@@ -255,7 +255,7 @@ fn selector(cluster: &Cluster<'_>) -> Value {
     json!({"matchLabels": cluster.selector()})
 }
 
-/// Returns the spec's affinity. If this affinity has no pod anti-affinity, adds the one of `podAntiAffinityPreset`.
+/// Returns the spec's affinity. If this affinity has no pod anti-affinity, adds the anti-affinity of `podAntiAffinityPreset`.
 fn affinity(cluster: &Cluster<'_>) -> BuildResult<Affinity> {
     let spec = cluster.spec();
     let mut affinity: Affinity = match &spec.affinity {

@@ -177,7 +177,7 @@ fn name_text(name: &GeneralName) -> Option<String> {
 }
 
 /// Returns the distinct alternative names of a certificate. A wildcard name under the peer service's domain covers all members,
-/// so scaling does not require a new certificate. The certificates of the CA and of the operator have none.
+/// so scaling does not require a new certificate. The certificates of the CA and of the operator have no alternative names.
 pub(super) fn names(cluster: &Cluster<'_>, role: CertificateRole) -> Vec<String> {
     let (peer, space) = (cluster.resource.peer_service(), &cluster.namespace);
     let mut names = vec![

@@ -1,4 +1,4 @@
-//! A fake API server that creates, applies and deletes objects. It checks neither schemas nor permissions.
+//! A fake API server that creates, applies and deletes objects. This server checks neither schemas nor permissions.
 
 use std::{
     collections::BTreeMap,

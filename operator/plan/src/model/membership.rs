@@ -24,7 +24,7 @@ pub struct Membership {
     pub stale_corrupt: Vec<MemberId>,
     /// Whether the CORRUPT alarm with id 0 is raised: the members' data differs, and no majority agrees on one state.
     pub undecided: bool,
-    /// All members, including silent ones, in ascending order of their ids.
+    /// All members, including silent members, in ascending order of their ids.
     pub members: Vec<MemberSeen>,
 }
 

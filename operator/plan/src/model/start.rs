@@ -29,9 +29,9 @@ pub enum Bootstrap {
     New { first: Ordinal, members: u32 },
     /// `--discovery`.
     Discovery { url: String },
-    /// `--initial-cluster-state=existing` with all members, including this one.
+    /// `--initial-cluster-state=existing` with all members, including the new member.
     Join { members: Vec<JoinMember> },
-    /// Like `Restart`, with `--force-new-cluster`: the member removes all others and continues alone with its data.
+    /// Like `Restart`, with `--force-new-cluster`: the member removes all other members and continues alone with its data.
     Forced,
     /// `--initial-cluster-state=existing` with this member alone. The member starts from its disk and refuses an empty disk.
     Restart,

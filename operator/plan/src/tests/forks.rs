@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{cases::cluster, why, world::World};
 use crate::model::{BudgetSeen, ClusterReport, FORKED, ObjectState, Observed, Step, Why};
 
-/// Member 1 was started with --force-new-cluster by accident. It keeps the cluster id, and a quorum confirms its list.
+/// Member 1 was started with --force-new-cluster by accident. The member keeps the cluster id, and a quorum confirms its list.
 #[test]
 fn a_forced_member_removes_none_of_the_others() {
     let mut world = cluster(3);

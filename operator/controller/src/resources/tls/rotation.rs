@@ -1,4 +1,4 @@
-//! Builds the secret of the CA during a rotation. Its contents determine the stage.
+//! Builds the secret of the CA during a rotation. The contents determine the stage.
 //!
 //! `ca.crt` holds the trusted CAs, the signing CA first. Each certificate's secret has a copy, which shows whether the
 //! certificate is up to date. `next.crt` and `next.key` exist while the next CA is trusted but does not sign yet.
