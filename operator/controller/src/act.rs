@@ -195,7 +195,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Deletes the pod of a member. Fails if the API server would refuse the pod that follows. For a silent member, then
-    /// records the recreation on the claim: an earlier record would delay the next attempt by an hour if the deletion failed.
+    /// records the recreation on the claim: a record before a failed deletion would delay the next attempt by an hour.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> ActResult {
         self.check_next_template(ordinal, reason).await?;
         let pod = self.observation.objects.pod(ordinal);

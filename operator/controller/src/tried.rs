@@ -185,7 +185,7 @@ mod tests {
             refused.first().map(|refusal| refusal.held)
         };
         assert_eq!(held(&mut tried, 3 * HELD_FIRST), Some(true));
-        assert_eq!(held(&mut tried, 4 * HELD_FIRST), Some(false), "the backoff has ended");
+        assert_eq!(held(&mut tried, 4 * HELD_FIRST), Some(false), "not held");
         assert_eq!(held(&mut tried, 4 * HELD_FIRST + FORGOTTEN), None);
     }
 

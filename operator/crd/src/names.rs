@@ -19,7 +19,7 @@ pub const ALLOW_LEADER_RESTART: &str = "witan.dev/allow-leader-restart";
 /// Name of the member's container.
 pub const CONTAINER: &str = "etcd";
 
-/// Path of the readiness probe of a member's pod, which ignores the CORRUPT alarm. The alarm would make the pods of all members
+/// Path of the readiness probe of a member's pod. The probe ignores the CORRUPT alarm, which would make the pods of all members
 /// unready, although it blocks no reads. No member could then be replaced.
 pub const READINESS_PATH: &str = "/readyz?exclude=data_corruption";
 

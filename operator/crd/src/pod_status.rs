@@ -46,9 +46,9 @@ pub fn pod_failure(pod: &Pod) -> Option<PodFailure> {
     found.or_else(|| of_pod(pod))
 }
 
-/// Returns why a container terminated with an error; `None` if there was no error. The result is the reason and message in the
-/// format in which `witan-operator backup` ends. Otherwise, it is `ContainerFailed` with the exit code and the termination
-/// message.
+/// Returns why a container terminated with an error; `None` if there was no error. Takes the reason and the message from a
+/// termination message in the format of `witan-operator backup`. For any other message, the reason is `ContainerFailed`, and
+/// the exit code precedes the message.
 pub fn container_failure(container: &str, state: &ContainerState) -> Option<PodFailure> {
     let ended = state.terminated.as_ref();
     let ended = ended.filter(|ended| ended.exit_code != 0)?;

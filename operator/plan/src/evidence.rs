@@ -24,7 +24,8 @@ pub(super) enum Evidence {
     Wait(Why),
 }
 
-/// Judges a member whose pod exists but that does not answer. While a secret of the cluster is missing, no member is lost.
+/// Judges a member whose pod exists but that does not answer. While a secret of the cluster is missing, no member is considered
+/// lost.
 pub(super) fn of(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Evidence {
     let missing = wait_for_secrets(&joined.pass);
     if missing.is_none() && is_node_lost(joined, ordinal, pod) {

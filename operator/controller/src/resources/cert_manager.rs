@@ -125,7 +125,7 @@ mod tests {
         let issuer = json!({"name": "ours", "kind": "Issuer", "group": "cert-manager.io"});
         assert_eq!(said["spec"]["issuerRef"], issuer);
         assert_eq!(said["spec"]["duration"], "24h");
-        assert_eq!(said["spec"].get("renewBefore"), None, "cert-manager's default applies");
+        assert_eq!(said["spec"].get("renewBefore"), None, "the default");
         let operator = certificate(&cluster, CertificateRole::Operator).expect("a request");
         assert_eq!(operator.spec.common_name.as_deref(), Some("root"));
     }

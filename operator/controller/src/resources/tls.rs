@@ -1,4 +1,4 @@
-//! Issues and checks certificates: each cluster's CA, and the certificates that this CA signs. `tls/rotation.rs` rotates the
+//! Issues and checks certificates: each cluster's CA, and the certificates that this CA signs. `tls/rotation.rs` replaces the
 //! CA.
 
 mod rotation;

@@ -166,7 +166,7 @@ impl World {
         assert!(self.recovers(), "the user has requested it: {step:?}");
         assert_eq!(recorded, Some(format!("world-{survivor}")), "{step:?}");
         let pod = self.pods.keys().find(|ordinal| **ordinal != survivor);
-        assert_eq!(pod, None, "the pods of the other members have ended: {step:?}");
+        assert_eq!(pod, None, "the other members' pods have ended: {step:?}");
     }
 
     pub(super) fn all_serve(&self, step: &Step) {
