@@ -116,7 +116,8 @@ pub(crate) async fn create<K: Object>(
     typed(&api.create(params, &object).await?)
 }
 
-/// Creates an object unless an object with its name exists; then returns `None`. The inner error is the API server's refusal.
+/// Creates an object unless an object with its name exists; then returns `None`. The inner error is a refusal with the code
+/// 400, 403 or 422.
 pub(crate) async fn create_missing<K: Object>(
     client: &Client,
     namespace: &str,

@@ -75,7 +75,8 @@ impl<M: Members> Operator<M> {
         }
     }
 
-    /// Observes a cluster. Sets `trust` and `active_request` of `cluster`. With `fresh`, rereads cached secrets.
+    /// Observes a cluster. Sets `trust` and `active_request` of `cluster`. With `fresh`, rereads cached secrets. Reads events
+    /// of pods that wait for volumes.
     pub(crate) async fn observe(
         &self,
         cluster: &mut Cluster<'_>,

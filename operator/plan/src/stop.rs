@@ -7,8 +7,7 @@ use crate::model::{
     ClusterReport, FORKED, MemberId, Membership, Ordinal, PodSeen, Role, Step, Stop, Why,
 };
 
-/// Returns a wait if the user has paused the cluster, or if a later release of the operator wrote a value that this release
-/// cannot interpret.
+/// Returns a wait if the user has paused the cluster, or if a later release of the operator wrote a value that is unknown here.
 pub(super) fn suspended(pass: &Pass<'_>) -> Option<Step> {
     let paused = pass.spec.paused.then_some(Why::Paused);
     let later = pass.seen.later.as_ref().map(|_| Why::LaterOperator);

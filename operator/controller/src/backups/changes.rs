@@ -173,7 +173,8 @@ fn gap_text(gap: &ChangesGap) -> String {
 }
 
 /// Returns the new status of a schedule's changes, and the `ChangesStored` condition. While the pod does not answer, a missing
-/// backup and a gap that the pod reported stay in the condition.
+/// backup and a gap that the pod reported stay in the condition. This condition is False if the last stored change is too old
+/// or in the future, or if a backup is missing.
 pub(super) fn status(
     schedule: &EtcdBackupSchedule,
     seen: &Seen,

@@ -37,7 +37,8 @@ pub(super) fn pending(backup: &EtcdBackup, why: String, now: Timestamp) -> EtcdB
     with_condition(status, backup, "Pending", now)
 }
 
-/// Returns the status of a backup with a job. `refused` says why the job has no pods.
+/// Returns the status of a backup with a job. `refused` says why the job has no pods. A completed job without a reported result
+/// is a failure.
 pub(super) fn status(
     backup: &EtcdBackup,
     job: &Job,

@@ -62,7 +62,8 @@ fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
     restores && cluster.id().is_some() && cluster.spec().is_durable()
 }
 
-/// Reads the values for `plan` from a pod. While no template can be built from the spec, no pod is considered outdated.
+/// Reads the values for `plan` from a pod. While no template can be built from the spec, no pod is considered outdated. Without
+/// its annotations and labels, a pod is a restarted voter in plaintext.
 pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSeen {
     let ready_changed = pod_condition(pod, "Ready")
         .and_then(|ready| ready.last_transition_time.clone())
@@ -98,7 +99,8 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
     }
 }
 
-/// Reads the values for `plan` from a claim. While no claim can be built from the spec, the claim is considered current.
+/// Reads the values for `plan` from a claim. While no claim can be built from the spec, the claim is considered current. A
+/// claim without a recorded request is outdated.
 pub(super) fn claim_seen(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,

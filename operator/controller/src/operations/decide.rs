@@ -247,6 +247,7 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
 }
 
 /// Decides whether a leader transfer starts. Without a name, chooses the healthy follower with the highest applied index.
+/// Succeeds immediately if the named member is the leader.
 fn begin_leader_transfer(
     cluster: &Cluster<'_>,
     seen: &Observed,

@@ -180,8 +180,8 @@ fn scaling_in_prefers_a_member_that_does_not_serve() {
     assert_eq!(left, [0, 2, 3, 4]);
 }
 
-/// Each case has the number of members before and after, the members that are down, the members removed immediately and after
-/// `unhealthyAfter`, and the remaining members.
+/// Each case has the number of members before and after, and lists of members: down, removed immediately, removed after
+/// `unhealthyAfter`, remaining.
 #[test]
 fn scale_in_removes_the_highest_ordinal_and_gives_others_time() {
     type Case<'a> = (i32, i32, &'a [u32], &'a [u32], &'a [u32], &'a [u32]);
