@@ -182,7 +182,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Disarms the NOSPACE alarms of all members and records that in the status.
+    /// Disarms the NOSPACE alarms of all members, and records in the status that the alarm was disarmed.
     async fn disarm_no_space(&self, status: &mut EtcdClusterStatus) -> ActResult {
         let members = self.observation.seen.members();
         for member in members.filter(|member| member.no_space) {
@@ -194,8 +194,9 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Deletes the pod of a member. Fails if the API server would refuse the pod that follows. For a silent member, then
-    /// records the recreation on the claim: a record before a failed deletion would delay the next attempt by an hour.
+    /// Deletes the pod of a member. Fails if the pod is outdated and the API server would refuse the next pod. For a silent
+    /// member, then records the recreation on the claim: a record before a failed deletion would delay the next attempt by an
+    /// hour.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> ActResult {
         self.check_next_template(ordinal, reason).await?;
         let pod = self.observation.objects.pod(ordinal);
@@ -311,7 +312,8 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Requests a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size, the time and the
-    /// message, so that the plan waits before it retries. A full quota is not recorded, because it can change at any time.
+    /// message, so that the plan waits before it retries. A full quota is not recorded, because the quota can change at any
+    /// time.
     async fn grow(&self, ordinal: Ordinal, bytes: u64) -> ActResult {
         let claim = self.observation.seen.claim(ordinal);
         let peer_tls = claim.map(|claim| claim.peer_tls).unwrap_or_default();

@@ -88,7 +88,8 @@ impl Election {
     }
 
     /// Renews the lease, which was taken at `renewed`. Completes once renewing has failed for `RENEW_DEADLINE`, or another
-    /// process holds the lease. This time starts with an attempt, because for other processes the lease starts with the write.
+    /// process holds the lease. The deadline runs from the start of the last successful attempt, because for other processes
+    /// the lease runs from its write.
     pub(crate) async fn lost(&self, mut renewed: Instant) {
         let mut seen = None;
         let mut attempts = tokio::time::interval(RETRY_PERIOD);

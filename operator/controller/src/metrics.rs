@@ -1,4 +1,4 @@
-//! The operator's metrics: clusters, passes and their errors, steps, leadership, and the process.
+//! The operator's metrics: clusters, backups, operations, passes and their errors, steps, leadership, and the process.
 //!
 //! The series of a deleted cluster are removed. Members export their own metrics.
 

@@ -11,7 +11,7 @@ use witan_base::sync::Mutex;
 use witan_crd::EtcdCluster;
 use witan_plan::model::{Observed, Refusal, Step};
 
-/// The first backoff after a refused step or a failed pass. Each further failure doubles it.
+/// The first backoff after a refused step or a failed pass. Each further failure doubles the backoff.
 const HELD_FIRST: Duration = Duration::from_millis(500);
 
 const HELD_LONGEST: Duration = Duration::from_secs(30);
@@ -122,8 +122,8 @@ impl Tried {
         self.failures = 0;
     }
 
-    /// Remembers that a step ran on this observation. Holds it back after [`REPEATS`] runs on the same observation; before
-    /// that, forgets its earlier refusal. Returns whether the step is held back for a new reason.
+    /// Remembers that a step ran on this observation. Holds the step back after [`REPEATS`] runs on the same observation;
+    /// before that, forgets an earlier refusal of the step. Returns whether the step is held back for a new reason.
     pub(crate) fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
         self.premature.take_if(|(last, _)| *last == *step);
         let this = Some((step.clone(), without_measures(seen)));
@@ -213,7 +213,7 @@ mod tests {
         assert!(tried.refresh_refusals(&changed, now).is_empty());
     }
 
-    /// A certificate can write its names in a different notation than the wanted names, so that it never fits.
+    /// A certificate can contain its names in a different notation than the wanted names, so that it never fits.
     #[test]
     fn a_step_that_changes_nothing_is_held() {
         let (mut tried, now) = (Tried::default(), Instant::now());

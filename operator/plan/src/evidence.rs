@@ -69,8 +69,8 @@ pub(super) fn recreated_within_hour(joined: &Joined<'_>, ordinal: Ordinal) -> bo
     remade.is_some_and(|at| joined.now().saturating_sub(at) < REMADE_SECONDS)
 }
 
-/// Returns whether the data of a member is lost, or will be lost with a claim in deletion. Before the member has started, only
-/// a lost volume is evidence. A missing claim is no evidence if another object has its name.
+/// Returns whether the data of a member is lost, or will be lost because its claim is being deleted. Before the member has
+/// started, only a lost volume is evidence. A missing claim is no evidence if another object has its name.
 pub(super) fn lost_disk(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
     let pod = joined.pass.pod(ordinal);
     if joined.pass.spec.is_durable() {

@@ -41,9 +41,9 @@ pub type UnixSeconds = i64;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
     pub now: UnixSeconds,
-    /// When this operator process started, or when it became the leader among its replicas.
+    /// When this operator process started, or when it became the leader among the operator's replicas.
     pub acting_since: UnixSeconds,
-    /// Whether the EtcdCluster or its namespace has a deletion timestamp.
+    /// Whether the EtcdCluster has a deletion timestamp.
     pub deleting: bool,
     pub generation: i64,
     /// The pod and the claim of every ordinal that has either.
@@ -223,7 +223,7 @@ pub struct ClaimSeen {
 }
 
 impl ClaimSeen {
-    /// Returns whether a member can start from the claim.
+    /// Returns whether a member can start from the claim, which is neither being deleted, lost nor retired.
     pub fn is_usable(&self) -> bool {
         !self.deleting && !self.lost && !self.retired
     }

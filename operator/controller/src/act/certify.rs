@@ -1,4 +1,4 @@
-//! Steps for certificates: issues them, or requests them from cert-manager.
+//! Executes the steps for certificates: issues certificates, or requests them from cert-manager.
 
 use std::time::SystemTime;
 

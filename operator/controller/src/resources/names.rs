@@ -43,9 +43,9 @@ pub(crate) const START: &str = "witan.dev/start";
 pub(crate) const RETIRED: &str = "witan.dev/retired";
 /// Annotation on a claim: the id of the cluster that has served from it.
 pub(crate) const CLUSTER_ID: &str = "witan.dev/cluster-id";
-/// Annotation on a pod: the last EtcdOperation that restarted all members.
+/// Annotation on a pod: the UID of the last EtcdOperation that requested a restart of all members.
 pub(crate) const RESTART: &str = "witan.dev/restart";
-/// Annotation on the CA secret: the last rotation request that was completed.
+/// Annotation on the CA secret: the last rotation request for which a rotation was started.
 pub(crate) const ROTATION: &str = "witan.dev/rotation";
 /// Annotation on a claim: the operator's request when it created or enlarged the claim.
 pub(crate) const REQUESTED: &str = "witan.dev/requested";

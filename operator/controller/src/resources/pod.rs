@@ -199,8 +199,8 @@ pub(super) fn container_security() -> Value {
     })
 }
 
-/// Returns a probe of a path on the metrics port. The probe fails after `failures` consecutive attempts fail. Each attempt may
-/// take 5 s.
+/// Returns a probe of a path on the metrics port. The probe fails once `failures` consecutive attempts have failed. Each
+/// attempt may take 5 s.
 fn probe(path: &str, period_seconds: i32, failures: i32) -> Value {
     json!({
         "httpGet": {"path": path, "port": "metrics"},

@@ -45,7 +45,7 @@ const CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// The operator's etcd user, which is the common name of the operator's certificate.
 const OPERATOR_USER: &str = "root";
 
-/// Returns the secret of a new CA, which fulfills any pending rotation request.
+/// Returns the secret of a new CA. A pending rotation request is recorded as started, because the CA is new.
 pub(crate) fn authority(cluster: &Cluster<'_>, now: SystemTime) -> BuildResult<Secret> {
     let [certificate, key] = new_authority(cluster, now)?;
     let files = [certificate.clone(), key, certificate];
@@ -61,7 +61,7 @@ fn new_authority(cluster: &Cluster<'_>, now: SystemTime) -> BuildResult<[String;
 }
 
 /// Returns the secret of a CA. `files` are the contents of [`FILES`]. `next` is the next CA until it signs. `request` is the
-/// rotation that this secret fulfills.
+/// last rotation request for which a rotation was started.
 fn of_authority(
     cluster: &Cluster<'_>,
     files: [String; 3],

@@ -53,6 +53,6 @@ pub struct AuthoritySeen {
     pub since: UnixSeconds,
     /// Whether the user requests a new CA.
     pub requested: bool,
-    /// Seconds that clients get after each stage to fetch the secrets.
+    /// Time in seconds for clients to fetch the secrets after each stage.
     pub overlap: i64,
 }

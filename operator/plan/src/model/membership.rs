@@ -13,7 +13,7 @@ pub struct Membership {
     pub reports: BTreeMap<Ordinal, ClusterReport>,
     /// Whether a quorum confirmed the list. If false, the cluster must not be changed.
     pub linearizable: bool,
-    /// The leader, according to the member whose list was confirmed.
+    /// The leader, according to the member whose list was confirmed; `None` if no quorum confirmed the list.
     pub leader: Option<MemberId>,
     /// The cluster's feature level: the highest that a member reported, because members can lag behind; `None` if no member
     /// reported a level.

@@ -8,7 +8,7 @@ pub struct Notice {
     /// The reason of the event and the type of the operation, in CamelCase.
     pub reason: &'static str,
     pub member: Option<String>,
-    /// The message, one sentence.
+    /// The message, without a final period.
     pub message: String,
     /// Whether the user should act on the notice.
     pub warning: bool,

@@ -72,7 +72,7 @@ pub enum Step {
         /// Determines the peer URL: `https` if `On`, else `http`.
         peer_tls: PeerTls,
     },
-    /// Deletes a pod. A later step creates it again.
+    /// Deletes a pod. If its member stays, a later step creates the pod again.
     DeletePod { ordinal: Ordinal, reason: Stop },
     /// Deletes the claim of a removed member, and with it the data.
     DeleteClaim(Ordinal),
@@ -106,7 +106,7 @@ pub enum Step {
     DisarmCorrupt(MemberId),
     /// Compacts the key space up to this revision because of the NOSPACE alarm and records the compaction in the status.
     Compact(i64),
-    /// Disarms the NOSPACE alarm after a compaction and records that in the status.
+    /// Disarms the NOSPACE alarm after a compaction, and records in the status that the alarm was disarmed.
     DisarmNoSpace,
     /// Creates the user `root` with the password in its secret and enables authentication.
     EnableAuth,
@@ -152,7 +152,7 @@ impl Step {
         )
     }
 
-    /// Returns whether the step stops or replaces a member in a rolling update.
+    /// Returns whether the step stops, removes or adds a member in a rolling update.
     pub fn updates(&self) -> bool {
         matches!(
             self,
