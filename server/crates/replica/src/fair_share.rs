@@ -1,5 +1,5 @@
-//! Chooses which waiting requests enter a batch that cannot hold all of them. A sender is a connection or another member. The
-//! request whose sender has the fewest bytes ahead of it goes first, so every sender gets an equal share of the log.
+//! Chooses which waiting requests enter a batch that cannot hold all of them. A sender is a connection or another member. A
+//! request goes first if its sender has the fewest bytes of earlier requests, so every sender gets an equal share of the log.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +26,9 @@ pub(crate) fn cost_of_all(requests: usize, bytes: usize) -> usize {
     bytes.saturating_add(REQUEST_BYTES * requests)
 }
 
-/// Takes requests from `waiting` until their total cost reaches `budget`. Prefers requests whose senders have the fewest bytes
-/// ahead of them. Both the taken and the remaining requests keep their order.
+/// Takes requests from `waiting` until their total cost reaches `budget` bytes; the last one may exceed the budget. Prefers
+/// requests whose senders have the fewest bytes of earlier requests. Both the taken and the remaining requests keep their
+/// order.
 pub(crate) fn take<S: Copy + Ord, R>(
     waiting: &mut Vec<Waiting<S, R>>,
     budget: usize,
@@ -59,7 +60,7 @@ pub(crate) fn take<S: Copy + Ord, R>(
 mod tests {
     use super::*;
 
-    /// Returns one request of `bytes` bytes for each character of `senders`, in this order.
+    /// Returns one request of `bytes` bytes for each character of `senders`, in the same order and numbered from 0.
     fn queue(senders: &str, bytes: usize) -> Vec<Waiting<char, usize>> {
         let requests = senders.chars().enumerate();
         requests

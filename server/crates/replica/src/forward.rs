@@ -1,8 +1,8 @@
 //! Requests to the leader that are not raft messages: forwarded proposals and lease requests.
 //!
 //! Every request names its sender's current term, and only the leader of that term accepts the request. A forwarded proposal is
-//! therefore appended in that term or never. If a member applies an entry of a higher term while its proposal waits, it
-//! proposes the entry again. Within the term, the member resends the message after a stream breaks, and the leader accepts each
+//! therefore appended in that term or never. If a member applies an entry of a higher term while its proposal waits, it submits
+//! the proposal again. Within the term, the member resends the message after a stream breaks, and the leader accepts each
 //! message number of a process once (`taken_messages`). Refusals are not resent: if a refusal is lost, the request waits for
 //! the next term or its timeout.
 //!
@@ -92,7 +92,7 @@ pub(crate) struct ForwardedLeaseAnswer {
     pub(crate) incarnation: u32,
     #[prost(enumeration = "LeaseResult", tag = "3")]
     pub(crate) result: i32,
-    /// The TTL in seconds, or the remaining time in nanoseconds.
+    /// The TTL in seconds for `Renewed`, the remaining time in nanoseconds for `Remaining`, otherwise 0.
     #[prost(sint64, tag = "4")]
     pub(crate) value: i64,
 }
@@ -124,7 +124,7 @@ impl LeaseResult {
         }
     }
 
-    /// Decodes a lease answer from its kind and value. Returns `None` if the sender must repeat the request.
+    /// Decodes a lease answer from its kind and value. Returns `None` for `NotLeading`: the sender must repeat the request.
     pub(crate) fn answer(self, value: i64) -> Option<LeaseAnswer> {
         let renewal = match self {
             Self::NotLeading => return None,

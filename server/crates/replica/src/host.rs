@@ -150,7 +150,8 @@ pub enum LeaseAnswer {
 pub enum Answer {
     /// The answer to a lease request.
     Lease(LeaseAnswer),
-    /// The member that leadership is transferred to, or why the transfer was refused. The status shows when that member leads.
+    /// The member to which leadership is transferred, or the reason why the transfer was refused. The status shows when that
+    /// member leads.
     Transfer(Result<MemberId, TransferRefused>),
     /// Whether the leader's decision was appended to the log.
     Decided(bool),
@@ -175,7 +176,7 @@ pub trait Host {
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         Some(Box::new(command.execute()))
     }
-    /// Drops the state that a long command replaced. Dropping a large state can take long.
+    /// Drops the state that a long command replaced. Dropping a large state can take a long time.
     fn discard(&mut self, _machine: StateMachine) {}
     /// Processes the entries that a turn applied: answers their tickets, wakes watchers and tracks membership. Clone the view
     /// only if necessary, because a live clone makes the next writes copy data.

@@ -40,7 +40,7 @@ pub enum Input {
     },
     /// A checkpoint became durable.
     Durable {
-        /// The last entry in the checkpoint.
+        /// Raft index of the last entry in the checkpoint.
         index: u64,
     },
     /// The host executed a long command.

@@ -2,7 +2,7 @@
 //! same seed are reproducible.
 
 /// Returns the number of ticks until this member campaigns: `election_ticks` plus a jitter of less than `election_ticks`.
-/// `campaigns` counts the member's campaigns, so two members that collided get different timeouts the next time.
+/// `campaigns` counts the member's campaigns, so two members that campaigned at the same time draw new timeouts.
 pub(crate) fn election_ticks(
     seed: u64,
     id: u64,
@@ -15,7 +15,7 @@ pub(crate) fn election_ticks(
     election_ticks + usize::try_from(mixed % span).unwrap_or(0)
 }
 
-/// Returns a pseudo-random number below `bound` (at least 1) that depends only on `seed` and `draw`.
+/// Returns a pseudo-random number below `bound` (0 is treated as 1) that depends only on `seed` and `draw`.
 pub(crate) fn below(seed: u64, draw: u64, bound: u64) -> u64 {
     splitmix64(splitmix64(seed) ^ draw) % bound.max(1)
 }

@@ -1,5 +1,5 @@
 //! The leader's own tasks, scheduled in ticks: expiration of v2 nodes and leases, lease checkpoints, automatic compaction and
-//! retries of snapshots. All other proposals come from clients (I6).
+//! retries of snapshots. All other proposals come from inputs (I6).
 
 pub(crate) mod auto_compaction;
 
@@ -29,8 +29,8 @@ pub(crate) struct LeaderTasks {
 }
 
 impl LeaderTasks {
-    /// Creates the tasks of a member that does not lead yet. `None` disables automatic compaction, and leaves lease checkpoints
-    /// at their usual time.
+    /// Creates the tasks of a member that does not lead yet. Without `compaction`, automatic compaction is disabled. Without
+    /// `lease_checkpoint_s`, the time between lease checkpoints is derived from the TTL.
     pub(crate) fn new(compaction: Option<AutoCompaction>, lease_checkpoint_s: Option<i64>) -> Self {
         Self {
             compaction: AutoCompactor::new(compaction),
@@ -40,8 +40,9 @@ impl LeaderTasks {
         }
     }
 
-    /// Returns the commands to propose now: expirations of v2 nodes and leases, and checkpoints of remaining TTLs. `leads` is
-    /// the term that this member leads, or `None`.
+    /// Returns the commands to propose now: expirations of v2 nodes (every [`EXPIRE_TICKS`] ticks) and leases, and checkpoints
+    /// of remaining TTLs. Schedules the next checks of these leases. `leads` is the term that this member leads, or `None`.
+    /// `now_ns` is the wall clock.
     pub(crate) fn due(
         &mut self,
         machine: &StateMachine,

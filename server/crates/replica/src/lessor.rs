@@ -140,8 +140,8 @@ impl Lessor {
         Self { checkpoint_s, ..Self::default() }
     }
 
-    /// Sets the term that this member leads, or `None` if this member does not lead. If the term changes, drops all timers. On
-    /// a leader, starts a timer for each lease with its remaining TTL plus `extension_ns` nanoseconds. The full TTL replaces
+    /// Sets the term that this member leads, or `None` if this member does not lead. If the term changes, drops all timers and,
+    /// on a leader, starts a timer for each lease with its remaining TTL plus `extension_ns` nanoseconds. The full TTL replaces
     /// the remaining TTL if this process has known no leader before.
     pub(crate) fn set_leader_term(
         &mut self,
@@ -174,7 +174,8 @@ impl Lessor {
         self.had_leader = true;
     }
 
-    /// Advances the monotonic clock to `monotonic_ns`, never backward. Leases added since the last call count from there.
+    /// Advances the monotonic clock to `monotonic_ns`, never backward. The timers of leases added since the last call start at
+    /// the new time.
     pub(crate) fn advance_clock(&mut self, monotonic_ns: u64, leases: &Leases) {
         self.previous_ns = self.monotonic_ns;
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
@@ -243,7 +244,7 @@ impl Lessor {
         })
     }
 
-    /// Returns a copy of all deadlines, or `None` if this member does not lead.
+    /// Returns a copy of all deadlines, or `None` if this member does not track leases.
     pub(crate) fn deadlines(&self) -> Option<LeaseDeadlines> {
         self.term.map(|_| self.deadlines.clone())
     }
@@ -310,8 +311,8 @@ impl Lessor {
         self.schedule(id, deadline_ns, deadline_ns);
     }
 
-    /// Returns the time of a lease's next check in nanoseconds: half of its TTL from now, clamped to [`LEASE_CHECKPOINT_S`],
-    /// but at most its deadline. Clients send keep-alives after a third of the TTL.
+    /// Returns the time of a lease's next check in nanoseconds: half of its TTL from now, clamped to [`LEASE_CHECKPOINT_S`], or
+    /// `checkpoint_s` from now if it is set, but at most its deadline. Clients send keep-alives after a third of the TTL.
     fn next_check(&self, deadline_ns: u64, lease: &Lease) -> u64 {
         let usual_s =
             (lease.ttl_s / 2).clamp(*LEASE_CHECKPOINT_S.start(), *LEASE_CHECKPOINT_S.end());

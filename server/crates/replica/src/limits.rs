@@ -9,8 +9,9 @@ pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 /// Maximum number of committed but unapplied entries; when it is exceeded, proposals are refused, as in etcd.
 pub const APPLY_GAP_MAX: u64 = 5000;
 
-/// Maximum number of keys that range commands touch in one turn, which takes milliseconds. The host executes larger commands, so
-/// that heartbeats are not delayed. If a command may read many values, each counts as many keys (`machine/kv/work.rs`).
+/// Maximum number of keys that range commands touch in one turn, which takes milliseconds. The host executes larger commands,
+/// so that heartbeats are not delayed. If a command may read many values, each value is counted as several keys
+/// (`machine/kv/work.rs`).
 pub const LONG_COMMAND_KEYS: u64 = 4096;
 
 /// Maximum number of waiting requests of each kind; further requests are refused. Proposals wait until their entry is applied
@@ -64,7 +65,7 @@ pub const HANDOVER_ATTEMPTS: u32 = 3;
 /// Number of ticks for which a removed leader keeps running until the only remaining voter rejects it.
 pub const LEAVING_TICKS: u64 = 600;
 
-/// Number of ticks after which a snapshot without a reported result counts as failed. Any transfer takes much less time.
+/// Number of ticks after which a snapshot without a reported result is treated as failed. Any transfer takes much less time.
 pub const SNAPSHOT_REPORT_TICKS: u64 = 36_000;
 
 /// Maximum increase of a member's term by messages in one election timeout; a higher term in a message is treated as the
@@ -84,7 +85,8 @@ pub const CATCH_UP_BYTES: usize = 64 << 20;
 /// that falls further behind gets another snapshot.
 pub const RECEIVERS_BYTES: usize = 256 << 20;
 
-/// Returns [`CATCH_UP_BYTES`], or a sixteenth of a small memory budget of `memory_bytes` bytes.
+/// Returns [`CATCH_UP_BYTES`], or a sixteenth of a small memory budget of `memory_bytes` bytes, but at least
+/// [`COMMAND_BYTES_MAX`].
 pub(crate) fn catch_up_bytes(memory_bytes: u64) -> usize {
     within(CATCH_UP_BYTES, memory_bytes / 16)
 }
@@ -95,8 +97,8 @@ pub(crate) fn receivers_bytes(memory_bytes: u64) -> usize {
     within(RECEIVERS_BYTES, memory_bytes / 8)
 }
 
-/// Returns [`FORWARD_AGAIN_BYTES`], or about a sixteenth of a small memory budget of `memory_bytes` bytes. A leader holds as many
-/// bytes for each other member.
+/// Returns [`FORWARD_AGAIN_BYTES`], or about a sixteenth of a small memory budget of `memory_bytes` bytes. A leader holds up to
+/// this many bytes for each other member.
 pub(crate) fn forward_again_bytes(memory_bytes: u64) -> usize {
     // A message with the longest command is longer than the command.
     within(FORWARD_AGAIN_BYTES - FORWARD_BYTES, memory_bytes / 16) + FORWARD_BYTES
@@ -112,7 +114,7 @@ fn within(bytes_max: usize, share: u64) -> usize {
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 
 /// Maximum size in bytes of proposals that are appended together. With encoding overhead they fit into one append message, so
-/// each member gets all of them at once.
+/// each member receives all of them together.
 pub const PROPOSAL_BATCH_BYTES: u64 = MESSAGE_BYTES_MAX / 2;
 
 /// Maximum number of append messages in flight to one member.
@@ -137,7 +139,7 @@ pub const LEASE_EXPIRATIONS_PER_ENTRY: usize = 500;
 /// Maximum number of leases in one checkpoint entry, as in etcd.
 pub const LEASE_CHECKPOINTS_PER_ENTRY: usize = 1000;
 
-/// Maximum number of leases that the leader checks in one tick. The checks take some 20 ms if keep-alives have delayed a
+/// Maximum number of leases that the leader checks in one tick. The checks take about 20 ms if keep-alives have delayed a
 /// million leases that were due at the same time.
 pub const LEASE_CHECKS_PER_TICK: usize = 50_000;
 

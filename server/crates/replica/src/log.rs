@@ -1,5 +1,5 @@
-//! The raft log in memory: unapplied entries, and applied entries that lagging members may still need. The disk has an
-//! append-only journal of the same entries, which is read only at startup.
+//! The raft log in memory: unapplied entries, and applied entries that lagging members may still need. The log on disk contains
+//! the same entries and is read only at startup.
 
 use std::collections::VecDeque;
 
@@ -37,7 +37,7 @@ pub(crate) struct MemoryLog {
 
 impl MemoryLog {
     /// Creates a log with the applied position `position`. The entries may start at or below that position, to serve other
-    /// members; the first entry then becomes the base.
+    /// members; the first entry then becomes the base, and entries that no member needs are dropped.
     pub(crate) fn new(position: Position, entries: Vec<Entry>, hard_state: HardState) -> Self {
         let mut log = Self {
             base: (position.index, position.term),
@@ -151,7 +151,7 @@ impl MemoryLog {
             let last = spare.min(applied - self.catch_up_entries);
             self.drop_while(|_, entry| entry.index <= last);
         }
-        // Trim to a fraction of the bound, so that this does not run for each entry.
+        // Trim to a fraction of the bound, so that not every further entry causes another trim.
         let (catch_up, all) = (self.catch_up_bytes, self.receivers_bytes);
         if self.bytes > catch_up {
             self.drop_while(|bytes, entry| bytes > catch_up / 2 && entry.index <= spare);

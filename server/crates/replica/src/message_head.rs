@@ -71,7 +71,7 @@ impl MessageHead {
     }
 }
 
-/// `KIND term=_ log=INDEX/TERM commit=_ entries=COUNT reject=_`, without sender and receiver.
+/// Writes `KIND term=_ log=INDEX/TERM commit=_ entries=COUNT reject=_`, without sender and receiver.
 impl fmt::Display for MessageHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { term, index, log_term, commit, entries, reject, .. } = self;

@@ -189,7 +189,7 @@ impl Proposals {
         self.forwarded
     }
 
-    /// Returns whether the entry of this ticket was last submitted at `to`.
+    /// Returns whether the ticket waits and its entry was last submitted to `to`.
     pub(crate) fn was_submitted_to(&self, ticket: Ticket, to: TargetLog) -> bool {
         let waiting = self.waiting.get(ticket);
         let encoded = waiting.and_then(|waiting| waiting.stage.encoded());
@@ -222,7 +222,7 @@ impl Proposals {
     }
 
     /// Removes and returns the waiting tickets whose entries may be in a log. A snapshot has replaced part of the log, so it is
-    /// unknown whether they were written.
+    /// unknown whether these entries were applied.
     pub(crate) fn entries_skipped(&mut self) -> Vec<Ticket> {
         self.forget_where(|waiting| waiting.stage.may_be_appended())
     }
@@ -280,7 +280,7 @@ impl Proposals {
     /// Removes and returns the tickets that have waited for more than `patience` ticks.
     pub(crate) fn expire(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
         let expired = self.forget_where(|waiting| tick.saturating_sub(waiting.since) > patience);
-        // Without a leader, no turn takes these tickets.
+        // Without a leader, no turn takes these tickets from the queue.
         self.due.retain(|ticket| self.waiting.contains(*ticket));
         expired
     }

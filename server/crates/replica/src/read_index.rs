@@ -1,13 +1,14 @@
 //! The linearizable read barrier, ReadIndex (raft thesis 6.4). Reads wait in a [`RequestGroup`] for the next ReadIndex round.
-//! One round serves all waiting reads and releases them once the round's index is applied. The next round need not wait for
-//! that. A round also proves the leader's lease answers. An answer from a state at or after the round's index is final.
+//! One round serves all waiting reads and releases them once the round's index is applied. The next round need not wait until
+//! the index is applied. A round also proves the leader's lease answers. An answer from a state at or after the round's index
+//! is final.
 //!
 //! This module retries, because raft-rs silently drops a ReadIndex request without a known leader, or after a role change. It
-//! also drops one if the leader has not committed in its term.
+//! also drops a request if the leader has not committed an entry of its term.
 //!
 //! Each attempt has its own number, and a leader accepts each number once. The leader answers requests in the order of their
 //! arrival, and the acknowledgment of a request confirms all earlier requests. If a retry reused its number, late
-//! acknowledgments of the first attempt would confirm requests that arrived between the two.
+//! acknowledgments of the first attempt would confirm requests that arrived between the two attempts.
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{

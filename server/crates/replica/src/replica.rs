@@ -350,7 +350,8 @@ impl Replica {
         raft.state == StateRole::Leader && self.raft.store().position().term == raft.term
     }
 
-    /// Returns the deadlines of all leases in O(1), or `None` if this member does not lead.
+    /// Returns the deadlines of all leases in O(1), or `None` if this member does not track leases: it does not lead, has not
+    /// applied all entries of earlier leaders, or its cluster follows another one.
     pub fn deadlines(&self) -> Option<LeaseDeadlines> {
         self.leader_tasks.lessor.deadlines()
     }
@@ -555,7 +556,7 @@ impl Replica {
         }
         let log = &self.raft.raft.raft_log;
         let applied = log.last_index() == self.raft.store().position().index;
-        // The alarm refuses sweeps, so the leader would propose them again in each tick.
+        // While the alarm is raised, sweeps are refused, so the leader would propose them again in each tick.
         let idle = applied && !self.machine.alarms.any(AlarmType::Corrupt);
         let due = self
             .leader_tasks

@@ -1,8 +1,8 @@
 //! Group commit: requests that arrive while a batch is in flight wait for its answers and are then taken together.
 //!
 //! 1. Each batch has a fixed cost: proposals cost a sync on every member and a round of messages, reads cost a ReadIndex round.
-//! 2. A request first waits for the answers to the batch in flight, at most [`HOLD_COSTS`] times the last cost.
-//! 3. Then it waits for the next requests of the clients that were just answered, at most the last cost once.
+//! 2. A request first waits for the answers to the batch in flight, for at most [`HOLD_COSTS`] times the last cost.
+//! 3. Then it waits for the next requests of the clients that were just answered, for at most the last cost.
 //! 4. Without this second wait, clients fall into two groups, and each group also pays for the batches of the other. Measured
 //!    cost: 13 % fewer puts per second, and 17 % more CPU per put (three members, 64 clients of the leader).
 //! 5. After a second wait in which no client returned, the next batches skip it. The number of these batches doubles each time.
@@ -10,9 +10,9 @@
 //! 7. A follower groups the requests that it forwards, and the leader groups them again, so a request can wait on both.
 //! 8. The caller takes a request immediately if a wait saves nothing. This is the case on a sole voter, on a leader about to
 //!    sync other entries, and without a known leader.
-//! 9. A batch has a maximum size. When it is exceeded, senders share the batch (`fair_share`), and the rest goes into the next
-//!    batch.
-//! 10. Times and durations are in nanoseconds; times are of the monotonic clock.
+//! 9. A batch has a maximum size. When it is exceeded, senders share the batch (`fair_share`), and the remaining requests go
+//!    into the next batch.
+//! 10. Times and durations are in nanoseconds; times are from the monotonic clock.
 
 use crate::{
     fair_share::{self, Waiting},
@@ -55,7 +55,8 @@ struct Arrivals {
     in_flight: usize,
     /// Number of requests that were held when the last batch was answered.
     held_at_answer: usize,
-    /// Maximum number of requests held or in flight at once since the last batch; estimates the number of active senders.
+    /// Maximum number of requests that were held or in flight at the same time since the last batch; estimates the number of
+    /// active senders.
     expected: usize,
     /// Number of batches that still skip the second wait.
     to_skip: u32,
@@ -106,7 +107,7 @@ impl Arrivals {
         self.to_skip = self.skip;
     }
 
-    /// Records a batch. If batches still skip the second wait, one fewer does.
+    /// Records a batch, which lowers the number of batches that still skip the second wait.
     fn record_batch(&mut self) {
         self.to_skip = self.to_skip.saturating_sub(1);
     }
@@ -178,7 +179,7 @@ impl<R> RequestGroup<R> {
         let mut excess: Vec<_> = self.held.extract_if(.., is_client).collect();
         let all: usize = excess.iter().map(Waiting::cost).sum();
         let mut kept = fair_share::take(&mut excess, all / 4 * 3);
-        // A few large requests may make up most of the bytes.
+        // If a few large requests make up most of the bytes, too many small ones would be kept.
         if kept.len() > max / 8 * 7 {
             excess.extend(kept.split_off(max / 8 * 7));
         }
@@ -230,7 +231,8 @@ impl<R> RequestGroup<R> {
     }
 
     /// Takes the held requests like [`Self::take`] if they are due at `now`, otherwise returns an empty batch. Requests are due
-    /// if all expected ones are held, the deadline has passed, [`UNHELD_BYTES`] are held, or the last batch left some.
+    /// if all expected ones are held, the deadline has passed, [`UNHELD_BYTES`] are held, or the last batch left some. `cost`
+    /// has the same meaning as in [`Self::deadline`].
     pub(crate) fn take_due(&mut self, cost: u64, now: u64, budget: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
@@ -253,8 +255,8 @@ impl<R> RequestGroup<R> {
         self.take(budget)
     }
 
-    /// Takes the held requests as the next batch. If their total cost exceeds `budget`, the senders share it, and the other
-    /// requests stay held. If no requests are held, returns an empty batch and changes nothing.
+    /// Takes the held requests as the next batch. If their total cost exceeds `budget` bytes, the senders share it, and the
+    /// other requests stay held. If no requests are held, returns an empty batch and changes nothing.
     pub(crate) fn take(&mut self, budget: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();
@@ -287,7 +289,7 @@ impl<R> RequestGroup<R> {
         let soon = !self.is_in_flight() && since < self.answered + LONGEST_GATHER_NS;
         let fruitless = late && now > since && soon && self.is_return_awaited();
         let clients_awaited = self.clients.has_awaited_returns();
-        // A single client counts as returned even without a wait.
+        // A single client is regarded as returned even without a wait.
         if soon && self.clients.has_returned() && self.clients.expected > 1 {
             self.clients.record_return();
         } else if fruitless && clients_awaited {

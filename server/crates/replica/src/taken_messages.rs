@@ -9,14 +9,14 @@ use crate::limits::{LOST_MESSAGES_MAX, TAKEN_PROCESSES_MAX};
 #[derive(Debug, Default)]
 pub(crate) struct TakenMessages {
     term: u64,
-    /// The sending processes by member and incarnation, ordered by their latest messages.
+    /// The sending processes by member and incarnation, ordered by their latest messages, oldest first.
     processes: Vec<((u64, u32), TakenNumbers)>,
 }
 
 impl TakenMessages {
     /// Records message `number` of a process, identified by member and incarnation, for the leader of `term`. Returns whether
-    /// the leader may accept the message. Returns `false` if the message was accepted before or is too old to tell. Remembers
-    /// the last [`TAKEN_PROCESSES_MAX`] processes of each member.
+    /// the leader may accept the message. Returns `false` if the message was accepted before or is so old that this is unknown.
+    /// Remembers the last [`TAKEN_PROCESSES_MAX`] processes of each member.
     pub(crate) fn take(&mut self, term: u64, process: (u64, u32), number: u64) -> bool {
         if self.term != term {
             *self = Self { term, processes: Vec::new() };
@@ -44,7 +44,7 @@ struct TakenNumbers {
 }
 
 impl TakenNumbers {
-    /// Records a number. Returns `false` if it arrived before or is too old to tell.
+    /// Records a number. Returns `false` if it arrived before or is so old that this is unknown.
     fn take(&mut self, number: u64) -> bool {
         if number <= self.highest {
             return self.missing.remove(&number);

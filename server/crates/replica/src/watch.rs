@@ -31,7 +31,7 @@ pub struct TooManyWatchers;
 pub struct WatchHub {
     last: u64,
     watched: BTreeMap<WatcherId, (Bytes, bool)>,
-    /// Separate from `recursive`, so that events below a path do not visit its non-recursive watchers.
+    /// The non-recursive watchers. They are separate, so that events below a path do not visit them.
     exact: BTreeMap<Bytes, BTreeSet<WatcherId>>,
     recursive: BTreeMap<Bytes, BTreeSet<WatcherId>>,
 }
@@ -92,7 +92,7 @@ impl WatchHub {
 
     /// Returns each watcher that `event` may concern once: the watchers of its node and the recursive watchers of directories
     /// above. If the node is a directory, also returns the watchers of everything below it, because the event may be its
-    /// removal. A refresh concerns none.
+    /// removal. A refresh concerns no watcher.
     pub fn affected_by(&self, event: &Event) -> Vec<WatcherId> {
         let mut woken = Vec::new();
         if event.refresh {

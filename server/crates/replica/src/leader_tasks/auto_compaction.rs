@@ -22,7 +22,7 @@ pub enum AutoCompaction {
     Periodic {
         /// The period in ticks.
         period: u64,
-        /// An hour in ticks. A longer period is compacted once an hour.
+        /// An hour in ticks. If the period is longer, compaction runs once an hour.
         hour: u64,
     },
     /// Keeps a fixed number of the newest revisions.
@@ -98,7 +98,8 @@ impl AutoCompactor {
     }
 
     /// Returns the commands to propose at this tick: a due compaction or, if `idle`, sweeps. `idle` means that the log has no
-    /// unapplied entry. Followers propose nothing but also sample revisions, because they may lead later.
+    /// unapplied entry and sweeps are permitted. Followers propose nothing but also sample revisions, because they may lead
+    /// later.
     pub(crate) fn due(&mut self, kv: &Kv, leading: bool, idle: bool, tick: u64) -> Vec<Command> {
         let revision = match &mut self.schedule {
             Some(Schedule::Periodic(periodic)) => periodic.due(kv.revision(), leading, tick),
@@ -123,7 +124,7 @@ impl AutoCompactor {
         operations.into_iter().map(Command::from).collect()
     }
 
-    /// Records whether the log accepted the proposal. A rejected proposal is due again at the next check.
+    /// Records whether the log accepted the compaction. A rejected compaction is due again at the next check.
     pub(crate) fn proposal_result(&mut self, accepted: bool) {
         let Some((revision, tick)) = self.in_flight.take().filter(|_| accepted) else {
             return;

@@ -54,8 +54,9 @@ impl Replica {
         self.check_version(entry)
     }
 
-    /// Checks an entry of `bytes` bytes that another member has forwarded and reserves disk space for it. Returns `NotNow`
-    /// unless `within_bound`, which means that the queued messages of that member are within their bound.
+    /// Checks an entry of `bytes` bytes that another member has forwarded and reserves disk space for it. Fails with `NotNow`
+    /// if the disk lacks room or `within_bound` is false, which means that the queued messages of that member exceed their
+    /// bound.
     pub(super) fn admit_forwarded(
         &mut self,
         entry: &Entry,
@@ -118,9 +119,9 @@ impl Replica {
         known.then_some(()).ok_or(ProposalRejected::ClusterVersion)
     }
 
-    /// Returns whether the entry changes the cluster's version or level, or a downgrade, and the log may have an unapplied
-    /// change of them. Such an entry must wait. If it did not, an entry that raises the level could follow a downgrade that
-    /// forbids this.
+    /// Returns whether the entry changes the cluster version, the level or a downgrade while the log may have an unapplied
+    /// change of these. Such an entry must wait. Otherwise, an entry that raises the level could follow a downgrade that
+    /// forbids the raise.
     fn awaits_version(&self, entry: &Entry) -> bool {
         let (term, index) = self.version_change;
         let unapplied = term == self.raft.raft.term && index > self.raft.store().position().index;

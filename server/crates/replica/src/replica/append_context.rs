@@ -11,7 +11,7 @@ use super::Replica;
 /// The decoded context of an append message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AppendContext {
-    /// The lineage of the leader's state; 0 for none.
+    /// The lineage of the leader's state; 0 if it has none.
     pub(super) lineage: u64,
     /// Checksum of the entry before the message's first entry. Omitted once the follower has accepted a message.
     pub(super) previous: Option<u32>,

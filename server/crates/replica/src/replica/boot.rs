@@ -49,9 +49,9 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
 }
 
 impl Replica {
-    /// Creates a replica from recovered state; a new member's checkpoint is `genesis`. Fails if there is no checkpoint, or if
-    /// its feature level is above this release. Also fails if the log ends before the checkpoint or the stored commit index,
-    /// has a gap, or has an entry that cannot be decoded.
+    /// Creates a replica from recovered state; a new member's checkpoint is `genesis`. A sole voter campaigns immediately.
+    /// Fails if there is no checkpoint, or if its feature level is above this release. Also fails if the log ends before the
+    /// checkpoint or the stored commit index, has a gap, or has an entry that cannot be decoded.
     pub fn new(config: Config, recovered: Recovered) -> Result<Self, CorruptRecord> {
         let checkpoint = recovered
             .checkpoint
@@ -153,8 +153,8 @@ pub(super) fn raft_config(config: &Config, applied: u64) -> RaftConfig {
     }
 }
 
-/// Raises the commit index to the applied index, because raft would otherwise panic. Raises the term to the checkpoint's term and
-/// then drops the vote, which is valid only in its own term.
+/// Raises the commit index to the applied index, because raft would otherwise panic. Raises the term to the checkpoint's term
+/// and then drops the vote, which is valid only in its own term.
 fn raise(hard_state: &mut HardState, place: &Position) {
     hard_state.commit = hard_state.commit.max(place.index);
     if place.term > hard_state.term {
@@ -162,8 +162,9 @@ fn raise(hard_state: &mut HardState, place: &Position) {
     }
 }
 
-/// Checks that a checkpoint, the log entries after it and the stored commit index are consistent. Returns the members that
-/// entries of `--force-new-cluster` remove, with the indexes of these entries.
+/// Checks that a checkpoint, the log entries after it and the stored commit index are consistent. If the log contains entries
+/// of `--force-new-cluster`, returns the members that committed entries remove, with the indexes of these entries; otherwise an
+/// empty map.
 fn check_log_and_find_forced_removals(
     place: &Position,
     entries: &[raft::eraftpb::Entry],
@@ -209,7 +210,8 @@ fn check_log_and_find_forced_removals(
                 // An entry without a stamp was not proposed by a member.
                 is_forced |= command.stamp.is_none();
             }
-            // The entry may never be committed. If it is, the member halts when it applies the entry.
+            // An entry with unknown parts may never be committed. If it is committed, the member halts when it would apply the
+            // entry.
             Ok(_) | Err(EntryError::Unknown) => {}
             Err(EntryError::Corrupt(corrupt)) => return Err(corrupt),
         }

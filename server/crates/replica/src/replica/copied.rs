@@ -2,14 +2,15 @@
 //! was taken. Nothing shows whether it did: the original may be gone, or may run elsewhere. The member therefore neither votes
 //! nor campaigns until a confirmed leader has brought it up to date. It acknowledges nothing to an unconfirmed leader.
 //!
-//! A leader is confirmed as in `log_lost`: it answers a ReadIndex request, which takes a quorum. This member does not count in
+//! A leader is confirmed as in `log_lost`: it answers a ReadIndex request, which requires a quorum. This member is not part of
 //! that quorum, because raft sees no message from an unconfirmed leader. The member is up to date once it has accepted the
 //! confirmed leader's append and applied everything that was committed when the leader answered.
 //!
 //! If the voters on original disks do not form a quorum, no leader can be confirmed, so all voters must run. A copy votes only
-//! for a candidate with a log at least as long as every voter's and regards a winner as confirmed. No entry that is still on a
-//! voter's disk is lost. The original may have voted in a term that the copy has not seen, but the other voters of that term
-//! have seen it. A copy neither votes nor campaigns in a term that a voter has reported, so each term has at most one leader.
+//! for a candidate whose log is at least as long as the log of every voter, and then regards that candidate as confirmed. No
+//! entry that is still on a voter's disk is lost. The original may have voted in a term that the copy has not seen, but the
+//! other voters of that term have seen it. A copy neither votes nor campaigns in a term that a voter has reported, so each term
+//! has at most one leader.
 //!
 //! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait, because each election needs all of them.
 //!
@@ -81,7 +82,7 @@ struct ConfirmedLeader {
 /// The term of a voter, the last entry of its log, and the voters that it knows.
 #[derive(Debug)]
 struct LogEnd {
-    /// Tick at which the voter sent its request.
+    /// Tick at which the voter's request arrived.
     tick: u64,
     /// The highest term that the voter has reported.
     term: u64,
@@ -126,8 +127,8 @@ impl Replica {
     }
 
     /// Returns whether raft must not see a leader's message, because this member is a copy and the leader is not confirmed.
-    /// Asks the leader for confirmation. Limits the commit index in heartbeats from a confirmed leader that may still count
-    /// acknowledgments from the original.
+    /// Asks the leader for confirmation, at most once per tick. Limits the commit index in heartbeats from a confirmed leader
+    /// that may still count acknowledgments from the original.
     pub(super) fn ask_unconfirmed_leader(&mut self, message: &mut Message) -> bool {
         let (kind, leader, term) = (message.get_msg_type(), message.from, message.term);
         let raft = &self.raft.raft;
@@ -194,8 +195,8 @@ impl Replica {
         }
         let reported = self.reported_term(request.from);
         if request.term <= reported {
-            // A pre-candidate learns a later term only from a rejection. Without it, the candidate with the longest log could
-            // ask in the same term forever. As in raft, a member with a leader does not answer.
+            // A pre-candidate learns a later term only from a rejection. Without the rejection, the candidate with the longest
+            // log could ask in the same term forever. As in raft, a member with a leader does not answer.
             if self.raft.raft.leader_id == 0 {
                 self.reject_with_term(request.from, reported);
             }
@@ -229,8 +230,8 @@ impl Replica {
     }
 
     /// Returns whether a log that ends at `last` (term and index) is at least as long as the log of every voter except
-    /// `candidate`. Each voter must have reported its log recently. Returns `true` if this member is not a copy, because raft
-    /// then compares the logs.
+    /// `candidate`. Each voter must have reported its log recently. Returns `false` in the first `copy_patience` ticks. Returns
+    /// `true` if this member is not a copy, because raft then compares the logs.
     fn is_longest_log(&self, candidate: u64, last: (u64, u64)) -> bool {
         let Some(copied) = &self.copied else {
             return true;

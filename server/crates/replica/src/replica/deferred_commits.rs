@@ -35,7 +35,7 @@ struct DeferredCommit {
 }
 
 impl DeferredCommits {
-    /// Records that this leader appends entries at `now_ns`. Two calls with the same time count once.
+    /// Records that this leader appends entries at `now_ns`. A second call with the same time changes nothing.
     pub(super) fn appended(&mut self, now_ns: u64) {
         if self.appended_ns.1 != now_ns {
             self.appended_ns = (self.appended_ns.1, now_ns);
@@ -101,7 +101,7 @@ impl Replica {
         true
     }
 
-    /// Returns the monotonic time in nanoseconds at which deferred commit indexes must be sent; `None` if there are none.
+    /// Returns the monotonic time in nanoseconds at which deferred commit indexes must be sent; `None` if none is deferred.
     pub(super) fn commits_due_ns(&self) -> Option<u64> {
         let commits = &self.deferred_commits;
         let due = commits.since_ns.saturating_add(COMMIT_DEFERRAL_NS);

@@ -1,10 +1,10 @@
 //! Behavior of a member whose disk has little or no space for the log, or whose memory is used up. A failed write to the log
 //! would stop the process.
 //!
-//! A follower accepts the entries that fit, as if the leader had sent no others, and lags until there is more space. A leader
-//! without space proposes nothing itself and transfers leadership to a member that may have space. Entries that elections and
-//! startup need are accepted anyway: the first entry of a term and the attributes of members. Without them, no leader could
-//! serve linearizable reads.
+//! A follower accepts the entries that fit, as if the leader had sent no further entries, and lags until there is more space. A
+//! leader without space proposes nothing itself and transfers leadership to a member that may have space. Entries that
+//! elections and startup need are accepted anyway: the first entry of a term and the attributes of members. Without them, no
+//! leader could serve linearizable reads.
 //!
 //! A member without memory accepts entries up to the first one that adds data. If all members have used up their memory,
 //! deletions, compactions and expirations can therefore still free some.
@@ -31,7 +31,7 @@ pub(super) struct Room {
     full: bool,
     /// Whether the memory is used up.
     lacks_memory: bool,
-    /// Tick and target of this leader's last transfer because of a full disk.
+    /// Tick and target of this leader's last transfer because of a full disk or used-up memory.
     handed_over: Option<(u64, u64)>,
 }
 
@@ -47,7 +47,7 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Reserves space for an entry with `data` bytes of data. Returns `false` if there is not enough.
+    /// Reserves space for an entry with `data` bytes of data. If there is not enough space, reserves none and returns `false`.
     fn take(&mut self, data: usize) -> bool {
         let left = self.left_bytes.checked_sub(data as u64 + ENTRY_BYTES);
         self.left_bytes = left.unwrap_or(self.left_bytes);
@@ -82,8 +82,8 @@ impl Replica {
         self.disk_room.full
     }
 
-    /// Returns whether the disk is full or the memory is used up. Another member should then lead, because this one cannot accept
-    /// commands that add data.
+    /// Returns whether the disk is full or the memory is used up. Another member should then lead, because this one cannot
+    /// accept commands that add data.
     pub(super) fn lacks_room(&self) -> bool {
         self.disk_room.full || self.disk_room.lacks_memory
     }

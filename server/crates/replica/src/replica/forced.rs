@@ -1,8 +1,8 @@
-//! Makes a member the only member of its cluster when all others are lost (`--force-new-cluster`, `witan export`). It appends
-//! entries that remove all other members, as if the cluster had accepted them.
+//! Makes a member the only member of its cluster when all other members are lost (`--force-new-cluster`, `witan export`). It
+//! appends entries that remove all other members, as if the cluster had accepted them.
 //!
 //! Log entries that are not known to be committed are kept, because a quorum may have acknowledged them. If such an entry
-//! removes this member, that entry and all later entries are dropped.
+//! removes this member or cannot be decoded, that entry and all later entries are dropped.
 
 use std::collections::BTreeSet;
 
@@ -84,14 +84,15 @@ impl Replica {
             }
             last = (record.index, record.term);
         }
-        // An uncommitted entry that raises the level counts, because members may have applied it.
+        // The level includes uncommitted entries that raise it, because members may have applied them.
         levels::check(machine.members.level(), level)?;
         if !machine.members.by_id.contains_key(&own) {
             return Ok(None);
         }
         let latest = machine.members.clone();
         let before = committed.unwrap_or_else(|| latest.clone());
-        // An old leader that is still running may have other entries of its term at these indexes. The higher term excludes it.
+        // An old leader that is still running may have other entries of its term at these indexes. The higher term excludes
+        // that leader.
         let (mut index, term) = (last.0, last.1.max(hard_state.term) + 1);
         let mut batch = LogBatch { must_sync: true, ..LogBatch::default() };
         for change in removals(&latest, own) {
@@ -103,7 +104,7 @@ impl Replica {
         }
         let now = machine.members.removed_ids.iter().copied();
         let removed: Vec<MemberId> = now.filter(|id| !before.removed_ids.contains(id)).collect();
-        // Even if the log already removes all other members, only this member can raise the commit index.
+        // Members that uncommitted entries remove are included, because only this member can still commit these entries.
         if removed.is_empty() {
             return Ok(None);
         }
@@ -148,7 +149,8 @@ impl Replica {
 }
 
 /// Applies an entry and returns `true`. `undecided_of` is set if the entry may be uncommitted. In that case, returns `false`
-/// and applies nothing if the entry cannot be decoded or removes the member `undecided_of`.
+/// and applies nothing if the entry cannot be decoded or removes the member `undecided_of`. Fails if a committed entry cannot
+/// be decoded.
 fn replay(
     machine: &mut StateMachine,
     entry: &RaftEntry,

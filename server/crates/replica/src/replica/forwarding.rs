@@ -148,7 +148,8 @@ impl Replica {
     }
 
     /// If the term or leader has changed since the last call, resubmits deferred proposals and lease requests and drops
-    /// unproven lease answers and deferred commit indexes. Tells the lessor if another member leads.
+    /// unproven lease answers and deferred commit indexes. Restarts the count of handovers and tells the lessor if another
+    /// member leads.
     pub(super) fn notice_leader(&mut self) {
         let raft = &self.raft.raft;
         let now = (raft.term, raft.leader_id);

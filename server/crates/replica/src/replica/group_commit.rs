@@ -1,4 +1,5 @@
-//! Group commit of proposals: a `RequestGroup` holds this member's proposals, and on a leader forwarded ones, until due.
+//! Group commit of proposals: a `RequestGroup` holds this member's proposals, and on a leader the forwarded proposals, until
+//! they are due.
 
 use bytes::Bytes;
 use raft::StateRole;

@@ -1,6 +1,6 @@
 //! Lease requests. Other members send them to the leader. The leader computes the answer from its lease timers and delivers it
-//! once a ReadIndex round has proved that no other leader tracks leases. If its state was older than the round's index, it
-//! recomputes the answer after applying that index. The entries in between may grant or revoke the lease.
+//! once a ReadIndex round has proved that no other leader tracks leases. If the leader's state was older than the round's
+//! index, the leader recomputes the answer after applying that index. The entries in between may grant or revoke the lease.
 
 use raft::StateRole;
 use witan_machine::{lease::LeaseId, member::MemberId};
@@ -84,8 +84,9 @@ impl Replica {
         }
     }
 
-    /// Computes the answer to a lease request and delivers it once this member has proved that it leads. A sole voter needs no
-    /// proof. Returns `false` if this member cannot answer now or has too many waiting reads.
+    /// Computes the answer to a lease request and delivers it once this member has proved that it leads. A sole voter that has
+    /// applied all committed entries needs no proof. Returns `false` if this member cannot answer now or has too many waiting
+    /// reads.
     fn answer_lease_request(
         &mut self,
         asker: LeaseRequester,
@@ -130,8 +131,9 @@ impl Replica {
         }
     }
 
-    /// Recomputes and delivers answers that were computed before the round's index was applied. No other round is needed,
-    /// because a later leader started to track leases after these requests.
+    /// Recomputes and delivers answers that were computed before the round's index was applied. Delivers `None` for a term that
+    /// this member no longer leads. No other round is needed, because a later leader started to track leases after these
+    /// requests.
     pub(super) fn recompute_answers(&mut self, questions: Vec<UnprovenAnswer>) {
         for UnprovenAnswer { term, asker, lease, question, .. } in questions {
             let counts = self.counts_leases(term);

@@ -3,7 +3,7 @@
 //!
 //! `witan adopt` computes the lineage of a state from all of its records, and snapshots include the lineage. Members of the
 //! same lineage have the same state at the same index. A leader sends its lineage with its entries, and a follower of another
-//! lineage replaces its own state with the leader's. Any leader's state can serve as the reference, so elections need no
+//! lineage replaces its state with the leader's state. Any leader's state can serve as the reference, so elections need no
 //! special rule. If a leader stops before all members have its state, the next leader's state replaces theirs.
 
 use raft::{
@@ -18,7 +18,7 @@ use super::{Halt, Replica, append_context::AppendContext, boot::GENESIS_INDEX};
 impl Replica {
     /// Returns whether to drop a leader's message, because this member and the leader have different lineages and at least one
     /// state was restored. A joining member accepts any lineage. `state` is the state of a snapshot message. Halts this member
-    /// if it has not committed anything yet.
+    /// if it has not committed anything after its first state.
     pub(super) fn started_from_another_state(
         &mut self,
         message: &Message,

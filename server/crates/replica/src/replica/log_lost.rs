@@ -35,8 +35,8 @@ pub(super) struct Contradiction {
 enum LogClaim {
     /// The leader claims that this member acknowledged entries up to this commit index, the largest that it has sent.
     Acknowledged { commit: u64 },
-    /// The leader's log has another entry at an index that this member has committed. Or an entry of the same index and term
-    /// has other data.
+    /// The leader's log has a different entry at an index that this member has committed, or an entry of the same index and
+    /// term has different data.
     Forked {
         index: u64,
         own_term: u64,
@@ -45,7 +45,8 @@ enum LogClaim {
 }
 
 impl LogClaim {
-    /// Returns the claim `self` with the larger of the two commit indexes. Returns `None` if the claims are of different kinds.
+    /// Returns the claim `self`; if it is about acknowledged entries, it gets the larger of the two commit indexes. Returns
+    /// `None` if the claims are of different kinds.
     fn merged_with(self, before: Self) -> Option<Self> {
         match (self, before) {
             (Self::Acknowledged { commit: a }, Self::Acknowledged { commit: b }) => {
@@ -67,7 +68,7 @@ impl LogClaim {
 }
 
 /// Number of election timeouts for which this member does not vote after the leader's last claim. An ordinary election happens
-/// one to two timeouts after it.
+/// one to two timeouts after the claim.
 pub(super) const NO_VOTE_TIMEOUTS: u64 = 3;
 
 /// Minimum number of voters with which a leader can have a quorum without this member.
@@ -91,8 +92,9 @@ impl Replica {
         message.term >= self.raft.raft.term
     }
 
-    /// Returns how a leader's message contradicts this log, or `None` if there is no contradiction. Either its commit index is
-    /// beyond `last`, the log's last index. Or an entry differs from this log's entry that is committed or has the same term.
+    /// Returns how a leader's message contradicts this log, or `None` if there is no contradiction. Either a heartbeat's commit
+    /// index is beyond `last`, the log's last index, or an entry differs from an entry of this log that is committed or has the
+    /// same term.
     fn contradiction_in(&self, message: &Message, last: u64) -> Option<LogClaim> {
         let (kind, commit) = (message.get_msg_type(), message.commit);
         if kind == MessageType::MsgHeartbeat {
@@ -192,8 +194,8 @@ impl Replica {
         }
     }
 
-    /// Returns whether a claim of this leader needs confirmation. It does if the leader is not in this member's registry, or if
-    /// the registry has a quorum without this member.
+    /// Returns whether a claim of this leader needs confirmation. This is the case if the leader is not in this member's
+    /// registry, or if the registry has a quorum without this member.
     fn is_leader_confirmable(&self, leader: u64) -> bool {
         let members = &self.machine.members;
         if !members.by_id.contains_key(&MemberId(leader)) {

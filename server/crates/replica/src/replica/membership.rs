@@ -40,7 +40,7 @@ pub(super) struct OwnRemoval {
 pub(super) struct ReceivedCommit {
     pub(super) from: u64,
     pub(super) term: u64,
-    /// The index of a snapshot counts as its commit index. 0 if the message is neither an append, a heartbeat nor a snapshot.
+    /// The commit index of an append or a heartbeat, or the index of a snapshot; 0 for any other message.
     pub(super) index: u64,
 }
 
@@ -61,8 +61,9 @@ impl ReceivedCommit {
 
 impl Replica {
     /// Returns whether this leader must transfer leadership before its own removal. If so, starts a transfer. The next leader
-    /// then proposes the removal. After [`HANDOVER_ATTEMPTS`] attempts, this leader accepts its removal, unless only one voter
-    /// would remain. That voter could not learn that the removal was committed and would wait forever for this member's vote.
+    /// then proposes the removal. After [`HANDOVER_ATTEMPTS`] attempts, or if no transfer can start, this leader accepts its
+    /// removal, unless only one voter would remain. That voter could not learn that the removal was committed and would wait
+    /// forever for this member's vote.
     pub(super) fn transfers_leadership_first(&mut self, change: &ConfChange) -> bool {
         let own = wire::is_removal(change) && change.node_id == self.config.id;
         let leaves_one = self.raft.store().position().voters.len() == 2;
@@ -171,9 +172,9 @@ impl Replica {
         }
     }
 
-    /// If this member has applied its own removal, stops leading or campaigning and halts the member after its messages are sent.
-    /// A single remaining voter that has not sent this member the commit index may need this member's vote to learn of the
-    /// removal. This member then first waits until that voter rejects it.
+    /// If this member has applied its own removal, stops leading or campaigning and halts after its messages are sent. A single
+    /// remaining voter that has not sent this member the commit index may need this member's vote to learn of the removal. This
+    /// member then first waits until that voter rejects it.
     pub(super) fn notice_own_removal(&mut self) {
         if !self.has_applied_own_removal() {
             return;

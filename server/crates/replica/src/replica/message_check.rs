@@ -76,12 +76,13 @@ pub(super) fn check(
 }
 
 /// Returns a replacement with term `highest` for a message with a higher term. Returns `None` for messages of terms up to
-/// `highest`, and for pre-votes and their grants, whose term is a future campaign's. A member never lowers its term, and no
-/// election is possible in a term too close to [`COUNT_MAX`]. Messages therefore must not raise the term faster than elections
-/// could.
+/// `highest`, and for pre-votes and their grants, whose term belongs to a future campaign. A member never lowers its term, and
+/// no election is possible in a term too close to [`COUNT_MAX`]. Messages therefore must not raise the term faster than
+/// elections could.
 ///
-/// A vote request is replaced by the vote request of a member with an empty log, because raft considers no other message
-/// without a leader. Any other message is replaced by a rejected pre-vote, which contains only its term.
+/// A vote request is replaced by the vote request of a member with an empty log, because raft ignores vote requests, unlike any
+/// other message, while it hears from a leader. Any other message is replaced by a rejected pre-vote, which contains only its
+/// term.
 pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Message> {
     let kind = message.get_msg_type();
     let raises = kind != MessageType::MsgRequestPreVote
@@ -159,8 +160,8 @@ fn has_contiguous_entries(message: &Message) -> bool {
     })
 }
 
-/// Rejects entries that this member cannot decode, which would halt it at every startup. Accepts entries from a later release if
-/// `admits_later` returns true or an earlier entry in `entries` raises the cluster's version or level above this release.
+/// Rejects entries that this member cannot decode, which would halt it at every startup. Accepts entries from a later release
+/// if `admits_later` returns true or an earlier entry in `entries` raises the cluster's version or level above this release.
 fn check_entries(
     entries: &[Entry],
     own: Level,

@@ -1,4 +1,4 @@
-//! The transport's reports about other members: reachability, results of snapshots and rejections. Also leadership transfers.
+//! The transport's reports about other members (reachability, results of snapshots, rejections), and leadership transfers.
 //! `failover` handles the end of a leader's process.
 
 use std::cmp::Reverse;
@@ -100,7 +100,7 @@ impl Replica {
                 || self.has_answered_recently(**id)
                 || self.leader_tasks.is_sending_snapshot(**id)
         });
-        // A member that has not responded yet counts as having its snapshot, and all entries before the next one to send.
+        // A member that has not responded yet is assumed to have its snapshot, and all entries before the next one to send.
         let has = receiving.map(|(_, peer)| match peer.matched {
             0 => peer.pending_snapshot.max(peer.next_idx - 1),
             matched => matched.max(peer.pending_snapshot),
@@ -143,8 +143,8 @@ impl Replica {
         heard.is_some_and(|at| at >= since)
     }
 
-    /// Rejects a candidate's request with a later term, because raft-rs does not. Otherwise, a candidate that gets no message of
-    /// that term would campaign in many earlier terms.
+    /// Sends a candidate a rejection with the later term `term`, because raft-rs sends none. Otherwise, a candidate that gets
+    /// no message of that term would campaign in many earlier terms.
     pub(super) fn reject_with_term(&mut self, candidate: u64, term: u64) {
         let mut message = Message {
             to: candidate,
@@ -171,8 +171,8 @@ impl Replica {
         self.probes.insert(message.to, probe) == Some(probe)
     }
 
-    /// Returns whether to drop an acknowledgment that adds nothing to one sent to the same leader in this tick. Records any other
-    /// acknowledgment. Raft answers each append, even one with only a commit index. One acknowledgment per tick passes,
+    /// Returns whether to drop an acknowledgment that adds nothing to one sent to the same leader in this tick. Records any
+    /// other acknowledgment. Raft answers each append, even one with only a commit index. One acknowledgment per tick passes,
     /// in case an earlier one was lost.
     pub(super) fn record_acknowledgment_and_check_repeat(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppendResponse || message.reject {

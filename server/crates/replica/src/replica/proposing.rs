@@ -23,7 +23,8 @@ use witan_machine::{
 };
 
 impl Replica {
-    /// Stamps a client's entry and holds it until it is appended or forwarded to the leader. Fails unless it is admitted.
+    /// Stamps a client's entry and holds it until it is appended or forwarded to the leader. Fails if [`Self::admit`] rejects
+    /// the entry.
     pub(crate) fn propose(
         &mut self,
         ticket: Ticket,
@@ -57,7 +58,7 @@ impl Replica {
 
     /// Proposes a command that the leader derived from `members`. Returns whether it was appended. Appends nothing if members,
     /// cluster version, feature level or downgrade target have changed since, or if the log may contain an unapplied change of
-    /// them.
+    /// these.
     pub(crate) fn propose_decision(
         &mut self,
         members: &MemberRegistry,

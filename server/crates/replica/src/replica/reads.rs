@@ -15,8 +15,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Returns whether raft would answer a ReadIndex request. Raft silently drops it on a member without a leader and on a leader
-    /// that has committed nothing in its term.
+    /// Returns whether raft would answer a ReadIndex request. Raft silently drops such a request on a member without a leader
+    /// and on a leader that has committed nothing in its term.
     pub(super) fn can_read_index(&self) -> bool {
         let raft = &self.raft.raft;
         match raft.state {

@@ -25,7 +25,8 @@ impl Replica {
         is_of_leader(message.get_msg_type()).then_some(message.term)
     }
 
-    /// Formats the hard state of a [`crate::host::LogBatch`] for recordings.
+    /// Formats the hard state of a [`crate::host::LogBatch`] for recordings. If it cannot be decoded, returns the error
+    /// message.
     pub fn describe_hard_state(bytes: &Bytes) -> String {
         match wire::decode_hard_state(bytes) {
             Ok(state) => {
@@ -36,7 +37,8 @@ impl Replica {
         }
     }
 
-    /// Formats an encoded message for recordings and for traces of the simulator.
+    /// Formats an encoded message for recordings and for traces of the simulator. If it cannot be decoded, returns the error
+    /// message.
     pub fn describe(message: &Bytes) -> String {
         if let Some(head) = MessageHead::of(message) {
             return head.to_string();

@@ -1,4 +1,4 @@
-//! Tests of [`Replica`] with messages that arrive in an unlucky order.
+//! Tests of [`Replica`] with messages that arrive in an unusual order.
 
 mod forked;
 mod log_lost;
@@ -387,7 +387,7 @@ fn an_unknown_command_halts_the_member_and_changes_nothing() {
     for (data, index) in [
         (&[9, 9][..], 2),                // a version
         (&[1, 0x82, 0x06, 0][..], 2),    // a command
-        (&[1, 0x12, 2, 0x3a, 0][..], 2), // a verb of v3's key space
+        (&[1, 0x12, 2, 0x3a, 0][..], 2), // an operation of v3's key space
         (&[1, 0x32, 2, 0x08, 9][..], 2), // an action of alarms
     ] {
         let append = || {

@@ -325,7 +325,7 @@ fn apply_one(
     Ok(executed.and_then(|executed| finish(replica, host, *executed)))
 }
 
-/// Installs the resulting state of a long command and returns its outcome. Returns `None` if no long command is expected.
+/// Installs the resulting state of a long command and returns its outcome. Returns `None` if no long command is being executed.
 fn finish(
     replica: &mut Replica,
     host: &mut dyn Host,

@@ -2,8 +2,8 @@
 //!
 //! A stream watches key ranges. A watcher group is one range of one stream, with any number of watchers. When a change matches
 //! a group, its history location is recorded; events are not copied (I7). The number of recorded locations per stream is
-//! bounded. When it is exceeded, or after another state has replaced this one, a group keeps only its first location. The stream
-//! then reads the history from there.
+//! bounded. When it is exceeded, or after another state has replaced this one, a group keeps only its first location. The
+//! stream then reads the history from there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

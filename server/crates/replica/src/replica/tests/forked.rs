@@ -26,8 +26,8 @@ fn of_three(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     Envelope { from: MemberId(3), ..message }
 }
 
-/// Returns messages from a leader with another entry 2, each with the entry's term. The messages are an append after the entry,
-/// an append of the entry, a snapshot, and two appends with equal terms but different data.
+/// Returns messages from a leader with a different entry 2, each with the entry's term. The messages are an append after the
+/// entry, an append of the entry, a snapshot, and two appends with equal terms but different data.
 fn contradictions() -> [(Envelope, u64); 5] {
     let follows = of_three(MessageType::MsgAppend, |m| (m.index, m.log_term) = (2, 6));
     let appends = of_three(MessageType::MsgAppend, |m| {
@@ -63,7 +63,8 @@ fn contradictions() -> [(Envelope, u64); 5] {
     ]
 }
 
-/// Takes the messages sent to member 3. Returns its responses to requests and whether member 2 acknowledged anything to it.
+/// Takes the messages sent to member 3. Returns the responses of member 3 to ReadIndex requests, and whether member 2
+/// acknowledged entries.
 fn taken(host: &mut Noted) -> (Vec<Envelope>, bool) {
     let (mut answers, mut acknowledged) = (Vec::new(), false);
     for sent in host.sent.drain(..).filter(|sent| sent.to.0 == 3) {
@@ -110,7 +111,8 @@ fn a_forked_member_acknowledges_nothing_and_halts_once_the_fork_is_confirmed() {
     }
 }
 
-/// An impostor sends messages as the leader on a connection without TLS, and the real leader confirms that it leads.
+/// An impostor sends messages in the name of the leader on a connection without TLS, and the real leader confirms that it
+/// leads.
 #[test]
 fn the_real_leader_refutes_the_claim_of_an_impostor() {
     let heartbeat = of_three(MessageType::MsgHeartbeat, |m| m.commit = 2);

@@ -17,7 +17,8 @@ use witan_machine::{
     view::View,
 };
 
-/// Member 1 as a host. It agrees to every request and records the messages before the change is answered.
+/// The host of member 2, which creates answers of member 1 that agree to every request. Checks that member 1 learns the commit
+/// index before a membership change is answered.
 #[derive(Default)]
 struct Agreeing {
     answers: Vec<Envelope>,
@@ -115,7 +116,8 @@ fn messages_of_a_leader_are_accepted_until_its_removal_is_applied_or_forced() {
     }
 }
 
-/// A member that committed its removal as leader and restarts follows the remaining voter, which may not know of it yet.
+/// A member that committed its removal as leader and restarts follows the remaining voter, which may not know of the removal
+/// yet.
 #[test]
 fn a_removed_member_halts_when_the_remaining_voter_sends_the_commit_index() {
     for (told, outcome) in [(1, Ok(())), (2, Err(Halt::Removed))] {
@@ -159,7 +161,7 @@ fn a_member_that_most_others_know_with_another_directory_halts() {
     );
 }
 
-/// The entry that raises the level may be missing in the log of a member that was stopped.
+/// The entry that raises the level may be missing from the log of a member that was stopped.
 #[test]
 fn a_member_that_most_others_reject_for_its_level_halts() {
     let state = super::state_of(&[1, 2, 3]);
