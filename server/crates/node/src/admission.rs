@@ -1,8 +1,8 @@
 //! Checks commands before they reach the replica's thread: their length, their memory, and the quota with its alarm. Also
 //! refuses commands on a learner and in a cluster that follows another one. All dialects propose through this module.
 //!
-//! The dialects check the sender's permissions (access in `witan_v3` and `witan_dialect`), and the state machine checks them
-//! again when it applies the entry. The replica's thread checks the disk space (`replica_loop/requests.rs`).
+//! The dialects check the sender's permissions (`authorize` in `witan_v3`, `access` in `witan_dialect`), and the state machine
+//! checks them again when it applies the entry. The replica's thread checks the disk space (`replica_loop/requests.rs`).
 //! `witan_machine::alarm` defines the commands that an alarm blocks.
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,9 +25,9 @@ use super::{
 /// Size in bytes that users, roles and members may use even if the quota is exhausted, so that permissions can be changed.
 const MANAGEMENT_BYTES_ALWAYS: u64 = 64 << 10;
 
-/// Returns whether `bytes` more bytes would exceed the quota: always `false` for copied data, and for users and members within
-/// [`MANAGEMENT_BYTES_ALWAYS`]. Fails with `NoSpace` while a NOSPACE alarm is active, except for key and lease commands, which
-/// the state machine checks.
+/// Returns whether `bytes` more bytes would reach the quota: always `false` for 0 bytes, for copied data, and for users and
+/// members within [`MANAGEMENT_BYTES_ALWAYS`]. Otherwise, fails with `NoSpace` while a NOSPACE alarm is active, except for key
+/// and lease commands, which the state machine checks.
 fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, NodeError> {
     let manages = matches!(command, Command::Auth(_) | Command::Members(_));
     // Copied data is always accepted, because the other cluster's quota may be larger.
@@ -47,10 +47,10 @@ fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, Nod
 }
 
 impl Node {
-    /// Checks a command that keeps `kept_bytes` bytes of stored values. Returns whether it can increase the size that counts
-    /// against the quota. Fails if the command is too long, the member is a learner, or the cluster follows another one. If the
-    /// quota (`--quota-backend-bytes`) is exhausted, raises the NOSPACE alarm and fails with `NoSpace`, so authorize the caller
-    /// first.
+    /// Checks a command that keeps `kept_bytes` bytes of stored values (`ignore_value`). Returns whether it can increase the
+    /// size that is charged against the quota. Fails if a command for users or roles is too long, the member is a learner, or
+    /// the cluster follows another one. If the quota (`--quota-backend-bytes`) is exhausted, raises the NOSPACE alarm and fails
+    /// with `NoSpace`, so authorize the caller first.
     pub(super) async fn admit(
         &self,
         command: &Command,
@@ -114,16 +114,17 @@ impl Node {
         }
     }
 
-    /// Proposes an alarm command, even on a learner and with an exhausted quota. Returns the raft index of its entry.
+    /// Proposes an alarm command, even on a learner and with an exhausted quota. Returns the raft index of the entry once it is
+    /// applied.
     pub async fn report_alarm(&self, command: AlarmCommand) -> Result<u64, NodeError> {
         let entry = UnstampedEntry::new(command.into(), None);
         let answer = self.send_command(entry, (false, 0), now_ns())?;
         Ok(answer.await?.index)
     }
 
-    /// Queues an admitted command. `grows` and `kept_bytes` are as in [`Self::admit`]. The future completes when the command is
-    /// applied, fails or times out. Until then, the connection's account is charged for the command, except for a small one.
-    /// Fails with `TooMany` if the account refuses the charge.
+    /// Queues an admitted command. `grows` is the result of [`Self::admit`], and `kept_bytes` its argument. The future
+    /// completes when the command is applied, fails or times out. Until then, the connection's account is charged for the
+    /// command, except for a small one. Fails with `TooMany` if the account refuses the charge.
     pub(super) fn send_command(
         &self,
         entry: UnstampedEntry,

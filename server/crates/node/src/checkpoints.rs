@@ -11,8 +11,8 @@ use super::MemoryBudget;
 /// Factor by which checkpoints are more frequent while the disk or the memory budget is almost full.
 const LOW_SPACE_FACTOR: u64 = 16;
 
-/// Divisor of the memory budget: a checkpoint is due once a startup would need the quotient to replay the log since the last
-/// checkpoint. Values stay in memory until a checkpoint contains them.
+/// Divisor of the memory budget: a checkpoint is due once a startup would need this part of the budget to replay the log since
+/// the last checkpoint. Values stay in memory until a checkpoint contains them.
 const MEMORY_DIVISOR: u64 = 8;
 
 pub(super) struct Checkpoints {
@@ -60,7 +60,8 @@ impl UnsavedLog {
 }
 
 impl Checkpoints {
-    /// Creates the schedule. `replayed` is the size of the log after the last checkpoint.
+    /// Creates the schedule. `log_bytes` bytes of log make a checkpoint due. `replayed` is the size of the log after the last
+    /// checkpoint, and `members` contain the feature level.
     pub(super) fn new(
         (checkpointer, memory): (Checkpointer, Arc<MemoryBudget>),
         log_bytes: u64,
@@ -107,7 +108,7 @@ impl Checkpoints {
     }
 
     /// Queues a state to be written as a new base without outdated records. Calls `done` when this state or a newer one is
-    /// durable. If the base does not fit on the disk, drops `done`.
+    /// durable. If the base does not fit on the disk, drops `done` without calling it.
     pub(super) fn rewrite(&mut self, view: View, done: OnDurable) {
         self.record_offer(&view);
         self.checkpointer.rewrite(view, done);

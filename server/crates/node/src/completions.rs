@@ -249,7 +249,7 @@ impl Drop for Waiter {
     }
 }
 
-/// Resolves to the completion. Poll this on the worker that created it.
+/// Resolves to the completion. Must be polled on the worker that created it.
 #[derive(Debug)]
 pub(super) struct CompletionFuture<T> {
     slot_id: SlotId,

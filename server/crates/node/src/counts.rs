@@ -72,7 +72,8 @@ impl NodeMetrics {
         }
     }
 
-    /// Adds a request's numbers of ranges, puts and deletions to the counters. Several operations also count as a transaction.
+    /// Adds a request's numbers of ranges, puts and deletions to the counters. Several operations are also counted as one
+    /// transaction.
     pub(super) fn count_kv(&self, counts: KvCounts) {
         let KvCounts { ranges, puts, deletes } = counts;
         for (series, by) in [

@@ -12,7 +12,7 @@ use witan_replica::long_command::LongCommand;
 use super::{Node, NodeMetrics};
 
 /// Maximum number of jobs that wait for the thread; when it is exceeded, the replica's thread does the work itself. At most one
-/// job is a command; the others free states.
+/// job is a command; the other jobs free states.
 const QUEUE_MAX: usize = 4;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -32,7 +32,8 @@ impl Executor {
         Ok(Self { jobs, node, slow_apply })
     }
 
-    /// Queues a command, whose result is passed to the replica. Counts and logs a slow command.
+    /// Queues a command, whose result is passed to the replica. If the queue is full, the calling thread executes the command.
+    /// Counts and logs a slow command.
     pub(super) fn execute(&self, command: Box<LongCommand>) {
         let (node, slow_apply) = (self.node.clone(), self.slow_apply);
         self.run(Box::new(move || {

@@ -1,15 +1,15 @@
 //! Accounts for the memory that jobs and snapshots pin: bytes that the current state has dropped and an older state still
-//! contains. The pinned bytes and the current state count against the quota. If the sum exceeds the quota, the oldest reader
-//! must end. A snapshot for another member counts but is not ended, because the member would have to start over.
+//! contains. The pinned bytes and the current state are charged against the quota. If the sum exceeds the quota, the oldest
+//! reader must end. A snapshot for another member is counted but not ended, because the member would have to start over.
 //!
-//! A reader can also keep files of earlier checkpoints on the disk. If there is not enough disk space to rewrite the checkpoint,
-//! the readers that started before the last checkpoint must end.
+//! A reader can also keep files of earlier checkpoints on the disk. If there is not enough disk space to rewrite the
+//! checkpoint, the readers that started before the last checkpoint must end.
 //!
 //! While the memory budget is full, readers may pin only an eighth of it. Otherwise, deletions and compactions would free no
 //! memory while a slow client reads.
 //!
 //! The figures are upper bounds. A reader pins at most the bytes dropped since it started and at most the size of its state.
-//! Bytes dropped after the next reader started are charged to that reader, so that shared bytes count once.
+//! Bytes dropped after the next reader started are charged to that reader, so that shared bytes are counted once.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -20,7 +20,7 @@ use witan_machine::StateMachine;
 /// Size in bytes that readers may pin even if the current state uses up the quota.
 const HELD_BYTES_FREE: u64 = 64 << 20;
 
-/// Divisor of the memory budget: while the budget is full, readers may pin the quotient.
+/// Divisor of the memory budget: while the budget is full, readers may pin at most this part of it.
 const MEMORY_DIVISOR: u64 = 8;
 
 /// The readers and the memory that they pin. Clones share the state.
@@ -98,7 +98,8 @@ impl HeldViews {
         })))
     }
 
-    /// Registers a reader of the current state. With `may_end` false, as for a snapshot, the reader is never told to end.
+    /// Registers a reader of the current state. With `may_end` false, as for another member's snapshot, the reader is never
+    /// told to end.
     pub(super) fn hold(&self, machine: &StateMachine, may_end: bool) -> HeldView {
         let (end, ended) = watch::channel(false);
         let mut held = self.0.lock();

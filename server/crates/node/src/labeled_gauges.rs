@@ -18,7 +18,7 @@ impl LabeledGauges {
         Self { gauges, shown: Mutex::default() }
     }
 
-    /// Sets the value of each series in `series` and removes all others. Never removes a series in `series`, because a
+    /// Sets the value of each series in `series` and removes all other series. Never removes and recreates a series, because a
     /// concurrent scrape would miss it.
     pub(super) fn show(&self, series: BTreeMap<Vec<String>, i64>) {
         let mut shown = self.shown.lock();

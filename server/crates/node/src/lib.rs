@@ -3,7 +3,8 @@
 //! Reading order: `replica_loop` owns the replica. `raft_inbox` and `waker` bring its inputs, and `host` carries out its
 //! effects. `checkpoints` decides when the state is written, and `executor` runs long commands. `completions` returns answers
 //! to waiting tasks. `latest_view`, `jobs` and `held_views` give states to readers. `tree_watchers` and `watch_streams` are the
-//! watches of v2 and v3. `admission` is the only check before a proposal. `memory` keeps the process within its memory budget.
+//! watches of v2 and v3. `admission` checks commands before they are proposed. `memory` keeps the process within its memory
+//! budget.
 
 use witan_machine::revision::Revision;
 
@@ -194,7 +195,7 @@ impl Shared {
         }
     }
 
-    /// Returns the nanoseconds since the start, by a monotonic clock.
+    /// Returns the nanoseconds since startup, by a monotonic clock.
     fn monotonic_ns(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
@@ -253,7 +254,7 @@ impl Node {
         self.propose_for(operation, None)
     }
 
-    /// Replicates an operation like [`Node::propose`] for `caller`. Checks the caller's permissions when the operation is
+    /// Replicates an operation like [`Node::propose`] for `caller`. The caller's permissions are checked when the operation is
     /// applied.
     pub fn propose_for<O: Operation>(
         &self,
@@ -302,7 +303,8 @@ impl Node {
     }
 
     /// Admits and replicates a command once and waits until it is applied on this member. While the memory budget is full, a
-    /// command that adds data waits first. Counts failures. `kept_bytes` is as in [`Self::admit`].
+    /// command that adds data waits first. Counts failures and records the duration. `kept_bytes` has the same meaning as in
+    /// [`Self::admit`].
     async fn replicate_once(
         &self,
         command: Command,

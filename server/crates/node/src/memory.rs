@@ -27,36 +27,37 @@ const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 /// Interval between two measurements while less than a quarter of the budget is free.
 const MEASURE_INTERVAL_NEAR: Duration = Duration::from_millis(20);
 
-/// Divisor of the budget: commands that add data are refused while the other memory leaves less than the quotient for values.
+/// Divisor of the budget: commands that add data are refused while the other memory leaves less than this part for values.
 const VALUES_DIVISOR: u64 = 8;
 
-/// Divisor of the budget: the other memory must shrink by the quotient before commands that add data are accepted again.
+/// Divisor of the budget: the other memory must shrink by this part before commands that add data are accepted again.
 const RECOVERY_DIVISOR: u64 = 32;
 
-/// Divisor of the budget: if the other memory leaves less than the quotient free, this member accepts no entries that add data.
+/// Divisor of the budget: if the other memory leaves less than this part free, this member accepts no entries that add data.
 const LOG_DIVISOR: u64 = 32;
 
-/// Divisor of the budget: at the next startup, the log after the last checkpoint may take the quotient. The rest is for keys.
+/// Divisor of the budget: at the next startup, the log after the last checkpoint may take this part. The remaining memory is
+/// for keys.
 const REPLAY_DIVISOR: u64 = 2;
 
-/// Divisor of the free memory: while the budget is used up, the quotient is the size of the largest snapshot to accept. In
-/// memory, the keys of a state can take several times the bytes of their records.
+/// Divisor of the free memory: while the budget is used up, this part is the size of the largest snapshot to accept. In memory,
+/// the keys of a state can take several times the bytes of their records.
 const SNAPSHOT_DIVISOR: u64 = 4;
 
-/// Divisor of the memory that a snapshot has taken so far: the quotient estimates the memory of its index. The index takes
-/// about as much as the keys and versions. The rest is values that are not on disk yet.
+/// Divisor of the memory that a snapshot has taken so far: this part is the estimated memory of its index. The index takes
+/// about as much as the keys and versions. The remaining memory holds values that are not on disk yet.
 const SNAPSHOT_INDEX_DIVISOR: u64 = 2;
 
-/// Time that a command waits for memory before it is refused. A checkpoint that is being written usually frees enough.
+/// Time that a command waits for memory before it is refused. A checkpoint that is being written usually frees enough memory.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 
-/// Divisor of the memory that the allocator holds for evicted values: it returns the quotient between two measurements.
+/// Divisor of the memory that the allocator holds for evicted values: the allocator returns this part between two measurements.
 const HELD_DIVISOR: u64 = 8;
 
-/// Divisor of the budget: the quotient is the maximum of the held memory.
+/// Divisor of the budget: the held memory is estimated as at most this part.
 const HELD_MAX_DIVISOR: u64 = 8;
 
-/// Divisor of an increase of the other memory: the quotient is added to the estimate.
+/// Divisor of an increase of the other memory: this part of the increase is added to the estimate.
 const AVERAGE_DIVISOR: u64 = 4;
 
 /// Number of bytes by which the cache shrinks for each byte beyond the budget. The allocator returns only whole pages.
@@ -131,13 +132,14 @@ impl MemoryBudget {
         self.exhausted.load(Relaxed)
     }
 
-    /// Returns whether readers must release superseded data: the budget is full, and not only because of the log or held values.
+    /// Returns whether readers must release superseded data: the budget is full, and not only because of the log or held
+    /// values.
     pub(super) fn must_end_readers(&self) -> bool {
         self.is_full() && self.lacks_memory(VALUES_DIVISOR)
     }
 
-    /// Returns whether the other memory alone keeps the limit with this divisor exceeded, including the memory that must become
-    /// free before commands or entries are accepted again.
+    /// Returns whether the other memory alone exceeds the limit with this divisor. The limit includes the memory that must
+    /// become free before commands or entries are accepted again.
     fn lacks_memory(&self, divisor: u64) -> bool {
         let left = self.bytes.saturating_sub(self.other_bytes());
         left < self.bytes / divisor + self.bytes / RECOVERY_DIVISOR
@@ -148,9 +150,9 @@ impl MemoryBudget {
         self.starting.store(false, Relaxed);
     }
 
-    /// Returns a function that says whether a snapshot's state fits next to the present state. The function takes the size in
-    /// bytes of the snapshot or of its received part. A small snapshot fits even if the budget is used up: without entries,
-    /// only a snapshot can shrink the state.
+    /// Returns a function that returns whether a snapshot's state fits into memory next to the present state. The function
+    /// takes the size in bytes of the snapshot or of its received part. A small snapshot fits even if the budget is used up:
+    /// without entries, only a snapshot can shrink the state.
     pub fn snapshot_fits(self: &Arc<Self>) -> impl Fn(u64) -> bool + Send + 'static {
         let (memory, before) = (self.clone(), self.other_bytes());
         move |bytes| {
@@ -222,7 +224,8 @@ impl Estimate {
         let least = most.saturating_sub(self.held_bytes);
         let last_least = std::mem::replace(&mut self.last_least, least);
         let other = self.other_bytes.unwrap_or(most);
-        // A single measurement must not shrink the cache, so an increase counts only if the previous measurement also shows it.
+        // A single measurement must not shrink the cache, so an increase is counted only if the previous measurement also shows
+        // it.
         let increase = least.min(last_least).saturating_sub(other);
         let other = if process > budget_bytes - budget_bytes / VALUES_DIVISOR {
             other + increase
@@ -358,7 +361,7 @@ mod tests {
         MemoryMonitor::new(Arc::new(budget))
     }
 
-    /// Measures `mib` MiB often enough for the estimate to reach it.
+    /// Measures `mib` MiB often enough for the estimate to reach this size.
     fn settle(monitor: &mut MemoryMonitor, mib: u64) {
         for _ in 0..100 {
             monitor.measured(mib * MIB);
@@ -473,7 +476,7 @@ mod tests {
             settle(&mut monitor, 100);
             assert!(!monitor.budget.is_full());
             let hold = held.then(|| monitor.budget.cache().hold());
-            // Values could be evicted, and a single measurement does not count as other memory.
+            // Values could be evicted, and a single measurement does not increase the other memory.
             monitor.measured(260 * MIB);
             assert_eq!(monitor.budget.is_full(), held);
             drop(hold);

@@ -1,4 +1,5 @@
-//! The node's metrics: raft, the effects of commands (`counts`, `request_durations`), and the contents of a view at each scrape.
+//! The node's metrics: raft, the effects of commands (`counts`, `request_durations`), and the contents of a view at each
+//! scrape.
 
 use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
@@ -36,7 +37,7 @@ pub struct NodeMetrics {
     value_block_reads: IntCounter,
     value_read_bytes: IntCounter,
     state: StateSeries,
-    /// Counters with old names of etcd, each with the counter that it mirrors.
+    /// Pairs of a counter and its alias, which has an old name of etcd.
     aliases: [(IntCounter, IntCounter); 4],
 }
 
@@ -105,8 +106,8 @@ impl NodeMetrics {
         }
     }
 
-    /// Sets the gauges that reflect the state. Without a view, gauges of the view keep their values: 0 would look like a loss of
-    /// all data, and alarms would look cleared.
+    /// Sets the gauges that reflect the state. Without a view, gauges of the view keep their values: 0 would look like a loss
+    /// of all data, and alarms would look cleared. Also updates the counters of block reads and the aliases.
     pub(super) fn show(&self, node: &Node, view: Option<&View>) {
         self.state.set(node);
         if let Some(view) = view {

@@ -11,7 +11,7 @@ use super::{
     reconfiguration::{self, Connection, Reconfiguration, UnsafeReconfiguration},
 };
 
-/// Time after which a connected member counts as healthy in a membership change, as in etcd.
+/// Time after which a connected member is considered healthy in a membership change, as in etcd.
 const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]

@@ -65,7 +65,7 @@ impl Node {
     pub fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
         let received = Box::new(ReceivedState { envelope, snapshot });
         let before = self.put(|queued| queued.snapshot.replace(received));
-        // Drop the earlier snapshot after the unlock, because dropping a large state takes long.
+        // Drop the earlier snapshot after the unlock, because dropping a large state takes a long time.
         drop(before);
     }
 

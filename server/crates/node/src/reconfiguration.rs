@@ -34,9 +34,9 @@ pub enum UnsafeReconfiguration {
 pub(super) enum Connection {
     /// The member is not connected.
     Lost,
-    /// The member is connected, but not for long enough to count as healthy.
+    /// The member is connected, but not for long enough to be considered healthy.
     Recent,
-    /// The member has been connected for long enough to count as healthy.
+    /// The member has been connected for long enough to be considered healthy.
     Settled,
 }
 
@@ -59,7 +59,7 @@ pub(super) fn check(
             // A cluster of one may grow to two members, which must then both be up.
             let grows_to_two = started == 1 && count == 1;
             let enough_started = learner || grows_to_two || started >= quorum(count + 1);
-            // The new member counts as down. A single member has no connections.
+            // The new member is assumed to be down. A single member has no connections.
             (enough_started, count == 1 || settled >= quorum(count + 1))
         }
         Reconfiguration::Promote(_) => (started + 1 >= quorum(count + 1), true),

@@ -39,13 +39,13 @@ use super::{
 
 pub(super) use requests::{LoopRequest, Proposal};
 
-/// Maximum number of missed ticks to make up for after a stall. More would start unnecessary elections.
+/// Maximum number of missed ticks to make up for after a stall. Making up for more ticks would start unnecessary elections.
 const TICKS_MADE_UP: u32 = 2;
 
 /// Ticks between two clean-ups, which drop outdated log entries and old states that no watcher reads.
 const CLEAN_UP_TICKS: u64 = 50;
 
-/// Exit code of a member whose log contains a command that this release does not support.
+/// Exit code of a member whose release does not support a command in its log or the cluster's feature level.
 const EXIT_UNKNOWN_COMMAND: i32 = 33;
 
 /// Exit code of a member that was removed from the cluster.
@@ -54,7 +54,8 @@ pub const EXIT_REMOVED: i32 = 34;
 /// Exit code of a member whose data directory was emptied or replaced.
 pub const EXIT_LOG_LOST: i32 = 35;
 
-/// Exit code of a member whose committed entries contradict the leader's.
+/// Exit code of a member whose committed entries contradict the leader's log, or that started from another state than the
+/// leader.
 const EXIT_FORKED: i32 = 40;
 
 /// Exit code of a member whose log cannot be decoded. Startup uses the same code.
@@ -233,7 +234,7 @@ impl ReplicaLoop {
     fn end_removed(&mut self, requests: &mut Receiver<LoopRequest>) {
         self.host.completions.flush();
         let members = self.replica.view().machine.members;
-        // Until its own removal is applied, its earlier proposals may still be committed.
+        // Until this member's removal is applied, its earlier proposals may still be committed.
         if members
             .removed_ids
             .contains(&self.shared.identity.member_id)
@@ -280,8 +281,8 @@ impl ReplicaLoop {
         wake.map_or(wait, |wake| wake.min(wait))
     }
 
-    /// Runs the periodic checks and ticks for each passed interval, up to [`TICKS_MADE_UP`] + 1 times. Returns the time of the
-    /// next tick.
+    /// Runs the periodic checks once, and a tick for each passed interval, up to [`TICKS_MADE_UP`] + 1 ticks. Returns the time
+    /// of the next tick.
     fn run_ticks(&mut self, due: Instant) -> Instant {
         let behind = due.elapsed().as_nanos() / self.tick.as_nanos().max(1);
         let times = u32::try_from(behind).unwrap_or(u32::MAX).min(TICKS_MADE_UP) + 1;
@@ -390,8 +391,8 @@ impl ReplicaLoop {
         }
     }
 
-    /// Reports to the replica how many bytes the log can still grow and whether the memory budget is used up. A sole voter never
-    /// reports used-up memory: it gets no entries from others and refuses its clients' writes earlier.
+    /// Reports to the replica how many bytes the log can still grow and whether the memory budget is used up. A sole voter
+    /// never reports used-up memory: it gets no entries from other members and refuses its clients' writes earlier.
     fn report_room(&mut self) {
         let bytes = self.space.log_room();
         self.replica.take(Input::LogRoom { bytes });

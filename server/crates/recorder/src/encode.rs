@@ -26,7 +26,7 @@ impl Head {
         frame::put(into, Part::Head(self.clone()));
     }
 
-    /// Appends the settings and the state with which a replica starts. Omits them if the log is too large.
+    /// Appends the settings and the state with which a replica starts. Omits them if they are too large for a frame.
     pub fn start(&self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) {
         let log_bytes: usize = recovered.records.iter().map(|it| it.payload.len()).sum();
         let fits = log_bytes <= FRAME_BYTES_MAX && self.put_start(config, recovered, into);

@@ -11,7 +11,7 @@ use crate::{format::Head, frame, ring::now_ns};
 
 const SEGMENTS: u64 = 8;
 
-/// A smaller file counts as this many bytes, so that many restarts do not leave many files.
+/// Size in bytes that is counted for a smaller file, so that many restarts do not leave many files.
 const FILE_COST_BYTES: u64 = 64 << 10;
 
 /// Extension of the files, which have numbers as names.
@@ -81,7 +81,7 @@ impl Files {
         self.segment_bytes.saturating_sub(self.written)
     }
 
-    /// Removes the oldest files, so that the current file can grow by `bytes` bytes.
+    /// Removes the oldest files, so that the current file can grow to `bytes` bytes.
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut room = self.bytes.saturating_sub(bytes);
         let least = FILE_COST_BYTES.min(self.segment_bytes);
@@ -113,10 +113,10 @@ impl Files {
         Ok(())
     }
 
-    /// Creates the file with the next free number. Only the owner can read the file.
+    /// Creates the file with the next free number, readable only by its owner.
     fn create_next(&mut self) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        // Only the owner may read the file, because it contains keys in clear.
+        // The file contains keys in clear.
         let options = options.write(true).create_new(true).mode(0o600);
         loop {
             let next = self.number.checked_add(1);

@@ -12,8 +12,8 @@ use witan_replica::{
 /// The first bytes of each file.
 pub const MAGIC: &[u8; 8] = b"WITANREC";
 
-/// Maximum size of a frame's payload in bytes; a larger turn is not recorded, and a file with a larger frame counts as damaged.
-/// The limit is this high because the record of a startup can contain a member's log.
+/// Maximum size of a frame's payload in bytes; a larger turn is not recorded, and a file with a larger frame is treated as
+/// damaged. The limit is this high because the record of a startup can contain a member's log.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// The payload of a frame.
@@ -253,7 +253,7 @@ pub struct Sent {
     pub to: u64,
     #[prost(uint64, tag = "2")]
     pub bytes: u64,
-    /// The header of a raft message.
+    /// The main fields of a raft message.
     #[prost(message, optional, tag = "3")]
     pub head: Option<MessageHead>,
     /// A description of any other message.

@@ -30,7 +30,7 @@ pub(crate) fn put(into: &mut Vec<u8>, part: Part) -> bool {
     true
 }
 
-/// Returns the length in bytes of the first frame, with its header.
+/// Returns the length in bytes of the first frame, with its header, or of all `frames` if the first frame is incomplete.
 pub(crate) fn first_frame_bytes(frames: &[u8]) -> usize {
     let header = frames.first_chunk();
     let length = header.map_or(usize::MAX, |header| HEADER_BYTES + fields(*header).0);

@@ -90,7 +90,7 @@ fn record_message(envelope: &Envelope, redaction: Redaction) -> Received {
     }
 }
 
-/// Converts members to a recorded state that contains only them.
+/// Converts members to a recorded state that contains only these members.
 fn record_members(members: &MemberRegistry) -> crate::format::State {
     let mut view = View::default();
     view.machine.members = members.clone();

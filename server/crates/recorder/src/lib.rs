@@ -1,8 +1,8 @@
 //! The flight recorder: records a replica's inputs and effects in a bounded ring of files and replays them.
 //!
-//! The replica is pure: on the same initial state, the same inputs have the same effects. [`RecordedReplica`] wraps a replica
-//! for its thread. It records each input and effect with redacted values and passes them to a [`Sink`]. [`Ring`] writes them
-//! to files on another thread. [`replay()`] executes a recording with this program's replica and compares the effects.
+//! The replica is pure: from the same initial state, the same inputs cause the same effects. [`RecordedReplica`] wraps a
+//! replica for its thread. It records each input and effect with redacted values and passes them to a [`Sink`]. [`Ring`] writes
+//! them to files on another thread. [`replay()`] executes a recording with this program's replica and compares the effects.
 //!
 //! `witan_config` defines the flags that enable a recording, and `witan_offline` prints a replay.
 //!

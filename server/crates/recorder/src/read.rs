@@ -57,7 +57,7 @@ pub(crate) fn open(path: &Path) -> Result<Recordings, ReadError> {
     Ok(Recordings { files: files.into_iter(), file: None })
 }
 
-/// Fails if a file cannot be read or does not begin like a recording.
+/// Fails if a file cannot be read or does not begin with the head of a recording.
 fn check(path: &Path) -> Result<(), ReadError> {
     let name = || path.display().to_string();
     let io = |source| ReadError::Io { path: name(), source };

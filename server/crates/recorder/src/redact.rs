@@ -15,7 +15,7 @@ use witan_tree::TreeOperation;
 /// Zeros for all values up to this length.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// First byte of the entry that replaces a command unknown to this release.
+/// Each byte of the entry that replaces a command unknown to this release.
 const UNKNOWN_COMMAND: u8 = 0xfe;
 
 /// Directory of the discovery service in the v2 tree. The next path element is a token with which anyone can register.
@@ -35,7 +35,7 @@ impl Redaction {
     }
 
     /// Redacts an encoded command from the log or from a message. If it cannot be decoded, or contains fields from a later
-    /// release, replaces it with a command that no release supports.
+    /// release, replaces it with bytes of the same length that no release can decode.
     pub(crate) fn redact_encoded(self, data: &Bytes) -> Bytes {
         let known = data.first() == Some(&COMMAND_V1);
         let decoded = known.then(|| Entry::decode(data.slice(1..)).ok()).flatten();
@@ -51,7 +51,7 @@ impl Redaction {
         redacted.freeze()
     }
 
-    /// Replaces secrets, and also values and discovery tokens unless they are recorded in clear.
+    /// Replaces users' passwords and tokens. Unless values are recorded in clear, also replaces values and discovery tokens.
     fn redact(self, entry: &mut Entry) {
         let replaces_values = !self.values_in_clear;
         match &mut entry.command {
@@ -104,7 +104,7 @@ impl Redaction {
     }
 }
 
-/// Replaces a value with zeros of the same length, without an allocation for a short one.
+/// Replaces a value with zeros of the same length, without an allocation for a short value.
 fn erase(value: &mut Bytes) {
     *value = match ZEROS.get(..value.len()) {
         Some(zeros) => Bytes::from_static(zeros),
@@ -149,7 +149,7 @@ fn redact_auth(operation: Option<&mut AuthOperation>) {
     }
 }
 
-/// Replaces all values that a transaction or a nested one writes or compares.
+/// Replaces all values that a transaction, or a transaction nested in it, writes or compares.
 fn redact_txn(txn: &mut Txn) {
     for compare in &mut txn.compare {
         if let Some(TargetValue::Value(value)) = &mut compare.value {
@@ -165,7 +165,7 @@ fn redact_txn(txn: &mut Txn) {
     }
 }
 
-/// Replaces the values that a v2 command writes or compares, and the token in its path.
+/// Replaces the values that a v2 command writes or compares, and a discovery token in its path.
 fn redact_tree(operation: &mut TreeOperation) {
     let path = match operation {
         TreeOperation::Set(set) => {

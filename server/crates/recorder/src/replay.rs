@@ -38,7 +38,7 @@ pub struct ShownTurn<'a> {
 pub enum Verdict {
     /// All turns were executed and had the recorded effects.
     Reproduced,
-    /// A turn had other effects.
+    /// A turn had different effects.
     Differs {
         /// The turn number.
         turn: u64,
@@ -74,7 +74,8 @@ pub struct Replayed {
 }
 
 /// Executes the recordings in a file or directory and calls `show` with each turn. Recordings above this program's feature
-/// level `level` are only shown. Returns one result per process. Fails if there is no recording.
+/// level `level` are only shown. Returns one result per process. Fails if there are no files, or if a file cannot be read or is
+/// not a recording.
 pub fn replay(
     path: &Path,
     level: Level,
@@ -155,7 +156,7 @@ impl Run {
         }
     }
 
-    /// Creates the player, unless the recorded start cannot be executed.
+    /// Creates the player, unless the recorded start cannot be executed or other turns precede it.
     fn start(&mut self, start: &Start) {
         if let Some(why) = self.later_level(start) {
             self.only_show(why);
@@ -168,7 +169,8 @@ impl Run {
         }
     }
 
-    /// Returns the reason not to execute a recording of a release with a later feature level, or `None`.
+    /// Returns the reason not to execute a recording of a release with a later feature level, or `None` if the level is not
+    /// later.
     fn later_level(&self, start: &Start) -> Option<String> {
         let level = start.settings.as_ref()?.level;
         let (version, own) = (&self.result.head.version, self.level);
@@ -180,7 +182,8 @@ impl Run {
         })
     }
 
-    /// Executes a turn, if there is still a player, and passes the turn to `show`.
+    /// Executes a turn, if there is still a player, and passes the turn to `show`. Executes neither this turn nor later ones if
+    /// turns before it are missing.
     fn turn(&mut self, turn: &Turn, show: &mut dyn FnMut(&ShownTurn<'_>)) {
         match self.last {
             last if turn.number == last.saturating_add(1) => {}

@@ -54,7 +54,7 @@ pub struct Ring {
 impl Ring {
     /// Creates the directory and its first file and starts the writing thread. `bytes` is the maximum total size of all files,
     /// unless a single turn is larger. `is_low` returns whether the recorder must leave the free disk space to the log. Fails
-    /// with `StorageFull` if it does.
+    /// with `StorageFull` if it returns true.
     pub fn open(
         folder: PathBuf,
         bytes: u64,
@@ -86,7 +86,8 @@ impl Sink for Ring {
         self.queue.lock().start = Some(Box::new((config, recovered)));
     }
 
-    /// Queues a turn for the writing thread, or omits it if the queue or the disk is full.
+    /// Queues a turn for the writing thread, or omits it if the queue or the disk is full. Also omits the following turns until
+    /// the thread has written the gap.
     fn turn(&mut self, turn: Turn) {
         let mut queued = self.queue.lock();
         let is_full = queued.frames.len() > FRAME_BYTES_MAX || queued.omitted.is_some();
@@ -119,7 +120,7 @@ pub(crate) fn now_ns() -> i64 {
     })
 }
 
-/// Writes queued frames until the ring is closed or writing fails.
+/// Writes queued frames until the ring is closed or writing fails, which is logged.
 fn run(queue: &Queue, mut files: Files) {
     loop {
         let queued = queue.lock();

@@ -131,7 +131,7 @@ fn put(value: &str) -> Put {
     Put { key, value, ..Put::default() }
 }
 
-/// Returns commands with the secret wherever a value can be.
+/// Returns commands with the secret wherever a command can contain a value.
 fn commands() -> Vec<Command> {
     let value = || Bytes::from(SECRET);
     let swap = Txn {
@@ -444,7 +444,7 @@ fn a_ring_has_a_bounded_number_of_files() {
     for _ in 0..40 {
         run(folder.ring(1 << 20, false), 3);
     }
-    // Each file counts as 64 KiB, and the last one as a full file of 128 KiB.
+    // Each file is counted as 64 KiB, and the last one as a full file of 128 KiB.
     assert_eq!(folder.files().len(), 15);
     assert!(folder.files()[14].ends_with("00000040.rec"));
 }

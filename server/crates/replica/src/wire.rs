@@ -60,7 +60,8 @@ pub fn encode_entry(entry: &Entry) -> Vec<u8> {
     encode_entry_of(entry, data_bytes(entry.encoded_len()))
 }
 
-/// Encodes an entry into `bytes` bytes ([`data_bytes`]), a length that takes half as long to compute as the encoding.
+/// Encodes an entry whose encoding has `bytes` bytes ([`data_bytes`]). Computing that length takes half as long as encoding, so
+/// the caller passes it.
 pub(crate) fn encode_entry_of(entry: &Entry, bytes: usize) -> Vec<u8> {
     let mut data = Vec::with_capacity(bytes);
     data.push(COMMAND_V1);
@@ -85,8 +86,8 @@ pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     decode(data, |_| false)
 }
 
-/// Like [`decode_entry`], but skips the check for unknown fields and values if `is_own` is true for the entry's stamp. Only
-/// another process's entry may have them.
+/// Like [`decode_entry`], but skips the check for unknown fields and values if `is_own` is true for the entry's stamp. Only an
+/// entry of another process can have such fields or values.
 fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryError> {
     match data.first() {
         None => return Ok(Entry::default()),
@@ -290,7 +291,7 @@ pub(crate) fn decode_hard_state(bytes: &Bytes) -> Result<HardState, CorruptRecor
     })
 }
 
-/// Returns raft's message type with this number, or `None` if there is none.
+/// Returns raft's message type with this number, or `None` if no type has it.
 pub(crate) fn kind_of_message(kind: i32) -> Option<MessageType> {
     MessageType::from_i32(kind)
 }

@@ -18,11 +18,11 @@ use super::{
 use crate::limits::NOTED_LOCATIONS_MAX;
 use witan_machine::{kv::HistoryLocation, revision::Revision};
 
-/// Identifies a stream. The id is reused after the stream's removal.
+/// Identifies a stream. The id may be reused after the stream's removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchStreamId(u32);
 
-/// Identifies a watcher group. The id is reused after the group's removal.
+/// Identifies a watcher group. The id may be reused after the group's removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherGroupId(u32);
 
@@ -33,10 +33,10 @@ pub struct PendingChanges {
     pub revision: Revision,
     /// Location of the first change.
     pub first: HistoryLocation,
-    /// Locations of the other changes, in order. Empty if `rest` is set.
+    /// Locations of the other changes, in order. Ignored if `rest` is set.
     pub more: Vec<HistoryLocation>,
-    /// Whether the reader must read the entire history from the first revision on. Set if there are too many changes, or if
-    /// another state has replaced the state of the locations.
+    /// Whether the reader must read the entire history from the first revision on. Set if there are too many changes, if the
+    /// changes were not examined individually, or if another state has replaced the state of the locations.
     pub rest: bool,
 }
 
@@ -280,7 +280,7 @@ impl WatcherGroups {
         }
     }
 
-    /// Takes the pending changes of a stream's groups, in arbitrary order. Returns none for an unknown stream.
+    /// Takes the pending changes of a stream's groups, in arbitrary order. Returns an empty list for an unknown stream.
     pub fn take(&mut self, stream: WatchStreamId) -> Vec<(WatcherGroupId, PendingChanges)> {
         let Some(entry) = self.streams.get_mut(stream.0) else {
             return Vec::new();
