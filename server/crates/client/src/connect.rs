@@ -58,7 +58,7 @@ impl Route<'_> {
         Ok(Box::new(self.tls.secure(host, stream).await?))
     }
 
-    /// Returns the server's host, with brackets if it is an IPv6 address. Returns an empty text if the URI has no host.
+    /// Returns the server's host, with brackets if it is an IPv6 address. Returns an empty string if the URI has no host.
     fn host(&self) -> &str {
         self.uri.host().unwrap_or_default()
     }

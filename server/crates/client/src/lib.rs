@@ -65,7 +65,7 @@ impl Http2 {
     }
 }
 
-/// Returns the innermost source of an error.
+/// Returns the message of an error's innermost source.
 fn reason(error: &dyn Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -114,7 +114,7 @@ pub struct Session {
 
 impl Session {
     /// Connects to an endpoint and logs in if `settings` name a user. Fails with `Unavailable` if the endpoint is unreachable
-    /// or does not speak HTTP/2 and with `InvalidArgument` if it is not a URL.
+    /// or does not speak HTTP/2, with `InvalidArgument` if it is not a URL, and with the server's status if the login fails.
     pub async fn open(
         endpoint: &str,
         settings: &ClientSettings,

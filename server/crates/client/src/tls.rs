@@ -51,7 +51,7 @@ impl TlsClient {
     }
 }
 
-/// Reads the TLS files. Without a CA file, trusts the CAs of the system.
+/// Reads the TLS files. Without a CA file, trusts the CAs of the system. If `skip_verify` is set, accepts any certificate.
 fn client_config(asked: &ClientSettings) -> Result<ClientConfig, ClientTlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -42,7 +42,7 @@ impl Node {
         answer.await
     }
 
-    /// Returns the deadline of each lease. Fails with `NoLeader` unless this member is the leader.
+    /// Returns the deadline of each lease. Fails with `NoLeader` unless this member leads and tracks leases.
     pub async fn deadlines(&self) -> Result<LeaseDeadlines, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::Deadlines { to })?;

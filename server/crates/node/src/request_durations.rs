@@ -130,8 +130,8 @@ fn of_auth(operation: &AuthOperation) -> Option<RequestType> {
     })
 }
 
-/// Apply durations by command type since the last [`ApplyTally::flush`]. A turn applies its entries together, so each entry gets
-/// an equal share of the duration.
+/// Apply durations by command type since the last [`ApplyTally::flush`]. A turn applies its entries together, so each entry
+/// gets an equal share of the duration.
 pub(super) struct ApplyTally {
     all: HistogramVec,
     by_type: [Option<LocalHistogram>; TYPES],
@@ -142,7 +142,7 @@ impl ApplyTally {
         Self { all, by_type: [const { None }; TYPES] }
     }
 
-    /// Records the apply duration of an entry with this reply. The reply of a failed command has no type, so it is not counted.
+    /// Records the apply duration of an entry with this reply. Ignores a failed command, because its reply has no type.
     pub(super) fn applied(&mut self, reply: &Reply, took: Duration) {
         let Some(op) = type_of_reply(reply) else {
             return;

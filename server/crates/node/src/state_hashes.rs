@@ -23,8 +23,9 @@ use super::{
 /// Number of hashes to keep. etcd keeps ten.
 const HASHES_KEPT: usize = 16;
 
-/// Maximum number of frozen states that wait to be hashed; when it is exceeded, the oldest state is not hashed. A startup freezes
-/// states for commands in the log. Members that start together each request a comparison, so one turn can freeze several states.
+/// Maximum number of frozen states that wait to be hashed; when it is exceeded, the oldest state is not hashed. A startup
+/// freezes states for commands in the log. Members that start together each request a comparison, so one turn can freeze
+/// several states.
 const FROZEN_MAX: usize = 8;
 
 /// Maximum time for receiving and installing the leader's state.
@@ -58,7 +59,7 @@ impl Node {
     }
 }
 
-/// A state to hash. It counts as the state of a reader until it is dropped.
+/// A state to hash. Until it is dropped, it is accounted for like the state of a reader.
 #[derive(Clone, Debug)]
 pub struct FrozenState {
     /// The state.
@@ -88,8 +89,8 @@ impl FrozenStates {
         (Self { to, compactions }, StatesToHash(frozen))
     }
 
-    /// Queues the state after the entry with this reply for hashing and adds it to `readers`. Drops the oldest state if
-    /// [`FROZEN_MAX`] states wait.
+    /// Queues the state after the entry with this reply for hashing and adds it to `readers`. Ignores a compaction if states
+    /// after compactions are not hashed. Drops the oldest state if [`FROZEN_MAX`] states wait.
     pub(super) fn offer(&self, view: View, reply: &Reply, readers: &HeldViews) {
         if self.compactions || !matches!(reply, Reply::Kv(_)) {
             let held = Arc::new(readers.hold(&view.machine, true));

@@ -61,7 +61,8 @@ impl PublishedStatus {
         self.role.store(status.role as u8, Relaxed);
     }
 
-    /// Publishes the state's sizes, revision, alarms and authentication. Returns whether users or roles have changed.
+    /// Publishes the state's sizes, revision, alarms and authentication. Returns whether users, roles or the use of
+    /// authentication have changed.
     pub(super) fn store_state(&self, machine: &StateMachine, member_id: MemberId) -> bool {
         self.size_bytes.store(machine.kv.size_bytes(), Relaxed);
         self.revision.store(machine.kv.revision().0, Relaxed);

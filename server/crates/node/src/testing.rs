@@ -133,7 +133,7 @@ pub(crate) fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopReque
     stalled_until(identity, stopping)
 }
 
-/// Creates such a node, which stops when `stopping` becomes true.
+/// Creates a node like [`stalled_as`], which stops when `stopping` becomes true.
 fn stalled_until(
     identity: ProcessIdentity,
     stopping: watch::Receiver<bool>,

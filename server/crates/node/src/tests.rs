@@ -172,7 +172,7 @@ fn a_read_of_the_published_state_does_not_involve_another_thread() {
             let asked = matches!(requests.try_recv(), Ok(LoopRequest::Read { .. }));
             assert_eq!(asked, !linearizable);
         }
-        // After a later state, readers wait for the replica's thread.
+        // Once the state is withdrawn, readers wait for the replica's thread.
         node.shared.latest.clear();
         for mut read in [
             Box::pin(node.view()) as Pin<Box<dyn Future<Output = _>>>,

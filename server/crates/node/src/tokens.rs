@@ -4,7 +4,7 @@
 //! later replaces one of them assigns its token.
 //!
 //! At the limit, the user with the most tokens loses the least recently used one. The logins of one user therefore do not end
-//! the tokens of others. Logins run on the replica's thread, so no step visits all tokens.
+//! the tokens of other users. Logins run on the replica's thread, so no step visits all tokens.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,7 +25,7 @@ const TOKENS_MAX: usize = 262_144;
 /// Number of expired tokens that one login removes, which is more than it adds.
 const SWEPT_PER_LOGIN: usize = 4;
 
-/// Divisor of a token's lifetime: a used token moves to the end of the order at most once in the quotient.
+/// Divisor of a token's lifetime: a used token moves to the end of the order at most once in this part of its lifetime.
 const ORDER_PARTS: u32 = 64;
 
 /// A member's simple tokens. `Debug` does not print them.
@@ -103,8 +103,8 @@ impl TokenTable {
         }
     }
 
-    /// Removes the oldest token of the user with the most tokens. If no other user has more tokens than `user`, removes the
-    /// oldest token of `user`. The name decides a tie, so that all members choose the same user.
+    /// Removes the least recently used token of the user with the most tokens. If no other user has more tokens than `user`,
+    /// removes a token of `user`. The name decides a tie, so that all members choose the same user.
     fn evict(&mut self, user: &str) {
         let own = self.by_user.get(user);
         let own_count = own.map_or(0, BTreeSet::len);
@@ -137,7 +137,8 @@ impl Tokens {
         }
     }
 
-    /// Returns whether this member may not have applied the entry that assigns a token. A token ends with the index of its entry.
+    /// Returns whether this member may not have applied the entry that assigns a token. A token ends with the index of its
+    /// entry.
     pub fn is_ahead(&self, token: &str) -> bool {
         let index = token.rsplit_once('.').map(|(_, index)| index.parse());
         matches!(index, Some(Ok(index)) if self.assigned.load(Relaxed) < index)

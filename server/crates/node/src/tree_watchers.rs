@@ -57,7 +57,7 @@ pub(super) fn watcher_bytes(watch: &Watch) -> usize {
 }
 
 impl TreeWatchers {
-    /// Registers a watcher with the charge for its memory, or fails with `TooMany` if there are too many.
+    /// Registers a watcher with the charge for its memory, or fails with `TooMany` if there are too many watchers.
     pub(super) fn register(&self, watch: Watch, charge: Charge) -> Result<TreeWatcher, NodeError> {
         let waker = Arc::new(TreeWaker::default());
         let mut watch_state = self.0.lock();
@@ -73,7 +73,8 @@ impl TreeWatchers {
         self.0.lock().hub.len()
     }
 
-    /// Wakes the watchers that may match events of `tree` after index `since`, or all if the history lacks these events.
+    /// Wakes the watchers that may match events of `tree` after index `since`, or all watchers if the history lacks these
+    /// events.
     pub(super) fn wake(&self, tree: &Tree, since: u64) {
         let watch_state = self.0.lock();
         if watch_state.hub.is_empty() {

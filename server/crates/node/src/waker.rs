@@ -36,7 +36,8 @@ impl Waker {
         }
     }
 
-    /// From now on, a thread that queues an input also wakes this thread. After this call, check the queues before sleeping.
+    /// Announces that the calling thread is about to sleep: from now on, a thread that queues an input also wakes it. After
+    /// this call, check the queues before sleeping.
     pub(super) fn prepare(&self) {
         self.asleep.store(true, Relaxed);
         fence(SeqCst);

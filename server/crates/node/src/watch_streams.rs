@@ -118,7 +118,7 @@ impl WatchStreams {
     }
 
     /// Keeps the state `before`, which a received snapshot has replaced, for streams that have not read its changes. Streams
-    /// then look up changes by revision, because their locations in the new state differ. Afterward, call
+    /// then look up changes by revision, because the locations of changes differ in the new state. Afterward, call
     /// [`WatchStreams::publish`] and [`WatchStreams::notify`] with the new state.
     pub(super) fn replace_state(&self, before: &Kv) {
         let mut watch_state = self.0.lock();
@@ -255,7 +255,7 @@ impl WatchStream {
             some.for_each(|(id, span)| watch_state.groups.unregister(id, span));
             drop(watch_state);
             if ended.peek().is_some() {
-                // Without this, a thread that was just woken to take the lock would find it locked again.
+                // Without this yield, a thread that was just woken to take the lock would find it locked again.
                 std::thread::yield_now();
             }
         }

@@ -25,8 +25,8 @@ use crate::{
     now_ns,
 };
 
-/// Maximum number of requests that a turn takes from the inbox. With fewer, the replica could not choose proposals fairly among
-/// all clients.
+/// Maximum number of requests that a turn takes from the inbox. With fewer requests, the replica could not choose proposals
+/// fairly among all clients.
 const TURN_REQUESTS: usize = INBOX_MAX / 2;
 
 /// Requests to the replica's thread, in order of arrival.
@@ -38,7 +38,7 @@ pub(crate) enum LoopRequest {
     View {
         to: CompletionSender<Arc<View>>,
     },
-    /// Rewrite the checkpoint and report completion.
+    /// Rewrite the checkpoint and report completion. `is_second` is set for the second of two rewrites, which is the last.
     Rewrite {
         done: OnDurable,
         is_second: bool,
@@ -58,8 +58,8 @@ pub(crate) enum LoopRequest {
         member: Option<MemberId>,
         to: CompletionSender<Result<MemberId, TransferRefused>>,
     },
-    /// Propose a command that this leader has derived from `members`, unless the membership, the cluster version or the
-    /// downgrade target has changed since.
+    /// Propose a command that this leader has derived from `members`, unless the members, the cluster version, the feature
+    /// level or the downgrade target have changed since.
     Decide {
         command: Command,
         members: Arc<MemberRegistry>,
@@ -73,7 +73,7 @@ pub(crate) struct Proposal {
     pub(crate) entry: UnstampedEntry,
     pub(crate) connection: Connection,
     pub(crate) now_ns: i64,
-    /// Whether the command can increase the size that counts against the quota.
+    /// Whether the command can increase the size that is charged against the quota.
     pub(crate) grows: bool,
     pub(crate) to: CompletionSender<AppliedCommand>,
 }
@@ -158,8 +158,8 @@ impl ReplicaLoop {
         ticket
     }
 
-    /// Writes the current state as a new base. Calls `done` when the base is durable. If the disk is almost full, writes a second
-    /// base before it calls `done`, because only the second base lets the previous checkpoint be removed.
+    /// Writes the current state as a new base. Calls `done` when the base is durable. If the disk is almost full, writes a
+    /// second base before it calls `done`, because only the second base lets the previous checkpoint be removed.
     fn rewrite(&mut self, mut done: OnDurable, is_second: bool) {
         // Without a tick since startup, the space is unknown.
         self.update_room();

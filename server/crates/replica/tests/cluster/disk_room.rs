@@ -67,7 +67,7 @@ fn members_whose_disks_are_all_full_keep_their_leader() {
     assert!(cluster.answer(leader, ticket).is_some());
 }
 
-/// Otherwise, nothing could free memory.
+/// If members without memory also refused deletions, nothing could free memory.
 #[test]
 fn members_without_memory_delete_and_do_not_put() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -81,7 +81,7 @@ fn members_without_memory_delete_and_do_not_put() {
     let delete = kv::DeleteRange { key: Bytes::from_static(b"k"), ..kv::DeleteRange::default() };
     let added = cluster.propose(other, put("k"));
     let deleted = cluster.propose(other, kv::KvOperation::Delete(delete));
-    // While the leader tries to transfer leadership, it takes no commands.
+    // While the leader tries to transfer leadership, it accepts no commands.
     cluster.ticks(2 * ELECTION_TICKS);
     assert_eq!(cluster.leader(), Some(leader));
     assert!(cluster.answer(other, deleted).is_some());

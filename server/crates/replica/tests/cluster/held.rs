@@ -64,7 +64,7 @@ fn a_removed_member_refuses_the_proposals_that_it_holds() {
     assert_eq!(world.unanswered, [(Ticket(held), Unanswered::Removed)]);
 }
 
-/// The log has no entry of a member after its removal.
+/// After a member's removal, the log contains no entry that this member proposed.
 #[test]
 fn a_member_that_applies_its_removal_refuses_its_forwarded_proposals() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

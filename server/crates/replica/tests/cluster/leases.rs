@@ -143,7 +143,7 @@ fn a_keep_alive_at_an_old_leader_counts_at_the_current_leader() {
     cluster.until(|cluster| cluster.leader().is_some());
     let new = cluster.leader().expect("a leader");
     cluster.ticks(20);
-    // The old leader resumes. Its client renews the lease before it receives any message.
+    // The old leader resumes. Its client renews the lease before the old leader receives any message.
     let queue = cluster
         .stopped
         .remove(&old)
@@ -161,8 +161,8 @@ fn a_keep_alive_at_an_old_leader_counts_at_the_current_leader() {
     assert!(left(&after) > left(&before), "{before:?} {after:?}");
 }
 
-/// The member's thread is busy, for example with a sync, while the lease expires. Then it updates its clock, takes the messages
-/// that have arrived, and ticks.
+/// The member's thread is busy, for example with a sync, while the lease expires. Meanwhile, `asks` sends a lease request and
+/// returns its ticket. Then the member updates its clock, takes the messages that have arrived, and ticks. Returns the ticket.
 fn held_up_beyond_the_end(cluster: &mut Cluster, asks: impl Fn(&mut Cluster) -> u64) -> u64 {
     let at = cluster.leader().expect("a leader");
     let deadlines = cluster.replica(at).deadlines().expect("a leader");

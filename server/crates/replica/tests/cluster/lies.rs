@@ -23,6 +23,7 @@ const KINDS: [MessageType; 9] = [
     MessageType::MsgTimeoutNow,
 ];
 
+/// Creates a raft message that contains only its sender, receiver and term and is marked as a rejection.
 fn message(kind: MessageType, (from, to): (u64, u64), term: u64) -> Message {
     let mut message = Message { from, to, term, reject: true, ..Message::default() };
     message.set_msg_type(kind);
@@ -46,6 +47,7 @@ fn envelope(message: &Message) -> Envelope {
 }
 
 impl Cluster {
+    /// Delivers a forged message. Returns the reason why the receiver dropped it, or `None` if it did not report one.
     fn lie(&mut self, message: &Message) -> Option<MessageFault> {
         self.replica(message.to)
             .take(Input::Message(envelope(message)));
@@ -131,7 +133,7 @@ fn messages_raise_a_term_by_a_bounded_number_per_election_timeout() {
     cluster.serves();
 }
 
-/// Members converge at any distance of their terms, whether it comes from campaigns or from forged messages.
+/// Members converge at any distance of their terms, whether the distance comes from campaigns or from forged messages.
 #[test]
 fn a_member_that_is_many_terms_behind_or_ahead_rejoins() {
     for (ahead, behind) in [(&[1, 2][..], 3), (&[3], 1)] {

@@ -11,7 +11,7 @@ use witan_machine::{
 use super::*;
 
 /// Returns three states with the same history. The second one has different blocks. The third one has another salt and keeps a
-/// deletion that a compaction removed from the others.
+/// deletion that a compaction removed from the other states.
 fn states(ids: &[u64]) -> [View; 3] {
     let mut kv = Kv::default();
     let apply = |kv: &mut Kv, operation| {
@@ -72,7 +72,7 @@ fn adopted() -> Cluster {
 }
 
 impl Cluster {
-    /// Writes at a member until all have applied the write and checks that all have the same state.
+    /// Writes at a follower, waits until all members have applied the write, and checks that all have the same state.
     fn assert_one_state(&mut self) {
         // A waiting request fails, because a snapshot may have skipped it.
         self.ticks(30);
@@ -113,7 +113,7 @@ fn all_members_get_the_state_of_the_first_leader() {
     assert_eq!(installs, 2, "each other member installs one snapshot");
 }
 
-/// A member applies no entry after the leader's first one to a state that will be replaced.
+/// A member applies no entry after the leader's first entry to a state that will be replaced.
 #[test]
 fn a_member_accepts_no_later_entries_before_it_has_the_leaders_state() {
     let mut cluster = adopted();

@@ -262,7 +262,7 @@ fn a_lease_that_was_revoked_is_not_renewed_while_the_leader_executes_a_long_comm
     assert_eq!(answers(&cluster, follower, asked), gone.map(Some));
 }
 
-/// Keep-alives cannot be answered during the command, but they count from their arrival.
+/// Keep-alives cannot be answered during the command, but they extend the lease from their arrival.
 #[test]
 fn a_renewed_lease_does_not_expire_during_a_command_longer_than_its_ttl() {
     let mut cluster = cluster();
