@@ -75,6 +75,7 @@ fn client_config(asked: &ClientSettings) -> Result<ClientConfig, ClientTlsError>
     with_key.map_err(|error| unreadable(cert, &error))
 }
 
+/// Reads the CA certificates of a PEM file. Fails if there is none or one is invalid.
 fn roots_of(path: &Path) -> Result<RootCertStore, ClientTlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {

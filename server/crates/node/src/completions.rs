@@ -260,6 +260,8 @@ pub(super) struct CompletionFuture<T> {
 impl<T: CompletionValue> Future for CompletionFuture<T> {
     type Output = Result<T, NodeError>;
 
+    /// Stores the waker until the slot is complete, then closes the slot. Fails with [`NodeError::Internal`] if the completion
+    /// is of another kind.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let slot_id = self.slot_id;
         let answered = SLOTS.with_borrow_mut(|slots| {

@@ -102,6 +102,7 @@ impl NodeHost {
 }
 
 impl Host for NodeHost {
+    /// Installs the received snapshot on disk and publishes its state. Ends the process if no such snapshot was received.
     fn install(&mut self, snapshot: &View) {
         let index = snapshot.position.index;
         let incoming = self.incoming.take();
@@ -127,6 +128,7 @@ impl Host for NodeHost {
         self.applying = Instant::now();
     }
 
+    /// Appends a batch to the log on disk and counts its size. If the batch was synced, records the duration.
     fn persist(&mut self, batch: &LogBatch) {
         let begun = Instant::now();
         let bytes = self.log.append(batch) as u64;
@@ -164,6 +166,8 @@ impl Host for NodeHost {
         self.executor.free(machine);
     }
 
+    /// Publishes the state, then completes the requests of the entries, updates members, tokens and metrics, and wakes
+    /// watchers.
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
         let entries = u32::try_from(applied.len()).unwrap_or(u32::MAX).max(1);
         let executed = std::mem::take(&mut self.executed_took);
@@ -205,6 +209,7 @@ impl Host for NodeHost {
         self.applying = Instant::now();
     }
 
+    /// Completes linearizable reads with a shared copy of the view.
     fn readable(&mut self, tickets: &[Ticket], view: &View) {
         let view = Arc::new(view.clone());
         for ticket in tickets {
@@ -215,6 +220,7 @@ impl Host for NodeHost {
         self.completions.flush();
     }
 
+    /// Completes requests with their answers, or fails them with the reason. Ignores tickets that no longer wait.
     fn answered(&mut self, answers: Vec<(Ticket, Answer)>) {
         for (ticket, answer) in answers {
             let Some(waiter) = self.waiters.remove(ticket) else {

@@ -162,6 +162,7 @@ pub struct SharedParts {
 }
 
 impl Shared {
+    /// Creates the shared state before the first turn. `last_index` is the last index of the recovered log.
     fn new(
         (inbox, waker): (Sender<LoopRequest>, Waker),
         parts: SharedParts,

@@ -113,6 +113,7 @@ fn member_changes<'a>(
     changes
 }
 
+/// Logs raised alarms as warnings, and cleared alarms as information.
 fn log_alarms(before: &Alarms, after: &Alarms) {
     for alarm in after.list(None).filter(|alarm| !before.contains(*alarm)) {
         let (member, kind) = (alarm.member.to_string(), alarm_type(alarm.kind));

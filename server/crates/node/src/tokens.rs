@@ -71,6 +71,7 @@ impl TokenTable {
         self.by_user.entry(user).or_default().insert(place);
     }
 
+    /// Removes a token and its position. Ignores an unknown token.
     fn remove(&mut self, token: &str) {
         let Some(owner) = self.by_token.remove(token) else {
             return;

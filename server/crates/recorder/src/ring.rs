@@ -102,6 +102,7 @@ impl Sink for Ring {
 }
 
 impl Drop for Ring {
+    /// Makes the thread write all queued turns and waits until it has ended.
     fn drop(&mut self) {
         self.queue.lock().closed = true;
         self.queue.closing.notify_all();

@@ -67,6 +67,7 @@ impl Folder {
         files
     }
 
+    /// Returns whether the concatenated files contain `text`.
     fn holds(&self, text: &str) -> bool {
         let bytes: Vec<u8> = self
             .files()
@@ -104,6 +105,7 @@ impl Host for Nowhere {
     fn message_dropped(&mut self, _: MemberId, _: MessageFault) {}
 }
 
+/// Starts a sole member that is recorded.
 fn started(sink: impl Sink + 'static) -> RecordedReplica {
     let config = Config {
         id: 1,
@@ -173,6 +175,7 @@ fn run(sink: impl Sink + 'static, turns: u64) {
     (1..=turns).for_each(|turn| step(&mut replica, turn));
 }
 
+/// Runs a turn with a tick. If there is a command with the turn's number, first proposes it and requests a read.
 fn step(replica: &mut RecordedReplica, turn: u64) {
     let monotonic_ns = turn * 100_000_000;
     replica.take(input::Input::Clock { monotonic_ns });

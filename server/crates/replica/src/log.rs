@@ -217,6 +217,8 @@ impl Storage for MemoryLog {
         ))
     }
 
+    /// Returns the entries from `low` to before `high`, up to `max_size` bytes but at least one. Fails with `Compacted` if the
+    /// entry `low` was dropped. Panics if `high` is beyond the log's end.
     fn entries(
         &self,
         low: u64,
@@ -238,6 +240,8 @@ impl Storage for MemoryLog {
         Ok(entries)
     }
 
+    /// Returns the term of the entry at `index`, also of the base. Fails with `Compacted` below the base and with `Unavailable`
+    /// beyond the log's end.
     fn term(&self, index: u64) -> Result<u64> {
         if index == self.base.0 {
             return Ok(self.base.1);

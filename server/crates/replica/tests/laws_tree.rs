@@ -81,7 +81,8 @@ fn verb() -> impl Strategy<Value = TreeOperation> {
     ]
 }
 
-/// Generates operations in chronological order. Sometimes the cluster's own data advances the index.
+/// Generates operations in chronological order. Sometimes the index advances without an operation, as for the cluster's own
+/// data.
 fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     let step = (verb(), 0_i64..2_500_000_000, prop::bool::weighted(0.1));
     prop::collection::vec(step, 1..count).prop_map(|steps| {
@@ -98,6 +99,7 @@ fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
+/// Executes a step. Returns the result of an operation, or `None` for [`Step::Bump`].
 fn step(tree: &mut Tree, step: &Step) -> Option<Result<TreeReply, TreeError>> {
     match step {
         Step::Do(verb, now_ns) => {
@@ -112,6 +114,7 @@ fn step(tree: &mut Tree, step: &Step) -> Option<Result<TreeReply, TreeError>> {
 
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
+/// Updates `records` with the changes of `tree` since `since`, or with all records for `None`.
 fn checkpoint(records: &mut Records, tree: &Tree, since: Option<&Tree>) {
     tree.changes(since, &mut |key, value| {
         match value {
@@ -125,6 +128,7 @@ fn checkpoint(records: &mut Records, tree: &Tree, since: Option<&Tree>) {
     });
 }
 
+/// Loads a tree from the records of a checkpoint.
 fn restored(records: &Records) -> Tree {
     let mut tree = Tree::default();
     records
@@ -165,7 +169,8 @@ fn assert_same(one: &Tree, other: &Tree) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
 
-    /// Incremental checkpoints have exactly the records of a single one, and restore a tree that behaves like the original.
+    /// Incremental checkpoints have exactly the records of a single full checkpoint, and restore a tree that behaves like the
+    /// original.
     #[test]
     fn checkpoints_restore_the_same_tree(history in steps(120), check_interval_ticks in 1_usize..40) {
         let mut tree = Tree::default();

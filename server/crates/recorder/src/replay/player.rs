@@ -172,6 +172,7 @@ impl Host for ReplayHost {
     fn install(&mut self, _snapshot: &View) {}
     fn persist(&mut self, _batch: &LogBatch) {}
     fn send(&mut self, _envelopes: Vec<Envelope>) {}
+    /// Executes a command. Keeps the result for later and returns `None` if another thread has executed the recorded command.
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         let elsewhere = self.elsewhere.contains(&command.index());
         let executed = Box::new(command.execute());

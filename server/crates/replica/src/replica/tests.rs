@@ -113,6 +113,7 @@ fn envelope(from: u64, message: Bytes) -> Envelope {
     }
 }
 
+/// Creates a snapshot message to member 2. `term` is the term of the message and of the snapshot.
 fn snapshot(from: u64, term: u64, index: u64) -> Envelope {
     let mut view = first_state();
     (view.position.index, view.position.term) = (index, term);

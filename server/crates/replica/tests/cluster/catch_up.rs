@@ -5,6 +5,7 @@ use super::*;
 /// Number of entries; more than twice the number that a leader keeps for lagging members.
 const MANY: usize = 10_500;
 
+/// Writes `count` entries at a member in batches and settles the cluster after each batch.
 fn write(cluster: &mut Cluster, at: u64, count: usize) {
     for batch in 0..count.div_ceil(500) {
         for _ in 0..500.min(count - batch * 500) {

@@ -8,6 +8,7 @@ use super::*;
 const TTL_S: i64 = 5;
 const LEASE: LeaseId = LeaseId(7);
 
+/// Creates a cluster in which [`LEASE`] was granted two ticks ago.
 fn granted(ids: &[u64]) -> Cluster {
     let mut cluster = Cluster::new(ids);
     let leader = cluster.leader().expect("a leader");

@@ -45,6 +45,7 @@ use witan_replica::{
 const TICK_NS: u64 = 100_000_000;
 const ELECTION_TICKS: u64 = 10;
 
+/// The host of a member, which records the calls.
 #[derive(Default)]
 struct World {
     sent: Vec<Envelope>,
@@ -59,7 +60,7 @@ struct World {
     faults: Vec<MessageFault>,
     read: Vec<Ticket>,
     installs: u64,
-    /// Whether the host defers long commands and the deferred command.
+    /// Whether the host defers long commands. `waiting` is the deferred command.
     executes_later: bool,
     waiting: Option<Box<LongCommand>>,
 }
@@ -72,6 +73,7 @@ impl Host for World {
     fn send(&mut self, envelopes: Vec<Envelope>) {
         self.sent.extend(envelopes);
     }
+    /// Records the entries, and by ticket the results of own requests. Panics if a ticket gets a second result.
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
         let before = view.machine.kv.compacted_states().iter();
         self.before_compactions
@@ -83,6 +85,7 @@ impl Host for World {
         }
         self.applied.extend(applied);
     }
+    /// Executes a command, or keeps it in `waiting` if the host defers commands.
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         if self.executes_later {
             assert!(
@@ -123,7 +126,7 @@ struct Cluster {
     snapshots_sent: u64,
     /// Number of messages with entries that were sent to each member.
     appends_sent: BTreeMap<u64, u64>,
-    /// Whether snapshots are held back, and the held snapshots.
+    /// Whether snapshots are held back in `held_snapshots`.
     holds_snapshots: bool,
     held_snapshots: Vec<Envelope>,
     now_ns: u64,
@@ -175,6 +178,7 @@ impl Cluster {
         Self::begun_with(first_state(ids), ids, Tuning::default())
     }
 
+    /// Creates a cluster whose members start with `state` and runs it until there is a leader.
     fn begun_with(state: View, ids: &[u64], tuning: Tuning) -> Self {
         let mut cluster = Self::default();
         for id in ids {
@@ -194,6 +198,7 @@ impl Cluster {
         self.members.insert(id, member);
     }
 
+    /// Returns a running member that leads, or `None`. Ignores stopped members.
     fn leader(&self) -> Option<u64> {
         let alive = self.members.iter();
         let mut running = alive.filter(|(id, _)| !self.stopped.contains_key(*id));
@@ -203,6 +208,7 @@ impl Cluster {
             .map(|(id, _)| *id)
     }
 
+    /// Returns the running member with the lowest id that does not lead.
     fn follower(&self) -> u64 {
         let leader = self.leader();
         let mut ids = self.members.keys().copied();
@@ -218,6 +224,7 @@ impl Cluster {
         &self.members[&id].1
     }
 
+    /// Runs a turn of a member and returns the messages that it sends, which are not delivered.
     fn turn(&mut self, id: u64) -> Vec<Envelope> {
         let (replica, world) = self.members.get_mut(&id).expect("running");
         replica.turn(world).expect("no halt");
@@ -234,6 +241,7 @@ impl Cluster {
         assert_eq!(self.transfer(from, Some(to)), Ok(to));
     }
 
+    /// Requests a leadership transfer at member `from`, settles the cluster and returns the answer.
     fn transfer(&mut self, from: u64, to: Option<MemberId>) -> Result<MemberId, TransferRefused> {
         let ticket = self.ticket();
         self.replica(from).take(Input::Transfer { ticket, to });
@@ -250,6 +258,7 @@ impl Cluster {
         Ticket(self.tickets)
     }
 
+    /// Runs turns and delivers messages until no member sends any. Moves members that halt to `ended`.
     fn settle(&mut self) {
         for _ in 0..10_000 {
             let mut envelopes = Vec::new();
@@ -274,6 +283,8 @@ impl Cluster {
         panic!("the members do not stop sending messages");
     }
 
+    /// Delivers a message and counts appends and snapshots. Drops the message if its link is cut, queues it for a stopped
+    /// member, and holds back a snapshot if `holds_snapshots` is set. Reports a delivered snapshot to its sender.
     fn deliver(&mut self, envelope: Envelope) {
         let (from, to) = (envelope.from.0, envelope.to.0);
         let text = Replica::describe(&envelope.message);
@@ -301,6 +312,7 @@ impl Cluster {
         }
     }
 
+    /// Advances the monotonic clock of all running members and settles the cluster.
     fn pass(&mut self, time_ns: u64) {
         self.now_ns += time_ns;
         let now_ns = self.now_ns;
@@ -312,6 +324,7 @@ impl Cluster {
         self.settle();
     }
 
+    /// Passes the time of a tick, then ticks all running members and settles the cluster.
     fn tick(&mut self) {
         self.pass(TICK_NS);
         let now_ns = self.now_ns.cast_signed();
@@ -327,6 +340,7 @@ impl Cluster {
         (0..count).for_each(|_| self.tick());
     }
 
+    /// Ticks until `done` returns true. Panics after 200 ticks.
     fn until(&mut self, done: impl Fn(&Self) -> bool) {
         for _ in 0..200 {
             if done(self) {
@@ -337,7 +351,7 @@ impl Cluster {
         panic!("the condition was not met in time");
     }
 
-    /// Ends a member's process. The members in `told` see its streams close.
+    /// Ends a member's process. The members in `told` get the transport's report of the end.
     fn kill(&mut self, id: u64, told: &[u64]) {
         self.members.remove(&id);
         for other in told {
@@ -351,6 +365,7 @@ impl Cluster {
         self.settle();
     }
 
+    /// Cuts all links from and to a member.
     fn cut_off(&mut self, id: u64) {
         for other in self.members.keys().copied().filter(|other| *other != id) {
             self.cut.extend([(id, other), (other, id)]);
@@ -379,6 +394,7 @@ impl Cluster {
         ticket.0
     }
 
+    /// Proposes a command at a member under a given ticket, without a turn.
     fn propose_as(&mut self, at: u64, ticket: Ticket, command: Command) {
         self.replica(at).take(Input::Propose {
             ticket,

@@ -90,7 +90,8 @@ fn a_removed_leader_transfers_leadership_first() {
     }
 }
 
-/// A removed member cannot answer for entries after its removal. Its proposal is rejected, and the client retries elsewhere.
+/// A removed member does not apply entries after its removal, so it cannot answer them. Its proposal is rejected, and the
+/// client retries elsewhere.
 #[test]
 fn a_leader_appends_no_proposals_of_a_member_that_it_removes() {
     let mut cluster = Cluster::new(&[1, 2]);
@@ -132,7 +133,7 @@ fn a_leader_appends_no_proposals_after_its_own_removal() {
     }
 }
 
-/// A member that was cut off does not receive the entry of its removal. A single member cannot halt another.
+/// A member that was cut off does not receive the entry of its removal. A single member cannot halt another member.
 #[test]
 fn a_removed_member_halts_when_most_others_reject_it() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

@@ -138,7 +138,8 @@ fn a_member_requests_the_state_again_from_the_next_leader() {
     cluster.until(|cluster| cluster.answer(corrupt, ticket).is_some());
 }
 
-/// One voter is down, and the other follower's acknowledgments are lost. The leader commits nothing without it.
+/// One voter is down, and the other follower's acknowledgments are lost. The leader commits nothing without these
+/// acknowledgments.
 #[test]
 fn a_member_accepts_entries_until_the_leader_has_committed_its_log() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

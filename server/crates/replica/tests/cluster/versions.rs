@@ -16,7 +16,7 @@ use super::{
 /// The level of the release after this one.
 const NEXT: Level = OWN + 1;
 
-/// Returns a command that exists since release 3.6.
+/// Returns a command that release 3.6 introduced.
 fn hash_state() -> Command {
     Command::Alarm(AlarmCommand::hash_state())
 }
@@ -59,6 +59,7 @@ fn a_newer_command_is_refused_until_the_cluster_version_rises() {
     }
 }
 
+/// Proposes a decision that was derived from `members` at member `by`. Returns whether it was appended.
 fn decide(
     cluster: &mut Cluster,
     by: u64,

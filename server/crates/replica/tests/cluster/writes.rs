@@ -61,7 +61,7 @@ fn a_write_in_flight_when_the_leader_dies_is_applied_once() {
     }
 }
 
-/// The write reaches the next leader, because no log can contain it.
+/// The write is proposed again to the next leader, because no log contains it then.
 #[test]
 fn a_write_that_no_other_member_has_outlives_its_leader() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -177,7 +177,7 @@ fn a_snapshot_that_skips_entries_leaves_a_write_without_an_answer() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let asked = cluster.follower();
     let leader = cluster.leader().expect("a leader");
-    // The others apply the member's forwarded write, but their messages do not reach the member.
+    // The other members apply the member's forwarded write, but their messages do not reach the member.
     for other in [1, 2, 3] {
         cluster.cut.insert((other, asked));
     }

@@ -1,4 +1,5 @@
-//! The read limits of one command. A rejected command changes nothing. Entries of older releases are replayed without answers.
+//! The read limits of one command. A rejected command changes nothing. Entries of older releases are replayed without their
+//! answers.
 #![expect(
     clippy::unwrap_used,
     reason = "clippy allows unwrap only in test functions, not in their helpers"
@@ -67,7 +68,8 @@ fn read(key: &str, end: &str) -> TxnOpKind {
     TxnOpKind::Range(range(key, end))
 }
 
-/// Creates a put followed by `times` copies of an operation, in nested transactions of up to a hundred operations.
+/// Creates a put followed by `times` copies of an operation, in nested transactions of up to a hundred operations. `bounded`
+/// applies the limits.
 fn many(kind: &TxnOpKind, times: u64, bounded: bool) -> kv::KvCommand {
     let mut success = vec![op(TxnOpKind::Put(put("new", 1)))];
     let mut left = times;

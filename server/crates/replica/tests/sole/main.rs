@@ -34,6 +34,7 @@ impl Host for Recorder {
     fn install(&mut self, _: &View) {
         self.verbs.push("install");
     }
+    /// Stores the batch and then panics if the process is to crash.
     fn persist(&mut self, batch: &LogBatch) {
         self.verbs.push("persist");
         self.disk.records.extend(batch.records.iter().cloned());
@@ -74,6 +75,7 @@ fn config(seed: u64) -> Config {
     }
 }
 
+/// Creates a sole voter, which leads after its first turn, and its host.
 fn fresh() -> (Replica, Recorder) {
     let member = Member { id: ID, ..Member::default() };
     let mut host = Recorder::default();
@@ -190,6 +192,7 @@ fn learner(id: u64) -> ChangeMembers {
     }
 }
 
+/// Proposes a membership change and runs a turn. Returns the reply, or `None` if the change was not applied.
 fn changed(replica: &mut Replica, host: &mut Recorder, change: ChangeMembers) -> Option<Reply> {
     let ticket = host.applied.len() as u64 + 100;
     propose(replica, ticket, Command::Members(change));

@@ -29,6 +29,7 @@ struct Agreeing {
 impl Host for Agreeing {
     fn install(&mut self, _snapshot: &View) {}
     fn persist(&mut self, _batch: &LogBatch) {}
+    /// Queues an agreeing answer to each vote request and append.
     fn send(&mut self, envelopes: Vec<Envelope>) {
         for envelope in envelopes {
             let Ok(PeerMessage::Raft(asked)) = PeerMessage::decode(&envelope.message) else {
