@@ -1,5 +1,5 @@
 //! Checks commands before they reach the replica's thread: their length, their memory, and the quota with its alarm. Also
-//! refuses commands on a learner and in a cluster that follows another one. All dialects propose through this module.
+//! refuses commands on a learner and in a cluster that follows another cluster. All dialects propose through this module.
 //!
 //! The dialects check the sender's permissions (`authorize` in `witan_v3`, `access` in `witan_dialect`), and the state machine
 //! checks them again when it applies the entry. The replica's thread checks the disk space (`replica_loop/requests.rs`).
@@ -49,8 +49,8 @@ fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, Nod
 impl Node {
     /// Checks a command that keeps `kept_bytes` bytes of stored values (`ignore_value`). Returns whether it can increase the
     /// size that is charged against the quota. Fails if a command for users or roles is too long, the member is a learner, or
-    /// the cluster follows another one. If the quota (`--quota-backend-bytes`) is exhausted, raises the NOSPACE alarm and fails
-    /// with `NoSpace`, so authorize the caller first.
+    /// the cluster follows another cluster. If the quota (`--quota-backend-bytes`) is exhausted, raises the NOSPACE alarm and
+    /// fails with `NoSpace`, so authorize the caller first.
     pub(super) async fn admit(
         &self,
         command: &Command,
@@ -84,7 +84,7 @@ impl Node {
         }
     }
 
-    /// Fails with `Follows` if the cluster follows another one. Call this for requests that need the cut-over first.
+    /// Fails with `Follows` if the cluster follows another cluster. Call this for requests that need the cut-over first.
     pub(super) fn refuse_while_following(&self) -> Result<(), NodeError> {
         match self.shared.status.follows.load(Relaxed) {
             true => Err(NodeError::Follows),
@@ -124,7 +124,7 @@ impl Node {
 
     /// Queues an admitted command. `grows` is the result of [`Self::admit`], and `kept_bytes` its argument. The future
     /// completes when the command is applied, fails or times out. Until then, the connection's account is charged for the
-    /// command, except for a small one. Fails with `TooMany` if the account refuses the charge.
+    /// command, unless the command is small. Fails with `TooMany` if the account refuses the charge.
     pub(super) fn send_command(
         &self,
         entry: UnstampedEntry,

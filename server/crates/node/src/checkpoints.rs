@@ -11,8 +11,8 @@ use super::MemoryBudget;
 /// Factor by which checkpoints are more frequent while the disk or the memory budget is almost full.
 const LOW_SPACE_FACTOR: u64 = 16;
 
-/// Divisor of the memory budget: a checkpoint is due once a startup would need this part of the budget to replay the log since
-/// the last checkpoint. Values stay in memory until a checkpoint contains them.
+/// Divisor of the memory budget: a checkpoint is due once a startup would need this part to replay the log since the last
+/// checkpoint. Values stay in memory until a checkpoint contains them.
 const MEMORY_DIVISOR: u64 = 8;
 
 pub(super) struct Checkpoints {
@@ -122,8 +122,8 @@ impl Checkpoints {
     }
 
     /// Offers a view to the checkpointer if a checkpoint is due: on request, after enough log, or after a large compaction.
-    /// Only a new checkpoint frees the compacted data. If `space` is low, less log is enough. `kv_bytes` is the size of the v3
-    /// key space.
+    /// Only a new checkpoint frees the compacted data. If `space` is low, less log makes a checkpoint due. `kv_bytes` is the
+    /// size of the v3 key space.
     pub(super) fn offer(&mut self, kv_bytes: u64, space: SpaceLevel, view: impl FnOnce() -> View) {
         let compacted = self.kv_bytes.saturating_sub(kv_bytes);
         let factor = match space {

@@ -60,7 +60,7 @@ impl NodeMetrics {
         }
     }
 
-    /// Counts granted leases with their TTLs, and revoked leases, which include the expired ones.
+    /// Counts granted leases with their TTLs, and revoked leases, which include expired leases.
     fn count_lease(&self, reply: &lease::LeaseReply) {
         match reply {
             lease::LeaseReply::Granted(granted) => {

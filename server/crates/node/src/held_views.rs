@@ -138,7 +138,8 @@ impl HeldViews {
         outdated.inspect(|reader| reader.end()).count()
     }
 
-    /// Tells the oldest readers to end until the others pin at most an eighth of `budget_bytes`. Returns how many must end.
+    /// Tells the oldest readers to end until the other readers pin at most an eighth of `budget_bytes`. Returns how many must
+    /// end.
     pub(super) fn end_beyond_budget(&self, budget_bytes: u64) -> usize {
         self.0.lock().end_beyond(budget_bytes / MEMORY_DIVISOR)
     }
@@ -153,8 +154,8 @@ impl HeldViews {
 }
 
 impl Held {
-    /// Tells the oldest readers to end until the others pin at most the rest of the quota plus [`HELD_BYTES_FREE`]. Does
-    /// nothing if there is no quota.
+    /// Tells the oldest readers to end until the other readers pin at most the free part of the quota plus [`HELD_BYTES_FREE`].
+    /// Does nothing if there is no quota.
     fn enforce(&self, present: &StateMachine) {
         if let Some(quota) = self.quota_bytes.filter(|_| !self.readers.is_empty()) {
             self.end_beyond(quota.saturating_sub(present.size_bytes()) + HELD_BYTES_FREE);
@@ -172,7 +173,7 @@ impl Held {
         kept
     }
 
-    /// Tells the oldest readers to end until the others pin at most `kept_max` bytes. Returns how many must end.
+    /// Tells the oldest readers to end until the other readers pin at most `kept_max` bytes. Returns how many must end.
     fn end_beyond(&self, kept_max: u64) -> usize {
         let mut ended = 0;
         while self.kept_bytes() > kept_max

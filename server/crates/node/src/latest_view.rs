@@ -36,7 +36,7 @@ impl LatestView {
     /// Withdraws the published state. The replica's thread calls this before it changes its state.
     pub(super) fn clear(&self) {
         let taken = self.0.lock().take();
-        // Drop the view after the unlock, because it can hold the last reference to much memory.
+        // Drop the view after the unlock, because it can hold the last reference to a large amount of memory.
         drop(taken);
     }
 }

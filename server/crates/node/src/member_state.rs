@@ -102,7 +102,7 @@ impl Node {
         self.shared.status.v2_auth_enabled.load(Relaxed)
     }
 
-    /// Returns whether v2 or v3 authentication is enabled. Both share the users, so administrators must then authenticate.
+    /// Returns whether v2 or v3 authentication is enabled. v2 and v3 share the users, so administrators must then authenticate.
     pub fn any_auth_enabled(&self) -> bool {
         self.auth_enabled() || self.v2_auth_enabled()
     }

@@ -36,7 +36,7 @@ impl MessageFaults {
                 remote_peer_id,
                 error = %fault,
                 messages,
-                "dropped messages from a peer; check whether its disk is damaged or it runs another release"
+                "dropped messages from a peer; check whether the peer's disk is damaged or the peer runs another release"
             );
         }
     }

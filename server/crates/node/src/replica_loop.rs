@@ -303,8 +303,8 @@ impl ReplicaLoop {
 
     /// Starts to replace a checkpoint in which the scrub has found damage. Does not read damaged records, because that would
     /// end the process. If there are other voters, sets the flag that makes this member fetch the leader's state. A sole voter
-    /// rewrites the checkpoint if all values are in memory. It keeps the values in memory until the checkpoint is durable.
-    /// Otherwise, logs that the damage remains.
+    /// rewrites the checkpoint if all values are in memory. This member keeps the values in memory until the checkpoint is
+    /// durable. Otherwise, logs that the damage remains.
     fn handle_checkpoint_damage(&mut self) {
         let view = self.replica.view();
         let hold = self.shared.memory.cache().hold();

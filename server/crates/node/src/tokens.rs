@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(tokens.use_token("bob.2"), None, "the oldest token of bob");
         let last = format!("bob.{}", TOKENS_MAX + 1008);
         assert_eq!(tokens.use_token(&last).as_deref(), Some("bob"));
-        // When a user with few tokens logs in, the user with the most tokens loses one.
+        // When a user with few tokens logs in, the user with the most tokens loses a token.
         log_in("alice", 2);
         assert!(tokens.use_token("alice.1").is_some() && tokens.use_token("alice.2").is_some());
         assert_eq!(tokens.known.lock().by_token.len(), TOKENS_MAX);

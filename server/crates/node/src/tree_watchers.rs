@@ -35,7 +35,7 @@ struct TreeWaker {
 }
 
 impl TreeWaker {
-    /// Wakes the watcher for a change at `index`. If the watcher has not yet taken an earlier index, keeps the earlier one.
+    /// Wakes the watcher for a change at `index`. If the watcher has not yet taken an earlier index, keeps the earlier index.
     fn ring(&self, index: u64) {
         let _ = self.first.compare_exchange(0, index, Relaxed, Relaxed);
         self.notify.notify_one();

@@ -86,8 +86,8 @@ impl WatchStreams {
         self.0.lock().published = revision;
     }
 
-    /// Records all matching changes since the last call for each stream. Adds the wake-ups of these streams to `completions`,
-    /// which the caller must flush.
+    /// Records all matching changes since the last call for each stream. Adds the wake-ups of these streams, and of streams
+    /// that wait for a higher revision, to `completions`, which the caller must flush.
     pub(super) fn notify(&self, kv: &Kv, completions: &mut CompletionBatch) {
         let mut watch_state = self.0.lock();
         let watch_state = &mut *watch_state;

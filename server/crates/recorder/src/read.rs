@@ -24,8 +24,8 @@ pub enum ReadError {
     Foreign(String),
 }
 
-/// A part of a file, or the path of a file and the reason why the rest of it cannot be read. The first part of each file is its
-/// head.
+/// A part of a file, or the path of a file and the reason why the remaining part of the file cannot be read. The first part of
+/// each file is its head.
 pub(crate) type Step = Result<Part, (PathBuf, FrameFault)>;
 
 /// The recordings in some files, read in order.

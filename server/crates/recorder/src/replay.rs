@@ -147,7 +147,7 @@ impl Run {
 
     /// Records a defect of a file. A cut at the end of the last file is not damage.
     fn fault(&mut self, file: PathBuf, fault: FrameFault) {
-        let text = format!("{} {fault}; the part before was used", file.display());
+        let text = format!("{} {fault}; only the part before this point was used", file.display());
         match fault {
             FrameFault::Cut => self.result.cut = Some(text),
             FrameFault::Damaged | FrameFault::Later | FrameFault::Io(_) => {
@@ -188,7 +188,7 @@ impl Run {
         match self.last {
             last if turn.number == last.saturating_add(1) => {}
             0 => self.only_show(format!(
-                "the recording begins at turn {}: the start of the process is not in it",
+                "the recording begins at turn {} and does not contain the start of the process",
                 turn.number
             )),
             last => self.only_show(format!(

@@ -311,8 +311,9 @@ impl Lessor {
         self.schedule(id, deadline_ns, deadline_ns);
     }
 
-    /// Returns the time of a lease's next check in nanoseconds: half of its TTL from now, clamped to [`LEASE_CHECKPOINT_S`], or
-    /// `checkpoint_s` from now if it is set, but at most its deadline. Clients send keep-alives after a third of the TTL.
+    /// Returns the time of a lease's next check in nanoseconds, which is at most its deadline. The check follows after half of
+    /// the TTL, clamped to [`LEASE_CHECKPOINT_S`], or after `checkpoint_s` if it is set. Clients send keep-alives after a third
+    /// of the TTL.
     fn next_check(&self, deadline_ns: u64, lease: &Lease) -> u64 {
         let usual_s =
             (lease.ttl_s / 2).clamp(*LEASE_CHECKPOINT_S.start(), *LEASE_CHECKPOINT_S.end());

@@ -33,8 +33,8 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 pub const FORWARD_BYTES: usize = 1 << 20;
 
 /// Maximum size in bytes of the proposals that are resent when a stream opens. It is half of the queue's capacity, which leaves
-/// the rest for new proposals. A leader queues at most this many bytes from one other member. It refuses further proposals, and
-/// the member resends them later.
+/// the other half for new proposals. A leader queues at most this many bytes from one other member. It refuses further
+/// proposals, and the member resends them later.
 pub const FORWARD_AGAIN_BYTES: usize = 32 << 20;
 
 /// Maximum number of missing messages with proposals from one process; when it is exceeded, the oldest of them are ignored if
@@ -91,7 +91,7 @@ pub(crate) fn catch_up_bytes(memory_bytes: u64) -> usize {
     within(CATCH_UP_BYTES, memory_bytes / 16)
 }
 
-/// Returns [`RECEIVERS_BYTES`], or an eighth of a small memory budget of `memory_bytes` bytes. This includes
+/// Returns [`RECEIVERS_BYTES`], or an eighth of a small memory budget of `memory_bytes` bytes. The result includes
 /// [`catch_up_bytes`]. With a smaller share, receivers in a busy cluster would need one snapshot after another.
 pub(crate) fn receivers_bytes(memory_bytes: u64) -> usize {
     within(RECEIVERS_BYTES, memory_bytes / 8)

@@ -37,7 +37,7 @@ pub(crate) struct MemoryLog {
 
 impl MemoryLog {
     /// Creates a log with the applied position `position`. The entries may start at or below that position, to serve other
-    /// members; the first entry then becomes the base, and entries that no member needs are dropped.
+    /// members. The first entry then becomes the base, and entries that no member needs are dropped.
     pub(crate) fn new(position: Position, entries: Vec<Entry>, hard_state: HardState) -> Self {
         let mut log = Self {
             base: (position.index, position.term),
@@ -138,9 +138,9 @@ impl MemoryLog {
         &self.position
     }
 
-    /// Drops applied entries that no member needs. A cluster of one member needs none. Other clusters keep enough entries for a
-    /// member that was briefly away. `receivers` is the lowest last index of the members that are receiving a snapshot or
-    /// entries; later entries are kept up to a bound.
+    /// Drops applied entries that no member needs. A cluster of one member needs no applied entries. Other clusters keep enough
+    /// entries for a member that was briefly away. `receivers` is the lowest last index of the members that are receiving a
+    /// snapshot or entries; later entries are kept up to a bound.
     pub(crate) fn trim(&mut self, receivers: Option<u64>) {
         let applied = self.position.index;
         if self.position.members() == 1 {
@@ -217,8 +217,8 @@ impl Storage for MemoryLog {
         ))
     }
 
-    /// Returns the entries from `low` to before `high`, up to `max_size` bytes but at least one. Fails with `Compacted` if the
-    /// entry `low` was dropped. Panics if `high` is beyond the log's end.
+    /// Returns the entries from `low` up to but excluding `high`, limited to `max_size` bytes but at least one entry. Fails
+    /// with `Compacted` if the entry `low` was dropped. Panics if `high` is beyond the log's end.
     fn entries(
         &self,
         low: u64,

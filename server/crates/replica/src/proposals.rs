@@ -1,8 +1,8 @@
 //! Proposals of this process that wait for their entries. An entry names the proposing process and its ticket. Only that
 //! process answers the request.
 //!
-//! The encoded entry is kept with the term in which it was submitted. It is submitted again once it is certain that it never
-//! entered the log. Tickets increase, so ticket order is age order.
+//! The encoded entry is kept with the term in which it was submitted. The entry is submitted again once it is certain that it
+//! never entered the log. Tickets increase, so ticket order is age order.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -297,7 +297,7 @@ impl Replica {
         self.follow_batches();
         self.continue_failover();
         // Entries of earlier leaders may remove leases, so a leader tracks leases only after it has applied all of them. If
-        // this cluster follows another one, the source cluster expires the leases.
+        // this cluster follows another cluster, the source expires the leases.
         let counts = self.leads_with_all_applied() && !self.machine.members.follows;
         let leads = counts.then_some(self.raft.raft.term);
         let leases = self.machine.kv.leases();
@@ -306,7 +306,7 @@ impl Replica {
         timers.advance_clock(monotonic_ns, leases);
     }
 
-    /// Returns whether this member is the only voter. During a configuration change, the outgoing voters count too.
+    /// Returns whether this member is the only voter. During a configuration change, the outgoing voters are included.
     pub fn is_sole_voter(&self) -> bool {
         let place = self.raft.store().position();
         place.voters == [self.config.id] && place.voters_outgoing.is_empty()
@@ -350,8 +350,8 @@ impl Replica {
         raft.state == StateRole::Leader && self.raft.store().position().term == raft.term
     }
 
-    /// Returns the deadlines of all leases in O(1), or `None` if this member does not track leases: it does not lead, has not
-    /// applied all entries of earlier leaders, or its cluster follows another one.
+    /// Returns the deadlines of all leases in O(1), or `None` if this member does not track leases. Only a leader that has
+    /// applied all entries of earlier leaders tracks them, unless its cluster follows another cluster.
     pub fn deadlines(&self) -> Option<LeaseDeadlines> {
         self.leader_tasks.lessor.deadlines()
     }
@@ -480,7 +480,7 @@ impl Replica {
     }
 
     /// Records that a checkpoint up to `index` is durable. The log on disk no longer needs the entries up to the previous
-    /// checkpoint (I5). Ignores an index that is not higher than the last one.
+    /// checkpoint (I5). Ignores an index that is not higher than the last index.
     pub(crate) fn checkpoint_durable(&mut self, index: u64) {
         if index > self.durable_checkpoints.1 {
             self.durable_checkpoints = (self.durable_checkpoints.1, index);
@@ -532,7 +532,7 @@ impl Replica {
     }
 
     /// Reports snapshots without a result as failed, so that raft sends new ones. Then, unless the disk is full, proposes the
-    /// leader's own commands. Omits compactions and sweeps if this cluster follows another one.
+    /// leader's own commands. Omits compactions and sweeps if this cluster follows another cluster.
     fn run_leader_tasks(&mut self, now_ns: i64) {
         self.leader_tasks
             .fail_unreported_snapshots(&mut self.raft, self.ticks);

@@ -3,8 +3,8 @@
 //! 1. Each batch has a fixed cost: proposals cost a sync on every member and a round of messages, reads cost a ReadIndex round.
 //! 2. A request first waits for the answers to the batch in flight, for at most [`HOLD_COSTS`] times the last cost.
 //! 3. Then it waits for the next requests of the clients that were just answered, for at most the last cost.
-//! 4. Without this second wait, clients fall into two groups, and each group also pays for the batches of the other. Measured
-//!    cost: 13 % fewer puts per second, and 17 % more CPU per put (three members, 64 clients of the leader).
+//! 4. Without this second wait, clients fall into two groups, and each group also pays for the batches of the other group.
+//!    Measured cost: 13 % fewer puts per second, and 17 % more CPU per put (three members, 64 clients of the leader).
 //! 5. After a second wait in which no client returned, the next batches skip it. The number of these batches doubles each time.
 //! 6. Clients and other members are tracked separately, because messages from distant members arrive late.
 //! 7. A follower groups the requests that it forwards, and the leader groups them again, so a request can wait on both.

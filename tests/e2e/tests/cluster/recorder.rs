@@ -117,7 +117,7 @@ fn a_ring_without_its_first_file_can_be_downloaded() {
         let said = replay(&file, &["--to", "0"]);
         let error = said.stderr;
         assert_eq!(said.code, Some(1), "{error}");
-        assert_contains(&error, "the start of the process is not in it");
+        assert_contains(&error, "does not contain the start of the process");
         let secret = SECRET.as_bytes();
         assert!(!page.body.windows(secret.len()).any(|it| it == secret));
     }

@@ -84,7 +84,7 @@ impl Replica {
         }
         // The leader's own commands were not checked before.
         self.check_version(entry)?;
-        // A member that has just joined does not know whether the cluster follows another one.
+        // A member that has just joined does not know whether the cluster follows another cluster.
         let changes_followed = entry
             .command
             .as_ref()

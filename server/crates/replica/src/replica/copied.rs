@@ -7,10 +7,10 @@
 //! confirmed leader's append and applied everything that was committed when the leader answered.
 //!
 //! If the voters on original disks do not form a quorum, no leader can be confirmed, so all voters must run. A copy votes only
-//! for a candidate whose log is at least as long as the log of every voter, and then regards that candidate as confirmed. No
-//! entry that is still on a voter's disk is lost. The original may have voted in a term that the copy has not seen, but the
-//! other voters of that term have seen it. A copy neither votes nor campaigns in a term that a voter has reported, so each term
-//! has at most one leader.
+//! for a candidate whose log is at least as long as every voter's log. It then regards that candidate as confirmed. No entry
+//! that is still on a voter's disk is lost. The original may have voted in a term that the copy has not seen, but the other
+//! voters of that term have seen it. A copy neither votes nor campaigns in a term that a voter has reported, so each term has
+//! at most one leader.
 //!
 //! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait, because each election needs all of them.
 //!
@@ -40,7 +40,8 @@ pub(super) struct CopiedDisk {
     confirmed: Option<ConfirmedLeader>,
     /// The end of each voter's log, from its last vote request.
     log_ends: BTreeMap<u64, LogEnd>,
-    /// Index of the last membership change in the log at startup; 0 if there is none. From that index on, all voters are known.
+    /// Index of the last membership change in the log at startup; 0 if the log contains no such change. From that index on, all
+    /// voters are known.
     last_change: u64,
 }
 
@@ -340,8 +341,8 @@ impl Replica {
         }
     }
 
-    /// Ends the wait of a copy that leads or need not wait. Otherwise ends it once a confirmed leader has brought the copy up
-    /// to date and all messages from the original have arrived.
+    /// Ends the wait of a copy that leads or need not wait. Otherwise ends the wait once a confirmed leader has brought the
+    /// copy up to date and all messages from the original have arrived.
     pub(super) fn settle_copy(&mut self) {
         let Some(copied) = &self.copied else { return };
         let raft = &self.raft.raft;

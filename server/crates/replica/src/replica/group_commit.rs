@@ -35,7 +35,8 @@ impl Replica {
         self.follow_batches();
     }
 
-    /// Holds a client's proposal with an entry of `bytes` bytes until it is due. Rejects some proposals if too many are held.
+    /// Holds a client's proposal with an entry of `bytes` bytes until it is due. If more than [`INBOX_MAX`] are held, rejects
+    /// proposals of the clients with the most bytes.
     pub(super) fn hold_own(&mut self, connection: Connection, ticket: Ticket, bytes: usize) {
         let held = HeldProposal::Own(ticket);
         self.group.push(Source::Client(connection), held, bytes);

@@ -35,8 +35,8 @@ pub(super) struct Contradiction {
 enum LogClaim {
     /// The leader claims that this member acknowledged entries up to this commit index, the largest that it has sent.
     Acknowledged { commit: u64 },
-    /// The leader's log has a different entry at an index that this member has committed, or an entry of the same index and
-    /// term has different data.
+    /// The leader's log has a different entry at an index that this member has committed, or different data in an entry of
+    /// equal index and term.
     Forked {
         index: u64,
         own_term: u64,
@@ -77,7 +77,7 @@ pub(super) const CONFIRMING_VOTERS: usize = 3;
 impl Replica {
     /// Returns whether raft must not see a message, because it contradicts this log or confirms that its sender leads. Raft
     /// would panic at a commit index beyond `last`, the log's last index, and would acknowledge entries that contradict
-    /// committed ones. Halts this member once a confirmed leader has repeated its claim for an election timeout.
+    /// committed entries. Halts this member once a confirmed leader has repeated its claim for an election timeout.
     pub(super) fn record_or_refute_claim(&mut self, message: &Message, last: u64) -> bool {
         if message.get_msg_type() == MessageType::MsgReadIndexResp {
             return self.confirms_leader(message);
@@ -92,9 +92,9 @@ impl Replica {
         message.term >= self.raft.raft.term
     }
 
-    /// Returns how a leader's message contradicts this log, or `None` if there is no contradiction. Either a heartbeat's commit
-    /// index is beyond `last`, the log's last index, or an entry differs from an entry of this log that is committed or has the
-    /// same term.
+    /// Returns how a leader's message contradicts this log, or `None` if there is no contradiction. A heartbeat contradicts the
+    /// log if its commit index is beyond `last`, the log's last index. An append or a snapshot contradicts the log if an entry
+    /// differs from an entry here that is committed or has the same term.
     fn contradiction_in(&self, message: &Message, last: u64) -> Option<LogClaim> {
         let (kind, commit) = (message.get_msg_type(), message.commit);
         if kind == MessageType::MsgHeartbeat {

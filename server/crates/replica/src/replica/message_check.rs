@@ -80,9 +80,8 @@ pub(super) fn check(
 /// no election is possible in a term too close to [`COUNT_MAX`]. Messages therefore must not raise the term faster than
 /// elections could.
 ///
-/// A vote request is replaced by the vote request of a member with an empty log, because raft ignores vote requests, unlike any
-/// other message, while it hears from a leader. Any other message is replaced by a rejected pre-vote, which contains only its
-/// term.
+/// A vote request is replaced by the vote request of a member with an empty log, because raft ignores vote requests while it
+/// hears from a leader. Any other message is replaced by a rejected pre-vote, which contains only its term.
 pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Message> {
     let kind = message.get_msg_type();
     let raises = kind != MessageType::MsgRequestPreVote
@@ -185,8 +184,8 @@ fn check_entries(
 }
 
 impl Replica {
-    /// Returns whether entries from a later release may follow in this member's log. They may if the cluster version is above
-    /// this release, or if an unapplied entry raises the version or level above this release.
+    /// Returns whether entries from a later release may follow in this member's log. This is the case if the cluster version is
+    /// above this release, or if an unapplied entry raises the version or level above this release.
     pub(super) fn admits_later_entries(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let applied = self.raft.store().position().index;

@@ -60,7 +60,7 @@ pub(super) struct Acknowledgment {
 
 impl Replica {
     /// Handles the transport's report about another member. Informs raft, campaigns if the leader's process ended, and halts
-    /// this member if most of the others permanently reject it.
+    /// this member if most other members permanently reject it.
     pub(crate) fn peer_event(&mut self, MemberId(member): MemberId, event: PeerEvent) {
         match event {
             PeerEvent::Unreachable => self.raft.report_unreachable(member),
@@ -200,7 +200,7 @@ impl Replica {
     }
 
     /// Returns the recently active voter with the longest log, other than this member and `except`. Fails with `NoTransferee`
-    /// if there is none. The caller checks that this member leads.
+    /// if there is no such voter. The caller checks that this member leads.
     pub(super) fn transferee(&self, except: Option<u64>) -> Result<u64, TransferRefused> {
         let (own, raft) = (self.config.id, &self.raft.raft);
         let voters = &self.raft.store().position().voters;

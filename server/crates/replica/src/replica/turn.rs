@@ -188,7 +188,8 @@ fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     replica.other_lineage_term = None;
 }
 
-/// Appends the entries and hard state of a `Ready` to the log in memory and returns the batch for the disk.
+/// Appends the entries and hard state of a `Ready` to the log in memory and returns the batch for the disk. The batch also
+/// contains the hard state if only the commit index has advanced since the last batch.
 fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     let log = replica.raft.mut_store();
     log.append(ready.entries());

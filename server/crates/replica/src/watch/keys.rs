@@ -349,7 +349,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// Stores a value and returns its number: a free number, or the next one.
+    /// Stores a value and returns its number: a free number, or the next number.
     fn put(&mut self, value: T) -> u32 {
         self.len += 1;
         if let Some(id) = self.free.pop() {

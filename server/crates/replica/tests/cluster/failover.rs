@@ -29,7 +29,7 @@ fn writes_continue_within_milliseconds_after_the_leaders_process_ended() {
     }
 }
 
-/// The members get their reports on separate streams, so the first candidate may know of the end before the others.
+/// The members get their reports on separate streams, so the first candidate may know of the end before the other members.
 #[test]
 fn a_member_whose_report_is_late_votes_for_the_first_candidate() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {

@@ -47,7 +47,7 @@ fn envelope(message: &Message) -> Envelope {
 }
 
 impl Cluster {
-    /// Delivers a forged message. Returns the reason why the receiver dropped it, or `None` if it did not report one.
+    /// Delivers a forged message. Returns the reason why the receiver dropped it, or `None` if the receiver reported no fault.
     fn lie(&mut self, message: &Message) -> Option<MessageFault> {
         self.replica(message.to)
             .take(Input::Message(envelope(message)));

@@ -258,7 +258,7 @@ impl Cluster {
         Ticket(self.tickets)
     }
 
-    /// Runs turns and delivers messages until no member sends any. Moves members that halt to `ended`.
+    /// Runs turns and delivers messages until no member sends messages. Moves members that halt to `ended`.
     fn settle(&mut self) {
         for _ in 0..10_000 {
             let mut envelopes = Vec::new();

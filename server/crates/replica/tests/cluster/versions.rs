@@ -205,7 +205,7 @@ fn a_raise_waits_for_a_downgrade_that_is_not_applied() {
     );
 }
 
-/// A member that has just joined has no state yet, so it does not know that the cluster follows another one.
+/// A member that has just joined has no state yet, so it does not know that the cluster follows another cluster.
 #[test]
 fn the_leader_of_a_cluster_that_follows_refuses_the_writes_of_all_members() {
     let ids = [1, 2, 3];
