@@ -147,7 +147,10 @@ impl Run {
 
     /// Records a defect of a file. A cut at the end of the last file is not damage.
     fn fault(&mut self, file: PathBuf, fault: FrameFault) {
-        let text = format!("{} {fault}; only the part before this point was used", file.display());
+        let text = format!(
+            "{} {fault}; only the part before this point was used",
+            file.display()
+        );
         match fault {
             FrameFault::Cut => self.result.cut = Some(text),
             FrameFault::Damaged | FrameFault::Later | FrameFault::Io(_) => {
