@@ -107,7 +107,7 @@ impl Checkpoints {
         self.memory.set_log_bytes(0);
     }
 
-    /// Queues a state to be written as a new base without outdated records. Calls `done` when this state or a newer one is
+    /// Queues a state to be written as a new base without outdated records. Calls `done` when this state or a newer state is
     /// durable. If the base does not fit on the disk, drops `done` without calling it.
     pub(super) fn rewrite(&mut self, view: View, done: OnDurable) {
         self.record_offer(&view);
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(log.bytes(), 100);
         log.durable(5);
         assert_eq!(log.bytes(), 90);
-        // The checkpointer skips states for which a newer one waits.
+        // The checkpointer skips a state if a newer state waits.
         log.offered(9);
         log.total = 120;
         log.durable(9);

@@ -98,7 +98,7 @@ impl HeldViews {
         })))
     }
 
-    /// Registers a reader of the current state. With `may_end` false, as for another member's snapshot, the reader is never
+    /// Registers a reader of the current state. With `may_end` false, as for a snapshot for another member, the reader is never
     /// told to end.
     pub(super) fn hold(&self, machine: &StateMachine, may_end: bool) -> HeldView {
         let (end, ended) = watch::channel(false);
@@ -162,7 +162,7 @@ impl Held {
         }
     }
 
-    /// Returns an upper bound of the bytes that readers pin, excluding readers that were told to end.
+    /// Returns an upper bound on the bytes that readers pin, excluding readers that were told to end.
     fn kept_bytes(&self) -> u64 {
         let mut until = self.dropped_bytes;
         let mut kept = 0;

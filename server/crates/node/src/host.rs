@@ -57,8 +57,8 @@ pub(super) struct IncomingState {
 }
 
 impl NodeHost {
-    /// Publishes the index, sizes, alarms and authentication of a new state and withdraws the latest view. Call this first, so
-    /// that a client that sees its write also sees its index. Returns whether users or roles have changed.
+    /// Publishes the index, sizes, alarms and authentication of a new state and withdraws the latest view. Call this function
+    /// first, so that a client that sees its write also sees its index. Returns whether users or roles have changed.
     fn show_state(&self, view: &View) -> bool {
         self.shared.latest.clear();
         self.shared.status.advance(view.position.index);

@@ -1,7 +1,7 @@
 //! The published state after the last turn. Workers read it without a request to the replica's thread.
 //!
-//! Only the replica's thread publishes a state, and it withdraws the state before any client can learn of a later one. A client
-//! that has received the answer to a write therefore never reads an older state. If this member is the only voter, the
+//! Only the replica's thread publishes a state, and it withdraws the state before any client can learn of a later state. A
+//! client that has received the answer to a write therefore never reads an older state. If this member is the only voter, the
 //! published state is linearizable.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use witan_machine::view::View;
 pub(super) struct LatestView(Mutex<Option<(Arc<View>, bool)>>);
 
 impl LatestView {
-    /// Returns the published state, or `None` if no read has requested one since the last turn.
+    /// Returns the published state, or `None` if no read has requested a state since the last turn.
     pub(super) fn get(&self) -> Option<Arc<View>> {
         let latest = self.0.lock();
         latest.as_ref().map(|(view, _)| view.clone())

@@ -15,7 +15,7 @@ use super::{
 
 impl Node {
     /// Transfers leadership to `member`. If `member` is `None`, transfers leadership to the member that lags least. Waits up to
-    /// the election timeout for the new leader and returns its id. Fails with `Timeout` if it does not lead by then.
+    /// the election timeout for the new leader and returns its id. Fails with `Timeout` if that member does not lead by then.
     pub async fn transfer_leadership(
         &self,
         member: Option<MemberId>,

@@ -399,8 +399,8 @@ impl Node {
         })
     }
 
-    /// Registers a v2 watcher, which wakes after every change that `watch` may match. To miss no event, take a view afterward.
-    /// Fails with `TooMany` if there are too many watchers or their paths take too much memory.
+    /// Registers a v2 watcher, which is woken after every change that `watch` may match. To miss no event, take a view
+    /// afterward. Fails with `TooMany` if there are too many watchers or their paths take too much memory.
     pub fn watch(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
         self.shared.metrics.tree_watch_requests.inc();
         let bytes = tree_watchers::watcher_bytes(&watch);
@@ -452,7 +452,7 @@ impl Node {
 
     /// Sets the gauges that reflect the state to their current values.
     pub async fn show_metrics(&self) {
-        // A stopping member, or one whose disk stalls, has no view but still reports counters.
+        // A stopping member, or a member whose disk stalls, has no view but still reports counters.
         let view = self.view().await.ok();
         self.shared.metrics.show(self, view.as_deref());
     }

@@ -1,5 +1,5 @@
-//! Logs changes of members, alarms and authentication when this member applies them, so that each member's log shows when they
-//! happened. Names of users and roles are not logged.
+//! Logs changes of members, alarms and authentication when this member applies them, so that each member's log shows when the
+//! changes happened. Names of users and roles are not logged.
 
 use witan_machine::{
     StateMachine,
@@ -34,7 +34,8 @@ impl LoggedState {
         }
     }
 
-    /// Logs the changes since the last call. Compares the members only if `members_changed`, because this runs in each turn.
+    /// Logs the changes since the last call. Compares the members only if `members_changed`, because this function runs in each
+    /// turn.
     pub(super) fn update(&mut self, machine: &StateMachine, members_changed: bool) {
         if members_changed {
             for (change, member) in member_changes(&self.members, &machine.members) {

@@ -18,7 +18,7 @@ use tokio::{sync::watch, time::timeout};
 use witan_base::{memory_limit::first_values_bytes, metrics::anonymous_bytes, panics};
 use witan_machine::values::BlockCache;
 
-/// Interval between two measurements while more than three quarters of the budget are free.
+/// Interval between two measurements while more than three quarters of the budget is free.
 const MEASURE_INTERVAL_FAR: Duration = Duration::from_secs(1);
 
 /// Interval between two measurements otherwise, and during startup.

@@ -28,7 +28,7 @@ impl MessageFaults {
         Some(std::mem::take(&mut self.since))
     }
 
-    /// Logs a warning about a dropped message from member `from`, unless it logged one within [`LOG_INTERVAL`].
+    /// Logs a warning about a dropped message from member `from`, unless it has logged a warning within [`LOG_INTERVAL`].
     pub(super) fn report(&mut self, from: MemberId, fault: MessageFault) {
         if let Some(messages) = self.count(Instant::now()) {
             let remote_peer_id = from.to_string();

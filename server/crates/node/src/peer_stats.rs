@@ -147,7 +147,7 @@ impl Node {
         counts.followers.entry(to).or_default().failed += 1;
     }
 
-    /// If `from` is the leader, counts a message with entries from it.
+    /// If `from` is the leader, counts a message with entries that `from` has sent.
     pub fn entries_received(&self, from: MemberId, bytes: u64) {
         if self.status().leader == from {
             let mut counts = self.shared.peer_links.stats.lock();

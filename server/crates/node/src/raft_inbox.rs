@@ -1,4 +1,4 @@
-//! The inbox that the replica's thread empties before client requests. It holds events about other members, a received
+//! The inbox that the replica's thread empties before it takes client requests. It holds events about other members, a received
 //! snapshot, an executed command, durable checkpoints and the stop request. The thread reads messages from other members itself
 //! (`post`).
 
@@ -28,7 +28,7 @@ pub(super) struct RaftInbox {
 /// A command that the executor has executed, and how long that took.
 pub(super) type Executed = (Box<ExecutedCommand>, Duration);
 
-/// A snapshot message and the received state. The storage accepts no other snapshot while one exists.
+/// A snapshot message and the received state. The storage accepts no other snapshot while this one exists.
 #[derive(Debug)]
 pub(super) struct ReceivedState {
     pub(super) envelope: Envelope,

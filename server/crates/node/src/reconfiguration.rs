@@ -12,9 +12,9 @@ pub enum Reconfiguration {
         /// Whether the new member is a learner.
         learner: bool,
     },
-    /// Removes this member.
+    /// Removes the member with this id.
     Remove(MemberId),
-    /// Promotes this learner to a voter.
+    /// Promotes the learner with this id to a voter.
     Promote(MemberId),
 }
 

@@ -47,7 +47,7 @@ impl Node {
         &self.shared.state_hashes
     }
 
-    /// Replaces this member's state with the leader's. Fails with `Timeout` if that takes longer than `REBUILD_TIMEOUT`.
+    /// Replaces this member's state with the leader's state. Fails with `Timeout` if that takes longer than `REBUILD_TIMEOUT`.
     pub async fn rebuild(&self) -> Result<(), NodeError> {
         let mut installs = self.shared.installs.subscribe();
         self.send(LoopRequest::Rebuild)?;

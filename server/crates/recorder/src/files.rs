@@ -17,7 +17,7 @@ const FILE_COST_BYTES: u64 = 64 << 10;
 /// Extension of the files, which have numbers as names.
 pub(crate) const ENDING: &str = "rec";
 
-/// The files of a ring. The newest one is open for writing.
+/// The files of a ring. The newest file is open for writing.
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) head: Head,

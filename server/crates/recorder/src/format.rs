@@ -307,7 +307,7 @@ pub struct AnswerText {
     /// Ticket of the request.
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
-    /// The answer, or the reason why there is none.
+    /// The answer, or the reason why there is no answer.
     #[prost(string, tag = "2")]
     pub text: String,
 }
@@ -319,7 +319,7 @@ pub struct Now {
     pub role: i32,
     #[prost(uint64, tag = "2")]
     pub term: u64,
-    /// Id of the leader, or 0 if there is none.
+    /// Id of the leader, or 0 if no leader is known.
     #[prost(fixed64, tag = "3")]
     pub leader: u64,
     #[prost(uint64, tag = "4")]

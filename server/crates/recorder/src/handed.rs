@@ -28,7 +28,7 @@ pub struct HandedFiles {
 }
 
 impl HandedFiles {
-    /// Lists the files of a directory. Each one is opened when the stream reaches it.
+    /// Lists the files of a directory. Each file is opened when the stream reaches it.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let numbers = files::numbers(folder)?.into_iter();
         let paths: Vec<PathBuf> = numbers.map(|number| files::path(folder, number)).collect();

@@ -1,4 +1,4 @@
-//! The part of a state that a recording contains: members, leases, alarms, and users and roles without passwords. They
+//! The part of a state that a recording contains: members, leases, alarms, and users and roles without passwords. These parts
 //! determine who votes, when a lease ends and what a caller may change. A recording omits keys and nodes.
 
 use witan_machine::{

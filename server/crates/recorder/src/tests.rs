@@ -205,7 +205,7 @@ fn quietly(path: &Path) -> Replayed {
     played(path, &mut |_| {})
 }
 
-/// Returns the reason why the replay only showed the turns. Panics if it compared them.
+/// Returns the reason why the replay only showed the turns. Panics if the replay compared the turns.
 fn why(replayed: &Replayed) -> &str {
     match &replayed.verdict {
         Verdict::Shown { why } => why,

@@ -54,7 +54,8 @@ pub struct Recovered {
     pub records: Vec<LogRecord>,
 }
 
-/// The stream that carries a message to another member. Heartbeats have their own stream, so they never wait behind entries.
+/// The stream that carries a message to another member. Small messages have their own stream, so that heartbeats never wait
+/// behind entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// Small urgent messages: heartbeats, votes, ReadIndex requests and responses.
@@ -109,7 +110,7 @@ pub enum ProposalRejected {
     /// The cluster version is too low: some members may not support the command.
     #[error("the version of the cluster is too low for this command")]
     ClusterVersion = 4,
-    /// The cluster follows another one, and the command would change copied data.
+    /// The cluster follows another cluster, and the command would change copied data.
     #[error("the cluster follows another one and takes no writes before the cut-over")]
     Follows = 5,
 }
@@ -121,7 +122,7 @@ pub enum Unanswered {
     Refused(ProposalRejected),
     /// The request waited too long, and its client got a timeout.
     Expired,
-    /// This member was removed from the cluster before it submitted the request.
+    /// This member was removed from the cluster. The request was not applied and never will be.
     Removed,
     /// The leader changed, and a snapshot replaced the entries that would show the result. The request may have been applied.
     LeaderChanged,

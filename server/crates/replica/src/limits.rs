@@ -73,7 +73,7 @@ pub const SNAPSHOT_REPORT_TICKS: u64 = 36_000;
 /// by more still converge.
 pub const TERM_RISE_MAX: u64 = 1 << 32;
 
-/// Number of applied entries kept in memory for members that lag, as etcd's `--snapshot-catchup-entries`.
+/// Number of applied entries kept in memory for members that lag, like etcd's `--snapshot-catchup-entries`.
 pub const CATCH_UP_ENTRIES: u64 = 5000;
 
 /// Maximum size in bytes of the entries kept for members that lag and of the committed entries that wait for a long command.

@@ -263,7 +263,7 @@ impl Storage for MemoryLog {
         Ok(self.last())
     }
 
-    /// Returns the metadata of a snapshot at the applied position. The state itself travels as a `View` with the message. Fails
+    /// Returns the metadata of a snapshot at the applied position. The state itself is sent as a `View` with the message. Fails
     /// while the applied position is below `request_index`.
     fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
         if self.position.index < request_index {

@@ -16,7 +16,7 @@ pub struct MessageHead {
     /// The term.
     #[prost(uint64, tag = "2")]
     pub term: u64,
-    /// The index of the entry before the message's entries. Some message types use it differently.
+    /// The index of the entry before the message's entries. Some message types use this field differently.
     #[prost(uint64, tag = "3")]
     pub index: u64,
     /// The term of the entry at `index`.

@@ -93,7 +93,7 @@ pub(crate) struct ReadIndexQueue {
     confirmed: VecDeque<ConfirmedRound>,
     /// Number of reads and lease requests in all confirmed rounds.
     confirmed_len: usize,
-    /// Members with a lease request in a confirmed round. A repeated request is not recorded twice.
+    /// Requesters with a lease request in a confirmed round. A repeated request is not recorded twice.
     askers: BTreeSet<LeaseRequester>,
     /// The number of the last attempt.
     number: u64,

@@ -80,7 +80,7 @@ pub struct Config {
     pub heartbeat_ticks: usize,
     /// The election timeout in nanoseconds.
     pub election_ns: u64,
-    /// Seeds the election jitter and distinguishes this process from earlier ones, so it must differ at every startup.
+    /// Seeds the election jitter and distinguishes this process from earlier processes, so it must differ at every startup.
     pub seed: u64,
     /// Whether members request a pre-vote before they campaign (raft thesis 9.6).
     pub pre_vote: bool,
@@ -176,7 +176,7 @@ pub struct Replica {
     /// Size in bytes of the entries that this leader has appended but not sent.
     unsent_bytes: u64,
     taken_messages: TakenMessages,
-    /// Term and index of this leader's last entry that changes the cluster version.
+    /// Term and index of this leader's last entry that changes the cluster version, the feature level or a downgrade.
     version_change: (u64, u64),
     read_index: ReadIndexQueue,
     leader_tasks: LeaderTasks,
@@ -224,7 +224,8 @@ pub struct Replica {
     contradiction: Option<Contradiction>,
     /// State of a copied disk, until a confirmed leader has brought this member up to date.
     copied: Option<CopiedDisk>,
-    /// Members that permanently reject this member because it was removed or its data directory was replaced.
+    /// Members that permanently reject this member because it was removed, its data directory was replaced, or its release has
+    /// too low a feature level.
     refused_at: BTreeSet<u64>,
     /// If the log contains entries of `--force-new-cluster`: the members that its committed entries remove, with the indexes of
     /// these entries. Entries committed after startup are not included.

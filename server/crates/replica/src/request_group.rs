@@ -7,7 +7,7 @@
 //!    Measured cost: 13 % fewer puts per second, and 17 % more CPU per put (three members, 64 clients of the leader).
 //! 5. After a second wait in which no client returned, the next batches skip it. The number of these batches doubles each time.
 //! 6. Clients and other members are tracked separately, because messages from distant members arrive late.
-//! 7. A follower groups the requests that it forwards, and the leader groups them again, so a request can wait on both.
+//! 7. A follower groups the requests that it forwards, and the leader groups them again, so a request can wait on both members.
 //! 8. The caller takes a request immediately if a wait saves nothing. This is the case on a sole voter, on a leader about to
 //!    sync other entries, and without a known leader.
 //! 9. A batch has a maximum size. When it is exceeded, senders share the batch (`fair_share`), and the remaining requests go
@@ -231,8 +231,8 @@ impl<R> RequestGroup<R> {
     }
 
     /// Takes the held requests like [`Self::take`] if they are due at `now`, otherwise returns an empty batch. Requests are due
-    /// if all expected ones are held, the deadline has passed, [`UNHELD_BYTES`] are held, or the last batch left some. `cost`
-    /// has the same meaning as in [`Self::deadline`].
+    /// if all expected requests are held, the deadline has passed, [`UNHELD_BYTES`] are held, or the last batch left some
+    /// requests. `cost` has the same meaning as in [`Self::deadline`].
     pub(crate) fn take_due(&mut self, cost: u64, now: u64, budget: usize) -> Batch<R> {
         if self.held.is_empty() {
             return Vec::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::limits::{LOST_MESSAGES_MAX, TAKEN_PROCESSES_MAX};
 
-/// The messages that a leader has accepted in its current term. The first message of a later term clears them, because messages
+/// The messages that a leader has accepted in its current term. The first message of another term clears them, because messages
 /// of other terms are never accepted.
 #[derive(Debug, Default)]
 pub(crate) struct TakenMessages {

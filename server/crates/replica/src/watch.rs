@@ -90,9 +90,9 @@ impl WatchHub {
             .map(|(id, (path, _))| (*id, path))
     }
 
-    /// Returns each watcher that `event` may concern once: the watchers of its node and the recursive watchers of directories
-    /// above. If the node is a directory, also returns the watchers of everything below it, because the event may be its
-    /// removal. A refresh concerns no watcher.
+    /// Returns each watcher that `event` may concern once: the watchers of its node and the recursive watchers of the
+    /// directories above the node. If the node is a directory, also returns the watchers of everything below it, because the
+    /// event may be its removal. A refresh concerns no watcher.
     pub fn affected_by(&self, event: &Event) -> Vec<WatcherId> {
         let mut woken = Vec::new();
         if event.refresh {
@@ -104,7 +104,7 @@ impl WatchHub {
             woken.extend(self.recursive.get(dir).into_iter().flatten());
         }
         if event.node.dir {
-            // The byte `0` follows `/`, so the range has exactly the paths below.
+            // The byte `0` follows `/`, so the range has exactly the paths below `path`.
             let (first, end) = ([path, &b"/"[..]].concat(), [path, &b"0"[..]].concat());
             for side in [&self.exact, &self.recursive] {
                 let below = side.range(Bytes::from(first.clone())..Bytes::from(end.clone()));

@@ -153,7 +153,8 @@ pub(crate) fn decode_raft_entry(
     decode_committed_entry(entry, |_| false)
 }
 
-/// Returns the registration in an entry, or `None`. Decodes no other entry, because this runs for each appended entry.
+/// Returns the registration in an entry, or `None` for any other entry. Decodes no other entry, because this function runs for
+/// each appended entry.
 pub(crate) fn registration(entry: &RaftEntry) -> Option<PublishAttributes> {
     let mut fields = entry.data.strip_prefix(&[COMMAND_V1])?;
     let (mut tag, _) = encoding::decode_key(&mut fields).ok()?;

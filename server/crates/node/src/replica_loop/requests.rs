@@ -65,7 +65,7 @@ pub(crate) enum LoopRequest {
         members: Arc<MemberRegistry>,
         to: CompletionSender<bool>,
     },
-    /// Replace the state with the leader's.
+    /// Replace the state with the leader's state.
     Rebuild,
 }
 
@@ -166,7 +166,7 @@ impl ReplicaLoop {
         if !is_second && self.space.level() != SpaceLevel::Enough {
             let shared = self.shared.clone();
             done = Box::new(move || {
-                // If this fails, the requester gets an error and can retry.
+                // If sending fails, the requester gets an error and can retry.
                 let second = LoopRequest::Rewrite { done, is_second: true };
                 let _ = shared.inbox.try_send(second);
                 shared.waker.wake();

@@ -59,7 +59,7 @@ impl Player {
     }
 
     /// Creates a player with the entire state, to run in parallel with a recorded replica in the same process. Redacts the log
-    /// like the inputs, because a replica halts if an entry of its log differs from the leader's.
+    /// like the inputs, because a replica halts if an entry of its log differs from the leader's entry.
     pub fn twin(config: Config, mut recovered: Recovered) -> Result<Self, CorruptRecord> {
         let redaction = Redaction { values_in_clear: true };
         for record in &mut recovered.records {
@@ -83,8 +83,8 @@ impl Player {
         self.whole
     }
 
-    /// Executes a turn. Returns a verdict if its effects differ from the recorded effects. Fails if it cannot be executed or
-    /// the core panics.
+    /// Executes a turn. Returns a verdict if its effects differ from the recorded effects. Fails if the turn cannot be executed
+    /// or the core panics.
     pub fn turn(&mut self, turn: &Turn) -> Result<Option<Verdict>, String> {
         let got = catch_panic(|| self.execute(turn)).flatten()?;
         let expected = sort_messages(turn.effects.clone());
@@ -129,7 +129,8 @@ impl Player {
     }
 }
 
-/// Sorts consecutive messages by receiver. Raft's order of members is the order of a hash map, which depends on its history.
+/// Sorts consecutive messages by receiver. Raft's order of members is the order of a hash map, which depends on the map's
+/// history.
 fn sort_messages(mut effects: Vec<Effect>) -> Vec<Effect> {
     let receiver = |effect: &Effect| {
         let Some(EffectKind::Send(sent)) = &effect.kind else {

@@ -51,7 +51,7 @@ enum Schedule {
 struct Periodic {
     period: u64,
     check_interval_ticks: u64,
-    /// Number of ticks between two compactions. The first one follows after an entire period.
+    /// Number of ticks between two compactions. The first compaction follows after an entire period.
     compaction_interval_ticks: u64,
     /// Sampled revisions: one per check in the period, plus one. The oldest is as old as the period.
     sampled_revisions: VecDeque<Revision>,

@@ -216,7 +216,7 @@ fn check_log_and_find_forced_removals(
             Err(EntryError::Corrupt(corrupt)) => return Err(corrupt),
         }
     }
-    // A removal that members proposed may still be rejected when it is applied, and the member can lead until then.
+    // A removal that members proposed may still be rejected when it is applied, and the member to remove can lead until then.
     if !is_forced {
         removed.clear();
     }

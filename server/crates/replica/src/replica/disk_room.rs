@@ -7,7 +7,7 @@
 //! leader could serve linearizable reads.
 //!
 //! A member without memory accepts entries up to the first one that adds data. If all members have used up their memory,
-//! deletions, compactions and expirations can therefore still free some.
+//! deletions, compactions and expirations can therefore still free memory.
 
 use raft::{
     StateRole,
@@ -82,7 +82,7 @@ impl Replica {
         self.disk_room.full
     }
 
-    /// Returns whether the disk is full or the memory is used up. Another member should then lead, because this one cannot
+    /// Returns whether the disk is full or the memory is used up. Another member should then lead, because this member cannot
     /// accept commands that add data.
     pub(super) fn lacks_room(&self) -> bool {
         self.disk_room.full || self.disk_room.lacks_memory

@@ -20,8 +20,8 @@ use crate::{
 pub(super) struct Failover {
     /// Id and term of the leader whose process ended.
     ended: (u64, u64),
-    /// Monotonic time in nanoseconds until which messages from the leader are dropped, because it may have sent them before its
-    /// end. It is an election timeout after the report.
+    /// Monotonic time in nanoseconds until which messages from the leader are dropped, because it may have sent them before the
+    /// process ended. The time is an election timeout after the report.
     ignored_until_ns: u64,
     /// Monotonic time of the next campaign in nanoseconds.
     pub(super) at_ns: u64,

@@ -50,8 +50,8 @@ pub enum ForceError {
 
 impl Replica {
     /// Appends entries to the recovered state that make `own` the only member and returns them for the disk. Returns `None` if
-    /// there is no checkpoint, or if `own` is already alone or was removed. Fails with `NoState` if this member never received
-    /// the cluster's state. Also fails if the state or an entry has a feature level above `level`.
+    /// there is no checkpoint, or if `own` is already the only member or was removed. Fails with `NoState` if this member never
+    /// received the cluster's state. Also fails if the state or an entry has a feature level above `level`.
     pub fn force_new_cluster(
         recovered: &mut Recovered,
         own: MemberId,

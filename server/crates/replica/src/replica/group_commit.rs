@@ -48,8 +48,8 @@ impl Replica {
     }
 
     /// Holds another member's message with `bytes` bytes of proposals until it is due. Processes it immediately if this member
-    /// does not lead other voters. Refuses its proposals, which the sender resends later, if the sender's held messages would
-    /// exceed their bound.
+    /// does not lead other voters. Refuses the message's proposals, which the sender resends later, if the sender's held
+    /// messages would exceed their bound.
     pub(super) fn hold_forwarded(&mut self, from: u64, message: ForwardedProposals, bytes: usize) {
         let bytes = bytes.max(FORWARDED_COST_BYTES);
         let held = self.forwarded_bytes.get(&from).copied().unwrap_or_default();
@@ -150,8 +150,8 @@ impl Replica {
         true
     }
 
-    /// Appends a proposal of this process to the leader's log. Defers it to the next tick if the log does not accept it now.
-    /// Answers it if the log rejects it. Returns whether the proposal is still waiting.
+    /// Appends a proposal of this process to the leader's log. Defers the proposal to the next tick if the log does not accept
+    /// it now. Answers the proposal if the log rejects it. Returns whether the proposal is still waiting.
     pub(super) fn append_own(&mut self, ticket: Ticket, entry: &Entry, data: Bytes) -> bool {
         match self.append_entry(self.config.id, entry, data) {
             Ok(()) => self.proposals.record_submission(ticket, self.own_term()),
@@ -171,7 +171,7 @@ impl Replica {
         self.answers.push((ticket, Answer::Unanswered(refused)));
     }
 
-    /// Drops answered batches. Once the newest batch is answered, the group may submit the next one.
+    /// Drops answered batches. Once the newest batch is answered, the group may submit the next batch.
     pub(super) fn follow_batches(&mut self) {
         let (status, last) = (self.status(), self.last_index());
         let proposals = &self.proposals;
@@ -181,8 +181,8 @@ impl Replica {
         }
     }
 
-    /// Returns the monotonic time in nanoseconds at which held proposals are due. Returns `None` if none are held, or while the
-    /// batches in flight have their maximum size.
+    /// Returns the monotonic time in nanoseconds at which held proposals are due. Returns `None` if no proposals are held, or
+    /// while the batches in flight have their maximum size.
     pub(super) fn proposals_due_ns(&self) -> Option<u64> {
         let due = self.group.deadline(self.sync_cost_ns);
         due.filter(|_| self.batches.bytes_left() > 0)

@@ -44,8 +44,8 @@ impl Replica {
         true
     }
 
-    /// Records whether the lineage in a leader's append message differs from this member's. If so, the leader's state must
-    /// replace this member's.
+    /// Records whether the lineage in a leader's append message differs from this member's lineage. If so, the leader's state
+    /// must replace this member's state.
     pub(super) fn compare_lineage(&mut self, message: &Message) {
         if message.get_msg_type() != MessageType::MsgAppend || message.term < self.raft.raft.term {
             return;
@@ -63,9 +63,9 @@ impl Replica {
         self.rebuilds || is_of_other_lineage
     }
 
-    /// If the leader's state must replace this member's, removes the entries after the first entry of the leader's term from an
-    /// append message. The leader may need that first entry acknowledged to commit earlier entries. Accepting later entries
-    /// would delay the request for the leader's state, which needs a fully committed log.
+    /// If the leader's state must replace this member's state, removes the entries after the first entry of the leader's term
+    /// from an append message. The leader may need that first entry acknowledged to commit earlier entries. Accepting later
+    /// entries would delay the request for the leader's state, which needs a fully committed log.
     pub(super) fn cut_behind_first_of_term(&self, message: &mut Message) {
         let differs = self.other_lineage_term == Some(message.term);
         if message.get_msg_type() != MessageType::MsgAppend || !(differs || self.rebuilds) {

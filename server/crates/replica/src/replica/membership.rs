@@ -208,14 +208,14 @@ impl Replica {
         }
     }
 
-    /// Requests that the leader's state replace this member's, because the two differ or the checkpoint on disk is damaged. The
-    /// member accepts no entries while a request is pending. A leader must first transfer leadership.
+    /// Requests that the leader's state replace this member's state, because the two differ or the checkpoint on disk is
+    /// damaged. The member accepts no entries while a request is pending. A leader must first transfer leadership.
     pub(crate) fn rebuild(&mut self) {
         self.rebuilds = true;
         self.request_snapshot();
     }
 
-    /// Requests the leader's state if it must replace this member's. While a request is pending, this member accepts no
+    /// Requests the leader's state if it must replace this member's state. While a request is pending, this member accepts no
     /// entries, although the leader may need its acknowledgment to commit them. The request is therefore sent only in a term in
     /// which this entire log is committed. It is canceled in the next term.
     pub(super) fn request_snapshot(&mut self) {
@@ -249,8 +249,8 @@ impl Replica {
         twice
     }
 
-    /// Returns whether a snapshot is older than the requested one, so that the caller must drop it. Raft would install it and
-    /// forget entries that this member has acknowledged.
+    /// Returns whether a snapshot is older than the requested snapshot, so that the caller must drop it. Raft would install it
+    /// and forget entries that this member has acknowledged.
     pub(super) fn is_outdated_snapshot(&self, message: &Message) -> bool {
         let asked = self.raft.raft.pending_request_snapshot;
         message.get_msg_type() == MessageType::MsgSnapshot

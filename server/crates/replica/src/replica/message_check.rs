@@ -104,7 +104,7 @@ pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Messa
     Some(lower)
 }
 
-/// Returns whether a message has a term or its type needs none. Raft treats a message without a term as a local message. A
+/// Returns whether a message has a term or its type needs no term. Raft treats a message without a term as a local message. A
 /// response that rejects a vote may have term 0 if its sender has no term yet.
 fn has_its_term(message: &Message) -> bool {
     let kind = message.get_msg_type();

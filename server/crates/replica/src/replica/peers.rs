@@ -193,7 +193,7 @@ impl Replica {
         repeated
     }
 
-    /// Reports the result of a snapshot transfer to raft, so that another one can start.
+    /// Reports the result of a snapshot transfer to raft, so that another transfer can start.
     fn snapshot_ended(&mut self, member: u64, status: SnapshotStatus) {
         self.leader_tasks.snapshot_ended(member);
         self.raft.report_snapshot(member, status);

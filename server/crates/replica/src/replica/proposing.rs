@@ -110,7 +110,7 @@ impl Replica {
     }
 
     /// Appends a membership change to the log and sends it. Fails with `NotNow` while another change is pending, because raft
-    /// silently drops a second one, or if leadership must be transferred first. Also fails if the change is invalid.
+    /// silently drops a second change, or if leadership must be transferred first. Also fails if the change is invalid.
     fn append_change(&mut self, change: &ConfChange) -> Result<(), NotAppended> {
         self.send_appended();
         if self.raft.raft.has_pending_conf() || self.transfers_leadership_first(change) {

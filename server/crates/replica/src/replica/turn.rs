@@ -142,7 +142,7 @@ fn apply_and_answer(
 }
 
 /// Reports the last applied index to raft and trims the log in memory. Requests the leader's state if it must replace this
-/// member's.
+/// member's state.
 fn applied_to_raft(replica: &mut Replica) {
     let applied = replica.raft.store().position().index;
     replica.raft.advance_apply_to(applied);
@@ -200,7 +200,7 @@ fn persist_batch(replica: &mut Replica, ready: &Ready) -> LogBatch {
     }
     // Encode the hard state after the append, when raft's own copy and the log agree.
     let hard_state = changed.then(|| wire::encode_hard_state(log.hard_state()));
-    // The disk keeps a hard state without entries or a sync in memory until the next batch.
+    // The log on disk keeps a hard state in memory until the next batch if this batch has neither entries nor a sync.
     if changed && ready.entries().is_empty() && !ready.must_sync() {
         replica.commit_unpersisted = Some(replica.ticks);
     }
@@ -427,7 +427,7 @@ fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
 }
 
 /// Wraps a raft message in an envelope. Adds the current state to a snapshot message. Returns `None` for a snapshot while
-/// another one is being sent to that member; raft sends it again after the transport's report.
+/// another snapshot is being sent to that member; raft sends a new one after the transport's report.
 fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
     let mut snapshot = None;
     if message.get_msg_type() == MessageType::MsgSnapshot {

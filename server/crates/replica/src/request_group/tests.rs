@@ -121,7 +121,7 @@ fn the_group_waits_less_often_for_clients_that_do_not_return() {
     let mut scene = Scene::new();
     assert_eq!(scene.push(1), 1);
     let mut waits = 0;
-    // In each round, a proposal arrives while the previous one is in flight, and no client returns.
+    // In each round, a proposal arrives while the previous proposal is in flight, and no client returns.
     for _ in 0..1000 {
         assert_eq!(scene.after(100).push(1), 0);
         if scene.after(300).answer().due(SYNC) == 0 {
@@ -144,7 +144,7 @@ fn single_proposals_do_not_cause_useless_waits_again() {
     let mut scene = Scene::new();
     let mut waits = 0;
     for _ in 0..1000 {
-        // A proposal arrives while another one is in flight, and no client returns.
+        // A proposal arrives while another proposal is in flight, and no client returns.
         assert_eq!(scene.after(5000).answer().push(1), 1);
         assert_eq!(scene.after(100).push(1), 0);
         if scene.after(300).answer().due(SYNC) == 0 {

@@ -33,7 +33,7 @@ impl<V> Default for IntervalTree<V> {
 }
 
 impl<V: Default> IntervalTree<V> {
-    /// Calls `change` with the value of a range. Inserts a new range with the default value first.
+    /// Calls `change` with the value of a range. First inserts an unknown range with the default value.
     pub(super) fn entry(&mut self, span: &WatchRange, change: impl FnOnce(&mut V)) {
         let mut at = self.root.as_deref_mut();
         while let Some(node) = at {
@@ -127,7 +127,7 @@ fn split<V>(tree: TreapLink<V>, at: &WatchRange) -> (TreapLink<V>, TreapLink<V>)
     }
 }
 
-/// Merges two treaps. Every range of the first must sort before every range of the second.
+/// Merges two treaps. Every range of `before` must sort before every range of `after`.
 fn join<V>(before: TreapLink<V>, after: TreapLink<V>) -> TreapLink<V> {
     let (mut before, mut after) = match (before, after) {
         (Some(before), Some(after)) => (before, after),

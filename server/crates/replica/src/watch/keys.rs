@@ -2,8 +2,8 @@
 //!
 //! A stream watches key ranges. A watcher group is one range of one stream, with any number of watchers. When a change matches
 //! a group, its history location is recorded; events are not copied (I7). The number of recorded locations per stream is
-//! bounded. When it is exceeded, or after another state has replaced this one, a group keeps only its first location. The
-//! stream then reads the history from there.
+//! bounded. Beyond the bound, or after another state has replaced this state, a group keeps only its first location. The stream
+//! then reads the history from there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -247,8 +247,8 @@ impl WatcherGroups {
         matched
     }
 
-    /// Makes every group read all changes from its first recorded one on, without examining individual changes. A group without
-    /// a recorded change reads from `revision`, whose history location is `place`. Calls `wake` like [`Self::notify`].
+    /// Makes every group read all changes from its first recorded change on, without examining individual changes. A group
+    /// without a recorded change reads from `revision`, whose history location is `place`. Calls `wake` like [`Self::notify`].
     pub fn notify_all(
         &mut self,
         place: HistoryLocation,
@@ -298,7 +298,7 @@ impl WatcherGroups {
 }
 
 /// Adds a change to the pending changes of watcher group `id` and wakes its stream if it had no pending group. At
-/// [`NOTED_LOCATIONS_MAX`] locations per stream, the group keeps only its first one and ignores further changes.
+/// [`NOTED_LOCATIONS_MAX`] locations per stream, the group keeps only its first location and ignores further changes.
 fn record_change(
     groups: &mut Slab<WatcherGroup>,
     streams: &mut Slab<StreamEntry>,
@@ -364,7 +364,7 @@ impl<T> Slab<T> {
         self.slots.get_mut(id as usize)?.as_mut()
     }
 
-    /// Removes and returns a value, or returns `None` if the number has none. Frees all memory once no value is left.
+    /// Removes and returns a value, or returns `None` if the number has no value. Frees all memory once no value is left.
     fn take(&mut self, id: u32) -> Option<T> {
         let value = self.slots.get_mut(id as usize)?.take()?;
         self.len -= 1;
