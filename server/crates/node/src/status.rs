@@ -50,7 +50,7 @@ pub(super) struct PublishedStatus {
 }
 
 impl PublishedStatus {
-    /// Publishes the raft status and the Unix time in nanoseconds at which its leader was first seen.
+    /// Publishes the raft status and the Unix time in nanoseconds at which the leader was first seen.
     pub(super) fn store(&self, status: &Status, leader_since_ns: i64) {
         self.id.store(status.id.0, Relaxed);
         self.leader.store(status.leader.0, Relaxed);

@@ -127,7 +127,7 @@ fn view_of(kv: &Kv) -> Arc<View> {
     Arc::new(View { machine, ..View::default() })
 }
 
-/// Creates a node whose replica's thread is not running. Its requests go to the returned receiver.
+/// Creates a node whose replica's thread is not running. The node's requests go to the returned receiver.
 pub(crate) fn stalled_as(identity: ProcessIdentity) -> (Node, Receiver<LoopRequest>) {
     let (_, stopping) = watch::channel(false);
     stalled_until(identity, stopping)

@@ -1,7 +1,7 @@
 //! Simple tokens in memory. The log entry of a login assigns the token on every member, and each member measures how long the
 //! token has been unused. A token ends when its user is deleted or changes the password, when authentication is disabled, or
 //! when the process ends. Entries in the log at startup assign no tokens, because the tokens may have expired. An entry that
-//! later replaces one of them assigns its token.
+//! later replaces such an entry assigns its token.
 //!
 //! At the limit, the user with the most tokens loses the least recently used one. The logins of one user therefore do not end
 //! the tokens of other users. Logins run on the replica's thread, so no step visits all tokens.
@@ -22,7 +22,7 @@ use witan_machine::auth::AuthReply;
 /// used one.
 const TOKENS_MAX: usize = 262_144;
 
-/// Number of expired tokens that one login removes, which is more than it adds.
+/// Number of expired tokens that one login removes, which is more than a login adds.
 const SWEPT_PER_LOGIN: usize = 4;
 
 /// Divisor of a token's lifetime: a used token moves to the end of the order at most once in this part of its lifetime.
@@ -60,7 +60,7 @@ struct TokenOwner {
 impl TokenTable {
     /// Adds a token at the end of the order. The token expires after `ttl`.
     fn insert(&mut self, token: Arc<str>, user: Arc<str>, now: Instant, ttl: Duration) {
-        // All tokens of a user share its name, which can be long.
+        // All tokens of a user share the user's name, which can be long.
         let known = self.by_user.get_key_value(&user);
         let user = known.map_or(user, |(known, _)| known.clone());
         let place = self.next;
@@ -168,7 +168,8 @@ impl Tokens {
         Some(String::from(&*user))
     }
 
-    /// Records that an entry was appended to the log. If the entry replaces one from before the startup, it assigns its token.
+    /// Records that an entry was appended to the log. If the entry replaces an entry from before startup, the new entry assigns
+    /// its token.
     pub(super) fn appended(&self, index: u64) {
         self.replayed.fetch_min(index.saturating_sub(1), Relaxed);
     }
@@ -196,7 +197,8 @@ impl Tokens {
         *self.known.lock() = TokenTable::default();
     }
 
-    /// Adds a user's token after removing some expired tokens. If there are already [`TOKENS_MAX`] tokens, evicts one first.
+    /// Adds a user's token after removing some expired tokens. If there are already [`TOKENS_MAX`] tokens, evicts a token
+    /// first.
     fn assign(&self, token: String, user: String) {
         let now = Instant::now();
         let mut known = self.known.lock();
@@ -242,7 +244,7 @@ mod tests {
         assert_eq!(tokens.use_token("abc.8").as_deref(), Some("alice"));
     }
 
-    /// Entries that were not committed before the start may be replaced by entries of another leader.
+    /// Entries that were not committed before startup may be replaced by entries of another leader.
     #[test]
     fn an_entry_that_replaces_one_from_before_the_start_assigns_a_token() {
         let tokens = Tokens::new(Duration::from_secs(300), 8);

@@ -30,7 +30,7 @@ struct TreeWatchState {
 #[derive(Debug, Default)]
 struct TreeWaker {
     notify: Notify,
-    /// Index of the first change since the last wake-up that the watch may match; 0 if there is none.
+    /// Index of the first change since the last wake-up that the watch may match; 0 if there is no such change.
     first: AtomicU64,
 }
 
@@ -128,8 +128,8 @@ pub struct TreeWatcher {
 }
 
 impl TreeWatcher {
-    /// Completes after a change that the watch may match, or immediately if one occurred since the last call. Returns the index
-    /// of the first such change, or 0 if the last call has already returned it.
+    /// Completes after a change that the watch may match, or immediately if such a change occurred since the last call. Returns
+    /// the index of the first such change, or 0 if the last call has already returned it.
     pub async fn woken(&mut self) -> u64 {
         self.waker.notify.notified().await;
         self.waker.first.swap(0, Relaxed)

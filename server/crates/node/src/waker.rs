@@ -26,7 +26,7 @@ impl Waker {
         Ok(Self { event, asleep: AtomicBool::new(false) })
     }
 
-    /// Wakes the thread if it sleeps. Call it after queueing an input.
+    /// Wakes the thread if it sleeps. Call this function after queueing an input.
     pub(super) fn wake(&self) {
         // Either this thread sees that the replica's thread sleeps, or that thread sees the queued input.
         fence(SeqCst);

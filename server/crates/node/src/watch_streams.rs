@@ -1,8 +1,9 @@
 //! The v3 watch streams of this process. The node only wakes streams: each stream reads a state's history with its own cursors
 //! (I7).
 //!
-//! Clients may already know the published revision, so a new watch starts after it. Changes up to the notified revision are
-//! noted for all streams that they match. The notified revision reaches the published one within the same turn.
+//! Clients may already know the published revision, so a new watch starts after that revision. Changes up to the notified
+//! revision are noted for all streams that they match. The notified revision reaches the published revision within the same
+//! turn.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -266,7 +267,7 @@ impl WatchStream {
         self.streams.0.lock().published
     }
 
-    /// Takes the unread changes. If the notified revision is below `wanted`, wakes the stream when it rises.
+    /// Takes the unread changes. If the notified revision is below `wanted`, wakes the stream when that revision rises.
     pub fn take(&self, wanted: Revision) -> StreamChanges {
         let mut watch_state = self.streams.0.lock();
         if watch_state.notified_revision < wanted && !watch_state.waiting.contains(&self.id) {
@@ -287,7 +288,7 @@ impl WatchStream {
         (current, watch_state.older.clone())
     }
 
-    /// Completes when unread changes may exist, or immediately if some arose since the last call.
+    /// Completes when unread changes may exist, or immediately if such changes arose since the last call.
     pub async fn woken(&self) {
         self.notify.notified().await;
     }

@@ -51,7 +51,7 @@ fn a_member_whose_report_is_late_votes_for_the_first_candidate() {
 }
 
 /// The leader's last messages may arrive after its streams have closed: on a lossy network, one stream resends segments while
-/// another one has already ended.
+/// another stream has already ended.
 #[test]
 fn late_messages_of_an_ended_leader_are_ignored() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -227,7 +227,7 @@ fn slow_failover(ids: &[u64], delay_ms: u64, heard: &[u64]) -> (u64, u64) {
 }
 
 /// On an overloaded machine, or between distant sites, a campaign takes longer than the step between two campaigns. If each
-/// campaign ended the previous one, no member would win for a dozen terms.
+/// campaign ended the previous campaign, no member would win for a dozen terms.
 #[test]
 fn slow_campaigns_are_not_ended_by_the_next_ones() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5]] {

@@ -116,7 +116,7 @@ fn a_forged_report_raises_the_term_of_copies_by_a_bounded_number() {
     cluster.serves();
 }
 
-/// A hundred forged messages raise the term no more than a single one. After an election timeout, the term may rise again.
+/// A hundred forged messages raise the term no more than a single message. After an election timeout, the term may rise again.
 #[test]
 fn messages_raise_a_term_by_a_bounded_number_per_election_timeout() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

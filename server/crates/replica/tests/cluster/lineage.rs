@@ -10,8 +10,8 @@ use witan_machine::{
 
 use super::*;
 
-/// Returns three states with the same history. The second one has different blocks. The third one has another salt and keeps a
-/// deletion that a compaction removed from the other states.
+/// Returns three states with the same history. The second state has different blocks. The third state has another salt and
+/// keeps a deletion that a compaction removed from the other states.
 fn states(ids: &[u64]) -> [View; 3] {
     let mut kv = Kv::default();
     let apply = |kv: &mut Kv, operation| {

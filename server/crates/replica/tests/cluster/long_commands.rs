@@ -39,8 +39,8 @@ fn compact(revision: i64) -> kv::KvOperation {
     kv::KvOperation::Compact(kv::Compact { revision })
 }
 
-/// Runs compactions and several long commands in one batch on a sole member. If `executes_later` is set, the host defers them.
-/// Returns the recording host and the final state.
+/// Runs compactions and several long commands in one batch on a sole member. If `executes_later` is set, the host defers the
+/// long commands. Returns the recording host and the final state.
 fn batch(executes_later: bool) -> (World, View) {
     let tuning = Tuning { long_command_keys: KEYS, ..Tuning::default() };
     let mut cluster = Cluster::begun_with(first_state(&[1]), &[1], tuning);

@@ -252,7 +252,7 @@ fn an_absent_learner_blocks_nothing_and_survives_a_restart() {
 fn one_membership_change_at_a_time() {
     let (mut replica, mut host) = fresh();
     propose(&mut replica, 1, Command::Members(learner(8)));
-    // Raft would silently drop the second change, so it waits for the first one.
+    // Raft would silently drop the second change, so it waits for the first change.
     propose(&mut replica, 2, Command::Members(learner(9)));
     let member = |host: &Recorder, ticket| {
         let mut applied = host.applied.iter();
