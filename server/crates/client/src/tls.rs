@@ -75,7 +75,7 @@ fn client_config(asked: &ClientSettings) -> Result<ClientConfig, ClientTlsError>
     with_key.map_err(|error| unreadable(cert, &error))
 }
 
-/// Reads the CA certificates of a PEM file. Fails if the file contains no certificate or an invalid one.
+/// Reads the CA certificates from a PEM file. Fails if the file contains no certificate or an invalid one.
 fn roots_of(path: &Path) -> Result<RootCertStore, ClientTlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
@@ -85,7 +85,7 @@ fn roots_of(path: &Path) -> Result<RootCertStore, ClientTlsError> {
     Ok(roots)
 }
 
-/// Reads all certificates of a PEM file. Fails if the file contains no certificate.
+/// Reads all certificates from a PEM file. Fails if the file contains no certificate.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientTlsError> {
     let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let found: Vec<_> = found.map_err(|error| unreadable(path, &error))?;

@@ -37,7 +37,7 @@ pub struct NodeMetrics {
     value_block_reads: IntCounter,
     value_read_bytes: IntCounter,
     state: StateSeries,
-    /// Pairs of a counter and its alias, which has an old name of etcd.
+    /// Pairs of a counter and its alias: a counter of the same value under an old etcd name.
     aliases: [(IntCounter, IntCounter); 4],
 }
 

@@ -56,7 +56,7 @@ pub(super) fn check(
         .count();
     let (enough_started, healthy) = match change {
         Reconfiguration::Add { learner } => {
-            // A cluster of one may grow to two members, which must then both be up.
+            // A cluster of one member may grow to two members, which must then both be up.
             let grows_to_two = started == 1 && count == 1;
             let enough_started = learner || grows_to_two || started >= quorum(count + 1);
             // The new member is assumed to be down. A single member has no connections.

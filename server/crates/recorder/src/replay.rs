@@ -185,8 +185,8 @@ impl Run {
         })
     }
 
-    /// Executes a turn, if there is still a player, and passes the turn to `show`. Executes neither this turn nor later ones if
-    /// turns before it are missing.
+    /// Executes a turn, if there is still a player, and passes the turn to `show`. If turns before this turn are missing,
+    /// executes neither this turn nor later turns.
     fn turn(&mut self, turn: &Turn, show: &mut dyn FnMut(&ShownTurn<'_>)) {
         match self.last {
             last if turn.number == last.saturating_add(1) => {}

@@ -241,7 +241,7 @@ fn a_recording_is_reproduced_without_its_values() {
         (replayed.read, replayed.equal, replayed.faults.len()),
         (30, 30, 0)
     );
-    // The transaction's comparison succeeds. Its failure branch puts a key twice, which is refused.
+    // The transaction's comparison succeeds. The failure branch puts a key twice, which is refused.
     let done = |kind: &str| applied.iter().filter(|it| it.starts_with(kind)).count();
     assert_eq!(
         (

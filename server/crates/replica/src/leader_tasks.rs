@@ -23,7 +23,7 @@ pub(crate) struct LeaderTasks {
     pub(crate) compaction: AutoCompactor,
     /// Members to which a snapshot is being sent, with the tick at which it started.
     snapshots: BTreeMap<u64, u64>,
-    /// The last tick at which each member was known to respond. raft-rs forgets this at each quorum check.
+    /// The last tick at which each member was known to respond. raft-rs forgets responses at each quorum check.
     heard: BTreeMap<u64, u64>,
     pub(crate) lessor: Lessor,
 }

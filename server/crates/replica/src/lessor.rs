@@ -343,7 +343,7 @@ impl Lessor {
         }
     }
 
-    /// Forgets the timer of a lease, if there is one.
+    /// Forgets the timer of a lease, if the lease has a timer.
     fn stop(&mut self, id: LeaseId) {
         if let Some(timer) = self.deadlines.0.remove(&id) {
             self.next_checks.remove(&(timer.listed_at_ns, id));

@@ -198,7 +198,7 @@ impl ReadIndexQueue {
     }
 
     /// Accepts and records a ReadIndex request from member `from`. Returns `false` if the request is not newer than the last
-    /// accepted one, names another member, or is invalid.
+    /// accepted request, names another member, or is invalid.
     pub(crate) fn accept(&mut self, from: u64, context: &[u8]) -> bool {
         let Some([member, seed, number]) = decode_context(context) else {
             return false;

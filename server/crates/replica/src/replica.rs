@@ -459,7 +459,7 @@ impl Replica {
             return Ok(());
         }
         self.pass_to_raft(message);
-        // A snapshot that raft refused must not replace an accepted one that waits for the next turn.
+        // A snapshot that raft refused must not replace an accepted snapshot that waits for the next turn.
         let accepted = self.raft.raft.raft_log.unstable_snapshot().as_ref();
         if carried.is_some()
             && accepted.map(|s| (s.get_metadata().index, s.get_metadata().term)) == carried
@@ -532,8 +532,8 @@ impl Replica {
         }
     }
 
-    /// Reports snapshots without a result as failed, so that raft sends new ones. Then, unless the disk is full, proposes the
-    /// leader's own commands. Omits compactions and sweeps if this cluster follows another cluster.
+    /// Reports snapshots without a result as failed, so that raft sends new snapshots. Then, unless the disk is full, proposes
+    /// the leader's own commands. Omits compactions and sweeps if this cluster follows another cluster.
     fn run_leader_tasks(&mut self, now_ns: i64) {
         self.leader_tasks
             .fail_unreported_snapshots(&mut self.raft, self.ticks);

@@ -149,7 +149,7 @@ fn watches(registered: u64) -> Vec<Watch> {
     .collect()
 }
 
-/// Asserts that readers see the same in both trees.
+/// Asserts that readers see the same content in both trees.
 fn assert_same(one: &Tree, other: &Tree) {
     assert_eq!(one.index(), other.index());
     assert_eq!(one.get(b"/", true, 0), other.get(b"/", true, 0));

@@ -225,7 +225,7 @@ mod tests {
         let periodic = |period| AutoCompaction::Periodic { period, hour: HOUR };
         let (long, short) = (periodic(10 * HOUR), periodic(300));
         let revisions = AutoCompaction::Revisions { keep: 100, check_interval_ticks: 300 };
-        // The first compaction follows after one period. Later ones lag by one check, as in etcd.
+        // The first compaction follows after one period. Later compactions lag by one check, as in etcd.
         let look = 360;
         let hourly = [
             (10 * HOUR, 1),

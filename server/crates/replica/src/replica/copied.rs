@@ -177,7 +177,7 @@ impl Replica {
     }
 
     /// Returns whether this member may vote for the sender of a vote request. A copy first records the log end that the request
-    /// reports. If another voter has reported the term of the request or a later one, tells the sender that term.
+    /// reports. If another voter has reported the request's term or a higher term, tells the sender that term.
     pub(super) fn record_log_end_and_check_vote(&mut self, request: &Message) -> bool {
         let (tick, last) = (self.ticks, (request.log_term, request.index));
         // A pre-vote request has the sender's term plus one.

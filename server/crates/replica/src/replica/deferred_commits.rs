@@ -1,7 +1,8 @@
 //! Defers commit index updates: while a leader is appending entries, the next append will carry the commit index anyway. A
 //! separate message would wake each follower, and the leader would have to process the responses.
 //!
-//! Members that forwarded an entry get the commit index immediately, and readers get it with the heartbeats of their read.
+//! Members that forwarded an entry get the commit index immediately, and members that read get it with the heartbeats of their
+//! read.
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@
 //! elections and startup need are accepted anyway: the first entry of a term and the attributes of members. Without them, no
 //! leader could serve linearizable reads.
 //!
-//! A member without memory accepts entries up to the first one that adds data. If all members have used up their memory,
+//! A member without memory accepts entries up to the first entry that adds data. If all members have used up their memory,
 //! deletions, compactions and expirations can therefore still free memory.
 
 use raft::{
@@ -95,7 +95,7 @@ impl Replica {
             || self.disk_room.has_memory_for(command) && self.disk_room.take(data)
     }
 
-    /// Removes the entries that do not fit on the disk or in memory, and all later ones, from a leader's append message.
+    /// Removes the entries that do not fit on the disk or in memory, and all later entries, from a leader's append message.
     pub(super) fn cut_to_room(&mut self, message: &mut Message) {
         if message.get_msg_type() != MessageType::MsgAppend {
             return;

@@ -32,8 +32,8 @@ pub(super) struct Failover {
 
 impl Replica {
     /// Keeps a pre-vote request in case the report about the leader's process arrives later. Raft ignores such requests while
-    /// this member receives messages from a leader. The request replaces an earlier one, even one from another candidate.
-    /// Ignores other messages.
+    /// this member receives messages from a leader. The request replaces an earlier request, even if that request is from
+    /// another candidate. Ignores other messages.
     pub(super) fn keep_pre_vote(&mut self, message: &Message) {
         if message.get_msg_type() == MessageType::MsgRequestPreVote {
             self.asked_pre_vote = Some(message.clone());

@@ -68,7 +68,7 @@ impl LogClaim {
 }
 
 /// Number of election timeouts for which this member does not vote after the leader's last claim. An ordinary election happens
-/// one to two timeouts after the claim.
+/// one to two election timeouts after the claim.
 pub(super) const NO_VOTE_TIMEOUTS: u64 = 3;
 
 /// Minimum number of voters with which a leader can have a quorum without this member.

@@ -100,7 +100,7 @@ impl Replica {
                 || self.has_answered_recently(**id)
                 || self.leader_tasks.is_sending_snapshot(**id)
         });
-        // A member that has not responded yet is assumed to have its snapshot, and all entries before the next one to send.
+        // A member that has not responded yet is assumed to have its snapshot, and all entries before the next entry to send.
         let has = receiving.map(|(_, peer)| match peer.matched {
             0 => peer.pending_snapshot.max(peer.next_idx - 1),
             matched => matched.max(peer.pending_snapshot),
@@ -171,9 +171,9 @@ impl Replica {
         self.probes.insert(message.to, probe) == Some(probe)
     }
 
-    /// Returns whether to drop an acknowledgment that adds nothing to one sent to the same leader in this tick. Records any
-    /// other acknowledgment. Raft answers each append, even one with only a commit index. One acknowledgment per tick passes,
-    /// in case an earlier one was lost.
+    /// Returns whether to drop an acknowledgment that adds nothing to an acknowledgment sent to the same leader in this tick.
+    /// Records any other acknowledgment. Raft answers each append, even an append with only a commit index. One acknowledgment
+    /// per tick passes, in case an earlier acknowledgment was lost.
     pub(super) fn record_acknowledgment_and_check_repeat(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppendResponse || message.reject {
             return false;

@@ -4,7 +4,7 @@ use super::*;
 
 const MS: u64 = 1_000_000;
 
-/// Proposes a write at member `at`. Returns the milliseconds until it is answered.
+/// Proposes a write at member `at`. Returns the number of milliseconds until the write is answered.
 fn until_written(cluster: &mut Cluster, at: u64) -> u64 {
     let ticket = cluster.propose(at, put("k"));
     let begun = cluster.now_ns;

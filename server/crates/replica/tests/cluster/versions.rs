@@ -13,7 +13,7 @@ use super::{
     *,
 };
 
-/// The level of the release after this one.
+/// The level of the release after this release.
 const NEXT: Level = OWN + 1;
 
 /// Returns a command that release 3.6 introduced.
