@@ -82,7 +82,7 @@ impl Node {
 }
 
 impl<P: Send + 'static> Job<P> {
-    /// Runs the job on another thread, to its end even if the caller stops waiting. Returns the result of [`Job::run_here`], or
+    /// Runs the job to its end on another thread, even if the caller stops waiting. Returns the result of [`Job::run_here`], or
     /// `Stopped` if the runtime ends first.
     pub async fn run<T: Send + 'static>(
         self,

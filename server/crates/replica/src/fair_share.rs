@@ -26,7 +26,7 @@ pub(crate) fn cost_of_all(requests: usize, bytes: usize) -> usize {
     bytes.saturating_add(REQUEST_BYTES * requests)
 }
 
-/// Takes requests from `waiting` until their total cost reaches `budget` bytes; the last one may exceed the budget. Prefers
+/// Takes requests from `waiting` until their total cost reaches `budget` bytes; the last request may exceed the budget. Prefers
 /// requests whose senders have the fewest bytes of earlier requests. Both the taken and the remaining requests keep their
 /// order.
 pub(crate) fn take<S: Copy + Ord, R>(

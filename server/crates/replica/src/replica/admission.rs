@@ -120,7 +120,7 @@ impl Replica {
     }
 
     /// Returns whether the entry changes the cluster version, the level or a downgrade while the log may have an unapplied
-    /// change of these. Such an entry must wait. Otherwise, an entry that raises the level could follow a downgrade that
+    /// change of this kind. Such an entry must wait. Otherwise, an entry that raises the level could follow a downgrade that
     /// forbids the raise.
     fn awaits_version(&self, entry: &Entry) -> bool {
         let (term, index) = self.version_change;

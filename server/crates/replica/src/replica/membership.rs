@@ -208,7 +208,7 @@ impl Replica {
         }
     }
 
-    /// Requests that the leader's state replace this member's state, because the two differ or the checkpoint on disk is
+    /// Requests that the leader's state replace this member's state, because the states differ or the checkpoint on disk is
     /// damaged. The member accepts no entries while a request is pending. A leader must first transfer leadership.
     pub(crate) fn rebuild(&mut self) {
         self.rebuilds = true;
