@@ -257,7 +257,10 @@ mod tests {
             let metrics = FollowMetrics::register(&Register::default());
             let (handle, requests) = FollowHandle::new(source.endpoints(), folder, metrics);
             let mut task = pin!(run(states.node.clone(), source, handle.clone(), requests));
-            assert!(task.as_mut().now_or_never().is_none(), "the task tries again");
+            assert!(
+                task.as_mut().now_or_never().is_none(),
+                "the task tries again"
+            );
             let error = handle.status().error;
             assert_eq!(error.as_deref(), Some("this cluster: too many requests"));
         });
