@@ -14,7 +14,7 @@ pub(crate) enum LogFormat {
 
 /// Starts logging at `level`, which can be a filter. Fails if `level` is invalid.
 pub(crate) fn start(level: &str, format: LogFormat) -> Result<(), String> {
-    // actix logs six lines when the HTTP server starts.
+    // Hide the six lines that actix logs when the HTTP server starts.
     let filter = EnvFilter::try_new(format!("actix_server=warn,{level}"));
     let filter = filter.map_err(|error| format!("--log-level {level}: {error}"))?;
     let lines = tracing_subscriber::fmt()

@@ -11,7 +11,7 @@ use crate::{
     store::Store,
 };
 
-/// Marks the verified backup, writes its record as the result, and then applies the retention policy.
+/// Marks the backup of `--record` as verified, writes its record as the result, and then applies the retention policy.
 pub(crate) async fn run(flags: &AcceptFlags, stop: &Stop) -> Result<BackupRecord, BackupError> {
     let json = read("--record", &flags.record)?;
     let verified: BackupRecord = serde_json::from_slice(&json).map_err(|error| {
@@ -71,7 +71,7 @@ mod tests {
         complete.into_iter().map(|record| record.name).collect()
     }
 
-    /// If a verification fails each day, the good backups must stay, and the rejected ones must not fill the store.
+    /// If a verification fails each day, the verified backups must stay, and the rejected ones must not fill the store.
     #[tokio::test]
     async fn only_a_verified_backup_removes_verified_ones() {
         let (_asked, stop) = Stop::by_test();

@@ -1,8 +1,8 @@
 //! `backup changes`: continuously stores the changes since the last snapshot, so that any revision can be restored.
 //!
 //! `feed` receives the changes, `pending` buffers them, `segments` stores them as a log, and `tail` is the end of that log.
-//! `archive` combines these for one cluster. `archiver` reads from one member after another. `history` checks that a member's
-//! history matches the log. `serve` reports the progress.
+//! `archive` combines these modules for one cluster. `archiver` reads from one member, and from the next one after a failure.
+//! `history` checks that a member's history matches the log. `serve` reports the progress.
 
 mod archive;
 mod archiver;
@@ -30,8 +30,8 @@ use crate::{
 };
 use archiver::Archiver;
 
-/// Time limit for each of the last steps after a signal: the current work, the last segment and a running backup. Kubernetes
-/// grants 30 s after SIGTERM.
+/// Time limit for each step after a signal: finishing the current work, storing the last segments, and waiting for a backup.
+/// Kubernetes grants 30 s after SIGTERM.
 const LAST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Stores changes until a signal arrives. Fails with an error that a retry cannot fix, or if the last changes cannot be
@@ -58,7 +58,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
                     tracing::warn!(%error, "failed to store the last changes; the next process will store them");
                 });
             }
-            // Ticks come before messages, because a message may always be ready.
+            // Ticks take precedence over messages, because a message may always be ready.
             _ = ticks.tick() => None,
             event = archiver.next() => Some(event),
         };
@@ -84,7 +84,7 @@ pub(crate) async fn run(flags: &ChangesFlags, stop: &Stop) -> Result<(), BackupE
     }
 }
 
-/// Waits for the last work before the process ends. Fails after [`LAST_TIMEOUT`].
+/// Waits for `work` after a signal, before the process ends. Fails after [`LAST_TIMEOUT`].
 async fn in_time(work: impl Future<Output = Result<(), BackupError>>) -> Result<(), BackupError> {
     let late = |_| BackupError::new(Reason::StoreUnreachable, "timed out waiting for the store");
     timeout(LAST_TIMEOUT, work).await.map_err(late)?

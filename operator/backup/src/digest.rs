@@ -16,7 +16,7 @@ pub(crate) struct SnapshotDigest {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digested {
-    /// Whether the last 32 bytes are the SHA-256 of all bytes before them.
+    /// Whether the last 32 bytes are the SHA-256 of all bytes before them. False for a file of at most 32 bytes.
     pub(crate) sound: bool,
     /// SHA-256 of all bytes, in hexadecimal.
     pub(crate) sha256: String,

@@ -61,9 +61,9 @@ fn has_entries(folder: &Path) -> Result<bool, BackupError> {
     }
 }
 
-/// Fetches a backup to a file and its changes to a directory. If `name` is `None`, fetches the newest backup that is not later
-/// than the target, except backups that are not verified. If the backup has no record, checks only the digest at the end of the
-/// file and returns `None`.
+/// Fetches a backup to a file and the changes after it to a directory. If `name` is `None`, fetches the newest backup that is
+/// not later than the target, except backups that are not verified. If the backup has no record, checks only the digest at the
+/// end of the file and returns `None`.
 async fn fetch(
     store: &Store,
     name: Option<&str>,
@@ -178,7 +178,7 @@ fn local_disk_error(path: &Path, error: &io::Error) -> BackupError {
     BackupError::new(Reason::LocalDisk, format!("{}: {error}", path.display()))
 }
 
-/// A file with a temporary name until [`PartialFile::keep`] renames it. A drop before that deletes the file.
+/// A file with a temporary name until [`PartialFile::keep`] renames it. If it is dropped before that, the file is deleted.
 #[derive(Debug)]
 struct PartialFile {
     file: File,

@@ -25,7 +25,7 @@ use crate::store_error::innermost;
 
 /// Maximum time to connect, including the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum time without progress while a request is sent or a response is due.
+/// Maximum time without progress while a request is sent or a response is awaited.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Errors that end an established connection.

@@ -10,6 +10,7 @@ use crate::{
     store::Store,
 };
 
+/// Returns the text to print: a table or JSON.
 pub(crate) async fn run(flags: &ListFlags) -> Result<String, BackupError> {
     let store = Store::open(&flags.from, &flags.s3)?;
     let entries = inventory::entries(&store).await?;

@@ -60,7 +60,7 @@ fn bucket(rest: &str) -> Result<Location, String> {
 fn folder(rest: &str) -> Result<Location, String> {
     if !rest.starts_with('/') {
         return Err(format!(
-            "file://{rest}: a directory is an absolute path, as in file:///var/backups"
+            "file://{rest}: the directory must be an absolute path, as in file:///var/backups"
         ));
     }
     let folder = rest.trim_end_matches('/');

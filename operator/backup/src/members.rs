@@ -99,7 +99,7 @@ impl Members {
     }
 }
 
-/// Without `--cacert`, trusts the CA certificates of the system.
+/// Reads the TLS settings from the flags. Without `--cacert`, trusts the CA certificates of the system.
 fn tls(flags: &ClientFlags) -> Result<ClientTlsConfig, BackupError> {
     let mut tls = match &flags.cacert {
         Some(file) => {
@@ -115,7 +115,8 @@ fn tls(flags: &ClientFlags) -> Result<ClientTlsConfig, BackupError> {
     Ok(tls)
 }
 
-/// Returns a channel that connects at its first call: with TLS for an `https` URL, else in plaintext.
+/// Returns a channel that connects at its first call: with TLS for an `https` URL, otherwise in plaintext. A URL without a
+/// scheme is `http`.
 fn channel(url: &str, tls: &ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
     let url = if url.contains("://") {
         url.to_owned()

@@ -10,7 +10,7 @@ pub(crate) struct Progress {
     verb: &'static str,
     total: u64,
     bytes: u64,
-    /// The number of bytes at the last line, and its time.
+    /// The number of bytes in the last log line, and the time of that line.
     logged: (u64, Instant),
 }
 

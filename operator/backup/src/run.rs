@@ -54,7 +54,8 @@ async fn report(command: &BackupCommand) -> ExitCode {
     code
 }
 
-/// Runs a command and prints its list. Returns the result for the file of `--result`; `None` if there is none.
+/// Runs a command and prints the output of `list`. Returns the result for the file of `--result`; `None` if the command has no
+/// result.
 async fn execute(command: &BackupCommand) -> Result<Option<CommandResult>, BackupError> {
     let stop = Stop::on_signals().map_err(BackupError::internal)?;
     match command {

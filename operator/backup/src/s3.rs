@@ -21,7 +21,7 @@ const PAUSES: BackoffConfig = BackoffConfig {
     base: 3.0,
 };
 
-/// The AWS variables that are read. Any other could change the meaning of a request. An empty variable counts as unset.
+/// The AWS variables that are read. Any other variable could change the meaning of a request. An empty variable is ignored.
 const VARIABLES: [&str; 11] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -42,7 +42,8 @@ pub(crate) fn open(bucket: &str, flags: &S3Flags) -> Result<AmazonS3, BackupErro
     })
 }
 
-/// `variable` reads an environment variable. Fails if there is an endpoint but no credentials.
+/// Creates a client without connecting. `variable` reads an environment variable. Fails if there is an endpoint but no
+/// credentials.
 pub(crate) fn open_with(
     bucket: &str,
     flags: &S3Flags,

@@ -29,7 +29,7 @@ pub(crate) struct NewBackup<'a> {
     /// Whether a generation of changes starts from the backup.
     pub(crate) begins_changes: bool,
     pub(crate) hash_keys: bool,
-    /// Whether the backup must be verified before it counts.
+    /// Whether the backup is marked as not verified.
     pub(crate) unverified: bool,
 }
 
@@ -100,7 +100,7 @@ async fn retain(
     record
 }
 
-/// Joins the present warnings; `None` if there are none.
+/// Joins the warnings that are present with semicolons; `None` if all are absent.
 fn join_warnings<const N: usize>(warnings: [Option<String>; N]) -> Option<String> {
     let all: Vec<_> = warnings.into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join("; "))
@@ -136,7 +136,7 @@ async fn existing_or_delete_stale(
     Ok(None)
 }
 
-/// Saves the snapshot of the first member that succeeds. A store error ends the attempts.
+/// Tries the members in order until one backup is saved. A store error ends the attempts.
 async fn save_from_any(
     store: &Store,
     source: &impl Source,
@@ -236,8 +236,8 @@ async fn attempt(
 
 type Stored = (Digested, Option<String>);
 
-/// Streams a snapshot to the store. Returns its digest and its tag; after an error nothing is left. If another process has
-/// saved this backup in the meantime, stores nothing, and the inner error is its record.
+/// Streams a snapshot to the store. Returns its digest and its ETag. After an error, nothing is left in the store. If another
+/// process has saved this backup in the meantime, stores nothing, and the inner error is its record.
 async fn store_snapshot(
     store: &Store,
     snapshot: Snapshot,
@@ -302,7 +302,8 @@ async fn revision_digest(
     Ok((None, Some(warning)))
 }
 
-/// Fails with `SnapshotBroken` if the length or the digest of the snapshot is wrong. `failed` converts an error of the store.
+/// Writes a snapshot to `upload` and does not complete it. Fails with `SnapshotBroken` if the length or the digest of the
+/// snapshot is wrong. `failed` converts an error of the store.
 async fn upload_snapshot(
     mut snapshot: Snapshot,
     member: &Report,

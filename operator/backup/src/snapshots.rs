@@ -1,4 +1,5 @@
-//! Implements [`Source`] over gRPC, with etcd's Maintenance service. A watch reads the changes for a revision's digest.
+//! Implements [`Source`] over gRPC, with etcd's Maintenance service. A revision's digest is computed from the changes that a
+//! watch returns.
 
 use std::{future::poll_fn, time::Duration};
 
@@ -80,7 +81,7 @@ impl Source for Members {
     }
 }
 
-/// Reads the next piece of a snapshot; `None` at the end. Fails with `SnapshotBroken`.
+/// Reads the next piece of a snapshot; `None` at the end. Fails with `SnapshotBroken` if the stream breaks or stalls.
 async fn next(
     endpoint: String,
     mut stream: Streaming<SnapshotResponse>,

@@ -19,7 +19,7 @@ pub(crate) trait Source {
     /// first one.
     async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError>;
 
-    /// Waits for the first piece of the snapshot.
+    /// Requests a snapshot of a member and waits for its first piece.
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;
 
     /// Returns a member's hash of the key space at `revision`. Fails if the member has compacted or not reached that revision.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// The age after which a partial file counts as abandoned. An active upload writes every few seconds.
+/// The age after which a partial file is considered abandoned. An active upload writes every few seconds.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Creates a directory and its parents and syncs them to the disk.

@@ -160,8 +160,8 @@ impl Store {
         self.put(&file, json).await
     }
 
-    /// Writes the record of a backup only if there is none. Returns false if there is one. Not all object stores support a
-    /// conditional write, and not all file systems support the hard link that it needs. With these, checks before the write.
+    /// Writes the record of a backup only if the backup has none. Returns false if it has one. If the object store does not
+    /// support conditional writes, or the file system no hard links, checks for a record before the write.
     pub(crate) async fn put_new_record(&self, record: &BackupRecord) -> Result<bool, BackupError> {
         let (file, json) = record_file(record)?;
         match self.create_file(&file, json.clone()).await {

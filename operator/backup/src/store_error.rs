@@ -54,7 +54,7 @@ pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
     failed(doing, Reason::StoreUnreachable, &innermost(error))
 }
 
-/// Returns whether the store refused the credentials. `text` is the text of the error.
+/// Returns whether the store refused the credentials. `text` is the formatted error.
 fn is_refused(error: &object_store::Error, text: &str) -> bool {
     // A listing error contains the status only as text.
     let refusals = ["status code: 401 ", "status code: 403 "];
@@ -91,8 +91,8 @@ fn failed(doing: &str, reason: Reason, why: &str) -> BackupError {
     BackupError::new(reason, format!("{doing}: {why}"))
 }
 
-/// Converts an S3 error code and its message. `is_refused` says whether the store refused the credentials. It decides only if
-/// neither the code nor the message does.
+/// Converts an S3 error code and its message. `is_refused` says whether the store refused the credentials. This flag is used
+/// only if neither the code nor the message shows the reason.
 fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupError {
     let (reason, hint) = match code {
         "InvalidAccessKeyId" | "XAdminUserNotFound" => {

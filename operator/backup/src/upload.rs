@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 /// use small parts, because hashing is slow without optimization.
 pub(crate) const PART_BYTES: usize = if cfg!(test) { 64 << 10 } else { 8 << 20 };
 
-/// Maximum number of parts in flight. They and the part being filled bound the memory of an upload.
+/// Maximum number of parts in flight. These parts and the part being filled bound the memory of an upload.
 const PARTS_IN_FLIGHT: usize = 2;
 
 /// How long an abort may take. It is less than the 30 s that Kubernetes grants after SIGTERM.

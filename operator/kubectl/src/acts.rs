@@ -59,7 +59,7 @@ pub(super) async fn create_operation(
     Ok(())
 }
 
-/// A phase that is missing or unknown counts as running.
+/// Returns the stage of an operation, which is `Runs` if its phase is missing or unknown.
 fn stage(operation: EtcdOperation) -> Stage {
     let status = operation.status.unwrap_or_default();
     let message = status.message.unwrap_or_default();

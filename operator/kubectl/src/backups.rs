@@ -52,7 +52,7 @@ fn backup(flags: &BackupFlags, settings: BackupSettings, now: Timestamp) -> Etcd
     EtcdBackup::new(&name, spec)
 }
 
-/// A phase that is missing or unknown counts as running.
+/// Returns the stage of a backup, which is `Runs` if its phase is missing or unknown.
 fn stage(backup: EtcdBackup) -> Stage {
     let status = backup.status.unwrap_or_default();
     let message = status.message.unwrap_or_default();

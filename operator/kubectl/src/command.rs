@@ -126,7 +126,7 @@ pub(super) enum PluginCommand {
         members: MemberFlags,
     },
     /// Reverts the keys with a prefix to an earlier revision, in one transaction. The transaction fails if one of the keys
-    /// changes meanwhile. Without --yes, only shows the changes.
+    /// changes in the meantime. Without --yes, only shows the changes.
     Revert {
         /// The EtcdCluster.
         cluster: String,
@@ -168,7 +168,7 @@ pub(super) struct MemberFlags {
     /// Comma-separated HOST:PORT of members. By default, members are reached through the API server.
     #[arg(long, value_delimiter = ',', value_name = "ADDRESSES")]
     pub(super) endpoints: Vec<String>,
-    /// CA certificates for verifying the members (PEM). By default, the operator's --cacert, --cert and --key are used.
+    /// CA certificates for verifying the members (PEM). By default, the certificates and the key of the operator are used.
     #[arg(long, value_name = "FILE", requires_all = ["cert", "key"])]
     pub(super) cacert: Option<PathBuf>,
     /// Client certificate (PEM).

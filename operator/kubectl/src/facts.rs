@@ -39,7 +39,7 @@ pub(super) struct PodFact {
 }
 
 impl Facts {
-    /// Returns the default status if the operator has not reported yet.
+    /// Returns the status of the cluster; the default status if the operator has not reported yet.
     pub(super) fn status(&self) -> EtcdClusterStatus {
         self.cluster.status.clone().unwrap_or_default()
     }

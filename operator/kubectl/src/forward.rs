@@ -18,7 +18,7 @@ use super::error::of_kube;
 #[derive(Debug)]
 pub(super) struct Forward {
     pub(super) address: SocketAddr,
-    /// The error of the last ended connection; `None` if the connection succeeded.
+    /// The error of the last ended connection; `None` if that connection succeeded or none has ended.
     failure: watch::Receiver<Option<String>>,
     task: JoinHandle<()>,
 }
@@ -44,7 +44,8 @@ impl Drop for Forward {
     }
 }
 
-/// Sends the error of each ended connection, or `None`, to `failures`.
+/// Forwards each connection that the listener accepts. Sends its error, or `None`, to `failures` when it ends. Returns if
+/// accepting fails.
 async fn accept(
     listener: TcpListener,
     pods: Api<Pod>,

@@ -1,7 +1,7 @@
 //! The plugin `kubectl witan`, which inspects and operates clusters. It runs if the program is called as `kubectl-witan` or as
 //! `witan-operator kubectl`.
 //!
-//! The plugin reads the same resources, secrets and members as the operator, but neither depends on the other.
+//! The plugin reads the same resources, secrets and members as the operator, but does not need a running operator.
 //!
 //! Functions that format text are pure and have golden files in `testdata`. `target` accesses the API server, `reach` the
 //! members. The plugin acts with the credentials of the kubeconfig and only creates resources that a user could write by hand.
@@ -52,7 +52,7 @@ use self::{
 /// The name under which kubectl finds the plugin.
 const PROGRAM: &str = "kubectl-witan";
 
-/// Runs the plugin if the program was called by its name; returns `None` otherwise.
+/// Runs the plugin if the program was called as `kubectl-witan`; returns `None` otherwise.
 pub fn run_by_name(all: &[OsString]) -> Option<ExitCode> {
     arguments(all).map(run)
 }

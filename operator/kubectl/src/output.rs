@@ -31,8 +31,8 @@ pub(super) fn tell(text: &str) {
     drop(writeln!(std::io::stderr(), "{}", printed(text)));
 }
 
-/// Asks the user to type the name of the cluster. Shows the namespace and the API server, because other ones can also have a
-/// cluster of this name. Returns whether the input matches.
+/// Asks the user to type the name of the cluster. Shows the namespace and the API server, because other namespaces and API
+/// servers can also have a cluster of this name. Returns whether the input matches.
 pub(super) fn confirmed(target: &Target, cluster: &str) -> Result<bool, PluginError> {
     let failed = |error| words!("cannot ask for a confirmation: {error}; use --yes to skip it");
     let mut out = std::io::stderr();

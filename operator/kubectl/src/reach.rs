@@ -18,7 +18,8 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// Connects to the endpoints in the flags or, if there are none, to each member with a running pod. Fails without any.
+    /// Uses the endpoints in the flags or, without endpoints, each member with a running pod. Fails if no pod is running.
+    /// Connections open later.
     pub(super) async fn open(
         target: &Target,
         cluster: &EtcdCluster,
@@ -84,7 +85,7 @@ impl Reach {
         self.members.survey(&self.addresses).await
     }
 
-    /// Returns why a member did not answer: the error of its forwarded port if there is one, else `error`.
+    /// Returns why a member did not answer: the error of its forwarded port if there is one, otherwise `error`.
     pub(super) fn why(&self, member: &str, error: &CallError) -> String {
         self.forward_failure(member)
             .unwrap_or_else(|| error.to_string())
@@ -154,7 +155,7 @@ fn member_names(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String,
     }
 }
 
-/// Returns the client certificate from the flags, else the operator's.
+/// Returns the client certificate from the flags, or else the operator's certificate from its Secret.
 async fn certificate(
     target: &Target,
     cluster: &EtcdCluster,
@@ -174,11 +175,11 @@ async fn certificate(
     let secret =
         secret.map_err(|error| words!("{error}; use --cacert, --cert and --key instead"))?;
     let found = ClientTls::read(|name| secret_file(&secret, name));
-    found.ok_or_else(|| words!("Secret {name} has no ca.crt, tls.crt and tls.key"))
+    found.ok_or_else(|| words!("Secret {name} does not contain ca.crt, tls.crt and tls.key"))
 }
 
-/// Returns the user from the flags, or else root with the password from its Secret. Returns `None` if there is neither, or if
-/// the Secret has no usable password.
+/// Returns the user from the flags, or else root with the password from its Secret. Returns `None` if the spec names no such
+/// Secret, or if the Secret has no usable password. Fails if the Secret cannot be read.
 async fn login(
     target: &Target,
     cluster: &EtcdCluster,

@@ -139,7 +139,7 @@ impl Bundle {
         self.add(path, yaml(&json)?.as_bytes())
     }
 
-    /// Adds a list of resources. If it could not be read, lists the error as missing.
+    /// Adds a list of resources. If the list could not be read, adds the error to the missing parts.
     fn list<T: Serialize>(
         &mut self,
         path: &str,
@@ -154,7 +154,7 @@ impl Bundle {
         }
     }
 
-    /// Adds a file. If it could not be read, lists the error as missing.
+    /// Adds a file. If the content could not be read, adds the error to the missing parts.
     fn file(
         &mut self,
         path: &str,
@@ -169,8 +169,8 @@ impl Bundle {
         }
     }
 
-    /// Adds a pod's log, its log before the last restart, and its metrics. Lists unreadable parts as missing. `preferred` is
-    /// the container whose log is read, and `metrics` the port of its metrics.
+    /// Adds a pod's log, its log before the last restart, and its metrics. Adds unreadable parts to the missing ones. Reads the
+    /// log of the container `preferred` if the pod has it. `metrics` is a port.
     async fn pod(
         &mut self,
         target: &Target,
@@ -248,7 +248,8 @@ async fn page(target: &Target, pod: &str, port: i32) -> Result<String, String> {
         .map_err(|error| of_kube(&error))
 }
 
-/// Returns the container whose log is read: `preferred` if the pod has it, else the first. Injected containers may come first.
+/// Returns the container whose log is read: `preferred` if the pod has it, otherwise the first. Injected containers may come
+/// first.
 fn container(pod: &Pod, preferred: &str) -> Option<String> {
     let all = &pod.spec.as_ref()?.containers;
     let found = all.iter().find(|each| each.name == preferred);

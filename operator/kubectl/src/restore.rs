@@ -132,6 +132,7 @@ async fn in_place(
     acts::create_operation(target, &made, flags.wait).await
 }
 
+/// Returns the operation that the flags request. `backup` is `None` for an undo. The backup can be of another cluster.
 fn operation(
     cluster: &EtcdCluster,
     flags: &RestoreFlags,
@@ -158,6 +159,7 @@ fn operation(
     acts::operation((cluster, verb), spec, now)
 }
 
+/// Returns the warning to show before an in-place restore.
 fn replace_warning(
     cluster: &EtcdCluster,
     backup: &EtcdBackup,
@@ -189,7 +191,8 @@ fn replace_warning(
     )
 }
 
-/// Returns the warning to show before an undo. Fails if there are no disks to which the cluster can return.
+/// Returns the warning to show before an undo. Fails if there are no disks to which the cluster can return, or if it has
+/// already returned to them.
 fn undo_warning(cluster: &EtcdCluster) -> Result<String, String> {
     let name = cluster.name_any();
     let last = last_restore(cluster);

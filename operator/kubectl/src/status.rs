@@ -26,7 +26,7 @@ const WANTED: [(&str, &str); 8] = [
 
 /// The reason of `Progressing` while a cluster matches its spec.
 const STABLE: &str = "Stable";
-/// A certificate with fewer days left is highlighted.
+/// A certificate that expires in fewer days is highlighted.
 const DAYS_FEW: i64 = 14;
 
 pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
@@ -163,7 +163,7 @@ fn missing_registrations(status: &EtcdClusterStatus) -> Option<String> {
     ))
 }
 
-/// Returns a table of the conditions whose status differs from [`WANTED`]; `None` if there are none. Ignores conditions that
+/// Returns a table of the conditions whose status differs from [`WANTED`]; `None` if no status differs. Ignores conditions that
 /// `WANTED` does not contain.
 fn conditions(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let differs = |condition: &&Condition| {

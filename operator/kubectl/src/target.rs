@@ -51,7 +51,7 @@ impl Target {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Lists all objects that match `selection`, page by page. `kind` names them in an error.
+    /// Lists all objects that match `selection`, page by page. `kind` names the objects in an error.
     pub(super) async fn list<K: Object>(
         &self,
         selection: &ListParams,

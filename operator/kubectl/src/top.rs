@@ -1,5 +1,5 @@
 //! `top`: counts keys by prefix and estimates their size. Reads pages of keys without values and samples some values of each
-//! prefix to estimate the others. Requests are paced and rows are bounded.
+//! prefix to estimate the sizes of the other values. Requests are paced and rows are bounded.
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,7 @@ use super::{
 
 /// Maximum number of prefixes with their own rows; the keys of further prefixes share one row.
 const ROWS_MAX: usize = 10_000;
-/// Maximum number of values to read for each prefix. Their mean size is the estimate for the others.
+/// Maximum number of values to read for each prefix. The sizes of the other values are estimated from the mean.
 const ROW_SAMPLES: u64 = 16;
 /// Maximum number of values to read in total.
 const SAMPLES: u64 = 500;
@@ -87,7 +87,7 @@ pub(super) async fn run(target: &Target, flags: &TopFlags) -> Result<(), PluginE
 }
 
 impl KeyCounts {
-    /// Adds a page of sorted keys. Returns the keys to sample: the middle key of each prefix in the page.
+    /// Adds a page of sorted keys. Returns the keys to sample: the middle key of each prefix that needs more samples.
     fn add(&mut self, page: &[KeyValue], flags: &TopFlags) -> Vec<Vec<u8>> {
         let mut wanted = Vec::new();
         let same = |a: &KeyValue, b: &KeyValue| {
@@ -177,7 +177,8 @@ impl KeyCounts {
 }
 
 /// Returns the prefix under which a key is counted: the flag's prefix and up to `depth` more segments, each with its trailing
-/// slash. A slash directly after the flag's prefix does not end a segment. A last segment without a slash does not count.
+/// slash. A slash directly after the flag's prefix does not end a segment. A last segment without a slash is not part of the
+/// prefix.
 fn counted_prefix(key: &[u8], flags: &TopFlags) -> String {
     let start = flags.prefix.len().min(key.len());
     let rest = &key[start..];

@@ -172,7 +172,7 @@ impl GrpcMembers {
     }
 
     /// Reads a member's status, release and member list. If no quorum confirms the list, reads the member's own copy. Reads the
-    /// alarms only if the status lists errors, because it lists alarms among them. Unreadable alarms count as none.
+    /// alarms only if the status lists errors, which include alarms. If the alarms cannot be read, reports none.
     async fn report(&self, of: &Address) -> Result<Report, CallError> {
         let body = pb::StatusRequest {};
         let status =
@@ -212,7 +212,7 @@ impl GrpcMembers {
         })
     }
 
-    /// With `linearizable`, fails unless a quorum confirms the list.
+    /// Reads the member list. With `linearizable`, fails unless a quorum confirms the list.
     async fn members(
         &self,
         of: &Address,
@@ -237,7 +237,7 @@ impl GrpcMembers {
     }
 
     /// Sends a change through one member. Succeeds if a learner is already promoted or a member is already removed. After
-    /// authentication is disabled, drops all connections.
+    /// disabling authentication, drops all connections.
     async fn send_change(&self, of: &Address, change: &Change) -> Result<(), CallError> {
         match change {
             Change::AddLearner(peer_urls) => {

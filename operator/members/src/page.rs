@@ -120,7 +120,7 @@ pub fn trusting(
     Ok(settings.with_root_certificates(roots))
 }
 
-/// Without `tls`, the settings trust no CA.
+/// Returns the TLS settings of a client with the certificates of `tls`. Without `tls`, the client trusts no CA.
 fn settings(tls: Option<&ClientTls>) -> Result<ClientConfig, String> {
     let Some(tls) = tls else {
         return Ok(trusting(RootCertStore::empty(), &[])?.with_no_client_auth());

@@ -109,14 +109,14 @@ impl ClusterArchive {
         self.tail.as_ref().map_or(0, Tail::stored)
     }
 
-    /// Returns whether the last time is more than [`AHEAD_MS`] ahead of `now_ms`, so that new changes would get times in the
-    /// future.
+    /// Returns whether the time of the last change is more than [`AHEAD_MS`] ahead of `now_ms`, so that new changes would get
+    /// times in the future.
     pub(super) fn is_ahead(&self, now_ms: i64) -> bool {
         self.pending.time_ms > now_ms + AHEAD_MS
     }
 
     /// Adds the changes of a watch message to the pending ones. Fails if the message is from another cluster, or if its
-    /// revisions do not follow the last received one.
+    /// revisions do not follow the last received revision.
     pub(super) fn add(&mut self, message: WatchResponse) -> Result<(), BackupError> {
         let refused = |why: String| Err(BackupError::new(Reason::SourceRefused, why));
         let answered = message.header.map_or(0, |header| header.cluster_id);
@@ -137,8 +137,9 @@ impl ClusterArchive {
         self.pending.drop_incomplete();
     }
 
-    /// Stores all complete revisions that were received. If there are none, records every [`QUIET_MS`] that nothing changed.
-    /// After an error, the next call retries the same segment.
+    /// Stores all complete revisions that were received. Without new revisions, records every [`QUIET_MS`] that nothing
+    /// changed. After an error, the next call retries the same segment. The first call that stores a segment also checks that
+    /// the store refuses to overwrite it.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
         loop {
             if self.unsent.is_none() {
@@ -246,6 +247,7 @@ mod tests {
         ClusterArchive::of(&store, 7).await.unwrap()
     }
 
+    /// Returns the number of segments, the last stored revision, and `covered_ms`.
     async fn ends(archive: &ClusterArchive) -> (usize, i64, Option<i64>) {
         let segments = archive.segments.ids().await.unwrap().len();
         (segments, archive.stored(), archive.covered_ms)

@@ -119,7 +119,7 @@ impl<'a> Archiver<'a> {
     }
 
     /// Handles the end of a backup. The backup does not fit if a new generation started, or a restore replaced the cluster,
-    /// while it was saved. Returns only errors that a retry cannot fix; any other failure delays the next attempt.
+    /// while it was being saved. Returns only errors that a retry cannot fix; any other failure delays the next attempt.
     async fn backup_saved(
         &mut self,
         saved: Result<BackupRecord, BackupError>,
@@ -171,7 +171,7 @@ impl<'a> Archiver<'a> {
     }
 
     /// Stores the received changes, opens the watch and starts a backup if needed, reads the last revision, stores again and
-    /// reports success. If a step between the stores fails, closes the watch and returns the error.
+    /// reports success. If any step other than storing fails, closes the watch and returns the error.
     pub(super) async fn tick(&mut self) -> Result<(), BackupError> {
         // Received changes are stored even if the members fail.
         self.store_all().await?;
@@ -200,8 +200,8 @@ impl<'a> Archiver<'a> {
             .is_some_and(|archive| archive.needs_backup)
     }
 
-    /// Opens the watch if none is open, starts a backup if one is due, and reads the cluster's last revision. If stored times
-    /// are ahead of the clock, starts a new generation.
+    /// Opens the watch if none is open, starts a backup if the changes need one, and reads the cluster's last revision. If
+    /// stored times are ahead of the clock, starts a new generation.
     async fn advance(&mut self) -> Result<(), BackupError> {
         let now_ms = Timestamp::now().as_millisecond();
         if let Some(archive) = &mut self.archive
@@ -219,7 +219,8 @@ impl<'a> Archiver<'a> {
         self.read_head().await
     }
 
-    /// Starts to save the backup that the generation needs, unless the last attempt failed too recently.
+    /// Starts to save the backup that the generation needs, unless the last attempt failed too recently. Before a retry, checks
+    /// whether another process has saved such a backup.
     async fn save_if_due(&mut self, now: Instant) -> Result<(), BackupError> {
         let failed = self.failed_backup.as_ref();
         let is_early = failed.is_some_and(|failed| now < failed.retry_at);
@@ -238,8 +239,8 @@ impl<'a> Archiver<'a> {
     }
 
     /// Reads the cluster's last revision and checks that the watch still follows the same history. Does nothing if there is no
-    /// watch. After an election, closes the watch, because only a new watch checks the history. Fails if the member belongs to
-    /// another cluster, or if the revision went back.
+    /// watch. After an election, closes the watch, because only a new watch checks the history. Fails if the revision went
+    /// back. If the member belongs to another cluster, drops the archive and fails.
     async fn read_head(&mut self) -> Result<(), BackupError> {
         let Some(ClusterArchive { feed: Some(feed), cluster_id, tail, last_revision, .. }) =
             &mut self.archive

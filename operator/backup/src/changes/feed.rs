@@ -1,4 +1,5 @@
-//! Receives the changes of a cluster from one member through a watch on all keys. Reads show the progress of the watch.
+//! Receives the changes of a cluster from one member through a watch on all keys. Reads return the last revision that the watch
+//! must reach.
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -28,7 +29,7 @@ use crate::{
 /// How long a member may take to answer while changes wait to be stored.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The TTL stored for a lease that ended before its TTL was read.
+/// The TTL, in seconds, that is stored for a lease that ended before its TTL was read.
 const ENDED_LEASE_S: i64 = 60;
 
 #[derive(Debug)]

@@ -69,8 +69,9 @@ pub(super) fn is_same(known: &[RevisionDigest], read: &[RevisionDigest]) -> bool
         && read.iter().any(|one| one.revision == last)
 }
 
-/// Reads the digests of the revisions `first` to `last` from a member. Omits compacted revisions. Returns `None` if all of
-/// them were compacted, or if a later revision is missing. Fails after [`CALL_TIMEOUT`].
+/// Reads the digests of the revisions `first` to `last` from a member. Omits compacted revisions and all but the last
+/// [`COMPARED_REVISIONS`]. Returns `None` if all revisions were compacted, or if a later revision is missing. Fails after
+/// [`CALL_TIMEOUT`].
 pub(super) async fn read(
     members: &Members,
     endpoint: &str,

@@ -83,7 +83,7 @@ impl Pending {
         self.is_complete = true;
     }
 
-    /// Takes an incomplete last revision, as one group at most.
+    /// Takes the incomplete last revision as one group; returns nothing if the last revision is complete.
     fn take_incomplete(&mut self) -> Vec<ChangeGroup> {
         let Some(group) = self.groups.last_mut().filter(|_| !self.is_complete) else {
             return Vec::new();
@@ -103,7 +103,7 @@ impl Pending {
         vec![part]
     }
 
-    /// Returns the lease of each change that has one and whether that change created its key. Leases can repeat.
+    /// Returns the lease of each change that has one, and whether that change created its key. A lease can occur several times.
     pub(super) fn leases(&self) -> impl Iterator<Item = (i64, bool)> {
         let events = self.groups.iter().flat_map(|group| &group.events);
         let pairs = events.filter_map(|event| event.kv.as_ref());
@@ -187,7 +187,7 @@ mod tests {
         }
         let mut pending = Pending::after(4, 0);
         pending.add(events(&[5]), false, 1).unwrap();
-        assert!(pending.add(events(&[5]), false, 1).is_err(), "it was whole");
+        assert!(pending.add(events(&[5]), false, 1).is_err(), "it was complete");
     }
 
     #[test]

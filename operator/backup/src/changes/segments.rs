@@ -19,14 +19,14 @@ pub(crate) struct SegmentStore {
 }
 
 impl SegmentStore {
-    /// `cluster_id` is in hexadecimal.
+    /// Returns the segments of the cluster with this hexadecimal id. Fails if the id cannot be the name of a directory.
     pub(crate) fn of(location: &Store, cluster_id: &str) -> Result<Self, BackupError> {
         name::check(cluster_id)?;
         let store = location.below(FOLDER).below(cluster_id);
         Ok(Self { store, cluster_id: cluster_id.to_owned() })
     }
 
-    /// Returns the ids of the stored segments in ascending order.
+    /// Returns the ids of the stored segments in ascending order. Ignores other files.
     pub(crate) async fn ids(&self) -> Result<Vec<SegmentId>, BackupError> {
         let files = self.store.files().await?;
         let mut ids: Vec<_> = files
@@ -99,7 +99,8 @@ impl SegmentStore {
         Ok((segment, bytes))
     }
 
-    /// Deletes the segments that no kept snapshot needs. `kept` lists the time in milliseconds and the revision of each.
+    /// Deletes the segments that no kept snapshot needs. `kept` lists the start time, in milliseconds since 1970, and the
+    /// revision of each kept snapshot.
     pub(crate) async fn prune(&self, kept: &[(i64, i64)]) -> Result<(), BackupError> {
         let ids = self.ids().await?;
         let unneeded = unneeded(&ids, kept);
@@ -111,8 +112,9 @@ impl SegmentStore {
     }
 }
 
-/// Returns the segments that no snapshot in `kept` (times and revisions) needs. A snapshot also needs the segment with its own
-/// revision, which proves that both have the same history. The newest generation always stays.
+/// Returns the segments that no snapshot in `kept` (start times and revisions) needs. A snapshot also needs the segment with
+/// its own revision, which proves that both have the same history. A generation without kept snapshots is not needed, unless it
+/// is the newest one.
 fn unneeded(ids: &[SegmentId], kept: &[(i64, i64)]) -> Vec<SegmentId> {
     let newest = ids.last().map(|id| id.generation);
     let oldest_of = |generation| {

@@ -47,7 +47,7 @@ pub(super) async fn serve(
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection; trying again");
+                    tracing::warn!(%error, "failed to accept a connection; retrying");
                     tokio::time::sleep(ACCEPT_RETRY).await;
                     continue;
                 }

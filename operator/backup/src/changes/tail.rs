@@ -112,7 +112,7 @@ mod tests {
         assert!(Tail::read(&segments, &[]).await.unwrap().is_none());
     }
 
-    /// The members may still have the changes of a damaged segment, so the store deletes nothing.
+    /// Reading the end of the log deletes neither a damaged segment nor a segment in another format.
     #[tokio::test]
     async fn a_damaged_segment_is_not_deleted() {
         let mut broken = changes::encode(&segment(7, &[(100, &[5])]));

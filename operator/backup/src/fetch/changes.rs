@@ -61,7 +61,7 @@ const CLOCKS_MS: i64 = 10_000;
 struct Reached {
     /// The last revision to restore.
     revision: i64,
-    /// The last time, in milliseconds since 1970.
+    /// The time up to which all changes are fetched, in milliseconds since 1970; 0 before the first segment.
     time_ms: i64,
     /// Whether all changes up to the target are fetched.
     is_complete: bool,
@@ -112,7 +112,8 @@ pub(super) async fn fetch(
     Ok(revision)
 }
 
-/// Returns a generation's segments, starting with the one that contains the snapshot's revision. Fails if they start later.
+/// Returns a generation's segments, starting with the one that contains the snapshot's revision. Fails if the segments start
+/// later.
 fn after<'a>(
     segments: &SegmentStore,
     own: &'a [SegmentId],
@@ -133,7 +134,8 @@ fn after<'a>(
     }
 }
 
-/// Downloads segments into `to` until `until` is reached or none remain. Fails if the backup belongs to another history.
+/// Downloads segments into `to` and advances `reached`, until `until` is reached or no segment is left. Fails if the backup
+/// belongs to another history.
 async fn download_segments(
     segments: &SegmentStore,
     ids: &[SegmentId],
@@ -148,7 +150,7 @@ async fn download_segments(
             check_history(segments, record, &segment)?;
         }
         reached.advance(&segment, until)?;
-        // The restore skips revisions that the snapshot has.
+        // The restore skips revisions that the snapshot already contains.
         let path = to.join(id.file_name());
         fs::write(&path, bytes).map_err(|error| local_disk_error(&path, &error))?;
         if reached.is_complete {
@@ -265,8 +267,8 @@ fn not_stored(
     let later = later.and_then(|later| Timestamp::from_millisecond(later).ok());
     let later = later.map(|later| {
         format!(
-            "; the cluster did not continue from it, or its changes were compacted before they were stored: later points are \
-             restored from a backup that was started at {later} or later"
+            "; the cluster did not continue from this revision, or its changes were compacted before they were stored: to \
+             restore a later point, use a backup that was started at {later} or later"
         )
     });
     let message = format!(

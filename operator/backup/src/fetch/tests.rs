@@ -1,4 +1,4 @@
-//! `fetch` takes the newest file, or the one with the given name. A broken file leaves nothing behind.
+//! `fetch` downloads the newest backup, or the one with the given name. A damaged backup leaves no file.
 
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ async fn a_broken_file_leaves_nothing() {
         fetched(&store, Some("new")).await.unwrap_err().reason,
         Reason::BackupBroken
     );
-    // The file has another size, so it does not count as the newest backup.
+    // The file has another size, so it is not the newest complete backup.
     put(&objects, "new.db", snapshot(2001)).await;
     assert!(fetched(&store, None).await.unwrap() == snapshot(1000));
 }
@@ -118,7 +118,7 @@ async fn a_backup_that_is_not_verified_is_fetched_only_by_its_name() {
     assert!(error.message.contains("--name new"), "{error}");
 }
 
-/// A restore to a time has no target revision, so later members need the revision that it reached.
+/// A restore to a time has no target revision, so later members need the revision that the first restore reached.
 #[tokio::test]
 async fn the_result_has_the_revision_of_the_changes() {
     let (_, store) = store().await;

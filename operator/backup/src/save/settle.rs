@@ -1,7 +1,8 @@
 //! Writes the record of an uploaded snapshot.
 //!
 //! Two processes can save the same backup at the same time, for example two pods of a job. Both upload a snapshot under the
-//! same name, and the last upload remains. The record must describe that snapshot, because a fetch compares both.
+//! same name, and the last upload remains. The record must describe that snapshot, because a fetch compares the snapshot with
+//! the record.
 
 use futures_util::StreamExt as _;
 use witan_api::backup::BackupRecord;
@@ -16,7 +17,7 @@ use crate::{
 /// Makes the stored record describe the stored snapshot, and returns it. If another process may have saved this backup too,
 /// reads the snapshot. Then keeps the stored record or replaces it with `record`, whichever describes the snapshot. If neither
 /// does, deletes the stored record and fails, so that the process that uploaded the snapshot can write its record. `e_tag` is
-/// the tag of the upload.
+/// the ETag of the upload.
 pub(super) async fn settle_record(
     store: &Store,
     record: BackupRecord,
@@ -58,7 +59,7 @@ pub(super) async fn settle_record(
     Err(BackupError::new(Reason::BackupBroken, message))
 }
 
-/// Returns whether two tags are known and the same. Not all stores quote a tag in all responses.
+/// Returns whether two ETags are known and equal. Ignores quotes, because some stores omit them in some responses.
 fn is_same(found: Option<&str>, uploaded: Option<&str>) -> bool {
     let bare = |tag: Option<&str>| tag.map(|tag| tag.trim_matches('"').to_owned());
     found.is_some() && bare(found) == bare(uploaded)
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
     use crate::testing::{hex, record, snapshot};
 
-    /// Uploads a snapshot of the backup `a`. Returns its record, which is not stored yet, and the tag of the upload.
+    /// Uploads a snapshot of the backup `a`. Returns its record, which is not stored yet, and the ETag of the upload.
     async fn upload(store: &Store, bytes: usize) -> (BackupRecord, Option<String>) {
         let file = snapshot(bytes);
         let (bytes, sha256) = (file.len() as u64, hex(&file));

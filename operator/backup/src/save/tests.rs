@@ -1,4 +1,4 @@
-//! The files that `save` leaves in stores when it succeeds and when it fails.
+//! Tests which files `save` leaves in a store when it succeeds and when it fails.
 
 mod refused;
 
@@ -112,7 +112,7 @@ async fn a_backup_that_exists_is_the_result() {
     let other = TestSource::new([Sent::file(&snapshot(900))]);
     assert_eq!(save_as(&store, &other, "a").await.unwrap(), saved);
     assert_eq!(other.left(), 1, "no member is queried");
-    // A backup without its snapshot does not count.
+    // A record without its snapshot is not a backup.
     store.delete("a.db").await.unwrap();
     assert_eq!(save_as(&store, &other, "a").await.unwrap().bytes, 932);
     let foreign = Path::from("of/test/b.json");

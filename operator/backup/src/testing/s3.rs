@@ -25,7 +25,7 @@ pub(crate) struct Refusal {
 /// The requests that a store received, such as "PUT /bucket/of/test/a.json if-none-match".
 pub(crate) type Requests = Arc<Mutex<Vec<String>>>;
 
-/// Starts a store that ends with the test.
+/// Starts a store that ends with the test. Returns its client and the requests that it receives.
 pub(crate) async fn start(refusal: Option<Refusal>) -> (Store, Requests) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());

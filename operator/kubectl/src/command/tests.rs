@@ -1,4 +1,4 @@
-//! Accepted and refused command lines.
+//! Tests which command lines are accepted and refused.
 
 use clap::CommandFactory as _;
 

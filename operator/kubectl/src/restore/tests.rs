@@ -1,4 +1,4 @@
-//! Manifests and warnings of restores.
+//! Tests the manifests and warnings of restores.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use witan_crd::{EtcdClusterStatus, RestorePoint, RestoreStatus};

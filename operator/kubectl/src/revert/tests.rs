@@ -1,4 +1,4 @@
-//! Differences and the operations that revert them.
+//! Tests differences and the operations that revert them.
 
 use super::{super::testing::golden, *};
 

@@ -17,7 +17,7 @@ fn newest_success(facts: &Facts) -> Option<(&EtcdBackup, Timestamp)> {
     timed.max_by_key(|(_, time)| *time)
 }
 
-/// Returns one line about the newest success, followed by later backups that failed or are running.
+/// Returns a line about the newest success, and one for each later backup that failed, has not ended or is unconfirmed.
 pub(super) fn summary(facts: &Facts, now: Timestamp) -> String {
     let newest = newest_success(facts);
     let mut text = match newest {

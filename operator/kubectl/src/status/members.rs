@@ -40,7 +40,7 @@ pub(super) fn level(status: &EtcdClusterStatus) -> Option<String> {
     Some(format!("{level}{}", higher.unwrap_or_default()))
 }
 
-/// Pods that are not members yet also have a row.
+/// Returns a table of the members and of the pods that are not members yet; `None` if it has no rows.
 pub(super) fn table(facts: &Facts) -> Option<String> {
     let status = facts.status();
     let leader = status.members.iter().find(|member| member.is_leader);

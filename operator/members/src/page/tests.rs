@@ -1,4 +1,4 @@
-//! Reads a page of a member over TCP and over TLS.
+//! Tests reading a page of a member over TCP and over TLS.
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write},
@@ -153,7 +153,7 @@ async fn a_member_of_another_name_is_refused() {
         Err(PageError::Failed(why)) => assert!(why.contains("certificate"), "{why}"),
         other => panic!("{other:?}"),
     }
-    assert!(served.join().is_err(), "nothing was asked");
+    assert!(served.join().is_err(), "nothing was requested");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Decides where changes continue: after the stored changes if the member's history matches them, else in a new generation.
+//! Decides where changes continue: after the stored changes if the member's history matches them, otherwise in a new
+//! generation.
 
 use jiff::Timestamp;
 use witan_api::{
@@ -121,9 +122,9 @@ impl Archiver<'_> {
         Ok(records)
     }
 
-    /// Returns the revision from which changes can continue a backup: the backup's own revision, but at least 2. Both have that
-    /// revision, so their digests can be compared. Returns `None` if the member is behind the backup, has compacted that
-    /// revision or has another history.
+    /// Returns the revision from which changes can continue a backup: the backup's own revision, but at least 2. The backup and
+    /// the changes both contain that revision, so its digests can be compared. Returns `None` if the member is behind the
+    /// backup, has compacted that revision or has another history.
     async fn resume_revision(
         &self,
         record: &BackupRecord,
@@ -138,7 +139,7 @@ impl Archiver<'_> {
         Ok(is_same.then_some(first))
     }
 
-    /// Returns whether the newest generation follows no backup of the cluster.
+    /// Returns whether the newest generation follows no verified backup of the cluster.
     pub(super) async fn needs_backup(&self, archive: &ClusterArchive) -> Result<bool, BackupError> {
         let mut ids = archive.segments.ids().await?;
         // A new generation may have no segment yet.
@@ -148,7 +149,8 @@ impl Archiver<'_> {
     }
 }
 
-/// Returns whether the backup is verified and the newest generation follows it. `ids` are all segments of the cluster.
+/// Returns whether the newest generation follows the backup, which must be verified and show its history. `ids` are all
+/// segments of the cluster.
 fn fits(record: &BackupRecord, ids: &[SegmentId]) -> bool {
     let newest = ids.last().map(|id| id.generation);
     let first = ids.iter().find(|id| Some(id.generation) == newest);

@@ -6,8 +6,8 @@ use crate::reason::BackupError;
 
 /// The wait after the first failure of a backup. Each further consecutive failure doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
-/// Maximum wait before a retry; a longer wait is shortened to this one. A store that fails for hours costs a member at most two
-/// snapshots an hour.
+/// Maximum wait before a retry; a longer wait is shortened to this value. A store that fails for hours costs a member at most
+/// two snapshots an hour.
 const WAIT_MAX: Duration = Duration::from_secs(1800);
 
 /// A failed backup.

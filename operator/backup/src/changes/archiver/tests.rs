@@ -58,7 +58,7 @@ async fn a_failed_backup_waits_for_its_retry_and_stays_in_the_status() {
     let later = Instant::now() + Duration::from_secs(30);
     archiver.save_if_due(later).await.unwrap();
     assert!(archiver.saving.take().is_some());
-    // The saved backup must fit.
+    // A saved backup that the changes do not follow is a failure.
     archiver
         .handle(Event::Saved(Ok(unfit.clone())))
         .await
@@ -78,8 +78,8 @@ async fn a_failed_backup_waits_for_its_retry_and_stays_in_the_status() {
     assert_eq!(*status.borrow(), ChangesStatus::default());
 }
 
-/// A schedule may be new, and an in-place restore or another cluster of the same name gives the cluster another id. The next
-/// scheduled backup may be days away.
+/// The schedule may be new, or a cluster that was restored in place or created again may have another id. The next scheduled
+/// backup may be days away.
 #[tokio::test]
 async fn changes_that_follow_no_backup_of_their_cluster_need_one() {
     let (endpoint, _) = serve().await;

@@ -1,4 +1,4 @@
-//! A feed from a member that sends changes faster than the feed reads them.
+//! Tests a feed from a member that sends changes faster than the feed reads them.
 
 use std::{convert::Infallible, sync::Arc};
 

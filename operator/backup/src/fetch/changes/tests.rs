@@ -194,7 +194,7 @@ async fn two_histories_are_never_mixed() {
     let own = of(14, &other.groups);
     let (target, ids) = fetched_after(&store, &own, Until::Newest).await.unwrap();
     assert_eq!((target.revision, ids), (16, vec![begin]));
-    // One backup of the former history was saved before the switch was known; the other has no digest.
+    // The first backup contains the earlier history, because the switch was not known yet; the second has no digest.
     for wrong in [of(15, &log()[1].groups), of(15, &[])] {
         let error = fetched_after(&store, &wrong, Until::Newest)
             .await
