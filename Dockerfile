@@ -1,5 +1,6 @@
-# Builds an image of the server, an image of the operator, and an image that replaces etcd's image. All of them contain Witan,
-# compatible with etcd. Only the name and the paths of the last image are etcd's, because manifests expect them.
+# Builds an image of the server, an image of the operator, and an image that replaces etcd's image. All of them contain
+# programs of Witan, which is compatible with etcd. The last image also contains etcd's own etcdctl. The name and the paths of
+# this image are etcd's, because manifests expect them.
 #
 #   docker build --target server --tag ghcr.io/witan/witan:0.1.0 .
 #   docker build --target operator --tag ghcr.io/witan/witan-operator:0.1.0 .
@@ -53,7 +54,7 @@ LABEL org.opencontainers.image.title="witan-operator" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /out/witan-operator /usr/local/bin/witan-operator
 COPY --from=notices /out/notices/witan-operator /usr/share/doc/witan/THIRD-PARTY-NOTICES.txt
-# /metrics; /healthz and /readyz
+# 8080 serves /metrics; 8081 serves /healthz and /readyz
 EXPOSE 8080 8081
 ENTRYPOINT ["/usr/local/bin/witan-operator"]
 
@@ -83,6 +84,6 @@ COPY --from=notices /out/notices/witan /usr/share/doc/witan/THIRD-PARTY-NOTICES.
 # The only directory that the server writes to, so the root file system can be read-only. A new volume inherits its owner.
 COPY --from=build --chown=65532:65532 /out/data /data
 WORKDIR /data
-# clients, members, metrics
+# 2379 for clients, 2380 for members, 2381 for metrics and health checks
 EXPOSE 2379 2380 2381
 ENTRYPOINT ["/usr/local/bin/witan"]

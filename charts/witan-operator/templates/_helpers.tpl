@@ -105,7 +105,7 @@ annotations:
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
 # The operator reads the Secrets that an EtcdCluster names and writes its certificates. It never deletes Secrets, but must set
-# their owner, like that of Services.
+# their owner, as for Services.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch, delete]

@@ -164,7 +164,7 @@ impl KeyCounts {
         let mut text = table.to_string();
         if left > 0 {
             text.push_str(&format!(
-                "{left} further prefixes with {left_keys} keys; see --rows\n"
+                "prefixes that are not shown: {left} (keys: {left_keys}); see --rows\n"
             ));
         }
         let (keys, values) = (counted(self.keys, "key"), counted(self.sampled, "value"));

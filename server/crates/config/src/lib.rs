@@ -57,7 +57,7 @@ pub struct Config {
     pub listen_client_urls: Vec<Url>,
     /// `--listen-client-http-urls`: all protocols except gRPC.
     pub listen_client_http_urls: Vec<Url>,
-    /// `--listen-metrics-urls`: only `/metrics` and the health checks.
+    /// `--listen-metrics-urls`: only `/metrics`, `/health`, `/livez` and `/readyz`.
     pub listen_metrics_urls: Vec<Url>,
     pub listen_peer_urls: Vec<Url>,
     pub advertise_client_urls: Vec<Url>,

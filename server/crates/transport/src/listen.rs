@@ -29,7 +29,7 @@ pub enum Surface {
     Grpc,
     /// Everything except gRPC.
     Http,
-    /// Only `/metrics` and `/health`.
+    /// Only `/metrics`, `/health`, `/livez` and `/readyz`.
     Metrics,
 }
 

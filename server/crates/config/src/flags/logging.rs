@@ -8,7 +8,7 @@ const TRACES: &str = "it configures distributed tracing, which is not supported"
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
-    Flag::new("listen-metrics-urls", Text, "", "URLs that serve only /metrics and the health checks.", Supported("separate_http_and_metrics_urls")),
+    Flag::new("listen-metrics-urls", Text, "", "URLs that serve only /metrics, /health, /livez and /readyz.", Supported("separate_http_and_metrics_urls")),
     Flag::new("metrics", Text, "basic", "Level of detail of the metrics: `basic`, or `extensive`, which adds histograms of gRPC call durations.", Supported("extensive_metrics_time_calls")),
     Flag::new("enable-console", Bool, "false", "Serves the console at /console/, a web page that has the permissions of the logged-in user. Not a flag of etcd.", Supported("a_flag_enables_the_console")),
     Flag::new("flight-recorder-megabytes", Integer, "0", "Total size of the flight recorder's files in DATA_DIR/recorder, in MiB; 0 disables the flight recorder. Not a flag of etcd.", Supported("a_change_of_the_leader_is_recorded_and_replayed")),
