@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     })
 }
 
+/// Executes a command. Configures logging only for `run` and `backup`.
 fn dispatch(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Crd => std::io::stdout().write_all(witan_crd::as_yaml()?.as_bytes())?,

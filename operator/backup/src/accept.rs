@@ -71,7 +71,7 @@ mod tests {
         complete.into_iter().map(|record| record.name).collect()
     }
 
-    /// If a verification fails each day, the verified backups must stay, and the rejected ones must not fill the store.
+    /// If a verification fails each day, the verified backups must stay, and rejected backups must not fill the store.
     #[tokio::test]
     async fn only_a_verified_backup_removes_verified_ones() {
         let (_asked, stop) = Stop::by_test();
@@ -97,7 +97,7 @@ mod tests {
             "the store has the accepted record"
         );
         let done = save::finish(&store, accepted, kept, (None, &stop)).await;
-        // The rejected backup stays: it is not older than the verified ones.
+        // The rejected backup stays, because it is newer than a verified backup that is kept.
         assert_eq!(done.unwrap().removed, ["a"]);
         assert_eq!(left(&store).await, ["f", "e", "b"]);
     }

@@ -187,7 +187,7 @@ struct PartialFile {
 }
 
 impl PartialFile {
-    /// Creates the temporary file and replaces one that a killed process left. Only its owner can read the file, because a
+    /// Creates the temporary file and replaces a file that a killed process left. Only its owner can read the file, because a
     /// snapshot contains all secrets.
     fn create(to: &Path) -> Result<Self, BackupError> {
         let partial = PathBuf::from(format!("{}.part", to.display()));

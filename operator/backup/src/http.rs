@@ -53,7 +53,7 @@ impl HyperConnector {
     }
 }
 
-/// Returns the CA certificates of the system. Logs and skips unreadable ones.
+/// Returns the CA certificates of the system. Logs and skips unreadable certificates.
 pub(crate) fn system_authorities() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();

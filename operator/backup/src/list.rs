@@ -20,6 +20,7 @@ pub(crate) async fn run(flags: &ListFlags) -> Result<String, BackupError> {
     }
 }
 
+/// Formats backups as a JSON array that ends with a newline.
 fn as_json(entries: &[Entry]) -> Result<String, BackupError> {
     let row = |entry: &Entry| {
         json!({
@@ -44,6 +45,7 @@ fn completeness(entry: &Entry) -> &'static str {
     }
 }
 
+/// Formats backups as a table with a heading.
 fn table(entries: &[Entry]) -> String {
     let head = [
         "NAME", "TAKEN AT", "REVISION", "SIZE", "CLUSTER", "VERSION", "RELEASE", "LEVEL",
@@ -91,6 +93,7 @@ mod tests {
     use super::*;
     use crate::testing::record;
 
+    /// Returns a complete backup and a backup without a record.
     fn entries() -> [Entry; 2] {
         let written_at = Timestamp::from_second(60).unwrap();
         let complete = record("nightly", 3);

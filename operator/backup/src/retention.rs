@@ -21,8 +21,8 @@ impl Retention {
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is
     /// removed once it is older than every other kept backup that shows its history.
     ///
-    /// If `has_changes`, also keeps the newest backup that shows its history, if possible a confirmed one. Without it, no
-    /// stored change could be restored.
+    /// If `has_changes`, also keeps the newest backup that shows its history, if possible a confirmed one. Without this backup,
+    /// no stored change could be restored.
     ///
     /// Unverified backups may be damaged. They are counted separately and never remove a verified backup. An unverified backup
     /// is also removed once it is older than all kept confirmed ones.
@@ -128,7 +128,7 @@ pub(crate) async fn apply(
     }
 }
 
-/// Deletes the snapshot of a backup and then its record. A record without a snapshot does not count as a backup.
+/// Deletes the snapshot of a backup and then its record. A record without a snapshot is not a backup.
 async fn remove(store: &Store, name: &str) -> Result<(), BackupError> {
     store.delete(&format!("{name}{DATA}")).await?;
     store.delete(&format!("{name}{RECORD}")).await
@@ -242,7 +242,7 @@ mod tests {
             let kept = Retention { keep_last: Some(1), keep_within: None };
             assert_eq!(removed(kept, &all, "e", has_changes), expected);
         }
-        // If all are unconfirmed, an unconfirmed one stays.
+        // If only an unconfirmed backup shows its history, this backup stays.
         assert_eq!(excess(&all[2..], Some(1), None, "e"), "d");
     }
 
@@ -274,7 +274,7 @@ mod tests {
                 "{last:?} {within:?} {saved}"
             );
         }
-        // If there is no confirmed backup, keep the newest ones.
+        // If there is no confirmed backup, the newest backups stay.
         let all = [cut_off("a", 10), cut_off("b", 20), cut_off("c", 30)];
         assert_eq!(excess(&all, Some(2), None, "c"), "a");
     }
@@ -334,7 +334,7 @@ mod tests {
             (Some(4), None, "g", ""),
             (Some(2), None, "g", "be"),
             (Some(1), None, "g", "bef"),
-            // Without a number, the newest one stays.
+            // Without `keep_last`, the newest unverified backup stays.
             (None, Some(1), "g", "bef"),
             // Either limit keeps a backup.
             (Some(1), Some(30), "g", "b"),

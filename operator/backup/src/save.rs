@@ -106,8 +106,8 @@ fn join_warnings<const N: usize>(warnings: [Option<String>; N]) -> Option<String
     (!all.is_empty()).then(|| all.join("; "))
 }
 
-/// Returns the record of a complete backup, else `None`. Deletes a record whose snapshot is missing or has another size. Fails
-/// if the file is not a record.
+/// Returns the record if the backup exists and is complete. Deletes a record whose snapshot is missing or has another size.
+/// Fails if the file is not a record.
 async fn existing_or_delete_stale(
     store: &Store,
     name: &str,

@@ -16,7 +16,7 @@ pub(crate) trait Source {
     async fn survey(&self) -> Vec<Result<Report, BackupError>>;
 
     /// Returns the digest of all changes at the member's reported revision; `None` if that revision was compacted or is the
-    /// first one.
+    /// first revision.
     async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError>;
 
     /// Requests a snapshot of a member and waits for its first piece.

@@ -68,6 +68,7 @@ impl Store {
         }
     }
 
+    /// Returns the store of the directory `of/test` in `objects`.
     #[cfg(test)]
     pub(crate) fn of_test(objects: Arc<dyn ObjectStore>) -> Self {
         Self {
@@ -154,14 +155,15 @@ impl Store {
         Ok(Some(found.bytes().await.map_err(failed)?.to_vec()))
     }
 
-    /// Writes the record of a backup and replaces an existing one.
+    /// Writes the record of a backup and replaces an existing record.
     pub(crate) async fn put_record(&self, record: &BackupRecord) -> Result<(), BackupError> {
         let (file, json) = record_file(record)?;
         self.put(&file, json).await
     }
 
     /// Writes the record of a backup only if the backup has none. Returns false if it has one. If the object store does not
-    /// support conditional writes, or the file system no hard links, checks for a record before the write.
+    /// support conditional writes, or a file system returns an error, for example because it lacks hard links, checks for a
+    /// record before an unconditional write.
     pub(crate) async fn put_new_record(&self, record: &BackupRecord) -> Result<bool, BackupError> {
         let (file, json) = record_file(record)?;
         match self.create_file(&file, json.clone()).await {
@@ -176,7 +178,7 @@ impl Store {
         }
     }
 
-    /// Writes a file and replaces an existing one.
+    /// Writes a file and replaces an existing file.
     pub(crate) async fn put(&self, file: &str, bytes: Bytes) -> Result<(), BackupError> {
         let put = self.objects.put(&self.path(file), bytes.into()).await;
         put.map(drop)

@@ -149,6 +149,7 @@ fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupErro
     failed(doing, reason, &format!("{hint} ({stated})"))
 }
 
+/// Returns whether a store's error message says that the store or a quota is full.
 fn is_full(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     [
@@ -161,6 +162,7 @@ fn is_full(message: &str) -> bool {
     .any(|words| message.contains(words))
 }
 
+/// Converts a failed HTTP request to an error that says what to check. The reason is always `StoreUnreachable`.
 fn of_http(doing: &str, error: &HttpError) -> BackupError {
     let cause = innermost(error);
     let why = if cause.contains("invalid peer certificate") {

@@ -63,6 +63,7 @@ pub(crate) fn record(name: &str, second: i64) -> BackupRecord {
     }
 }
 
+/// Returns the report of a healthy follower.
 pub(crate) fn report(endpoint: &str) -> Report {
     Report {
         endpoint: endpoint.to_owned(),
@@ -117,6 +118,7 @@ pub(crate) struct TestSource {
 }
 
 impl TestSource {
+    /// Each snapshot is the next response in `sent`. A survey finds as many members as responses are left.
     pub(crate) fn new(sent: impl IntoIterator<Item = Sent>) -> Self {
         let sent = Mutex::new(sent.into_iter().collect());
         Self {

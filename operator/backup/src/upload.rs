@@ -25,6 +25,7 @@ pub(crate) struct PartUpload {
 }
 
 impl PartUpload {
+    /// Starts a multipart upload of the object `to`.
     pub(crate) async fn begin(store: &dyn ObjectStore, to: &Path) -> object_store::Result<Self> {
         let upload = store.put_multipart(to).await?;
         Ok(Self {
@@ -49,7 +50,8 @@ impl PartUpload {
         Ok(())
     }
 
-    /// Sends the last part, waits for all parts, and makes the object exist. Returns its tag, if the store has tags.
+    /// Sends the last part, waits for all parts, and makes the object exist. Returns the ETag of the object; `None` if the
+    /// store has no ETags.
     pub(crate) async fn complete(&mut self) -> object_store::Result<Option<String>> {
         if !self.part.is_empty() {
             self.wait_below(PARTS_IN_FLIGHT).await?;

@@ -83,6 +83,7 @@ mod tests {
         testing::{facts, golden, now},
     };
 
+    /// Returns the backup of a cluster with the settings of the schedule in `healthy.yaml` and `--verify`.
     fn made(cluster: &str) -> EtcdBackup {
         let flags = BackupFlags {
             cluster: cluster.to_owned(),

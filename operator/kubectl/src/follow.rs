@@ -98,6 +98,7 @@ mod tests {
 
     type Events = Vec<Result<Event<&'static str>, watcher::Error>>;
 
+    /// Follows an object that succeeds once an event shows it as `done`.
     fn followed(events: Events) -> Result<(), String> {
         let stage = |text: &str| match text {
             "done" => Stage::Succeeded(text.to_owned()),

@@ -86,6 +86,7 @@ fn version(of: &KeyValue) -> Version {
     }
 }
 
+/// Formats the versions as a table, followed by the reason why the list ends.
 pub(super) fn text(history: &History) -> String {
     let mut table = Table::new(["REVISION", "VERSION", "SIZE", "LEASE", "VALUE"]);
     for version in &history.versions {

@@ -18,8 +18,8 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// Uses the endpoints in the flags or, without endpoints, each member with a running pod. Fails if no pod is running.
-    /// Connections open later.
+    /// Uses the endpoints in the flags, or else each member with a running pod; fails if there are neither. Always lists the
+    /// pods, which show whether members use TLS. Connects at the first call.
     pub(super) async fn open(
         target: &Target,
         cluster: &EtcdCluster,
@@ -95,8 +95,8 @@ impl Reach {
         self.forwards.get(member).and_then(Forward::failure)
     }
 
-    /// Returns the address of a member that answers: preferably one whose response a quorum confirmed, and among those a
-    /// follower.
+    /// Returns the address of a member that answers: preferably a member whose response a quorum confirmed, and among such
+    /// members a follower.
     pub(super) fn answering_member(&self, answers: &[Answer]) -> Result<Address, PluginError> {
         let answering = answers.iter().filter_map(|answer| {
             let report = answer.report.as_ref().ok()?;

@@ -169,8 +169,8 @@ impl Bundle {
         }
     }
 
-    /// Adds a pod's log, its log before the last restart, and its metrics. Adds unreadable parts to the missing ones. Reads the
-    /// log of the container `preferred` if the pod has it. `metrics` is a port.
+    /// Adds a pod's log, its log before the last restart, and its metrics. Adds unreadable parts to the missing parts. Reads
+    /// the log of the container `preferred` if the pod has it. `metrics` is a port.
     async fn pod(
         &mut self,
         target: &Target,

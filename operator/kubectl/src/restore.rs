@@ -38,6 +38,7 @@ pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), Plu
     }
 }
 
+/// Returns a warning with the reason if the backup is unconfirmed.
 fn unconfirmed_warning(backup: &EtcdBackup) -> Option<String> {
     let mut conditions = backup.status.iter().flat_map(|status| &status.conditions);
     let found = conditions.find(|one| one.type_ == CONFIRMED && one.status == "False")?;

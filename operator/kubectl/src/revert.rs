@@ -56,7 +56,7 @@ enum Change {
     Deleted,
 }
 
-/// Compares the keys with a prefix at the newest revision and at an earlier one. Fails if the earlier revision is in the
+/// Compares the keys with a prefix at the newest revision and at an earlier revision. Fails if the earlier revision is in the
 /// future or compacted, or if more than [`DIFFERENCES_MAX`] keys differ.
 pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Differences, PluginError> {
     let prefix = at.prefix.as_bytes();
@@ -96,6 +96,7 @@ pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Difference
     Ok(Differences { newest, keys: found })
 }
 
+/// Converts an error. If the revision was compacted, suggests a later revision.
 fn explained(error: CallError, at: &PrefixAt) -> PluginError {
     if error.says("compacted") {
         return words!(
@@ -127,6 +128,7 @@ fn difference(now: Option<&KeyValue>, then: Option<&KeyValue>) -> Option<Differe
     })
 }
 
+/// Formats the differences as a table, or says that no key differs.
 pub(super) fn table(found: &Differences, at: &PrefixAt) -> String {
     let mut table = Table::new(["CHANGE", "REVISION NOW", "REVISION THEN", "KEY"]);
     for each in &found.keys {

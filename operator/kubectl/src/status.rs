@@ -29,6 +29,7 @@ const STABLE: &str = "Stable";
 /// A certificate that expires in fewer days is highlighted.
 const DAYS_FEW: i64 = 14;
 
+/// Formats the status of a cluster: facts, tables, and the resources that cannot be read.
 pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
     let status = facts.status();
     let tables = [
@@ -49,6 +50,7 @@ pub(super) fn page(facts: &Facts, now: Timestamp) -> String {
     text
 }
 
+/// Formats the facts, such as the phase and the size, one per line.
 fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     let cluster = &facts.cluster;
     let namespace = cluster.namespace().unwrap_or_default();
@@ -138,6 +140,7 @@ fn restored(status: &EtcdClusterStatus) -> Option<String> {
     Some(format!("from {from}{}", revision.unwrap_or_default()))
 }
 
+/// Describes the last recovery of the quorum; `None` if the status contains none.
 fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let recovery = status.recovery.as_ref()?;
     let since = age(recovery.started_at.0, now);
@@ -150,6 +153,7 @@ fn recovery(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     Some(format!("{what}, started {since} ago"))
 }
 
+/// Describes the missing registrations of discovery; `None` if no member is missing.
 fn missing_registrations(status: &EtcdClusterStatus) -> Option<String> {
     let discovery = status
         .discovery
@@ -183,6 +187,7 @@ fn conditions(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     table.text()
 }
 
+/// Returns a table of the certificates and their expiry; `None` if the status lists no certificates.
 fn certificates(status: &EtcdClusterStatus, now: Timestamp) -> Option<String> {
     let mut table = Table::new(["CERTIFICATE", "DAYS LEFT", "UNTIL"]);
     for certificate in &status.certificates {

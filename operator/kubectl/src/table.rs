@@ -104,7 +104,7 @@ pub(super) fn counted(number: u64, noun: &str) -> String {
     format!("{number} {noun}{end}")
 }
 
-/// Returns the text as one line of at most `max` characters, escaped, and with an ellipsis if it is cut.
+/// Returns the text as one escaped line of at most `max` characters, followed by an ellipsis if it is cut.
 pub(super) fn clipped(text: &str, max: usize) -> String {
     let mut line = String::new();
     let mut length = 0;

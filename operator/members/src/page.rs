@@ -54,7 +54,8 @@ pub async fn get(
     Err(PageError::Status(status, text))
 }
 
-/// Requests a page, with the login of `member` if it has one. Returns status and body. Fails if the body exceeds `bytes_max`.
+/// Requests a page, with the login of `member` if it has one. Returns the status and the body. Fails if the body exceeds
+/// `bytes_max`.
 async fn fetch(
     url: &str,
     member: Option<&Address>,

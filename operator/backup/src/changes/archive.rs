@@ -58,7 +58,7 @@ pub(super) struct ClusterArchive {
     pub(super) last_revision: Option<LastRevision>,
     /// The time up to which all changes are stored, in milliseconds since 1970.
     pub(super) covered_ms: Option<i64>,
-    /// The time in the last stored segment, in milliseconds since 1970; 0 before the first one of a generation.
+    /// The time in the last stored segment, in milliseconds since 1970; 0 before the first segment of a generation.
     pub(super) noted_ms: i64,
 }
 
@@ -115,7 +115,7 @@ impl ClusterArchive {
         self.pending.time_ms > now_ms + AHEAD_MS
     }
 
-    /// Adds the changes of a watch message to the pending ones. Fails if the message is from another cluster, or if its
+    /// Adds the changes of a watch message to the pending changes. Fails if the message is from another cluster, or if its
     /// revisions do not follow the last received revision.
     pub(super) fn add(&mut self, message: WatchResponse) -> Result<(), BackupError> {
         let refused = |why: String| Err(BackupError::new(Reason::SourceRefused, why));

@@ -1,5 +1,5 @@
-//! Receives the changes of a cluster from one member through a watch on all keys. Reads return the last revision that the watch
-//! must reach.
+//! Receives the changes of a cluster from one member through a watch on all keys. Separate reads return the last revision of
+//! the cluster.
 
 #[cfg(test)]
 pub(super) mod tests;

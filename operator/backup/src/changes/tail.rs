@@ -78,6 +78,7 @@ mod tests {
     use super::*;
     use crate::{store::Store, testing::changes::segment};
 
+    /// Stores the segments of a log that starts after revision 4. Returns the store and the end of the log.
     async fn stored(log: &[Segment]) -> (SegmentStore, Tail) {
         let store = Store::of_test(Arc::new(InMemory::new()));
         let segments = SegmentStore::of(&store, "7").unwrap();

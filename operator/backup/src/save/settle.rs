@@ -105,7 +105,7 @@ mod tests {
         Store::of_test(Arc::new(InMemory::new()))
     }
 
-    /// The first process hangs after its upload, and a second one saves the backup.
+    /// The first process hangs after its upload, and a second process saves the backup.
     #[tokio::test]
     async fn a_late_process_keeps_the_record_of_the_stored_snapshot() {
         let store = memory();
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(store.record("a").await.unwrap(), Some(other.0));
     }
 
-    /// The first process hangs before the end of its upload, which then replaces the snapshot of the second one.
+    /// The first process hangs before the end of its upload, which then replaces the snapshot of the second process.
     #[tokio::test]
     async fn the_process_whose_snapshot_remains_writes_its_record() {
         let store = memory();
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(put(&store, &other).await.as_ref(), Ok(&other.0));
     }
 
-    /// A third process saves the backup while the first one reads the snapshot of the second one.
+    /// A third process saves the backup while the first process reads the snapshot of the second process.
     #[tokio::test]
     async fn the_record_of_another_process_is_not_deleted() {
         let store = memory();

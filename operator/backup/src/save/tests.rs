@@ -20,6 +20,7 @@ fn memory() -> (Arc<InMemory>, Store) {
     (objects.clone(), Store::of_test(objects))
 }
 
+/// Returns the names of the stored files.
 async fn names(objects: &InMemory) -> Vec<String> {
     let listed = objects
         .list_with_delimiter(Some(&Path::from("of/test")))
@@ -167,7 +168,7 @@ async fn a_backup_of_a_member_without_a_quorum_is_marked() {
     assert_eq!((whole.unconfirmed, &whole.warning), (false, &None));
 }
 
-/// Such a backup would otherwise look like one to which stored changes can be applied.
+/// Without a warning, users would expect that stored changes can be applied to such a backup.
 #[tokio::test]
 async fn a_backup_to_which_no_changes_can_be_applied_is_reported() {
     let (_asked, stop) = Stop::by_test();

@@ -56,6 +56,7 @@ pub(crate) fn client(endpoint: &str) -> object_store::aws::AmazonS3 {
     s3::open_with("bucket", &flags, &|name| keys(name).or_else(|| id(name))).unwrap()
 }
 
+/// Adds the request to `seen`. A GET finds nothing, and all other requests succeed, unless `refusal` matches.
 async fn answer(
     request: Request<Incoming>,
     refusal: Option<Refusal>,

@@ -28,6 +28,7 @@ fn undo() -> RestoreFlags {
     }
 }
 
+/// Returns a cluster after an in-place restore that kept the disks of the cluster `kept_cluster_id`.
 fn restored_in_place(kept_cluster_id: Option<&str>) -> EtcdCluster {
     let mut cluster = facts("healthy.yaml").cluster;
     let restore = RestoreStatus {

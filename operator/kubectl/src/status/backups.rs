@@ -58,6 +58,7 @@ pub(super) fn summary(facts: &Facts, now: Timestamp) -> String {
     text
 }
 
+/// Returns a table of the schedules; `None` if the cluster has none.
 pub(super) fn schedules(facts: &Facts, now: Timestamp) -> Option<String> {
     let mut table = Table::new(["SCHEDULE", "WHEN (UTC)", "LAST SUCCESS", "NEXT", "STATE"]);
     for schedule in &facts.schedules {

@@ -7,6 +7,7 @@ use super::super::{
     table::{Table, UNKNOWN, counted, or_unknown, yes},
 };
 
+/// Returns a line with the ready members, voters, learners, leader and version.
 pub(super) fn summary(facts: &Facts) -> String {
     let status = facts.status();
     let members = status.members.iter();
@@ -29,7 +30,7 @@ pub(super) fn summary(facts: &Facts) -> String {
     )
 }
 
-/// Formats the cluster's feature level and, if all members support a higher one, that level.
+/// Formats the cluster's feature level and, if all members support a higher level, that level too.
 pub(super) fn level(status: &EtcdClusterStatus) -> Option<String> {
     let level = status.feature_level?;
     let listed = status.members.iter().filter(|member| member.id.is_some());
@@ -91,6 +92,7 @@ pub(super) fn table(facts: &Facts) -> Option<String> {
     table.text()
 }
 
+/// Returns the role of a member; `-` for a pod that is not a member yet.
 fn role(member: &MemberStatus) -> &'static str {
     match member {
         MemberStatus { is_leader: true, .. } => "leader",

@@ -61,8 +61,8 @@ impl Archiver<'_> {
         Ok(read.is_some_and(|read| history::is_same(&tail.digests, &read)))
     }
 
-    /// Begins a generation. The first one continues from the newest verified backup of the cluster if possible. Otherwise, the
-    /// generation needs a new backup. Fails if the newest stored generation begins in the future.
+    /// Begins a generation. The first generation continues from the newest verified backup of the cluster if possible.
+    /// Otherwise, the generation needs a new backup. Fails if the newest stored generation begins in the future.
     async fn begin(
         &self,
         archive: &mut ClusterArchive,
@@ -98,14 +98,15 @@ impl Archiver<'_> {
     }
 
     /// Sets the gap in the status: the period whose changes are missing before the generation that begins at `now_ms`. Does
-    /// nothing for the first generation. If nothing was stored since the last gap, extends it and does not count a new one.
+    /// nothing for the first generation. If nothing was stored since the last gap, extends that gap and does not count a new
+    /// gap.
     fn report_gap(&self, archive: &ClusterArchive, now_ms: i64) {
         let (Some(_), Ok(until)) = (archive.newest, Timestamp::from_millisecond(now_ms)) else {
             return;
         };
         let last = Some(archive.noted_ms).filter(|last| (1..now_ms).contains(last));
         let after = last.and_then(|last| Timestamp::from_millisecond(last).ok());
-        // Nothing was stored since the last gap, so this is the same one.
+        // Nothing was stored since the last gap, so this is the same gap.
         let is_same = archive.tail.is_some();
         self.status.send_modify(|status| {
             let known = status.gap.as_ref().filter(|_| is_same);

@@ -69,6 +69,7 @@ async fn fetched(store: &Store, until: Until) -> Result<(Target, Vec<SegmentId>)
     fetched_after(store, &backup(10), until).await
 }
 
+/// Like [`fetched`], but after the backup `record`.
 async fn fetched_after(
     store: &Store,
     record: &BackupRecord,
