@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::{location::Location, reason::BackupError};
 
-/// Commands about backups.
+/// Commands that save, list, fetch and accept backups.
 #[derive(Debug, Clone, Subcommand)]
 pub enum BackupCommand {
     /// Streams a snapshot of a member to a store.

@@ -15,7 +15,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// `verb` describes the transfer, such as `saved`, and `total` is the expected number of bytes.
+    /// Starts counting. `verb` describes the transfer, such as `saved`, and `total` is the expected number of bytes.
     pub(crate) fn start(verb: &'static str, total: u64) -> Self {
         Self { verb, total, bytes: 0, logged: (0, Instant::now()) }
     }

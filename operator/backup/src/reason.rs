@@ -20,7 +20,7 @@ pub(crate) enum Reason {
     StoreFull,
     /// The backup does not exist or is incomplete.
     NotFound,
-    /// An object that is not a backup has the requested name.
+    /// An object that is not this backup or segment has its name.
     AlreadyExists,
     /// The stored file does not match its digest.
     BackupBroken,

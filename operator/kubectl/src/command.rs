@@ -118,7 +118,7 @@ pub(super) enum PluginCommand {
     Diff {
         /// The EtcdCluster.
         cluster: String,
-        /// PREFIX@REVISION.
+        /// The key prefix and the revision, as PREFIX@REVISION.
         at: PrefixAt,
         #[command(flatten)]
         format: FormatFlag,
@@ -130,7 +130,7 @@ pub(super) enum PluginCommand {
     Revert {
         /// The EtcdCluster.
         cluster: String,
-        /// PREFIX@REVISION.
+        /// The key prefix and the revision, as PREFIX@REVISION.
         at: PrefixAt,
         /// Applies the changes.
         #[arg(long)]

@@ -44,8 +44,8 @@ impl Drop for Forward {
     }
 }
 
-/// Forwards each connection that the listener accepts. Sends its error, or `None`, to `failures` when it ends. Returns if
-/// accepting fails.
+/// Forwards each connection that the listener accepts. When a connection ends, sends its error, or `None`, to `failures`.
+/// Returns if accepting fails.
 async fn accept(
     listener: TcpListener,
     pods: Api<Pod>,

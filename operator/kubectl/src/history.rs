@@ -1,4 +1,5 @@
-//! `history`: lists the versions of a key, newest first, back to its creation. etcd does not store their times.
+//! `history`: lists the versions of a key, newest first, back to its creation or the last compaction. etcd does not store the
+//! times of versions.
 
 use serde::Serialize;
 use witan_api::v3::mvccpb::KeyValue;

@@ -20,7 +20,8 @@ use super::{
     target::Target,
 };
 
-/// Restores a backup, or undoes the last restore. Fails if the EtcdBackup has not succeeded, and warns if it is unconfirmed.
+/// Creates the resource that restores a backup or undoes the last restore. Fails if the EtcdBackup has not succeeded, and warns
+/// if it is unconfirmed.
 pub(super) async fn run(target: &Target, flags: &RestoreFlags) -> Result<(), PluginError> {
     let Some(from) = &flags.from else {
         return in_place(target, flags, None).await;

@@ -143,8 +143,8 @@ impl KeyCounts {
             .saturating_add(u64::try_from(values).unwrap_or(u64::MAX))
     }
 
-    /// Returns the table of the `rows` prefixes with the largest estimated size in bytes, a line about any others, and the
-    /// totals.
+    /// Returns the table of the `rows` prefixes with the largest estimated size in bytes, a line about the other prefixes if
+    /// there are any, and the totals.
     fn table_text(&self, rows: usize) -> String {
         let mut all: Vec<_> = self.rows.iter().collect();
         all.sort_by_key(|(_, row)| std::cmp::Reverse(self.estimated(row)));

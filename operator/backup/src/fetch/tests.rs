@@ -1,4 +1,4 @@
-//! `fetch` downloads the newest backup, or the one with the given name. A damaged backup leaves no file.
+//! Tests that `fetch` downloads the newest backup or the backup with the given name, and that a damaged backup leaves no file.
 
 use std::sync::Arc;
 

@@ -16,8 +16,8 @@ use crate::{
 
 /// Makes the stored record describe the stored snapshot, and returns it. If another process may have saved this backup too,
 /// reads the snapshot. Then keeps the stored record or replaces it with `record`, whichever describes the snapshot. If neither
-/// does, deletes the stored record and fails, so that the process that uploaded the snapshot can write its record. `e_tag` is
-/// the ETag of the upload.
+/// does, deletes the stored record if it equals `record`, and fails, so that the process that uploaded the snapshot can write
+/// its record. `e_tag` is the ETag of the upload.
 pub(super) async fn settle_record(
     store: &Store,
     record: BackupRecord,

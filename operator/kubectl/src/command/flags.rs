@@ -38,7 +38,7 @@ pub(crate) struct RestoreFlags {
     /// Replaces the data of an existing EtcdCluster and keeps its disks.
     #[arg(long)]
     pub(crate) in_place: bool,
-    /// Undoes the last in-place restore: returns to the disks that it kept.
+    /// Undoes the last in-place restore: returns to the disks that the restore kept.
     #[arg(long, conflicts_with_all = ["from", "to_revision", "to_time", "bump_revision"])]
     pub(crate) undo: bool,
     /// Also restores the changes after the backup, up to this revision.

@@ -96,9 +96,9 @@ async fn changes_that_follow_no_backup_of_their_cluster_need_one() {
         let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
         archiver.open_watch(&mut archive, &member).await.unwrap();
         assert!(archive.needs_backup, "others: {others}");
-        // The process starts again before the backup is saved.
+        // The process restarts before the backup is saved.
         assert!(archiver.needs_backup(&archive).await.unwrap());
-        assert_eq!(status.borrow().gap, None, "the changes are the first ones");
+        assert_eq!(status.borrow().gap, None, "there were no earlier changes");
     }
 }
 

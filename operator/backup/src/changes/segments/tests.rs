@@ -1,4 +1,4 @@
-//! A segment is written once, read unchanged, and kept while a snapshot needs it.
+//! Tests that a segment is written once, read unchanged, and kept while a snapshot needs it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Changes are fetched up to a revision or a time, and only if all of them are certain to be stored.
+//! Tests that changes are fetched up to a revision or a time, and only if all changes up to that point are stored.
 
 use std::sync::Arc;
 

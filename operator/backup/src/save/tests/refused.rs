@@ -1,4 +1,4 @@
-//! `save` reports a failure and cleans up when a store refuses a request, or on a signal.
+//! Tests that `save` reports a failure and cleans up if a store refuses a request, or on a signal.
 
 use super::*;
 use crate::testing::s3::{self, Refusal, Requests};
@@ -50,7 +50,7 @@ async fn a_store_that_fails_at_a_part_gets_an_abort_and_no_record() {
                 .any(|request| request.starts_with("PUT /bucket/of/test/a.json"))
         );
     }
-    // Without a refusal the same store accepts the backup. The record is written last, and the snapshot is not replaced.
+    // Without a refusal, the same store accepts the backup. The record is written last, and the snapshot is not replaced.
     let (store, requests) = s3::start(None).await;
     save_as(
         &store,
