@@ -22,7 +22,7 @@ pub(crate) enum Reason {
     NotFound,
     /// An object that is not this backup or segment has its name.
     AlreadyExists,
-    /// The stored file does not match its digest.
+    /// The stored file does not match its digest, or was replaced.
     BackupBroken,
     /// Another version of this program wrote the stored file.
     ForeignFormat,

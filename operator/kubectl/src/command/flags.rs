@@ -66,7 +66,7 @@ pub(crate) struct RestoreFlags {
 pub(crate) struct TopFlags {
     /// The EtcdCluster.
     pub(crate) cluster: String,
-    /// Only keys with this prefix.
+    /// Counts only keys with this prefix.
     #[arg(long, default_value = "")]
     pub(crate) prefix: String,
     /// Number of key segments by which keys are grouped.

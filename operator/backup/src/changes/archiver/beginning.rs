@@ -53,7 +53,7 @@ impl Archiver<'_> {
             return Ok(false);
         }
         let (Some(first), Some(last)) = (tail.digests.first(), tail.digests.last()) else {
-            // There are no earlier changes.
+            // The log contains no changes yet.
             return Ok(tail.stored() <= 1);
         };
         let range = (first.revision, last.revision);
