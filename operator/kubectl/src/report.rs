@@ -90,7 +90,7 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
     let name = ListParams::default().labels("app.kubernetes.io/name=witan-operator");
     let operators = operator.list::<Pod>(&name, "pods of the operator").await;
     if operators.as_ref().is_ok_and(Vec::is_empty) {
-        let text = "no pod of the operator found; see --operator-namespace";
+        let text = "found no pod of the operator; see --operator-namespace";
         bundle.missing.push(text.to_owned());
     }
     bundle.list("operator.yaml", &operators)?;

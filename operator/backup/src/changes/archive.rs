@@ -109,8 +109,7 @@ impl ClusterArchive {
         self.tail.as_ref().map_or(0, Tail::stored)
     }
 
-    /// Returns whether the time of the last change is more than [`AHEAD_MS`] ahead of `now_ms`, so that new changes would get
-    /// times in the future.
+    /// Returns whether the earliest time that new changes can get is more than [`AHEAD_MS`] ahead of `now_ms`.
     pub(super) fn is_ahead(&self, now_ms: i64) -> bool {
         self.pending.time_ms > now_ms + AHEAD_MS
     }
