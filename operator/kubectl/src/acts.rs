@@ -30,7 +30,7 @@ pub(super) async fn create_for_cluster(
     create_operation(target, &made, wait).await
 }
 
-/// Returns an operation on exactly this cluster. The name contains the verb and the time.
+/// Returns an operation that is bound to a cluster by name and UID. The operation's name contains the verb and the time.
 pub(super) fn operation(
     (cluster, verb): (&EtcdCluster, &str),
     spec: EtcdOperationSpec,

@@ -137,7 +137,7 @@ fn host(authority: &str) -> &str {
 }
 
 /// Returns the name of the member at an endpoint and the host name in its certificate. Both come from the pod with that
-/// address. If there is no such pod, they are the endpoint and its host.
+/// address. Without such a pod, returns the endpoint and its host.
 fn member_names(cluster: &EtcdCluster, pods: &[Pod], endpoint: &str) -> (String, String) {
     let authority = authority(endpoint);
     let host = host(&authority).to_owned();
