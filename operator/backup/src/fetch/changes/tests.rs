@@ -155,7 +155,7 @@ async fn a_lost_or_broken_segment_is_refused() {
     assert_eq!(error.reason, Reason::BackupBroken);
 }
 
-/// The first segments were removed with their backups, and the remaining ones need a later backup.
+/// The first segments were removed with their backups, and the remaining segments need a later backup.
 #[tokio::test]
 async fn changes_that_begin_later_are_refused() {
     let (store, _) = stored(id(15), &log()[1..]).await;
