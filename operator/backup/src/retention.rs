@@ -19,7 +19,7 @@ impl Retention {
     /// the newest confirmed backup, and the backups of other clusters, because a new cluster can have the name of a lost one.
     ///
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is
-    /// removed once it is older than every other kept backup that shows its history.
+    /// removed once it is older than `keep_within` and than every other kept backup that shows its history.
     ///
     /// If `has_changes`, also keeps the newest backup that shows its history, if possible a confirmed one. Without this backup,
     /// no stored change could be restored.
@@ -68,7 +68,8 @@ impl Retention {
         };
         let oldest_base = kept.iter().rev().find(|record| record.shows_history());
         let beginnings = beginnings.into_iter();
-        excess.extend(beginnings.filter(|record| is_older(record, oldest_base)));
+        excess
+            .extend(beginnings.filter(|record| !is_kept(record) && is_older(record, oldest_base)));
         let unverified = unverified.into_iter().enumerate().filter(|(at, record)| {
             !is_kept(record) && (*at >= last || is_older(record, kept.last()))
         });
@@ -218,6 +219,7 @@ mod tests {
             begins("e", 50),
         ];
         assert_eq!(excess(&all, Some(1), None, "c"), "ab");
+        assert_eq!(excess(&all, Some(1), Some(45), "c"), "a");
         // No changes follow the kept backup.
         let mut all = all;
         all[2].revision_digest = None;

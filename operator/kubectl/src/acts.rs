@@ -228,7 +228,7 @@ mod tests {
         golden("recover.txt", &text);
         assert!(!serves(&answers));
         assert!(serves(&[answer("orders-0", Ok(report(1, true)))]));
-        assert!(!warning(&lost, &answers, "orders-1").contains("would lose less"));
+        assert!(!warning(&lost, &answers, "orders-1").contains("loses fewer writes"));
     }
 
     #[test]

@@ -188,7 +188,10 @@ mod tests {
         }
         let mut pending = Pending::after(4, 0);
         pending.add(events(&[5]), false, 1).unwrap();
-        assert!(pending.add(events(&[5]), false, 1).is_err(), "it was complete");
+        assert!(
+            pending.add(events(&[5]), false, 1).is_err(),
+            "it was complete"
+        );
     }
 
     #[test]
