@@ -1,5 +1,5 @@
-//! The initial states of members that were adopted from etcd separately. They have one history in different blocks, so their
-//! lineages differ.
+//! The initial states of members that were adopted from etcd separately. The states have the same history in different blocks,
+//! so their lineages differ.
 
 use witan_machine::{
     kv::{Compact, DeleteRange, Kv, KvCommand, KvOperation, Put},
@@ -8,7 +8,7 @@ use witan_machine::{
 
 use crate::scenario::Scenario;
 
-/// Number of puts before and after the compaction, which fill some blocks.
+/// Number of puts before the compaction, and again after it. They fill some blocks.
 const PUTS: usize = 60;
 
 const VALUE_BYTES: usize = 2000;
@@ -16,8 +16,9 @@ const VALUE_BYTES: usize = 2000;
 /// The prefix of all keys in the initial states.
 pub(crate) const KEYS: &[u8] = b"/adopted/";
 
-/// Returns one of two variants of a member's initial state. One variant has gaps where a compaction removed versions. The other
-/// has none, as if its backend was read after the compaction.
+/// Returns `genesis`, or in a run with adopted members one of two variants of an initial state, which alternate between
+/// members. One variant has gaps where a compaction removed versions. The other has no gaps, as if its backend had been read
+/// after the compaction.
 pub(crate) fn first_state(scenario: &Scenario, genesis: &View, member: u64) -> View {
     if !scenario.is_adopted() {
         return genesis.clone();
@@ -43,7 +44,7 @@ fn apply(kv: &mut Kv, operation: KvOperation) {
         .expect("the operation succeeds");
 }
 
-/// Puts `PUTS` values on few keys, then deletes one key.
+/// Puts `PUTS` values on seven keys, then deletes one of these keys.
 fn put_some(kv: &mut Kv) {
     for at in 0..PUTS {
         let key = format!("/adopted/{}", at % 7).into();

@@ -85,7 +85,7 @@ pub(crate) struct Climate {
     pub(crate) snapshot_pieces: u64,
     /// Percentage of pieces that break their stream.
     pub(crate) break_percent: u64,
-    /// Percentage of removed members after whose end all other members lose power.
+    /// Percentage of removals after which all other members lose power when the removed member ends.
     pub(crate) end_crash_percent: u64,
     /// Whether a member stays down until it needs a snapshot.
     pub(crate) lags: bool,
@@ -225,7 +225,7 @@ impl Climate {
 }
 
 impl World {
-    /// Injects one fault and schedules the next one.
+    /// Injects one fault and schedules the next one. Injects none while a member is left behind.
     pub(crate) fn inject_fault(&mut self) {
         let pause = self.chance.range(1, self.climate.chaos_pause);
         self.after(pause, Event::InjectFault);
@@ -252,7 +252,8 @@ impl World {
         }
     }
 
-    /// Takes down a member other than the leader, until the others have cut their logs above the end of its log.
+    /// Takes down a member other than the leader, until the others have cut their logs above the end of its log. Ends all other
+    /// faults. Does nothing with fewer than three members.
     pub(crate) fn take_down_long(&mut self) {
         let leads = |member: &Member| member.status.role == Role::Leader;
         let candidates: Vec<usize> = (0..self.members.len())
@@ -273,7 +274,7 @@ impl World {
     }
 
     /// Returns whether a member stays down because another member's log still reaches back to the end of its log. Any of the
-    /// others may become the leader.
+    /// others may become the leader. Once the member needs a snapshot or the faults stop, clears its `left_behind`.
     pub(crate) fn stays_down(&mut self, place: usize) -> bool {
         let last = self.disks[place].span().1;
         let needs_snapshot = self
@@ -314,6 +315,7 @@ impl World {
         });
     }
 
+    /// Makes the disk of a random member full for a random time.
     fn fill_disk(&mut self) {
         let place = self.chance.below(self.members.len());
         let until = self.now + self.chance.range(1, FULL_TICKS_MAX * UNITS_PER_TICK);

@@ -16,6 +16,7 @@ pub(crate) enum CheckpointStep {
 }
 
 impl World {
+    /// Schedules the first step of a member's next checkpoint after a random delay.
     pub(crate) fn next_checkpoint(&mut self, place: usize) {
         let incarnation = self.members[place].incarnation;
         let delay = self.chance.range(1, self.climate.checkpoint_pause);
@@ -62,7 +63,7 @@ impl World {
         moved
     }
 
-    /// Writes the taken view. Returns `false` if there is none.
+    /// Writes the frozen view. Returns `false` if no view was taken.
     fn write_checkpoint(&mut self, place: usize) -> bool {
         self.go_cold(place);
         let member = &mut self.members[place];

@@ -13,7 +13,8 @@ use crate::{
 };
 
 impl World {
-    /// Makes a client send a request to a voter and schedules the next request.
+    /// Makes a client send a request to a random voter and schedules the next request. In the healing phase, only sends
+    /// keep-alives.
     pub(crate) fn ask_something(&mut self) {
         let slow = self.climate.client_pause;
         let pause = match self.phase {
@@ -62,7 +63,8 @@ impl World {
         }
     }
 
-    /// Sends a request to a member, which must answer it by `deadline` if it is given. Returns the number of the operation.
+    /// Sends a request to a member, which must answer it by `deadline` if it is given. Returns the number of the operation,
+    /// which ends immediately if the member is down.
     pub(crate) fn ask(&mut self, place: usize, ask: Ask, deadline: Option<u64>) -> u64 {
         let member = place as u64 + 1;
         self.trace.line(self.now, || {
@@ -91,7 +93,8 @@ impl World {
         }
     }
 
-    /// Sends a read to every member. Each member must answer this read and all earlier reads by `deadline`.
+    /// Sends a read to every member of the cluster that has its disk. Each member must answer this read and all earlier reads
+    /// by `deadline`.
     pub(crate) fn promise_reads(&mut self, deadline: u64) {
         let members = self.current(|_| true);
         for id in &members {

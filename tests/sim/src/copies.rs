@@ -34,7 +34,7 @@ const OLDER_END_PERCENT: u64 = 80;
 const MOVED_END_PERCENT: u64 = 95;
 
 impl World {
-    /// Takes a copy of a disk or uses one.
+    /// Takes a copy of a disk, starts a member from a copy, or empties a disk. Only does so during the faults.
     pub(crate) fn copy_disk(&mut self) {
         if self.phase != Phase::Chaos || self.members.iter().any(|member| member.left_behind) {
             return;
@@ -62,7 +62,7 @@ impl World {
         }
     }
 
-    /// Takes a copy of a disk. If copies are not recognized in this run, cuts another member off.
+    /// Takes a copy of a disk. If copies are not recognized in this run, cuts off another member that is not the leader.
     fn take_copy(&mut self, place: usize) {
         self.disks[place].keep_copy();
         if self.scenario.has_unrecognized_copies() {
@@ -86,8 +86,8 @@ impl World {
             .line(self.now, || format!("m{} is cut off", place + 1));
     }
 
-    /// Starts a member from its last copy, unless too many other members run on older copies. Each acknowledged write must be
-    /// on the disk of another voter.
+    /// Crashes a member and starts it from its last copy, if it has one. Does nothing if too many members run on older copies,
+    /// because each acknowledged write must be on the disk of another voter.
     fn use_older_copy(&mut self, place: usize) {
         let voters = self.current(|person| !person.learner).len();
         let older = self.disks.iter().filter(|disk| disk.is_older()).count();
@@ -112,8 +112,8 @@ impl World {
         }
     }
 
-    /// Starts a member from an empty disk, unless too many members run on older disks. Messages of its former process are
-    /// lost. Every other voter must have the member's registration on disk, because no other rule excludes the member.
+    /// Starts an initial member from an empty disk, unless too many members run on older disks. Messages of its former process
+    /// are lost. Every other voter must have the member's registration on disk, because no other rule excludes the member.
     fn empty_disk(&mut self, place: usize) {
         let id = place as u64 + 1;
         let voters = self.current(|person| !person.learner);
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// Returns whether a stream from `from` to `to` is refused, because one of them has an empty disk and the other knows its
-    /// registration. Tells the member with the empty disk.
+    /// registration. If so, tells the member with the empty disk.
     pub(crate) fn refuses_stream(
         &mut self,
         from: (usize, &Replica),

@@ -44,10 +44,10 @@ const RUN_ON_PERCENT: u64 = 60;
 /// Percentage of the members that keep running in these runs.
 const SPARED_PERCENT: u64 = 80;
 
-/// Percentage of startups with the flag that a power cut interrupts.
+/// Percentage of startups with `--force-new-cluster` that a power cut interrupts.
 const CUT_PERCENT: u64 = 40;
 
-/// Longest pause between two checks of the operator, who adds new members soon.
+/// Longest pause in units between two checks of the operator. It is short, so that new members are added soon.
 const OPERATOR_PAUSE: u64 = 60;
 
 /// First byte of a record that changes the membership (see `wire` in the core; the layout never changes).
@@ -177,7 +177,8 @@ impl World {
         self.after(delay, Event::LoseMost);
     }
 
-    /// Destroys the disks of all members but one or of so many members that no quorum remains.
+    /// Destroys the disks of all members but one, or of so many members that no quorum remains. Tries again later while no
+    /// member can survive, or if the survivor is cut off first.
     pub(crate) fn lose_most(&mut self) {
         if self.phase != Phase::Chaos {
             return;
@@ -238,7 +239,7 @@ impl World {
         self.after(delay, Event::LoseMost);
     }
 
-    /// Returns whether a member has a state, which a new member lacks.
+    /// Returns whether a member is present and has a state. A new member has no state until it receives a snapshot.
     fn may_survive(&self, id: u64) -> bool {
         let place = (id - 1) as usize;
         let present = self.members[place].existence == Existence::Present;
@@ -250,7 +251,7 @@ impl World {
         self.disaster.outside.contains(&id)
     }
 
-    /// Returns whether `to` refuses messages of `from`, a member of the old cluster that `to` does not know.
+    /// Returns whether `to` refuses messages of `from`. A leader refuses a member of the old cluster that it does not know.
     pub(crate) fn refuses_unknown_sender(&self, from: u64, to: u64) -> bool {
         let receiver = &self.members[(to - 1) as usize];
         self.is_outside(from)
@@ -274,7 +275,8 @@ impl World {
         Ok(forced.map(|members| (recovered, members)))
     }
 
-    /// Starts a member with the flag. Returns `None` if the power is cut first, with or without the new entries on the disk.
+    /// Starts a member with `--force-new-cluster`. Returns `None` if the power is cut first, with or without the new entries on
+    /// the disk. Fails if there is no member to remove.
     fn force(
         &mut self,
         place: usize,

@@ -6,8 +6,8 @@
 //!   checkpoints are kept, and a crash may remove the newer one. The log is cut only below the older one (I5).
 //! - A process reads values of blocks from the durable checkpoint, as soon as it is durable (`open_run`).
 //!
-//! In a run on real storage, a data directory performs the same steps and determines the state after a power cut. It must equal
-//! the durable state of this disk, with or without the interrupted step.
+//! In a run on real storage, a data directory performs the same steps and determines the state after a power cut. That state
+//! must equal the durable state of this disk, with or without the interrupted step.
 
 mod copy;
 mod files;
@@ -234,7 +234,7 @@ impl Disk {
         }
     }
 
-    /// Reads the state from which a member starts.
+    /// Reads the state from which a member starts, and opens the runs of its checkpoint.
     pub(crate) fn recover(&mut self) -> Result<Recovered, CorruptRecord> {
         if let Some(recovered) = self.files.as_mut().and_then(|files| files.recovered.take()) {
             return Ok(recovered);
@@ -258,7 +258,7 @@ impl Disk {
         self.live.records.get(&index)
     }
 
-    /// Returns the entry at `index` that a power cut would leave now.
+    /// Returns the entry at `index` that is certain to survive a power cut now.
     pub(crate) fn durable_entry(&self, index: u64) -> Option<&LogRecord> {
         self.durable.records.get(&index)
     }

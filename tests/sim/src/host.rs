@@ -129,8 +129,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Delays the thread by a slow disk, at most until the faults stop. A leader that still waited after the members seem to
-    /// have settled would be replaced.
+    /// At random, delays the thread by a slow disk, at most until the faults stop. A leader that still waited after the members
+    /// seem to have settled would be replaced.
     fn stall(&mut self) {
         let climate = &self.world.climate;
         let (percent, longest) = (climate.stall_percent, climate.stall);
@@ -418,7 +418,8 @@ impl Turn<'_> {
 }
 
 impl World {
-    /// Sends a packet after `held` units, if the network delivers it.
+    /// Sends a packet after `held` units, if the sender has a stream and the network delivers it. Begins a transfer for a
+    /// snapshot.
     pub(crate) fn post(&mut self, packet: Packet, held: u64) {
         let sender = &self.members[(packet.from - 1) as usize];
         if !sender.reaches(packet.to) {
@@ -438,7 +439,7 @@ impl World {
         }
     }
 
-    /// Records an entry that a member of the cluster executes for the first time.
+    /// Records an entry that a member of the cluster executes for the first time. Starts the members that the entry adds.
     fn learn(&mut self, place: usize, applied: &Applied, term: u64) {
         let index = applied.index;
         if index <= self.truth.index || self.is_outside(place as u64 + 1) {

@@ -25,7 +25,7 @@ use crate::{
     world::{Event, Phase, World},
 };
 
-/// Number of ticks that the thread makes up for after a stall, as in production.
+/// Number of missed ticks that the thread makes up for after a stall, as in production.
 const TICKS_MADE_UP: u32 = 2;
 
 /// Number of client connections per member.
@@ -93,7 +93,8 @@ impl Inbox {
 }
 
 impl World {
-    /// Schedules a round of the thread for a member that has inputs: now, or after more inputs have arrived.
+    /// Runs a round of a member's thread for its inputs now, or schedules it for when the process resumes or more inputs have
+    /// arrived.
     pub(crate) fn wake(&mut self, place: usize) {
         let member = &mut self.members[place];
         if member.turn_due || member.replica.is_none() {
@@ -113,7 +114,7 @@ impl World {
         self.after(delay, Event::Turn { place, incarnation });
     }
 
-    /// Runs one round of the thread.
+    /// Runs one round of the thread, unless the process is down.
     pub(crate) fn run_loop(&mut self, place: usize) {
         let monotonic_ns = self.monotonic_ns(place);
         let Some(mut replica) = self.members[place].replica.take() else {
@@ -164,7 +165,7 @@ impl World {
         }
     }
 
-    /// Passes a packet to the core and records whether a leader has sent it.
+    /// Passes a packet to the core, unless its stream is refused. Records whether a leader has sent it.
     fn hand_in(&mut self, place: usize, replica: &mut RecordedReplica, packet: Packet) {
         let text = |p: &Packet| format!("m{} <- m{} {}", p.to, p.from, p.text());
         self.trace.line(self.now, || text(&packet));
@@ -278,7 +279,7 @@ impl World {
     }
 }
 
-/// Returns whether a command needs disk space that its own effect does not free. The rule is the shell's.
+/// Returns whether a member with a full disk refuses a command, according to the rule of the shell.
 fn grows(command: &Command) -> bool {
     match command {
         Command::Kv(_) | Command::Tree(_) | Command::Lease(_) => true,

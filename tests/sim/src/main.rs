@@ -53,6 +53,7 @@ fn main() -> ExitCode {
     done.unwrap_or(ExitCode::FAILURE)
 }
 
+/// Parses the arguments. Fails with a message, which is empty for `--help`.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Request, String> {
     let mut request = Request::default();
     while let Some(flag) = args.next() {
@@ -84,7 +85,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Request, String> {
     Ok(request)
 }
 
-/// Executes the request and prints the results. Returns a failure for a violation or a differing replay.
+/// Executes the request and prints the results. Returns `FAILURE` for a violation, a differing replay, or a sweep that misses a
+/// coverage goal.
 fn act(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
     announce_panics();
     if let Some(folder) = &request.replay {
@@ -108,6 +110,7 @@ fn act(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
     sweep_seeds(request, out)
 }
 
+/// Replays all recordings in `folder` and prints their results. Returns `FAILURE` unless all are reproduced.
 fn replay(folder: &Path, out: &mut impl Write) -> io::Result<ExitCode> {
     let mut all_equal = true;
     for (file, replayed) in recordings::replay_all(folder)? {
@@ -121,6 +124,7 @@ fn replay(folder: &Path, out: &mut impl Write) -> io::Result<ExitCode> {
     })
 }
 
+/// Sweeps the seeds. Reports violations and progress on stderr, and prints the counts and missed goals.
 fn sweep_seeds(request: &Request, out: &mut impl Write) -> io::Result<ExitCode> {
     let seeds = request.seeds.unwrap_or(100);
     // Ignore the error, because no reader is left if stderr is closed.
@@ -161,7 +165,7 @@ fn announce_panics() {
         before(panic);
         if let Some(scenario) = sweep::current() {
             let line = format!("  reproduce: {}\n", scenario.reproduce());
-            // If this cannot be written either, there is nothing left to do.
+            // Ignore the error, because no reader is left if stderr is closed.
             let _ = io::stderr().write_all(line.as_bytes());
         }
     }));

@@ -258,7 +258,8 @@ impl World {
         });
     }
 
-    /// Delivers a packet, unless its sender was removed.
+    /// Delivers a packet to a running process. A packet of a removed member arrives only at random. If it does not, the sender
+    /// learns of its removal.
     pub(crate) fn deliver(&mut self, packet: Packet) {
         let place = (packet.to - 1) as usize;
         if self.members[place].replica.is_none()
@@ -396,7 +397,8 @@ impl World {
         }
     }
 
-    /// Stops a member for a reason that the core gives. This is correct only if the cluster has removed the member.
+    /// Stops a member for a reason that the core gives. Reports a violation unless the cluster has removed the member or its
+    /// disk is a copy.
     fn halted(&mut self, place: usize, halt: Halt) {
         let id = place as u64 + 1;
         self.trace.line(self.now, || format!("m{id} ends: {halt}"));
@@ -424,7 +426,7 @@ impl World {
         }
     }
 
-    /// Cuts the power of a running member between two turns.
+    /// Cuts the power of a member between two turns, if it runs.
     pub(crate) fn crash(&mut self, place: usize) {
         if self.members[place].replica.take().is_some() {
             self.trace
@@ -448,7 +450,7 @@ impl World {
         self.after(delay, Event::Start { place });
     }
 
-    /// Checks the state that real storage has kept.
+    /// Reports a violation if real storage has not kept the durable state.
     pub(crate) fn judge_files(&mut self, place: usize, left: Result<(), String>) {
         if let Err(what) = left {
             self.violate(STORAGE_FAITHFUL, format!("m{}: {what}", place + 1));
@@ -481,7 +483,7 @@ impl World {
         }
     }
 
-    /// Starts the process of a new member, which knows the current members.
+    /// Gives an awaited member a new disk with the current members, and schedules its start.
     pub(crate) fn join(&mut self, place: usize) {
         let member = &mut self.members[place];
         if member.existence != Existence::Awaited {
@@ -504,7 +506,7 @@ impl World {
         self.after(delay, Event::Start { place });
     }
 
-    /// Starts a member from its disk, unless it runs, is gone or must stay down.
+    /// Starts a member from its disk, unless it runs, is gone or must stay down. Tries again later if it must stay down.
     pub(crate) fn start(&mut self, place: usize) {
         let member = &self.members[place];
         if member.replica.is_some() || member.existence != Existence::Present {

@@ -72,6 +72,7 @@ impl World {
         }
     }
 
+    /// Makes the transport of a member report an event of member `about` after `delay` units.
     pub(crate) fn schedule_peer_event(
         &mut self,
         place: usize,
@@ -83,8 +84,8 @@ impl World {
         self.after(delay, Event::Peer { place, incarnation, about, event });
     }
 
-    /// Makes a member replace its state with the leader's. One member at a time does so, because it accepts no entries until
-    /// then.
+    /// Makes a member replace its state with the leader's. Does nothing while another member does so, because such a member
+    /// accepts no entries.
     fn rebuild(&mut self, place: usize) {
         if self.members.iter().any(|member| member.rebuilds) {
             return;

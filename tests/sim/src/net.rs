@@ -77,7 +77,7 @@ impl Net {
         }
     }
 
-    /// Returns the delays in units of the delivered copies of a packet, and none if the packet is lost.
+    /// Returns the delays in units of the delivered copies of a packet. The list is empty if the packet is lost.
     pub(crate) fn route(&self, packet: &Packet, rng: &mut Rng) -> Vec<u64> {
         if self.cut.contains(&(packet.from, packet.to)) || rng.chance(self.drop_percent) {
             return Vec::new();

@@ -149,6 +149,7 @@ impl World {
         self.operator.change = Some((op, self.now));
     }
 
+    /// Requests the addition of a new member, unless the cluster is full or its membership is stable.
     fn add(&mut self, learner: bool) {
         if self.truth.registry.by_id.len() >= MEMBERS_MAX || self.climate.stable_membership {
             return;
@@ -223,7 +224,7 @@ impl World {
         others.filter(knows).count() > voters.len() / 2
     }
 
-    /// Requests a leadership transfer from the leader, to a voter or to any.
+    /// Requests a leadership transfer from the leader to a certain voter, or to any member that the leader chooses.
     fn transfer(&mut self, voters: &[u64]) {
         let Some(leader) = self.leader() else { return };
         let to = self.hand.chance(70).then(|| *self.hand.pick(voters));

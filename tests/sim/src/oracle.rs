@@ -42,7 +42,7 @@ pub(crate) enum End {
     },
     /// A read was answered.
     Answered { at: u64 },
-    /// The member crashed before it answered, or does not know the outcome.
+    /// There was no answer: the member was down, crashed, did not know the outcome, or took too long.
     Crashed,
 }
 
@@ -182,7 +182,7 @@ impl Oracle {
         }
     }
 
-    /// Ends an accepted request that gets no reply.
+    /// Ends a request that was refused or gets no reply.
     pub(crate) fn unanswered(&mut self, id: u64, end: End) {
         if let Some(op) = self.ops.get_mut(id as usize) {
             op.end = end;
@@ -213,7 +213,7 @@ impl Oracle {
     }
 }
 
-/// Returns the v2 index of an answer.
+/// Returns the v2 index of an answer, or 0 for an expiration.
 fn tree_index(reply: &Result<witan_tree::TreeReply, witan_tree::TreeError>) -> u64 {
     match reply {
         Ok(witan_tree::TreeReply::Event(event)) => event.index,

@@ -33,7 +33,8 @@ pub struct Twins {
     pub differs: Vec<String>,
 }
 
-/// Runs a scenario with a twin of each process: a second core with the same start and the same inputs.
+/// Runs a scenario with a twin of each process: a second core with the same start and the same inputs. A violation is reported
+/// as a difference.
 pub fn run_with_twins(scenario: Scenario) -> Twins {
     let twins = Arc::new(Mutex::new(Twins::default()));
     let verdict = sweep::judge(scenario, || {

@@ -2,7 +2,7 @@
 //!
 //! A member evicts all values that are on its disk before it runs a turn, answers, shows its state to watchers or writes a
 //! checkpoint. Some members always do so, some at random, and some never. The percentages of members differ, so a result that
-//! depends on residency differs, too.
+//! depends on residency also differs between members.
 //!
 //! In some seeds, records of blocks are damaged while a member runs. A read of a damaged record must end the process. The next
 //! startup falls back to the older checkpoint if that has no damaged run. Otherwise it finds the record sound, because the
@@ -35,7 +35,7 @@ const DAMAGE_PAUSE_UNITS: u64 = 200;
 #[derive(Debug)]
 pub(crate) struct Residency {
     chance: Rng,
-    /// The percentage of all members, in place of the scenario's percentages.
+    /// The percentage of every member, in place of the scenario's percentages.
     percent: Option<u64>,
 }
 

@@ -5,7 +5,8 @@ use crate::{rng::Rng, world::UNIT_NS};
 /// Virtual time between two ticks of a member. A unit is 10 ms, a tick is 100 ms.
 pub const UNITS_PER_TICK: u64 = 10;
 
-/// One in this many seeds has long commands: all commands on more than two keys take a long time.
+/// One in this many seeds has long commands: the host executes all commands on more than one or two keys, and some of them take
+/// a long time.
 const LONG_COMMANDS_SEEDS: u64 = 4;
 
 /// One in this many seeds has users and roles.
@@ -72,7 +73,7 @@ impl Scenario {
         Self { seed, members }
     }
 
-    /// Returns the number of keys above which commands take long, or `None` if no command does.
+    /// Returns the number of keys above which the host executes a command, or `None` for the limit of production.
     pub(crate) fn long_command_keys(&self) -> Option<u64> {
         let some = self.seed.is_multiple_of(LONG_COMMANDS_SEEDS);
         some.then_some((self.seed / LONG_COMMANDS_SEEDS % 3).max(1))
@@ -100,8 +101,8 @@ impl Scenario {
         COLD_PERCENTS[(self.seed / 3 + place as u64) as usize % COLD_PERCENTS.len()]
     }
 
-    /// Returns whether members run two releases and the leader decides the cluster version. Such runs have none of the features
-    /// below.
+    /// Returns whether members run two releases and the leader decides the cluster version. Of the features below, such runs
+    /// can only have held proposals.
     pub(crate) fn has_releases(&self) -> bool {
         self.seed % RELEASES_SEEDS == 2
     }
@@ -127,7 +128,7 @@ impl Scenario {
         !self.has_releases() && self.seed % COPIES_SEEDS == 5 && !other
     }
 
-    /// Returns whether members undergo anything but crashes: mistakes, rebuilds or copied disks.
+    /// Returns whether mishaps are scheduled in addition to faults: mistakes, rebuilds or copied disks.
     pub(crate) fn has_mishaps(&self) -> bool {
         self.has_mistakes() || self.has_rebuilds() || self.has_copies()
     }

@@ -25,24 +25,24 @@ thread_local! {
 /// Maximum percentage of long runs that may miss their goal, because some runs have no leader for a long time.
 const LONG_RUNS_LACKING_PERCENT_MAX: u64 = 3;
 
-/// Maximum number of such seeds that a report lists.
+/// Maximum number of seeds that a report lists for such runs.
 const LACKING_NAMED: usize = 10;
 
 /// Maximum percentage of refused requests, because refused requests prove little.
 const REFUSED_PERCENT_MAX: u64 = 20;
 
-/// Number of runs that must include denied callers and downgrades.
+/// Number of runs from which on a sweep must include every expected event, such as a denied caller or a failed sync.
 const MANY_RUNS: u64 = 100;
 
 /// The name under which a panic is reported. No invariant has this name.
 const PANIC: &str = "panic";
 
-/// Runs one scenario like [`judge`].
+/// Runs one scenario, with a trace if `traced` is set. Reports a panic as a violation.
 pub fn run(scenario: Scenario, traced: bool) -> Verdict {
     judge(scenario, || World::new(scenario, traced))
 }
 
-/// Runs the world of a scenario. A panic counts as a violation.
+/// Runs the world that `world` creates for a scenario. Reports a panic as a violation.
 pub fn judge(scenario: Scenario, world: impl FnOnce() -> World) -> Verdict {
     remember(Some(scenario));
     let verdict = catch_unwind(AssertUnwindSafe(|| world().run()));

@@ -64,7 +64,7 @@ impl World {
         self.after(delay, Event::Piece { way, number });
     }
 
-    /// Delivers a piece, or breaks the stream.
+    /// Delivers a piece, or breaks the stream. Reports a failure after the last attempt.
     pub(crate) fn piece(&mut self, way: (u64, u64), number: u64) {
         let Some(mut transfer) = self.transfers.remove(&way) else {
             return;
@@ -132,7 +132,7 @@ impl World {
         self.report(way.0, way.1, event);
     }
 
-    /// Drops the pieces that an ending receiver has received.
+    /// Ends the transfers that an ending receiver has received completely, and reports their failure.
     pub(crate) fn receiver_gone(&mut self, place: usize) {
         let ways: Vec<(u64, u64)> = self
             .transfers

@@ -41,7 +41,8 @@ pub(crate) fn draw(rng: &mut Rng) -> Option<Command> {
     asks.then(|| operation(rng).into())
 }
 
-/// Draws the caller of an operation: a user that the member has authenticated, or `None`.
+/// Draws the caller of an operation: an existing user while authentication is enabled, or `None`. A few callers have an
+/// outdated auth revision.
 pub(crate) fn caller(rng: &mut Rng, view: &View) -> Option<Caller> {
     let user = match rng.range(0, 99) {
         0..=44 => ROOT,

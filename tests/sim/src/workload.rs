@@ -59,6 +59,7 @@ pub(crate) struct Hint<'a> {
     pub(crate) mix: Mix,
 }
 
+/// Draws the next request of a client to `member`.
 pub(crate) fn draw(rng: &mut Rng, member: u64, hint: &Hint<'_>) -> Ask {
     let Hint { id, floor, mix, .. } = *hint;
     if mix.values_percent > 0 && rng.chance(mix.values_percent) {
@@ -195,7 +196,7 @@ fn value(rng: &mut Rng, id: u64) -> Bytes {
     Bytes::from(value)
 }
 
-/// Returns the operation that wrote `value`.
+/// Returns the number of the operation that wrote `value`, or `None` if no operation of a client did.
 pub(crate) fn writer(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     text.strip_prefix("op")?.split_once(' ')?.0.parse().ok()
@@ -366,7 +367,7 @@ fn about_members(rng: &mut Rng, member: u64, id: u64) -> Command {
 }
 
 /// Returns the v3 keys that an answered command put or deleted by name, at the outcome's revision. Omits range deletions,
-/// because the keys only serve as a floor, which may be too low.
+/// because the keys are used only as a floor, which may be too low.
 pub(crate) fn keys_written(command: &Command, outcome: &Outcome) -> Vec<Vec<u8>> {
     match effect(command, outcome) {
         Effect::Put { key, .. } => vec![key.to_vec()],
@@ -468,6 +469,7 @@ pub(crate) fn may_delete(command: &Command, key: &[u8]) -> bool {
     }
 }
 
+/// Returns whether the command, or the success branch of its transaction, puts `value` for `key`.
 pub(crate) fn may_put(command: &Command, key: &[u8], value: &[u8]) -> bool {
     let is = |put: &kv::Put| put.key == key && put.value == value;
     let Command::Kv(kv::KvCommand { operation: Some(operation) }) = command else {

@@ -89,7 +89,7 @@ pub(crate) enum Event {
         expected: u64,
     },
     Deliver(Box<Packet>),
-    /// A piece of a snapshot that one member sends to another is due.
+    /// A piece of a snapshot that one member sends to another arrives, or its stream breaks.
     Piece {
         way: (u64, u64),
         number: u64,
@@ -127,7 +127,7 @@ pub(crate) enum Event {
     },
     /// The faults stop.
     Heal,
-    /// The members must have settled.
+    /// The world checks whether the members have settled.
     Settle,
 }
 
@@ -241,7 +241,7 @@ pub struct World {
     pub(crate) net: Net,
     pub(crate) transfers: BTreeMap<(u64, u64), Transfer>,
     pub(crate) truth: Truth,
-    /// The first state of the cluster.
+    /// The initial state of the cluster.
     pub(crate) genesis: View,
     /// Whether a member has started from an unrecognized older copy, so that acknowledged writes may be lost.
     pub(crate) may_have_forked: bool,
@@ -257,7 +257,7 @@ pub struct World {
 }
 
 impl World {
-    /// Creates the world of a scenario.
+    /// Creates the world of a scenario and schedules its first events.
     pub fn new(scenario: Scenario, traced: bool) -> Self {
         let mut chance = Rng::new(scenario.seed, 1);
         let climate = Climate::draw(&mut chance).with_values(&scenario);
@@ -429,7 +429,8 @@ impl World {
         run_on.map(|id| id.0).collect()
     }
 
-    /// Returns whether every request is answered, all members have the same applied index, and removed members have stopped.
+    /// Returns whether every request with a deadline has ended, all members have the same applied index, and removed members
+    /// have stopped.
     fn quiet(&self) -> bool {
         let mut indexes = self.present().map(|(_, member)| member.status.applied);
         let first = indexes.next();
@@ -448,7 +449,8 @@ impl World {
         self.queue.insert((self.now + delay, self.sequence), event);
     }
 
-    /// Reports a fact to every invariant, unless its member belongs to the old cluster only.
+    /// Reports a fact to every invariant, unless its member belongs to the old cluster only. Once acknowledged writes may be
+    /// lost, only `MAY_FORK` receives facts.
     pub(crate) fn judge(&mut self, fact: &Fact<'_>) {
         if fact.acts().is_some_and(|member| self.is_outside(member)) {
             return;
@@ -563,7 +565,8 @@ impl World {
         self.after(SETTLE_STEP_TICKS * UNITS_PER_TICK, Event::Settle);
     }
 
-    /// Checks whether there is a leader that all members know, and otherwise checks again later.
+    /// Begins the serving phase once all members know one leader, or at the latest after `SETTLE_TICKS_MAX`. Until then, checks
+    /// again later.
     fn settle(&mut self) {
         let statuses: Vec<Status> = self.present().map(|(_, member)| member.status).collect();
         let leader = statuses.iter().find(|status| status.role == Role::Leader);

@@ -9,6 +9,7 @@ const SEEDS: u64 = 20;
 
 const FEW_SEEDS: u64 = 5;
 
+/// Sweeps the first seeds and checks that there is no violation and enough requests were answered.
 fn clean(members: usize, seeds: u64) -> Counts {
     let swept = sweep(0, seeds, Some(members), &|_| {});
     let failures: Vec<String> = swept

@@ -60,7 +60,7 @@ impl Disk {
         self.copies.is_copy
     }
 
-    /// Returns whether the disk is an older copy, which lacks acknowledged data of its member.
+    /// Returns whether the disk is an older copy or an empty disk, which lacks acknowledged data of its member.
     pub(crate) fn is_older(&self) -> bool {
         self.copies.replaced.is_some()
     }
@@ -95,7 +95,7 @@ impl Disk {
         self.restore(Image { log: Log::default(), newest, older: None });
     }
 
-    /// Returns whether the disk was emptied and its member has not received the former disk back.
+    /// Returns whether the disk was emptied and its member has neither caught up since nor received the former disk back.
     pub(crate) fn is_emptied(&self) -> bool {
         self.copies.is_emptied
     }

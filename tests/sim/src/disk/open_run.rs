@@ -156,7 +156,7 @@ impl Disk {
         }
     }
 
-    /// Removes the runs that are neither in a checkpoint nor have the place of a block.
+    /// Removes the runs that are in no checkpoint and contain no place of a block.
     fn collect(&mut self) {
         let saved = [
             Some(&self.newest),
@@ -190,7 +190,8 @@ impl Disk {
     }
 
     /// Damages the record of a block in an open run of the process, until [`Self::repair`]. Flips a bit, or replaces the record
-    /// by the valid record of another block. Returns the number of the run, or `None` if there is no block.
+    /// by the valid record of another block. Returns the number of the run, or `None` if the disk has no block or is on real
+    /// storage.
     pub(crate) fn damage_block(&self, chance: &mut Rng) -> Option<u64> {
         let blocks = self.newest.records.iter().filter(|(key, _)| is_block(key));
         let blocks: Vec<&Stored> = blocks.map(|(_, stored)| stored).collect();

@@ -38,7 +38,7 @@ impl Invariant for CommittedOnQuorum {
     }
 }
 
-/// Returns whether a majority of `voters` has the entry on disk.
+/// Returns whether a majority of `voters` has the entry in its log, in its checkpoint, or on a former disk.
 fn held_by_majority(voters: &[u64], index: u64, scene: &Scene<'_>) -> bool {
     let mut covered = 0;
     let mut held: Vec<Ident> = Vec::new();

@@ -88,8 +88,8 @@ fn missing(op: &Op, view: &View) -> Option<String> {
     }
 }
 
-/// Returns the pairs of a range at a revision. Returns none if the revision was compacted, and an impossible pair if the state
-/// is older than the revision.
+/// Returns the pairs of a range at a revision. Returns `None` if the revision was compacted, and two empty pairs, which match
+/// no answer, if the state is older than the revision.
 fn at_revision(
     view: &View,
     key: &[u8],

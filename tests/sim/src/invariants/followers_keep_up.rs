@@ -27,7 +27,7 @@ pub(super) struct FollowersKeepUp {
     since: BTreeMap<u64, u64>,
     /// Times and commit indexes of leaders, up to `LAG` units old.
     committed: VecDeque<(u64, u64)>,
-    /// The highest commit index older than that, which every member must have reached.
+    /// The highest commit index older than `LAG` units, which every member must have reached.
     due: u64,
 }
 

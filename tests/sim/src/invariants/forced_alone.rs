@@ -1,6 +1,6 @@
 //! A member that continues alone (`--force-new-cluster`) keeps all entries of its log. If its own removal is not known to be
-//! committed, it keeps only the entries before that removal. The member is then the only one. No member of the old cluster
-//! returns, or leads a member of the new one.
+//! committed, it keeps only the entries before that removal. The member is then the only member of its cluster. No member of
+//! the old cluster returns, or leads a member of the new cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use super::{Fact, Ident, Invariant, Scene};
 pub(super) struct ForcedAlone {
     /// The entries that must stay.
     log: BTreeMap<u64, Ident>,
-    /// The last entry that removes a member of the old cluster.
+    /// The index of the last entry that removes a member of the old cluster.
     end: u64,
     outside: BTreeSet<u64>,
 }
@@ -29,7 +29,7 @@ impl Invariant for ForcedAlone {
             && self.outside.contains(&status.leader.0)
         {
             return Err(format!(
-                "m{member} follows m{}, which is in no cluster",
+                "m{member} follows m{}, which is outside the new cluster",
                 status.leader.0
             ));
         }

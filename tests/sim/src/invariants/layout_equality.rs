@@ -10,7 +10,7 @@ use witan_machine::view::View;
 
 use super::{ByIndex, Fact, Invariant, Scene};
 
-/// Number of entries from one compared state to the next one during a run, because encoding a state takes long.
+/// Number of entries from one compared state to the next one during a run, because encoding a state takes a long time.
 const ENTRIES_PER_SAMPLE: u64 = 64;
 
 #[derive(Debug, Default)]

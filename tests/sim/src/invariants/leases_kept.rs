@@ -107,7 +107,7 @@ impl LeasesKept {
         }
     }
 
-    /// Compares the remaining time in an answer with the promises made before the request.
+    /// Compares the remaining time in an answer with the promises made before the request. Records a renewal as a promise.
     fn answered(
         &mut self,
         lease: LeaseId,
@@ -147,7 +147,7 @@ impl LeasesKept {
         Ok(())
     }
 
-    /// Records a grant. The client counts from its request.
+    /// Records a grant as a promise. The client counts the TTL from its request.
     fn granted(&mut self, op: &Op, now: u64) {
         if let End::Applied { outcome, .. } = &op.end
             && let Some(lease) = workload::granted(&op.ask, outcome)
@@ -180,7 +180,7 @@ impl LeasesKept {
         Ok(())
     }
 
-    /// Returns the latest promised end of a lease, or 0 if nothing was promised.
+    /// Returns the latest promised end of a lease in units, or 0 if nothing was promised.
     fn until(&self, lease: LeaseId) -> u64 {
         let promises = self.promised.get(&lease);
         promises.map_or(0, |promises| promises.until)

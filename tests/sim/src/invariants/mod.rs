@@ -130,7 +130,7 @@ pub(crate) enum Fact<'a> {
         timeout: u64,
         status: Status,
     },
-    /// An older copy replaced a member's disk, and the member recognizes the copy.
+    /// An older copy that the member recognizes, or an empty disk, replaced a member's disk.
     OlderDisk { member: u64 },
     /// A member received the command to replace its state with the leader's state.
     Rebuilds { member: u64 },
@@ -145,7 +145,7 @@ pub(crate) enum Fact<'a> {
     /// A member continues alone (`--force-new-cluster`), and the history forks.
     Forced {
         member: u64,
-        /// The last executed entry that the member has, too.
+        /// The index of the last executed entry that the member also has.
         kept: u64,
         /// The revision after that entry.
         revision: Revision,
@@ -158,7 +158,7 @@ pub(crate) enum Fact<'a> {
         /// Members of the old cluster, including pending ones. They never return.
         outside: &'a BTreeSet<u64>,
     },
-    /// The time to settle after the faults is over, so there must be a leader.
+    /// The members have settled after the faults, or the time to settle is over. There must be a leader.
     Settled {
         /// The status of every member.
         statuses: &'a [Status],
