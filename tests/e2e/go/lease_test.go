@@ -133,7 +133,7 @@ func TestElectionHasOneLeaderAtATime(t *testing.T) {
 		same(t, "leader", string(answer.Kvs[0].Value), strconv.Itoa(leader))
 		select {
 		case other := <-leads:
-			t.Fatalf("%d leads beside %d", other, leader)
+			t.Fatalf("%d leads at the same time as %d", other, leader)
 		default:
 		}
 		must(t, sessions[leader].Close())

@@ -61,9 +61,9 @@ func prepare(t *testing.T, scheme string) *server {
 // step starts at different values in concurrent processes.
 var step = 61 * os.Getpid()
 
-// freeAddress returns a port on which nobody listens, and never returns it again. The ports are below the kernel's range of local
-// ports for outgoing connections. Otherwise, a client that dials a port before its server listens could take the port, even by
-// connecting to itself. The check only binds the port: a process that starts meanwhile would inherit a listener.
+// freeAddress returns an address on which no process listens, and never returns it again. The ports are below the kernel's
+// range of local ports for outgoing connections. Otherwise, a client that dials a port before its server listens could take the
+// port, even by connecting to itself. The check only binds the port: a process that starts meanwhile would inherit a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 10_000 {

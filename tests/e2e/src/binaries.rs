@@ -89,7 +89,7 @@ fn test_build(name: &str, variable: &str, feature: &str) -> PathBuf {
             let target = exe
                 .ancestors()
                 .nth(3)
-                .expect("target/FLAVOUR/deps/test-exe");
+                .expect("target/PROFILE/deps/test-exe");
             target.join("debug").join(name)
         },
         PathBuf::from,
@@ -102,7 +102,7 @@ fn test_build(name: &str, variable: &str, feature: &str) -> PathBuf {
     path
 }
 
-/// Returns `$WITAN_BIN`, or the newest build in this workspace's target directory.
+/// Returns `$WITAN_BIN`, or the newest build in this workspace's target directory. Panics if there is none.
 fn witan() -> PathBuf {
     if let Some(path) = env::var_os("WITAN_BIN") {
         let path = PathBuf::from(path);

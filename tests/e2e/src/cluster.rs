@@ -64,7 +64,8 @@ impl Cluster {
         cluster
     }
 
-    /// Prepares members behind a simulated network, without starting them.
+    /// Prepares members behind a simulated network, without starting them. The network refuses connections until the test opens
+    /// it.
     pub fn prepare_behind(launches: &[Launch]) -> (Self, Network) {
         let launches = launches.iter().cloned();
         let mut members: Vec<Server> = launches.map(|launch| launch.bare().prepare()).collect();
@@ -142,7 +143,8 @@ impl Cluster {
         &mut self.members[at]
     }
 
-    /// Removes and returns a member. The test can then start the member while it borrows the others. Later members move up.
+    /// Removes and returns a member. The test can then start the member while it borrows the others. The positions of later
+    /// members decrease by one.
     pub fn take_member(&mut self, at: usize) -> Server {
         self.members.remove(at)
     }

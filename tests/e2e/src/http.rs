@@ -1,8 +1,8 @@
 //! An HTTP/1.1 client that shows the data on the wire: the status line, header names as received, the body, and single chunks
 //! as they arrive.
 //!
-//! The client has no redirects, cookies, decoding or connection pool: a test decides about them. A [`Connection`] can send
-//! several requests.
+//! The client follows no redirects, keeps no cookies, decodes no bodies and pools no connections, so a test sees each response.
+//! A [`Connection`] can send several requests.
 
 use std::{
     io::{self, BufRead as _, BufReader, Error, ErrorKind, Read as _, Write as _},
@@ -209,8 +209,8 @@ impl Connection {
         Ok(response)
     }
 
-    /// Reads the status line and headers; [`Connection::chunk`] reads the body. Fails if the connection ends or times out
-    /// first, or the response is not HTTP.
+    /// Reads the status line and headers of the next response that is not `100 Continue`; [`Connection::chunk`] reads the body.
+    /// Fails if the connection ends or times out first, or the response is not HTTP.
     pub fn head(&mut self, method: &str) -> io::Result<Response> {
         loop {
             let response = self.any_head()?;
@@ -277,8 +277,8 @@ impl Connection {
         Ok(Some(piece))
     }
 
-    /// Returns whether data or the end of the stream arrives within `patience`, which must not be 0. Fails if the socket is
-    /// closed.
+    /// Returns whether data or the end of the stream arrives within `patience`, which must not be 0. Then resets the timeout of
+    /// reads. Fails if the socket is closed.
     pub fn ready(&mut self, patience: Duration) -> io::Result<bool> {
         self.patience(patience)?;
         let ready = match self.stream.fill_buf() {
@@ -290,7 +290,7 @@ impl Connection {
         ready
     }
 
-    /// Returns whether the server closes the connection before a read times out.
+    /// Returns whether the server closes the connection before a read times out, without sending more data.
     pub fn closed(&mut self) -> bool {
         matches!(self.stream.fill_buf(), Ok(bytes) if bytes.is_empty())
     }

@@ -1,6 +1,6 @@
 //! A memory limit for one process, enforced by the kernel: a cgroup of version 1 or 2 with the controller `memory`.
 //!
-//! It needs root and a cgroup file system that is mounted writable.
+//! A limit requires root and a writable cgroup file system.
 
 use std::{
     fs, io,
@@ -13,7 +13,7 @@ static LIMITS: AtomicU32 = AtomicU32::new(0);
 
 const MIB: u64 = 1 << 20;
 
-/// Returns the memory budget that Witan derives from a limit: the limit less a reserve, in bytes.
+/// Returns the memory budget that Witan derives from a limit: the limit minus a reserve, in bytes.
 pub fn budget_bytes(limit_bytes: u64) -> u64 {
     let least = (64 * MIB).min(limit_bytes / 4);
     limit_bytes - (limit_bytes / 8).max(least).min(512 * MIB)

@@ -30,7 +30,7 @@ const PIECES_MAX: usize = 64;
 /// Time after which a lost segment is resent: the minimum of Linux.
 const RETRANSMISSION: Duration = Duration::from_millis(200);
 
-/// Maximum number of searches for the owner of a socket, because its process may have just started.
+/// Maximum number of searches for the member that owns a socket. The id of a process that has just started may not be set yet.
 const OWNER_LOOKS: usize = 500;
 
 /// Time between two searches.
@@ -98,7 +98,7 @@ impl Drop for Network {
 }
 
 impl Network {
-    /// Creates a network in front of members that listen on these ports.
+    /// Creates a network in front of members that listen on these ports. It refuses connections until [`Self::open`].
     pub fn new(listening: &[u16]) -> Self {
         let count = listening.len();
         let row = || (0..count).map(|_| watch::Sender::default()).collect();

@@ -39,7 +39,7 @@ pub fn written_bytes(pid: u32) -> u64 {
     number(&read(pid, "io"), "write_bytes:")
 }
 
-/// Returns the disk usage of a directory in bytes.
+/// Returns the disk usage of a directory in bytes, or 0 if it cannot be read.
 pub fn folder_bytes(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let Ok(entries) = fs::read_dir(folder) else {

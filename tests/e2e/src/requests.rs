@@ -14,7 +14,7 @@ pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> PutRequest {
     }
 }
 
-/// Creates a range for a key or for the keys up to `range_end`.
+/// Creates a range for a key, or for the keys from `key` to `range_end` (exclusive).
 pub fn range(key: impl Into<Bytes>, range_end: impl Into<Bytes>) -> RangeRequest {
     RangeRequest {
         key: key.into(),
@@ -23,7 +23,7 @@ pub fn range(key: impl Into<Bytes>, range_end: impl Into<Bytes>) -> RangeRequest
     }
 }
 
-/// Creates a deletion of a key or of the keys up to `range_end`.
+/// Creates a deletion of a key, or of the keys from `key` to `range_end` (exclusive).
 pub fn delete(key: impl Into<Bytes>, range_end: impl Into<Bytes>) -> DeleteRangeRequest {
     DeleteRangeRequest { key: key.into(), range_end: range_end.into(), prev_kv: false }
 }

@@ -309,7 +309,7 @@ impl Server {
         }
     }
 
-    /// Restarts the process without waiting until it is ready.
+    /// Restarts the process without waiting until it is ready. Panics if it is already started.
     pub fn start_unready_again(&mut self) {
         assert!(self.running.is_none(), "it runs already");
         let log_before = self.log().len();

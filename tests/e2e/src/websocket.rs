@@ -105,7 +105,7 @@ impl Socket {
         self.stream.write_all(&frame)
     }
 
-    /// Returns the next frame that is not a ping. Fails at the end of the connection.
+    /// Returns the next frame that is not a ping. Fails at the end of the connection, or for a frame of another kind.
     pub fn receive(&mut self) -> io::Result<Frame> {
         loop {
             let mut head = [0; 2];

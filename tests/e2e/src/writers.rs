@@ -70,8 +70,8 @@ impl Writers {
         wait::until_true("more acknowledged writes", || self.acknowledged() >= wanted);
     }
 
-    /// Stops the writers after their current writes. Returns the acknowledged writes in order of time. Panics if a writer
-    /// panicked.
+    /// Stops the writers after their current writes, or after a refusal of such a write. Returns the acknowledged writes in
+    /// order of time. Panics if a writer panicked.
     pub fn stop(self) -> Vec<Written> {
         self.stop.store(true, Relaxed);
         let mut all = Vec::new();

@@ -1,5 +1,5 @@
 //! A disk that becomes full, through another file and through the data itself. Acknowledged writes stay, and reads and watches
-//! continue. Requests that free space are accepted, and once there is space, all writes are.
+//! continue. Requests that free space are accepted. Once there is space, all writes are accepted.
 
 use std::{
     fs, thread,
@@ -151,7 +151,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
 
         // Without the ballast's space, no write is accepted, and no member ends.
         disk.fill();
-        wait::until_true("nothing is taken", || {
+        wait::until_true("no write is accepted", || {
             server.try_v3("kv/deleterange", &one).0 == 429
         });
         assert_eq!(count(&server), "9");

@@ -156,7 +156,7 @@ const CALLS: [(&str, &str); 7] = [
     // Work that continues without its client.
     ("txn", "job item 1"),
     ("lock", "job poll 1"),
-    // Work in a separate task, because hashing a password takes long.
+    // Work in a separate task, because hashing a password takes a long time.
     ("user_add", "job poll 1"),
 ];
 
@@ -240,7 +240,8 @@ fn has_panicked_connections(server: &Server, count: f64) -> bool {
     server.metric("witan_panics_total{handler=\"connection\"}") == Some(count)
 }
 
-/// Panics in answers that have begun. The last line contains the error, or the response has no end. Returns the number of panics.
+/// Causes panics in responses that have begun. The last line of the response contains the error, or the response has no end.
+/// Returns the number of panics.
 fn streams(server: &Server) -> u64 {
     // Item 1 is the creation of the watch. Item 2 is the event.
     let create = r#"{"create_request":{"key":"a2V5","start_revision":"1"}}"#;

@@ -27,7 +27,7 @@ import (
 const (
 	// a write without an answer in this time has failed
 	timeout = 5 * time.Second
-	// between two writes of one worker
+	// pause between two writes of one worker
 	pause   = 5 * time.Millisecond
 	workers = 2
 	// number of errors that are shown for a phase
@@ -53,7 +53,7 @@ func main() {
 	authority := flag.String("cacert", "", "authority of the members' certificates")
 	certificate := flag.String("cert", "", "the client's certificate and key, in one file")
 	name := flag.String("name", "", "a name that all members' certificates have")
-	user := flag.String("user", "", "who it is, where users are checked")
+	user := flag.String("user", "", "the user's name, if authentication is enabled")
 	password := flag.String("password", "", "the user's password")
 	flag.Parse()
 	kept := &record{acknowledged: map[string]string{}}
@@ -84,7 +84,7 @@ func main() {
 		case "check":
 			answer(check(client, kept))
 		default:
-			must(fmt.Errorf("no such line: %q", lines.Text()))
+			must(fmt.Errorf("no such command: %q", lines.Text()))
 		}
 	}
 }
@@ -154,7 +154,7 @@ func (kept *record) add(name, value string, begun time.Time, err error) {
 	kept.last = now
 }
 
-// check reads all written keys and counts the missing ones.
+// check reads all written keys and counts the missing ones. Returns the error if the read fails.
 func check(client *clientv3.Client, kept *record) map[string]any {
 	kept.Lock()
 	wanted := map[string]string{}

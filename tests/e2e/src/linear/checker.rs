@@ -36,7 +36,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Checks each pair separately, because a history is linearizable exactly if every pair is.
+/// Checks each pair separately, because a history is linearizable if and only if every pair is. Panics if the search takes too
+/// many steps.
 pub fn check(history: &[Call]) -> Result<(), Refusal> {
     let mut pairs: BTreeMap<usize, Vec<Call>> = BTreeMap::new();
     for call in history {
@@ -64,8 +65,8 @@ pub fn check(history: &[Call]) -> Result<(), Refusal> {
     })
 }
 
-/// Maximum number of sets and states that are tried before the search stops. A correct history of a few hundred calls needs a
-/// few thousand.
+/// Maximum number of combinations of a set and a state that are tried. The search panics when it is exceeded. A correct history
+/// of a few hundred calls needs a few thousand.
 const TRIED_MAX: usize = 1_000_000;
 
 /// Maximum number of possible next calls in a refusal.

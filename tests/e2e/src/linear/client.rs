@@ -222,7 +222,7 @@ pub enum WatchEnd {
     Canceled(String),
 }
 
-/// Watches on one stream until revision `end` is set and received, or the stream ends.
+/// Watches on one stream until revision `end` is set and received, or the stream ends. Adds the received changes to `batches`.
 pub async fn follow(
     channel: Channel,
     create: WatchCreateRequest,
@@ -254,7 +254,7 @@ pub async fn follow(
     }
 }
 
-/// Returns the revision after the last received one.
+/// Returns the revision after the last received change, or 1 before the first change.
 pub fn next_revision(batches: &[Batch]) -> i64 {
     let last = batches.iter().flatten().last();
     last.map_or(1, |change| change.revision + 1)

@@ -95,7 +95,7 @@ pub fn agree(record: &[Change], history: &[Call]) -> Result<(), String> {
     in_time(history)
 }
 
-/// Checks that every change was requested, and that no two calls have the same acknowledged revision.
+/// Checks that every change was requested, and that no two acknowledged writes have the same revision.
 fn owned(record: &[Change], history: &[Call]) -> Result<(), String> {
     let mut asked = BTreeSet::new();
     let mut deletions: BTreeMap<(usize, Slot), usize> = BTreeMap::new();

@@ -16,7 +16,7 @@ pub(crate) async fn first(
     let mut client = Grpc::new(channel);
     client.ready().await.unwrap();
     let mut request = requests::with_token(token, stream::iter([message]));
-    // An admitted method may have no message to send.
+    // Limit the wait, because an admitted method may never send a message.
     request.set_timeout(PATIENCE);
     let path: PathAndQuery = method.parse().unwrap();
     let answers = client.streaming(request, path, BytesCodec).await?;

@@ -15,7 +15,7 @@ use witan_e2e::{
 /// A bcrypt cost at which hashing takes most of the time of a login.
 const COST: &str = "--bcrypt-cost=9";
 
-/// Starts a server with the user root and others. Auth of v3 and v2 is enabled.
+/// Starts a server with the users root and bob. Auth of v3 and v2 is enabled.
 fn start() -> Server {
     let server = Launch::witan().arg(COST).start();
     let names = ["root", "bob"];

@@ -40,6 +40,7 @@ pub(crate) fn lower_alarm() -> Sample {
     })
 }
 
+/// Returns a valid request of a method, which is empty if the method needs no fields.
 pub(crate) fn sample(method: &str) -> Sample {
     let (_, method) = method.rsplit_once('/').unwrap();
     keys(method)

@@ -83,6 +83,7 @@ impl Stage {
         self.v2("DELETE", "/v2/auth/enable", "");
     }
 
+    /// Returns the credentials that a caller of this kind sends.
     pub(crate) fn shown(&self, who: CallerKind) -> Shown {
         let [root, bob] = &self.tokens;
         let (token, pair) = match who {

@@ -10,6 +10,7 @@ fn ask(server: &Server, method: &str, path: &str) -> Response {
     server.http(method, &path, "value=1")
 }
 
+/// Returns whether each route of these resources answers 404, like an unknown path.
 fn is_gone(server: &Server, of: impl Fn(Resource) -> bool) -> bool {
     let rows = HTTP.iter().filter(|route| of(route.resource));
     let mut answers = rows

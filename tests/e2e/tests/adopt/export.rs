@@ -25,6 +25,7 @@ fn export(server: &Server, to: &Path) -> String {
     said
 }
 
+/// Replaces a server's data with an exported directory and starts etcd on it.
 fn become_etcd(server: &mut Server, kind: Kind, exported: &Path) {
     fs::remove_dir_all(data(server)).expect("a folder");
     fs::rename(exported, data(server)).expect("a folder");

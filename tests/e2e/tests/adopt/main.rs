@@ -1,7 +1,7 @@
 //! Adopts data directories of etcd. Witan must have every acknowledged write, and the same revisions, leases, users, members
 //! and ids, and etcd must still start on its files.
 //!
-//! `member` (one member, stopped in every way), `cluster` (several), `kills` (killed adoptions), `export` (back to etcd).
+//! `member` (one member, killed or stopped), `cluster` (several), `kills` (killed adoptions), `export` (back to etcd).
 
 mod cluster;
 mod export;

@@ -1,4 +1,4 @@
-//! Adopts one member, stopped in every way.
+//! Adopts one member that was killed, stopped, defragmented, downgraded or restored.
 
 use std::{fs, time::SystemTime};
 
@@ -97,7 +97,7 @@ fn a_member_is_adopted_after_a_defragmentation_and_a_downgrade() {
             .contains("\"storageVersion\":\"3.6.0\"")
     });
     etcd.etcdctl(&["put", "a", "of 3.7"]);
-    // The backend commits its format later.
+    // Stop etcd, because it commits the backend's format only later.
     etcd.terminate();
     etcd.use_program(Kind::Etcd36.binary());
     etcd.start_again();
@@ -161,7 +161,7 @@ fn keys_of_v2_are_adopted_with_their_indexes_and_their_history() {
     assert_eq!(after, before);
 }
 
-/// Starts Witan, which adopts the data of a stopped etcd with the value `etcd`, and restarts it after a write.
+/// Starts Witan with `--adopt-etcd` on the data of a stopped etcd, in which `a` is `etcd`. Restarts Witan after a write.
 fn adopt_at_start(etcd: &mut Server) {
     become_witan(etcd);
     etcd.start_again();

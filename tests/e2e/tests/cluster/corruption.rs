@@ -20,6 +20,7 @@ fn fill(cluster: &Cluster) {
     }
 }
 
+/// Stops a member and replaces a value on its disk. Panics if the disk does not contain `from`.
 pub(crate) fn alter(member: &mut Server, from: &str, to: &str) {
     assert_eq!(member.terminate().code(), Some(0));
     let dir = member.dir().join("data");
@@ -106,7 +107,7 @@ fn a_corrupt_member_is_found_alarmed_and_rebuilt() {
     assert_contains(ready.text(), "[+]data_corruption ok");
     cluster.wait_equal();
 
-    // The peer port serves etcd's page.
+    // The peer port answers at etcd's path.
     let address = format!("127.0.0.1:{}", member.peer_port());
     let asked = http::once(&address, "GET", "/members/hashkv", r#"{"revision":2}"#);
     assert_eq!(asked.status, 200, "{}", asked.text());

@@ -16,6 +16,7 @@ const ETCD_MEMBERS: i32 = 38;
 
 const ETCDS: [Kind; 2] = [Kind::Etcd34, Kind::Etcd36];
 
+/// Returns all paths below a directory with the files' contents. A directory has no contents.
 pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).expect("a directory") {

@@ -54,6 +54,7 @@ const MORE: &str = r#"
     maintenance/hashkv {}
 "#;
 
+/// Makes a call. Returns the status of the response and, if it is an error, its code and message.
 fn answer(member: &Server, [call, body]: [&str; 2]) -> (u16, Option<String>) {
     let answer = member.http("POST", &format!("/v3/{call}"), body);
     let page = answer.text();
@@ -67,6 +68,7 @@ fn answer(member: &Server, [call, body]: [&str; 2]) -> (u16, Option<String>) {
     (answer.status, error)
 }
 
+/// Starts a voter and a learner, and waits until the learner has the key `a`.
 fn cluster_of(kind: Kind) -> Cluster {
     let launch = Launch::new(kind);
     let mut cluster = Cluster::prepare_of(&launch, "http", 1);

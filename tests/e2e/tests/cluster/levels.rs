@@ -51,6 +51,7 @@ fn until_format(cluster: &Cluster, format: &str) {
     }
 }
 
+/// Kills a member and restarts it with another program.
 fn restart(cluster: &mut Cluster, at: usize, program: &Path) {
     let member = cluster.member_mut(at);
     member.kill9();
@@ -63,6 +64,7 @@ fn raise(member: &Server) -> Response {
     member.http("POST", "/level/raise", "")
 }
 
+/// Returns the feature level of each member by name, as `/level` shows it.
 fn levels(member: &Server) -> BTreeMap<String, Value> {
     let answer = member.answers(200, "GET", "/level", "").json();
     let members = answer["members"].as_array().expect("a list").iter();
@@ -73,7 +75,7 @@ fn levels(member: &Server) -> BTreeMap<String, Value> {
     named.collect()
 }
 
-/// Starts a member that must end. Returns its exit code and last log line.
+/// Starts a member that must end. Returns its exit code and last log lines.
 fn refused(member: &mut Server) -> (Option<i32>, String) {
     member.start_unready_again();
     let status = member.wait_exit();
@@ -185,7 +187,7 @@ fn lacks_bytes(member: &Server) -> Option<u64> {
     found["lacksBytes"].as_u64()
 }
 
-/// Starts members with data, `m2` on a small disk, and then the next release on all of them.
+/// Starts three members with data, `m2` on a small disk. Then restarts all members with the next release.
 fn upgraded(disk: &Disk) -> Cluster {
     let small = Launch::witan().dir(disk.path().join("m2"));
     let mut cluster = Cluster::prepare_each(&[Launch::witan(), Launch::witan(), small], "http");

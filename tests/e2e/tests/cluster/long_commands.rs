@@ -55,7 +55,8 @@ async fn longest_renewal(channel: Channel, end: watch::Receiver<bool>) -> Durati
     longest
 }
 
-/// Runs a command. Fails if an election occurs, or if the leader does not answer keep-alives during the command.
+/// Runs a command. Fails if an election occurs, or if a keep-alive takes more than half of the command's time plus [`NOISE`].
+/// Panics if the command fails.
 async fn holds(
     cluster: &Cluster,
     writers: &Writers,

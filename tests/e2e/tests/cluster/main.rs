@@ -2,10 +2,10 @@
 //!
 //! Reading order: `restart` (members stop and restart) → `snapshot` (a member lags too far) → `long_commands` (commands of
 //! seconds) → `quorum` (too few members run) → `membership` (members are added and removed) → `learners` (what members without
-//! a vote serve) → `forced` (one member is left) → `copied` (disks are copies) → `corruption` (states differ) → `clocks` (wall
-//! clocks jump) → `peers` (the peer port) → `tls` (between members) → `tokens` (logins) → `recorder` (what a member records),
-//! `versions` (members of several releases) → `levels` (the feature level) → `etcd` (its disks and its members) → `gateway` (a
-//! proxy in front of the members).
+//! a vote serve) → `forced` (one member is left) → `copied` (disks are copies) → `restored` (members start from different
+//! snapshots) → `corruption` (states differ) → `clocks` (wall clocks jump) → `peers` (the peer port) → `tls` (between members)
+//! → `tokens` (logins) → `recorder` (what a member records), `versions` (members of several releases) → `levels` (the feature
+//! level) → `etcd` (its disks and its members) → `gateway` (a proxy in front of the members).
 
 #[path = "../tls/authority.rs"]
 mod authority;

@@ -11,6 +11,7 @@ const REMOVED: i32 = 34;
 const WRITERS: usize = 4;
 const WRITES: u64 = 100;
 
+/// Adds a member with this peer URL. `args` are further arguments of etcdctl. Retries like [`change`].
 pub(crate) fn add(through: &Server, peer_url: &str, args: &[&str]) {
     let peer_urls = format!("--peer-urls={peer_url}");
     change(through, &[&["add", "joining", &peer_urls], args].concat());

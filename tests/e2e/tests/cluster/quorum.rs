@@ -81,7 +81,7 @@ fn a_member_that_waits_for_the_others_ends_with_sigterm() {
     alone.start_unready_again();
     alone.wait_log(0, "failed to reach a peer");
     assert_eq!(alone.terminate().code(), Some(0));
-    // This also holds after the member has begun to serve clients without a leader, and for a member that has not.
+    // This also holds for a member that serves clients without a leader, and for a member that still waits to serve them.
     let mut patient = Cluster::prepare(3, &["--wait-cluster-ready-timeout", "1h"]);
     patient.member_mut(0).start_unready_again();
     alone.add_args(["--wait-cluster-ready-timeout", "100ms"]);

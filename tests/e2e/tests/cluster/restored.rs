@@ -1,4 +1,4 @@
-//! Members that start from different states, after a restore from different files or of some members only.
+//! Members that start from different states: restored from different snapshots, or only some of them restored.
 
 use std::process::Command;
 

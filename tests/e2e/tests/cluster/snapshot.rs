@@ -47,6 +47,7 @@ fn leased(member: &Server) -> String {
     answer["count"].as_str().unwrap_or("0").to_owned()
 }
 
+/// Writes a v2 key, a lease with a key, and a user.
 fn furnish(member: &Server) {
     member.answers(201, "PUT", "/v2/keys/dir/leaf", "value=v2");
     member.v3("lease/grant", r#"{"ID":"77","TTL":"3600"}"#);
@@ -57,7 +58,8 @@ fn furnish(member: &Server) {
     member.v3("kv/put", &body);
 }
 
-/// Starts a cluster, kills a follower, and fills the log until the other members have dropped the follower's position.
+/// Starts a cluster, kills a follower, and writes so much that the other members drop its position from their logs. Returns the
+/// cluster and the follower's position in it.
 fn cluster_that_left_one_behind() -> (Cluster, usize) {
     let mut cluster = Cluster::start(3);
     let lagging = cluster.follower();

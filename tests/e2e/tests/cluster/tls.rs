@@ -68,7 +68,7 @@ fn assert_works(cluster: &Cluster) {
 }
 
 /// Starts member 0, which the other members refuse. They continue without it. The log of member 0 must contain `own`, and
-/// another member's log `others`.
+/// another member's log `others`. Kills member 0 at the end.
 fn assert_refused(cluster: &mut Cluster, own: &str, others: &str) {
     let before: f64 = cluster.members()[1..].iter().map(refusals).sum();
     let log = cluster.member(0).log().len();

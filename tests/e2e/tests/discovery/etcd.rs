@@ -26,6 +26,7 @@ pub(crate) fn started(kind: Kind, flags: &[String]) -> Server {
     member
 }
 
+/// Starts `size` members with these flags and waits until all are healthy. Panics if a member ends.
 pub(crate) fn begin(kind: Kind, size: usize, flags: &[String]) -> Vec<Server> {
     let mut members: Vec<Server> = (0..size)
         .map(|at| member(kind, &format!("m{at}"), flags))
@@ -64,6 +65,7 @@ pub(crate) fn flags_of_v3(service: &Server, token: &str) -> [String; 2] {
     ]
 }
 
+/// Checks that another member with these flags ends, because the cluster is full.
 pub(crate) fn is_full(kind: Kind, flags: &[String]) {
     let mut late = member(kind, "late", flags);
     if kind == Kind::Etcd34 {
@@ -90,6 +92,7 @@ pub(crate) fn begin_by_v3(kind: Kind, size: usize, service: &Server) {
     is_full(kind, &flags);
 }
 
+/// Returns the sorted ids of the members in a registry of v2. `list` is its path.
 pub(crate) fn registered(service: &Server, list: &str) -> Vec<String> {
     let list = service.http("GET", list, "").json();
     let nodes = list["node"]["nodes"].as_array().cloned();

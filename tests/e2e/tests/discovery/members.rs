@@ -38,6 +38,7 @@ fn witan_bootstraps_with_v3_discovery_on_etcd_3_6() {
     }
 }
 
+/// Checks that a member with these flags exits with code 1 and logs `said`.
 fn ends(flags: &[String], said: &str) {
     let mut member = started(Kind::Witan, flags);
     assert_eq!(member.wait_exit().code(), Some(1), "{flags:?}");
@@ -113,7 +114,7 @@ fn members_may_start_before_the_service() {
     }
 }
 
-/// Starts a proxy that forwards any request and sends its first lines to `lines`.
+/// Starts a proxy that forwards any request and sends the first line of each request to `lines`. Returns the proxy's address.
 fn proxy(lines: SyncSender<String>) -> String {
     serve(move |client| {
         // The other side may have closed the connection.
@@ -157,7 +158,7 @@ fn a_proxy_gets_absolute_urls() {
     assert_eq!(first, format!("GET {url}/_config/size HTTP/1.1\r\n"));
 }
 
-/// Starts a registry that answers every connection with `answer`, repeatedly if `endless`.
+/// Starts a registry that answers every connection with `answer`, repeatedly if `endless`. Returns the URL of a token.
 fn canned(answer: &'static str, endless: bool) -> String {
     let address = serve(move |mut client| {
         let asked = head(&mut BufReader::new(client.try_clone().expect("a socket")));

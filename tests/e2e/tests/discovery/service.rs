@@ -17,7 +17,7 @@ const TOKENS_A_MINUTE: usize = 300;
 /// Number of nodes that the server lists without another thread.
 const NODES_INLINE: usize = 2048;
 
-/// Number of registrations that a token has room for per member.
+/// Number of registrations that a token accepts for each expected member.
 const REGISTRATIONS: usize = 2;
 
 fn register(server: &Server, token: &str, id: &str, value: &str) -> Response {
@@ -110,7 +110,7 @@ fn lists_look_like_the_lists_of_the_public_service() {
         let fields: Vec<&String> = node.as_object().expect("a node").keys().collect();
         assert_eq!(fields, ["key", "value", "modifiedIndex", "createdIndex"]);
     }
-    // The response equals v2's byte for byte, except for the end of the directory.
+    // The nodes are the same as in v2's response. Only v2 shows when the directory expires.
     let of_v2 = server
         .http("GET", &format!("/v2/keys{registry}"), "")
         .json();
@@ -153,7 +153,7 @@ fn refusals_equal_v2_errors() {
     assert_eq!((status, code), (412, 105));
     assert_eq!(cause, format!("/_etcd/registry{token}/1"));
     let long = "x".repeat(1025);
-    // The length of the name counts too.
+    // The limit includes the length of the name.
     for (id, value) in [("2", &long[1..]), (&long[..1013], "a=http://b:1")] {
         let (status, code, cause) = error(&register(&server, &token, id, value));
         assert_eq!((status, code), (400, 209), "{cause}");

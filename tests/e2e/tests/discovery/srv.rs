@@ -22,7 +22,7 @@ const DOMAIN: &str = "example.test";
 /// The service names, each with the ports on localhost of its records.
 type Zone = Vec<(&'static str, Vec<u16>)>;
 
-/// Starts a name server. If it `truncates`, its UDP answers are truncated.
+/// Starts a name server. If it `truncates`, its UDP answers are truncated. Returns its address.
 fn name_server(zone: Zone, truncates: bool) -> String {
     let (udp, tcp) = loop {
         let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
@@ -63,6 +63,7 @@ fn serve(client: &mut (impl io::Read + io::Write), zone: &Zone) -> io::Result<()
     client.write_all(&message)
 }
 
+/// Returns the response to a query for SRV records. Adds `id_offset` to the id of the query.
 fn answer(query: &[u8], zone: &Zone, truncated: bool, id_offset: u16) -> Vec<u8> {
     let query = Packet::parse(query).expect("a query");
     let question = query.questions.first().expect("a question");

@@ -113,6 +113,7 @@ fn step(mark: &Mark, text: &str, file: &Path, next: &Path) -> Option<String> {
     }
 }
 
+/// Runs the blocks of a page. Fails with the session's output if a command fails or an expected line is missing.
 pub(crate) fn run(page: &str, blocks: &[Block]) -> Result<(), String> {
     let dir = Folder::new("page");
     let ports = [

@@ -1,4 +1,4 @@
-//! Compactions, also automatic ones, remove old revisions and free their memory and disk space.
+//! Compactions, including automatic ones, remove old revisions and free their memory and disk space.
 
 use std::time::{Duration, Instant};
 
@@ -76,8 +76,8 @@ fn memory_and_disk_shrink_after_a_compaction() {
         let values = (overwritten * VALUE_BYTES) as u64;
         assert!(memory > values, "only {memory} bytes are in memory");
         compact(&kv, revision).await;
-        // A thread's freed memory becomes available when the thread that allocated it works again. Later writes cut the log and
-        // cause a new checkpoint.
+        // Freed memory becomes available only when the thread that allocated it works again. Later writes cut the log and cause
+        // a new checkpoint.
         let begun = Instant::now();
         while process::resident_bytes(server.pid()) > memory / 2
             || process::folder_bytes(server.dir()) > disk / 2

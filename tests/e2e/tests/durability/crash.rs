@@ -1,5 +1,5 @@
 //! Repeated kill -9 on one data directory with a thousand concurrent writers. No acknowledged write may be missing, and no
-//! number may decrease.
+//! revision or index may decrease.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +27,7 @@ const WRITERS_PER_CONNECTION: usize = 30;
 const V2_WRITERS: usize = 100;
 const ACKNOWLEDGED_MIN: u64 = 1000;
 
-/// Maximum number of further writes, which varies by round.
+/// The number of awaited writes varies between rounds by up to this number.
 const ACKNOWLEDGED_SPREAD: u64 = 3000;
 
 /// The last acknowledged value of each v2 writer and its index.

@@ -1,5 +1,5 @@
 //! Starts a member on the data directories in `tests/upgrade/directories`, which earlier releases have written.
-//! `tests/upgrade/make-directories` makes them.
+//! `tests/upgrade/make-directories` creates them.
 
 use std::{
     collections::BTreeSet,

@@ -33,7 +33,7 @@ const LIMIT_BYTES: u64 = 400 << 20;
 const DATA: Data = Data { keys: 102_400, overwritten: 3200 };
 const VALUE_BYTES: usize = 4096;
 
-/// Number of watched keys, more than are overwritten.
+/// Number of watched keys. It exceeds the number of overwritten keys.
 const WATCHED: usize = 6400;
 const FIRST_REVISION: i64 = 2;
 

@@ -1,4 +1,4 @@
-//! Generates the same history of a correct store's clients each time, without processes.
+//! Generates a fixed history of the clients of a correct store, without processes.
 
 use std::collections::BTreeMap;
 

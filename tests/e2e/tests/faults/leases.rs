@@ -1,4 +1,5 @@
-//! Clients that keep leases alive for a while. No lease may end before its acknowledged time, and all must end finally.
+//! Clients that keep leases alive for a while. No lease may end before its acknowledged time, and every lease must end after
+//! its last keep-alive.
 
 use std::{
     sync::Arc,

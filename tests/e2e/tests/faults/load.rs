@@ -30,7 +30,7 @@ pub(crate) const PAIRS: usize = 6;
 /// Pause between two calls of a client, which leaves time for the members' other work.
 const PAUSE: Duration = Duration::from_millis(15);
 
-/// Time after which a call counts as unanswered. It is longer than an election.
+/// Time after which a call is recorded as unanswered. It is longer than an election.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 const WATCH_AGAIN: Duration = Duration::from_millis(50);
@@ -84,11 +84,13 @@ impl Load {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Records a delay of this process. Only the longest delay is kept.
     pub(crate) fn late(&self, by: Duration) {
         let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
         self.late_us.fetch_max(by, Relaxed);
     }
 
+    /// Returns the longest recorded delay and resets it.
     pub(crate) fn take_late(&self) -> Duration {
         Duration::from_micros(self.late_us.swap(0, Relaxed))
     }
@@ -152,7 +154,7 @@ async fn call(load: &Load, channel: &Channel, pair: usize, input: Input) -> Call
     Call { pair, input, begun, told }
 }
 
-/// Puts until a put is acknowledged, at which every watch ends. Returns all puts.
+/// Puts until a put is acknowledged. Every watch ends at the revision of this put. Returns all puts.
 pub(crate) async fn last_put(load: &Load) -> Vec<Call> {
     let channels = load.channels();
     let mut calls: Vec<Call> = Vec::new();
@@ -166,7 +168,8 @@ pub(crate) async fn last_put(load: &Load) -> Vec<Call> {
     calls
 }
 
-/// Watches all pairs on one member until its stream ends, then on the next member.
+/// Watches all pairs on one member until its stream ends, then on the next member. Returns the changes up to the revision
+/// `end`.
 pub(crate) async fn observe(
     load: Arc<Load>,
     mut at: usize,

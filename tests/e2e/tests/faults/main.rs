@@ -102,7 +102,7 @@ fn run(kind: Kind, members: usize, seed: u64) -> Result<Vec<Outcome>, String> {
 }
 
 /// Checks the clients' records and the members' states. Fails with the violations and with the directory that keeps the history
-/// and the logs. `title` names the run.
+/// and the logs. `title` names the run. Panics if too few calls were answered.
 fn judge(stage: &Stage, load: &Load, told: &Told, title: &str) -> Result<(), String> {
     let folder = folder(title);
     fs::write(folder.join("history.txt"), told.history()).expect("a temporary folder");
@@ -178,6 +178,7 @@ impl Clients {
         clients
     }
 
+    /// Stops all clients, ends the watches at a last write, and returns the records.
     fn stop(self, runtime: &Runtime, load: &Arc<Load>) -> Told {
         load.stop();
         runtime.block_on(self.probes.join_all());

@@ -1,5 +1,5 @@
-//! Puts to every member at a steady rate, independent of their results. They show which writes are acknowledged, and for how
-//! long none is.
+//! Puts to every member at a steady rate, independent of their results. The puts show which writes are acknowledged, and for
+//! how long no write is acknowledged.
 
 use std::{
     sync::Arc,
@@ -54,6 +54,7 @@ pub(crate) async fn probe(load: Arc<Load>, member: usize) {
     waiting.join_all().await;
 }
 
+/// Returns the longest time without an acknowledged put between `from` and `to`.
 pub(crate) fn longest_pause(load: &Load, from: Instant, to: Instant) -> Duration {
     let all = load.acknowledged();
     let mut moments: Vec<Instant> = all.iter().map(|one| one.at).collect();

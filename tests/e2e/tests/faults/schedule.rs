@@ -172,6 +172,7 @@ pub(crate) struct Outcome {
     pub(crate) late: Duration,
 }
 
+/// Causes each fault once, in an order that depends on the seed.
 pub(crate) fn run(stage: &mut Stage, load: &Load, seed: u64) -> Vec<Outcome> {
     let mut choice = Choice(seed);
     let mut faults = Fault::ALL.map(|(fault, _)| fault).to_vec();
@@ -191,6 +192,7 @@ pub(crate) fn run(stage: &mut Stage, load: &Load, seed: u64) -> Vec<Outcome> {
     outcomes
 }
 
+/// Causes a fault and waits until every member acknowledges writes again. `cast` is the leader and a follower.
 fn one(stage: &mut Stage, load: &Load, fault: Fault, cast: (usize, usize)) -> Outcome {
     load.next_step();
     load.take_late();

@@ -59,6 +59,7 @@ pub(crate) fn work(load: &Arc<Load>, mut at: usize, seed: u64) -> Vec<Call> {
     calls
 }
 
+/// Puts until a put is acknowledged. Returns all puts.
 pub(crate) fn last_put(load: &Load) -> Vec<Call> {
     let mut calls: Vec<Call> = Vec::new();
     for address in load.addresses.iter().cycle() {
@@ -102,7 +103,8 @@ enum Answer {
     Unknown,
 }
 
-/// Converts a response. `by_value` says whether the request compared the value.
+/// Converts a response and updates `known`. `by_value` says whether the request compared the value. Records a violation for a
+/// success without a value.
 fn told(load: &Load, input: Input, answer: &Response, known: &mut Known, by_value: bool) -> Answer {
     let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
         return Answer::Unknown;

@@ -58,6 +58,7 @@ impl TreeWatch {
     }
 }
 
+/// Polls until the last v2 write has been received. Records a violation if no member sends it in time.
 pub(crate) fn observe(load: &Arc<Load>, mut at: usize) -> TreeWatch {
     let mut watch = TreeWatch::default();
     let done = |watch: &TreeWatch| {
@@ -89,6 +90,7 @@ pub(crate) fn observe(load: &Arc<Load>, mut at: usize) -> TreeWatch {
     watch
 }
 
+/// Polls once and records the change, or that the index was cleared. Fails for any other response.
 fn poll(load: &Load, connection: &mut Connection, watch: &mut TreeWatch) -> io::Result<()> {
     let from = watch.next_index();
     let target = format!("{FOLDER}?wait=true&recursive=true&waitIndex={from}");

@@ -203,7 +203,7 @@ impl Upgrade {
         }
     }
 
-    /// Returns a member with the other release and whether it leads. Prefers followers.
+    /// Returns a member with the other release and whether it leads, or `None` if there is none. Prefers followers.
     fn next(&self, side: Side) -> Option<(usize, bool)> {
         let leader = self.stage.cluster.leader();
         let due = (0..MEMBERS).filter(|at| self.sides[*at] != side);
@@ -276,7 +276,8 @@ impl Upgrade {
         }
     }
 
-    /// Lets clients work for a time under this leader. Then writes through each member a put whose value the log does not have.
+    /// Lets clients work for a time under this leader. Then puts a key through each member with [`KEEP`], whose value is not in
+    /// the log.
     fn mix(&self, leader: usize, time: Duration) {
         self.stage.lead(leader);
         self.serve(time);
@@ -317,7 +318,7 @@ impl Upgrade {
         let at = at.expect("both releases run");
         let member = self.stage.cluster.member(at);
         let acknowledged = self.load.acknowledged().clone();
-        // The member then has all of them.
+        // After this read, the member has all acknowledged writes.
         let (_, revision) = self.read(&self.channels[at]);
         let folder = Folder::new("backup");
         let file = folder.join("backup.db").display().to_string();

@@ -26,7 +26,7 @@ fn wait_fenced(source: &Server) -> Vec<String> {
     alarms(source)
 }
 
-/// The first follower stands for a rehearsal or a forgotten attempt.
+/// The first follower is like a rehearsal or a forgotten attempt.
 #[test]
 fn a_second_follower_neither_lowers_a_fence_nor_cuts_over() {
     in_parallel(KINDS, |kind| {
@@ -49,7 +49,7 @@ fn a_second_follower_neither_lowers_a_fence_nor_cuts_over() {
         for value in ["2", "3"] {
             refuses(&source, &["put", "a", value], "corrupt");
             let compared = status(&second)["equal"].as_u64();
-            wait::until_true("it looks on", || {
+            wait::until_true("it compares again", || {
                 status(&second)["equal"].as_u64() > compared
             });
         }

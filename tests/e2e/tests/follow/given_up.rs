@@ -47,7 +47,7 @@ fn a_cut_over_is_refused_while_the_source_has_the_corrupt_alarm() {
     });
 }
 
-/// Otherwise, the first put after the cut-over would raise an alarm, and neither cluster would accept writes.
+/// Without a refusal, the first put after the cut-over would raise an alarm, and neither cluster would accept writes.
 #[test]
 fn a_cluster_whose_quota_is_used_up_does_not_take_over() {
     let source = Launch::new(Kind::Etcd37).start();

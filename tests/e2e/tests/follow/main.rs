@@ -47,6 +47,7 @@ fn cut_over(member: &Server) -> Value {
     answer.json()
 }
 
+/// Requests a cut-over, which must fail with this status. Returns the message.
 #[track_caller]
 fn no_cut_over(member: &Server, status: u16) -> String {
     let answer = ask_cut_over(member);
@@ -59,6 +60,7 @@ fn alarm(etcd: &Server, action: &str, member: &str, alarm: &str) -> Value {
     etcd.v3("maintenance/alarm", &asked.to_string())
 }
 
+/// Returns the ids of the members with an active alarm, without repetition.
 fn alarms(etcd: &Server) -> Vec<String> {
     let listed = alarm(etcd, "GET", "0", "NONE");
     let alarms = listed["alarms"].as_array().cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A single member follows another: copied data and refusals.
+//! A single member follows a single etcd: copied data and refusals.
 
 use std::{fs, time::Duration};
 
@@ -163,7 +163,8 @@ fn a_source_that_cannot_be_followed_is_reported_at_startup() {
     }
 }
 
-/// The deletion has more writes than an entry of several revisions, and more bytes than a message of the source's watch.
+/// The deletion has more writes than an entry for several revisions may have, and more bytes than one message of the source's
+/// watch.
 #[test]
 fn a_deletion_of_many_keys_stays_one_revision() {
     let source = etcd(Kind::Etcd37);
@@ -186,7 +187,7 @@ fn a_deletion_of_many_keys_stays_one_revision() {
     });
 }
 
-/// Otherwise, the other cluster's revisions would continue the copied ones.
+/// Without a check, the other cluster's revisions would continue the copied ones.
 #[test]
 fn another_cluster_at_the_same_address_is_not_copied() {
     let mut source = Launch::new(Kind::Etcd37).start();

@@ -70,7 +70,7 @@ fn pass(mut server: TcpStream, mut client: TcpStream, stalls: &AtomicBool) -> io
     }
 }
 
-/// Otherwise, the status would report that everything is copied, and a cut-over would wait forever.
+/// Without this detection, the status would report that everything is copied, and a cut-over would wait forever.
 #[test]
 fn a_stalled_watch_is_detected() {
     let source = Launch::new(Kind::Etcd37).start();

@@ -1,4 +1,4 @@
-//! Bodies of 100 MB in every framing of HTTP/1. `server/crates/http2/src/tests` has messages of gRPC.
+//! Bodies of 100 MB in every framing of HTTP/1. `server/crates/http2/src/tests` tests messages of gRPC.
 
 use std::{io::Write as _, net::TcpStream, thread};
 
@@ -15,7 +15,7 @@ const CLIENTS: usize = 4;
 /// grows.
 const CLIENT_BYTES: u64 = 24 << 20;
 
-/// A way to send a body: its beginning, its repeated piece, and the frame of each piece.
+/// A way to send a body: the head of the request, the repeated piece of the body, and the permitted ends.
 struct Way {
     name: &'static str,
     begin: Vec<u8>,

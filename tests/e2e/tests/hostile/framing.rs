@@ -1,4 +1,5 @@
-//! Requests with an ambiguous end, and requests to switch to another protocol. They are refused, or answered by their own body.
+//! Requests with an ambiguous end, and requests to switch to another protocol. The server refuses them, or reads only the body
+//! that belongs to them.
 
 use std::io::Write as _;
 
@@ -23,8 +24,8 @@ fn value(server: &Server, key: &str) -> Option<String> {
     value.filter(|_| answer.status == 200)
 }
 
-/// Creates a body that grows when its `<` are escaped, so that a reader with the wrong length would take its rest for a
-/// request.
+/// Creates a body that grows when its `<` are escaped, so that a reader with the wrong length would read the end of the body as
+/// a request.
 fn speaking(framing: impl Fn(usize) -> String) -> Vec<u8> {
     let inner = "PUT /v2/keys/smuggled HTTP/1.1\r\nHost: xy\r\nContent-Length: 0\r\n\r\n";
     let body = format!("value=a {}\r\n{inner}", "<".repeat(inner.len() / 2));
@@ -99,6 +100,7 @@ fn a_long_content_type_costs_little() {
     assert!(long <= bound, "{long:?} of CPU, usually {usual:?}");
 }
 
+/// Sends a request and returns the response. Panics unless the server then closes the connection.
 fn answer_and_end(server: &Server, request: &str) -> String {
     let mut stream = connect(server);
     stream.write_all(request.as_bytes()).expect("it is sent");

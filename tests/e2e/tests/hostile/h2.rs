@@ -31,6 +31,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     out
 }
 
+/// Opens an HTTP/2 connection, with this initial window of its streams if it is given.
 pub(crate) fn open(server: &Server, window: Option<u32>) -> TcpStream {
     let mut stream = connect(server);
     let mut settings = Vec::new();
@@ -88,6 +89,7 @@ fn call(path: &str) -> Vec<u8> {
     .collect()
 }
 
+/// Creates the frames of a unary gRPC call.
 pub(crate) fn unary(stream: u32, path: &str, message: &impl Message) -> Vec<u8> {
     let mut out = begin(stream, path);
     let mut body = vec![0];

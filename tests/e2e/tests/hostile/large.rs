@@ -17,7 +17,7 @@ use crate::{
     stage::{SLACK_BYTES, case, connect, grown, longest_wait, others_go_on},
 };
 
-/// A value of `--max-request-bytes` with which one body takes long.
+/// A value of `--max-request-bytes` with which the parsing of one body takes a long time.
 const REQUEST_BYTES: usize = 24 << 20;
 
 fn start() -> Server {

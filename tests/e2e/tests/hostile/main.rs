@@ -1,4 +1,4 @@
-//! Hostile or broken clients against a real server. Each must end with an error or a closed connection, the server's memory
+//! Hostile or broken clients against a real server. Each client must get an error or a closed connection, the server's memory
 //! must stay within a bound, and another client must be served. Each case writes one row to stderr.
 
 mod bodies;

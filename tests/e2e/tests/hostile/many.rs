@@ -1,4 +1,4 @@
-//! Very many idle and waiting connections.
+//! Thousands of idle and waiting connections.
 
 use std::{
     io::{Read as _, Write as _},
@@ -50,7 +50,7 @@ fn ten_thousand_idle() {
     case("idle connections", bound(count), |server| {
         let ask = "GET /version HTTP/1.1\r\nHost: a\r\n\r\n";
         let mut streams = connections(server, count, ask);
-        // All connections were served and are open. Send another request on the last ones.
+        // All connections were served and are open. Send another request on the last one.
         for stream in &mut streams {
             let mut answer = [0; 15];
             stream.read_exact(&mut answer).expect("an answer");

@@ -6,7 +6,7 @@ use witan_e2e::{Kind, Launch, Server};
 
 use crate::h2;
 
-/// Number of pings. The server disconnects after fewer.
+/// Number of pings. It exceeds the number after which a strict server disconnects.
 const PINGS: usize = 12;
 
 /// Sends pings, each after the response to the previous one. Returns the number of responses and the reason for the

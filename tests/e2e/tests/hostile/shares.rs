@@ -27,7 +27,8 @@ fn put(server: &Server, key: &str, bytes: usize) {
     server.v3("kv/put", &body);
 }
 
-/// Makes the same call on many streams. Each takes few bytes, because its headers are in the dynamic table.
+/// Makes the same call on many streams. Each call takes few bytes, because its headers are in the dynamic table. Returns
+/// whether all calls were sent.
 pub(crate) fn ask(stream: &mut TcpStream, calls: u32, path: &str, message: &impl Message) -> bool {
     let mut first = b"\x83\x86\x41\x01x\x44".to_vec();
     first.push(u8::try_from(path.len()).expect("short"));

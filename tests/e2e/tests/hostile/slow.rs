@@ -61,6 +61,7 @@ fn kinds() -> Vec<Slow> {
     ]
 }
 
+/// Sends until the server answers or closes the connection. Returns the status of an HTTP/1 response, `refused` or `closed`.
 fn send_until_end(server: &Server, slow: &Slow) -> String {
     let mut stream = connect(server);
     stream.write_all(&slow.at_once).expect("it is sent");

@@ -147,7 +147,8 @@ pub(crate) fn longest_wait<T>(server: &Server, act: impl FnOnce() -> T) -> (T, D
     longest_request(OTHERS, client, act)
 }
 
-/// Runs `act` and checks that other clients wait for at most a quarter of its duration plus an allowance for a busy machine.
+/// Runs `act` and checks that other clients wait for at most a quarter of its duration plus [`NOISE`]. Repeats a failed attempt
+/// a few times.
 pub(crate) fn others_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
     go_on(what, || longest_wait(server, &mut act));
 }
@@ -167,6 +168,7 @@ pub(crate) fn go_on(what: &str, mut longest: impl FnMut() -> ((), Duration)) {
     });
 }
 
+/// Runs `one` in parallel for each number below `clients`. Returns the results in this order.
 pub(crate) fn at_once<T: Send>(clients: usize, one: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let one = &one;
     thread::scope(|scope| {
@@ -177,7 +179,7 @@ pub(crate) fn at_once<T: Send>(clients: usize, one: impl Fn(usize) -> T + Sync) 
     })
 }
 
-/// Sets a flag when it is dropped, also after a panic.
+/// Sets a flag when it is dropped, even by a panic.
 struct Stops<'a>(&'a AtomicBool);
 
 impl Drop for Stops<'_> {

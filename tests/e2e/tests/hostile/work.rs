@@ -1,4 +1,4 @@
-//! Small requests that cause much work: leases whose keys all need permission, and reads of many keys that come together.
+//! Small requests that cause much work: leases whose keys all need permission, and concurrent reads of many keys.
 //! `server/crates/machine/tests/bounds_work.rs` tests deleted keys and repeated reads of the same keys.
 
 use std::{io::Write as _, time::Duration};

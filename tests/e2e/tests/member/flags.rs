@@ -15,7 +15,7 @@ use witan_e2e::{
     wait,
 };
 
-/// Starts a server with only the flags that select free ports.
+/// Prepares a server with only the flags that select free ports.
 fn quiet() -> Server {
     let mut server = Launch::witan().bare().prepare();
     let (client, peer) = (server.url(), server.peer_url());
@@ -191,7 +191,7 @@ fn the_raft_log_in_a_separate_directory() {
     assert!(moved.count() > 0 && get(&placed, "/v2/keys/one") == 200);
     placed.http("PUT", "/v2/keys/two", "value=1");
     placed.kill9();
-    // A start without the flag finds it.
+    // A start without the flag finds the moved log.
     plain.start_again();
     assert_eq!(get(&plain, "/v2/keys/two"), 200);
     plain.terminate();

@@ -75,7 +75,7 @@ fn the_memory_budget_has_the_configured_size() {
     assert!(budget > Some(0.0) && budget < Some(1e15), "{budget:?}");
 }
 
-/// Learners do not count for the quorum, so a single member can have some that do not run.
+/// Learners do not count toward the quorum, so a single member can have some that do not run.
 #[test]
 fn the_number_of_learners_is_bounded_by_a_flag() {
     let server = Launch::witan().arg("--max-learners=2").start();
@@ -190,7 +190,7 @@ fn elections_and_warnings() {
     });
     let syncs = server.metric("etcd_disk_wal_fsync_duration_seconds_count");
     assert_eq!(syncs, Some(0.0), "something was synced");
-    // A kill loses nothing. Only a power cut can.
+    // A kill loses no data. Only a power cut can lose data.
     server.kill9_and_start();
     let kept = Tool::Etcdctl36.run(&server.url(), &["get", "k"]);
     assert_eq!(kept.stdout, "k\nv\n");

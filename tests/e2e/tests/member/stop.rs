@@ -1,5 +1,5 @@
-//! How the server stops: it completes answers in flight, ends long answers and returns exit code 0. A second signal stops it at
-//! once.
+//! How the server stops: it completes answers in flight, ends long answers and returns exit code 0. A second signal stops the
+//! server immediately.
 
 use std::{
     io::ErrorKind,

@@ -45,7 +45,7 @@ const ABSENT: &str = "
     etcd_server_feature_enabled
     # Witan has no Go runtime
     etcd_server_go_version
-    # nothing measures it
+    # Witan does not measure these events
     etcd_server_heartbeat_send_failures_total
     etcd_server_snapshot_apply_in_progress_total
 ";

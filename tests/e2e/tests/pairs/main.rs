@@ -197,6 +197,7 @@ fn differences(pair: &Pair, given: &Answer) -> Vec<String> {
     found
 }
 
+/// Replaces the values of time fields, and keeps whether each value is a time.
 fn timeless(body: &str) -> String {
     let mut text = body.to_owned();
     for name in ["startTime", "uptime"] {

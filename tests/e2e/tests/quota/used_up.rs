@@ -6,7 +6,7 @@ use witan_e2e::{Kind, Launch, Server, Tool, assert_contains};
 
 const VALUE_BYTES: usize = 7000;
 
-/// Number of values that exceeds the quota, also on etcd, whose size grows only when it writes a batch to its file.
+/// Number of values that exceeds the quota, even on etcd, whose size grows only when it writes a batch to its file.
 const VALUES: usize = 5000;
 
 fn letter(letter: char) -> String {
@@ -43,6 +43,7 @@ fn own_id(server: &Server) -> (String, String) {
     (id.to_owned(), format!("{number:x}"))
 }
 
+/// Puts values until a put is refused. Returns the refusal.
 fn fill(server: &Server) -> (u16, Value) {
     let value = STANDARD.encode([b'v'; VALUE_BYTES]);
     for i in 0..VALUES {
@@ -153,7 +154,7 @@ fn a_full_quota_refuses_requests_that_add_data() {
     let expected = "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n";
     assert_eq!(health.text(), expected);
 
-    // Without free space, the next put raises a lowered alarm again.
+    // Without free space, the next put raises the disarmed alarm again.
     let disarmed = server.etcdctl(&["alarm", "disarm"]);
     assert!(disarmed.contains("alarm:NOSPACE"), "{disarmed}");
     server.answers(200, "GET", "/health", "");

@@ -23,6 +23,7 @@ fn name(number: usize) -> String {
     format!("{number:05}{}", "n".repeat(NAME_BYTES - 5))
 }
 
+/// Adds items until one is refused because of the quota. Returns the number of added items.
 fn fill(add: impl Fn(usize) -> (u16, Value)) -> usize {
     let refused = (0..MANY).find_map(|number| {
         let (status, answer) = add(number);

@@ -49,7 +49,7 @@ fn a_full_quota_also_stops_v2_writes() {
     let alarms = Tool::Etcdctl36.run(&server.url(), &["alarm", "list"]);
     assert!(alarms.stdout.contains("alarm:NOSPACE"), "{}", alarms.all());
 
-    // The alarm stops every dialect, also after a kill.
+    // The alarm stops every dialect, even after a kill.
     server.kill9();
     server.start_unhealthy_again();
     assert_refused(&put(&server, "small", "value=x"));
@@ -66,7 +66,7 @@ fn a_full_quota_also_stops_v2_writes() {
     assert_eq!(put(&server, "service", refresh).0, 200);
     server.answers(200, "DELETE", "/v2/keys/_hidden?recursive=true", "");
 
-    // The alarm stays until it is lowered.
+    // The alarm stays until it is disarmed.
     assert_refused(&put(&server, "small", "value=x"));
     server.etcdctl(&["alarm", "disarm"]);
     assert_eq!(grow(&server, "again").0, 201);

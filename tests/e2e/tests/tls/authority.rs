@@ -36,6 +36,7 @@ impl Pair {
         pair
     }
 
+    /// Copies this certificate and its key over the files of `other`.
     pub(crate) fn replace(&self, other: &Self) {
         fs::copy(&self.cert, &other.cert).expect(MADE);
         fs::copy(&self.key, &other.key).expect(MADE);
@@ -80,6 +81,7 @@ impl Authority {
         Pair::write(dir, "own", 0, self.0.der(), key)
     }
 
+    /// Issues a certificate with the common name `name` for these hosts, and writes it and its key to `dir`.
     pub(crate) fn issue(&self, dir: &Path, name: &str, hosts: &[&str]) -> Pair {
         let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
         let mut params = params(name, hosts);
@@ -95,6 +97,7 @@ impl Authority {
         Pair::write(dir, name, serial, cert.der(), key.serialized_der())
     }
 
+    /// Returns a revocation list of certificates with these serial numbers, in DER.
     pub(crate) fn revoke(&self, serials: &[u64]) -> Vec<u8> {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),

@@ -88,6 +88,7 @@ impl Client {
     }
 }
 
+/// Sends a GET request and returns the response as text. Panics if the server ends the response without close_notify.
 pub(crate) fn ask(stream: &mut Stream, target: &str) -> io::Result<String> {
     let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;

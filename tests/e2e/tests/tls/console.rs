@@ -9,7 +9,7 @@ use super::stage::Stage;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Texts that no file may contain: code that creates markup or code from text, and other hosts.
+/// Texts that no file may contain: code that creates markup or code from text, storage of the browser, and other hosts.
 const BANNED: [&str; 12] = [
     "innerHTML",
     "outerHTML",
@@ -44,6 +44,7 @@ fn references(text: &str) -> Vec<&str> {
     attributes.chain(after("from \"./")).collect()
 }
 
+/// Returns all files of the console that the page refers to, directly or indirectly, by name.
 fn crawl(server: &Server) -> BTreeMap<String, Response> {
     let mut found = BTreeMap::new();
     let mut wanted = vec![String::new()];

@@ -2,6 +2,7 @@
 
 use witan_e2e::{Launch, Server, rows};
 
+/// Checks the status, the body and the content type of a response.
 fn ask(server: &Server, method: &str, target: &str, form: &str, status: u16, body: &str) {
     let answer = server.http(method, target, form);
     let asked = format!("{method} {target} {form}");

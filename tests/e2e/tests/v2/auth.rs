@@ -91,7 +91,7 @@ fn a_watch_ends_when_its_caller_loses_permission() {
     "#;
     for [method, target, body] in rows(calls) {
         let server = start();
-        // The credentials count although authentication is not enabled yet.
+        // The credentials of this watch are checked later, although authentication is not enabled yet.
         let mut early = stream(&server, Some(ALICE));
         let mut guest = stream(&server, None);
         of_root(&server, "PUT", "/v2/auth/enable", "");

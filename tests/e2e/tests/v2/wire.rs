@@ -90,7 +90,7 @@ fn a_control_byte_in_a_target_is_refused() {
 fn large_requests_are_refused_and_others_are_served() {
     let server = Launch::witan().start();
     let mut other = server.connect();
-    // The bytes of the target and of a header, and the status.
+    // The lengths in bytes of the target and of a header, and the status.
     let sizes = [
         (8 << 10, 1, 404),
         (40 << 10, 1, 414),

@@ -105,7 +105,7 @@ fn delete(choice: &mut Choice) -> DeleteRangeRequest {
     requests::delete(key(choice), range_end)
 }
 
-/// Returns a random operation on a store at `revision`, or `None` for a compaction of a future revision.
+/// Returns a random operation on a store at `revision`, or `None` for a compaction of a future revision. Updates `compacted`.
 pub(super) fn step(choice: &mut Choice, revision: i64, compacted: &mut i64) -> Option<Step> {
     Some(match choice.below(20) {
         0..=9 => Step::Put(put(choice)),

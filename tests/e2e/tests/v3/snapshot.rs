@@ -201,7 +201,7 @@ fn writes_continue_during_a_snapshot() {
 }
 
 fn number(json: &serde_json::Value) -> i64 {
-    let text = json.as_str().expect("numbers of 64 bits are texts");
+    let text = json.as_str().expect("numbers of 64 bits are strings");
     text.parse().expect("a number")
 }
 
@@ -249,7 +249,7 @@ fn a_store_without_compactions_reports_minus_one() {
     }
 }
 
-/// The snapshot is of an etcd that never was Witan.
+/// The snapshot is of an etcd whose data Witan has never written.
 #[test]
 fn the_revision_can_be_bumped() {
     let theirs = start(Kind::Etcd37);
@@ -378,7 +378,7 @@ fn a_restore_that_runs_again_leaves_the_directory_alone() {
         "--remove-snapshot",
     ];
     tool(Kind::Witan, &args).succeeded();
-    assert!(!Path::new(&file).exists(), "the snapshot takes room");
+    assert!(!Path::new(&file).exists(), "the snapshot still takes disk space");
     fs::write(path("data/mark"), "written since").unwrap();
     tool(Kind::Witan, &args).succeeded();
     assert!(Path::new(&path("data/mark")).exists());

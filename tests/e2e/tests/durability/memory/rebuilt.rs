@@ -30,6 +30,7 @@ fn change(through: &Server, verb: &str, body: &serde_json::Value) {
     });
 }
 
+/// Kills a member, wipes its disk, removes it from the cluster and adds it again. Does not wait until it is ready.
 fn lose_disk(cluster: &mut Cluster, lost: usize, through: usize) {
     let id = cluster.member(lost).status().id;
     cluster.member_mut(lost).kill9();
