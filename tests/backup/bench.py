@@ -51,11 +51,11 @@ class Running:
         self.process = subprocess.Popen([PROGRAM, "backup", command, *flags], stdout=self.out, stderr=self.err, env=env)
 
     def ended(self):
-        """Returns whether the process has ended. `done` reads the exit code."""
+        """Returns whether the process has ended. Leaves its exit code to `done`."""
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def stop(self):
-        """Ends the process with SIGTERM, as a pod ends."""
+        """Ends the process with SIGTERM, as a pod is ended."""
         self.process.terminate()
         return self.done().good()
 
@@ -201,7 +201,7 @@ class Bench:
 
 
 def size(folder):
-    """Returns the size of all files below a directory, some of which may disappear meanwhile."""
+    """Yields the size of each file below a directory. Files may disappear meanwhile."""
     for at, _, files in os.walk(folder):
         for each in files:
             try:

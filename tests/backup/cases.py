@@ -1,4 +1,4 @@
-"""The cases: a backup is complete, and no fault produces a backup that counts. `bench.py` has the environment."""
+"""The cases: a backup is complete, and no fault produces an incomplete one that is listed. `bench.py` has the environment."""
 
 import contextlib
 import filecmp

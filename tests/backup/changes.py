@@ -189,7 +189,7 @@ class Changes:
         source.end()
 
     def changes_first(self, kind):
-        """The changes of a cluster without a backup start with one, also where an earlier cluster has backups and changes: this
+        """The changes of a cluster without a backup start with one, even where an earlier cluster has backups and changes: this
         cluster is lost before another backup is saved, and the changes are restored."""
         bench, place = self.bench, self.bench.place(kind)
         for clusters in (1, 2):
@@ -305,7 +305,7 @@ class Changes:
         if not runs:
             running = self.bench.changes(source, place, "1s")
         eventually("another generation begins", lambda: progress(running)["gaps"] == 1)
-        eventually("a backup goes with it", lambda: self.bridges(place))
+        eventually("a backup of the new generation is saved", lambda: self.bridges(place))
         for n in range(30, 40):
             source.ask("kv/put", key=encoded(f"new/{n}"), value=encoded("x"))
         last = source.revision()

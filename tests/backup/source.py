@@ -44,7 +44,7 @@ class Source:
                 time.sleep(0.02)
 
     def ask(self, call, **body):
-        """Returns the gateway's answer."""
+        """Returns the gateway's answer. Raises `Refused` for an error."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         connection.request("POST", f"/v3/{call}", json.dumps(body), {"Authorization": self.token} if self.token else {})
         answer = connection.getresponse()

@@ -141,7 +141,7 @@ def objects(documents: list[dict], kind: str) -> list[dict]:
 
 
 def refusal(act, *arguments: object) -> str:
-    """Returns the error of an act, or an empty text if the act succeeds."""
+    """Returns the error of an act, or an empty string if the act succeeds."""
     try:
         act(*arguments)
     except AssertionError as error:
@@ -295,7 +295,7 @@ def check_pull_secrets() -> None:
 
 
 def check_certificates() -> None:
-    """Checks the source of a cluster's certificates: one for each port."""
+    """Checks which certificates the values select for the peer port and the client port."""
     def tls(name: str) -> dict:
         return objects(render(CLUSTER, MATRIX[CLUSTER][name]), "EtcdCluster")[0]["spec"]["tls"]
 
@@ -337,7 +337,7 @@ def check_numbers(work: pathlib.Path) -> None:
 
 
 def check_names() -> None:
-    """Checks that names that look like numbers or booleans are rendered as text."""
+    """Checks that names that look like numbers or booleans are rendered as strings."""
     for chart, values in (
         (OPERATOR, [*MATRIX[OPERATOR]["monitoring"], "networkPolicy.enabled=true"]),
         (CLUSTER, ["tls.enabled=true", "tls.existingSecret=on", "service.name=true", "networkPolicy.enabled=true", "metrics.serviceMonitor.enabled=true"]),
@@ -351,7 +351,7 @@ def check_names() -> None:
 
 
 def check_texts(value: object) -> None:
-    """Checks that each field of an object that holds a name is text."""
+    """Checks that each field that holds a name is a string."""
     for key, below in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         names = ("name", "namespace", "image", "serviceAccountName", "policyName", "app.kubernetes.io/instance", "witan.dev/cluster", "witan.dev/backup-of")
         assert key not in names or isinstance(below, str | dict), f"{key}: {below!r}"

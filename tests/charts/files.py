@@ -38,7 +38,7 @@ def alerts() -> list[dict]:
 
 
 def check_alerts() -> None:
-    """Checks that each alert has a severity, a text and a section of the runbook."""
+    """Checks that each alert has a severity, its texts and a section of the runbook."""
     headings = set(re.findall(r"^### (\w+)$", RUNBOOK.read_text(), re.M))
     rules = alerts()
     assert len(rules) > 30

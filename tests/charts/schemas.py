@@ -26,7 +26,7 @@ class Schemas:
 
 
 def closed(schema: dict) -> dict:
-    """Returns a schema without Kubernetes' extensions. Objects with named fields allow no others."""
+    """Returns a schema without Kubernetes' extensions. An object with named fields allows no other fields."""
     if "$ref" in schema:
         return {"$ref": "_definitions.json#/definitions/" + schema["$ref"].rsplit("/", 1)[1]}
     if schema.get("x-kubernetes-int-or-string") or schema.get("format") == "int-or-string":

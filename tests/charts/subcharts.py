@@ -1,5 +1,5 @@
-"""The chart witan-cluster under the alias `etcd`, as a replacement of the Bitnami chart: with the values that application charts
-pass to it (`values/`), and with the names that they use for it.
+"""The chart witan-cluster under the alias `etcd`, as a replacement for the Bitnami chart: with the values that application
+charts pass to it (`values/`), and with the names that they use for it.
 
 charts.py tests the chart by itself.
 """

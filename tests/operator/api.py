@@ -90,7 +90,7 @@ class Api:
         return self.request("PATCH", f"{path}?fieldManager={manager}&force=true", body, "application/apply-patch+yaml")
 
     def delete(self, path, body=None):
-        """Deletes an object, which may already be absent."""
+        """Deletes an object. Returns None if it is absent or if there is a conflict."""
         try:
             return self.request("DELETE", path, body)
         except Refused as refusal:
@@ -153,7 +153,7 @@ def eventually(what, condition, patience_s=PATIENCE_S, every_s=0.05):
 
 
 def condition(of, kind):
-    """Returns status and reason of a condition."""
+    """Returns status and reason of a condition, or empty strings if it is absent."""
     for each in of.get("status", {}).get("conditions", []):
         if each["type"] == kind:
             return each["status"], each.get("reason", "")

@@ -39,8 +39,8 @@ class Claims:
     # cases
 
     def claims_deleted(self):
-        """All claims of a running cluster are deleted at once, as for a change of the storage class. The API server refuses this
-        until the claims allow it. Then each member is replaced while a quorum serves, and no write is lost."""
+        """All claims of a running cluster are deleted together, as for a change of the storage class. The API server refuses
+        this until the claims allow it. Then each member is replaced while a quorum serves, and no write is lost."""
         name = "classless"
         with self.brief(name):
             before = self.claims(name)
@@ -76,7 +76,7 @@ class Claims:
             assert self.classes(name) == {"fast"} and self.sizes(name) == {"1Gi"}, (self.classes(name), self.sizes(name))
 
     def storage_migrated(self):
-        """An EtcdOperation replaces all claims by claims of the same spec, once."""
+        """An EtcdOperation replaces all claims with claims of the same spec, once."""
         name = "renewed"
         with self.brief(name):
             before, began = self.claims(name), time.monotonic()

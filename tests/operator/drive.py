@@ -483,7 +483,7 @@ BRIEF = [
     "quota", "refused_templates", "bad_flag", "bad_image", "first_image", "missing_secret", "slow_volume",
     # the way to the API server, and operators
     "api_slow", "api_refuses", "api_gone", "two_operators", "operator_upgrade",
-    # names that were there before
+    # names that already exist
     "second_try", "half_try", "made_again", "foreign_objects", "named_services", "member_address",
     # claims of running members
     "claims_deleted", "claim_label_removed", "retain_while_hibernated", "storage_changed", "storage_migrated",

@@ -11,7 +11,7 @@ import struct
 import threading
 import urllib.parse
 
-# of the WebSocket handshake (RFC 6455)
+# identifier in the WebSocket handshake (RFC 6455)
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 BINARY, CLOSE, PING, PONG = 2, 8, 9, 10
 
@@ -97,7 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def receive(self):
-        """Returns the client's next frame, which is masked, or None at the end."""
+        """Returns the kind and the content of the client's next frame, which is masked. The kind is None at the end."""
         head = self.rfile.read(2)
         if len(head) < 2:
             return None, b""

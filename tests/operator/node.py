@@ -14,7 +14,7 @@ from names import ADDRESS
 from pod import Pod, shell
 
 NODES = ("node1", "node2", "node3", "node4")
-# between two renewals of a node's lease
+# time between two renewals of a node's lease
 BEAT_S = 2
 
 
@@ -70,7 +70,7 @@ class Nodes:
             pod.kill()
 
     def resume(self, name):
-        """Returns a silent node, which reports the state of its pods."""
+        """Ends the silence of a node, which then reports the state of its pods."""
         if name in self.silent:
             self.silent.discard(name)
             self.report_node(name)
@@ -90,7 +90,7 @@ class Nodes:
             known.events.put(pod)
 
     def observe_claim(self, kind, what):
-        """Grows a volume at once, like an external resizer."""
+        """Grows a volume immediately, like an external resizer."""
         for claim in what if kind == "LISTED" else [what]:
             requested, has = claim["spec"]["resources"]["requests"]["storage"], claim.get("status", {}).get("capacity", {}).get("storage")
             if kind != "DELETED" and has and requested != has:

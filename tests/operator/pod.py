@@ -12,7 +12,7 @@ from names import ADDRESS
 from pod_container import Container
 from pod_volumes import Volumes
 
-# between two checks for changed secrets
+# time between two checks for changed secrets
 REFRESH_S = 1
 
 

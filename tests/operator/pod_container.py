@@ -18,7 +18,7 @@ from world import API_ADDRESS, API_PORT
 RESTART_DELAYS_S = (0, 10, 20, 40)
 # maximum size of a termination message
 MESSAGE_BYTES = 4096
-# between two attempts to start a container that lacks a secret
+# time between two attempts to start a container that lacks a secret
 RETRY_S = 1
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
@@ -51,7 +51,7 @@ class Container:
             self.process.send_signal(signal.SIGTERM)
 
     def close(self, grace):
-        """Waits for the container's final end."""
+        """Waits up to `grace` seconds for the container's final end, then kills it."""
         if self.process:
             begun = time.monotonic()
             try:

@@ -77,7 +77,7 @@ class Refusals:
             assert not wrong, "\n".join(wrong)
 
     def policy(self):
-        """Refuses pods with a label, like a webhook."""
+        """Returns a context in which pods with a label are refused, as a webhook would refuse them."""
         rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
         check = {"expression": "!('blocked' in object.metadata.?labels.orValue({}))", "message": BLOCKED}
         return Made(self.api, {

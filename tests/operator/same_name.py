@@ -165,7 +165,7 @@ class SameName:
         assert b"etcdserver" in said, said
 
     def stays_there(self, state, before):
-        """Checks a state after the garbage collector has run, which is when it has deleted an orphaned marker."""
+        """Checks a state after the garbage collector has run, which the deletion of an orphaned marker shows."""
         owned = {"metadata": {"name": "marker", "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": "0c9b3f6e-0000-4000-8000-000000000000"}]}}
         self.api.create(f"{CORE}/configmaps", owned)
         eventually("the garbage collector has run", lambda: self.api.find(f"{CORE}/configmaps/marker") is None)

@@ -43,7 +43,7 @@ class Secure:
         return context
 
     def ask(self, cluster, path, body, context=None):
-        """Sends a POST to each member."""
+        """Sends a POST to each member. Returns the answers by the member's name."""
         return {name: post(pod["status"]["podIP"], path, body, context) for name, pod in self.pods(cluster).items()}
 
     def client_tls(self):
@@ -147,7 +147,7 @@ class Secure:
         return self.ask("safe", "/v3/auth/authenticate", {"name": "root", "password": password}, self.context())
 
     def login_refused(self, password):
-        """Returns the members' error for a login with this password, or an empty text."""
+        """Returns the members' error for a login with this password, or an empty string."""
         try:
             self.login(password)
         except urllib.error.HTTPError as refusal:

@@ -1,4 +1,4 @@
-"""A cluster whose quota is used up: the operator compacts it if the spec requests this, and not again at once.
+"""A cluster whose quota is used up: the operator compacts it if the spec requests this, and not again immediately.
 
 The helpers are in `trouble.py` and `drive.py`."""
 

@@ -43,7 +43,7 @@ class World:
         return os.path.join(self.folder, name)
 
     def write(self, name, text):
-        """Replaces the file atomically, because others read it."""
+        """Replaces the file atomically, because other processes read it. Returns its path."""
         with open(self.path(name) + ".new", "w") as file:
             file.write(text)
         os.chmod(self.path(name) + ".new", 0o600)
