@@ -17,8 +17,8 @@ const RECORD_BYTES: usize = 16 + VALUE_BYTES + 64;
 /// Number of bytes in one write to a socket.
 const PART_BYTES: usize = 1 << 20;
 
-/// Sends `bytes` bytes through a local socket to a file in `folder` and syncs the file. Returns the duration. Panics if the
-/// disk fails.
+/// Sends `bytes` bytes, rounded down to whole MiB, through a local socket to a file in `folder` and syncs the file. Returns the
+/// duration. Panics if the disk fails.
 pub fn copy(folder: &Path, bytes: u64) -> Duration {
     let path = folder.join("floor");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");

@@ -54,7 +54,7 @@ const NO_ERROR: [u8; 4] = [0; 4];
 pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 /// RFC 9113, 6.9.2: the initial window of a connection in bytes.
 pub(crate) const FIRST_WINDOW: i64 = 65_535;
-/// The window that this client grants, and the step by which it renews the window.
+/// The window that this client grants to each stream and adds to the connection's initial window.
 const OWN_WINDOW: u32 = 1 << 30;
 
 /// One connection.

@@ -63,13 +63,13 @@ impl Measured {
         self.latencies.sort_unstable();
     }
 
-    /// Returns the latency in milliseconds that this share of the answers does not exceed.
+    /// Returns the latency in milliseconds that this share of the answers does not exceed, or 0 without answers.
     pub fn quantile(&self, share: f64) -> f64 {
         quantile(&self.latencies, share)
     }
 }
 
-/// Returns the value in milliseconds that this share of the sorted microseconds does not exceed.
+/// Returns the value in milliseconds that this share of the sorted microseconds does not exceed, or 0 without values.
 pub fn quantile(sorted: &[u32], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     let at = (last as f64 * share) as usize;
@@ -116,7 +116,8 @@ pub async fn run_until(
     run_over(subject, (verb, clients), next, end).await
 }
 
-/// Like [`run_until`], but each client requests the keys that `next` returns for its state. Clients start with different states.
+/// Like [`run_until`], but each client requests the keys that `next` returns for its state. Clients start with different
+/// states.
 pub async fn run_over(
     subject: &Subject<'_>,
     (verb, clients): (Verb, usize),
@@ -181,7 +182,7 @@ pub(crate) async fn measure(
     measured
 }
 
-/// Writes each of the keys 0 to `keys` once with `verb`. Must run in a `LocalSet`. Panics if a request fails.
+/// Writes each of the first `keys` keys once with `verb`. Must run in a `LocalSet`. Panics if a request fails.
 pub async fn fill(address: &str, verb: Verb, keys: u64, clients: usize) {
     let mut tasks = JoinSet::new();
     let counter = Rc::new(Cell::new(0));
@@ -210,7 +211,7 @@ pub async fn fill_by<C: Call + 'static>(
     finish(tasks).await;
 }
 
-/// Returns a source of the keys 0 to `keys`, which all connections with this counter share.
+/// Returns a source of the first `keys` keys, which all connections with this counter share.
 fn each_once(counter: &Rc<Cell<u64>>, keys: u64) -> impl FnMut(usize) -> Option<u64> + 'static {
     let counter = Rc::clone(counter);
     move |_| {

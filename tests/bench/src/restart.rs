@@ -20,10 +20,10 @@ pub(crate) const FILLERS: usize = 256;
 /// Time after the fill for checkpoints and similar work.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Maximum time for a restart.
+/// Maximum time for a restart, or until a learner has the state.
 const BACK_MAX: Duration = Duration::from_secs(1800);
 
-/// Quota of a server, as a multiple of the values' size; it is at least the minimum quota.
+/// Quota of a server, as a multiple of the values' size, and the minimum quota in bytes.
 const QUOTA_TIMES: u64 = 4;
 const QUOTA_MIN: u64 = 8 << 30;
 

@@ -50,7 +50,7 @@ pub trait Dialect {
     /// Returns the steps of a seed.
     fn sequence(&self, seed: u64, count: usize) -> Vec<Self::Step>;
 
-    /// Executes the steps on new servers until the two differ.
+    /// Executes the steps on new servers. Fails at the first difference, or if the machine is too slow.
     fn run(
         &self,
         steps: &[Self::Step],

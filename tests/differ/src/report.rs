@@ -95,7 +95,7 @@ impl Report {
         }
     }
 
-    /// Returns whether all answers were equal.
+    /// Returns whether all answers were compared and equal.
     pub fn passed(&self) -> bool {
         self.difference.is_none() && self.slow.is_none()
     }

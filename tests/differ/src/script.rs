@@ -38,7 +38,8 @@ pub fn read(path: &Path) -> io::Result<Script> {
     Ok(Script::parse(&fs::read_to_string(path)?))
 }
 
-/// Returns the kept scripts of a dialect (`tests/differ/golden/DIALECT/*.script`), ordered by name. Panics if there is none.
+/// Returns the paths of the kept scripts of a dialect (`tests/differ/golden/DIALECT/*.script`), ordered by name. Panics if
+/// there is none.
 pub fn kept(dialect: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("golden")

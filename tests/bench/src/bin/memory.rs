@@ -1,8 +1,8 @@
 //! Measures the memory of the core's v3 key space.
 //!
 //! `cargo run --release -p witan-bench --bin memory [KEYS]` puts keys in ascending order in one process and in random order in
-//! another one. It prints the resident memory of each beyond the empty process. If 1M keys (16 + 256 bytes) in ascending order
-//! need more than [`PLAIN_MIB_MAX`], the program fails.
+//! another one. It prints by how much the resident memory of each exceeds that of the empty process. If 1M keys (16 + 256
+//! bytes) in ascending order need more than [`PLAIN_MIB_MAX`], the program fails.
 
 use std::{
     io::Write as _,
@@ -60,7 +60,7 @@ fn one(order: &str, keys: usize) -> ExitCode {
 }
 
 fn put(order: &str, at: usize, keys: usize) -> KvCommand {
-    // The multiplier is odd and has no factor in common with powers of ten, so this is a permutation.
+    // The multiplier has no factor in common with powers of ten, so this is a permutation for such numbers of keys.
     let number = match order {
         "ascend" => at,
         _ => (at * 611_953 + 17) % keys,

@@ -1,5 +1,5 @@
-//! Compares clusters of three members: requests, watches, the load of Kubernetes nodes, memory, failover, and a member that
-//! catches up.
+//! Compares clusters of three members: requests, rates, watches, Kubernetes' load, memory, failover, and a member that
+//! catches up or is replaced.
 
 mod catch_up;
 mod failover;
@@ -66,7 +66,7 @@ pub struct Options {
     /// The programs. The first one is the base of all ratios.
     #[arg(skip)]
     pub programs: Vec<Program>,
-    /// The loads of the part `requests`, such as put:64:leader; by default, all in the document.
+    /// The loads of the part `requests`, such as put:64:leader; by default, all in docs/benchmarks.md.
     #[arg(long, value_delimiter = ',', value_parser = Load::named)]
     pub loads: Vec<Load>,
     /// Puts per second of the part `rates`. 0 measures idle clusters.

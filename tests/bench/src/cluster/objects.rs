@@ -34,7 +34,7 @@ pub(super) fn pods_prefix(node: u64) -> String {
     format!("{PODS}node-{node:06}/")
 }
 
-/// Returns the transactions per second of `nodes` nodes: each renews its lease every 10 s, and pods cause three tenths of that
+/// Returns the transactions per second of `nodes` nodes: each renews its lease every 10 s, and pods add three tenths of that
 /// rate.
 pub(super) fn rate(nodes: u32) -> u32 {
     nodes / 100 * 13

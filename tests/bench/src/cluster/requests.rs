@@ -54,7 +54,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Returns all loads in the document.
+    /// Returns all loads in `docs/benchmarks.md`.
     pub fn all() -> Vec<Self> {
         let puts = [(Verb::Put, 1), (Verb::Put, 64), (Verb::Put, 1000)];
         let gets = [(Verb::Get, 1), (Verb::Get, 64), (Verb::Get, 1000)];

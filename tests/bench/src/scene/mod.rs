@@ -20,7 +20,7 @@ pub enum Scene {
     WatchOne,
     /// 64 writers of 10,000 keys with one watcher each.
     WatchMany,
-    /// 1,000 clients that renew a lease each, as fast as they are answered.
+    /// 1,000 leases on 10 streams. Each is renewed again after its answer.
     KeepAlive,
     /// A backup of a million keys.
     Backup,

@@ -21,7 +21,7 @@ const VERSIONS: usize = 2;
 const VALUE_BYTES: usize = 4096;
 const PUTS_PER_TXN: usize = 64;
 const FILLERS: usize = 8;
-/// Interval between two puts of the writer.
+/// Pause between two puts of the writer.
 const PUT_INTERVAL: Duration = Duration::from_millis(2);
 /// Time between the last write of all keys and the first measurement.
 const SETTLING: Duration = Duration::from_secs(15);
@@ -97,7 +97,7 @@ impl Chore {
     }
 }
 
-/// Writes all keys. Returns the last revision of their first versions.
+/// Writes all versions of all keys. Returns the last revision of the first versions.
 async fn fill(address: &str) -> i64 {
     let mut first = 0;
     for version in 0..VERSIONS {

@@ -66,7 +66,7 @@ fn sized_put(received: &Received) -> SizedPut {
     SizedPut { clock: received.clock, value_bytes: VALUE_BYTES }
 }
 
-/// Returns the row of a measurement that began at this time, with this CPU time of the servers.
+/// Returns the row of a measurement that began at this time, when the servers had used this CPU time.
 fn finish(
     subject: &Subject<'_>,
     received: &Received,

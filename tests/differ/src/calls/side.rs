@@ -92,7 +92,7 @@ impl Side {
         {
             fields.remove("TTL");
         }
-        // etcd lists the keys of a lease in no order.
+        // etcd lists the keys of a lease in no particular order.
         if let Some(keys) = fields.get_mut("keys").and_then(Value::as_array_mut) {
             keys.sort_by_key(Value::to_string);
         }

@@ -75,7 +75,7 @@ impl Answer {
         answer
     }
 
-    /// Returns the code of a refusal.
+    /// Returns the code of a refusal, or `None` for another answer.
     pub(super) fn error_code(&self) -> Option<u64> {
         self.json()?["errorCode"].as_u64()
     }
@@ -90,7 +90,7 @@ impl Answer {
         serde_json::from_str(&self.body).ok()
     }
 
-    /// Returns the answer without remaining times.
+    /// Returns the answer without remaining TTLs.
     pub(super) fn without_ttl(&self) -> Self {
         let times = self.times.iter().copied();
         Self {
@@ -151,7 +151,7 @@ fn headers(method: &str, response: &Response, body: &str) -> Vec<String> {
         let word = match name.as_str() {
             "Date" => continue,
             "X-Raft-Index" => "raft".into(),
-            // Both servers send the same value here.
+            // Only the presence of the term is compared.
             "X-Raft-Term" => "term".into(),
             "X-Etcd-Cluster-Id" => "cluster".into(),
             "X-Etcd-Index" => format!("i={value}"),

@@ -9,7 +9,7 @@ use super::{
     step::Request,
 };
 
-/// Requests that both servers answer differently. No sequence sends or compares them.
+/// Requests and parts of answers that differ between the servers. No sequence sends or compares them.
 pub(super) const NOT_SENT: [(&str, &str); 6] = [
     (
         "a TTL above 9223372036 s",
@@ -87,7 +87,7 @@ impl Excuse {
         }
     }
 
-    /// Returns the excuse that etcd's first event matches on a watch from index `began`, if any.
+    /// Returns the excuse that etcd's first event matches on a watch that was opened at the index `began`, if any.
     pub(super) fn of(request: &Request, began: u64, first: &Answer) -> Option<Self> {
         let event = first.json()?;
         let index = event["node"]["modifiedIndex"].as_u64()?;

@@ -92,7 +92,7 @@ impl Maker {
         if !self.watches.is_empty() {
             let full = self.watches.len() >= WATCHES_MAX;
             if full || self.rng.chance(6) {
-                // Mostly select an index at which an event may have happened.
+                // Mostly collect the oldest watch, which has most likely received events.
                 let at = match self.rng.chance(70) {
                     true => 0,
                     false => self.rng.below(self.watches.len()),
@@ -249,7 +249,7 @@ impl Maker {
         self.request(kind, path, parameters)
     }
 
-    /// Remembers the nodes that a write may have left.
+    /// Remembers path and value of a write that may have set a node.
     fn remember(&mut self, kind: Kind, path: &str, parameters: &[String]) {
         let value = parameters
             .iter()
@@ -397,7 +397,7 @@ impl Maker {
         if !supported {
             request.how = How::Plain;
         }
-        // Skip a GET that waits, because it would not be answered.
+        // Open a watch instead of a GET that waits, because the GET might not be answered.
         if matches!(action::action(&request), "watch" | "stream") {
             return self.watch(request.target);
         }

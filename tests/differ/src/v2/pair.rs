@@ -56,7 +56,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Executes all steps. Fails at the first difference.
+    /// Executes all steps. Fails at the first difference, or if the machine is too slow.
     pub(super) fn run(mut self, steps: &[Step]) -> Result<(), Stop> {
         for excuse in Excuse::ALL {
             self.report.excuse(excuse.reason(), 0);
@@ -265,8 +265,8 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Reads both watches until they have received the same number of events and fall silent. `excused` returns the number of
-/// events to compare for etcd's answers, if an excuse applies.
+/// Reads both watches until they have received the same number of events and fall silent. Gives up after [`LATE`]. `excused`
+/// returns the number of events to compare for etcd's answers, if an excuse applies.
 fn collect(etcd: &mut Watch, witan: &mut Watch, excused: impl Fn(&[Answer]) -> Option<usize>) {
     let begun = Instant::now();
     let mut known = (usize::MAX, usize::MAX);

@@ -18,8 +18,8 @@ const ODD_PERCENT: u64 = 70;
 /// Maximum number of oddities that are tried until one fits into the body.
 const ODDITY_ATTEMPTS: usize = 6;
 
-/// Returns a body as part of a line and the body's oddity. A body that `puts` is not damaged: it could put an unknown key, and
-/// etcd sorts more keys in no defined order.
+/// Returns a body as part of a line and the body's oddity. No byte of a body that `puts` is changed: it could put an unknown
+/// key, and etcd sorts more keys in no defined order.
 pub(crate) fn draw(
     rng: &mut Rng,
     era: Era,
@@ -129,7 +129,7 @@ fn altered(rng: &mut Rng, era: Era, value: &Value, how: usize) -> (String, Optio
                 let mut members = object.clone();
                 members.remove(name.as_str());
                 let mut whole = written(rng, Era::Former, &Value::Object(object.clone()), None);
-                // The first member has its own name, the second one the drawn name.
+                // The second member has the drawn name. The first one mostly has its own name.
                 whole.truncate(whole.trim_end().len() - 1);
                 let second = written(rng, Era::Former, member, None);
                 let second = retyped(member, &name, second);

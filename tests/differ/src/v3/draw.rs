@@ -11,7 +11,7 @@ use super::{
 };
 use crate::rng::Rng;
 
-/// The keys. etcd sorts more than 12 items in no defined order of equal items.
+/// The keys. If etcd sorts more than 12 items, the order of equal items is undefined.
 const KEYS: &[&[u8]] = &[
     b"a",
     b"aa",
@@ -430,7 +430,8 @@ impl<'a> Draw<'a> {
         self.long(form, kind, many)
     }
 
-    /// Creates a transaction with `many` operations of one kind. `form` selects one of four places for them.
+    /// Creates a transaction with `many` comparisons, or with `many` operations of one kind. `form` selects one of four places
+    /// for them.
     pub(crate) fn long(&self, form: usize, kind: usize, many: usize) -> TxnRequest {
         // The operations use absent keys, so that the key space stays small.
         let ops = |count: usize| -> Vec<RequestOp> {

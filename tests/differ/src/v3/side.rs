@@ -249,7 +249,7 @@ pub(crate) fn read<M: Shaped + Default + Message>(json: &[u8]) -> Option<M> {
     gateway::decode(json, format).ok()
 }
 
-/// A codec that passes encoded messages.
+/// A codec that passes on encoded messages unchanged.
 #[derive(Clone, Copy, Debug)]
 struct Whole;
 

@@ -80,7 +80,7 @@ pub(crate) const RESULTS: &[&str] = &["=", ">", "<", "!="];
 pub(crate) fn table(era: Era) -> &'static [Row] {
     let mut rows: Vec<Row> = [PUT_ROWS, RANGE_ROWS, OTHER_ROWS].concat();
     if era == Era::Former {
-        // These codes require an unknown target, at which etcd 3.4 panics.
+        // With a valid order, `bad-sort` requires an unknown target, at which etcd 3.4 panics.
         let ordered = rows.iter_mut().filter(|(name, _)| name.ends_with("scend"));
         ordered.for_each(|(_, codes)| *codes = "ok empty-key future compacted");
     }

@@ -53,7 +53,7 @@ impl Side {
         Self { server, channel, streams, revision: 1 }
     }
 
-    /// Executes a step. Returns its result, or an empty text if the result arrives later.
+    /// Executes a step. Returns its result, or an empty string if the result arrives later.
     pub(super) async fn take(&mut self, step: &Step) -> String {
         match step {
             Step::Put { key, value } => self.put(key, value).await,
@@ -245,8 +245,8 @@ impl Side {
     }
 }
 
-/// Splits an answer into one answer per revision, because the server may combine revisions. Every part keeps the header, which
-/// has the last revision for a synced watcher.
+/// Splits an answer into one answer per revision, because the server may combine revisions. Every part has the header that a
+/// separate answer would have.
 fn by_revision(answer: WatchResponse) -> Vec<WatchResponse> {
     let revision_of = |event: &Event| event.kv.as_ref().map_or(0, |kv| kv.mod_revision);
     let header_revision = answer.header.map_or(0, |header| header.revision);
