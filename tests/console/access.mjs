@@ -12,7 +12,7 @@ async function logIn(page, name, password) {
   await dialog.getByRole("button", { name: "Log in" }).click();
 }
 
-/** Root, and a reader of a prefix; authentication is on while the case runs. */
+/** Creates root and a reader of a prefix, and runs `work` with root's token while authentication is enabled. */
 async function withUsers(work) {
   for (const [name, password] of [["root", "r"], ["reader", "secret"]]) await v3("auth/user/add", { name, password });
   for (const name of ["root", "readers"]) await v3("auth/role/add", { name });

@@ -14,10 +14,10 @@ export const ports = process.argv[2].split(" ");
 export const processes = process.argv[3].split(" ").map(Number);
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
 
-/** Base64 of a text or of bytes. */
+/** Encodes a text or bytes in Base64. */
 export const b64 = (data) => Buffer.from(data).toString("base64");
 
-/** A call of v3 at a member. */
+/** Calls v3 at a member and returns the answer. */
 export async function v3(path, request = {}, { token, port = ports[0] } = {}) {
   const headers = token ? { authorization: token } : {};
   const answer = await fetch(`http://127.0.0.1:${port}/v3/${path}`, { method: "POST", body: JSON.stringify(request), headers });
@@ -28,7 +28,7 @@ export async function v3(path, request = {}, { token, port = ports[0] } = {}) {
 
 export const put = (key, value, more) => v3("kv/put", { key: b64(key), value: b64(value), ...more });
 
-/** The value of a key as bytes; null if there is none. */
+/** Returns the value of a key as bytes, or null if the key does not exist. */
 export async function get(key) {
   const { kvs } = await v3("kv/range", { key: b64(key) });
   return kvs ? Buffer.from(kvs[0].value ?? "", "base64") : null;
@@ -75,7 +75,7 @@ export async function open(view, { width = 1280, height = 800, colorScheme = "li
 /** Goes to another view of the same page. */
 export const go = (page, view) => page.evaluate((hash) => { location.hash = hash; }, view);
 
-/** A picture of what is to be seen, for the documents. */
+/** Takes a screenshot for the documents. */
 export async function shoot(page, name) {
   await page.evaluate(() => document.fonts.ready);
   const path = `${process.env.IMAGES}/console-${name}.png`;

@@ -4,7 +4,7 @@ import { b64, button, go, open, ports, processes, put, shoot, until, v3 } from "
 
 const VIEWS = ["cluster", "keys", "keys?api=2", "watch", "leases", "users", "discovery", "alarms"];
 
-/** Contrast of two colors as WCAG defines it. */
+/** Returns the contrast of two colors as WCAG defines it. */
 function contrast(one, other) {
   const light = (color) => {
     const [r, g, b] = color.match(/\d+/g).map((part) => {
@@ -19,7 +19,7 @@ function contrast(one, other) {
 
 const drawing = (page) => page.getByRole("img", { name: /Leader/ });
 
-/** The port of a member that does not lead, and the number of another. */
+/** Returns the numbers of the leader and of the followers. */
 async function roles() {
   const { leader } = await v3("maintenance/status");
   const ids = await Promise.all(ports.map(async (port) => (await v3("maintenance/status", {}, { port })).header.member_id));
@@ -160,7 +160,7 @@ export const cases = {
   },
 };
 
-/** Cases after which the cluster is not whole. */
+/** Cases after which not all members run. */
 export const last = {
   async a_member_that_is_gone_is_seen() {
     const { followers: [here, gone] } = await roles();

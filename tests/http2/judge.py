@@ -15,7 +15,7 @@ CASES = 146
 
 
 def cases(report):
-    """Yields the id, the description and the failure (or None) of each case that ran."""
+    """Yields the id, the description, the failure (or None) and whether it was skipped, for each case."""
     for suite in xml.parse(report).getroot().iter("testsuite"):
         for number, case in enumerate(suite.iter("testcase"), 1):
             bad = case.find("failure")

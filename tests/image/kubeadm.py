@@ -23,7 +23,7 @@ CLIENT = ["--endpoints=https://127.0.0.1:2379", f"--cacert={PKI}/ca.crt", f"--ce
 
 
 def make(root, address, tag, keys=True, **flags):
-    """Runs kubeadm to write the keys and the static pod below a directory that replaces the host's root."""
+    """Runs kubeadm to write the keys and the static pod below a directory that replaces the host's root. Returns the pod."""
     root = pathlib.Path(root)
     (root / "etc").mkdir(parents=True, exist_ok=True)
     local = {"imageRepository": REPOSITORY, "imageTag": tag, "extraArgs": [{"name": name.replace("_", "-"), "value": value} for name, value in flags.items()]}

@@ -169,7 +169,8 @@ class Etcd:
         return got["kvs"], got["header"]["cluster_id"], got["header"]["member_id"]
 
     def upgrade(self, tag, **flags):
-        """Acts like `kubeadm upgrade`: copies the data directory of the running member, and replaces the manifest."""
+        """Acts like `kubeadm upgrade`: copies the data directory of the running member, and replaces the manifest. Returns the
+        new pod and the path of the copy."""
         copy = f"/etc/kubernetes/tmp/{len(os.listdir('/etc/kubernetes/tmp'))}"
         run("cp", "-r", DATA, f"{copy}-etcd")
         manifest = make(copy, ADDRESS, tag, keys=False, **flags)

@@ -149,7 +149,8 @@ class World:
         return pod
 
     def certificates(self, name, *users):
-        """Creates a CA, a server certificate for all addresses, and a client certificate for each user's common name."""
+        """Creates a CA, a server certificate for all addresses, and a client certificate for each user's common name. Returns
+        the content of each file by its name."""
         folder = self.work / f"certificates-{name}"
         folder.mkdir()
 

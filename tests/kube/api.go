@@ -117,7 +117,8 @@ func (a *api) names(path string) (map[string]bool, bool) {
 	}
 }
 
-// follow sends the names of all objects in a watch from a version on. It resumes when the watch ends, until it is stopped.
+// follow watches from a version on and sends the names of all added objects. It resumes when the watch ends, until it is
+// stopped.
 func (a *api) follow(path, version string, seen chan<- string, stop <-chan struct{}) {
 	for {
 		select {

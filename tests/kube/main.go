@@ -1,6 +1,6 @@
-// Kubernetes' own kube-apiserver and kube-controller-manager on the store under test: thousands of objects are created, watched,
-// listed and collected, and no acknowledged object may be missing. A single member is killed twice, and the leader of three
-// members repeatedly. Alternatively, the store is etcd, and the store under test replaces it during the test.
+// Kubernetes' own kube-apiserver and kube-controller-manager on the store under test: thousands of objects are created,
+// watched, listed and collected, and no acknowledged object may be missing. A single member is killed twice, and the leader of
+// three members repeatedly. Alternatively, the store is etcd, and the store under test replaces it during the test.
 //
 // processes.go and members.go start processes, api.go has the client, shard.go tests a separate server for events, and start.go
 // measures the start of kube-apiserver.
@@ -79,7 +79,8 @@ func main() {
 	fmt.Printf("test result: ok. %d passed; 0 failed\n", checks)
 }
 
-// streams checks the calls with which kube-apiserver reads the store: Kubernetes 1.37 and later fill their watch caches with etcd 3.7's RangeStream, earlier releases with pages.
+// streams checks the calls with which kube-apiserver reads the store: Kubernetes 1.37 and later fill their watch caches with
+// etcd 3.7's RangeStream, earlier releases with pages.
 func streams(api *api) {
 	minor, err := strconv.Atoi(at(api.get("/version"), "minor"))
 	must(err)
@@ -150,8 +151,8 @@ func rights(api *api) {
 	passed("a token grants the permissions of its role")
 }
 
-// load creates all objects. When half of them exist, a single-member store is killed, or etcd is replaced. The leader of several
-// members is killed all the time.
+// load creates all objects. When half of them exist, a single-member store is killed, or etcd is replaced. The leader of
+// several members is killed repeatedly.
 func load(api *api) {
 	version := at(api.get(maps), "metadata", "resourceVersion")
 	seen, stop := make(chan string, 3*objects), make(chan struct{})

@@ -17,7 +17,7 @@ type member struct {
 	process            *exec.Cmd
 }
 
-// Maximum time for a call to a member that is down.
+// A client whose calls end soon, for members that may be down.
 var askOnce = &http.Client{Timeout: 2 * time.Second}
 
 func (m *member) kill() {
@@ -28,7 +28,8 @@ func (m *member) kill() {
 	}
 }
 
-// killLeaders kills the leader repeatedly until stopped, each time when all members serve. Returns the number of kills.
+// killLeaders kills the leader repeatedly until stopped, each time when all members know the same leader. Returns the number of
+// kills.
 func (w *world) killLeaders(stop <-chan struct{}) int {
 	for kills := 0; ; kills++ {
 		select {

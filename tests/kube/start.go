@@ -66,7 +66,7 @@ func cpuOf(pid int) time.Duration {
 	return time.Duration(user+system) * time.Second / ticksPerSecond
 }
 
-// residentMiB returns the resident memory of a process.
+// residentMiB returns the resident memory of a process in MiB.
 func residentMiB(pid int) int {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	must(err)

@@ -66,7 +66,7 @@ class Talk:
 
     @contextlib.contextmanager
     def watch(self, **create):
-        """Opens a watch. Returns a function that reads the next message, a line of the chunked answer."""
+        """Opens a watch. Yields a function that reads the next message, a line of the chunked answer."""
         connection, answer = self.request(
             "POST", "/v3/watch", {"create_request": {"key": PREFIX, "range_end": END} | create})
         with contextlib.closing(connection):

@@ -23,7 +23,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit("it took too long"))
 
 
 def until(what, condition, seconds=READY_S):
-    """Returns the first true result of `condition`."""
+    """Waits for the first true result of `condition` and returns it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if answer := condition():
@@ -33,7 +33,7 @@ def until(what, condition, seconds=READY_S):
 
 
 def ask(url, body=None, timeout=5):
-    """Returns the status and the JSON body of an answer, or no status if nobody answers."""
+    """Returns the status and the JSON body of an answer, or None and {} if nobody answers."""
     data = None if body is None else json.dumps(body).encode()
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data), timeout=timeout) as answer:
@@ -111,7 +111,7 @@ class Cluster:
         return [member.url for member in self.members]
 
     def leader(self):
-        """Returns the leader."""
+        """Waits for a leader and returns it."""
         def found():
             for member in self.members:
                 status = ask(f"{member.url}/v3/maintenance/status", {})[1] if member.runs() else {}

@@ -25,7 +25,7 @@ KEYS = {
 
 
 def cases_of(cluster, port):
-    """Runs the cases in order. Each case uses the state that the previous ones left."""
+    """Returns the cases, which run in order. Each case uses the state that the previous ones left."""
     def query(name, kind):
         """Returns the code of the answer, and its records without name and TTL."""
         try:

@@ -57,7 +57,7 @@ def node(sort, name, urls, **more):
 
 
 def raises(call, *arguments):
-    """Returns the exception of a call, or None."""
+    """Returns how a renewal failed, or None if it succeeded."""
     try:
         return None if call(*arguments) else "the renewal answered False"
     except DCSError:
@@ -186,7 +186,7 @@ class Cases:
         self._kill("other")
 
     def _refusals(self, member):
-        """Checks Patroni's reaction to a member that waits for a quorum in vain."""
+        """Returns the errors that Patroni derives from the answers of a member without a quorum."""
         def refusal(call):
             status, answer = ask(f"{member.url}/{call}", CALLS[self.sort][call], REFUSED_S)
             if status == 200 and "error" not in answer:

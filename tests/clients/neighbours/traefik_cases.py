@@ -7,7 +7,8 @@ from report import Report
 
 
 def cases_of(cluster, entry):
-    """Runs the cases in order. Each case uses the state that the previous ones left. Traefik routes to pages of the members."""
+    """Returns the cases, which run in order. Each uses the state that the previous ones left. Traefik routes to pages of
+    members."""
     def answers(path, status):
         until(f"{path} is answered with {status}", lambda: ask(f"http://127.0.0.1:{entry}{path}")[0] == status)
 

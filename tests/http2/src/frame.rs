@@ -117,7 +117,7 @@ impl Frame {
         self.flags & flags == flags
     }
 
-    /// Returns the four bytes of the payload at `at` as a number.
+    /// Returns the four bytes of the payload at `at` as a number, or 0 if they do not exist.
     pub fn number_at(&self, at: usize) -> u32 {
         let bytes = self
             .payload

@@ -20,7 +20,7 @@ pub trait Server {
     }
 }
 
-/// A server's reaction to a frame.
+/// A server's reaction to a client's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// The connection continues.
@@ -73,7 +73,7 @@ impl<S: Server> Client<S> {
         client
     }
 
-    /// Sends bytes. The server may receive them in parts.
+    /// Sends bytes, which may end inside a frame, and receives the server's output.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.outgoing.extend_from_slice(bytes);
         if self.outgoing.starts_with(PREFACE) {

@@ -246,7 +246,7 @@ impl Subject {
         self.connection.audit()
     }
 
-    /// Returns the time until the connection must run again.
+    /// Returns the time until the connection must run again, or `None` if no time is set.
     pub fn wakes_in(&self) -> Option<Duration> {
         let at = self.connection.wake_at()?;
         Some(at.saturating_duration_since(self.now))

@@ -22,7 +22,7 @@ fn seeds() -> u64 {
     said.map_or(SEEDS, |count| count.parse().expect("a number"))
 }
 
-/// A server's reactions so far, without their order where the standard leaves it open.
+/// A server's reactions so far, without their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Judgment {
     failed: bool,

@@ -11,7 +11,7 @@ use witan_storage::fuzz::{current, line, owner};
 use super::machine::{compared, records, used};
 use crate::input::Input;
 
-/// The input is the text of `identity`, `owner` or `current`, or the bytes of its line record.
+/// The input is the text of `identity`, `owner` or `current`, or the bytes of a log-start record.
 pub(super) fn identity(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         if let Some(again) = witan_storage::fuzz::identity(text) {

@@ -19,7 +19,7 @@ use crate::input::Input;
 const HEADER: &[u8] =
     b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\0";
 
-/// The first byte selects the test. The rest is a file, or chunks for a file.
+/// The first byte selects the test, and the second one is the sequence number. The rest is a file, or chunks for a file.
 pub(super) fn file(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let (kind, seq) = (input.byte(), u64::from(input.byte()));
@@ -92,7 +92,7 @@ fn push_record(file: &mut Vec<u8>, seq: u64, content: &[u8]) {
 
 /// Id of the member that owns the disk.
 const ID: u64 = 7;
-/// Maximum distance of terms and indexes between successive records.
+/// Maximum distance of indexes between successive records.
 const STEP: u64 = 4;
 
 /// The input is a hard state and records from a disk. The member refuses them or runs with them.

@@ -47,7 +47,7 @@ const fn target(name: &'static str, run: fn(&[u8]), bytes_max: usize, cost: u64)
     Target { name, run, bytes_max, cost }
 }
 
-/// Escapes every byte with a special meaning in a URL or form.
+/// Escapes every byte except ASCII letters and digits.
 fn escaped(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for byte in text {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use witan_config::{Config, Environment, Invocation, Url, fuzz};
 use witan_gocompat::text::parse_duration;
 
-/// Maximum duration in seconds. It is below the range of a `u64` in nanoseconds.
+/// Upper bound of a duration in seconds. It is above the range of a `u64` in nanoseconds.
 const DURATION_SECONDS_MAX: u64 = 1 << 35;
 
 /// The input is the text of a `--config-file`.

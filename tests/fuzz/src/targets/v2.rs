@@ -86,7 +86,7 @@ fn written(verb: TreeOperation, path: &Bytes) {
     assert_eq!(read, Ok(entry), "decode(encode(x))");
 }
 
-/// The input is the body of a membership change. Each URL in it is tested, or the entire body as one URL.
+/// The input is the body of a membership change. Each URL in it and the entire body are tested as URLs.
 pub(super) fn members(body: &[u8]) {
     let judged = json::check(body);
     if serde_json::from_slice::<serde_json::Value>(body).is_ok() {
