@@ -55,7 +55,7 @@ class Running:
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def stop(self):
-        """Ends the process with SIGTERM, as a pod is ended."""
+        """Ends the process with SIGTERM, as a pod is ended. Returns its result."""
         self.process.terminate()
         return self.done().good()
 

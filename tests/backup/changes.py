@@ -1,4 +1,4 @@
-"""The cases of changes: a cluster that lost all members and disks is restored to its state of some seconds before, or to any
+"""The cases of changes: a cluster that lost all members and disks is restored to its state seconds before, or to any
 revision or time since its snapshot. Every fault of the changes is detected."""
 
 import hashlib
@@ -51,7 +51,8 @@ class Changes:
     """Mixin for `Cases`."""
 
     def source_with_changes(self, of, kind, every=EVERY_S):
-        """Starts a separate source with a backup, and the process that stores its changes."""
+        """Starts a separate source with a backup, and the process that stores its changes. Returns source, place
+        and process."""
         bench, place = self.bench, self.bench.place(kind)
         source = (bench.member() if of == "witan" else bench.member(os.environ["ETCD_BIN"])).start()
         source.fill(KEYS)
@@ -64,7 +65,8 @@ class Changes:
         eventually(f"revision {revision} is stored", lambda: progress(running)["revision"] >= revision)
 
     def fetched(self, place, *flags):
-        """Fetches the newest backup and its changes."""
+        """Fetches the newest backup and its changes. Returns the file, the directory of the changes and the
+        command's result."""
         file, folder = self.bench.path("changed.db"), self.bench.path("changed")
         shutil.rmtree(folder, ignore_errors=True)
         done = self.bench.fetch(place, file, "--changes", folder, *flags)
@@ -275,7 +277,7 @@ class Changes:
         source.end()
 
     def back_to(self, source, place, revision):
-        """Returns the cluster to a revision under the same id, by a restore with its name and URLs."""
+        """Sets the cluster back to a revision under the same id, by a restore with its name and URLs."""
         file, folder, done = self.fetched(place, "--to-revision", str(revision))
         done.good()
         source.end()

@@ -82,7 +82,7 @@ class Server:
         return json.loads(text) if text.startswith("{") else text
 
     def helm(self, *arguments: str) -> str:
-        """Runs helm as the administrator."""
+        """Runs helm as the administrator and returns its output."""
         said = subprocess.run(["helm", *arguments, "--kubeconfig", str(self.work / "kubeconfig")], capture_output=True, text=True, check=False)
         assert said.returncode == 0, said.stderr
         return said.stdout

@@ -86,7 +86,7 @@ def of_kubernetes(document: dict) -> dict[str, dict]:
 
 
 def write(cache: pathlib.Path, crd: pathlib.Path, folder: pathlib.Path) -> Schemas:
-    """Writes all schemas to a directory."""
+    """Writes all schemas to a directory and returns them."""
     folder.mkdir(parents=True)
     found = of_kubernetes(json.loads((cache / "swagger.json").read_text()))
     assert len(found) > 100, "Kubernetes' kinds were found"

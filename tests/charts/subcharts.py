@@ -94,7 +94,7 @@ REFUSED = [
 
 
 def parent(work: pathlib.Path) -> pathlib.Path:
-    """Creates a chart with witan-cluster as its etcd."""
+    """Creates a chart with witan-cluster as its etcd. Returns its directory."""
     folder = work / "parent"
     (folder / "templates").mkdir(parents=True)
     (folder / "Chart.yaml").write_text(yaml.safe_dump(CHART))

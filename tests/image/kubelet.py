@@ -155,7 +155,7 @@ class Etcd:
         self.container = node.ready(manifest)
 
     def etcdctl(self, *words):
-        """Runs etcdctl in the container, like `kubectl exec` and `crictl exec`."""
+        """Runs etcdctl in the container, like `kubectl exec` and `crictl exec`. Returns its output."""
         self.calls += 1
         return self.node.ctr("task", "exec", "--exec-id", f"call-{self.calls}", self.container, "etcdctl", *CLIENT, *words).stdout
 

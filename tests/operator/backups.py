@@ -23,7 +23,7 @@ class Backups:
     """Mixin for `Drive`."""
 
     def object_store(self):
-        """Creates the store, and the secrets with which pods reach it."""
+        """Returns the store. First creates it, and the secrets with which pods reach it."""
         if not hasattr(self, "bucket"):
             self.bucket = open_for_pods(os.environ["S3_BIN"], self.world, self.names)
             with open(os.path.join(self.bucket.folder, "ca.crt")) as file:

@@ -1,5 +1,5 @@
-"""One container of a pod: a process with its command line and user, in its own root with the pod's volumes and network; its
-variables, its probe, its restarts with back-off, and its termination message. Images are names of programs."""
+"""One container of a pod: a process with its command line and user, in its own root with the pod's volumes and network.
+Simulates its variables, its probe, its restarts with back-off, and its termination message. Images are names of programs."""
 
 import os
 import re

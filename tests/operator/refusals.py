@@ -146,7 +146,7 @@ class Refusals:
                 self.api.delete(f"{CORE}/secrets/given-{role}")
 
     def certificate(self, name):
-        """Creates a certificate of a user's CA for all purposes of a cluster."""
+        """Creates a certificate of a user's CA for all purposes of a cluster. Returns a secret's data."""
         world = self.world
         names = [f"DNS:*.{name}-peer.prod.svc", f"DNS:*.{name}-peer.prod.svc.cluster.local", f"DNS:{name}-client.prod.svc", "DNS:localhost", "IP:127.0.0.1"]
         world.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "user-ca.key", "-out", "user-ca.crt", "-days", "30", "-subj", "/CN=user")

@@ -194,6 +194,6 @@ class SameName:
         self.one(name, "/v3/cluster/member/update", {"ID": identity, "peerURLs": urls})
 
     def one(self, name, path, body):
-        """Sends a POST to the leader."""
+        """Sends a POST to the leader and returns the answer."""
         address = self.pods(name)[self.leader(name)]["status"]["podIP"]
         return post(address, path, body)

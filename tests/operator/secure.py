@@ -65,7 +65,7 @@ class Secure:
         return False
 
     def names_shown(self, port):
-        """Returns the names in each member's certificate."""
+        """Yields the names in each member's certificate."""
         for pod in self.pods("safe").values():
             with socket.create_connection((pod["status"]["podIP"], port), 5) as stream, self.context().wrap_socket(stream) as tls:
                 yield {name for _, name in tls.getpeercert()["subjectAltName"]}

@@ -211,8 +211,8 @@ pub(crate) const REPLACED_HEAD: &str = "\
 | MiB | server | p99 ms | p99 ms meanwhile | until it votes s | MiB through a socket into a file s | times |
 |--:|---|--:|--:|--:|--:|--:|";
 
-/// Returns the row of a load on three members, the same load while a member is replaced, the duration, and the time to copy the
-/// same bytes.
+/// Returns the row of a load on three members, before and while a member is replaced. Also contains the duration and the time
+/// to copy as many bytes.
 pub(crate) fn replaced_line(
     quiet: &Measured,
     busy: &Measured,

@@ -195,7 +195,7 @@ CASES = [version_and_unknown_paths, directories_are_made_and_read, routes_are_pu
 
 
 def compared(case, talks):
-    """Runs the case on both servers and checks that their answers are equal."""
+    """Returns a case that runs this case on both servers and checks that their answers are equal."""
     def act():
         for talk in talks:
             talk.answers = []

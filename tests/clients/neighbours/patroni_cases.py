@@ -103,7 +103,7 @@ class Cases:
         self.a, self.b = node(sort, "a", cluster.urls()), node(sort, "b", cluster.urls())
 
     def _view(self, check):
-        """Waits until both nodes see a state: Patroni reads from caches and from any member."""
+        """Waits until both nodes see a state, and returns it. Patroni reads from caches and from any member."""
         for dcs in self.a, self.b:
             until("both nodes see it", lambda: check(dcs.get_cluster()))
         return self.a.get_cluster()

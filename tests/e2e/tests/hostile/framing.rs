@@ -24,8 +24,8 @@ fn value(server: &Server, key: &str) -> Option<String> {
     value.filter(|_| answer.status == 200)
 }
 
-/// Creates a body that grows when its `<` are escaped, so that a reader with the wrong length would read the end of the body as
-/// a request.
+/// Creates a body that grows when its `<` are escaped. A reader with the wrong length would read the end of the body as a
+/// request.
 fn speaking(framing: impl Fn(usize) -> String) -> Vec<u8> {
     let inner = "PUT /v2/keys/smuggled HTTP/1.1\r\nHost: xy\r\nContent-Length: 0\r\n\r\n";
     let body = format!("value=a {}\r\n{inner}", "<".repeat(inner.len() / 2));

@@ -166,8 +166,8 @@ impl Rules {
         self.revision.unwrap_or(1)
     }
 
-    /// Checks that an operation on users or roles succeeds only if authentication is off or its caller is an administrator, and
-    /// that no such caller is denied. Applies a successful operation.
+    /// Checks that an operation on users or roles succeeds only if authentication is off or its caller is an administrator.
+    /// Such an operation must not be denied. Applies a successful operation.
     fn administer(
         &mut self,
         operation: &AuthOperation,
