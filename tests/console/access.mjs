@@ -98,7 +98,7 @@ export const cases = {
       if (authorization === undefined || authorization !== expired) await route.continue();
       else await route.fulfill({ status: 401, json: { code: 16, message: "etcdserver: invalid auth token" } });
     });
-    // The view makes two calls at once.
+    // The view makes two calls at the same time.
     await go(page, "cluster");
     await page.getByRole("region", { name: "Members" }).waitFor();
     assert.equal(logins, 1);

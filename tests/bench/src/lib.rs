@@ -1,9 +1,11 @@
-//! Shared parts of the benchmarks. `main.rs` compares Witan with etcd, and each program in `bin/` measures one part of Witan.
+//! Shared parts of the benchmarks. `main.rs` and the programs `cluster` and `scenes` in `bin/` compare Witan with etcd. The
+//! program `memory` measures Witan's key space.
 //!
 //! Reading order: `load` (many clients, one measurement) with `paced` (at a rate) → `subject` (the measured servers) → `verb`
-//! (the requests) → `h2`, `http1` (the two lean clients), `dial` (their connections) → `scene` (loads with several kinds of
-//! requests) with `stream` → `watched` (events with the time of their cause) → `cluster` (three members) → `restart` (by size
-//! of the data) → `limited` (with little memory) → `program` (the compared servers), `floor`, `table`.
+//! (the requests) → `h2`, `http1` (the two lean clients), `wire` (their common part), `dial` (their connections) → `scene`
+//! (loads with several kinds of requests) with `stream` → `watched` (events with the time of their cause) → `cluster` (three
+//! members) → `restart` (by size of the data) → `limited` (with little memory) → `program` (the compared servers), `floor`,
+//! `table`.
 #![expect(
     clippy::print_stdout,
     reason = "the program prints its results as tables"

@@ -73,9 +73,9 @@ pub async fn drive(
     }
 }
 
-/// Sends each request of `due` at once on one connection, with at most `slots` unanswered requests, until `due` ends. `done`
-/// gets the microseconds from the time at which a request was due to its answer. Panics if the server closes the connection or
-/// answers with an error.
+/// Sends each request of `due` immediately on one connection, with at most `slots` unanswered requests, until `due` ends.
+/// `done` gets the microseconds from the time at which a request was due to its answer. Panics if the server closes the
+/// connection or answers with an error.
 pub async fn drive_paced(
     address: &str,
     mut wire: impl Wire,

@@ -1,10 +1,10 @@
 //! The end-to-end harness: real `witan` and real etcd as processes on free ports, a raw HTTP client, and runners for `etcdctl`.
 //! The tests are in `tests/`.
 //!
-//! Reading order: `server` (start, wait until ready, kill, restart) → `http` (raw HTTP/1.1) → `tool` (etcdctl and etcdutl) →
-//! `grpc` → `requests` → `watching` → `cluster` (several members) → `writers` (clients that record acknowledged writes) →
-//! `network` (faults between members) → `linear` (histories and their checks) → `disk`, `memory_limit`, `folder`, `binaries`,
-//! `ports`, `process`, `wait`.
+//! Reading order: `server` (start, wait until ready, kill, restart) → `http` (raw HTTP/1.1) → `websocket` → `tool` (etcdctl and
+//! etcdutl) → `grpc` → `requests` → `watching` → `cluster` (several members) → `writers` (clients that record acknowledged
+//! writes) → `network` (faults between members) → `linear` (histories and their checks) → `disk`, `memory_limit`, `folder`,
+//! `binaries`, `ports`, `process`, `wait`.
 
 pub mod binaries;
 pub mod cluster;
@@ -43,7 +43,8 @@ pub fn assert_contains(text: impl AsRef<str>, part: &str) {
     assert!(text.contains(part), "no {part:?} in {text}");
 }
 
-/// Returns each line of a table as its first words and the rest. `-` stands for an empty word. Panics if a line has fewer words.
+/// Returns each line of a table as its first words and the rest. `-` stands for an empty word. Panics if a line has fewer
+/// words.
 pub fn rows<const N: usize>(table: &'static str) -> impl Iterator<Item = [&'static str; N]> {
     let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.map(|line| {

@@ -10,7 +10,7 @@ use crate::{
 /// A step of a conversation.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Sends these frames at once.
+    /// Sends these frames together.
     Send(Vec<Frame>),
     /// Sends bytes that may not be frames.
     Raw(Vec<u8>),

@@ -93,7 +93,7 @@ impl<S: Server> Client<S> {
         self.listen();
     }
 
-    /// Sends frames at once.
+    /// Sends frames together.
     pub fn send(&mut self, frames: &[Frame]) {
         let mut bytes = Vec::new();
         frames.iter().for_each(|frame| frame.write(&mut bytes));

@@ -9,10 +9,10 @@
 //! fact of the run. If the world itself detects the violations, the invariant has only a name there.
 //!
 //! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one turn) → `checkpoints`,
-//! `transfer` (concurrent work) → `adopted` (different initial states) → `disk`, `net` (components that fail) → `residency`
-//! (values that are only on disk) → `chaos`, `mishaps` (times of failures) → `workload`, `users`, `clients`, `oracle` (requests
-//! and expected answers) → `operator` (membership changes), `disaster` (lost members), `releases` (upgrades) → `invariants` →
-//! `scenario`, `sweep` (many seeds).
+//! `transfer` (concurrent work) → `adopted` (different initial states), `copies` (copied disks) → `disk`, `net` (components
+//! that fail) → `residency` (values that are only on disk) → `chaos`, `mishaps` (times of failures) → `workload`, `users`,
+//! `clients`, `oracle` (requests and expected answers) → `operator` (membership changes), `disaster` (lost members), `releases`
+//! (upgrades) → `invariants` → `scenario`, `sweep` (many seeds).
 
 mod adopted;
 mod chaos;

@@ -2,13 +2,13 @@
 //! guarantee is checked, and a table shows how long no write was acknowledged.
 //!
 //! By default, a run has one seed. `WITAN_FAULTS_MINUTES=30` runs seeds for this time, starting with `WITAN_FAULTS_SEED`, and
-//! every third seed has five members. `WITAN_FAULTS_MEMBERS=5` sets the number for every seed. `WITAN_FAULTS_SERVER=etcd36` tests
-//! etcd without v2 and prints its violations. With `WITAN_UPGRADE_OLD=PATH`, the members change between that program and
+//! every third seed has five members. `WITAN_FAULTS_MEMBERS=5` sets the number for every seed. `WITAN_FAULTS_SERVER=etcd36`
+//! tests etcd without v2 and prints its violations. With `WITAN_UPGRADE_OLD=PATH`, the members change between that program and
 //! the current one instead (`tests/upgrade/run`).
 //!
 //! Reading order: `schedule` (the faults) → `stage` (the members) → `load` and `probes`, `leases`, `tree` (the clients),
 //! `tree_watch` (v2 watches) → `verdict` (the guarantees) → `table` → `upgrade` (the steps of an upgrade). `planted` shows that
-//! each check detects a violation.
+//! each check detects a violation in a history of `honest`.
 
 #![expect(clippy::print_stderr, reason = "a long run prints its progress")]
 

@@ -1,8 +1,8 @@
 //! Compares the v3 dialect with etcd: gRPC and JSON requests get the same answers from both. `tests/differ` compares keys and
 //! transactions. `member/etcdctl.rs` compares the output of etcdctl.
 //!
-//! Reading order: this file → `descriptors` → `grpc` → `gateway` → `encoding` → `lease` →
-//! `concurrency` → `range_stream` → `backup` → `snapshot` → `auth` → `watch`.
+//! Reading order: this file → `descriptors` → `grpc` → `gateway` → `websocket` → `encoding` → `lease` → `concurrency` →
+//! `range_stream` → `backup` → `snapshot` → `auth` → `watch`.
 
 mod auth;
 mod backup;
