@@ -20,7 +20,7 @@ use crate::{
     shrink,
 };
 
-/// Number of attempts at a sequence that the machine runs too slowly.
+/// Maximum number of attempts at a sequence that the machine runs too slowly.
 const SLOW_ATTEMPTS: usize = 5;
 /// Maximum number of attempts to shorten a failing sequence. Each attempt starts both servers on empty directories.
 const SHRINK_ATTEMPTS: usize = 200;

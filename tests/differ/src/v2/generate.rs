@@ -36,7 +36,7 @@ const SHORT_ONE_IN: u64 = 250;
 /// Number of steps after the first step of such a group. Some of them also write with a short TTL.
 const SHORT_MORE: usize = 6;
 
-/// Number of remembered writes.
+/// Maximum number of remembered writes.
 const RECENT_MAX: usize = 8;
 
 /// Returns the steps of a seed.
