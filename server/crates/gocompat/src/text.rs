@@ -192,7 +192,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         total = total.checked_add(parse_part(number, unit_ns)?)?;
         rest = tail;
     }
-    Some(total)
+    // Go counts nanoseconds in an i64.
+    i64::try_from(total.as_nanos()).ok().map(|_| total)
 }
 
 /// Converts a decimal number of units to a duration in whole nanoseconds. Returns `None` if the number is invalid or too large.
@@ -311,7 +312,17 @@ mod tests {
                 "{text}"
             );
         }
-        for bad in ["", "5", "s", "1x", "-1s", ".s", "1.2.3s", "99999999999999h"] {
+        for bad in [
+            "",
+            "5",
+            "s",
+            "1x",
+            "-1s",
+            ".s",
+            "1.2.3s",
+            "2562048h",
+            "9223372036s1s",
+        ] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }

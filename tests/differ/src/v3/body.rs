@@ -126,8 +126,6 @@ fn altered(rng: &mut Rng, era: Era, value: &Value, how: usize) -> (String, Optio
                 let (name, member) = object.iter().nth(rng.below(object.len())).expect("below");
                 let twice = how == DOUBLED || camel(name) == *name;
                 let name = if twice { name.clone() } else { camel(name) };
-                let mut members = object.clone();
-                members.remove(name.as_str());
                 let mut whole = written(rng, Era::Former, &Value::Object(object.clone()), None);
                 // The second member has the drawn name. The first one mostly has its own name.
                 whole.truncate(whole.trim_end().len() - 1);

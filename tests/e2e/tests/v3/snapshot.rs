@@ -378,7 +378,10 @@ fn a_restore_that_runs_again_leaves_the_directory_alone() {
         "--remove-snapshot",
     ];
     tool(Kind::Witan, &args).succeeded();
-    assert!(!Path::new(&file).exists(), "the snapshot still takes disk space");
+    assert!(
+        !Path::new(&file).exists(),
+        "the snapshot still takes disk space"
+    );
     fs::write(path("data/mark"), "written since").unwrap();
     tool(Kind::Witan, &args).succeeded();
     assert!(Path::new(&path("data/mark")).exists());

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use witan_config::{Config, Environment, Invocation, Url, fuzz};
 use witan_gocompat::text::parse_duration;
 
-/// Upper bound of a duration in seconds. It is above the range of a `u64` in nanoseconds.
-const DURATION_SECONDS_MAX: u64 = 1 << 35;
+/// Upper bound of a duration in seconds. It is above the range of an `i64` in nanoseconds.
+const DURATION_SECONDS_MAX: u64 = 1 << 34;
 
 /// The input is the text of a `--config-file`.
 pub(super) fn file(bytes: &[u8]) {
