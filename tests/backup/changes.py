@@ -323,7 +323,7 @@ class Changes:
         member.end()
         for wanted in (["--to-revision", str(old + 1)], []):
             message = self.fetched(place, "--name", "first", *wanted)[2].refused("ChangesMissing").result["message"]
-            assert f"the last revision is {old}" in message and "later points are restored from a backup" in message, message
+            assert f"the last revision is {old}" in message and "to restore a later point, use a backup" in message, message
         source.end()
 
     def changes_cut_back_unnoticed(self, kind):

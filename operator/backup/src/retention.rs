@@ -19,7 +19,8 @@ impl Retention {
     /// the newest confirmed backup, and the backups of other clusters, because a new cluster can have the name of a lost one.
     ///
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is
-    /// removed once it is older than `keep_within` and than every other kept backup that shows its history.
+    /// removed once it is older than `keep_within` and than every other kept backup that shows its history, and `keep_last`
+    /// other backups are kept.
     ///
     /// If `has_changes`, also keeps the newest backup that shows its history, if possible a confirmed one. Without this backup,
     /// no stored change could be restored.
@@ -67,7 +68,8 @@ impl Retention {
             than.is_some_and(|kept| record.started_at < kept.started_at)
         };
         let oldest_base = kept.iter().rev().find(|record| record.shows_history());
-        let beginnings = beginnings.into_iter();
+        // As long as fewer backups than `keep_last` are kept, none is in excess.
+        let beginnings = beginnings.into_iter().filter(|_| kept.len() >= last);
         excess
             .extend(beginnings.filter(|record| !is_kept(record) && is_older(record, oldest_base)));
         let unverified = unverified.into_iter().enumerate().filter(|(at, record)| {
@@ -220,6 +222,7 @@ mod tests {
         ];
         assert_eq!(excess(&all, Some(1), None, "c"), "ab");
         assert_eq!(excess(&all, Some(1), Some(45), "c"), "a");
+        assert_eq!(excess(&all[1..], Some(2), None, "c"), "");
         // No changes follow the kept backup.
         let mut all = all;
         all[2].revision_digest = None;

@@ -27,8 +27,11 @@ const REBUILDS_SEEDS: u64 = 8;
 /// One in this many seeds has copied disks.
 const COPIES_SEEDS: u64 = 7;
 
-/// Number of kinds of such seeds, which differ in the copies.
-const COPIES_KINDS: u64 = 4;
+/// One in this many such seeds has copies that are not recognized.
+const UNRECOGNIZED_COPIES_SEEDS: u64 = 4;
+
+/// The seeds with copies that are recognized are this far apart. The seeds between them have mistakes or rebuilds.
+const RECOGNIZED_COPIES_STEP: u64 = COPIES_SEEDS * REBUILDS_SEEDS;
 
 /// One in this many seeds has members with different initial states.
 const ADOPTED_SEEDS: u64 = 10;
@@ -135,17 +138,19 @@ impl Scenario {
 
     /// Returns whether older copies are unrecognizable, like snapshots of a block device.
     pub(crate) fn has_unrecognized_copies(&self) -> bool {
-        self.has_copies() && self.seed / COPIES_SEEDS % COPIES_KINDS == 1
+        self.has_copies() && self.seed / COPIES_SEEDS % UNRECOGNIZED_COPIES_SEEDS == 1
     }
 
     /// Returns whether members start from empty disks instead of copies.
     pub(crate) fn has_emptied_disks(&self) -> bool {
-        self.has_copies() && self.seed / COPIES_SEEDS % COPIES_KINDS == 2
+        self.has_copies() && self.seed / COPIES_SEEDS % UNRECOGNIZED_COPIES_SEEDS == 2
     }
 
     /// Returns whether all copies are up to date and the membership changes.
     pub(crate) fn has_moves_only(&self) -> bool {
-        self.has_copies() && self.seed / COPIES_SEEDS % COPIES_KINDS == 3
+        let is_recognized = !self.has_unrecognized_copies() && !self.has_emptied_disks();
+        let number = self.seed / RECOGNIZED_COPIES_STEP;
+        self.has_copies() && is_recognized && matches!(number % 7, 3..=5)
     }
 
     /// Returns whether the members were adopted from etcd with different states.
@@ -191,5 +196,24 @@ impl Scenario {
             "cargo run -p witan-sim -- --reproduce {} --members {}",
             self.seed, self.members
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_copies_has_seeds() {
+        let kinds = [
+            Scenario::has_unrecognized_copies,
+            Scenario::has_emptied_disks,
+            Scenario::has_moves_only,
+            |scenario: &Scenario| scenario.has_copies() && !scenario.has_moves_only(),
+        ];
+        for kind in kinds {
+            let mut scenarios = (0..2000).map(|seed| Scenario::new(seed, None));
+            assert!(scenarios.any(|scenario| kind(&scenario)));
+        }
     }
 }

@@ -429,8 +429,8 @@ impl Replica {
         self.cut_behind_first_of_term(&mut message);
         self.cut_to_room(&mut message);
         let must_not_lead =
-            self.lacks_room() || !self.may_campaign() || self.is_behind_reported_term();
-        if (kind == MessageType::MsgTimeoutNow && must_not_lead)
+            || self.lacks_room() || !self.may_campaign() || self.is_behind_reported_term();
+        if (kind == MessageType::MsgTimeoutNow && must_not_lead())
             || (is_vote_request(kind) && !self.record_log_end_and_check_vote(&message))
             || self.is_late_from_ended_leader(&message)
             || self.disturbs_first_campaign(&message)

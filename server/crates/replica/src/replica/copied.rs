@@ -246,33 +246,48 @@ impl Replica {
         self.ticks >= patience && others.all(|voter| voter == candidate || is_shorter(voter))
     }
 
-    /// Returns the voters of this member's configuration. On a copy, returns a newer list if a vote request has named one, and
-    /// adds the lists without an index.
-    fn known_voters(&self) -> NamedVoters {
+    /// Returns the voters of this member's configuration.
+    fn own_voters(&self) -> NamedVoters {
         let place = self.raft.store().position();
         let ids = place.voters.iter().chain(&place.voters_outgoing);
-        let own = NamedVoters { applied: place.index, ids: ids.copied().collect() };
+        NamedVoters { applied: place.index, ids: ids.copied().collect() }
+    }
+
+    /// Returns the lists of voters in the vote requests that this copy has received. A member that is not a copy records none.
+    fn named_voters(&self) -> impl Iterator<Item = &NamedVoters> {
         let ends = self.copied.iter().flat_map(|it| it.log_ends.values());
-        let (unindexed, named): (Vec<_>, Vec<_>) = ends
-            .map(|end| &end.voters)
-            .partition(|named| named.applied == 0);
-        let newest = named.into_iter().max_by_key(|named| named.applied);
+        ends.map(|end| &end.voters)
+    }
+
+    /// Returns the newest known list of voters.
+    fn newest_voters(&self) -> NamedVoters {
+        let own = self.own_voters();
+        let newest = self.named_voters().max_by_key(|named| named.applied);
         let newer = newest.filter(|named| named.applied > own.applied);
-        let mut known = newer.cloned().unwrap_or(own);
-        let added = unindexed.into_iter().flat_map(|named| &named.ids);
-        known.ids.extend(added);
-        known
+        newer.cloned().unwrap_or(own)
+    }
+
+    /// Returns the voters in the newest list and in the lists without an index.
+    fn known_voters(&self) -> BTreeSet<u64> {
+        let unindexed = self.named_voters().filter(|named| named.applied == 0);
+        let unindexed = unindexed.flat_map(|named| named.ids.clone());
+        self.newest_voters()
+            .ids
+            .into_iter()
+            .chain(unindexed)
+            .collect()
     }
 
     fn other_voters(&self) -> BTreeSet<u64> {
-        let ids = self.known_voters().ids.into_iter();
-        ids.filter(|voter| *voter != self.config.id).collect()
+        let mut voters = self.known_voters();
+        voters.remove(&self.config.id);
+        voters
     }
 
     /// Adds the voters that this member knows to a vote request, in the snapshot metadata, which raft ignores.
     pub(super) fn name_voters(&self, message: &mut Message) {
         if is_vote_request(message.get_msg_type()) {
-            let NamedVoters { applied, ids } = self.known_voters();
+            let NamedVoters { applied, ids } = self.newest_voters();
             let metadata = message.mut_snapshot().mut_metadata();
             metadata.index = applied;
             metadata.mut_conf_state().voters = ids;
@@ -351,14 +366,13 @@ impl Replica {
                 && (it.leader, it.term) == (raft.leader_id, raft.term)
                 && raft.raft_log.committed >= it.index
         });
-        let place = self.raft.store().position();
-        // A newer list may lack this member. It then must not vote in its own, older configuration.
-        let is_voter = [&place.voters, &self.known_voters().ids]
-            .iter()
-            .all(|ids| ids.contains(&self.config.id));
-        let needs_all = place.index >= copied.last_change
-            && is_voter
-            && self.other_voters().len() + 1 < CONFIRMING_VOTERS;
+        // Raft votes in this member's own configuration, which may be older than the newest list.
+        let own = self.own_voters();
+        let lists = [own.ids.into_iter().collect(), self.known_voters()];
+        let needs_all = own.applied >= copied.last_change
+            && lists
+                .iter()
+                .all(|voters| voters.contains(&self.config.id) && voters.len() < CONFIRMING_VOTERS);
         let leads = raft.state == StateRole::Leader;
         if leads || needs_all || (is_up_to_date && self.ticks >= self.copy_patience()) {
             self.copied = None;

@@ -246,6 +246,37 @@ fn copies_do_not_wait_for_a_removed_voter() {
     }
 }
 
+/// The copy is older than the removal of the last member, which still runs. With its vote, the removed member would lead.
+#[test]
+fn an_older_copy_does_not_vote_for_a_removed_member() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.leader().expect("a leader");
+    if leader != 1 {
+        cluster.hand_over(leader, 1);
+    }
+    let old = cluster.replica(2).view();
+    let removed = cluster.end(3);
+    assert_eq!(done(&mut cluster, 1, remove(3)), Ok(()));
+    cluster.write(1, "acknowledged");
+    let holder = cluster.end(1);
+    cluster.kill(2, &[]);
+    let start = |cluster: &mut Cluster, id, state| {
+        let member = (started(config(id), state), World::default());
+        cluster.members.insert(id, member);
+    };
+    start(&mut cluster, 1, holder.clone());
+    cluster.start_copy(2, old);
+    cluster.ticks(2 * ELECTION_TICKS);
+    cluster.kill(1, &[]);
+    assert!(cluster.is_copied(2));
+    start(&mut cluster, 3, removed);
+    cluster.ticks(20 * ELECTION_TICKS);
+    assert_eq!(cluster.leader(), None);
+    start(&mut cluster, 1, holder);
+    cluster.until(|cluster| cluster.leader() == Some(1));
+    assert_eq!(cluster.count(1, "acknowledged"), 1);
+}
+
 /// A leader without followers must not commit with the help of a copy that has forgotten its vote.
 #[test]
 fn a_copy_acknowledges_nothing_to_an_unconfirmed_leader() {

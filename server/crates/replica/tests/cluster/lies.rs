@@ -100,7 +100,10 @@ fn a_forged_report_raises_the_term_of_copies_by_a_bounded_number() {
         let state = cluster.end(id);
         cluster.start_copy(id, state);
     }
-    while cluster.leader().is_none() {
+    for _ in 0..10 * ELECTION_TICKS {
+        if cluster.leader().is_some() {
+            break;
+        }
         for to in [1, 2, 3] {
             let from = to % 3 + 1;
             cluster.lie(&message(
