@@ -63,7 +63,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Makes a cert-manager Certificate the owner of its secret, as cert-manager does with `--enable-certificate-owner-ref`.
-    /// Does nothing if the Certificate does not exist.
+    /// Does nothing if the Certificate does not exist. Fails if the secret does not exist.
     pub(super) async fn own(&self, role: CertificateRole) -> ActResult {
         let Some(request) = self.observation.secrets.requests.get(&role) else {
             return Ok(());

@@ -120,7 +120,8 @@ pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
     schedule.spec.changes.filter(|_| !schedule.spec.paused)
 }
 
-/// Queries the pod that stores a schedule's changes for its progress.
+/// Queries the pod that stores a schedule's changes for its progress. Does not query a pod that is terminating, crashes or has
+/// no address. Reports the first two as trouble.
 async fn ask_pod(pods: &[Pod]) -> Seen {
     let mut running = pods.iter();
     let running = running.find(|pod| pod.metadata.deletion_timestamp.is_none());
