@@ -121,7 +121,7 @@ fn runs(pod: &Pod) -> bool {
     pod_phase(pod) == Some("Running") && pod.metadata.deletion_timestamp.is_none()
 }
 
-/// Returns the host and port of an endpoint, which may be a URL.
+/// Returns the host and port of an endpoint, which may be a URL. Removes only the scheme and final slashes, and checks nothing.
 fn authority(endpoint: &str) -> String {
     let rest = endpoint
         .split_once("://")
