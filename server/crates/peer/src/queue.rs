@@ -185,7 +185,7 @@ impl Queued {
     }
 }
 
-/// Returns the number of bytes for which a message counts against the limit.
+/// Returns the number of bytes for which a message counts against the limit: its size, but at least [`SMALL_BYTES`].
 fn counted(message: &Bytes) -> usize {
     message.len().max(SMALL_BYTES)
 }
