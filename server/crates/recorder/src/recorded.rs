@@ -57,7 +57,7 @@ impl Recording {
     }
 }
 
-/// A [`Replica`] that may be recorded.
+/// A [`Replica`] that may be recorded. Its `Debug` output shows only the replica.
 pub struct RecordedReplica {
     replica: Replica,
     recording: Option<Box<Recording>>,
