@@ -144,8 +144,8 @@ pub(super) fn replace_with(
     sync_dir(dir)
 }
 
-/// Returns whether the file system of `dir` overwrites blocks in place, which copy-on-write file systems do not. Returns
-/// `false` if the file system cannot be queried.
+/// Returns whether the file system of `dir` overwrites blocks in place. Returns `true` for every file system that is not in
+/// [`COPYING`], and `false` if the file system cannot be queried.
 pub(super) fn overwrites(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|system| !COPYING.contains(&system.f_type))
 }

@@ -258,7 +258,8 @@ impl RaftLog {
         }
     }
 
-    /// Starts the log of a copied directory at the first copied entry. The checkpoint later shows whether entries are missing.
+    /// Starts the log of a copied directory at the first copied entry. The next write to the log saves this start. The
+    /// checkpoint later shows whether entries are missing.
     fn begin_at(&mut self, first: u64) {
         let needed = self.log_start.needed.max(first);
         self.log_start = LogStart { origin: 0, begin: first, needed };
