@@ -61,7 +61,8 @@ pub(super) const PEER_CLIENT: PortFlags = PortFlags {
 /// The end of the first line and of the last line of a revocation list in PEM.
 const CRL_MARKER: &[u8] = b"X509 CRL-----";
 
-/// Metadata of a file, or `None` if the file does not exist. A file has changed if any number differs.
+/// Metadata of a file, or `None` if it cannot be read, for example because the file does not exist. A file has changed if any
+/// number differs.
 pub(super) type FileStamp = Option<[i64; 6]>;
 
 /// The parsed contents of the TLS files.
@@ -324,7 +325,7 @@ impl Files {
     }
 }
 
-/// Returns a file's times, size and inode, or `None` if there is no path or no file.
+/// Returns a file's times, size and inode, or `None` if there is no path or the file's metadata cannot be read.
 fn stamp(path: Option<&Path>) -> FileStamp {
     // Follow links, because a mounted secret is replaced by moving a link.
     let found = fs::metadata(path?).ok()?;
