@@ -119,7 +119,8 @@ fn required_access(parsed: &V1Request) -> Option<(&[u8], PathAccess)> {
     Some((key, PathAccess { write, recursive }))
 }
 
-/// Builds the response to a caller without access to the key.
+/// Builds the response to a caller without access to the key. The body is only the message, not JSON: v1 has no code
+/// for this error.
 fn unauthorized() -> HttpResponse {
     reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT)
 }
