@@ -158,7 +158,7 @@ impl Pace {
     }
 }
 
-/// Sends the file and its digest. Returns the file's size in bytes.
+/// Sends the file and its digest. Returns the file's size in bytes, without the digest.
 fn write(view: &View, mut writer: ChunkWriter) -> io::Result<u64> {
     let file = SnapshotFile::of(view)?;
     let bytes = file.bytes();

@@ -119,6 +119,7 @@ impl ResponseQueue {
 
     /// Returns the next response, or `None` if the queue is empty or `turn` is over. The turn bounds the loop, because up to a
     /// million watchers can filter out all events. Splits a response above `fragment_bytes` if its watcher requested fragments.
+    /// `header_at` builds the header for a revision.
     pub(super) fn next(
         &mut self,
         watchers: &mut StreamWatchers,
