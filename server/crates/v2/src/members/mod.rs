@@ -225,7 +225,7 @@ fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
     Ok(MemberId(number))
 }
 
-/// Fails with 410 if the member was removed and with 404 if it never existed.
+/// Fails with 410 if the member was removed and with 404 if it never existed, according to this member's state.
 async fn check_exists(ctx: &Context, id: MemberId) -> Result<(), MembersHttpError> {
     let members = members(ctx).await?;
     if members.removed_ids.contains(&id) {
