@@ -221,7 +221,7 @@ impl LogReader {
     }
 }
 
-/// Returns the digest at the end of an encoded segment.
+/// Returns the digest at the end of an encoded segment, without checking it. Returns all bytes if there are fewer.
 pub fn digest(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(&bytes[bytes.len().saturating_sub(DIGEST_BYTES)..])
 }
