@@ -44,8 +44,8 @@ pub(crate) struct HyperConnector {
 }
 
 impl HyperConnector {
-    /// Creates a connector that trusts the system's certificate authorities and the PEM certificates in `authorities`. Fails if
-    /// one of these certificates is invalid.
+    /// Creates a connector that trusts the system's CAs and the PEM certificates in `authorities`. Fails if one of these
+    /// certificates is invalid.
     pub(crate) fn new(authorities: &[u8]) -> Result<Self, String> {
         let tls = trusting(system_authorities(), authorities)
             .map_err(|error| format!("--s3-cacert: {error}"))?;

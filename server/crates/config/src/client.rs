@@ -15,7 +15,7 @@ pub struct ClientSettings {
     pub keepalive_time: Duration,
     /// Timeout for the response to a ping.
     pub keepalive_timeout: Duration,
-    /// File of trusted certificate authorities; `None` trusts the system's authorities.
+    /// File of trusted CAs; `None` trusts the system's CAs.
     pub ca: Option<PathBuf>,
     /// Files of the client's certificate and its key.
     pub key_pair: Option<(PathBuf, PathBuf)>,

@@ -197,9 +197,9 @@ impl Files {
         Ok(config)
     }
 
-    /// Builds the TLS configuration for connections to members. It presents this member's certificate. It accepts certificates
-    /// of the authority that have an allowed name and are not revoked. Without an authority, it trusts the system's
-    /// authorities or, if this member's certificate is self-signed, any certificate.
+    /// Builds the TLS configuration for connections to members. It presents this member's certificate. It accepts trusted
+    /// certificates that have an allowed name and are not revoked. Without a CA file, it trusts the system's CAs or, if this
+    /// member's certificate is self-signed, any certificate.
     pub(super) fn client_config(
         &self,
         parts: &TlsParts,
