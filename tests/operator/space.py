@@ -7,7 +7,7 @@ import urllib.error
 from api import condition, eventually
 from trouble import PATIENCE_S
 
-# bytes of a value, the quota, and a number of values that exceeds it
+# bytes of a value, the quota, and enough values to exceed it
 VALUE_BYTES, QUOTA, VALUES = 1 << 20, "16Mi", 40
 
 

@@ -15,7 +15,7 @@ const VALUE_BYTES: usize = 48 << 10;
 /// Time after which a disk that refuses writes has no checkpoint left that would free space.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// A number of values that exceeds the disk.
+/// Enough values to fill the disk.
 const VALUES: usize = 2000;
 
 fn on_a_small_disk(test: &str, case: fn(&Disk)) {

@@ -6,7 +6,7 @@ use witan_e2e::{Kind, Launch, Server, Tool, assert_contains};
 
 const VALUE_BYTES: usize = 7000;
 
-/// Number of values that exceeds the quota, even on etcd, whose size grows only when it writes a batch to its file.
+/// Enough values to exceed the quota, even on etcd, whose size grows only when it writes a batch to its file.
 const VALUES: usize = 5000;
 
 fn letter(letter: char) -> String {

@@ -7,7 +7,7 @@ use witan_e2e::{Launch, Server, Tool, http};
 const NAME_BYTES: usize = 4096;
 const KEY_BYTES: usize = 64 << 10;
 
-/// Number of items that exceeds the quota.
+/// Enough items to exceed the quota.
 const MANY: usize = 2000;
 
 fn server() -> Server {

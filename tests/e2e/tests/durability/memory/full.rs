@@ -10,7 +10,7 @@ use super::{Kv, assert_within};
 
 const LIMIT_BYTES: u64 = 200 << 20;
 
-/// A number of keys that exceeds the limit.
+/// Enough keys to exceed the limit.
 const MANY: usize = 2_000_000;
 const KEY_BYTES: usize = 16;
 /// Length of a value in bytes. Values on disk exceed the limit, so a restart cannot load all of them.
