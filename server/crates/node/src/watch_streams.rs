@@ -2,7 +2,7 @@
 //! (I7).
 //!
 //! Clients may already know the published revision, so a new watch starts after that revision. Changes up to the notified
-//! revision are noted for all streams that they match. The notified revision reaches the published revision within the same
+//! revision are recorded for all streams that they match. The notified revision reaches the published revision within the same
 //! turn.
 
 use std::{collections::HashMap, sync::Arc};
@@ -43,7 +43,7 @@ struct WatchState {
     wakers: HashMap<WatchStreamId, StreamWaker>,
     published: Revision,
     notified_revision: Revision,
-    /// Location after the last noted change.
+    /// Location after the last recorded change.
     end: Option<HistoryLocation>,
     /// The state after the last turn that woke streams, while no later state exists.
     current: Option<Arc<Kv>>,
@@ -211,7 +211,7 @@ fn without_compacted_states(kv: &Kv) -> Arc<Kv> {
 /// The unread changes of a stream.
 #[derive(Debug)]
 pub struct StreamChanges {
-    /// Revision up to which all matching changes are noted.
+    /// Revision up to which all matching changes are recorded.
     pub notified_revision: Revision,
     /// Revision that clients may know.
     pub published: Revision,
@@ -318,7 +318,7 @@ mod tests {
 
     /// Locations in a replaced state mean nothing in the new state, so new changes are found by revision.
     #[test]
-    fn a_snapshot_notes_only_changes_that_were_not_noted_before() {
+    fn a_snapshot_records_only_changes_that_were_not_recorded_before() {
         actix_rt::System::new().block_on(async {
             let mut kv = Kv::default();
             let streams = WatchStreams::default();
@@ -329,16 +329,16 @@ mod tests {
             let mut completions = CompletionBatch::default();
             let first = put(&mut kv);
             streams.notify(&kv, &mut completions);
-            let noted = |changes: StreamChanges| {
+            let recorded = |changes: StreamChanges| {
                 let all = changes.touched.into_iter();
                 let all = all.map(|(id, pending)| (id, pending.revision, pending.more.len()));
                 all.collect::<Vec<_>>()
             };
-            assert_eq!(noted(stream.take(Revision::NONE)), [(group, first, 0)]);
+            assert_eq!(recorded(stream.take(Revision::NONE)), [(group, first, 0)]);
             streams.replace_state(&kv);
             let second = put(&mut kv);
             streams.notify(&kv, &mut completions);
-            assert_eq!(noted(stream.take(Revision::NONE)), [(group, second, 0)]);
+            assert_eq!(recorded(stream.take(Revision::NONE)), [(group, second, 0)]);
             stream.unregister([(group, &span)].into_iter());
         });
     }
