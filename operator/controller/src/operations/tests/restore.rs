@@ -188,7 +188,7 @@ async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
 /// Once its members are stopped, the restore would wait for the name, and so would its undo.
 #[tokio::test]
 async fn a_restore_stops_no_member_while_a_name_is_taken() {
-    // The claim can be a disk of the cluster that has lost its labels.
+    // A claim that has lost its labels can still be a disk of the cluster.
     let label = "add the label witan.dev/cluster=orders";
     for (kind, name, advice) in [
         ("PersistentVolumeClaim", "data-orders-3", label),
