@@ -135,7 +135,7 @@ impl Proposals {
         Stamp { now_ns, member: self.member, ticket: 0, incarnation: 0 }
     }
 
-    /// Makes the next turn with a leader submit the encoded entry of a ticket.
+    /// Defers a ticket's encoded entry to the next turn with a leader.
     pub(crate) fn defer_to_turn(&mut self, ticket: Ticket) {
         self.due.push_back(ticket);
     }

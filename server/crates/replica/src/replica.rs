@@ -88,7 +88,7 @@ pub struct Config {
     pub compaction: Option<AutoCompaction>,
     /// Number of ticks after which the replica forgets a request. The shell has reported a timeout by then.
     pub request_ticks: u64,
-    /// Whether the data directory is a copy. This member may then have run elsewhere since the copy was taken.
+    /// Whether the data directory is a copy. If so, this member may have run elsewhere since the copy was taken.
     pub copied: bool,
     /// The feature level of this release. It differs from `levels::OWN` only in tests with members of several releases.
     pub level: Level,

@@ -48,7 +48,7 @@ pub enum ValueSource {
 /// The purpose for which a read needs the value of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueUse {
-    /// Nothing: the pair needs no value.
+    /// Needs no value.
     Nothing,
     /// Returns the value.
     Return,
@@ -255,7 +255,7 @@ impl ReadBudget {
         take(&mut left, bytes)
     }
 
-    /// Charges `bytes` compared bytes of values.
+    /// Charges `bytes` bytes of compared values.
     pub(super) fn compare_bytes(&mut self, bytes: usize) -> Result<(), KvError> {
         take(&mut self.bytes, bytes as u64)
     }

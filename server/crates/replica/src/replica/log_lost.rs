@@ -35,8 +35,8 @@ pub(super) struct Contradiction {
 enum LogClaim {
     /// The leader claims that this member acknowledged entries up to this commit index, the largest that it has sent.
     Acknowledged { commit: u64 },
-    /// The leader's log has a different entry at an index that this member has committed, or different data in an entry of
-    /// equal index and term.
+    /// The leader's log has a different entry at an index that this member has committed, or different data in an entry with
+    /// the same index and term.
     Forked {
         index: u64,
         own_term: u64,
