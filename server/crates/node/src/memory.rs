@@ -412,7 +412,7 @@ mod tests {
         }
         // The allocator holds the memory of evicted values.
         assert_eq!(add(156, 70, 30), 56);
-        // The other memory grows. The held memory shrinks with each measurement, so the estimate follows.
+        // The other memory grows. The held memory shrinks with each measurement, so the estimate rises, too.
         let grown = (0..50).map(|_| add(216, 70, 0)).last();
         assert!(grown > Some(140), "{grown:?}");
         assert_eq!(add(136, 70, 0), 66);

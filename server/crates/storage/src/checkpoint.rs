@@ -77,7 +77,7 @@ pub struct Checkpoint {
     pub(super) fell_back: bool,
     /// Size in bytes of outdated records above which a chain is rewritten: the size of the log between two checkpoints.
     pub(super) outdated_bytes: u64,
-    /// Chain size in bytes above which the size of its outdated records is computed.
+    /// Chain size in bytes above which the chain's outdated bytes are counted.
     pub(super) compact_threshold: u64,
     /// The parts of a state that is being built. `manifest` lists their runs.
     parts: Parts,
@@ -448,7 +448,7 @@ impl Checkpoint {
         self.folder.ledger.has_room(&self.folder.dir, bytes)
     }
 
-    /// Returns the chain size in bytes above which outdated bytes are counted, for a state of `bytes` bytes.
+    /// Returns the chain size in bytes above which the chain's outdated bytes are counted, for a state of `bytes` bytes.
     fn compact_threshold(&self, bytes: u64) -> u64 {
         2 * bytes + self.outdated_bytes
     }

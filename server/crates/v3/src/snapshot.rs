@@ -146,7 +146,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// Records that the client takes a chunk. Returns whether the earlier chunks were enough for the elapsed time. A snapshot
+    /// Records that the client takes a chunk. Returns whether the client has taken the earlier chunks fast enough. A snapshot
     /// therefore takes at most [`PATIENCE`] plus its size divided by [`BYTES_PER_SECOND_MIN`].
     fn record(&mut self, now: Instant, chunk_bytes: usize) -> bool {
         let time = now - *self.begun.get_or_insert(now);

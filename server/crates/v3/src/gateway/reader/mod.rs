@@ -20,7 +20,7 @@ use super::encoding::{Encoding, NamedField};
 pub(crate) const MESSAGE_DEPTH_MAX: usize = 100;
 
 /// Maximum number of bytes that `jsonpb` scans for one body; when it is exceeded, the body is refused. `jsonpb` scans each
-/// level of nesting again, so a deep and large body would block a worker. A body of usual size can nest 20 levels deep.
+/// level of nesting again, so a deep and large body would block a worker. A body of typical size can nest 20 levels deep.
 const SCANNED_BYTES_MAX: usize = 64 << 20;
 
 /// The Go library whose rules and error messages the reader imitates.
