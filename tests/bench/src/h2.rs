@@ -1,6 +1,6 @@
 //! A lean gRPC client: unary calls of one method over one HTTP/2 connection.
 //!
-//! Its header block refers to fields that the first call put into the dynamic table, as the blocks of usual clients do. It
+//! Its header block refers to fields that the first call put into the dynamic table, as the blocks of typical clients do. It
 //! skips header blocks of answers, because a successful unary call has a DATA frame and a failed call has none.
 
 use std::collections::VecDeque;

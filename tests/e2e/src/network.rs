@@ -283,7 +283,7 @@ async fn connect(
     }
 }
 
-/// Completes when the direction is cut after this call, even if it is already repaired.
+/// Completes when the direction is cut, or has been cut and repaired since this call.
 fn cut(mut direction: watch::Receiver<Direction>) -> impl Future<Output = ()> {
     let before = direction.borrow().cuts;
     async move {

@@ -110,7 +110,7 @@ impl<'a> Turn<'a> {
         self.world.trace.line(now, || make(id));
     }
 
-    /// Counts the leases that these entries have expired.
+    /// Counts the leases that expired in these entries.
     fn count_expired(&mut self, batch: &[Applied]) {
         for applied in batch {
             if let Reply::Lease(Ok(lease::LeaseReply::Expired { ids })) = &applied.outcome.reply {

@@ -44,7 +44,7 @@ impl Request {
 /// Ways to send a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum How {
-    /// As usual clients do.
+    /// As typical clients do.
     #[default]
     Plain,
     /// With a chunked body.

@@ -153,7 +153,7 @@ pub(crate) fn others_go_on(server: &Server, what: &str, mut act: impl FnMut()) {
     go_on(what, || longest_wait(server, &mut act));
 }
 
-/// Like [`others_go_on`], with a function that runs the action and returns the longest wait.
+/// Like [`others_go_on`], but `longest` runs the action and returns the longest wait.
 pub(crate) fn go_on(what: &str, mut longest: impl FnMut() -> ((), Duration)) {
     wait::undisturbed(|| {
         let begun = Instant::now();

@@ -163,7 +163,7 @@ fn certificates_and_host_names_count_over_http2() {
     let known = [&shown[..], &["--cert", &cert, "--key", &key]].concat();
     assert_eq!(stage.curl(&known, "/health").1, "200");
     assert_ne!(stage.curl(&shown, "/health").0, Some(0));
-    // Use a foreign host name without TLS.
+    // Without TLS, send an allowed host name, then another one.
     let clear = format!("{}/version", stage.server.url());
     for (host, status) in [("example.org", "200"), ("other", "421")] {
         let host = format!("Host: {host}");
