@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CertificateSource, EtcdCluster, EtcdClusterSpec};
 
-/// A certificate that the operator issues, or the authority that signs them.
+/// A certificate that the operator issues, or the CA that signs these certificates.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CertificateRole {

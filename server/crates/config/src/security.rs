@@ -41,7 +41,7 @@ const GO_CIPHER_SUITES: &[&str] = &[
 pub struct PortTls {
     /// The server certificate; `None` if no URL uses TLS.
     pub certificate: Option<ServerCertificate>,
-    /// `--trusted-ca-file`: authority that must have signed client certificates.
+    /// `--trusted-ca-file`: CAs that verify client certificates.
     pub client_ca: Option<PathBuf>,
     /// `--client-crl-file`: file of revoked certificates.
     pub crl: Option<PathBuf>,

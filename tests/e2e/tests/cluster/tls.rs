@@ -125,7 +125,7 @@ fn members_use_tls_and_reject_other_connections() {
     let without = CommandOutput::of(curl.args(["-sS", "--cacert", &certificates.ca, &url]));
     let refused = CURL_REFUSED.contains(&without.code);
     assert!(refused, "a caller without a certificate: {without:?}");
-    // Use a certificate of another authority with the right names.
+    // Use a certificate from another CA with the right names.
     cluster.member_mut(0).kill9();
     let foreign = Authority::new("another authority");
     let foreign = foreign.issue(&certificates.dir, "member", &HOSTS);
@@ -255,7 +255,7 @@ fn without_a_ca_file_the_system_authorities_are_trusted() {
         .wait_log(0, "are verified with the CA certificates of the system");
 }
 
-/// Members use a certificate that is its own authority, as `openssl req -x509` creates it.
+/// Members use a certificate that is its own CA, as `openssl req -x509` creates it.
 #[test]
 fn a_self_signed_certificate_in_the_ca_file_is_accepted() {
     let dir = Folder::new("own-authority");

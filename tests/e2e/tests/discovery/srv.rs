@@ -202,7 +202,7 @@ fn a_gateway_verifies_the_endpoints_of_the_records() {
             &"--insecure-discovery".to_owned(),
             &format!("{tls},{plain}"),
         ),
-        // The system does not know the authority.
+        // The system does not trust the CA.
         (&given, &known),
     ] {
         let gateway = gateway(&server, &[more]);

@@ -1,4 +1,4 @@
-//! A certificate authority for tests.
+//! A CA for tests.
 
 use std::{
     fs,
@@ -63,7 +63,7 @@ impl Authority {
         Self::for_hosts(name, &[])
     }
 
-    /// Creates an authority whose own certificate is valid for these hosts.
+    /// Creates a CA whose own certificate is valid for these hosts.
     pub(crate) fn for_hosts(name: &str, hosts: &[&str]) -> Self {
         let mut params = params(name, hosts);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,4 +1,4 @@
-//! Tests members with certificates of one authority: a certificate authenticates only its own member.
+//! Tests members with certificates of one CA: a certificate authenticates only its own member.
 
 use std::{
     fs,
@@ -30,7 +30,7 @@ const HOSTS: [Ipv4Addr; 3] = [
 
 static FOLDERS: AtomicUsize = AtomicUsize::new(0);
 
-/// A certificate authority and a directory for its certificates, which is deleted on drop.
+/// A CA and a directory for its certificates, which is deleted on drop.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     dir: PathBuf,
@@ -54,7 +54,7 @@ fn write_pem(path: &Path, label: &str, der: &[u8]) {
 }
 
 impl Authority {
-    /// Creates an authority and writes its certificate to the file `ca`.
+    /// Creates a CA and writes its certificate to the file `ca`.
     fn new() -> Self {
         let number = FOLDERS.fetch_add(1, Relaxed);
         let name = format!("witan-impostors-{}-{number}", std::process::id());

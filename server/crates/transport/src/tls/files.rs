@@ -70,7 +70,7 @@ pub(super) type FileStamp = Option<[i64; 6]>;
 pub(super) struct TlsParts {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    /// The authorities that must have signed client certificates, or `None` if clients need no certificate.
+    /// The CAs that verify client certificates, or `None` if clients need no certificate.
     authorities: Option<Arc<TrustedPool>>,
 }
 
@@ -141,7 +141,7 @@ impl Files {
         })
     }
 
-    /// Returns the stamps of the certificate, the key, the authorities and the revocation list.
+    /// Returns the stamps of the certificate, the key, the CAs and the revocation list.
     pub(super) fn stamps(&self) -> [FileStamp; 4] {
         [
             stamp(Some(&self.cert)),
@@ -162,7 +162,7 @@ impl Files {
         Ok(Revoked::Serials(Arc::new(serials)))
     }
 
-    /// Reads the certificate chain, the private key and the client authorities.
+    /// Reads the certificate chain, the private key and the CAs of client certificates.
     pub(super) fn parts(&self) -> Result<TlsParts, TlsError> {
         let [cert, key] = self.flags.pair;
         let chain = certificates(cert, &self.cert)?;
@@ -211,7 +211,7 @@ impl Files {
             None if self.self_signed => None,
             None => Some(Arc::new(TrustedPool::of_system())),
         };
-        // Building fails only if there is no authority.
+        // Building fails only if there is no CA.
         let chain = trusted.as_ref().and_then(|trusted| {
             let (roots, provider) = (trusted.roots.clone(), provider.clone());
             let builder = WebPkiServerVerifier::builder_with_provider(roots, provider);
@@ -293,7 +293,7 @@ impl Files {
         }
     }
 
-    /// Reads the authorities that verify certificates, or returns `None` if no file is configured.
+    /// Reads the CAs that verify certificates, or returns `None` if no file is configured.
     fn authorities(&self) -> Result<Option<Arc<TrustedPool>>, TlsError> {
         let Some(ca) = &self.ca else { return Ok(None) };
         let flag = self.flags.ca;
@@ -302,7 +302,7 @@ impl Files {
         Ok(Some(Arc::new(pool)))
     }
 
-    /// Builds the verifier of client certificates, or returns `None` if there are no authorities.
+    /// Builds the verifier of client certificates, or returns `None` if there are no CAs.
     fn clients(
         &self,
         parts: &TlsParts,

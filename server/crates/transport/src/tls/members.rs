@@ -25,7 +25,7 @@ struct Inner {
     server: ServerTls,
     /// This member's files for connections to other members.
     client: Files,
-    /// Certificate, key and authorities from the last successful read of `client`.
+    /// Certificate, key and CAs from the last successful read of `client`.
     last: Mutex<TlsParts>,
     skip_san_check: bool,
     /// Whether this member has separate client and server certificates. Other members may then have two certificates, too.

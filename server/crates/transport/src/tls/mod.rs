@@ -1,13 +1,13 @@
 //! TLS of the client port and of the peer port, with rustls and ring.
 //!
-//! Every handshake checks whether files have changed, so a new certificate, authority or revocation list applies without a
-//! restart. Every scrape of the metrics also checks the files, so that the metrics show a new certificate without a handshake.
-//! If a file cannot be read, the previous certificate stays in use, and the next check tries again. If the revocation list
-//! cannot be read, no certificate of a client or of another member is accepted.
+//! Every handshake checks whether files have changed, so a new certificate, CA or revocation list applies without a restart.
+//! Every scrape of the metrics also checks the files, so that the metrics show a new certificate without a handshake. If a file
+//! cannot be read, the previous certificate stays in use, and the next check tries again. If the revocation list cannot be
+//! read, no certificate of a client or of another member is accepted.
 //!
 //! `config::security` and `config::peer_security` define the rules for flags.
 //!
-//! Reading order: this file (handshake), `files` (reading), `verify` (certificate checks; `pool` contains authorities), `peer`
+//! Reading order: this file (handshake), `files` (reading), `verify` (certificate checks; `pool` contains CAs), `peer`
 //! (a client's certificate), `members` (TLS between members), then the others.
 
 mod dialed;

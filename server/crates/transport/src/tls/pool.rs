@@ -1,5 +1,5 @@
-//! The authorities that verify certificates. As in Go, a certificate in the authorities' file is accepted without a chain. Such
-//! a certificate may even be self-signed, which webpki refuses.
+//! The CAs that verify certificates. As in Go, a certificate in the CA file is accepted without a chain. Such a certificate may
+//! even be self-signed, which webpki refuses.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -15,7 +15,7 @@ use x509_cert::{
 
 use super::peer;
 
-/// Trusted authorities, from a file or from the system.
+/// Trusted CAs, from a file or from the system.
 #[derive(Debug)]
 pub(super) struct TrustedPool {
     pub(super) roots: Arc<RootCertStore>,
@@ -23,7 +23,7 @@ pub(super) struct TrustedPool {
 }
 
 impl TrustedPool {
-    /// Creates a pool from the certificates in a file. Fails if one of them cannot be an authority.
+    /// Creates a pool from the certificates in a file. Fails if one of them cannot be a CA.
     pub(super) fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {

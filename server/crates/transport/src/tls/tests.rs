@@ -33,14 +33,14 @@ impl Drop for Folder {
     }
 }
 
-/// An authority with the directory of its files.
+/// A CA with the directory of its files.
 struct Authority {
     ca: CertifiedIssuer<'static, KeyPair>,
     folder: Folder,
 }
 
 impl Authority {
-    /// Creates an authority and a temporary directory that is named after the test.
+    /// Creates a CA and a temporary directory that is named after the test.
     fn new(test: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("witan-tls-{}-{test}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
@@ -70,7 +70,7 @@ impl Authority {
         (params.signed_by(&key, &self.ca).unwrap(), key)
     }
 
-    /// Returns the settings of a port with a certificate of this authority, which also signs the clients' certificates.
+    /// Returns the settings of a port with a certificate of this CA, which also signs the clients' certificates.
     fn port(&self, serial: u64) -> PortTls {
         let (cert, key) = self.issue(serial, &["server"]);
         PortTls {

@@ -204,9 +204,9 @@ fn with_names(error: Error, certificate: &CertificateDer<'_>) -> Error {
 /// Verifies the certificate of a member to which this member connects.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
-    /// The trusted authorities. `None` accepts any certificate (`--peer-auto-tls`), so the other side is not authenticated.
+    /// The trusted CAs. `None` accepts any certificate (`--peer-auto-tls`), so the other side is not authenticated.
     pub(super) trusted: Option<Arc<TrustedPool>>,
-    /// The verifier of chains, or `None` if the pool has no authority.
+    /// The verifier of chains, or `None` if the pool has no CA.
     pub(super) chain: Option<Arc<WebPkiServerVerifier>>,
     pub(super) revoked: Revoked,
     pub(super) names: AllowedNames,
@@ -226,7 +226,7 @@ pub fn any_server() -> Arc<dyn ServerCertVerifier> {
 
 impl ServerCertVerifier for ServerVerifier {
     /// Accepts a certificate for `server_name` that is trusted itself or through its chain. Fails if a certificate of the chain
-    /// is revoked, or if the member's certificate has no allowed name. Without trusted authorities, accepts any certificate.
+    /// is revoked, or if the member's certificate has no allowed name. Without trusted CAs, accepts any certificate.
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
