@@ -174,8 +174,7 @@ impl Lessor {
         self.had_leader = true;
     }
 
-    /// Advances the monotonic clock to `monotonic_ns`, never backward. The timers of leases added since the last call start at
-    /// the new time.
+    /// Advances the monotonic clock to `monotonic_ns`, never backward. Leases added since the last call start at the new time.
     pub(crate) fn advance_clock(&mut self, monotonic_ns: u64, leases: &Leases) {
         self.previous_ns = self.monotonic_ns;
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
@@ -311,9 +310,8 @@ impl Lessor {
         self.schedule(id, deadline_ns, deadline_ns);
     }
 
-    /// Returns the time of a lease's next check in nanoseconds, which is at most its deadline. The check follows after half of
-    /// the TTL, clamped to [`LEASE_CHECKPOINT_S`], or after `checkpoint_s` if it is set. Clients send keep-alives after a third
-    /// of the TTL.
+    /// Returns the time of a lease's next check in nanoseconds: after half of its TTL, clamped to [`LEASE_CHECKPOINT_S`], or
+    /// after `checkpoint_s` if it is set, but at most its deadline. Clients send keep-alives after a third of the TTL.
     fn next_check(&self, deadline_ns: u64, lease: &Lease) -> u64 {
         let usual_s =
             (lease.ttl_s / 2).clamp(*LEASE_CHECKPOINT_S.start(), *LEASE_CHECKPOINT_S.end());
