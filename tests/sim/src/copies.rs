@@ -50,7 +50,11 @@ impl World {
         if self.scenario.has_emptied_disks() {
             return self.empty_disk(place);
         }
-        let lowest = match self.scenario.has_moves_only() {
+        let moves_only = self.scenario.has_moves_only();
+        if moves_only && !self.has_settled_membership() {
+            return;
+        }
+        let lowest = match moves_only {
             true => OLDER_END_PERCENT,
             false => 0,
         };

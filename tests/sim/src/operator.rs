@@ -60,6 +60,11 @@ impl World {
         }
         let learners: Vec<u64> = self.current(|person| person.learner);
         let voters: Vec<u64> = self.current(|person| !person.learner);
+        let is_copied = |id: &u64| self.disks[(*id - 1) as usize].is_copied();
+        if self.scenario.has_moves_only() && voters.iter().any(is_copied) {
+            // If a leader ended after its own removal, the copies would wait for it.
+            return;
+        }
         match self.hand.range(0, 99) {
             0..=24 => self.add(true),
             25..=31 => self.add(false),
@@ -211,17 +216,27 @@ impl World {
     /// Returns whether a quorum without the voter `lost` knows the last membership change. A leader that committed its own
     /// removal may stop before the others know of it. Until they do, they need a quorum of the previous voters.
     fn is_change_known_without(&self, lost: u64, voters: &[u64]) -> bool {
+        let others = voters.iter().filter(|id| **id != lost);
+        others.filter(|id| self.knows_last_change(**id)).count() > voters.len() / 2
+    }
+
+    /// Returns whether a member runs and has applied the last membership change.
+    fn knows_last_change(&self, id: u64) -> bool {
         let members = |registry: &MemberRegistry| -> Vec<(u64, bool)> {
             let people = registry.by_id.values();
             people.map(|person| (person.id, person.learner)).collect()
         };
-        let present = members(&self.truth.registry);
-        let knows = |id: &&u64| {
-            let replica = self.members[(**id - 1) as usize].replica.as_ref();
-            replica.is_some_and(|replica| members(&replica.view().machine.members) == present)
-        };
-        let others = voters.iter().filter(|id| **id != lost);
-        others.filter(knows).count() > voters.len() / 2
+        let replica = self.members[(id - 1) as usize].replica.as_ref();
+        replica.is_some_and(|replica| {
+            members(&replica.view().machine.members) == members(&self.truth.registry)
+        })
+    }
+
+    /// Returns whether all members know the last change and no change is pending.
+    pub(crate) fn has_settled_membership(&mut self) -> bool {
+        let is_settled = !self.awaits_change() && self.is_certain();
+        let members = self.current(|_| true).into_iter();
+        is_settled && { members }.all(|id| self.knows_last_change(id))
     }
 
     /// Requests a leadership transfer from the leader to a certain voter, or to any member that the leader chooses.
