@@ -26,7 +26,7 @@ pub enum BoltError {
     Later(String),
 }
 
-/// Callback for records, with a key and its value.
+/// Callback for records, with a key and its value. An error that it returns ends the walk.
 pub type VisitRecord<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), BoltError> + 'a;
 
 /// An opened file.
@@ -90,7 +90,7 @@ impl BoltFile {
         Ok(found)
     }
 
-    /// Calls `each` with every record of a bucket, in key order.
+    /// Calls `each` with every record of a bucket, in key order. Fails at a nested bucket and at the first error of `each`.
     pub fn records(&self, bucket: &Bucket, each: &mut VisitRecord<'_>) -> Result<(), BoltError> {
         self.walk(bucket, false, each)
     }
@@ -230,7 +230,7 @@ impl TreeWalk<'_, '_> {
         Ok(())
     }
 
-    /// Visits the records of a leaf and checks their bounds and order. The page's header has their number `count`.
+    /// Visits the records of a leaf and checks their bounds and order. `count` is their number in the page's header.
     fn leaf(&mut self, page: u64, bytes: &[u8], count: u16) -> Result<(), BoltError> {
         let mut free_from = 0;
         for at in 0..usize::from(count) {

@@ -20,8 +20,8 @@ pub struct Layout {
     end: u64,
 }
 
-/// Size in bytes to which a leaf is filled, with overflow pages. Half a record's space stays empty at the end of a leaf on
-/// average. Records of 2 KiB are common, so leaves of one page would waste a lot of space.
+/// Size in bytes to which a leaf is filled, with overflow pages. On average, half a record's space stays empty at the end of a
+/// leaf. Records of 2 KiB are common, so leaves of one page would waste a lot of space.
 const LEAF_BYTES: usize = 4 * PAGE_BYTES;
 
 /// Page number of the freelist, which is empty.
@@ -44,7 +44,8 @@ impl Layout {
         self.end * PAGE_BYTES as u64
     }
 
-    /// Writes the file. Fails if `fill` does not add the same buckets and records as in [`Layout::of`].
+    /// Writes the file. `fill` must add the same buckets and records as in [`Layout::of`]; fails at the end if they result in
+    /// another layout.
     pub fn write(
         self,
         out: &mut WriteBytes<'_>,

@@ -16,24 +16,24 @@ pub(super) struct MemberHash {
 /// The outcome of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StateAgreement {
-    /// No two members differ.
+    /// No two reported hashes differ.
     Agreed {
-        /// Whether all members were compared.
+        /// Whether all members reported a hash.
         complete: bool,
     },
     /// A majority of the voters agrees, and other members differ from this majority.
     Outvoted {
-        /// Members that agree with each other.
+        /// Members that agree with each other, including learners.
         majority: Vec<MemberId>,
-        /// Members that differ from the majority.
+        /// Members that reported a different hash.
         corrupt: Vec<MemberId>,
     },
     /// Members differ, and no majority shows which state is correct.
     Undecided,
 }
 
-/// Compares the states of all members at one log index. At one index, all members have the same feature level and therefore the
-/// same data format, so equal states have equal hashes.
+/// Compares the states of all members at one log index; only voters form a majority. At one index, all members have the same
+/// feature level and therefore the same data format, so equal states have equal hashes.
 pub(super) fn decide(members: &[MemberHash]) -> StateAgreement {
     let mut groups: BTreeMap<_, Vec<&MemberHash>> = BTreeMap::new();
     for member in members {

@@ -51,7 +51,7 @@ enum Standing {
     Unconfirmed,
     /// Most voters have a different state, and replacing this member's state failed.
     Corrupt,
-    /// Members differ, and no majority shows which state is correct.
+    /// Members differ, and there is no majority, or its state differs from this member's and the leader is not part of it.
     Unknown(Comparison),
 }
 
@@ -70,8 +70,8 @@ pub struct CorruptionChecker {
 
 impl CorruptionChecker {
     /// If the settings require it, compares the states before the member serves clients. Replaces this member's state if it
-    /// differs from the majority's. Returns whether the state differed. Fails if no majority agrees or the replacement fails.
-    /// As in etcd, ignores unreachable members, and only logs a comparison that is impossible.
+    /// differs from the majority's. Returns whether the state differed. Fails if no majority with the leader agrees or the
+    /// replacement fails. As in etcd, ignores unreachable members, and only logs a comparison that is impossible.
     pub async fn check_at_start(&self) -> Result<bool, InconsistentState> {
         let mut differed = false;
         if !self.checks.initial || self.is_alone().await {
@@ -128,8 +128,9 @@ impl CorruptionChecker {
         }
     }
 
-    /// Every `--compact-hash-check-time`, while this member leads other members, compares the newest state that all members
-    /// have hashed, for example at a compaction, and raises alarms. Never completes.
+    /// Every `--compact-hash-check-time`, while this member leads other members, compares the states that this member has
+    /// hashed, for example at compactions, newest first. Stops at the first state that all members have hashed or in which
+    /// members differ, and raises alarms. Never completes.
     async fn compare_compactions(&self) {
         let Some(every) = self.checks.compactions else {
             return std::future::pending().await;
@@ -228,8 +229,9 @@ impl CorruptionChecker {
     }
 
     /// Compares this member's state and replaces it until it equals the majority's, at most [`REBUILD_ATTEMPTS`] times. Returns
-    /// the result of the last comparison, or [`Standing::Corrupt`] after the last attempt. Sets `differed` if most voters have
-    /// another state, even if a later step fails. Counts each comparison and each replacement.
+    /// the result of the last comparison, [`Standing::Unknown`] if the leader is not part of the majority, or
+    /// [`Standing::Corrupt`] after the last attempt. Sets `differed` if most voters have another state, even if a later step
+    /// fails. Counts each comparison and each replacement.
     async fn repair_state(&self, differed: &mut bool) -> Result<Standing, CompareError> {
         let own = self.node.identity().member_id;
         for _ in 0..REBUILD_ATTEMPTS {
@@ -269,7 +271,8 @@ impl CorruptionChecker {
     }
 
     /// Replaces this member's state with the leader's. A leader first transfers leadership to a voter of `majority`, or, if
-    /// `majority` is empty, to the member that lags least. Fails if this member becomes the leader during the replacement.
+    /// `majority` has no voter, to the member that lags least. Fails if leadership cannot be transferred, or if this member
+    /// becomes the leader during the replacement.
     async fn rebuild(&self, majority: &[MemberId]) -> Result<(), Box<dyn Error>> {
         if self.leads() {
             let next = {

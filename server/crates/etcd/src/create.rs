@@ -1,7 +1,7 @@
 //! Creates the data directory of a single-member cluster for etcd 3.6 and later. The directory contains a backend, a Raft
 //! snapshot at the backend's last entry, and a log that starts at this entry.
 //!
-//! A failure or a crash leaves nothing at the final path, because the complete, durable directory is renamed to it last.
+//! A failure or a crash leaves nothing at the final path, because the complete, durable directory is renamed to that path last.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},

@@ -34,7 +34,7 @@ pub enum EntryPayload {
     RequestV2(Box<RequestV2>),
     /// A change of a single member.
     ConfChange(ConfChange),
-    /// A change of several members.
+    /// A change of several members, which is not decoded.
     ConfChangeV2,
 }
 

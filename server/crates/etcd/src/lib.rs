@@ -66,7 +66,8 @@ pub struct RaftSnapshot {
 }
 
 /// Reads the data directory `dir`; `wal_dir` is the value of etcd's `--wal-dir`. The result keeps etcd locked out of the
-/// directory, so that [`BackendMeta::path`] can be read. Fails if etcd is running, there is no backend, or a file is damaged.
+/// directory, so that [`BackendMeta::path`] can be read. Fails if etcd is running, there is no backend, a file is damaged, or
+/// the log is incomplete.
 pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdError> {
     let member = dir.join("member");
     let snap_dir = member.join("snap");
@@ -102,7 +103,7 @@ pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdErr
 }
 
 /// Locks the backend, so that an etcd process that starts later waits for the lock. Fails with `Running` if another process
-/// holds the lock.
+/// holds an exclusive lock.
 fn lock(db: &Path) -> Result<File, EtcdError> {
     let file = File::open(db).map_err(|error| EtcdError::io(db, error))?;
     match file.try_lock_shared() {

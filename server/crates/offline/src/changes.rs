@@ -63,7 +63,8 @@ impl<'a> ChangesFolder<'a> {
     }
 
     /// Applies the changes after the state's revision up to the target revision. Fails if the changes start later or end
-    /// earlier. Calls `after_file` after each file. After an error, `machine` is incomplete and must not be used.
+    /// earlier, or if a file cannot be read or does not fit the state. Calls `after_file` after each file. After an error,
+    /// `machine` is incomplete and must not be used.
     pub(super) fn apply<E: From<ChangesError>>(
         &self,
         machine: &mut StateMachine,

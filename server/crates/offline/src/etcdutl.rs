@@ -111,7 +111,8 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "must be a duration, such as 10s".to_owned())
 }
 
-/// Returns the message that a Witan data directory needs no work because of `why`. Fails for any other directory.
+/// Returns the message that `dir` is a Witan data directory, with the reason `why` it needs no work. Fails for any other
+/// directory.
 fn unneeded(dir: &Path, why: &str) -> Result<String, OfflineError> {
     let shown = dir.display();
     match storage::identity(dir)? {

@@ -21,7 +21,8 @@ use super::{
 
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// Writes the member's state as a new etcd data directory without v2 keys and returns the output to print.
+/// Writes the member's state as a new etcd data directory without v2 keys and returns the output to print. Fails if the target
+/// exists, is inside the member's directory, or has too little free space.
 pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError> {
     let (from, to) = (&arguments.data_dir, &arguments.etcd);
     check_target(from, to).map_err(OfflineError::export(to))?;

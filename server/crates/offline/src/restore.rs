@@ -20,8 +20,8 @@ use super::{
 };
 
 /// Restores a snapshot and returns the output to print. If the data directory is not empty, fails or, with `--skip-existing`,
-/// restores nothing. With `--remove-snapshot`, removes the snapshot even if nothing was restored. Fails if only one of
-/// `--bump-revision` and `--mark-compacted` is set.
+/// restores nothing. With `--remove-snapshot`, removes the snapshot and its changes, even if `--skip-existing` prevents the
+/// restore. Fails if only one of `--bump-revision` and `--mark-compacted` is set.
 pub(super) fn restore(
     arguments: &RestoreArguments,
     cache: &Arc<BlockCache>,
@@ -98,7 +98,7 @@ fn finish_error(error: OpenError, dir: &Path) -> OfflineError {
 
 /// Builds the state from a snapshot of `length` bytes and its changes, and increases the revision by `--bump-revision`. Takes
 /// the members, the position and a missing v2 tree from `genesis`. Writes parts of the state to `directory`. Returns the state
-/// and the text of `--compare`.
+/// and the message of `--compare`, which compares the snapshot before its changes.
 fn build(
     arguments: &RestoreArguments,
     (length, changes): (u64, Option<&ChangesFolder<'_>>),

@@ -86,7 +86,8 @@ struct KeysHash {
 }
 
 /// Formats the hash of the keys in a snapshot or in etcd's backend at `revision`; 0 means the last revision. Waits up to
-/// `timeout` if another process holds the lock on the file.
+/// `timeout` if another process holds the lock on the file. Fails with `Compacted` or `FutureRevision` if the revision is not
+/// available.
 pub(super) fn hash_kv(
     path: &Path,
     revision: i64,
@@ -168,7 +169,7 @@ fn table(columns: &[Column]) -> String {
     format!("{top}{titles}│\n{middle}{row}│\n{bottom}")
 }
 
-/// Formats a size in decimal units (1 kB is 1000 bytes), with one decimal place below 10.
+/// Formats a size in decimal units (1 kB is 1000 bytes), with one decimal place below 10, except for bytes.
 fn human(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let (mut value, mut unit) = (bytes as f64, 0);

@@ -20,8 +20,8 @@ pub(super) struct StoppedMember {
 }
 
 /// Reads a stopped member's data directory without writing to it. Fails if the directory contains no data, if the state is
-/// incomplete or above this release's feature level, or if the member was removed. `cache` decides which values of the state
-/// are in memory.
+/// missing, damaged or above this release's feature level, or if the member was removed. `cache` decides which values of the
+/// state are in memory.
 pub(super) fn read(dir: &Path, cache: &Arc<BlockCache>) -> Result<StoppedMember, OfflineError> {
     let shown = || dir.display().to_string();
     // An offline command has no metrics page.

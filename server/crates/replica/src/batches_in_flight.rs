@@ -43,7 +43,8 @@ impl BatchesInFlight {
         }
     }
 
-    /// Removes batches from the front while `waits` is false for them. Returns whether `waits` is true for the newest batch.
+    /// Removes batches from the front while `waits` is false for them. Returns whether `waits` is true for the newest batch;
+    /// `false` if there is no batch.
     pub(crate) fn drop_answered(&mut self, waits: impl Fn(&Batch) -> bool) -> bool {
         let newest_waits = self.batches.back().is_some_and(&waits);
         while let Some(first) = self.batches.pop_front_if(|first| !waits(first)) {

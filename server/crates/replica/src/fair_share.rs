@@ -27,8 +27,8 @@ pub(crate) fn cost_of_all(requests: usize, bytes: usize) -> usize {
 }
 
 /// Takes requests from `waiting` until their total cost reaches `budget` bytes; the last request may exceed the budget. Prefers
-/// requests whose senders have the fewest bytes of earlier requests. Both the taken and the remaining requests keep their
-/// order.
+/// requests whose senders have the fewest bytes of earlier requests in `waiting`. Both the taken and the remaining requests
+/// keep their order.
 pub(crate) fn take<S: Copy + Ord, R>(
     waiting: &mut Vec<Waiting<S, R>>,
     budget: usize,
@@ -102,7 +102,7 @@ mod tests {
         assert!(take(&mut waiting, 1).is_empty());
     }
 
-    /// A request waits at most one batch, however many requests another sender has queued.
+    /// A request waits for at most one batch, however many requests another sender has queued.
     #[test]
     fn a_single_request_is_in_the_next_batch() {
         let mut waiting = queue(&"abcd".repeat(8_000), 16_384);

@@ -87,7 +87,7 @@ pub enum Input {
     Decide {
         /// Ticket of the request.
         ticket: Ticket,
-        /// The registry from which the command was derived. If the registry has changed since, nothing is proposed.
+        /// The registry from which the command was derived. If its members or versions have changed since, nothing is proposed.
         members: Arc<MemberRegistry>,
         /// The wall clock as Unix time in nanoseconds.
         now_ns: i64,

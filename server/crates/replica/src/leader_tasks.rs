@@ -41,8 +41,8 @@ impl LeaderTasks {
     }
 
     /// Returns the commands to propose now: expirations of v2 nodes (every [`EXPIRE_TICKS`] ticks) and leases, and checkpoints
-    /// of remaining TTLs. Schedules the next checks of these leases. `leads` is the term that this member leads, or `None`.
-    /// `now_ns` is the wall clock.
+    /// of remaining TTLs. Schedules the next checks of these leases. `leads` is the term that this member leads; `None` yields
+    /// no commands. Omits lease commands until the lessor has timers of that term. `now_ns` is the wall clock.
     pub(crate) fn due(
         &mut self,
         machine: &StateMachine,

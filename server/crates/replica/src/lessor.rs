@@ -2,7 +2,7 @@
 //!
 //! The timers are not replicated, and a keep-alive resets a timer without a log entry. A new leader starts from the replicated
 //! state and extends every lease by an election timeout, because it has not seen earlier keep-alives. A timer starts with the
-//! first clock update *after* its event, so a lease may live longer than promised, but never shorter.
+//! first clock update *after* its event, so a lease may outlive its TTL but never expires early.
 //!
 //! If the process of a new leader has not known a leader before, all members were probably down, and clients could not renew
 //! their leases. This leader gives each lease its full TTL, as etcd does, and removes the recorded remaining TTLs.

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-/// Maximum size of a command in bytes; a longer command is refused. The maximum permits a v2 form of 10 MiB, its path and
+/// Maximum size of a command in bytes; a longer command is refused. The maximum permits a v2 form of 10 MiB with its path and
 /// framing.
 pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 
@@ -14,8 +14,8 @@ pub const APPLY_GAP_MAX: u64 = 5000;
 /// (`machine/kv/work.rs`).
 pub const LONG_COMMAND_KEYS: u64 = 4096;
 
-/// Maximum number of waiting requests of each kind; further requests are refused. Proposals wait until their entry is applied
-/// (the host bounds their size), linearizable reads for their barrier, and lease requests for the leader.
+/// Maximum number of waiting requests of each kind; further requests are refused. Proposals wait for their entry to be applied
+/// (the host bounds their size), linearizable reads for their barrier, and lease requests for the leader's answer.
 pub const WAITING_REQUESTS_MAX: usize = 65_536;
 
 /// Maximum number of requests in the host's inbox, and of proposals that are held before they are submitted; when it is
@@ -25,7 +25,7 @@ pub const INBOX_MAX: usize = 32_768;
 /// Minimum size in bytes that is charged for a queued message with proposals.
 pub const FORWARDED_COST_BYTES: usize = 4 << 10;
 
-/// Maximum size of proposals in flight in bytes, with their overhead; further proposals wait. Writing them takes some tens of
+/// Maximum size of proposals in flight in bytes, with their overhead; further proposals wait. Writing them takes tens of
 /// milliseconds. Senders share the queue of waiting proposals (`fair_share`), but the order of submitted proposals is final.
 pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 
@@ -48,7 +48,8 @@ pub const TAKEN_PROCESSES_MAX: usize = 4;
 /// Number of ticks after which an unanswered ReadIndex round is issued again.
 pub const READ_INDEX_RETRY_TICKS: u64 = 5;
 
-/// Number of nanoseconds for which a leader defers a commit index that no request waits for, until the next append carries it.
+/// Maximum time in nanoseconds for which a leader defers a commit index that no request waits for; usually, the next append
+/// carries it earlier.
 pub const COMMIT_DEFERRAL_NS: u64 = 1_000_000;
 
 /// Number of nanoseconds between the first campaigns of two members after the leader's process ended. The first member usually
@@ -77,8 +78,8 @@ pub const TERM_RISE_MAX: u64 = 1 << 32;
 pub const CATCH_UP_ENTRIES: u64 = 5000;
 
 /// Maximum size in bytes of the entries kept for members that lag and of the committed entries that wait for a long command.
-/// Above it, a member drops the older half of the applied entries. A follower also drops further appends, which the leader
-/// resends.
+/// Above this size, a member drops the older half of the applied entries. A follower also drops further appends, which the
+/// leader resends.
 pub const CATCH_UP_BYTES: usize = 64 << 20;
 
 /// Maximum size in bytes of the applied entries kept in memory for members that are receiving a snapshot or entries. A member

@@ -120,7 +120,7 @@ impl MemoryLog {
         (self.position.index, self.position.term) = (index, term);
     }
 
-    /// Sets raft's configuration at the applied position, without changing index and term.
+    /// Sets raft's configuration at the applied position, without changing index, term and lineage.
     pub(crate) fn set_conf_state(&mut self, now: ConfState) {
         self.position = Position {
             index: self.position.index,
@@ -140,7 +140,7 @@ impl MemoryLog {
 
     /// Drops applied entries that no member needs. A cluster of one member needs no applied entries. Other clusters keep enough
     /// entries for a member that was briefly away. `receivers` is the lowest last index of the members that are receiving a
-    /// snapshot or entries; later entries are kept up to a bound.
+    /// snapshot or entries; later entries are kept up to a bound. `None` means that no member is.
     pub(crate) fn trim(&mut self, receivers: Option<u64>) {
         let applied = self.position.index;
         if self.position.members() == 1 {

@@ -71,7 +71,8 @@ impl MessageHead {
     }
 }
 
-/// Writes `KIND term=_ log=INDEX/TERM commit=_ entries=COUNT reject=_`, without sender and receiver.
+/// Writes `KIND term=_ log=INDEX/TERM commit=_ entries=COUNT reject=_`, without sender and receiver. An unknown kind is written
+/// as `message of kind NUMBER`.
 impl fmt::Display for MessageHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { term, index, log_term, commit, entries, reject, .. } = self;

@@ -1,8 +1,8 @@
-//! Proposals of this process that wait for their entries. An entry names the proposing process and its ticket. Only that
-//! process answers the request.
+//! Proposals of this process that wait until their entries are applied. An entry names the proposing process and its ticket.
+//! Only that process answers the request.
 //!
-//! The encoded entry is kept with the term in which it was submitted. The entry is submitted again once it is certain that it
-//! never entered the log. Tickets increase, so ticket order is age order.
+//! The encoded entry is kept with the term in which it was submitted. The entry is submitted again once it is certain that no
+//! log contains it. Tickets increase, so ticket order is age order.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -210,8 +210,8 @@ impl Proposals {
         messages
     }
 
-    /// Makes entries due again that were submitted before `term` and are still waiting. The caller has applied an entry of
-    /// `term`, so these entries are in no log and cannot enter one.
+    /// Makes waiting entries that were submitted before `term` due again. The caller has applied an entry of `term`, so these
+    /// entries are in no log and cannot enter one.
     pub(crate) fn term_begins(&mut self, term: u64) {
         let lost = self.waiting.select(|waiting| {
             let encoded = waiting.stage.encoded_mut();

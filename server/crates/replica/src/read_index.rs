@@ -3,8 +3,8 @@
 //! the index is applied. A round also proves the leader's lease answers. An answer from a state at or after the round's index
 //! is final.
 //!
-//! This module retries, because raft-rs silently drops a ReadIndex request without a known leader, or after a role change. It
-//! also drops a request if the leader has not committed an entry of its term.
+//! This module retries, because raft-rs silently drops a ReadIndex request without a known leader, or after a role change. A
+//! request is also dropped if the leader has not committed an entry of its term.
 //!
 //! Each attempt has its own number, and a leader accepts each number once. The leader answers requests in the order of their
 //! arrival, and the acknowledgment of a request confirms all earlier requests. If a retry reused its number, late
@@ -29,7 +29,8 @@ type Context = [u64; 3];
 
 #[derive(Debug)]
 struct ReadIndexRound {
-    /// The number of the round's first attempt. All later numbers belong to this round, too.
+    /// The number of the round's first attempt. A response to any later number also confirms the round, because that request
+    /// was sent after the round's reads arrived.
     first_number: u64,
     tickets: Vec<Ticket>,
     /// The answers that a leader delivers if this round proves that it leads.
@@ -144,7 +145,7 @@ impl ReadIndexQueue {
 
     /// Returns the context of the ReadIndex request to issue now, or `None` if nothing is due. The request starts a new round
     /// for all waiting reads. It retries the current round if the leader has changed or the last attempt is
-    /// [`READ_INDEX_RETRY_TICKS`] ticks old. Unproven answers start a round immediately.
+    /// [`READ_INDEX_RETRY_TICKS`] ticks old. Unproven answers start a round immediately; without `now.holds`, reads do, too.
     pub(crate) fn due(&mut self, now: &ReadIndexTry) -> Option<Vec<u8>> {
         if let Some(round) = &mut self.round {
             let stale = round.term_and_leader != now.term_and_leader
@@ -190,7 +191,7 @@ impl ReadIndexQueue {
         (self.number, context)
     }
 
-    /// Returns the number of a request of this process, or `None` if the context is invalid or of another process.
+    /// Returns the number of a request of this process, or `None` if the context is invalid or belongs to another process.
     pub(crate) fn own_number(&self, context: &[u8]) -> Option<u64> {
         let own = decode_context(context)
             .filter(|[member, seed, _]| (*member, *seed) == (self.member, self.seed));

@@ -168,7 +168,7 @@ pub struct Replica {
     proposals: Proposals,
     /// Proposals that are held until the proposals in flight are answered.
     group: RequestGroup<HeldProposal>,
-    /// Size in bytes of the queued messages from each member.
+    /// Size in bytes of the held messages with proposals from each member; a small message is charged with a minimum.
     forwarded_bytes: BTreeMap<u64, usize>,
     batches: BatchesInFlight,
     /// Duration of the last sync of the log in nanoseconds.
@@ -249,8 +249,9 @@ impl std::fmt::Debug for Replica {
 }
 
 impl Replica {
-    /// Advances raft's clock by one tick, drops requests older than `Config::request_ticks`, and runs the leader's tasks.
-    /// `now_ns` is the wall clock in Unix nanoseconds, for entries that the leader stamps.
+    /// Advances raft's clock by one tick, unless this member is a follower that may not campaign now. Drops requests older than
+    /// `Config::request_ticks` and runs the leader's tasks. `now_ns` is the wall clock in Unix nanoseconds, for entries that
+    /// the leader stamps.
     pub(crate) fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
         self.send_appended();
@@ -259,7 +260,8 @@ impl Replica {
             self.term_max = self.raft.raft.term + TERM_RISE_MAX;
         }
         let leads = self.raft.raft.state == StateRole::Leader;
-        // Raft sends nothing for a learner. A copy that may be a voter in a configuration that it has not applied reports its log.
+        // Raft never campaigns as a learner. A copy may be a voter in a configuration that it has not applied, so it reports
+        // its log itself.
         let reports = self.copied.is_some() && !self.raft.raft.promotable();
         if leads || (self.may_campaign() && !reports) {
             if !leads {
@@ -489,7 +491,7 @@ impl Replica {
         }
     }
 
-    /// Takes the result of a long command for the next turn.
+    /// Takes the result of a long command for the next turn. Drops the result if a snapshot has replaced the state since.
     pub(crate) fn take_executed(&mut self, command: Box<ExecutedCommand>) {
         self.apply_queue.executed(command);
     }

@@ -48,7 +48,7 @@ impl<T> TicketMap<T> {
         self.0.remove(&ticket)
     }
 
-    /// Removes and returns the values for which `matches` is true, in ticket order.
+    /// Removes and returns the values for which `matches` is true, with their tickets, in ticket order.
     pub(crate) fn remove_all(&mut self, mut matches: impl FnMut(&T) -> bool) -> Vec<(Ticket, T)> {
         let removed = self.0.extract_if(|_, value| matches(value));
         in_order(removed.collect())

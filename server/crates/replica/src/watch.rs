@@ -90,9 +90,9 @@ impl WatchHub {
             .map(|(id, (path, _))| (*id, path))
     }
 
-    /// Returns each watcher that `event` may concern once: the watchers of its node and the recursive watchers of the
-    /// directories above the node. If the node is a directory, also returns the watchers of everything below it, because the
-    /// event may be its removal. A refresh concerns no watcher.
+    /// Returns, without duplicates, the watchers that `event` may concern: the watchers of its node and the recursive watchers
+    /// of the directories above the node. If the node is a directory, also returns the watchers of everything below it, because
+    /// the event may be its removal. A refresh concerns no watcher.
     pub fn affected_by(&self, event: &Event) -> Vec<WatcherId> {
         let mut woken = Vec::new();
         if event.refresh {

@@ -81,7 +81,7 @@ pub enum EntryError {
 }
 
 /// Decodes a raft entry's data. Empty data, which raft appends at the start of a term, yields an entry without a command. Fails
-/// with `Unknown` for an entry from a later release.
+/// with `Unknown` for an entry from a later release, and with `Corrupt` for malformed data.
 pub fn decode_entry(data: &Bytes) -> Result<Entry, EntryError> {
     decode(data, |_| false)
 }
@@ -108,7 +108,8 @@ fn decode(data: &Bytes, is_own: impl Fn(&Stamp) -> bool) -> Result<Entry, EntryE
     Ok(entry)
 }
 
-/// Returns the raft configuration change for a membership command, with the encoded command as context, else `None`.
+/// Returns the raft configuration change for a membership command, with the encoded command as context. Returns `None` for any
+/// other command.
 pub(crate) fn conf_change(entry: &Entry, encoded: &Bytes) -> Option<ConfChange> {
     let Some(Command::Members(asked)) = &entry.command else {
         return None;
@@ -153,8 +154,8 @@ pub(crate) fn decode_raft_entry(
     decode_committed_entry(entry, |_| false)
 }
 
-/// Returns the registration in an entry, or `None` for any other entry. Decodes no other entry, because this function runs for
-/// each appended entry.
+/// Returns the registration in an entry, or `None` if there is none or the entry cannot be decoded. Fully decodes only
+/// registrations, because this function runs for each appended entry.
 pub(crate) fn registration(entry: &RaftEntry) -> Option<PublishAttributes> {
     let mut fields = entry.data.strip_prefix(&[COMMAND_V1])?;
     let (mut tag, _) = encoding::decode_key(&mut fields).ok()?;
@@ -172,8 +173,8 @@ pub(crate) fn registration(entry: &RaftEntry) -> Option<PublishAttributes> {
     }
 }
 
-/// Like [`decode_raft_entry`], for an entry to apply. If `is_own` is true for the stamp, this process encoded the command. The
-/// check for unknown fields and values is then skipped, because it costs as much as encoding.
+/// Like [`decode_raft_entry`], for an entry to apply. If `is_own` is true for the stamp, this process encoded the command.
+/// Except in membership changes, the check for unknown fields and values is then skipped, because it costs as much as encoding.
 pub(crate) fn decode_committed_entry(
     entry: &RaftEntry,
     is_own: impl Fn(&Stamp) -> bool,
@@ -248,7 +249,8 @@ pub(crate) fn encode_record(entry: &RaftEntry) -> LogRecord {
     }
 }
 
-/// Decodes a raft entry from the log on disk but leaves the command in its data encoded. Fails for an unknown kind.
+/// Decodes a raft entry from the log on disk but leaves the command in its data encoded. Fails for an unknown kind or an empty
+/// payload.
 pub(crate) fn decode_record(record: &LogRecord) -> Result<RaftEntry, CorruptRecord> {
     let kind = match record.payload.first() {
         Some(&KIND_NORMAL) => EntryType::EntryNormal,

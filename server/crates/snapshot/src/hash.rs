@@ -94,7 +94,7 @@ pub fn of_state(view: &View, must_end: impl Fn() -> bool) -> Option<StateChecksu
     (!must_end()).then_some(StateChecksums { keys, others })
 }
 
-/// Computes the hash that `Maintenance.Hash` returns: a CRC-32C over etcd's buckets, excluding keys that differ between
+/// Computes the hash that `Maintenance.Hash` returns: a CRC-32C over etcd's buckets, excluding keys whose values differ between
 /// members.
 pub fn of_store(view: &View) -> io::Result<u32> {
     let mut crc = StoreHasher::default();

@@ -36,7 +36,7 @@ impl SegmentEncoder {
         &self.bytes
     }
 
-    /// Returns the checksum of all records so far.
+    /// Returns the checksum of all records so far, including those of the previous segments.
     pub fn crc(&self) -> u32 {
         self.crc
     }

@@ -17,7 +17,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Returns the error for damage at this position. `reason` completes the error's text.
+    /// Returns the error for damage at this position. `reason` completes the error message.
     pub(super) fn damaged(&self, reason: &str) -> EtcdError {
         EtcdError::Damaged {
             path: self.path.into(),

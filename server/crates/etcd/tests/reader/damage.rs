@@ -83,7 +83,7 @@ fn records_after_a_gap_are_not_ignored() {
     }
 }
 
-/// The reader returns the first entries of a damaged log, or refuses it.
+/// The reader returns the first entries of a damaged log, or refuses the log.
 #[test]
 fn a_changed_byte_never_changes_an_entry() {
     let (whole, _) = three_entries(20);

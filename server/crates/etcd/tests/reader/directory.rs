@@ -72,7 +72,7 @@ fn the_newest_intact_committed_snapshot_is_used() {
         read.snapshot
     };
     read(None);
-    // The first snapshot is not committed, and the log does not refer to the second one.
+    // The snapshot at entry 5 is not committed, and the log does not refer to a snapshot at entry 3.
     directory.snapshot(5, 1);
     directory.snapshot(3, 1);
     read(None);

@@ -99,7 +99,7 @@ impl AutoCompactor {
 
     /// Returns the commands to propose at this tick: a due compaction or, if `idle`, sweeps. `idle` means that the log has no
     /// unapplied entry and sweeps are permitted. Followers propose nothing but also sample revisions, because they may lead
-    /// later.
+    /// later. If the due revision is already compacted, records it as done and returns nothing.
     pub(crate) fn due(&mut self, kv: &Kv, leading: bool, idle: bool, tick: u64) -> Vec<Command> {
         let revision = match &mut self.schedule {
             Some(Schedule::Periodic(periodic)) => periodic.due(kv.revision(), leading, tick),
@@ -152,8 +152,8 @@ impl Periodic {
         due_revision
     }
 
-    /// Returns the oldest sampled revision if this member leads, the interval since the last compaction is over, and the
-    /// revision was not compacted last. Before the first compaction, the interval is an entire period.
+    /// Returns the oldest sampled revision if this member leads, the interval since the last compaction is over, and that
+    /// revision is not the last compacted one. Before the first compaction, the interval is an entire period.
     fn oldest_if_due(&mut self, leading: bool, tick: u64) -> Option<Revision> {
         let oldest = *self.sampled_revisions.front()?;
         let since = *self.last.1.get_or_insert(tick - self.check_interval_ticks);
@@ -172,7 +172,7 @@ impl Periodic {
 
 impl Revisions {
     /// Returns the revision to compact if a check is due: the current revision minus `keep`. Returns `None` on a follower, or
-    /// if the result is not positive or was compacted last.
+    /// if the result is not positive or is the last compacted revision. The first call only schedules the first check.
     fn due(&mut self, revision: Revision, leading: bool, tick: u64) -> Option<Revision> {
         if self.next_check_tick == 0 {
             self.next_check_tick = tick + self.check_interval_ticks;

@@ -54,9 +54,9 @@ impl Replica {
         self.check_version(entry)
     }
 
-    /// Checks an entry of `bytes` bytes that another member has forwarded and reserves disk space for it. Fails with `NotNow`
-    /// if the disk lacks room or `within_bound` is false, which means that the queued messages of that member exceed their
-    /// bound.
+    /// Checks an entry of `bytes` bytes that another member has forwarded and reserves disk space for it. Rejects an entry that
+    /// is too long, or any entry while too many committed entries are unapplied. Fails with `NotNow` if the disk lacks room or
+    /// `within_bound` is false, which means that the queued messages of that member exceed their bound.
     pub(super) fn admit_forwarded(
         &mut self,
         entry: &Entry,
@@ -71,7 +71,7 @@ impl Replica {
     }
 
     /// Checks an entry of `proposer` before it is appended. Fails with `NotNow` if this member does not lead or the entry must
-    /// wait. Rejects commands that some member does not support or that change followed data.
+    /// wait. Rejects commands that some member does not support, and commands that change data copied from another cluster.
     pub(super) fn admit_to_log(&mut self, proposer: u64, entry: &Entry) -> Result<(), NotAppended> {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();

@@ -35,7 +35,8 @@ impl AppendContext {
         }
     }
 
-    /// Decodes the context of a message. Returns `None` if the bytes are not a context.
+    /// Decodes the context of a message. Empty bytes have neither lineage nor checksum. Returns `None` if the bytes are not a
+    /// context.
     pub(super) fn of(message: &Message) -> Option<Self> {
         let Some((lineage, previous)) = message.context.split_first_chunk() else {
             return message.context.is_empty().then(Self::default);
@@ -67,7 +68,7 @@ impl Replica {
         message.context = AppendContext { lineage, previous: previous.flatten() }.encode();
     }
 
-    /// Returns the checksum of an entry's data. Returns `None` if the log in memory no longer has the entry.
+    /// Returns the checksum of an entry's data. Returns `None` if the log in memory does not contain the entry.
     pub(super) fn entry_checksum(&self, index: u64) -> Option<u32> {
         Some(crc32fast::hash(&self.own_entry(index)?.data))
     }

@@ -51,7 +51,8 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
 impl Replica {
     /// Creates a replica from recovered state; a new member's checkpoint is `genesis`. A sole voter campaigns immediately.
     /// Fails if there is no checkpoint, or if its feature level is above this release. Also fails if the log ends before the
-    /// checkpoint or the stored commit index, has a gap, or has an entry that cannot be decoded.
+    /// checkpoint or the stored commit index, or has a gap or a corrupt entry, and if a later release wrote the hard state or a
+    /// record.
     pub fn new(config: Config, recovered: Recovered) -> Result<Self, CorruptRecord> {
         let checkpoint = recovered
             .checkpoint
@@ -123,7 +124,8 @@ impl Replica {
         replica.begin()
     }
 
-    /// Handles this member's removal and copied disk in the recovered state and campaigns if this member is the sole voter.
+    /// Checks whether the recovered state removes this member, and whether a copied disk need not wait. Campaigns if this
+    /// member is the sole voter.
     fn begin(mut self) -> Result<Self, CorruptRecord> {
         self.notice_own_removal();
         self.settle_copy();

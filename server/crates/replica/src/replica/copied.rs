@@ -4,7 +4,7 @@
 //!
 //! A leader is confirmed as in `log_lost`: it answers a ReadIndex request, which requires a quorum. This member is not part of
 //! that quorum, because raft sees no message from an unconfirmed leader. The member is up to date once it has accepted the
-//! confirmed leader's append and applied everything that was committed when the leader answered.
+//! confirmed leader's append and its commit index has reached the leader's commit index in that answer.
 //!
 //! If the voters on original disks do not form a quorum, no leader can be confirmed, so all voters must run. A copy votes only
 //! for a candidate whose log is at least as long as every voter's log. It then regards that candidate as confirmed. No entry
@@ -12,7 +12,7 @@
 //! voters of that term have seen it. A copy neither votes nor campaigns in a term that a voter has reported, so each term has
 //! at most one leader.
 //!
-//! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait, because each election needs all of them.
+//! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait, because each election needs all voters.
 //!
 //! A copy may be older than the last membership change. Each vote request therefore names the voters that its sender knows and
 //! the applied index at which it knows them, and a copy uses the newest list. If no member that knows an added voter requests a
@@ -92,8 +92,8 @@ struct LogEnd {
     voters: NamedVoters,
 }
 
-/// The voters at an applied index, including the outgoing voters of a configuration change. Release 0.1.0 does not send the
-/// index, so it is then 0.
+/// The voters at an applied index, including the outgoing voters of a configuration change. The index is 0 in a request from
+/// release 0.1.0, which does not send it.
 #[derive(Clone, Debug)]
 struct NamedVoters {
     applied: u64,
@@ -128,8 +128,8 @@ impl Replica {
     }
 
     /// Returns whether raft must not see a leader's message, because this member is a copy and the leader is not confirmed.
-    /// Asks the leader for confirmation, at most once per tick. Limits the commit index in heartbeats from a confirmed leader
-    /// that may still count acknowledgments from the original.
+    /// Raft sees messages of earlier terms. Asks the leader for confirmation, at most once per tick. Limits the commit index in
+    /// heartbeats from a confirmed leader that may still count acknowledgments from the original.
     pub(super) fn ask_unconfirmed_leader(&mut self, message: &mut Message) -> bool {
         let (kind, leader, term) = (message.get_msg_type(), message.from, message.term);
         let raft = &self.raft.raft;
@@ -177,7 +177,8 @@ impl Replica {
     }
 
     /// Returns whether this member may vote for the sender of a vote request. A copy first records the log end that the request
-    /// reports. If another voter has reported the request's term or a higher term, tells the sender that term.
+    /// reports. If another voter has reported the request's term or a higher term, returns `false` and, while no leader is
+    /// known, tells the sender that term.
     pub(super) fn record_log_end_and_check_vote(&mut self, request: &Message) -> bool {
         let (tick, last) = (self.ticks, (request.log_term, request.index));
         // A pre-vote request has the sender's term plus one.
@@ -213,7 +214,8 @@ impl Replica {
         terms.map(|(_, end)| end.term).max().unwrap_or(0)
     }
 
-    /// Enters the highest term that voters have reported, so that a copy campaigns in a later term.
+    /// Enters the highest term that voters have reported, as a follower without a leader, so that a copy campaigns in a later
+    /// term. Does nothing if this member's term is at least as high.
     pub(super) fn enter_reported_term(&mut self) {
         let term = self.reported_term(self.config.id);
         let raft = &mut self.raft.raft;
@@ -284,7 +286,8 @@ impl Replica {
         voters
     }
 
-    /// Adds the voters that this member knows to a vote request, in the snapshot metadata, which raft ignores.
+    /// Adds the newest known list of voters to a vote request, in the snapshot metadata, which raft ignores. Ignores other
+    /// messages.
     pub(super) fn name_voters(&self, message: &mut Message) {
         if is_vote_request(message.get_msg_type()) {
             let NamedVoters { applied, ids } = self.newest_voters();
@@ -299,8 +302,9 @@ impl Replica {
         self.reported_term(self.config.id) > self.raft.raft.term
     }
 
-    /// Counts a tick of a copy that is not allowed to campaign. When raft would campaign, the copy forgets the leader and sends
-    /// all voters a pre-vote request with the end of its log. Raft ignores the responses.
+    /// Counts a tick of a copy that is not allowed to campaign. Does nothing on a member that is not a copy. When raft would
+    /// campaign, the copy forgets the leader and sends all voters a pre-vote request with the end of its log. Raft ignores the
+    /// responses.
     pub(super) fn tick_as_copy(&mut self) {
         if self.copied.is_none() {
             return;

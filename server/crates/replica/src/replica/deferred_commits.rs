@@ -1,8 +1,8 @@
 //! Defers commit index updates: while a leader is appending entries, the next append will carry the commit index anyway. A
 //! separate message would wake each follower, and the leader would have to process the responses.
 //!
-//! Members that forwarded an entry get the commit index immediately, and members that read get it with the heartbeats of their
-//! read.
+//! Members that forwarded an entry get the commit index immediately. Members that wait for a linearizable read get it with the
+//! heartbeats of that ReadIndex round.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,8 @@ impl DeferredCommits {
         }
     }
 
-    /// Records that `member` forwarded the entry at `index`, so that it gets the covering commit index without deferral.
+    /// Records that `member` forwarded the entry at `index`, so that the member gets the covering commit index without
+    /// deferral.
     pub(super) fn forwarded(&mut self, member: u64, index: u64) {
         let (_, last) = self.forwarded.entry(member).or_insert((index, index));
         *last = index;
@@ -74,7 +75,8 @@ impl DeferredCommits {
 
 impl Replica {
     /// Returns whether a raft message carries only a commit index that can wait for the next append. If so, records the commit
-    /// index, and the caller drops the message. The commit index is sent later unless an append carries it first.
+    /// index, and the caller drops the message. The commit index is sent later unless an append carries it first. Any other
+    /// append to the same member drops the deferred commit index.
     pub(super) fn defers_commit(&mut self, message: &Message) -> bool {
         if message.get_msg_type() != MessageType::MsgAppend {
             return false;

@@ -89,13 +89,14 @@ impl Replica {
     }
 
     /// Reserves space for another member's command with `data` bytes of data. Returns `false` if there is not enough space or
-    /// memory. Commands that members need at startup always fit.
+    /// memory. Commands that members need at startup always fit and reserve nothing.
     pub(super) fn take_room_for(&mut self, command: Option<&Command>, data: usize) -> bool {
         command.is_some_and(Command::is_required_at_start)
             || self.disk_room.has_memory_for(command) && self.disk_room.take(data)
     }
 
     /// Removes the entries that do not fit on the disk or in memory, and all later entries, from a leader's append message.
+    /// Reserves space for the other entries. Entries that elections or startup need always fit.
     pub(super) fn cut_to_room(&mut self, message: &mut Message) {
         if message.get_msg_type() != MessageType::MsgAppend {
             return;

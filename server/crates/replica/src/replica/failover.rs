@@ -66,7 +66,8 @@ impl Replica {
 
     /// Starts failover campaigns if `member` is this follower's leader, after a delay that depends on this voter's rank.
     /// Forgets the leader, drops its late messages for an election timeout, and grants pre-votes from then on, beginning with a
-    /// kept request. Does nothing if pre-vote is disabled, because a failed campaign would then disturb the leader.
+    /// kept request. Does nothing if this member cannot be elected, or if pre-vote is disabled, because a failed campaign would
+    /// then disturb the leader.
     pub(super) fn peer_process_ended(&mut self, member: u64) {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Follower

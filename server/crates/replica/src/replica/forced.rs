@@ -51,7 +51,8 @@ pub enum ForceError {
 impl Replica {
     /// Appends entries to the recovered state that make `own` the only member and returns them for the disk. Returns `None` if
     /// there is no checkpoint, or if `own` is already the only member or was removed. Fails with `NoState` if this member never
-    /// received the cluster's state. Also fails if the state or an entry has a feature level above `level`.
+    /// received the cluster's state. Also fails if a record or a committed entry cannot be decoded, or if the state or an entry
+    /// has a feature level above `level`.
     pub fn force_new_cluster(
         recovered: &mut Recovered,
         own: MemberId,
@@ -127,8 +128,8 @@ impl Replica {
         }))
     }
 
-    /// Returns the state after all recovered entries, or `None` if `own` is not its only member. Call
-    /// [`Self::force_new_cluster`] first, which also checks the feature level.
+    /// Returns the state after all recovered entries, or `None` if there is no checkpoint or `own` is not its only member.
+    /// Fails if an entry cannot be decoded. Call [`Self::force_new_cluster`] first, which also checks the feature level.
     pub fn state_alone(recovered: &Recovered, own: MemberId) -> Result<Option<View>, ForceError> {
         let Some(mut view) = recovered.checkpoint.clone() else {
             return Ok(None);

@@ -47,9 +47,9 @@ impl Replica {
         }
     }
 
-    /// Holds another member's message with `bytes` bytes of proposals until it is due. Processes it immediately if this member
-    /// does not lead other voters. Refuses the message's proposals, which the sender resends later, if the sender's held
-    /// messages would exceed their bound.
+    /// Holds another member's message of `bytes` bytes until it is due; a small message is charged with
+    /// [`FORWARDED_COST_BYTES`]. Processes it immediately if this member does not lead other voters. Refuses the message's
+    /// proposals, which the sender resends later, if the sender's held messages would exceed their bound.
     pub(super) fn hold_forwarded(&mut self, from: u64, message: ForwardedProposals, bytes: usize) {
         let bytes = bytes.max(FORWARDED_COST_BYTES);
         let held = self.forwarded_bytes.get(&from).copied().unwrap_or_default();
@@ -63,7 +63,7 @@ impl Replica {
         }
     }
 
-    /// Drops held proposals that have expired, because their memory is no longer charged to a client.
+    /// Drops held proposals of this process that have expired, because their memory is no longer charged to a client.
     pub(super) fn drop_expired(&mut self) {
         let proposals = &self.proposals;
         self.group.remove(|held| match held {
@@ -78,7 +78,8 @@ impl Replica {
     }
 
     /// Submits the due proposals: a leader appends them, a follower forwards them. A leader with other entries to sync, a sole
-    /// voter and a member without a known leader submit all held proposals.
+    /// voter and a member without a known leader submit all held proposals. Submits at most the bytes that the batches in
+    /// flight leave.
     pub(super) fn hand_in_due(&mut self) {
         let Status { role, leader, .. } = self.status();
         let holds = match role {

@@ -85,8 +85,8 @@ impl Replica {
     }
 
     /// Computes the answer to a lease request and delivers it once this member has proved that it leads. A sole voter that has
-    /// applied all committed entries needs no proof. Returns `false` if this member cannot answer now or has too many waiting
-    /// reads.
+    /// applied all committed entries needs no proof. A renewal restarts the lease's timer immediately. Returns `false` if this
+    /// member cannot answer now or has too many waiting reads and lease answers.
     fn answer_lease_request(
         &mut self,
         asker: LeaseRequester,

@@ -17,8 +17,8 @@ use super::{Halt, Replica, append_context::AppendContext, boot::GENESIS_INDEX};
 
 impl Replica {
     /// Returns whether to drop a leader's message, because this member and the leader have different lineages and at least one
-    /// state was restored. A joining member accepts any lineage. `state` is the state of a snapshot message. Halts this member
-    /// if it has not committed anything after its first state.
+    /// state was restored. A joining member accepts any lineage. `state` is the state of a snapshot message. If so, also halts
+    /// this member unless it has committed an entry after its first state.
     pub(super) fn started_from_another_state(
         &mut self,
         message: &Message,
@@ -45,7 +45,7 @@ impl Replica {
     }
 
     /// Records whether the lineage in a leader's append message differs from this member's lineage. If so, the leader's state
-    /// must replace this member's state.
+    /// must replace this member's state. A context that cannot be decoded is treated as a different lineage.
     pub(super) fn compare_lineage(&mut self, message: &Message) {
         if message.get_msg_type() != MessageType::MsgAppend || message.term < self.raft.raft.term {
             return;
@@ -55,7 +55,8 @@ impl Replica {
         self.other_lineage_term = differs.then_some(message.term);
     }
 
-    /// Returns whether the leader's state must replace this member's state because the two differ.
+    /// Returns whether the leader's state must replace this member's state, because the lineages differ or this member is being
+    /// rebuilt.
     pub(super) fn awaits_leaders_state(&self) -> bool {
         let raft = &self.raft.raft;
         let is_of_other_lineage =
@@ -64,8 +65,9 @@ impl Replica {
     }
 
     /// If the leader's state must replace this member's state, removes the entries after the first entry of the leader's term
-    /// from an append message. The leader may need that first entry acknowledged to commit earlier entries. Accepting later
-    /// entries would delay the request for the leader's state, which needs a fully committed log.
+    /// from an append message. If the log already has an entry of that term, removes all new entries. The leader may need that
+    /// first entry acknowledged to commit earlier entries. Accepting later entries would delay the request for the leader's
+    /// state, which needs a fully committed log.
     pub(super) fn cut_behind_first_of_term(&self, message: &mut Message) {
         let differs = self.other_lineage_term == Some(message.term);
         if message.get_msg_type() != MessageType::MsgAppend || !(differs || self.rebuilds) {

@@ -2,9 +2,9 @@
 //! emptied or replaced, leaders count acknowledgments for entries that the log lacks. If the history has forked, a committed
 //! entry differs from the entry in the leader's log. In both cases, this member must neither vote nor lead; it halts.
 //!
-//! Messages alone never halt a member, because a faulty member, or an impostor on a connection without TLS, can send any
-//! message. The leader must confirm that it leads: this member sends it a ReadIndex request, which the leader answers with the
-//! help of a quorum. Only the leader sees the context of that request.
+//! If a quorum does not need this member, messages alone never halt it, because a faulty member, or an impostor on a connection
+//! without TLS, can send any message. The leader must confirm that it leads: this member sends it a ReadIndex request, which
+//! the leader answers with the help of a quorum. Only the leader sees the context of that request.
 //!
 //! In `copied`, a member that starts from a copy waits for the same confirmation.
 
@@ -77,7 +77,8 @@ pub(super) const CONFIRMING_VOTERS: usize = 3;
 impl Replica {
     /// Returns whether raft must not see a message, because it contradicts this log or confirms that its sender leads. Raft
     /// would panic at a commit index beyond `last`, the log's last index, and would acknowledge entries that contradict
-    /// committed entries. Halts this member once a confirmed leader has repeated its claim for an election timeout.
+    /// committed entries. Halts this member once a leader that is confirmed, or needs no confirmation, has repeated its claim
+    /// for an election timeout.
     pub(super) fn record_or_refute_claim(&mut self, message: &Message, last: u64) -> bool {
         if message.get_msg_type() == MessageType::MsgReadIndexResp {
             return self.confirms_leader(message);
@@ -159,8 +160,8 @@ impl Replica {
         raft.term != message.term || [0, message.from].contains(&raft.leader_id)
     }
 
-    /// Records a leader's claim that contradicts this log. Asks the leader for confirmation at most once per tick. Halts
-    /// this member if the claim is confirmed and has been repeated for an election timeout.
+    /// Records a leader's claim that contradicts this log. Asks the leader for confirmation at most once per tick. Halts this
+    /// member if the claim has been repeated for an election timeout and is confirmed or needs no confirmation.
     fn record_contradiction(&mut self, message: &Message, claim: LogClaim, last: u64) {
         let patience = self.config.election_ticks as u64;
         let (leader, term) = (message.from, message.term);

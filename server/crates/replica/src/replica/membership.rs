@@ -60,10 +60,10 @@ impl ReceivedCommit {
 }
 
 impl Replica {
-    /// Returns whether this leader must transfer leadership before its own removal. If so, starts a transfer. The next leader
-    /// then proposes the removal. After [`HANDOVER_ATTEMPTS`] attempts, or if no transfer can start, this leader accepts its
-    /// removal, unless only one voter would remain. That voter could not learn that the removal was committed and would wait
-    /// forever for this member's vote.
+    /// Returns whether this leader must transfer leadership before its own removal. If so, tries to start a transfer. The next
+    /// leader then proposes the removal. After [`HANDOVER_ATTEMPTS`] attempts, or if no transfer can start, this leader accepts
+    /// its removal, unless only one voter would remain. That voter could not learn that the removal was committed and would
+    /// wait forever for this member's vote.
     pub(super) fn transfers_leadership_first(&mut self, change: &ConfChange) -> bool {
         let own = wire::is_removal(change) && change.node_id == self.config.id;
         let leaves_one = self.raft.store().position().voters.len() == 2;
@@ -138,10 +138,11 @@ impl Replica {
             .map(|change| change.node_id)
     }
 
-    /// Records that `member` permanently rejects this member. Halts this member with `why` once more than half of the other
-    /// members do, so that no single member can halt it. One rejection of the data directory suffices if this member's state
-    /// has no registered directory. The directory was then emptied, and this member's vote could elect a leader that lacks
-    /// acknowledged entries. If only one voter remains after this member's removal, that voter's rejection suffices.
+    /// Records that `member` permanently rejects this member. Ignores members that are not in the registry. Halts this member
+    /// with `why` once more than half of the other members do, so that no single member can halt it. One rejection of the data
+    /// directory suffices if this member's state has no registered directory. The directory was then emptied, and this member's
+    /// vote could elect a leader that lacks acknowledged entries. If only one voter remains after this member's removal, that
+    /// voter's rejection suffices.
     pub(super) fn record_rejection(&mut self, member: u64, why: Halt) {
         let members = &self.machine.members.by_id;
         if member == self.config.id || !members.contains_key(&MemberId(member)) {

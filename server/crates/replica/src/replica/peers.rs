@@ -59,8 +59,8 @@ pub(super) struct Acknowledgment {
 }
 
 impl Replica {
-    /// Handles the transport's report about another member. Informs raft, campaigns if the leader's process ended, and halts
-    /// this member if most other members permanently reject it.
+    /// Handles the transport's report about another member. Informs raft, campaigns if the leader's process ended, resends
+    /// proposals when a stream opens, and halts this member if most other members permanently reject it.
     pub(crate) fn peer_event(&mut self, MemberId(member): MemberId, event: PeerEvent) {
         match event {
             PeerEvent::Unreachable => self.raft.report_unreachable(member),
@@ -85,8 +85,8 @@ impl Replica {
         }
     }
 
-    /// Returns the lowest last index among the members that this leader is bringing up to date. Returns `None` if there is no
-    /// such member or this member does not lead.
+    /// Returns the lowest last index among the other members that have responded recently or are receiving a snapshot. Returns
+    /// `None` if there is no such member or this member does not lead.
     pub(super) fn slowest_receiver(&self) -> Option<u64> {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Leader
@@ -217,9 +217,9 @@ impl Replica {
             .ok_or(TransferRefused::NoTransferee)
     }
 
-    /// Appends the held proposals, then transfers leadership to `to` or, for `None`, to the recently active voter with the
-    /// longest log. Returns the target's id. Fails if this member does not lead, `to` is not a voter, or there is no suitable
-    /// voter.
+    /// Appends the held proposals, then starts a transfer of leadership to `to` or, for `None`, to the recently active voter
+    /// with the longest log. Returns the target's id. Fails if this member does not lead, `to` is not a voter, or there is no
+    /// suitable voter.
     pub(crate) fn transfer_leadership(
         &mut self,
         to: Option<MemberId>,
@@ -228,7 +228,7 @@ impl Replica {
         self.hand_over(to.map(|MemberId(id)| id)).map(MemberId)
     }
 
-    /// Transfers leadership like [`Self::transfer_leadership`] but does not append held proposals first.
+    /// Starts a transfer like [`Self::transfer_leadership`] but does not append held proposals first.
     pub(super) fn hand_over(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
         self.send_appended();
         let raft = &self.raft.raft;

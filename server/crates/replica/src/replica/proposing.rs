@@ -56,9 +56,9 @@ impl Replica {
         self.append_entry(self.config.id, &entry, data).is_ok()
     }
 
-    /// Proposes a command that the leader derived from `members`. Returns whether it was appended. Appends nothing if members,
-    /// cluster version, feature level or downgrade target have changed since, or if the log may contain an unapplied change to
-    /// any of them.
+    /// Proposes a command that the leader derived from `members`. Returns whether it was appended. Appends nothing if the
+    /// member ids, cluster version, feature level or downgrade target have changed since, or if the log may contain an
+    /// unapplied change to any of them.
     pub(crate) fn propose_decision(
         &mut self,
         members: &MemberRegistry,
@@ -80,8 +80,8 @@ impl Replica {
         TargetLog { term: self.raft.raft.term, leader: self.config.id, number: 0 }
     }
 
-    /// Appends an entry that `proposer` proposed to this leader's log. [`Self::send_appended`] sends the entry. Fails with
-    /// `NotNow` if the proposer may retry, or else with the reason for the rejection.
+    /// Appends an entry, which member `proposer` proposed, to this leader's log. [`Self::send_appended`] sends the entry. Fails
+    /// with `NotNow` if the proposer may retry, or else with the reason for the rejection.
     pub(super) fn append_entry(
         &mut self,
         proposer: u64,
@@ -110,7 +110,8 @@ impl Replica {
     }
 
     /// Appends a membership change to the log and sends it. Fails with `NotNow` while another change is pending, because raft
-    /// silently drops a second change, or if leadership must be transferred first. Also fails if the change is invalid.
+    /// silently drops a second change, or if leadership must be transferred first. Also fails if [`Self::check_change`] rejects
+    /// the change.
     fn append_change(&mut self, change: &ConfChange) -> Result<(), NotAppended> {
         self.send_appended();
         if self.raft.raft.has_pending_conf() || self.transfers_leadership_first(change) {

@@ -255,7 +255,7 @@ fn the_only_remaining_voter_persists_received_entries_before_it_campaigns() {
     assert_eq!(replica.status().role, Role::Leader);
 }
 
-/// The checkpoint of a copy may have fewer voters than its log.
+/// The checkpoint of a copy may have fewer voters than the configuration at the end of its log.
 #[test]
 fn a_copy_waits_for_a_leader_if_its_log_adds_voters() {
     let change = entry(2, EntryType::EntryConfChange, Bytes::new());

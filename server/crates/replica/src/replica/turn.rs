@@ -52,7 +52,8 @@ pub(super) fn turn(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Hal
     }
 }
 
-/// Ends a turn. If this member was removed, first answers proposals that can no longer be applied with `Removed`.
+/// Ends a turn and fails if the member must halt. If the member was removed, first answers, with `Removed`, the proposals that
+/// can no longer be applied.
 fn end(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     if replica.halt == Some(Halt::Removed) {
         let ended = match replica.has_applied_own_removal() {
@@ -126,8 +127,8 @@ fn round(replica: &mut Replica, host: &mut dyn Host) -> Result<(), Halt> {
     apply_and_answer(replica, host, applied)
 }
 
-/// Applies the result of a finished long command, if any, and the queued entries. Then passes these entries and `applied` to
-/// the host. Fails at the first entry that this release cannot apply.
+/// Applies the result of a finished long command, if any, and the queued entries. Then reports the applied index to raft and
+/// passes these entries and `applied` to the host. Fails at the first entry that this release cannot apply.
 fn apply_and_answer(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -152,8 +153,8 @@ fn applied_to_raft(replica: &mut Replica) {
     replica.request_snapshot();
 }
 
-/// Installs the snapshot of a `Ready`, if it has one: replaces the state on disk, then the state in memory. Ends the requests
-/// whose entries the snapshot skips.
+/// Installs the snapshot of a `Ready`, if it has one: replaces the state on disk, then the state in memory. Ends the proposals
+/// whose entries the snapshot may skip, stops the lease timers and handles this member's removal.
 fn install(replica: &mut Replica, host: &mut dyn Host, ready: &Ready) {
     let metadata = ready.snapshot().get_metadata();
     if metadata.index == 0 {
@@ -253,8 +254,8 @@ fn persist(host: &mut dyn Host, batch: &LogBatch) {
     }
 }
 
-/// Applies queued entries and adds the results to `applied`. Stops at a command that the host executes on another thread. Fails
-/// at the first entry that this release cannot apply.
+/// Installs the result of a finished long command, if any, applies queued entries, and adds the results to `applied`. Stops at
+/// a command that the host executes on another thread. Fails at the first entry that this release cannot apply.
 fn apply(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -326,7 +327,8 @@ fn apply_one(
     Ok(executed.and_then(|executed| finish(replica, host, *executed)))
 }
 
-/// Installs the resulting state of a long command and returns its outcome. Returns `None` if no long command is being executed.
+/// Installs the resulting state of a long command, passes the replaced state to [`Host::discard`], and returns the outcome.
+/// Returns `None` if no long command is being executed.
 fn finish(
     replica: &mut Replica,
     host: &mut dyn Host,
@@ -373,7 +375,8 @@ fn conclude(
     Applied { index: place.index, ticket, outcome, members, hashed }
 }
 
-/// Returns whether members may hash their state after an entry: after a compaction, or when an alarm command requests it.
+/// Returns whether members may hash their state after an entry: after a successful compaction, or when an alarm command
+/// requests it.
 fn is_hashed(entry: &Entry, reply: &Reply) -> bool {
     match &entry.command {
         Some(Command::Alarm(command)) => command.hashes_state(),
@@ -426,8 +429,9 @@ fn send(replica: &mut Replica, host: &mut dyn Host, messages: Vec<Message>) {
     }
 }
 
-/// Wraps a raft message in an envelope. Adds the current state to a snapshot message. Returns `None` for a snapshot while
-/// another snapshot is being sent to that member; raft sends a new one after the transport's report.
+/// Wraps a raft message in an envelope. Adds the current state to a snapshot message and records the start of the transfer.
+/// Returns `None` for a snapshot while another snapshot is being sent to that member; raft sends a new one after the
+/// transport's report.
 fn envelope(replica: &mut Replica, mut message: Message) -> Option<Envelope> {
     let mut snapshot = None;
     if message.get_msg_type() == MessageType::MsgSnapshot {

@@ -220,7 +220,7 @@ fn copies_do_not_wait_for_the_log_of_a_learner() {
     cluster.until(|cluster| cluster.leader().is_some());
 }
 
-/// The second member has not applied the removal of the last one, which has ended.
+/// The second member has not applied the removal of the last member, whose process has ended.
 #[test]
 fn copies_do_not_wait_for_a_removed_voter() {
     for (last, copied) in [(4, [true, false, true]), (3, [false, true, false])] {

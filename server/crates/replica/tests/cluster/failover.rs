@@ -29,7 +29,8 @@ fn writes_continue_within_milliseconds_after_the_leaders_process_ended() {
     }
 }
 
-/// The members get their reports on separate streams, so the first candidate may know of the end before the other members.
+/// The members get their reports on separate streams, so the first candidate may learn before the other members that the
+/// leader's process ended.
 #[test]
 fn a_member_whose_report_is_late_votes_for_the_first_candidate() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {
@@ -184,8 +185,8 @@ fn leadership_is_transferred_between_a_quorum_check_and_the_next_response() {
 }
 
 /// Kills the leader of a cluster in which each message takes `delay_ms` milliseconds. `heard` lists the milliseconds after
-/// which each other member learns of the end. Returns the milliseconds until there is another leader, and the number of terms
-/// that started.
+/// which each other member learns that the process ended. Returns the milliseconds until all other members follow the same new
+/// leader, and the number of terms that started.
 fn slow_failover(ids: &[u64], delay_ms: u64, heard: &[u64]) -> (u64, u64) {
     let mut cluster = Cluster::new(ids);
     let leader = cluster.leader().expect("a leader");

@@ -73,7 +73,7 @@ fn a_member_does_not_halt_before_a_leader_confirms_that_its_log_is_lost() {
         });
         replica.receive(guess);
     }
-    // With one other voter, no quorum can confirm the loss.
+    // With one other voter, no quorum can confirm the loss, so the repeated claim alone halts the member.
     let mut replica = member_two_of(state_of(&[1, 2]));
     let ticks = (0..20).take_while(|tick| {
         replica.receive(beyond());
