@@ -35,12 +35,13 @@ pub struct ImportedSnapshot {
     pub has_tree: bool,
 }
 
-/// Callback after each imported record of the key space, with the state built so far and the size of the record in bytes.
+/// Callback after each imported record of the key space, with the state built so far and the size of the record in bytes. An
+/// error that it returns ends the import.
 pub type OnRecordBuilt<'a, E> = dyn FnMut(&StateMachine, usize) -> Result<(), E> + 'a;
 
 /// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`. Fails if the snapshot was compacted
-/// after that revision. Fails with `Later` if this release does not know the cluster's feature level or one of
-/// Witan's own records. Returns the first error of `built`.
+/// after that revision. Fails with `Later` if this release does not know the cluster's feature level or one of Witan's own
+/// records. Returns the first error of `built`.
 pub fn read<E: From<BoltError>>(
     path: &Path,
     length: u64,

@@ -18,8 +18,8 @@ pub(super) fn revision(main: Revision, sub: u64) -> [u8; REVISION_BYTES] {
     key
 }
 
-/// Decodes a key. Returns its main revision, its sub revision, and whether it marks a deletion. Returns `None` if the key is
-/// malformed.
+/// Decodes a key. Returns its main revision, its sub revision, and whether it marks a deletion. A mark other than `t` is
+/// treated as no deletion. Returns `None` if the key is malformed.
 pub(super) fn parse_revision(key: &[u8]) -> Option<(Revision, u64, bool)> {
     let (revision, mark) = key.split_at_checked(REVISION_BYTES)?;
     let deletes = match mark {

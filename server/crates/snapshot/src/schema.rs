@@ -212,13 +212,13 @@ pub(super) struct LeaseMessage {
     pub(super) remaining_ttl_s: i64,
 }
 
-/// Converts a member to etcd's JSON form.
+/// Converts a member to etcd's JSON form, which has no store id.
 pub fn shown_member(member: Member) -> peer::Member {
     let Member { id, name, peer_urls, client_urls, learner, store_id: _ } = member;
     peer::Member { id, peer_urls, is_learner: learner, name, client_urls }
 }
 
-/// Converts a member from etcd's JSON form.
+/// Converts a member from etcd's JSON form. The store id is 0.
 pub fn known_member(shown: peer::Member) -> Member {
     let peer::Member { id, peer_urls, is_learner, name, client_urls } = shown;
     let learner = is_learner;

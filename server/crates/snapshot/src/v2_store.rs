@@ -59,7 +59,8 @@ impl V2Store {
     }
 
     /// Executes a request from the log in its namespace. Only requests that remove expired nodes have a time. In other
-    /// requests, the missing time affects only the remaining TTLs in events. A request that fails in etcd changes nothing.
+    /// requests, the missing time affects only the remaining TTLs in events. A read, and a request that fails in etcd, changes
+    /// nothing.
     pub fn apply(&mut self, request: &RequestV2) {
         let path = path::clean(&request.path);
         let writes_path = request.method == "PUT" || request.method == "DELETE";
@@ -88,7 +89,7 @@ impl V2Store {
         self.tree.apply(&command, 0).is_ok()
     }
 
-    /// Returns all files below a directory, with their relative paths. Fails if a path is not UTF-8.
+    /// Returns the relative paths and the values of all files below a directory. Fails if a path is not UTF-8.
     fn files(&self, dir: &str) -> Result<Vec<(String, Bytes)>, V2StoreError> {
         let files = self.tree.files_below(dir.as_bytes()).into_iter();
         let named = files.map(|(path, value)| match String::from_utf8(path.to_vec()) {

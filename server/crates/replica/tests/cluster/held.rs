@@ -64,7 +64,7 @@ fn a_removed_member_refuses_the_proposals_that_it_holds() {
     assert_eq!(world.unanswered, [(Ticket(held), Unanswered::Removed)]);
 }
 
-/// After a member's removal, the log contains no entry that this member proposed.
+/// After the entry that removes a member, the log contains no entry that this member proposed.
 #[test]
 fn a_member_that_applies_its_removal_refuses_its_forwarded_proposals() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -88,7 +88,7 @@ fn a_member_that_applies_its_removal_refuses_its_forwarded_proposals() {
     assert_eq!(world.unanswered, [(Ticket(waiting), Unanswered::Removed)]);
 }
 
-/// The removed member rejects its clients' requests, which can then use another member.
+/// The removed member rejects its clients' requests, and the clients can then use another member.
 #[test]
 fn forwarded_proposals_are_not_executed_after_the_removal_of_their_member() {
     let (mut cluster, leader) = holding();

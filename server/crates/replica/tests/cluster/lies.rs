@@ -10,7 +10,7 @@ use super::*;
 /// The highest term that a message may have.
 const LAST_TERM: u64 = (1 << 60) - 1;
 
-/// The message types that raise a member's term.
+/// Message types whose term raft compares with the member's term.
 const KINDS: [MessageType; 9] = [
     MessageType::MsgHeartbeat,
     MessageType::MsgHeartbeatResponse,
@@ -119,7 +119,8 @@ fn a_forged_report_raises_the_term_of_copies_by_a_bounded_number() {
     cluster.serves();
 }
 
-/// A hundred forged messages raise the term no more than a single message. After an election timeout, the term may rise again.
+/// A hundred forged messages raise the term no more than a single message does. After an election timeout, the term may rise
+/// again.
 #[test]
 fn messages_raise_a_term_by_a_bounded_number_per_election_timeout() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

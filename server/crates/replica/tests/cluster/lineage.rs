@@ -74,7 +74,7 @@ fn adopted() -> Cluster {
 impl Cluster {
     /// Writes at a follower, waits until all members have applied the write, and checks that all have the same state.
     fn assert_one_state(&mut self) {
-        // A waiting request fails, because a snapshot may have skipped it.
+        // A request that waits now would fail, because a snapshot may skip its entry.
         self.ticks(30);
         let by = self.follower();
         let ticket = self.propose(by, put("after"));
@@ -138,7 +138,7 @@ fn a_member_accepts_no_later_entries_before_it_has_the_leaders_state() {
     cluster.assert_one_state();
 }
 
-/// One member may have installed the state of a leader that then stops. The other member leads next.
+/// The leader stops after one other member, or none, has installed its state. Either of the other members leads next.
 #[test]
 fn the_next_leaders_state_counts_if_a_leader_ends_before_all_have_its_state() {
     for installed in 0..=1 {

@@ -8,7 +8,7 @@ use witan_replica::lessor::Renewal;
 
 use super::*;
 
-/// Number of keys above which a command is long in these tests.
+/// Number of keys from which a command is long in these tests.
 const KEYS: u64 = 3;
 
 fn delete_all() -> kv::KvOperation {
@@ -173,7 +173,7 @@ fn a_snapshot_replaces_the_state_during_a_long_command() {
         }
     }
     cluster.cut_off(follower);
-    // From now on, the leader keeps no entries for members that do not answer.
+    // After these ticks, the leader keeps no entries for members that do not answer.
     cluster.ticks(ELECTION_TICKS * 2 + 2);
     // These are more entries than the leader keeps for lagging members.
     for _ in 0..12 {

@@ -73,7 +73,7 @@ impl Host for World {
     fn send(&mut self, envelopes: Vec<Envelope>) {
         self.sent.extend(envelopes);
     }
-    /// Records the entries, and by ticket the results of own requests. Panics if a ticket gets a second result.
+    /// Records the entries and, by ticket, the results of this member's requests. Panics if a ticket gets a second result.
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
         let before = view.machine.kv.compacted_states().iter();
         self.before_compactions
@@ -351,7 +351,7 @@ impl Cluster {
         panic!("the condition was not met in time");
     }
 
-    /// Ends a member's process. The members in `told` get the transport's report of the end.
+    /// Ends a member's process. The members in `told` get the transport's report that the process ended.
     fn kill(&mut self, id: u64, told: &[u64]) {
         self.members.remove(&id);
         for other in told {

@@ -16,7 +16,7 @@ use super::{
 /// The level of the release after this release.
 const NEXT: Level = OWN + 1;
 
-/// Returns a command that release 3.6 introduced.
+/// Returns a command that requires cluster version 3.6.
 fn hash_state() -> Command {
     Command::Alarm(AlarmCommand::hash_state())
 }

@@ -184,7 +184,7 @@ fn a_snapshot_that_skips_entries_leaves_a_write_without_an_answer() {
     let ticket = cluster.propose(asked, put("k"));
     cluster.settle();
     assert_eq!(cluster.count(leader, "k"), 1);
-    // From now on, the leader keeps no entries for members that do not answer.
+    // After these ticks, the leader keeps no entries for members that do not answer.
     cluster.ticks(ELECTION_TICKS * 2 + 2);
     for _ in 0..11_000 {
         cluster.propose(leader, put("other"));
@@ -242,7 +242,7 @@ fn the_writes_of_a_turn_are_sent_together() {
     assert_eq!(cluster.count(leader, "k"), WRITES);
 }
 
-/// Raft waits for a response before it sends a member more than one append message.
+/// Each broadcast sends a member at most one append message. Raft sends further entries only after a response.
 #[test]
 fn large_writes_of_a_turn_reach_each_member_without_an_answer() {
     const WRITES: usize = 4;
