@@ -165,6 +165,7 @@ fn apply_revision(
     }
 }
 
+/// Applies a follow operation without a stamp. Fails if the state machine refuses the operation.
 fn apply_operation(
     machine: &mut StateMachine,
     operation: FollowOperation,

@@ -55,6 +55,8 @@ mod tests {
 
     use super::*;
 
+    /// Writes `record` to a file and compares it with an empty key space. `name` makes the file unique. Returns the message or
+    /// the error's text.
     fn compared(name: &str, record: &str) -> Result<String, String> {
         let path = format!("witan-compare-{}-{name}", std::process::id());
         let path: PathBuf = std::env::temp_dir().join(path);

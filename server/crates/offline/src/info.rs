@@ -29,7 +29,7 @@ struct Info {
     v2_index: u64,
 }
 
-/// Reads a data directory and returns the output to print, in the output format `format`.
+/// Reads a data directory and returns the output to print. Fails if `format` is neither `simple` nor `json`.
 pub(super) fn info(dir: &Path, format: &str) -> Result<String, OfflineError> {
     let show: fn(&Info) -> Result<String, OfflineError> = match format {
         "simple" => |info| Ok(info.lines()),

@@ -25,7 +25,8 @@ fn column(title: &'static str, name: &'static str, value: &dyn ToString) -> Colu
     (title, value.to_string(), name, value.to_string())
 }
 
-/// Formats the statistics of a snapshot.
+/// Formats the statistics of a snapshot. Fails for a format that etcdutl does not support, or a snapshot that this release
+/// cannot read.
 pub(super) fn status(path: &Path, format: &str) -> Result<String, OfflineError> {
     check_format(format)?;
     let (length, _) = digest::length("stat", path)?;

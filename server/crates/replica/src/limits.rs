@@ -92,14 +92,15 @@ pub(crate) fn catch_up_bytes(memory_bytes: u64) -> usize {
     within(CATCH_UP_BYTES, memory_bytes / 16)
 }
 
-/// Returns [`RECEIVERS_BYTES`], or an eighth of a small memory budget of `memory_bytes` bytes. The result includes
-/// [`catch_up_bytes`]. With a smaller share, receivers in a busy cluster would need one snapshot after another.
+/// Returns [`RECEIVERS_BYTES`], or an eighth of a small memory budget of `memory_bytes` bytes, but at least
+/// [`COMMAND_BYTES_MAX`]. The result includes [`catch_up_bytes`]. With a smaller share, receivers in a busy cluster would need
+/// one snapshot after another.
 pub(crate) fn receivers_bytes(memory_bytes: u64) -> usize {
     within(RECEIVERS_BYTES, memory_bytes / 8)
 }
 
-/// Returns [`FORWARD_AGAIN_BYTES`], or about a sixteenth of a small memory budget of `memory_bytes` bytes. A leader holds up to
-/// this many bytes for each other member.
+/// Returns [`FORWARD_AGAIN_BYTES`], or about a sixteenth of a small memory budget of `memory_bytes` bytes, but at least enough
+/// for the longest command. A leader holds up to this many bytes for each other member.
 pub(crate) fn forward_again_bytes(memory_bytes: u64) -> usize {
     // A message with the longest command is longer than the command.
     within(FORWARD_AGAIN_BYTES - FORWARD_BYTES, memory_bytes / 16) + FORWARD_BYTES

@@ -283,6 +283,7 @@ pub(crate) fn fill_metadata(snapshot: &mut Snapshot, position: &Position) {
     metadata.set_conf_state(conf_state(position));
 }
 
+/// Converts the configuration in a position to raft's form.
 fn conf_state(position: &Position) -> ConfState {
     ConfState {
         voters: position.voters.clone(),
@@ -299,6 +300,7 @@ mod tests {
     use super::*;
     use crate::limits::COMMAND_BYTES_MAX;
 
+    /// Returns an entry of term 1 with `bytes` bytes of data.
     fn entry(index: u64, bytes: usize) -> Entry {
         Entry {
             index,

@@ -48,6 +48,7 @@ fn conditions() -> impl Strategy<Value = (Option<Bytes>, Option<u64>)> {
     (value, prop::option::weighted(0.2, 1_u64..30))
 }
 
+/// Generates operations of all kinds, mostly writes. About one in seven has a rare option, such as a refresh.
 fn verb() -> impl Strategy<Value = TreeOperation> {
     let rare = || prop::bool::weighted(0.15);
     prop_oneof![
@@ -138,6 +139,7 @@ fn restored(records: &Records) -> Tree {
     tree
 }
 
+/// Returns two watches for each of some paths, one of them recursive.
 fn watches(registered: u64) -> Vec<Watch> {
     let paths = ["/", "/a", "/a/b", "/a/b/c!", "/_h", "/a/_h", "/b", "/c!/a"];
     let both = paths.iter().flat_map(|path| [(path, false), (path, true)]);

@@ -16,6 +16,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// Returns an entry with the stamp that [`STAMP`] encodes.
 fn entry(command: Command) -> Entry {
     let stamp = Stamp {
         now_ns: 1_000_000_007,
@@ -26,6 +27,7 @@ fn entry(command: Command) -> Entry {
     Entry { stamp: Some(stamp), command: Some(command), caller: None }
 }
 
+/// Returns commands for users, each with the bytes of its encoding after the stamp, in hexadecimal.
 fn of_users() -> [(Command, &'static str); 2] {
     [
         (
@@ -59,6 +61,7 @@ fn of_users() -> [(Command, &'static str); 2] {
     ]
 }
 
+/// Returns commands for leases, with the bytes of their encodings as in [`of_users`].
 fn of_leases() -> [(Command, &'static str); 4] {
     [
         (
@@ -85,6 +88,7 @@ fn of_leases() -> [(Command, &'static str); 4] {
 const STAMP: &str = "01\
     0a17088ea8d6b90711bc0a00000000000018ac022505000000";
 
+/// Returns commands for the cluster, with the bytes of their encodings as in [`of_users`].
 fn of_cluster() -> Vec<(Command, &'static str)> {
     vec![
         (

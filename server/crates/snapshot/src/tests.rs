@@ -48,6 +48,7 @@ fn apply(view: &mut View, command: impl Into<Command>) {
     view.machine.apply(&Entry { stamp, command, caller: None });
 }
 
+/// Puts a value of `value_bytes` bytes.
 fn put(view: &mut View, key: String, value_bytes: usize) {
     let put = kv::Put {
         key: key.into(),
@@ -62,6 +63,7 @@ fn delete(view: &mut View, key: &str) {
     apply(view, delete);
 }
 
+/// Writes a v2 file.
 fn set(view: &mut View, path: &str) {
     let set = witan_tree::Set {
         path: path.to_owned().into(),

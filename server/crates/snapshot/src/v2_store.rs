@@ -78,7 +78,8 @@ impl V2Store {
         }
     }
 
-    /// Returns the users' keys with their history and the index of the entire store.
+    /// Returns the users' keys with their history and the index of the entire store. In the history, remaining TTLs are
+    /// replaced (see [`Tree::subtree`]).
     pub fn keys(&self) -> Tree {
         self.tree.subtree(KEYS.as_bytes())
     }
@@ -89,7 +90,8 @@ impl V2Store {
         self.tree.apply(&command, 0).is_ok()
     }
 
-    /// Returns the relative paths and the values of all files below a directory. Fails if a path is not UTF-8.
+    /// Returns the relative paths and the values of all files below a directory, or nothing if the directory does not exist.
+    /// Fails if a path is not UTF-8.
     fn files(&self, dir: &str) -> Result<Vec<(String, Bytes)>, V2StoreError> {
         let files = self.tree.files_below(dir.as_bytes()).into_iter();
         let named = files.map(|(path, value)| match String::from_utf8(path.to_vec()) {

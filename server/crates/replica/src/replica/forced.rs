@@ -221,6 +221,7 @@ mod tests {
         genesis(1, [1, 2, 3].into_iter().map(member).collect())
     }
 
+    /// Returns a disk with these records and this commit index, on which the member has voted for member 2 in term 4.
     fn recovered(checkpoint: View, commit: u64, records: &[LogRecord]) -> Recovered {
         let hard_state = HardState { term: 4, vote: 2, commit, ..HardState::default() };
         Recovered {

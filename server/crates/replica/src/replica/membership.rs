@@ -210,7 +210,8 @@ impl Replica {
     }
 
     /// Requests that the leader's state replace this member's state, because the states differ or the checkpoint on disk is
-    /// damaged. The member accepts no entries while a request is pending. A leader must first transfer leadership.
+    /// damaged. The request is repeated until a snapshot is installed. The member accepts no entries while a request is
+    /// pending. A leader must first transfer leadership.
     pub(crate) fn rebuild(&mut self) {
         self.rebuilds = true;
         self.request_snapshot();

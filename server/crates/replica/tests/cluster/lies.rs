@@ -30,6 +30,7 @@ fn message(kind: MessageType, (from, to): (u64, u64), term: u64) -> Message {
     message
 }
 
+/// Encodes a raft message and wraps it in an envelope without a snapshot.
 fn envelope(message: &Message) -> Envelope {
     let mut bytes = vec![0];
     bytes.extend(

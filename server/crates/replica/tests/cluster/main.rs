@@ -99,6 +99,7 @@ impl Host for World {
     fn readable(&mut self, tickets: &[Ticket], _: &View) {
         self.read.extend(tickets);
     }
+    /// Records each answer in the field for its kind.
     fn answered(&mut self, answers: Vec<(Ticket, Answer)>) {
         for (ticket, answer) in answers {
             match answer {
@@ -152,6 +153,7 @@ fn replica(id: u64, state: View, tuning: Tuning) -> Replica {
     started(Config { tuning, ..config(id) }, state)
 }
 
+/// Returns the configuration of a member. The seed is the member's id.
 fn config(id: u64) -> Config {
     Config {
         id,
@@ -417,6 +419,7 @@ impl Cluster {
         ticket.0
     }
 
+    /// Returns the applied entry of a request at a member, or `None` if it is not applied there.
     fn answer(&self, at: u64, ticket: u64) -> Option<&Applied> {
         self.world(at).answers.get(&ticket)
     }

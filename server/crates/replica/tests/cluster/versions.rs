@@ -21,6 +21,7 @@ fn hash_state() -> Command {
     Command::Alarm(AlarmCommand::hash_state())
 }
 
+/// Sets the cluster version at member `by` and waits until this member has applied the change.
 fn set_version(cluster: &mut Cluster, by: u64, version: &str) {
     let version = version.to_owned();
     answered(
@@ -30,6 +31,7 @@ fn set_version(cluster: &mut Cluster, by: u64, version: &str) {
     );
 }
 
+/// Proposes a command at member `by` and waits until this member has applied the command.
 fn answered(cluster: &mut Cluster, by: u64, command: Command) {
     let ticket = cluster.propose(by, command);
     cluster.until(|cluster| cluster.answer(by, ticket).is_some());

@@ -98,6 +98,7 @@ fn pairs(reply: &kv::KvReply) -> usize {
     }
 }
 
+/// Returns the number of key-value pairs in a reply, including previous pairs and the pairs of nested replies.
 fn pairs_of(reply: &OpReply) -> usize {
     match reply {
         OpReply::Put(put) => usize::from(put.prev_kv.is_some()),

@@ -59,6 +59,7 @@ impl Host for Recorder {
     fn message_dropped(&mut self, _: MemberId, _: MessageFault) {}
 }
 
+/// Returns the configuration of member [`ID`].
 fn config(seed: u64) -> Config {
     Config {
         id: ID,
@@ -93,6 +94,7 @@ fn set(path: &'static str) -> Command {
     witan_tree::TreeOperation::Set(set).into()
 }
 
+/// Queues a proposal, which the next turn submits.
 fn propose(replica: &mut Replica, ticket: u64, command: Command) {
     replica.take(Input::Propose {
         ticket: Ticket(ticket),
@@ -179,6 +181,7 @@ fn a_log_that_ends_below_the_commit_is_refused() {
     );
 }
 
+/// Returns the change that adds a learner if the cluster has no learner yet.
 fn learner(id: u64) -> ChangeMembers {
     ChangeMembers {
         add: Some(Member {

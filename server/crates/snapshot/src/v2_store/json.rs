@@ -173,6 +173,7 @@ impl StoredEvent {
 }
 
 impl StoredNode {
+    /// Converts a node without its children. Fails if its expiration time is invalid.
     fn into_node(self) -> Result<Node, V2StoreError> {
         Ok(Node {
             path: self.key.into(),

@@ -57,6 +57,7 @@ impl Host for Agreeing {
             }));
         }
     }
+    /// Checks that member 1 has been sent the commit index of each applied membership change.
     fn applied(&mut self, applied: Vec<Applied>, _view: &View) {
         for change in applied.iter().filter(|applied| applied.members.is_some()) {
             assert!(
