@@ -152,8 +152,8 @@ impl BoltFile {
 
 /// Finds the valid meta page with the higher transaction. The second meta page is one page size after the first, but only meta
 /// pages contain that size. If the first meta page is damaged, takes the first offset at which a valid meta page states that
-/// offset as its page size. Later data may look like a meta page. If both meta pages are damaged, returns the defect of the
-/// first one.
+/// offset as its page size. The first offset is used, because later data may look like a meta page. If both meta pages are
+/// damaged, returns the defect of the first one.
 fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
     let parse_at = |at: u64| -> Result<Result<MetaPage, &'static str>, BoltError> {
         let mut page = [0; META_PAGE_BYTES];

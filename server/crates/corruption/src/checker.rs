@@ -24,7 +24,7 @@ const ALARM_INTERVAL: Duration = Duration::from_millis(500);
 /// Number of attempts to replace the state before a pause of [`REBUILD_PAUSE`].
 const REBUILD_ATTEMPTS: u32 = 3;
 
-/// Pause after failed attempts to replace the state.
+/// Pause after a failed attempt to compare or replace the state.
 const REBUILD_PAUSE: Duration = Duration::from_secs(10);
 
 /// Member id of an alarm for the entire cluster, as in etcd.

@@ -85,7 +85,7 @@ impl<'a> ChangesFolder<'a> {
         {
             return Err(ChangesError::Later { folder: folder(), first, last }.into());
         }
-        // The state machine accepts another cluster's revisions only while it follows.
+        // The state machine accepts another cluster's revisions only while `follows` is set.
         machine.members.follows = true;
         let mut log = LogReader::default();
         for id in ids {

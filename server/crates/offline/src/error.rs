@@ -89,7 +89,8 @@ pub enum OfflineError {
 }
 
 impl OfflineError {
-    /// Returns a function that creates [`Self::Open`] for the snapshot at `path`, for `map_err`. `verb` names the system call.
+    /// Returns a function that creates [`Self::Open`] for the snapshot at `path`, for `map_err`. `verb` is the failed
+    /// operation.
     pub(super) fn open(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::Open { verb, path, source }

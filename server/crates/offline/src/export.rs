@@ -75,7 +75,7 @@ fn check_target(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Describes the etcd data directory to create. Its only member is this one, as a voter.
+/// Describes the etcd data directory to create. Its only member is the exported member, as a voter.
 fn new_directory(identity: &DataIdentity, view: &View) -> NewDirectory {
     let known = view.machine.members.by_id.get(&identity.member_id);
     let member = Member {

@@ -95,7 +95,7 @@ pub struct Applied {
     pub hashed: Option<Box<View>>,
 }
 
-/// The reason why a request was rejected without being queued. Members send each other the numeric values.
+/// The reason why a request was rejected; nothing was written. Members send each other the numeric values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, prost::Enumeration)]
 pub enum ProposalRejected {
     /// A queue with a limit in `limits` is full.
@@ -115,7 +115,7 @@ pub enum ProposalRejected {
     Follows = 5,
 }
 
-/// The reason why an accepted request gets no reply.
+/// The reason why a request gets no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
     /// The request was refused, and nothing was written.
@@ -146,7 +146,7 @@ pub enum LeaseAnswer {
     Remaining(Option<i64>),
 }
 
-/// The answer to a request that is neither a proposal nor a read.
+/// The answer to a request, except the outcome of a proposal and the release of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The answer to a lease request.

@@ -21,7 +21,7 @@ const HEARD_TICKS: u64 = 1000;
 #[derive(Debug)]
 pub(crate) struct LeaderTasks {
     pub(crate) compaction: AutoCompactor,
-    /// Members to which a snapshot is being sent, with the tick at which it started.
+    /// Members to which a snapshot is being sent, with the tick at which the transfer started.
     snapshots: BTreeMap<u64, u64>,
     /// The last tick at which each member was known to respond. raft-rs forgets responses at each quorum check.
     heard: BTreeMap<u64, u64>,

@@ -32,9 +32,9 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 /// Maximum size of the proposals in one message to the leader in bytes; a larger proposal gets its own message.
 pub const FORWARD_BYTES: usize = 1 << 20;
 
-/// Maximum size in bytes of the proposals that are resent when a stream opens. It is half of the queue's capacity, which leaves
-/// the other half for new proposals. A leader queues at most this many bytes from one other member. It refuses further
-/// proposals, and the member resends them later.
+/// Maximum size in bytes of the proposals that are resent when a stream opens. This is half of the capacity of the queue to a
+/// member, which leaves the other half for new proposals. A leader queues at most this many bytes from one other member. It
+/// refuses further proposals, and the member resends them later.
 pub const FORWARD_AGAIN_BYTES: usize = 32 << 20;
 
 /// Maximum number of missing messages with proposals from one process; when it is exceeded, the oldest of them are ignored if
@@ -63,7 +63,8 @@ pub const FAILOVER_CAMPAIGNS: u32 = 12;
 /// attempts.
 pub const HANDOVER_ATTEMPTS: u32 = 3;
 
-/// Number of ticks for which a removed leader keeps running until the only remaining voter rejects it.
+/// Maximum number of ticks for which a removed member keeps running while it waits for a rejection from the only remaining
+/// voter.
 pub const LEAVING_TICKS: u64 = 600;
 
 /// Number of ticks after which a snapshot without a reported result is treated as failed. Any transfer takes much less time.
@@ -115,8 +116,8 @@ fn within(bytes_max: usize, share: u64) -> usize {
 /// Maximum size of the entries in one append message in bytes; further entries go into the next message.
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 
-/// Maximum size in bytes of proposals that are appended together. With encoding overhead they fit into one append message, so
-/// each member receives all of them together.
+/// Maximum size in bytes of proposals that are appended together. Even with encoding overhead, they fit into one append
+/// message, so each member receives all of them together.
 pub const PROPOSAL_BATCH_BYTES: u64 = MESSAGE_BYTES_MAX / 2;
 
 /// Maximum number of append messages in flight to one member.
@@ -135,7 +136,8 @@ pub const WATCHERS_MAX: usize = 131_072;
 /// the history itself.
 pub const NOTED_LOCATIONS_MAX: usize = 1024;
 
-/// Maximum number of leases and attached keys that one expiration entry removes. Applying it takes half a millisecond.
+/// Number of leases and attached keys from which an expiration entry gets no further leases. Applying this many takes half a
+/// millisecond. A single lease can have more keys.
 pub const LEASE_EXPIRATIONS_PER_ENTRY: usize = 500;
 
 /// Maximum number of leases in one checkpoint entry, as in etcd.

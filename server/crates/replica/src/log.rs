@@ -140,7 +140,7 @@ impl MemoryLog {
 
     /// Drops applied entries that no member needs. A cluster of one member needs no applied entries. Other clusters keep enough
     /// entries for a member that was briefly away. `receivers` is the lowest last index of the members that are receiving a
-    /// snapshot or entries; later entries are kept up to a bound. `None` means that no member is.
+    /// snapshot or entries, `None` if there are no such members. Entries after that index are kept up to a bound.
     pub(crate) fn trim(&mut self, receivers: Option<u64>) {
         let applied = self.position.index;
         if self.position.members() == 1 {

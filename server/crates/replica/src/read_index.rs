@@ -261,8 +261,8 @@ impl ReadIndexQueue {
         }
     }
 
-    /// Drops waiting reads and rounds that are older than `patience` ticks, with the rounds' unproven answers. Returns the
-    /// tickets of the reads. The senders of lease requests retry by themselves.
+    /// Drops waiting reads and rounds that are older than `patience` ticks, with the rounds' unproven answers and lease
+    /// requests. Returns the tickets of the reads. The senders of lease requests retry by themselves.
     pub(crate) fn expire(&mut self, tick: u64, patience: u64) -> Vec<Ticket> {
         let is_old = |since: u64| tick.saturating_sub(since) > patience;
         let mut expired = Vec::new();

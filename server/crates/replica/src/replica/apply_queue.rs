@@ -12,7 +12,7 @@ use witan_machine::{StateMachine, command::Entry};
 pub(super) struct ApplyQueue {
     entries: VecDeque<RaftEntry>,
     pub(super) bytes: usize,
-    /// Position of the command that the host executes; `None` if it executes no command.
+    /// Position of the command that the host executes; `None` if the host executes no command.
     pub(super) executing: Option<ExecutingCommand>,
     /// Result of that command, once the host has delivered it.
     pub(super) executed: Option<Box<ExecutedCommand>>,

@@ -51,8 +51,8 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
 impl Replica {
     /// Creates a replica from recovered state; a new member's checkpoint is `genesis`. A sole voter campaigns immediately.
     /// Fails if there is no checkpoint, or if its feature level is above this release. Also fails if the log ends before the
-    /// checkpoint or the stored commit index, or has a gap or a corrupt entry, and if a later release wrote the hard state or a
-    /// record.
+    /// checkpoint or the stored commit index, or has a gap or a corrupt entry. Also fails if a later release wrote the hard
+    /// state or a record.
     pub fn new(config: Config, recovered: Recovered) -> Result<Self, CorruptRecord> {
         let checkpoint = recovered
             .checkpoint

@@ -4,7 +4,7 @@
 //!
 //! A leader is confirmed as in `log_lost`: it answers a ReadIndex request, which requires a quorum. This member is not part of
 //! that quorum, because raft sees no message from an unconfirmed leader. The member is up to date once it has accepted the
-//! confirmed leader's append and its commit index has reached the leader's commit index in that answer.
+//! confirmed leader's append and its commit index has reached the index in the leader's answer.
 //!
 //! If the voters on original disks do not form a quorum, no leader can be confirmed, so all voters must run. A copy votes only
 //! for a candidate whose log is at least as long as every voter's log. It then regards that candidate as confirmed. No entry
@@ -128,8 +128,8 @@ impl Replica {
     }
 
     /// Returns whether raft must not see a leader's message, because this member is a copy and the leader is not confirmed.
-    /// Raft sees messages of earlier terms. Asks the leader for confirmation, at most once per tick. Limits the commit index in
-    /// heartbeats from a confirmed leader that may still count acknowledgments from the original.
+    /// Raft always sees messages of earlier terms. Asks the leader for confirmation, at most once per tick. Limits the commit
+    /// index in heartbeats from a confirmed leader that may still count acknowledgments from the original.
     pub(super) fn ask_unconfirmed_leader(&mut self, message: &mut Message) -> bool {
         let (kind, leader, term) = (message.get_msg_type(), message.from, message.term);
         let raft = &self.raft.raft;

@@ -1,7 +1,7 @@
 //! Failover: followers campaign immediately when their leader's process ends.
 //!
-//! The transport reports the end to each member separately, milliseconds apart (`peers`). A member whose report is late ignores
-//! a candidate's pre-vote request at first and answers it after the report.
+//! The transport reports the end of the process to each member separately, milliseconds apart (`peers`). A member whose report
+//! is late ignores a candidate's pre-vote request at first and answers it after the report.
 
 use raft::{
     StateRole,

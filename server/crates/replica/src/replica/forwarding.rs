@@ -74,7 +74,7 @@ impl Replica {
         }
     }
 
-    /// Appends another member's proposals and reports the proposals that were not appended with the reasons. Appends none if
+    /// Appends another member's proposals and reports, with the reasons, the proposals that were not appended. Appends none if
     /// `within_bound` is false. Ignores the entire message if this member does not lead the message's term or has accepted the
     /// message before. Also ignores entries that cannot be decoded or have another member's stamp.
     pub(super) fn take_forwarded(

@@ -121,8 +121,8 @@ impl Replica {
         self.batches.push(batch);
     }
 
-    /// Submits a request that was held with `bytes` bytes. Returns its ticket if it is an own proposal that is still waiting.
-    /// Drops proposals from removed members, which answer their clients themselves.
+    /// Submits a request that was held with `bytes` bytes. Returns its ticket if it is a proposal of this process that is still
+    /// waiting. Drops proposals from removed members, which answer their clients themselves.
     fn hand_in_held(&mut self, held: HeldProposal, bytes: usize) -> Option<Ticket> {
         match held {
             HeldProposal::Own(ticket) => self.hand_in_own(ticket, bytes).then_some(ticket),

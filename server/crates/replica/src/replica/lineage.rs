@@ -17,8 +17,8 @@ use super::{Halt, Replica, append_context::AppendContext, boot::GENESIS_INDEX};
 
 impl Replica {
     /// Returns whether to drop a leader's message, because this member and the leader have different lineages and at least one
-    /// state was restored. A joining member accepts any lineage. `state` is the state of a snapshot message. If so, also halts
-    /// this member unless it has committed an entry after its first state.
+    /// state was restored. In that case, also halts this member unless it has committed an entry after its first state. A
+    /// joining member accepts any lineage. `state` is the state of a snapshot message.
     pub(super) fn started_from_another_state(
         &mut self,
         message: &Message,

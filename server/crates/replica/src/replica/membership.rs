@@ -139,10 +139,10 @@ impl Replica {
     }
 
     /// Records that `member` permanently rejects this member. Ignores members that are not in the registry. Halts this member
-    /// with `why` once more than half of the other members do, so that no single member can halt it. One rejection of the data
-    /// directory suffices if this member's state has no registered directory. The directory was then emptied, and this member's
-    /// vote could elect a leader that lacks acknowledged entries. If only one voter remains after this member's removal, that
-    /// voter's rejection suffices.
+    /// with `why` once more than half of the other members reject it, so that no single member can halt it. One rejection of
+    /// the data directory suffices if this member's state has no registered directory. The directory was then emptied, and this
+    /// member's vote could elect a leader that lacks acknowledged entries. If only one voter remains after this member's
+    /// removal, that voter's rejection suffices.
     pub(super) fn record_rejection(&mut self, member: u64, why: Halt) {
         let members = &self.machine.members.by_id;
         if member == self.config.id || !members.contains_key(&MemberId(member)) {
