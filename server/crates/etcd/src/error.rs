@@ -19,7 +19,8 @@ pub enum EtcdError {
     )]
     NoData { path: PathBuf },
     #[error(
-        "{}: the file is locked by another process. Stop etcd or etcdutl on this data directory, and wait until it has ended",
+        "{}: the file is locked by another process. Stop etcd or etcdutl on this data directory, and wait until \
+         the process has ended",
         path.display()
     )]
     Running { path: PathBuf },

@@ -41,8 +41,8 @@ pub(super) fn keys(record: &Path, kv: &Kv) -> Result<String, OfflineError> {
     }
     let found = found.map_or_else(|| "none".to_owned(), |hash| hash.to_string());
     Err(OfflineError::OtherKeys(format!(
-        "the snapshot's keys differ from the cluster's at revision {revision}: the snapshot's hash is {found} with compaction \
-         {}, the cluster's was {} with compaction {}",
+        "the snapshot's keys differ from the cluster's at revision {revision}: the snapshot's hash is {found} and its \
+         compacted revision is {}; the cluster's hash was {} and its compacted revision was {}",
         compacted.0, wanted.hash, compacted.1
     )))
 }

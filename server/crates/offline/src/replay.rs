@@ -101,7 +101,7 @@ fn result(replayed: &Replayed) -> String {
         Verdict::Reproduced => text += &format!("reproduced {equal} turns\n"),
         Verdict::Shown { why } => {
             text +=
-                &format!("reproduced {equal} of {read} turns, the others are only shown: {why}\n");
+                &format!("reproduced {equal} of {read} turns; other turns are only shown: {why}\n");
         }
         Verdict::Differs { turn, expected, got, whole } => {
             text += &format!("differs at turn {turn}; {equal} of {read} turns are equal\n");

@@ -199,7 +199,7 @@ fn the_caller_follows_the_command() {
     assert_eq!(decode_entry(&Bytes::from(bytes)), Ok(entry));
 }
 
-/// A decoder keeps unknown values, so re-encoding does not reveal them.
+/// A decoder keeps unknown values of enums, so re-encoding does not reveal them.
 #[test]
 fn an_entry_with_an_unknown_value_is_unknown() {
     let alarm = |kind| Command::Alarm(alarm::AlarmCommand { kind, ..Default::default() });

@@ -81,7 +81,7 @@ pub(super) fn check(
 /// elections could.
 ///
 /// A vote request is replaced by the vote request of a member with an empty log, because raft ignores vote requests while it
-/// hears from a leader. Any other message is replaced by a rejected pre-vote, which contains only its term.
+/// receives messages from a leader. Any other message is replaced by a rejected pre-vote, which contains only its term.
 pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Message> {
     let kind = message.get_msg_type();
     let raises = kind != MessageType::MsgRequestPreVote

@@ -1,9 +1,9 @@
 //! Decides which v3 watch streams to wake, and which history locations they must read.
 //!
 //! A stream watches key ranges. A watcher group is one range of one stream, with any number of watchers. When a change matches
-//! a group, its history location is recorded; events are not copied (I7). The number of recorded locations per stream is
-//! bounded. Beyond the bound, or after another state has replaced this state, a group keeps only its first location. The stream
-//! then reads the history from there.
+//! a group, the location of the change in the history is recorded; events are not copied (I7). The number of recorded locations
+//! per stream is bounded. Beyond the bound, or after another state has replaced this state, a group keeps only its first
+//! location. The stream then reads the history from there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

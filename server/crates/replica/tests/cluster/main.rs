@@ -51,7 +51,7 @@ struct World {
     sent: Vec<Envelope>,
     answers: BTreeMap<u64, Applied>,
     applied: Vec<Applied>,
-    /// Compacted revisions of the states before compactions that watchers have received.
+    /// The compacted revision of each state before a compaction that watchers have received.
     before_compactions: Vec<i64>,
     leases: BTreeMap<u64, LeaseAnswer>,
     unanswered: Vec<(Ticket, Unanswered)>,

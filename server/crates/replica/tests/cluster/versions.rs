@@ -61,7 +61,7 @@ fn a_newer_command_is_refused_until_the_cluster_version_rises() {
     }
 }
 
-/// Proposes a decision that was derived from `members` at member `by`. Returns whether it was appended.
+/// Proposes, at member `by`, a decision that was derived from `members`. Returns whether it was appended.
 fn decide(
     cluster: &mut Cluster,
     by: u64,

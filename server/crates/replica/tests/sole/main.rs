@@ -34,7 +34,7 @@ impl Host for Recorder {
     fn install(&mut self, _: &View) {
         self.verbs.push("install");
     }
-    /// Stores the batch and then panics if the process is to crash.
+    /// Stores the batch and then panics if `crashes` is set.
     fn persist(&mut self, batch: &LogBatch) {
         self.verbs.push("persist");
         self.disk.records.extend(batch.records.iter().cloned());

@@ -136,7 +136,8 @@ impl V2Store {
         });
     }
 
-    /// Applies `change` to a member's raft attributes. Does nothing if the member is missing.
+    /// Applies `change` to a member's raft attributes. Attributes that cannot be decoded are treated as empty. Does nothing if
+    /// the member is missing.
     fn update_member(&mut self, id: u64, change: impl FnOnce(&mut RaftAttributes)) {
         let path = format!("{}/{RAFT_ATTRIBUTES}", path_of(id));
         let known = self.value(&path).unwrap_or_default();
