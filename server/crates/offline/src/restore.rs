@@ -81,8 +81,8 @@ enum ReadError {
     Storage(#[from] OpenError),
 }
 
-/// Converts an error of the last step of a restore: to `DirectoryNotEmpty` if another process has filled the data directory in
-/// the meantime, otherwise to `Storage`.
+/// Converts an error of the last step of a restore to `DirectoryNotEmpty` if another process has filled the data directory in
+/// the meantime. Converts any other error to `Storage`.
 fn finish_error(error: OpenError, dir: &Path) -> OfflineError {
     if let OpenError::Io { source, .. } = &error {
         // The kind depends on the file system.

@@ -249,7 +249,7 @@ impl std::fmt::Debug for Replica {
 }
 
 impl Replica {
-    /// Advances raft's clock by one tick, unless this member is a follower that may not campaign now. Drops requests older than
+    /// Advances raft's clock by one tick, unless this member neither leads nor may campaign now. Drops requests older than
     /// `Config::request_ticks` and runs the leader's tasks. `now_ns` is the wall clock in Unix nanoseconds, for entries that
     /// the leader stamps.
     pub(crate) fn tick(&mut self, now_ns: i64) {
@@ -294,7 +294,7 @@ impl Replica {
     }
 
     /// Advances the monotonic clock to `monotonic_ns`. The clock times leases and waiting requests. Starts a failover campaign
-    /// that is due.
+    /// that is due, and starts or drops the lease timers if leadership has changed.
     pub(crate) fn advance_clock(&mut self, monotonic_ns: u64) {
         self.monotonic_ns = self.monotonic_ns.max(monotonic_ns);
         self.follow_batches();

@@ -48,7 +48,7 @@ fn conditions() -> impl Strategy<Value = (Option<Bytes>, Option<u64>)> {
     (value, prop::option::weighted(0.2, 1_u64..30))
 }
 
-/// Generates operations of all kinds, mostly writes. About one in seven has a rare option, such as a refresh.
+/// Generates operations of all kinds, mostly writes. Options such as a refresh are rare.
 fn verb() -> impl Strategy<Value = TreeOperation> {
     let rare = || prop::bool::weighted(0.15);
     prop_oneof![

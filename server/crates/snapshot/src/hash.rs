@@ -49,7 +49,8 @@ impl SnapshotKeys {
         Ok(Self { file, kv: found.machine.kv })
     }
 
-    /// Computes the same hash as [`of_keys`] at `revision`, with the values in the file.
+    /// Computes the same hash as [`of_keys`] at `revision`, with the values in the file. [`Kv::hash_revision`] must have
+    /// accepted the revision.
     pub fn hash(&self, revision: Revision) -> Result<u32, BoltError> {
         let mut crc = crc32c::crc32c(KEY.as_bytes());
         let mut hashed = self.kv.hashed_versions(revision).peekable();

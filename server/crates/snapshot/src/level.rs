@@ -1,8 +1,8 @@
 //! The feature level of a snapshot above the first level, in the first record of Witan's own bucket.
 //!
-//! Only the key matters. It is in the section of users and roles, so releases without this module expect a user or a role,
-//! refuse the key, and print it. The key is therefore readable text. A snapshot of the first level has no such record, so all
-//! releases read it.
+//! Only the key matters. It is in the section of users and roles, so releases without this module expect a user or a role. They
+//! refuse the key and print it, so the key is readable text. A snapshot of the first level has no such record, so all releases
+//! read it.
 
 use witan_bolt::BoltError;
 use witan_machine::{

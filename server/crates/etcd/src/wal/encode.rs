@@ -18,7 +18,8 @@ pub struct SegmentEncoder {
 }
 
 impl SegmentEncoder {
-    /// Starts a segment. `crc` is the final checksum of the previous segment, or 0 for the first segment.
+    /// Starts a segment with its checksum and metadata records. `crc` is the final checksum of the previous segment, or 0 for
+    /// the first segment.
     pub fn new(crc: u32, metadata: WalMetadata) -> Self {
         let mut segment = Self { bytes: Vec::new(), crc };
         segment.record(RecordKind::Crc, Vec::new());

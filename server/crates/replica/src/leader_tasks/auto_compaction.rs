@@ -152,8 +152,8 @@ impl Periodic {
         due_revision
     }
 
-    /// Returns the oldest sampled revision if this member leads, the interval since the last compaction is over, and that
-    /// revision is not the last compacted one. Before the first compaction, the interval is an entire period.
+    /// Returns the oldest sampled revision if this member leads, the interval since the last compaction is over, and the
+    /// revision differs from the last compacted one. Before the first compaction, the interval is an entire period.
     fn oldest_if_due(&mut self, leading: bool, tick: u64) -> Option<Revision> {
         let oldest = *self.sampled_revisions.front()?;
         let since = *self.last.1.get_or_insert(tick - self.check_interval_ticks);

@@ -2,9 +2,9 @@
 //! emptied or replaced, leaders count acknowledgments for entries that the log lacks. If the history has forked, a committed
 //! entry differs from the entry in the leader's log. In both cases, this member must neither vote nor lead; it halts.
 //!
-//! If a quorum does not need this member, messages alone never halt it, because a faulty member, or an impostor on a connection
-//! without TLS, can send any message. The leader must confirm that it leads: this member sends it a ReadIndex request, which
-//! the leader answers with the help of a quorum. Only the leader sees the context of that request.
+//! If a quorum does not need this member, messages alone never halt it. A faulty member, or an impostor on a connection without
+//! TLS, can send any message. The leader must confirm that it leads: this member sends it a ReadIndex request, which the leader
+//! answers with the help of a quorum. Only the leader sees the context of that request.
 //!
 //! In `copied`, a member that starts from a copy waits for the same confirmation.
 

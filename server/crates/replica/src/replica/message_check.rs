@@ -80,8 +80,8 @@ pub(super) fn check(
 /// no election is possible in a term too close to [`COUNT_MAX`]. Messages therefore must not raise the term faster than
 /// elections could.
 ///
-/// A vote request is replaced by the vote request of a member with an empty log, because raft ignores vote requests while it
-/// receives messages from a leader. Any other message is replaced by a rejected pre-vote, which contains only its term.
+/// A vote request is replaced by the vote request of a member with an empty log. Raft ignores vote requests while it receives
+/// messages from a leader. Any other message is replaced by a rejected pre-vote, which contains only its term.
 pub(super) fn with_bounded_term(message: &Message, highest: u64) -> Option<Message> {
     let kind = message.get_msg_type();
     let raises = kind != MessageType::MsgRequestPreVote

@@ -57,8 +57,8 @@ impl Replica {
     }
 
     /// Proposes a command that the leader derived from `members`. Returns whether it was appended. Appends nothing if the
-    /// member ids, cluster version, feature level or downgrade target have changed since, or if the log may contain an
-    /// unapplied change to any of them.
+    /// member ids, cluster version, feature level or downgrade target have changed since. Also appends nothing if the log may
+    /// contain an unapplied change to any of them.
     pub(crate) fn propose_decision(
         &mut self,
         members: &MemberRegistry,

@@ -17,8 +17,8 @@ use witan_machine::{
     view::View,
 };
 
-/// The host of member 2. Creates answers of member 1, which agree to every vote request and append, and checks that member 1
-/// learns the commit index before a membership change is answered.
+/// The host of member 2. Creates answers of member 1, which agree to every vote request and append. Checks that member 1 learns
+/// the commit index before a membership change is answered.
 #[derive(Default)]
 struct Agreeing {
     answers: Vec<Envelope>,
