@@ -9,7 +9,7 @@ use witan_config::Settings;
 
 use super::{Context, basic_auth, reply};
 
-/// Returns the route of a decoded and cleaned path. Returns `None` if no route has this path or its dialect is disabled.
+/// Returns the route of a decoded and cleaned path. Returns `None` if no route has this path or the settings disable the route.
 pub fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
     let route = HttpRoute::of(path)?;
     let on = match route.resource {

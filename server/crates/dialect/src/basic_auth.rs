@@ -148,7 +148,8 @@ impl KeyAccess {
 }
 
 /// Returns whether the caller, authenticated by a password or a v3 token, may use an HTTP/1 route. Returns true for v2 keys,
-/// whose handlers check access themselves. Fails without a quorum if the request can change the cluster.
+/// whose handlers check access themselves. Fails like [`check_header`], and without a quorum if the request can change the
+/// cluster.
 pub(super) async fn authorize_route(
     ctx: &Context,
     request: &HttpRequest,
@@ -171,7 +172,7 @@ pub(super) async fn authorize_route(
     has_rights(ctx, request, access).await
 }
 
-/// Returns whether the caller's password or v3 token gives `access` in this member's state. Fails like [`check_header`].
+/// Returns whether the caller's password or v3 token grants `access` in this member's state. Fails like [`check_header`].
 async fn has_rights(
     ctx: &Context,
     request: &HttpRequest,
@@ -219,9 +220,9 @@ async fn bearer(ctx: &Context, header: Option<&HeaderValue>) -> Result<Rights, N
     })
 }
 
-/// Checks the Basic credentials in a header. Returns `Anonymous` without a header, and `Invalid` if the credentials are
-/// malformed or wrong. Fails if no state is available or the password could not be checked. Logs some of these checks, without
-/// the password.
+/// Checks the Basic credentials in a header. Returns `Anonymous` if the header is missing or empty, and `Invalid` if the
+/// credentials are malformed or wrong. Fails if no state is available, or with `TooMany` if the password could not be checked,
+/// and logs some of these failures.
 async fn check_header(
     ctx: &Context,
     header: Option<&HeaderValue>,

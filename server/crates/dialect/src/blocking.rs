@@ -11,11 +11,12 @@ use witan_node::NodeError;
 /// this is the size before escaping, which can multiply it by six.
 pub const INLINE_BYTES: usize = 128 << 10;
 
-/// Number of leases or nodes up to which the worker itself builds a listing.
+/// Maximum number of leases or nodes in a listing that the worker itself builds.
 pub const INLINE_ITEMS: usize = 2048;
 
-/// Waits for one of the connection's permits and runs `work` on another thread. Fails with `Stopped` if the runtime ends first.
-/// Dropping the future cancels only work that has not started; running work keeps its permit until it ends.
+/// Waits for one of the connection's permits and runs `work` on another thread. Panics if `work` panics. Fails with `Stopped`
+/// if the runtime ends first. Dropping the future cancels only work that has not started; running work keeps its permit until
+/// it ends.
 pub async fn run<T: Send + 'static>(
     account: &Account,
     work: impl FnOnce() -> T + Send + 'static,

@@ -27,8 +27,8 @@ impl FormFields {
         self.get(name).filter(|value| !value.is_empty())
     }
 
-    /// Stores the value of a `name=value` pair unless the field is unknown or has a value already. The error is the first
-    /// invalid escape.
+    /// Stores the value of a `name=value` pair unless the field is unknown or has a value already. Fails with the first invalid
+    /// escape.
     pub fn insert_pair<'t>(&mut self, pair: &'t [u8]) -> Result<(), &'t [u8]> {
         let (name, value) = query::pair(pair)?;
         let known = self.known.iter().find(|known| known.as_bytes() == name);

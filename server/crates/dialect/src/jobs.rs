@@ -23,8 +23,8 @@ impl Context {
         self.node.job(permit).await
     }
 
-    /// Runs `work`, a short read, on this member's state with [`read_from_disk`]. `bytes` returns the size of the result. As
-    /// with values in memory, `work` runs to its end even if the state pins too much memory.
+    /// Runs `work`, a short read, on this member's state with [`read_from_disk`]. `bytes` returns the size of the result. Like
+    /// a read of values in memory, `work` is not aborted if the state pins too much memory.
     pub async fn disk_read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&View) -> T + Send + 'static,
@@ -41,8 +41,8 @@ impl Context {
 /// waiting reader pins no state. Fails with `Stopped` if the runtime ends first.
 ///
 /// Holds the process's permit until `work` ends, and the connection's permit until the caller takes the result. Until then,
-/// also charges the size of the result, which `bytes` returns, because it can take a long time until a connection is polled.
-/// Fails with `TooMany` if the memory for unread responses is used up.
+/// also charges the size of the result, which `bytes` returns, because the connection may not be polled for a long time. Fails
+/// with `TooMany` if the memory for unread responses is used up.
 pub async fn read_from_disk<S, T, E>(
     account: &Account,
     state: impl Future<Output = Result<S, E>> + Send + 'static,
@@ -73,8 +73,8 @@ where
     Ok(done)
 }
 
-/// Runs `work` to its end on this worker, even if the caller is dropped. Returns its result and `permit`, which is held until
-/// then. Panics if `work` panics. Fails with `Stopped` if the worker ends first.
+/// Runs `work` to its end on this worker, even if the returned future is dropped. Holds `permit` until then. Returns the result
+/// and the permit. Panics if `work` panics. Fails with `Stopped` if the worker ends first.
 pub async fn run_to_end<P: 'static, T: 'static>(
     permit: P,
     work: impl Future<Output = T> + 'static,
@@ -86,8 +86,8 @@ pub async fn run_to_end<P: 'static, T: 'static>(
     Ok((done, permit))
 }
 
-/// A response that keeps its request's permit until the response is encoded or charged. Until then, only permits limit its
-/// memory.
+/// A response that keeps its request's permit until the response is encoded or charged. Until then, only permits limit the
+/// memory of responses.
 #[derive(Debug)]
 pub struct WithPermit<A> {
     /// The response.

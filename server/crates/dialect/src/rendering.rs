@@ -74,10 +74,10 @@ pub async fn body(
     reply::framed_text(request, text)
 }
 
-/// Why a node cannot be read.
+/// The reason why a node cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadRefused {
-    /// No state is available, too many readers wait, or the client disconnected while waiting.
+    /// No state is available, too many readers wait, or the client disconnected while its request waited.
     Fault(NodeError),
     /// The caller no longer has access to the node.
     Unauthorized,

@@ -33,8 +33,8 @@ pub const JSON: &str = "application/json";
 /// Media type of forms.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Returns the first [`MESSAGE_BYTES_MAX`] bytes of an error message. A message can quote a large request, and the response to
-/// it is not charged.
+/// Cuts an error message to at most [`MESSAGE_BYTES_MAX`] bytes, at a character boundary. A message can quote a large request,
+/// and error responses are not charged.
 pub fn cut(message: &str) -> &str {
     &message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)]
 }
@@ -126,7 +126,8 @@ fn unbuffered_size(request: &HttpRequest, bytes: usize) -> BodySize {
     }
 }
 
-/// Makes the connection close after a stream to an HTTP/1.0 client, which has no other way to find the end.
+/// Makes the connection close after a stream to an HTTP/1.0 client, which has no other way to find the end of the stream. Does
+/// nothing for later versions.
 pub fn end_with_connection(request: &HttpRequest, response: &mut HttpResponse) {
     if request.version() < Version::HTTP_11 {
         let head = response.head_mut();
@@ -193,7 +194,7 @@ impl MessageBody for FramedBody {
     }
 }
 
-/// Why a body could not be read.
+/// The reason why a body could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyError {
     /// The body exceeds the limit.

@@ -26,7 +26,7 @@ pub struct V2Metrics {
     received: [IntCounter; METHODS.len()],
     successful: [Histogram; METHODS.len()],
     failed: IntCounterVec,
-    /// Counters for reads of one node or directory and for recursive reads.
+    /// Counters for non-recursive reads and for recursive reads.
     reads: [IntCounter; 2],
     /// The numbers of reads that found a node and of reads that failed, for the statistics of v1 and v2.
     lookups: [AtomicU64; 2],

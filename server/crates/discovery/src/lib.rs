@@ -39,8 +39,8 @@ const SIZE_DEFAULT: u64 = 3;
 /// Maximum number of members of a new cluster; a token for more members is refused. Raft clusters are not this large, and one
 /// listing contains all members.
 const SIZE_MAX: u64 = 32;
-/// Maximum size in bytes of a registration; a longer registration is refused. It contains a name, which is the member's id, and
-/// `NAME=URL` for each of the member's URLs.
+/// Maximum size in bytes of a registration; a longer registration is refused. The size includes the name, which is the member's
+/// id, and the value: `NAME=URL` for each of the member's URLs.
 const REGISTRATION_BYTES_MAX: usize = 1024;
 /// Period in which the number of new tokens is limited.
 const RATE_PERIOD: Duration = Duration::from_secs(60);
@@ -55,7 +55,7 @@ pub struct DiscoveryService {
     lock: RegistryLock,
 }
 
-/// Why no token was created.
+/// The reason why no token was created.
 #[derive(Clone, Debug, thiserror::Error)]
 enum NewTokenError {
     #[error("size {0:?} is not a number from 1 to {SIZE_MAX}")]
@@ -146,7 +146,7 @@ impl DiscoveryService {
     }
 
     /// Creates a random token's directory in the v2 tree and returns the token's URL. The request counts against the rate limit
-    /// unless its size or host is invalid.
+    /// unless its form, size or host is invalid.
     async fn make_token(
         &self,
         ctx: &Context,

@@ -43,7 +43,7 @@ pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
         .body(reply::framed(request, html(shown).into_bytes()))
 }
 
-/// Renders the page. The registrations are in order of creation.
+/// Renders the page. The registrations are in order of creation; those beyond the size are marked as surplus.
 fn html(shown: &Shown) -> String {
     let mut members: Vec<&Node> = shown.directory.nodes.iter().flatten().collect();
     // The members that registered first form the cluster.
@@ -93,8 +93,8 @@ fn html(shown: &Shown) -> String {
     out
 }
 
-/// Returns names and URLs in a registration (`NAME=URL,…`) as HTML. A v2 client can write a registration of any length, so only
-/// its first [`REGISTRATION_BYTES_MAX`] bytes are shown.
+/// Returns the distinct names and all URLs in a registration (`NAME=URL,…`) as HTML. A v2 client can write a registration of
+/// any length, so only its first [`REGISTRATION_BYTES_MAX`] bytes are shown.
 fn registration(node: &Node) -> (String, String) {
     let value = node.value.clone().unwrap_or_default();
     let value = String::from_utf8_lossy(&value[..value.len().min(REGISTRATION_BYTES_MAX)]);

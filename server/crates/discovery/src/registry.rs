@@ -1,5 +1,5 @@
-//! Tokens in the v2 tree: creates them and answers requests below them. Every request sees all earlier commits, so a new
-//! token works on every member immediately.
+//! Creates tokens in the v2 tree, and answers requests for tokens and for paths below them. Every request sees all earlier
+//! commits, so a new token works on every member immediately.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,13 +33,13 @@ use witan_v2::{
 
 use super::{NewTokenError, REGISTRATION_BYTES_MAX, SIZE_MAX, base_url, page};
 
-/// Maximum number of tokens that exist at the same time; further tokens are refused with 507. With the limits on registrations,
-/// the tokens use at most 64 MiB for names and values.
+/// Maximum number of tokens that exist at the same time; further tokens are refused with 507. Because registrations are
+/// limited, too, the names and values of all tokens use at most 64 MiB.
 pub(super) const TOKENS_MAX: usize = 1024;
 /// Lifetime of a token, as on the public service. A cluster needs its token only until it has started.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Number of registrations for each member in the size. Members that start at the same time can register beyond the size; the
-/// surplus members then find that the cluster is full.
+/// Maximum number of registrations of a token, as a multiple of the cluster's size. If surplus members start at the same time,
+/// they can register, too, and then find that the cluster is full.
 const REGISTRATIONS_PER_MEMBER: u64 = 2;
 
 /// Time for which a request waits for the lock.
@@ -193,7 +193,8 @@ impl TokenRequest<'_> {
         }
     }
 
-    /// Responds with a node from a linearizable read, in v2's format. Omits the expiration of the token's directory.
+    /// Responds with a node from a linearizable read, in the format of v2, to everyone who knows the token. Omits the
+    /// expiration of the token's directory.
     async fn get(&self, params: &Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let view = node.read().await?;
@@ -239,8 +240,8 @@ impl TokenRequest<'_> {
         std::str::from_utf8(&value).ok()?.parse().ok()
     }
 
-    /// Writes a registration within the limits. Fails if the token expires between the check and the write. In this case,
-    /// deletes the directory that the write has created.
+    /// Writes a registration if it is within the limits. Fails if the token expires between the check and the write. In this
+    /// case, deletes the directory that the write has created.
     async fn register(&self, params: Params) -> Result<HttpResponse, V2Error> {
         let node = &self.ctx.node;
         let guard = self.lock.acquire().await?;
@@ -296,7 +297,7 @@ impl TokenRequest<'_> {
     }
 }
 
-/// Returns whether the `Accept` header lists `text/html`, as a browser's does.
+/// Returns whether the `Accept` header lists `text/html`, as a browser's header does.
 fn wants_page(request: &HttpRequest) -> bool {
     let accepted = request.headers().get_all(ACCEPT);
     accepted

@@ -17,11 +17,11 @@ pub(super) struct GatewayArguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum GatewayVerb {
-    /// Starts the gateway, which stops at SIGTERM or SIGINT. Environment variables do not set its flags.
+    /// Starts the gateway, which stops at SIGTERM or SIGINT. Environment variables cannot set the gateway's flags.
     Start,
 }
 
-/// The flags of `witan gateway start`. As in etcd, they can also be before `start`.
+/// The flags of `witan gateway start`. As in etcd, they can also precede `start`.
 #[derive(Debug, Args)]
 pub struct StartArguments {
     /// Address on which the gateway listens, as HOST:PORT.

@@ -9,7 +9,7 @@ use witan_config::ClientSettings;
 
 use super::{arguments::StartArguments, error::GatewayError, pool::Endpoint};
 
-/// The endpoint if no flag names one.
+/// The endpoint that is used if no flag names one.
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
 
 const CLIENT_PORT: u16 = 2379;
@@ -54,7 +54,7 @@ impl Address {
         (!host.is_empty()).then(|| Self { host: host.to_owned(), port })
     }
 
-    /// Resolves the host to addresses with the port. Fails if the host does not resolve.
+    /// Resolves the host to addresses with the port. Fails if the host cannot be resolved.
     async fn resolve(&self) -> Result<Vec<SocketAddr>, GatewayError> {
         match lookup_host((self.host.as_str(), self.port)).await {
             Ok(found) => Ok(found.collect()),
@@ -108,8 +108,8 @@ pub(super) async fn find(arguments: &StartArguments) -> Result<Vec<Endpoint>, Ga
     arguments.endpoints.iter().map(|text| parse(text)).collect()
 }
 
-/// Returns the verified endpoints in a domain's SRV records. Logs the other endpoints. Fails if a lookup fails, the domain has
-/// no such record, or the CA certificates cannot be used.
+/// Returns the verified endpoints in a domain's SRV records, or all of them with `--insecure-discovery`. Logs the ignored
+/// endpoints. Fails if a lookup fails, the domain has no such record, or the CA certificates cannot be used.
 async fn discover(arguments: &StartArguments, domain: &str) -> Result<Vec<Endpoint>, GatewayError> {
     let suffix = arguments.discovery_srv_name.as_deref().unwrap_or_default();
     let suffix = match suffix.is_empty() {
@@ -161,7 +161,7 @@ fn settings(arguments: &StartArguments) -> ClientSettings {
     }
 }
 
-/// Fails if an endpoint is the address on which the gateway listens, or if a host does not resolve.
+/// Fails if an endpoint is the address on which the gateway listens, or if a host cannot be resolved.
 pub(super) async fn check_distinct(
     listen: &Address,
     endpoints: &[Endpoint],
@@ -182,7 +182,8 @@ pub(super) async fn check_distinct(
     Ok(())
 }
 
-/// Returns whether a connection to `at` reaches a listener on `own`.
+/// Returns whether a connection to `at` is known to reach a listener on `own`. For a wildcard listener, recognizes only
+/// loopback and wildcard addresses, not this host's other addresses.
 fn reaches(own: SocketAddr, at: SocketAddr) -> bool {
     let is_local = at.ip().is_loopback() || at.ip().is_unspecified();
     // A listener on the IPv6 wildcard address also accepts IPv4 connections.

@@ -33,7 +33,7 @@ pub const GATEWAY: &str = "gateway";
 /// Name of etcd's subcommand for a gRPC proxy, which Witan lacks ([`GatewayError::GrpcProxy`]).
 pub const GRPC_PROXY: &str = "grpc-proxy";
 
-/// Parses the arguments after [`GATEWAY`]. Fails with a usage or help text if the arguments are invalid or request help.
+/// Parses the arguments after [`GATEWAY`]. Fails with the error or help text if the arguments are invalid or request help.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<StartArguments, clap::Error> {
     let program = std::iter::once(OsString::from(GATEWAY));
     let line = GatewayArguments::try_parse_from(program.chain(arguments))?;

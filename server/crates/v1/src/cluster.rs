@@ -28,8 +28,8 @@ pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
     Ok(view.machine.members.client_urls().join(", ").into())
 }
 
-/// Renders the record of the member `name` as a file, or the records of all members as a directory if `name` is `None`. Fails
-/// with `KeyNotFound` if no member has this name.
+/// Renders the record of the member `name` as a file, or the records of all members as a directory if `name` is `None`. Leaves
+/// out members without a name. Fails with `KeyNotFound` if no member has this name.
 pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let index = view.machine.tree.index();
@@ -65,8 +65,8 @@ fn record(member: &Member) -> String {
     format!("raft={peer}&etcd={client}")
 }
 
-/// Answers a request for statistics. If this member is not the leader, redirects leader statistics to the leader (307). Fails
-/// with `LeaderElection` if the leader is unknown.
+/// Answers a request for statistics. Leader statistics contain only the leader's name; other members redirect the request to
+/// the leader (307), or fail with `LeaderElection` if the leader is unknown.
 pub(super) async fn stats(
     ctx: &Context,
     request: &HttpRequest,
@@ -102,7 +102,7 @@ fn leader_of<'a>(node: &Node, view: &'a View) -> Result<&'a Member, V1Error> {
     leader.ok_or_else(|| V1Error::new(ErrorCode::LeaderElection, ""))
 }
 
-/// Returns this member's role, its start time, and how long it has known the leader.
+/// Returns this member's role, its start time, and how long it has known the leader. Leaves the other fields empty.
 fn of_self(node: &Node, view: &View) -> V1SelfStats {
     let state = match node.status().role {
         Role::Follower => "follower",

@@ -19,8 +19,8 @@ use super::{error::V1Error, render, request::V1Put};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Reads a file or lists a directory from this member's state. Fails with `KeyNotFound` if the lookup fails. Returns `None` if
-/// the caller has lost access since the first check.
+/// Reads a file or lists a directory from this member's state. Counts the lookup, and fails with `KeyNotFound` if it fails.
+/// Returns `None` if the caller has lost access since the first check.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -61,7 +61,8 @@ pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
 }
 
 /// Writes a file and returns the event. With `prev_value`, fails with `TestFailed` unless the file has this value. An empty
-/// `prev_value` creates the file and fails with `TestFailed` if it exists. Otherwise, a TTL of 0 or less removes the file.
+/// `prev_value` creates the file and fails with `TestFailed` if the file exists. In all other cases, a TTL of 0 or less removes
+/// the file. If the key is a directory, fails with `NotFile`, or with `KeyNotFound` if `prev_value` is not empty.
 pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();
@@ -99,8 +100,8 @@ pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     })
 }
 
-/// Builds the tree operation for a write at `now_ns`. An empty previous value creates the key and fails if it exists.
-/// Otherwise, a TTL of 0 or less removes the key.
+/// Builds the tree operation for a write at `now_ns`. An empty previous value creates the key and fails if the key exists. In
+/// all other cases, a TTL of 0 or less removes the key.
 fn mutation(put: V1Put, now_ns: i64) -> TreeOperation {
     let V1Put { key: path, value, ttl, prev_value } = put;
     let creates = prev_value.as_ref().is_some_and(Bytes::is_empty);

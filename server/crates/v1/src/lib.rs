@@ -1,4 +1,4 @@
-//! The v1 dialect of etcd 0.1: `/v1/keys`, `/v1/watch`, `/v1/leader`, `/v1/machines`, `/v1/stats`. It is a view of the v2
+//! The v1 dialect of etcd 0.1: `/v1/keys`, `/v1/watch`, `/v1/leader`, `/v1/machines`, `/v1/stats`. v1 is a view of the v2
 //! store, with the same indexes and hidden nodes.
 //!
 //! Reading order: `request` (parsing) → `keys` (execution) → `watch` → `render`, `error` (the response) → `cluster`. `request`
@@ -32,7 +32,7 @@ use request::{V1Request, V1RequestError, parse};
 
 use self::error::V1Error;
 
-/// Answers a request for a v1 path and drains its body.
+/// Answers a request for a v1 path. Drains the request's body.
 pub async fn handle(
     ctx: &Context,
     request: &HttpRequest,
@@ -129,7 +129,7 @@ fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
     framed(reply::framed(request, body))
 }
 
-/// Builds a response of the type plain text, which Go's content sniffing chose for all v1 responses.
+/// Builds a plain-text response. Go's content sniffing chose this type for all v1 responses.
 fn framed(body: FramedBody) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, reply::TEXT))

@@ -9,7 +9,7 @@ use witan_tree::{Action, Event, Node};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// An object in a response. Rendering omits empty strings, false and 0.
+/// An object in a response. Rendering omits fields that are empty, false or 0, except the key and the index.
 #[derive(Clone, Copy, Debug, Default)]
 struct V1Response<'a> {
     action: &'static str,
@@ -77,7 +77,8 @@ pub(crate) fn read(out: &mut dyn Sink, event: &Event, now_ns: i64) {
     out.push(b']');
 }
 
-/// Builds the GET response for one node. Its TTL is the number of whole seconds left at `now_ns`.
+/// Builds the GET response for one node. Its TTL is the number of whole seconds left at `now_ns`, which is negative after the
+/// expiration.
 fn get_response(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
     let left = |expires_ns: i64| expires_ns.saturating_sub(now_ns) / NANOS_PER_SECOND;
     V1Response {

@@ -46,9 +46,9 @@ pub struct V1Put {
     pub key: Bytes,
     /// The new value; never empty.
     pub(crate) value: Bytes,
-    /// TTL in seconds; 0 or less removes the key.
+    /// TTL in seconds; 0 or less removes the key, unless `prev_value` is empty.
     pub(crate) ttl: Option<i64>,
-    /// The expected previous value. An empty value means that the key must not exist.
+    /// The expected previous value. If this value is empty, the key must not exist.
     pub(crate) prev_value: Option<Bytes>,
 }
 
@@ -60,7 +60,7 @@ pub enum V1Stats {
     Store,
 }
 
-/// Why parsing refuses a request.
+/// The reason why parsing refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum V1RequestError {
     /// v1 has no such path.
@@ -71,7 +71,8 @@ pub enum V1RequestError {
     Rule(V1Error),
 }
 
-/// Returns the key after `prefix`, without a trailing slash except for the root. Returns `None` if `path` is not below it.
+/// Returns the key after `prefix`, without a trailing slash except for the root. Returns `None` if `path` is neither `prefix`
+/// nor below it.
 fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     let rest = path.strip_prefix(prefix.as_bytes())?;
     if !rest.is_empty() && !rest.starts_with(b"/") {
@@ -84,7 +85,8 @@ fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     Some(key.into())
 }
 
-/// Parses a request. `path` is decoded and cleaned. `form` is the body, if it is a form.
+/// Parses a request. `path` is decoded and cleaned. `form` is the body, if the body is a form. The paths of the leader,
+/// machines and statistics accept every method.
 pub fn parse(
     method: &str,
     path: &[u8],
@@ -155,8 +157,8 @@ fn read(key: Bytes) -> V1Request {
     }
 }
 
-/// Checks that the key of a write is not a keyword, and validates its value and its TTL, in this order. Returns the write or
-/// the first error.
+/// Checks that the key of a write is not a keyword, and validates its value and its TTL, in this order. Ignores an empty TTL.
+/// Returns the write or the first error.
 fn put(key: Bytes, fields: &FormFields) -> Result<V1Put, V1Error> {
     let refuse = |code| V1Error::new(code, "Set");
     if is_keyword(&key) {

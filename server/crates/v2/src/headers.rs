@@ -20,7 +20,8 @@ pub(crate) fn build(node: &Node, status: StatusCode) -> HttpResponseBuilder {
     builder
 }
 
-/// Starts a successful response of `/v2/keys` with headers for the v2 `index`, the Raft index and the Raft term.
+/// Starts a successful response of `/v2/keys` with headers for the v2 `index`, and for this member's commit index and Raft
+/// term.
 pub fn success(node: &Node, status: StatusCode, index: u64) -> HttpResponseBuilder {
     let raft = node.status();
     let mut builder = build(node, status);

@@ -116,8 +116,7 @@ async fn serve(
     answer
 }
 
-/// Parses intent and parameters from method, query and form body. The caller must have checked that the method is one of
-/// `/v2/keys`.
+/// Parses intent and parameters from method, query and form body. Panics if `/v2/keys` does not serve the method.
 pub async fn intent(
     ctx: &Context,
     request: &HttpRequest,

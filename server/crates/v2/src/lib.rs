@@ -28,7 +28,7 @@ fn methods(resource: V2Resource) -> Option<&'static str> {
     }
 }
 
-/// Answers a request for a v2 resource and drains its body. The caller must have authorized the client.
+/// Answers a request for a v2 resource. Drains the request's body. Except for keys, the caller must have authorized the client.
 pub async fn handle(
     ctx: &Context,
     resource: V2Resource,

@@ -68,8 +68,8 @@ pub fn params(is_get: bool, query: &[u8], form: Option<&[u8]>) -> Result<Params,
     validate(is_get, &fields)
 }
 
-/// Parses form-encoded text (a body or a query) into the fields. Returns Go's error message for a semicolon, or else for the
-/// first bad escape. Parses the other pairs even after an error.
+/// Parses form-encoded text (a body or a query) into the fields. Fails with Go's error message for a semicolon, or else for the
+/// first invalid escape. Parses the other pairs even after an error.
 fn read(fields: &mut FormFields, text: &[u8]) -> Result<(), String> {
     let mut fault = None;
     for pair in text.split(|&b| b == b'&') {
@@ -173,7 +173,7 @@ fn boolean(fields: &FormFields, name: &str, mark: &str) -> Result<Option<bool>, 
     })
 }
 
-/// Builds the tree operation for a write to `path` (cleaned, absolute). The TTL counts from `now_ns`.
+/// Builds the tree operation for a write to `path` (cleaned, absolute). The TTL is counted from `now_ns`.
 pub fn mutation(write: WriteMethod, path: Bytes, params: Params, now_ns: i64) -> TreeOperation {
     let expires_ns = params.ttl.map(|ttl| expiration(now_ns, ttl));
     let Params { value, prev_value, prev_index, refresh, .. } = params;

@@ -25,8 +25,8 @@ use super::{error::V2Error, headers, parse::Params, render};
 /// Limits the log lines of many watches that end at the same time.
 static LOST_EVENTS: LogLimit = LogLimit::new();
 
-/// Registers a watch on `key` and sends the response headers immediately. Fails if the caller has no access or the history no
-/// longer contains `wait_index`.
+/// Registers a watch on `key` and sends the response headers immediately. Fails if the caller has no access, the history no
+/// longer contains `wait_index`, there are too many watchers, or no state is available.
 pub async fn open(
     ctx: &Context,
     request: &HttpRequest,
@@ -112,7 +112,8 @@ struct WatchBody {
 }
 
 impl WatchBody {
-    /// Waits for the next event and renders its line. Returns `None` at the end. Fails if its memory charge is refused.
+    /// Waits for the next event and renders its line. Returns `None` at the end of the watch. If the line's memory charge is
+    /// refused, fails and ends the watch.
     async fn next_line(&mut self) -> Option<Result<Bytes, ResponseRefused>> {
         self.charge = None;
         if self.ended {

@@ -13,7 +13,7 @@ use witan_node::Reconfiguration;
 use super::{RpcResult, header};
 use crate::error::RpcError;
 
-/// Lists the members. If the request is linearizable, reads a linearizable state; otherwise, reads this member's own state.
+/// Lists the members. If the request is linearizable, reads a linearizable state; otherwise, reads this member's state.
 pub(super) async fn member_list(
     ctx: &Context,
     request: pb::MemberListRequest,
@@ -30,7 +30,7 @@ pub(super) async fn member_list(
 }
 
 /// Adds a voter or a learner, unless the addition could cause quorum loss. Returns the new member and all members. Fails for
-/// invalid URLs, and for a learner above `max_learners`.
+/// invalid URLs, and for a learner if there are already `max_learners` learners.
 pub(super) async fn member_add(
     ctx: &Context,
     request: pb::MemberAddRequest,
@@ -123,13 +123,13 @@ async fn check_quorum(ctx: &Context, change: Reconfiguration) -> RpcResult<()> {
     Ok(())
 }
 
-/// Lists the members that the node's own state contains.
+/// Lists the members in this member's state.
 async fn members(ctx: &Context) -> RpcResult<Vec<pb::Member>> {
     Ok(api_members(&ctx.node.view().await?.machine.members))
 }
 
-/// Returns the member with this ID from the node's state or, if that state lacks it, from a linearizable state, because the node
-/// can lag behind. Fails with `MemberNotFound` if both states lack the member.
+/// Returns the member with this ID from this member's state or, if that state lacks the ID, from a linearizable state, because
+/// this member can lag behind. Fails with `MemberNotFound` if both states lack the member.
 async fn find_member(ctx: &Context, id: MemberId) -> RpcResult<Member> {
     let find = |members: &MemberRegistry| members.by_id.get(&id).cloned();
     if let Some(member) = find(&ctx.node.view().await?.machine.members) {

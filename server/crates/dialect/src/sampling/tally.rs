@@ -42,7 +42,8 @@ impl Tally {
         self.rows.extend(all);
     }
 
-    /// Returns the rows, largest counts first, and the remainder, which is the sum of the counts of all dropped rows.
+    /// Returns the rows, largest counts first, and the remainder, which is the sum of the counts of all dropped rows. Replaces
+    /// invalid UTF-8 in prefixes.
     pub fn into_rows(self) -> (Vec<TopRow>, TopCounts) {
         let row = |((key_space, prefix), counts): ((_, Box<[u8]>), _)| TopRow {
             key_space,
@@ -59,7 +60,7 @@ impl Tally {
 }
 
 /// Returns the first [`SEGMENTS`] path segments of a key with their trailing slashes, at most [`PREFIX_BYTES_MAX`] bytes. A
-/// segment without a trailing slash is left out.
+/// leading slash is kept. A segment without a trailing slash is left out.
 fn prefix(key: &[u8]) -> &[u8] {
     let key = &key[..key.len().min(PREFIX_BYTES_MAX)];
     let first = usize::from(key.first() == Some(&b'/'));

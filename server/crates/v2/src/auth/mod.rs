@@ -34,7 +34,8 @@ use witan_node::{NodeError, ProposeError};
 
 use super::headers::{self, json_response};
 
-/// Memory in bytes that an empty string takes in the lists of the request and of its command. Half of a list can be unused.
+/// Memory in bytes that an empty string takes in the lists of the request and of its command. Half of a list's capacity can be
+/// unused.
 const STRING_BYTES: usize = 4 * size_of::<String>();
 
 /// An error response: status and message.
@@ -212,7 +213,7 @@ async fn read_auth(
         .body(reply::framed_text(request, text?)))
 }
 
-/// Renders the output of `write`, which has at least `least_bytes` bytes, if its charge is granted.
+/// Renders the output of `write`, which has at least `least_bytes` bytes. Fails if the charge is refused.
 fn render(
     account: &Account,
     least_bytes: usize,
@@ -235,7 +236,8 @@ where
 }
 
 /// Reads a body and parses its first JSON value, on another thread if the body is large. As in etcd, bytes after the value are
-/// ignored, and `null` is an empty object. Also returns the charge for the parsed value. Fails with 400 if the body is invalid.
+/// ignored, and `null` is an empty object. Also returns the charge for the parsed value. Fails with 400 if the body is invalid
+/// or too large.
 async fn body<T: DeserializeOwned + Default + Send + 'static>(
     ctx: &Context,
     payload: &mut web::Payload,
@@ -265,8 +267,8 @@ fn charge_strings(account: &Account, body: &[u8]) -> Result<Option<Charge>, Auth
     charge.map(Some).ok_or_else(refused)
 }
 
-/// Parses the first JSON value in a body. Returns `None` if the value is not an object of type `T`. Builds no tree of values,
-/// which can be many times as large as the body.
+/// Parses the first JSON value in a body. Returns the default for `null`, and `None` if the value is not an object of type `T`.
+/// Builds no tree of values, which can be many times as large as the body.
 fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Option<T> {
     let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Option<T>>();
     let first = values.next()?.ok()?;

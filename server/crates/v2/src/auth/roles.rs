@@ -43,7 +43,7 @@ pub(super) fn push_roles(out: &mut dyn Sink, auth: &Auth, names: &[String]) {
     }
 }
 
-/// Returns one role, or fails with `RoleMissing` if v2 has no role with this name.
+/// Responds with one role, or fails with `RoleMissing` if v2 has no role with this name.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,

@@ -70,7 +70,7 @@ fn least_bytes(auth: &Auth) -> usize {
     roles.filter_map(|name| sizes.get(&name)).sum()
 }
 
-/// Returns a user with the patterns of its roles, or fails with 404 if the user or one of its roles does not exist.
+/// Responds with a user and the patterns of its roles, or fails with 404 if the user or one of its roles does not exist.
 pub(super) async fn get(
     ctx: &Context,
     request: &HttpRequest,
@@ -95,7 +95,7 @@ pub(super) async fn get(
 
 /// Creates or changes a user. A body creates the user if it contains `roles`, or if the user is new and the body contains
 /// neither `grant` nor `revoke`. As in etcd, only creation without roles returns 201; all other requests return 200. Fails with
-/// 400 if the body names another user, or contains `roles` and a change.
+/// 400 if the body names another user, or contains `roles` and also `grant` or `revoke`.
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,
@@ -165,7 +165,8 @@ async fn create(
     Ok(User { user: name, roles })
 }
 
-/// Returns the bcrypt hash of a password. Fails with 400 if it is too long and with 503 if too many passwords are waiting.
+/// Returns the bcrypt hash of a password. Fails with 400 if the password is too long, with 503 if too many passwords are
+/// waiting, and otherwise with 500 and a log line.
 async fn hash(ctx: &Context, password: String) -> Result<Bytes, AuthHttpError> {
     let hashing = &ctx.authenticator.hashing;
     let hashed = hashing.hash(ctx.account(), password).await;

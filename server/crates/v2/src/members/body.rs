@@ -14,8 +14,8 @@ use super::{MembersHttpError, peer_url};
 
 const FIELD: &str = "peerURLs";
 
-/// Reads the body and returns its validated, sorted peer URLs. Fails if the body contains no URL or an invalid URL, or if all
-/// URLs together exceed `LONG_TEXT_BYTES_MAX`.
+/// Reads the body and returns its validated, sorted peer URLs. Fails if the media type is not JSON, if the body contains no URL
+/// or an invalid URL, or if the URLs exceed `LONG_TEXT_BYTES_MAX` in total.
 pub(super) async fn peer_urls(
     request: &HttpRequest,
     payload: &mut web::Payload,
@@ -61,7 +61,7 @@ fn check_media_type(given: &str) -> Result<(), MembersHttpError> {
     ))
 }
 
-/// Parses `peerURLs`, case-insensitively, from a JSON body. An absent field is an empty list. The error is Go's message.
+/// Parses `peerURLs`, case-insensitively, from a JSON body. An absent field is an empty list. Fails with Go's message.
 pub fn decode(body: &[u8]) -> Result<Vec<String>, String> {
     json::check(body)?;
     let text = String::from_utf8_lossy(body);

@@ -83,7 +83,8 @@ pub(super) async fn handle(
     })
 }
 
-/// Answers `/v2/machines` with the sorted client URLs of all members as text, separated by `, `.
+/// Answers `/v2/machines` with the sorted client URLs of all members as text, separated by `, `, or with 503 if no state is
+/// available.
 pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let members = match ctx.node.view().await {
         Ok(view) => view.machine.members.clone(),
@@ -112,7 +113,7 @@ async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Memb
     Ok(json_response(ctx, request, StatusCode::OK, &list))
 }
 
-/// Returns the leader, or fails with 503 if this member knows none.
+/// Responds with the leader, or fails with 503 if this member knows no leader.
 async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
     let Some(leader) = members.by_id.get(&ctx.node.status().leader) else {
@@ -123,8 +124,8 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     Ok(json_response(ctx, request, StatusCode::OK, &leader))
 }
 
-/// Adds a voter with the body's peer URLs and returns 201. Fails with 409 if a member has one of the URLs, and with 500 if the
-/// change could cause quorum loss.
+/// Adds a voter with the body's peer URLs and returns 201. Fails with 400 or 415 for an invalid body, with 409 if a member has
+/// one of the URLs, and with 500 if the change could cause quorum loss.
 async fn add(
     ctx: &Context,
     request: &HttpRequest,
