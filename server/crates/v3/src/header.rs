@@ -4,7 +4,7 @@ use witan_api::v3::etcdserverpb::ResponseHeader;
 use witan_machine::revision::Revision;
 use witan_node::Node;
 
-/// Builds a header with this revision, the cluster ID, the member ID and the node's current Raft term. Never returns `None`.
+/// Builds a header with this revision, the cluster ID, the member ID and this member's current Raft term. Never returns `None`.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "the field of a response is optional"

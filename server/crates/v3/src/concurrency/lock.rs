@@ -18,13 +18,13 @@ use crate::{RpcResult, kv};
 /// Error text for a waiting caller whose key was deleted with its lease.
 const EXPIRED: &str = "mutex: session is expired";
 
-/// Waits until the caller holds the lock. If the caller disconnects first, deletes its key.
+/// Waits until the caller holds the lock. If the caller disconnects first, deletes the caller's key.
 pub(crate) async fn lock(ctx: &Context, request: LockRequest) -> RpcResult<LockResponse> {
     let (ctx, metrics) = (ctx.clone(), &ctx.panics);
     run_to_completion(metrics, move |gone| acquire(ctx, request, gone)).await
 }
 
-/// Releases a lock by deleting the key that `lock` returned.
+/// Releases a lock by deleting the key that `lock` returned. Succeeds even if the key does not exist.
 pub(crate) async fn unlock(ctx: &Context, request: UnlockRequest) -> RpcResult<UnlockResponse> {
     let header = delete_key(ctx, request.key)
         .await

@@ -37,7 +37,8 @@ const SESSION_TTL_S: i64 = 60;
 
 type WatchResponses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
-/// Returns the caller's lease, or a new lease of `SESSION_TTL_S` seconds if `lease` is `LeaseId::NONE`.
+/// Returns the caller's lease, or a new lease of `SESSION_TTL_S` seconds if `lease` is `LeaseId::NONE`. Does not check whether
+/// the caller's lease exists.
 async fn session_lease(ctx: &Context, lease: LeaseId) -> RpcResult<LeaseId> {
     if lease != LeaseId::NONE {
         return Ok(lease);
@@ -120,8 +121,8 @@ struct SessionKey {
     first: bool,
 }
 
-/// Puts the caller's key unless it exists. If `oldest` requests the oldest key, the same transaction reads that key, so that
-/// the result shows whether the caller's key is the oldest.
+/// Puts the caller's key, unless the key exists. If `oldest` requests the oldest key, the same transaction reads that key, so
+/// that the result shows whether the caller's key is the oldest.
 async fn put_key(
     ctx: &Context,
     key: &Bytes,

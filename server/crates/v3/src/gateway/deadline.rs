@@ -16,7 +16,7 @@ pub(super) struct Deadline(Option<Instant>);
 
 impl Deadline {
     /// Reads the timeout of a request, which starts now. As in etcd, 0 means no limit, and the deadline of a negative timeout
-    /// has already passed. Fails if the timeout is invalid.
+    /// has already passed. A timeout too long for the clock means no limit. Fails if the timeout is invalid.
     pub(super) fn of(request: &HttpRequest) -> Result<Self, GatewayError> {
         let header = request.headers().get(TIMEOUT);
         let Some(header) = header.filter(|header| !header.is_empty()) else {
@@ -48,7 +48,8 @@ impl Deadline {
     }
 }
 
-/// Parses a whole number and one of the units `H`, `M`, `S`, `m`, `u` and `n`. Returns `None` for any other text.
+/// Parses a whole number, which can be negative, and one of the units `H`, `M`, `S`, `m`, `u` and `n`. Returns nanoseconds, or
+/// `None` for any other text.
 fn nanoseconds(text: &str) -> Option<i128> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let unit = match unit {

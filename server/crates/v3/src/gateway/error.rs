@@ -14,7 +14,7 @@ use witan_dialect::reply::{self, BodyError};
 use super::GatewayVersion;
 use crate::error::RpcError;
 
-/// Why a gateway call failed.
+/// The reason why a gateway call failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GatewayError {
     /// No call has this path.
@@ -64,7 +64,7 @@ impl GatewayError {
         Self::Status { code: Code::ResourceExhausted, text }
     }
 
-    /// Returns the error for a body that could not be read. `max` is the size limit in bytes, for the text.
+    /// Returns the error for a body that could not be read. `max` is the size limit in bytes that the message names.
     pub(super) fn unread(error: BodyError, max: usize) -> Self {
         match error {
             BodyError::TooLarge => {

@@ -86,11 +86,12 @@ impl JsonRequests {
         }
     }
 
-    /// Charges the maximum size of a request while the buffer is large. Fails if the charge is refused.
+    /// Charges the maximum size of a request if the buffer is large, and otherwise releases the charge. Fails if the charge is
+    /// refused.
     fn charge_buffer(&mut self) -> Result<(), String> {
         if self.buffer.len() <= SMALL_BYTES {
             if self.charge.is_some() {
-                // Copy the rest, which would otherwise keep the memory of the earlier requests alive.
+                // Copy the remaining bytes, which would otherwise keep the memory of the earlier requests alive.
                 self.buffer = BytesMut::from(&self.buffer[..]);
                 self.charge = None;
             }
@@ -102,7 +103,7 @@ impl JsonRequests {
     }
 
     /// Takes the first complete value from the buffer, or returns `None` if no value is complete. At the end of the body, a
-    /// number is complete, and any other partial value is an error.
+    /// number is complete, and any other partial value is an error. Fails for invalid JSON.
     fn take_value(&mut self) -> Result<Option<BytesMut>, String> {
         let end = match self.progress.take(&self.buffer[self.scanned..])? {
             Some(length) => self.scanned + length,
@@ -120,7 +121,7 @@ impl JsonRequests {
         };
         let value = self.buffer.split_to(end);
         if self.buffer.len() < value.len() {
-            // Copy the rest, which would otherwise keep the memory of the value alive.
+            // Copy the remaining bytes, which would otherwise keep the memory of the value alive.
             self.buffer = BytesMut::from(&self.buffer[..]);
         }
         (self.scanned, self.progress) = (0, JsonProgress::default());

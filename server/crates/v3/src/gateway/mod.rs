@@ -207,7 +207,8 @@ fn credentials(request: &HttpRequest) -> Credentials {
     Credentials::of_token(token.or_else(|| websocket::token(request)))
 }
 
-/// Splits a path into the gateway version and the call's path. Returns `None` if the path has no gateway prefix.
+/// Splits a path into the gateway version and the call's path. Returns `None` if the path has no gateway prefix or is not
+/// UTF-8.
 pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     let path = std::str::from_utf8(path).ok()?.strip_prefix('/')?;
     let (prefix, call) = path.split_once('/')?;
@@ -218,8 +219,8 @@ pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     }
 }
 
-/// Reads the body, runs the call and returns its response as JSON. Fails when the deadline passes or the client disconnects. A
-/// command that was already proposed is still executed.
+/// Reads the body, runs the call and returns its response as JSON. Fails when the deadline passes or the client disconnects, or
+/// if the client requires a leader and none is known. A command that was already proposed is still executed.
 async fn run_unary(
     ctx: &Context,
     request: &HttpRequest,
@@ -272,9 +273,9 @@ struct UnaryCall<'a> {
 }
 
 impl UnaryCall<'_> {
-    /// Decodes the body, runs `verb` and encodes the response. Decodes and encodes large messages on another thread. Keeps the
-    /// permit until the response is encoded. Charges the response before encoding it, because only charges limit the number of
-    /// concurrent encodings.
+    /// Decodes the body, runs `verb` and encodes the response. Fails if the decoded message exceeds the limit for messages.
+    /// Decodes and encodes large messages on another thread. Keeps the permit until the response is encoded. Charges the
+    /// response before encoding it, because only charges limit the number of concurrent encodings.
     async fn run<Q, A>(
         self,
         verb: impl AsyncFnOnce(&Context, Q) -> RpcResult<WithPermit<A>>,
@@ -298,7 +299,7 @@ impl UnaryCall<'_> {
         }
         let with_permit = verb(ctx, request).await?;
         let (account, length) = (ctx.account().clone(), with_permit.response.encoded_len());
-        // The JSON is written from an encoding of the response, and is longer than that encoding.
+        // Serialization first encodes the response as protobuf and then writes the JSON, which is longer than that encoding.
         let Ok(reserved) = reply::charge(Some(&account), 2 * length) else {
             return Ok(Err(ResponseRefused));
         };

@@ -17,7 +17,7 @@ use witan_dialect::reply;
 
 use super::encoding::{self, Encoding};
 
-/// Returns the document, which the first call builds.
+/// Responds with the document, which the first call builds.
 pub fn answer() -> HttpResponse {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
     HttpResponse::Ok()

@@ -39,7 +39,8 @@ pub fn is_requested(request: &HttpRequest) -> bool {
         && request.path().starts_with("/v3")
 }
 
-/// Returns the token in the handshake's subprotocols, or `None` if they contain no token or the request is not a handshake.
+/// Returns the token, which is all text after `Bearer,` in the handshake's subprotocols. Returns `None` if they contain no
+/// token or the request is not a handshake.
 pub(super) fn token(request: &HttpRequest) -> Option<&str> {
     let protocols = request
         .headers()
@@ -192,7 +193,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Sends a ping. If the session is reading (`listens`), ends the session after `MISSED_PINGS` unanswered pings.
+    /// Queues a ping. If the session is reading (`listens`) and `MISSED_PINGS` pings are unanswered, ends the session instead.
     fn ping(&mut self, listens: bool) {
         if listens && self.missed_pings >= MISSED_PINGS {
             self.ended = true;
@@ -219,7 +220,7 @@ impl WebSocketSession {
             }
         }
         if self.received.len() <= before / 2 {
-            // Copy the rest, which would otherwise keep the memory of the complete frames alive.
+            // Copy the remaining bytes, which would otherwise keep the memory of the complete frames alive.
             self.received = BytesMut::from(&self.received[..]);
         }
     }
@@ -275,7 +276,8 @@ impl WebSocketSession {
         }
     }
 
-    /// Sends complete lines of the response as messages and keeps the rest. Scans each byte once, even in long lines.
+    /// Queues complete lines of the response as messages and keeps an incomplete last line. Scans each byte once, even in long
+    /// lines.
     fn send_lines(&mut self, mut part: &[u8]) {
         while let Some(end) = part.iter().position(|byte| *byte == b'\n') {
             let mut line = std::mem::take(&mut self.line);
@@ -286,7 +288,7 @@ impl WebSocketSession {
         self.line.extend_from_slice(part);
     }
 
-    /// Sends the last line after the call has completed and closes the session.
+    /// Queues an incomplete last line after the call has completed, and closes the session.
     fn finish_call(&mut self) {
         let line = std::mem::take(&mut self.line);
         if !line.is_empty() {

@@ -67,7 +67,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads an object and appends its fields to the message. Fails if `depth` exceeds `MESSAGE_DEPTH_MAX`.
+    /// Reads an object and appends its fields to the message. `jsonpb` reads `null` as an object without fields. Fails if
+    /// `depth` exceeds `MESSAGE_DEPTH_MAX`.
     fn message(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
         let too_deep = depth > MESSAGE_DEPTH_MAX;
         match self.dialect {
@@ -87,7 +88,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads an object's fields in proto order, with the fields of oneofs last.
+    /// Reads an object's fields in proto order, with the fields of oneofs last. Fails if `jsonpb` may not scan the object
+    /// again.
     fn members_by_field(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
         let start = self.scanner.at();
         let members = self.members(shape)?;
@@ -116,8 +118,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads an object and returns the positions of its fields. Drops all other members, because an object can have a large
-    /// number of them.
+    /// Reads an object and returns the names of its fields and the positions of their values. Drops all other members, because
+    /// an object can have a large number of them.
     fn members(&mut self, shape: &MessageShape) -> ReadResult<Vec<Member<'a>>> {
         let mut members: Vec<Member<'a>> = Vec::new();
         self.container(b'{', |reader| {
@@ -168,7 +170,8 @@ impl<'a> Reader<'a> {
         self.field(named, depth)
     }
 
-    /// Reads a field's value, or all elements of a list, and appends them to the message.
+    /// Reads a field's value, or all elements of a list, and appends them to the message. Appends nothing for a list or message
+    /// that is `null`.
     fn field(&mut self, named: NamedField<'_>, depth: usize) -> ReadResult<()> {
         let is_container = named.field.list || matches!(named.field.kind, FieldKind::Message(_));
         // `null` is an empty list or an absent message. As a list element, `null` makes etcd 3.4 panic.

@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an integer, or the number of an enum value, and returns the bits of a varint. `jsonpb` ignores quotes around plain
-    /// digits; `protojson` accepts a whole number in any notation.
+    /// digits and reads `null` as 0; `protojson` accepts a whole number in any notation.
     fn integer(&mut self, field: &FieldShape) -> ReadResult<u64> {
         let mut token = self.token()?;
         let value = match self.dialect {
@@ -120,7 +120,8 @@ impl<'a> Reader<'a> {
         bytes.map(Cow::Owned)
     }
 
-    /// Reads a list of numbers, which Go accepts as bytes.
+    /// Reads a list of numbers, which Go accepts as bytes, and of `null`, which is 0. Fails if a number does not fit into a
+    /// byte.
     fn octets(&mut self) -> ReadResult<Cow<'a, [u8]>> {
         let mut octets = Vec::new();
         self.container(b'[', |reader| {

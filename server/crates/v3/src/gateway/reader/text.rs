@@ -23,7 +23,8 @@ const STANDARD_BARE: GeneralPurpose = GeneralPurpose::new(&STANDARD, BARE);
 const URL_PADDED: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, PADDED);
 const URL_BARE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, BARE);
 
-/// Decodes base64 like `protojson`, which accepts both alphabets, with or without padding. Returns `None` for invalid base64.
+/// Decodes base64 like `protojson`, which accepts both alphabets, with or without padding. Text is padded if its length, with
+/// line breaks, is a multiple of four. Returns `None` for invalid base64.
 pub(super) fn decode_any_base64(text: &[u8]) -> Option<Vec<u8>> {
     let is_url = text.iter().any(|letter| matches!(letter, b'-' | b'_'));
     let is_padded = text.len().is_multiple_of(4);
@@ -36,7 +37,7 @@ pub(super) fn decode_any_base64(text: &[u8]) -> Option<Vec<u8>> {
     decode_lines(engine, text)
 }
 
-/// Decodes base64 like `jsonpb`, which accepts the standard alphabet with padding. The error is the offset in Go's message.
+/// Decodes base64 like `jsonpb`, which accepts the standard alphabet with padding. Fails with the offset in Go's message.
 pub(super) fn decode_standard_base64(text: &[u8]) -> Result<Vec<u8>, usize> {
     decode_lines(&STANDARD_PADDED, text).ok_or_else(|| error_offset(text))
 }
