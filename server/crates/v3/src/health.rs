@@ -26,7 +26,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 
 #[tonic::async_trait]
 impl Health for HealthService {
-    /// Returns `SERVING`, or fails with `NotFound` for any other service name than the empty one.
+    /// Returns `SERVING`, or fails with `NotFound` for any service name other than the empty one.
     async fn check(
         &self,
         request: Request<HealthCheckRequest>,
@@ -40,7 +40,8 @@ impl Health for HealthService {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    /// Sends the current status immediately. When the process stops, sends the final status and ends the stream.
+    /// Sends the current status immediately, which is `SERVICE_UNKNOWN` for an unknown service. When the process stops, sends
+    /// the final status and ends the stream.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,

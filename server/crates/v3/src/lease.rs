@@ -136,7 +136,7 @@ impl ReadReply for Vec<Bytes> {
     }
 }
 
-/// Lists all leases in this member's own state. As in etcd, only the leader lists the leases in order of expiration.
+/// Lists all leases in this member's state. As in etcd, only the leader lists the leases in order of expiration.
 pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,
@@ -163,8 +163,8 @@ pub(super) async fn lease_leases(
     Ok(LeaseLeasesResponse { header, leases })
 }
 
-/// Lists the leases of a state, or the leases in `deadlines` in the order of expiration. Fails unless the caller can list the
-/// keys of all leases.
+/// Lists the leases in `deadlines` in order of expiration or, without `deadlines`, all leases of the state. Fails unless the
+/// caller can list the keys of all leases.
 fn list(
     machine: &StateMachine,
     caller: Option<&Caller>,
@@ -191,8 +191,9 @@ async fn keep_alive(
     Ok(LeaseKeepAliveResponse { header, id: id.0, ttl })
 }
 
-/// Renews a lease and returns its TTL in seconds, or `None` if the lease does not exist. Fails with `Timeout` if an expired
-/// lease still exists after `EXPIRING_CHECKS` checks.
+/// Renews a lease and returns its TTL in seconds, or `None` if the lease does not exist. If the log has a smaller remaining
+/// TTL, first proposes a lease checkpoint that clears the recorded TTL. Fails with `Timeout` if an expired lease still exists
+/// after `EXPIRING_CHECKS` checks.
 async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
     for _ in 0..EXPIRING_CHECKS {
         match ctx.node.renew(id).await? {

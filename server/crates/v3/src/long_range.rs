@@ -68,7 +68,8 @@ struct LongRange {
 
 /// Waits for a permit for a large read, takes the latest state, and checks the caller's permission in it again. Returns a
 /// response that reads its pairs from this state while it is sent, with the permit. Fails with `ResponseTooLarge` if the
-/// response is too long or its pairs cannot be sorted in memory, and with `TooManyRequests` if the list of keys is not charged.
+/// response is too long or its pairs cannot be sorted in memory, and with `TooManyRequests` if the charge for the list of keys
+/// is refused.
 pub(super) async fn begin(
     ctx: &Context,
     request: RangeRequest,

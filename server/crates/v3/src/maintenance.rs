@@ -24,7 +24,7 @@ use witan_snapshot as snapshot;
 use super::{RpcResult, authorize, header};
 use crate::error::RpcError;
 
-/// Returns this member's status, from its own state.
+/// Returns this member's status from its local state, even without a quorum.
 pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<StatusResponse> {
     let view = ctx.node.view().await?;
     let kv = &view.machine.kv;
@@ -56,8 +56,8 @@ pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<
 }
 
 /// Lists, raises or clears alarms. Raising and clearing require the root role while authentication is enabled. An unknown
-/// action has no effect; etcd 3.6 crashes. An unknown alarm type cannot be raised or cleared, because a later release may
-/// define it.
+/// action has no effect, whereas it crashes etcd 3.6. An unknown alarm type cannot be raised or cleared, because a later
+/// release may define it.
 pub(super) async fn alarm(ctx: &Context, request: AlarmRequest) -> RpcResult<AlarmResponse> {
     let action = AlarmAction::try_from(request.action);
     // Listing alarms needs fewer permissions, which were checked earlier.
@@ -112,8 +112,8 @@ pub(super) async fn move_leader(
     Ok(MoveLeaderResponse { header: None })
 }
 
-/// Returns the hash of the entire store, including members and cluster settings. etcd computes the same hash for equal data.
-/// Waits for a scan permit. While authentication is enabled, requires the root role.
+/// Returns the hash of this member's entire store, including members and cluster settings. etcd computes the same hash for
+/// equal data. Waits for a scan permit. While authentication is enabled, requires the root role.
 pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<HashResponse> {
     let begun = Instant::now();
     let job = ctx.scan().await?;
@@ -125,8 +125,9 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
     Ok(HashResponse { header, hash })
 }
 
-/// Returns the hash of the keys at a revision; 0 means the current revision. Fails for a compacted or future revision. etcd
-/// computes the same hash for equal data. Waits for a scan permit. While authentication is enabled, requires the root role.
+/// Returns the hash of this member's keys at a revision; 0 means the current revision. Fails for a compacted or future
+/// revision. etcd computes the same hash for equal data. Waits for a scan permit. While authentication is enabled, requires the
+/// root role.
 pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<HashKvResponse> {
     let begun = Instant::now();
     // Refuse an invalid revision before waiting for a permit.

@@ -187,7 +187,7 @@ pub(super) fn read_stream<Q: Message + Default + 'static>(body: RequestBody) -> 
     Streaming::new_request(decoder, RequestMessages(body), None, Some(usize::MAX))
 }
 
-/// Returns the first request message in a streamed body. Fails if there is none.
+/// Returns the first request message in a streamed body. Fails if the body contains no message.
 pub(super) async fn read_first<Q: Message + Default + 'static>(
     body: RequestBody,
 ) -> Result<Q, Status> {
@@ -222,7 +222,8 @@ impl<A: Message> Encoder for ExactEncoder<A> {
     }
 }
 
-/// Returns the message in a body, without its prefix (a flag and the length). Fails if the body ends too early.
+/// Returns the message in a body, without its prefix (a flag and the length). Ignores bytes after the message. Fails if the
+/// body ends too early.
 fn message(body: &Bytes) -> Result<Bytes, Status> {
     match body.first_chunk::<PREFIX_BYTES>() {
         Some(&[_compressed, a, b, c, d]) => {

@@ -103,8 +103,8 @@ fn key(at: usize) -> String {
     format!("k{at:05}")
 }
 
-/// Returns the value that a round writes to a key. Values sort in another order than their keys, and fill more than one part of
-/// a range.
+/// Returns the value that a round writes to a key. The order of the values differs from the order of the keys, and the values
+/// fill more than one part of a range.
 fn value(at: usize, round: usize) -> String {
     format!("{:05} {round} {}", at * 7 % KEYS, "v".repeat(1000))
 }

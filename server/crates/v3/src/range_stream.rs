@@ -27,8 +27,8 @@ const PART_BYTES: usize = 1 << 20;
 /// Number of keys to read before the task yields.
 const PART_KEYS: usize = 4096;
 
-/// Streams a range at one revision, in parts of about `PART_BYTES`. Fails before streaming if the range is unreadable. A
-/// required leader is checked only when the call starts.
+/// Streams a range at one revision, in parts of about `PART_BYTES`. Fails before streaming if the range is unreadable. Ignores
+/// `_needs_leader`, because a required leader is checked only when the call starts.
 pub(super) async fn range_stream(
     ctx: &Context,
     request: RangeRequest,
@@ -236,7 +236,8 @@ impl RangeReader {
         kv::Range { count_only: true, ..self.range.clone() }
     }
 
-    /// Fails unless the caller may read the range in this state. Permissions can have changed since the call started.
+    /// Fails unless the caller may read the range in this state. Permissions can have changed since the call started. A changed
+    /// auth revision alone is no failure.
     fn check_access(&self, machine: &StateMachine) -> Result<(), AuthError> {
         let revision = machine.auth.revision();
         let caller = self.caller.as_ref();

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Validates, authorizes and proposes a deletion. If a sample is running, counts its key before the authorization. If the
+/// Validates, authorizes and proposes a deletion. If a sample is running, counts the key before the authorization. If the
 /// deletion returns many or long pairs, waits for a large-read permit and keeps it until the response is encoded.
 pub(crate) async fn delete_range(
     ctx: &Context,

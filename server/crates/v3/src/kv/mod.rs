@@ -50,7 +50,8 @@ const LARGE_READ_KEYS: u64 = 1024;
 /// deleted. Another thread would add a third to the CPU cost of reading and sending 10,000 pairs.
 const LONG_READ_KEYS: u64 = 16_384;
 
-/// Size in bytes, in memory, of the pairs above which a read needs a permit. A gRPC range reads more pairs while it is sent.
+/// Size in bytes, in memory, of the pairs above which a read needs a permit. A gRPC range reads further pairs while its
+/// response is sent.
 const WHOLE_BYTES: u64 = 4 << 20;
 
 /// Where a read finds values, and the maximum size in bytes of its pairs.
@@ -77,7 +78,7 @@ pub(super) enum ReadSize {
 
 impl ReadSize {
     /// Classifies a read. `more_than` returns whether the read can cover more keys than its argument. `longer_than` returns
-    /// whether it can take longer than reading that many keys at the latest revision.
+    /// whether the read can take longer than reading that many keys at the latest revision.
     pub(super) fn by(more_than: impl Fn(u64) -> bool, longer_than: impl Fn(u64) -> bool) -> Self {
         if longer_than(LONG_READ_KEYS) {
             Self::Long

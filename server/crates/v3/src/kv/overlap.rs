@@ -1,5 +1,5 @@
 //! Checks that operations of a transaction that can run together neither put a key twice, nor put and delete it. Refuses
-//! exactly the transactions that etcd refuses, even where the result depends on the order of operations. Takes O(n log n).
+//! exactly the transactions that etcd refuses, even where the result depends on the order of operations. Takes O(n log n) time.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,7 +7,7 @@ use witan_machine::kv::{self, PutReply};
 use super::{Context, Header, RpcResult, authorize, fits, header, key_value};
 use crate::error::RpcError;
 
-/// Validates, authorizes and proposes a put. If a sample is running, counts its key before the authorization.
+/// Validates, authorizes and proposes a put. If a sample is running, counts the key before the authorization.
 pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResponse> {
     check(&request)?;
     fits(ctx, &request)?;
@@ -19,7 +19,7 @@ pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResp
     Ok(response(header, done.output))
 }
 
-/// Fails if a put has no key or contains a value or a lease that it also ignores. Validates in etcd's order.
+/// Fails if a put has no key, or contains a value or a lease and also asks to ignore it. Validates in etcd's order.
 pub(crate) fn check(request: &PutRequest) -> RpcResult<()> {
     if request.key.is_empty() {
         Err(RpcError::EmptyKey)

@@ -27,7 +27,7 @@ use crate::{
 /// The pairs of a read may always use the memory budget divided by this number.
 const PAIRS_DIVISOR: u64 = 8;
 
-/// Number of large reads that run concurrently (`JobKind::Read`). These reads share the memory of the cache for values.
+/// Maximum number of large reads that run concurrently (`JobKind::Read`). These reads share the memory of the cache for values.
 const LARGE_READS: u64 = 4;
 
 /// Validates, authorizes and executes a range. Records its duration. The response shares memory with the state until it is
@@ -76,8 +76,8 @@ pub(crate) fn pairs_bytes_max(memory: &MemoryBudget) -> u64 {
     share.max(memory.bytes() / PAIRS_DIVISOR)
 }
 
-/// Executes a range without counting it. Fails with `ResponseTooLarge`, which is not measured, if the pairs exceed `bytes`
-/// bytes.
+/// Executes a range without counting its key in a sample. Fails with `ResponseTooLarge`, which is not measured, if the pairs
+/// exceed `bytes` bytes.
 async fn execute(
     ctx: &Context,
     request: RangeRequest,

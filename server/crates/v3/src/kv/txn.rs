@@ -76,8 +76,8 @@ async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
     Ok(WithPermit::new(response, permit))
 }
 
-/// Validates each operation, and then the combination of the operations: on another thread if there are more than
-/// `LARGE_TXN_OPS` operations. Returns the request.
+/// Validates each operation, and then the combination of the operations, which happens on another thread if there are more than
+/// `LARGE_TXN_OPS` operations and comparisons. Returns the request.
 async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     if validate_ops(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
         check_overlaps(&request)?;
@@ -253,7 +253,8 @@ fn validate_level(
     Ok(())
 }
 
-/// Fails with `DuplicateKey` if a branch puts a key twice, or puts and deletes it; see [`BranchWrites::of`]. Takes O(n log n).
+/// Fails with `DuplicateKey` if a branch puts a key twice, or puts and deletes it; see [`BranchWrites::of`]. Takes O(n log n)
+/// time.
 fn check_overlaps(request: &TxnRequest) -> RpcResult<()> {
     BranchWrites::of(&request.success)?;
     BranchWrites::of(&request.failure)?;
@@ -284,7 +285,7 @@ fn op(op: RequestOp) -> kv::TxnOp {
 }
 
 /// Converts a comparison. In etcd, an unknown relation is always true, and an unknown target always compares as equal. The log
-/// must not contain unknown values, so this returns a comparison of versions with the same result.
+/// must not contain unknown values, so this function returns a comparison of versions with the same result.
 fn compare(compare: Compare) -> kv::Compare {
     let result = CompareResult::try_from(compare.result);
     let target = CompareTarget::try_from(compare.target);
@@ -407,7 +408,8 @@ mod tests {
             (vec![op_delete("a", "c"), op_put("c")], Ok(())),
             (vec![op_delete("a", ""), op_delete("a", "b")], Ok(())),
             (vec![op_delete("a", "\0"), op_put("b")], Ok(())),
-            // Both branches of a nested transaction can put a key, unless an operation next to the transaction puts it too.
+            // Both branches of a nested transaction can put a key, unless an operation next to the transaction puts the key,
+            // too.
             (vec![op_txn(vec![op_put("a")], vec![op_put("a")])], Ok(())),
             (
                 vec![op_txn(vec![op_put("a")], vec![]), op_put("a")],
