@@ -55,7 +55,8 @@ impl RpcService {
         self.ctx.of(credentials)
     }
 
-    /// Answers one request with one response. Answers with an error if the call is not admitted or `verb` fails.
+    /// Answers one request with one response. Answers with an error if the call is not admitted, the request is invalid, or
+    /// `verb` fails.
     async fn unary<Q, A>(
         &self,
         head: &Head,
@@ -73,8 +74,8 @@ impl RpcService {
         response.await.unwrap_or_else(refused)
     }
 
-    /// Answers one request with a stream. Answers with an error if the call is not admitted or `verb` fails. `verb` receives
-    /// the context, the request, and whether the client requires a leader.
+    /// Answers one request with a stream. Answers with an error if the call is not admitted, the request is invalid, or `verb`
+    /// fails. `verb` receives the context, the request, and whether the client requires a leader.
     async fn server_stream<Q, A, S, E>(
         &self,
         head: &Head,
@@ -138,7 +139,7 @@ where
     }
 }
 
-/// Returns the response for an error that occurs before the call starts.
+/// Builds the response to a call that fails before it sends a message.
 pub(super) fn refused(refusal: impl Into<Status>) -> Outgoing {
     Outgoing::Response(refusal.into().into_http())
 }

@@ -39,9 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Chunk = Result<SnapshotResponse, Status>;
 
-/// Streams the state as a file in etcd's format, and then the file's digest. Another thread produces the file as fast as the
-/// client reads. Fails with `TooManyRequests` if no snapshot permit is free. A required leader is checked only when the call
-/// starts.
+/// Streams this member's state as a file in etcd's format, and then the file's digest. While authentication is enabled,
+/// requires the root role. Another thread produces the file as fast as the client reads. Fails with `TooManyRequests` if no
+/// snapshot permit is free. Ignores `_needs_leader`, because a required leader is checked only when the call starts.
 pub(crate) async fn snapshot(
     ctx: &Context,
     _request: SnapshotRequest,
@@ -93,7 +93,7 @@ pub(crate) async fn snapshot(
         tracing::error!(error = status.message(), "failed to create a snapshot");
         let _ = send.blocking_send(Err(status));
     };
-    // The task ends when the file is complete or the client disconnects.
+    // The task ends when the file is complete, the client disconnects, or the snapshot pins too much memory.
     drop(panics::spawn(move || job.run_here(file)));
     let node = ctx.node.clone();
     let sending = SnapshotStream { chunks, node, end, pace: Pace::default(), digest_sent: false };
@@ -186,7 +186,7 @@ struct ChunkWriter {
 }
 
 impl ChunkWriter {
-    /// Adds a part of the file to the digest and sends it in chunks of `CHUNK_BYTES`. Buffers the rest.
+    /// Adds a part of the file to the digest and sends it in chunks of `CHUNK_BYTES`. Buffers the remaining bytes.
     fn take(&mut self, part: &[u8]) -> io::Result<()> {
         self.digest.update(part);
         self.chunk.extend_from_slice(part);

@@ -1,4 +1,5 @@
-//! Decides when the server ends a stream: when the process stops, or when a client that requires a leader has none.
+//! Decides when the server ends a stream: when the process stops, or when the client requires a leader and this member has
+//! known none for too long.
 
 use std::pin::Pin;
 

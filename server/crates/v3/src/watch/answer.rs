@@ -1,4 +1,5 @@
-//! Responses of a watch stream. Each event is encoded once for all watchers, because encoding is most of its cost.
+//! Responses of a watch stream. Each event is encoded once for all watchers, because encoding accounts for most of the cost of
+//! an event.
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::{

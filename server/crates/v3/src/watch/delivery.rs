@@ -118,8 +118,8 @@ impl ResponseQueue {
     }
 
     /// Returns the next response, or `None` if the queue is empty or `turn` is over. The turn bounds the loop, because up to a
-    /// million watchers can filter out all events. Splits a response above `fragment_bytes` if its watcher requested fragments.
-    /// `header_at` builds the header for a revision.
+    /// million watchers can filter out all events. Splits a response of `fragment_bytes` or more if its watcher requested
+    /// fragments. `header_at` builds the header for a revision.
     pub(super) fn next(
         &mut self,
         watchers: &mut StreamWatchers,
@@ -176,8 +176,9 @@ impl ResponseQueue {
     }
 }
 
-/// Builds the response with the events that pass a watcher's filters and returns whether it can be split. Returns `None` if no
-/// event passes. Otherwise, marks the watcher as not idle. `header_at` builds the header for the revision of the last event.
+/// Builds the response with the events that pass a watcher's filters and are not earlier than its `next`. Also returns whether
+/// the response can be split. Returns `None` if no event passes. Otherwise, marks the watcher as not idle. `header_at` builds
+/// the header for the revision of the last event.
 fn events_of(
     id: i64,
     watcher: &mut Watcher,

@@ -60,7 +60,7 @@ pub(super) struct EventBatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Compacted(pub(super) Revision);
 
-/// Why changes were not read at their recorded locations.
+/// The reason why changes were not read at their recorded locations.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum UnreadLocations {
     Compacted(Compacted),
@@ -250,7 +250,7 @@ pub(super) struct RangeToRead<'a> {
 
 impl RangeToRead<'_> {
     /// Reads one batch of changes from `from` on. Advances `from`, or sets it to `None` at the end. As etcd guarantees, a batch
-    /// contains all events of a revision. Calls `states` again after each yield instead of holding a state.
+    /// contains all events of a revision or none. Calls `states` again after each yield instead of holding a state.
     pub(super) async fn next_batch<S>(
         &self,
         from: &mut Option<ResumePoint>,

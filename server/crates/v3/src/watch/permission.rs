@@ -22,7 +22,7 @@ const RANGES_PER_YIELD: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct PermissionState {
     seen: AuthState,
-    /// The user who created a watcher while authentication was enabled; its token can expire before the stream ends.
+    /// The user who created a watcher while authentication was enabled, and whose token can expire before the stream ends.
     user: Option<String>,
 }
 
@@ -55,6 +55,7 @@ impl PermissionState {
     }
 
     /// If users or roles have changed since the last call, returns the watchers that may no longer read, grouped by error.
+    /// Returns no watchers while authentication is disabled.
     pub(super) async fn denied(
         &mut self,
         ctx: &Context,

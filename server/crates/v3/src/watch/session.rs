@@ -525,7 +525,7 @@ async fn history_states(
 }
 
 impl<R> Drop for Session<R> {
-    /// Unregisters the watchers, on another thread if there are many.
+    /// Removes the stream from the metrics and unregisters its watchers, on another thread if there are many.
     fn drop(&mut self) {
         let metrics = &self.ctx.v3_metrics;
         metrics.watch_streams.dec();

@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(
             unsynced.resume.len(),
             1,
-            "the watcher counts while it is read"
+            "the watcher stays in the set while it is read"
         );
         unsynced.resume.remove(&7);
         assert!(unsynced.resume.is_empty());

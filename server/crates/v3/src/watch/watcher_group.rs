@@ -50,7 +50,8 @@ impl WatcherGroup {
         }
     }
 
-    /// Removes a watcher. Returns whether the group is now empty.
+    /// Removes a watcher. Returns whether the group is now empty; the caller must then drop the group, which still contains the
+    /// ID.
     pub(super) fn remove(&mut self, id: i64) -> bool {
         match &mut self.members {
             WatcherIds::One(_) => true,

@@ -166,8 +166,8 @@ impl StreamWatchers {
         Ok(self.next_id - 1)
     }
 
-    /// Adds a watcher to the group of its range and registers a new range. Returns the group and the newest published revision.
-    /// Fails with `TooManyRequests` if there is no memory for the watcher.
+    /// Adds a watcher to the group of its range and registers the range if it is new. Returns the group and the newest
+    /// published revision. Fails with `TooManyRequests` if there is no memory for the watcher.
     fn join(
         &mut self,
         reader: &WatchStream,
@@ -218,7 +218,8 @@ impl StreamWatchers {
         Some((watcher, Some(watcher.group_id)))
     }
 
-    /// Marks a watcher as compacted, so that it receives no further events.
+    /// Marks a watcher as compacted, so that it receives no further events. Does nothing if the watcher does not exist or is
+    /// compacted already.
     pub(super) fn mark_compacted(&mut self, id: i64) {
         let Some(watcher) = self.by_id.get_mut(&id).filter(|w| !w.flags.compacted) else {
             return;

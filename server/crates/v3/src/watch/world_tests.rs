@@ -224,7 +224,7 @@ impl World {
                 }
                 assert!(
                     received.changes == expected,
-                    "seed {seed}, watcher of {key} to {end}: it got {:?} in place of {:?}",
+                    "seed {seed}, watcher of {key} to {end}: it got {:?} instead of {:?}",
                     first_difference(&received.changes, &expected),
                     first_difference(&expected, &received.changes),
                 );
