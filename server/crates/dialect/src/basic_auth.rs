@@ -221,8 +221,8 @@ async fn bearer(ctx: &Context, header: Option<&HeaderValue>) -> Result<Rights, N
 }
 
 /// Checks the Basic credentials in a header. Returns `Anonymous` if the header is missing or empty, and `Invalid` if the
-/// credentials are malformed or wrong. Fails if no state is available, or with `TooMany` if the password could not be checked,
-/// and logs some of these failures.
+/// credentials are malformed or wrong. Fails if no state is available. If the password could not be checked, fails with
+/// `TooMany` and logs some of these failures.
 async fn check_header(
     ctx: &Context,
     header: Option<&HeaderValue>,

@@ -182,6 +182,7 @@ impl MessageBody for FramedBody {
         self.size
     }
 
+    /// Returns the next piece of at most `PIECE_BYTES` bytes without waiting. Fails if the charge was refused.
     fn poll_next(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,

@@ -46,8 +46,7 @@ const REGISTRATIONS_PER_MEMBER: u64 = 2;
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// The lock that a request holds while it checks a limit and writes. Without the lock, concurrent requests would all pass the
-/// check. Each member has a separate lock, so concurrent requests to several members can exceed a limit, by one for each
-/// member.
+/// check. Each member has a separate lock, so concurrent requests to several members can exceed a limit by one per member.
 #[derive(Debug, Default)]
 pub(super) struct RegistryLock(Arc<Mutex<()>>);
 
@@ -179,7 +178,7 @@ impl TokenRequest<'_> {
     }
 
     /// Returns the token's directory with its registrations. Fails if the token does not exist, or if a v2 client has replaced
-    /// its directory with a file or with a directory so large that its listing would block the worker.
+    /// its directory with a file. Also fails if the directory is so large that its listing would block the worker.
     fn directory(&self, tree: &Tree) -> Result<witan_tree::Node, V2Error> {
         let path = directory(self.token);
         if tree.shows_more_than(path.as_bytes(), false, INLINE_ITEMS, INLINE_BYTES) {

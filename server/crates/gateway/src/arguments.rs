@@ -17,7 +17,7 @@ pub(super) struct GatewayArguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum GatewayVerb {
-    /// Starts the gateway, which stops at SIGTERM or SIGINT. Environment variables cannot set the gateway's flags.
+    /// Starts the gateway, which stops on SIGTERM or SIGINT. Environment variables cannot set the gateway's flags.
     Start,
 }
 

@@ -29,6 +29,7 @@ pub(super) struct Address {
 }
 
 impl fmt::Display for Address {
+    /// Writes an IPv6 address in brackets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port } = self;
         match host.contains(':') {

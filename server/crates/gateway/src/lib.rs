@@ -54,7 +54,8 @@ pub async fn run(arguments: StartArguments, ready: impl FnOnce()) -> Result<(), 
     }
 }
 
-/// Finds the endpoints, listens, and serves clients until the future is dropped.
+/// Finds the endpoints, listens, calls `ready`, and serves clients until the future is dropped. Fails if the gateway cannot
+/// start.
 async fn serve(arguments: StartArguments, ready: impl FnOnce()) -> Result<(), GatewayError> {
     let listen = endpoints::listen_address(&arguments.listen_addr)?;
     let found = endpoints::find(&arguments).await?;

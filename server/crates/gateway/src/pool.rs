@@ -7,7 +7,7 @@ use super::endpoints::Address;
 /// Share per unit of weight. An endpoint of weight 0 gets a share of 1, because RFC 2782 requires a small chance for it.
 const SHARE_OF_WEIGHT: u64 = 100;
 
-/// A member's client address, and whether it is active.
+/// A member's client address, and whether the gateway uses it.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) address: Address,
@@ -103,6 +103,7 @@ mod tests {
             .map_or("none", |endpoint| &endpoint.address.host)
     }
 
+    /// Returns how often each endpoint is chosen in `CHOICES` choices.
     fn counts(pool: &Pool) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();
         for _ in 0..CHOICES {

@@ -19,7 +19,7 @@ use super::{error::V1Error, render, request::V1Put};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Reads a file or lists a directory from this member's state. Counts the lookup, and fails with `KeyNotFound` if it fails.
+/// Reads a file or lists a directory from this member's state. Counts the lookup. Fails with `KeyNotFound` if the lookup fails.
 /// Returns `None` if the caller has lost access since the first check.
 pub(super) async fn get(
     ctx: &Context,

@@ -77,8 +77,8 @@ pub(crate) fn read(out: &mut dyn Sink, event: &Event, now_ns: i64) {
     out.push(b']');
 }
 
-/// Builds the GET response for one node. Its TTL is the number of whole seconds left at `now_ns`, which is negative after the
-/// expiration.
+/// Builds the GET response for one node. Its TTL is the number of whole seconds left at `now_ns`, which can be negative after
+/// the expiration.
 fn get_response(node: &Node, index: u64, now_ns: i64) -> V1Response<'_> {
     let left = |expires_ns: i64| expires_ns.saturating_sub(now_ns) / NANOS_PER_SECOND;
     V1Response {

@@ -1,4 +1,4 @@
-//! Parses a v1 request from its method, path and form. Pure.
+//! Parses a v1 request from its method, path, query and form. Pure.
 
 use bytes::Bytes;
 use witan_api::v1::{self, error::ErrorCode};

@@ -42,7 +42,8 @@ pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     answer(request, StatusCode::OK, &stats)
 }
 
-/// Returns the leader's ID and when this member learned of it. Without a leader, returns an empty ID and Go's zero time.
+/// Returns the leader's ID, and when and how long ago this member learned of the leader. Without a leader, returns an empty ID
+/// and Go's zero time.
 fn leader_info(node: &Node) -> LeaderInfo {
     match (node.status().leader, node.leader_since_ns()) {
         (MemberId::NONE, _) | (_, 0) => LeaderInfo {
@@ -76,6 +77,7 @@ pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     answer(request, StatusCode::OK, &stats)
 }
 
+/// Converts a follower's counts. Before the first measurement, the minimum latency is `NO_LATENCY_MS`.
 fn follower(counts: &FollowerCounts) -> FollowerStats {
     let trips = &counts.trips;
     FollowerStats {
@@ -107,6 +109,7 @@ pub(super) async fn of_store(ctx: &Context, request: &HttpRequest) -> HttpRespon
     answer(request, StatusCode::OK, &stats)
 }
 
+/// Converts the counts of writes, and of reads that found a node and that failed.
 fn store(counts: &WriteCounts, [found, failed]: [u64; 2], watchers: u64) -> StoreStats {
     StoreStats {
         gets_success: found,

@@ -135,7 +135,7 @@ impl WatchBody {
     }
 
     /// Waits for the next matching event. Returns `None` if the process stops, the client disconnects, the caller has no
-    /// access, the state cannot be read, or the history no longer contains the event.
+    /// access, no state is available, or the history lacks the event.
     async fn next_event(&mut self) -> Option<Event> {
         loop {
             if self.cursor.idle {

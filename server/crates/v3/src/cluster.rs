@@ -128,7 +128,7 @@ async fn members(ctx: &Context) -> RpcResult<Vec<pb::Member>> {
     Ok(api_members(&ctx.node.view().await?.machine.members))
 }
 
-/// Returns the member with this ID from this member's state or, if that state lacks the ID, from a linearizable state, because
+/// Returns the member with this ID from this member's state. If that state lacks the ID, reads a linearizable state, because
 /// this member can lag behind. Fails with `MemberNotFound` if both states lack the member.
 async fn find_member(ctx: &Context, id: MemberId) -> RpcResult<Member> {
     let find = |members: &MemberRegistry| members.by_id.get(&id).cloned();

@@ -13,7 +13,7 @@ macro_rules! errors {
         }
 
         impl RpcError {
-            /// All errors in the table below, so every error except `Plain`.
+            /// All errors in the table below, that is, all except `Plain`.
             pub const ALL: &'static [RpcError] = &[$(RpcError::$name),*];
 
             /// Returns the gRPC code.

@@ -18,6 +18,7 @@ impl<E: Into<Self>> From<ProposeError<E>> for RpcError {
 }
 
 impl From<NodeError> for RpcError {
+    /// Maps each error to etcd's error. `Internal` has no equivalent in etcd and becomes a plain error.
     fn from(fault: NodeError) -> Self {
         match fault {
             NodeError::NoLeader => RpcError::NoLeader,
@@ -39,6 +40,7 @@ impl From<NodeError> for RpcError {
 }
 
 impl From<TransferError> for RpcError {
+    /// Maps a timeout to `TimeoutLeaderTransfer`, and an unsuitable or missing target to `BadLeaderTransferee`.
     fn from(error: TransferError) -> Self {
         match error {
             TransferError::Fault(NodeError::Timeout) => RpcError::TimeoutLeaderTransfer,
@@ -58,6 +60,7 @@ impl From<Infallible> for RpcError {
 }
 
 impl From<kv::KvError> for RpcError {
+    /// Maps `KeptValueGrew` to `TooManyRequests`, `Denied` to its auth error, and any other error to the error of the same name.
     fn from(error: kv::KvError) -> Self {
         match error {
             kv::KvError::Compacted { .. } => RpcError::Compacted,
@@ -99,6 +102,7 @@ impl From<UnsafeReconfiguration> for RpcError {
 }
 
 impl From<member::MembershipError> for RpcError {
+    /// Maps `LastVoter` to `MemberNotEnoughStarted`, and any other error to its equivalent.
     fn from(error: member::MembershipError) -> Self {
         match error {
             member::MembershipError::NotFound => RpcError::MemberNotFound,
@@ -135,6 +139,7 @@ impl From<auth::AuthError> for RpcError {
 }
 
 impl From<HashError> for RpcError {
+    /// Maps `Failed` to `Stopped`, and any other error to its equivalent.
     fn from(error: HashError) -> Self {
         match error {
             HashError::TooLong => RpcError::PasswordTooLong,
@@ -145,6 +150,7 @@ impl From<HashError> for RpcError {
 }
 
 impl From<TokenError> for RpcError {
+    /// Maps `NoRandomness` to `Stopped`.
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::VerifyOnly => RpcError::VerifyOnly,

@@ -37,7 +37,7 @@ pub(super) fn check(message: &[u8], shape: &MessageShape, max: usize) -> RpcResu
     }
     let (mut found, mut rest) = (ListElements::default(), message);
     while !rest.is_empty() {
-        // The decoder does not read beyond this error either.
+        // The decoder also stops at this error.
         if count_field(&mut found, &mut rest, shape, 0).is_err() {
             break;
         }
@@ -51,8 +51,8 @@ pub(super) fn check(message: &[u8], shape: &MessageShape, max: usize) -> RpcResu
     Ok(found.messages + found.texts)
 }
 
-/// Charges the memory of this number of elements until the request has a response. Returns `None` for few elements. Fails with
-/// `TooManyRequests` if the charge is refused.
+/// Returns the charge for the memory of this number of elements, or `None` for few elements. Fails with `TooManyRequests` if
+/// the charge is refused.
 pub(super) fn charge(account: &Account, elements: usize) -> RpcResult<Option<Charge>> {
     let bytes = elements * ELEMENT_BYTES;
     if bytes <= SMALL_BYTES {

@@ -68,8 +68,8 @@ struct LongRange {
 
 /// Waits for a permit for a large read, takes the latest state, and checks the caller's permission in it again. Returns a
 /// response that reads its pairs from this state while it is sent, with the permit. Fails with `ResponseTooLarge` if the
-/// response is too long or its pairs cannot be sorted in memory, and with `TooManyRequests` if the charge for the list of keys
-/// is refused.
+/// response is too long or its pairs cannot be sorted in memory. Fails with `TooManyRequests` if the charge for the list of
+/// keys is refused.
 pub(super) async fn begin(
     ctx: &Context,
     request: RangeRequest,
@@ -249,6 +249,7 @@ mod tests {
     const VALUE_BYTES: usize = 1 << 20;
     const VALUES: u8 = 100;
 
+    /// Returns a state with `VALUES` keys, each with a value of `VALUE_BYTES` bytes.
     fn filled() -> Kv {
         let mut kv = Kv::default();
         for at in 0..VALUES {

@@ -1,5 +1,5 @@
-//! Decodes the requests and encodes the responses of gRPC calls, large messages on another thread. `long_range` encodes a long
-//! range while it is sent. The transport has already decompressed the messages.
+//! Decodes the requests and encodes the responses of gRPC calls, on another thread if the messages are large. `long_range`
+//! encodes a long range while it is sent. The transport has already decompressed the messages.
 
 use std::marker::PhantomData;
 
@@ -90,6 +90,7 @@ impl MessageResponse for DeleteRangeResponse {
 impl MessageResponse for LeaseTimeToLiveResponse {}
 
 impl MessageResponse for TxnResponse {
+    /// Adds the weights of all responses. Counts a pair for each put or deletion, even if its response has no pairs.
     fn weight(&self) -> (usize, usize) {
         let weights = self.responses.iter().map(|op| match &op.response {
             Some(OpResponse::ResponseRange(range)) => range.weight(),
@@ -122,8 +123,9 @@ fn weight(pairs: &[KeyValue]) -> (usize, usize) {
     (pairs.len(), bytes.sum())
 }
 
-/// Decodes a request, runs `verb` and encodes the response. Holds the permit until the response is encoded or being sent.
-/// Charges a large response before encoding it, so that the encodings of all connections together stay within the limit.
+/// Decodes a request, runs `verb` and encodes the response. Holds the permit until the response is encoded or, if it is encoded
+/// while it is sent, until sending starts. Charges a large response before encoding it, so that the encodings of all
+/// connections together stay within the limit.
 pub(super) async fn respond<Q, M>(
     ctx: &Context,
     body: &Bytes,

@@ -117,6 +117,7 @@ struct Member {
 }
 
 impl Member {
+    /// Creates a member whose `KEYS` keys have two versions each.
     fn new() -> Self {
         let mut kv = Kv::default();
         for round in 0..2 {

@@ -27,8 +27,9 @@ const PART_BYTES: usize = 1 << 20;
 /// Number of keys to read before the task yields.
 const PART_KEYS: usize = 4096;
 
-/// Streams a range at one revision, in parts of about `PART_BYTES`. Fails before streaming if the range is unreadable. Ignores
-/// `_needs_leader`, because a required leader is checked only when the call starts.
+/// Streams a range at one revision, in parts of about `PART_BYTES`. Fails before streaming if the request is invalid, the
+/// caller lacks permission, or the revision is compacted or in the future. Ignores `_needs_leader`, because a required leader
+/// is checked only when the call starts.
 pub(super) async fn range_stream(
     ctx: &Context,
     request: RangeRequest,
@@ -129,7 +130,7 @@ impl RangeReader {
         }
     }
 
-    /// Fails if the range is unreadable at its revision. Reads no key.
+    /// Fails if the revision of the range is compacted or in the future. Reads no key.
     fn check_readable(&self, kv: &Kv) -> RpcResult<()> {
         let nothing = RangePartBounds { pairs: 0, bytes: 0, keys: 0 };
         kv.range_part(&self.range, &nothing, ValueSource::Memory)?;
@@ -236,8 +237,8 @@ impl RangeReader {
         kv::Range { count_only: true, ..self.range.clone() }
     }
 
-    /// Fails unless the caller may read the range in this state. Permissions can have changed since the call started. A changed
-    /// auth revision alone is no failure.
+    /// Fails unless the caller may read the range in this state. Permissions can have changed since the call started. A change
+    /// of the auth revision alone is not a failure.
     fn check_access(&self, machine: &StateMachine) -> Result<(), AuthError> {
         let revision = machine.auth.revision();
         let caller = self.caller.as_ref();

@@ -46,7 +46,7 @@ impl RpcService {
         Ok(Cow::Owned(ctx))
     }
 
-    /// Returns the context with the call's token and, with `--client-cert-auth`, the common name of its certificate.
+    /// Returns the context with the call's token and, with `--client-cert-auth`, the common name of the client's certificate.
     fn with_credentials(&self, head: &Head) -> Context {
         let shown = head.parts().extensions.get::<PeerCertificate>();
         let certificate = shown.filter(|_| self.ctx.settings.client_cert_auth);

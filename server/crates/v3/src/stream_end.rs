@@ -1,5 +1,5 @@
-//! Decides when the server ends a stream: when the process stops, or when the client requires a leader and this member has
-//! known none for too long.
+//! Decides when the server ends a stream: when the process stops, or when the client requires a leader and none has been known
+//! for too long.
 
 use std::pin::Pin;
 

@@ -73,6 +73,7 @@ impl From<NodeError> for AuthHttpError {
 }
 
 impl From<PathAuthError> for AuthHttpError {
+    /// Maps a refusal to etcd's status. The message is the text of the refusal.
     fn from(refusal: PathAuthError) -> Self {
         use PathAuthError as R;
         let status = match refusal {

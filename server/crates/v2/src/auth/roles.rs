@@ -32,7 +32,7 @@ fn write_list(out: &mut dyn Sink, auth: &Auth) {
     out.extend_from_slice(b"]}\n");
 }
 
-/// Appends these roles with commas between them. Omits roles that do not exist.
+/// Appends the roles with these names, separated by commas. Omits roles that do not exist.
 pub(super) fn push_roles(out: &mut dyn Sink, auth: &Auth, names: &[String]) {
     let roles = names.iter().filter_map(|name| find(auth, name));
     for (at, role) in roles.enumerate() {

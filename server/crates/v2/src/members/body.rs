@@ -14,8 +14,8 @@ use super::{MembersHttpError, peer_url};
 
 const FIELD: &str = "peerURLs";
 
-/// Reads the body and returns its validated, sorted peer URLs. Fails if the media type is not JSON, if the body contains no URL
-/// or an invalid URL, or if the URLs exceed `LONG_TEXT_BYTES_MAX` in total.
+/// Reads the body and returns its validated, sorted peer URLs. Fails if the media type is not JSON, or if the body contains no
+/// URL, an invalid URL, or more than `LONG_TEXT_BYTES_MAX` bytes of URLs.
 pub(super) async fn peer_urls(
     request: &HttpRequest,
     payload: &mut web::Payload,

@@ -124,8 +124,8 @@ async fn leader(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, Me
     Ok(json_response(ctx, request, StatusCode::OK, &leader))
 }
 
-/// Adds a voter with the body's peer URLs and returns 201. Fails with 400 or 415 for an invalid body, with 409 if a member has
-/// one of the URLs, and with 500 if the change could cause quorum loss.
+/// Adds a voter with the body's peer URLs and returns 201. Fails with 400 or 415 for an invalid body, and with 409 if a member
+/// has one of the URLs. Fails with 500 if the change could cause quorum loss.
 async fn add(
     ctx: &Context,
     request: &HttpRequest,
@@ -218,7 +218,7 @@ async fn members(ctx: &Context) -> Result<MemberRegistry, MembersHttpError> {
     Ok(ctx.node.view().await?.machine.members.clone())
 }
 
-/// Parses a hexadecimal member ID. Fails with 404 and a message that contains `id` if it is invalid.
+/// Parses a hexadecimal member ID. If the ID is invalid, fails with 404 and a message that contains `id`.
 fn parse_id(id: &str) -> Result<MemberId, MembersHttpError> {
     let digits = id.bytes().all(|b| b.is_ascii_hexdigit());
     let number = u64::from_str_radix(id, 16).ok().filter(|_| digits);

@@ -232,6 +232,7 @@ mod tests {
         ]
     }
 
+    /// Generates an operation, which can be a nested transaction.
     fn operation() -> impl Strategy<Value = Option<Request>> {
         let pair = (some_bytes(), some_bytes(), any::<u8>());
         let leaf = pair.prop_map(|(key, other, kind)| {
@@ -255,6 +256,7 @@ mod tests {
         })
     }
 
+    /// Generates a transaction with up to two comparisons, and up to two operations in each branch.
     fn txn(
         operation: impl Strategy<Value = Option<Request>> + Clone,
     ) -> impl Strategy<Value = TxnRequest> {

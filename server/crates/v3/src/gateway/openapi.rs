@@ -175,6 +175,7 @@ fn add_enums(schemas: &mut Map<String, Value>, scope: &str, enums: &[EnumDescrip
     }
 }
 
+/// Builds the schema of a field. As in the JSON of protobuf, 64-bit integers are strings.
 fn field_schema(field: &FieldDescriptorProto) -> Value {
     let item = match field.r#type() {
         Type::Bool => json!({ "type": "boolean" }),

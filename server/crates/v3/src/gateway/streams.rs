@@ -124,7 +124,7 @@ pub(super) async fn snapshot(
 }
 
 /// Waits for the first message and builds the response, which streams one line per message. As in etcd, an error before the
-/// first message sets the HTTP status. A later error or panic becomes the last line, and so does the deadline.
+/// first message sets the HTTP status. The error of a later failure, a panic or the deadline becomes the last line.
 async fn in_lines<A: Shaped + Serialize>(
     ctx: &Context,
     request: &HttpRequest,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use witan_machine::kv::{DeleteRange, Kv, Range, SortOrder, SortTarget, Txn, TxnOp, TxnOpKind};
 
-/// Returns the number of operations of a transaction that return pairs.
+/// Returns the number of operations that return pairs, in the branch of a transaction with more of them.
 pub(super) fn txn_reads(txn: &Txn) -> u64 {
     larger_branch(txn, |branch| sum_reads(branch, 0, &|_| 1))
 }

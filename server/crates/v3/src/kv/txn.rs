@@ -22,7 +22,7 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Number of operations above which a transaction is validated on another thread.
+/// Number of operations and comparisons above which another thread checks a transaction for overlapping writes.
 const LARGE_TXN_OPS: usize = 1024;
 
 /// Maximum nesting depth of transactions below the outermost transaction; deeper transactions are refused. The log's codec reads
@@ -76,8 +76,8 @@ async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
     Ok(WithPermit::new(response, permit))
 }
 
-/// Validates each operation, and then the combination of the operations, which happens on another thread if there are more than
-/// `LARGE_TXN_OPS` operations and comparisons. Returns the request.
+/// Validates each operation, and then the combination of the operations. Uses another thread for the combination if there are
+/// more than `LARGE_TXN_OPS` operations and comparisons. Returns the request.
 async fn checked(ctx: &Context, request: TxnRequest) -> RpcResult<TxnRequest> {
     if validate_ops(&request, ctx.settings.max_txn_ops)? <= LARGE_TXN_OPS {
         check_overlaps(&request)?;
@@ -272,6 +272,7 @@ pub fn operation(request: TxnRequest) -> kv::Txn {
     }
 }
 
+/// Converts an operation. An empty operation stays empty.
 fn op(op: RequestOp) -> kv::TxnOp {
     let kind = op.request.map(|request| match request {
         Request::RequestRange(request) => kv::TxnOpKind::Range(range::operation(request)),

@@ -270,6 +270,7 @@ mod tests {
         assert!(parts[0].encoded_len() < 500 && parts[2].encoded_len() < 500);
     }
 
+    /// Returns a batch with one event.
     fn batch() -> EventBatch {
         let mut kv = Kv::default();
         put(&mut kv, "k", "");

@@ -47,8 +47,8 @@ where
     yield_after_created(answers)
 }
 
-/// Yields between the response that reports a created watch and the next response about a watch, such as its first events or
-/// its cancellation, so that they do not share a DATA frame. Some clients fail if the first frame has a second message.
+/// Yields between the response that reports a created watch and the next response about a watch, such as its first events.
+/// Otherwise, both responses could share a DATA frame. Some clients fail if the first frame has a second message.
 fn yield_after_created(
     answers: impl Stream<Item = Result<WatchAnswer, Status>>,
 ) -> impl Stream<Item = Result<WatchAnswer, Status>> {

@@ -15,6 +15,7 @@ pub(super) enum UnreadChanges {
 }
 
 impl From<PendingChanges> for UnreadChanges {
+    /// Uses the recorded locations or, if `rest` is set, the entire history from the first revision on.
     fn from(pending: PendingChanges) -> Self {
         if pending.rest {
             Self::FromRevision(ResumePoint::at_revision(
@@ -63,7 +64,7 @@ impl UnreadGroups {
         self.0.pop_last()
     }
 
-    /// Puts the remaining changes of a group back, in place of any other unread changes of the group.
+    /// Puts the remaining changes of a group back. They replace any other unread changes of the group.
     pub(super) fn put_back(&mut self, group_id: WatcherGroupId, rest: impl Into<UnreadChanges>) {
         self.0.insert(group_id, rest.into());
     }
@@ -81,6 +82,7 @@ mod tests {
 
     use super::{super::limits::UNWANTED_SCAN_CHANGES, *};
 
+    /// Returns the unread changes of `count` groups, each from a revision on.
     fn unread(count: usize) -> UnreadGroups {
         let first = Kv::default().seek(Revision::NONE);
         let pending = PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: true };

@@ -24,7 +24,7 @@ use crate::test_context::{apply, context, put};
 const SEEDS: u64 = 12;
 const STEPS: usize = 200;
 
-/// Number of polls, with yields in between, after which a stream without a response is idle.
+/// Number of polls, with yields in between, after which a stream without a response is considered idle.
 const IDLE_POLLS: usize = 64;
 
 /// Range and start revision of each watcher of a session; 0 means changes from now on.
@@ -83,7 +83,7 @@ impl World {
         Self { rng, member, kv, history: Vec::new(), sessions, installs: 0 }
     }
 
-    /// Applies an operation, unless it fails, and adds its changes to the history.
+    /// Applies an operation and adds its changes to the history. Ignores an operation that fails.
     fn apply(&mut self, operation: KvOperation) {
         let before = self.kv.revision();
         // Compacting a compacted revision fails.
@@ -145,6 +145,7 @@ impl World {
         }));
     }
 
+    /// Makes 1 to 12 writes and publishes the resulting state.
     fn turn(&mut self) {
         for _ in 0..=self.rng.below(12) {
             self.write();
@@ -166,6 +167,7 @@ impl World {
         self.installs += 1;
     }
 
+    /// Replaces the state, expires old states, writes, or reads responses of one session.
     async fn step(&mut self) {
         match self.rng.below(16) {
             0 => self.install(),

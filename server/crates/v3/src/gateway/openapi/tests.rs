@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
+/// Appends the targets of all `$ref` members in `value`.
 fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     match value {
         Value::Object(members) => {

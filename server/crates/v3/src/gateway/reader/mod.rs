@@ -88,8 +88,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads an object's fields in proto order, with the fields of oneofs last. Fails if `jsonpb` may not scan the object
-    /// again.
+    /// Reads an object's fields in proto order, with the fields of oneofs last. Fails if the object is longer than the number
+    /// of bytes that may still be scanned.
     fn members_by_field(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
         let start = self.scanner.at();
         let members = self.members(shape)?;
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
             let is_name = |known: &str| known.as_bytes() == &*name;
             let mut fields = shape.fields.iter();
             if fields.any(|field| is_name(field.json_name) || is_name(field.name)) {
-                // The last of several members with the same name wins.
+                // Of several members with the same name, only the last one is kept.
                 members.retain(|(known, _)| *known != name);
                 members.push((name, place));
             }

@@ -7,14 +7,14 @@ use witan_gocompat::json::Scanner;
 /// Number of digits of the largest integer; a longer number is invalid.
 const LONGEST_INTEGER_DIGITS: usize = 20;
 
-/// Parses plain digits for a field of this kind to the bits of a varint. Returns `None` if the digits are invalid or out of
+/// Parses plain digits for a field of this kind into the bits of a varint. Returns `None` if the digits are invalid or out of
 /// range.
 pub(super) fn plain(kind: FieldKind, digits: &[u8]) -> Option<u64> {
     integer(kind, std::str::from_utf8(digits).ok()?)
 }
 
-/// Parses a JSON number for a field of this kind to the bits of a varint. Returns `None` if the number is not a whole number or
-/// is out of range.
+/// Parses a JSON number for a field of this kind into the bits of a varint. Returns `None` if the number is not a whole number
+/// or is out of range.
 pub(super) fn bare(kind: FieldKind, number: &[u8]) -> Option<u64> {
     integer(kind, &whole(number)?)
 }
@@ -45,8 +45,8 @@ fn leading_integer(text: &[u8]) -> Option<String> {
     if ends { whole(number) } else { None }
 }
 
-/// Returns the plain digits of a JSON number in any notation. Returns `None` if the number is not a whole number or is too
-/// long.
+/// Returns the sign and the plain digits of a JSON number in any notation. Returns `None` if the number is not a whole number
+/// or is too long.
 fn whole(number: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(number).ok()?;
     let starts = |byte: u8| byte == b'-' || byte.is_ascii_digit();
@@ -86,8 +86,8 @@ fn whole(number: &[u8]) -> Option<String> {
     Some(format!("{sign}{digits}"))
 }
 
-/// Parses an integer of this kind to the bits of a varint. Returns `None` if the integer is out of range or the kind is not an
-/// integer.
+/// Parses an integer of this kind into the bits of a varint. Returns `None` if the integer is out of range or the kind is not
+/// an integer.
 fn integer(kind: FieldKind, digits: &str) -> Option<u64> {
     match kind {
         FieldKind::Int64 => digits.parse::<i64>().ok().map(i64::cast_unsigned),

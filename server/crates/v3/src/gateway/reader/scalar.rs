@@ -1,4 +1,4 @@
-//! Reads scalar values and builds the errors for values of a wrong type.
+//! Reads scalar values and builds the errors for values of the wrong type.
 
 use std::borrow::Cow;
 
@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns `jsonpb`'s error for a value of a wrong type. `name` is the expected type. The error quotes a number only if a
+/// Returns `jsonpb`'s error for a value of the wrong type. `name` is the expected type. The error quotes a number only if a
 /// number was expected.
 fn go_mismatch(raw: &[u8], name: &str, number_was_expected: bool) -> String {
     let what = match raw[0] {

@@ -23,7 +23,7 @@ const STANDARD_BARE: GeneralPurpose = GeneralPurpose::new(&STANDARD, BARE);
 const URL_PADDED: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, PADDED);
 const URL_BARE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, BARE);
 
-/// Decodes base64 like `protojson`, which accepts both alphabets, with or without padding. Text is padded if its length, with
+/// Decodes base64 like `protojson`, which accepts both alphabets, with or without padding. Expects padding if the length, with
 /// line breaks, is a multiple of four. Returns `None` for invalid base64.
 pub(super) fn decode_any_base64(text: &[u8]) -> Option<Vec<u8>> {
     let is_url = text.iter().any(|letter| matches!(letter, b'-' | b'_'));
@@ -79,7 +79,8 @@ fn error_offset(text: &[u8]) -> usize {
     text.len() - filled
 }
 
-/// Parses the four hexadecimal digits of an escape. Returns `None` if there are fewer or other characters.
+/// Parses the first four characters as the hexadecimal digits of an escape. Returns `None` if there are fewer or other
+/// characters.
 pub(super) fn unit(digits: &[u8]) -> Option<u16> {
     let digits = std::str::from_utf8(digits.get(..4)?).ok()?;
     u16::from_str_radix(digits, 16).ok()
