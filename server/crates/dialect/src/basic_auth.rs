@@ -86,7 +86,8 @@ pub struct KeyAccess {
 }
 
 impl KeyAccess {
-    /// Creates the access check of a request. `required` is the key and the access to it, or `None` if every caller has access.
+    /// Creates the access check of a request, with a copy of the header `Authorization` that debug output does not show.
+    /// `required` is the key and the access to it, or `None` if every caller has access.
     pub fn new(request: &HttpRequest, required: Option<(&[u8], PathAccess)>) -> Self {
         // A clone of the header would keep the entire head of the request in memory.
         let copy = |header: &HeaderValue| HeaderValue::from_bytes(header.as_bytes()).ok();

@@ -43,7 +43,8 @@ pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
         .body(reply::framed(request, html(shown).into_bytes()))
 }
 
-/// Renders the page. The registrations are in order of creation; those beyond the size are marked as surplus.
+/// Renders the page. The registrations are in order of creation; those beyond the size are marked as surplus. Each missing
+/// member has a row, up to `SIZE_MAX`.
 fn html(shown: &Shown) -> String {
     let mut members: Vec<&Node> = shown.directory.nodes.iter().flatten().collect();
     // The members that registered first form the cluster.

@@ -106,7 +106,8 @@ fn directory(token: &str) -> String {
     format!("{REGISTRY}/{token}")
 }
 
-/// Returns the value of the header `Allow` for the path `below` a token, which has no leading or trailing slash.
+/// Returns the value of the header `Allow` for the path `below` a token, which has no leading or trailing slash. The token
+/// itself can be deleted, and a registration can be written or deleted.
 fn allowed_methods(below: &[u8]) -> &'static str {
     match below {
         b"" => "GET,HEAD,DELETE",
@@ -150,7 +151,8 @@ struct TokenRequest<'a> {
 }
 
 impl TokenRequest<'_> {
-    /// Answers a request whose method is allowed.
+    /// Answers a request whose method is allowed. A GET with `wait` opens a watch, and a browser's GET of the token returns the
+    /// page.
     async fn serve(&self, payload: &mut web::Payload) -> Result<HttpResponse, V2Error> {
         let (ctx, request) = (self.ctx, self.request);
         let (intent, params) = keys::intent(ctx, request, payload).await?;

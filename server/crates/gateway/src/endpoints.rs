@@ -71,7 +71,7 @@ pub(super) fn listen_address(text: &str) -> Result<Address, GatewayError> {
 }
 
 /// Parses an endpoint: `HOST:PORT`, a host, or an HTTP or HTTPS URL, whose scheme and path have no effect. The default port is
-/// `CLIENT_PORT`.
+/// `CLIENT_PORT`. Spaces around the text are ignored.
 fn parse(text: &str) -> Result<Endpoint, GatewayError> {
     let trimmed = text.trim();
     let authority = match trimmed.split_once("://") {

@@ -28,8 +28,8 @@ pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
     Ok(view.machine.members.client_urls().join(", ").into())
 }
 
-/// Renders the record of the member `name` as a file, or the records of all members as a directory if `name` is `None`. Leaves
-/// out members without a name. Fails with `KeyNotFound` if no member has this name.
+/// Renders the record of the member `name` as a file, or the records of all members, sorted by name, as a directory if `name`
+/// is `None`. Leaves out members without a name. Fails with `KeyNotFound` if no member has this name.
 pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let index = view.machine.tree.index();

@@ -47,7 +47,8 @@ pub async fn handle(
     }
 }
 
-/// Parses, authorizes and executes a request. Fails only with errors that v1 encodes as JSON.
+/// Parses, authorizes and executes a request. Fails only with errors that v1 encodes as JSON; an unknown path, another method
+/// or missing access is a response.
 async fn answer(
     ctx: &Context,
     request: &HttpRequest,

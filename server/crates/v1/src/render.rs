@@ -23,7 +23,8 @@ struct V1Response<'a> {
     index: u64,
 }
 
-/// Appends an event (`SET` or `DELETE`) as a JSON object, for responses to writes and watches.
+/// Appends an event (`SET` or `DELETE`) as a JSON object, for responses to writes and watches. A `DELETE` has the expiration of
+/// the removed node.
 pub(crate) fn write_change(out: &mut dyn Sink, event: &Event) {
     let removes = match event.action {
         Action::Delete | Action::CompareAndDelete | Action::Expire => true,

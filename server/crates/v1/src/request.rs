@@ -71,8 +71,8 @@ pub enum V1RequestError {
     Rule(V1Error),
 }
 
-/// Returns the key after `prefix`, without a trailing slash except for the root. Returns `None` if `path` is neither `prefix`
-/// nor below it.
+/// Returns the cleaned key after `prefix`, without a trailing slash except for the root. Returns `None` if `path` is neither
+/// `prefix` nor below it.
 fn below(path: &[u8], prefix: &str) -> Option<Bytes> {
     let rest = path.strip_prefix(prefix.as_bytes())?;
     if !rest.is_empty() && !rest.starts_with(b"/") {

@@ -172,7 +172,7 @@ async fn form(
     form.map(Some).map_err(invalid)
 }
 
-/// Reads a node: linearizably with `quorum`, otherwise from this member's state.
+/// Reads a node: linearizably with `quorum`, otherwise from this member's state. Counts the lookup and a successful read.
 async fn get(
     ctx: &Context,
     request: &HttpRequest,

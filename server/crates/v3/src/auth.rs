@@ -142,7 +142,8 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Returns whether v3 authentication is enabled, and the auth revision. As in etcd, requires no authentication.
+/// Returns whether v3 authentication is enabled, and the auth revision, from a linearizable state. As in etcd, requires no
+/// authentication.
 pub(super) async fn auth_status(
     ctx: &Context,
     _request: pb::AuthStatusRequest,
@@ -156,7 +157,8 @@ pub(super) async fn auth_status(
     })
 }
 
-/// Returns a user's roles, or fails with `UserNotFound`. Users can read their own roles without the root role.
+/// Returns a user's roles in a linearizable state, or fails with `UserNotFound`. Users can read their own roles without the
+/// root role.
 pub(super) async fn user_get(
     ctx: &Context,
     request: pb::AuthUserGetRequest,
@@ -176,7 +178,7 @@ pub(super) async fn user_get(
     })
 }
 
-/// Returns the names of all users. While authentication is enabled, requires the root role.
+/// Returns the names of all users in a linearizable state. While authentication is enabled, requires the root role.
 pub(super) async fn user_list(
     ctx: &Context,
     _request: pb::AuthUserListRequest,
@@ -190,8 +192,8 @@ pub(super) async fn user_list(
     })
 }
 
-/// Returns a role's permissions, or fails with `RoleNotFound`. The role root has a permission for all keys. Users can read
-/// their own roles without the root role.
+/// Returns a role's permissions in a linearizable state, or fails with `RoleNotFound`. The role root has a permission for all
+/// keys. Users can read their own roles without the root role.
 pub(super) async fn role_get(
     ctx: &Context,
     request: pb::AuthRoleGetRequest,
@@ -224,7 +226,7 @@ pub(super) async fn role_get(
     })
 }
 
-/// Returns the names of all roles. While authentication is enabled, requires the root role.
+/// Returns the names of all roles in a linearizable state. While authentication is enabled, requires the root role.
 pub(super) async fn role_list(
     ctx: &Context,
     _request: pb::AuthRoleListRequest,

@@ -73,8 +73,8 @@ pub(super) async fn lease_revoke(
     Ok(LeaseRevokeResponse { header: header::at(&ctx.node, done.revision) })
 }
 
-/// Returns a lease's remaining and granted TTL in seconds and, if requested, its keys. The TTL of an unknown lease is -1. Asks
-/// the leader for the remaining TTL.
+/// Returns a lease's remaining and granted TTL in seconds and, if requested, its keys. The TTL of an unknown lease is -1. Reads
+/// a linearizable state and asks the leader for the remaining TTL. Only listing keys requires permissions.
 pub(super) async fn lease_time_to_live(
     ctx: &Context,
     request: LeaseTimeToLiveRequest,

@@ -24,7 +24,7 @@ use witan_snapshot as snapshot;
 use super::{RpcResult, authorize, header};
 use crate::error::RpcError;
 
-/// Returns this member's status from its local state, even without a quorum.
+/// Returns this member's status from its local state, even without a quorum. `errors` contains a missing leader and the alarms.
 pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<StatusResponse> {
     let view = ctx.node.view().await?;
     let kv = &view.machine.kv;
@@ -255,7 +255,8 @@ fn target(version: &str) -> RpcResult<Release> {
         .ok_or(RpcError::WrongDowngradeVersionFormat)
 }
 
-/// Lists all alarms, or all alarms of one kind. As in etcd, ignores the member in the request.
+/// Lists all alarms, or all alarms of one kind, in a linearizable state. Adds this member's NOSPACE alarm during a shortage. As
+/// in etcd, ignores the member in the request.
 async fn list(ctx: &Context, kind: i32) -> RpcResult<AlarmResponse> {
     let view = ctx.node.read().await?;
     let kind = (kind != AlarmType::None as i32).then_some(kind);

@@ -50,7 +50,8 @@ impl AuthHttpError {
 }
 
 impl From<NodeError> for AuthHttpError {
-    /// Logs the error. The message is generic and the status 500, unless the client can do something about the error.
+    /// Logs the error. The message is generic and the status 500, unless the client can do something about the error (400, 503
+    /// or 507).
     fn from(fault: NodeError) -> Self {
         witan_dialect::log_failure("v2 auth", fault);
         match fault {
@@ -146,7 +147,7 @@ impl<'a> AuthResource<'a> {
     }
 }
 
-/// Answers any request below `/v2/auth`. `path` is the entire cleaned path.
+/// Answers any request below `/v2/auth`. `path` is the entire cleaned path; an unknown path gets 400.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,

@@ -30,7 +30,7 @@ pub(super) async fn list(
     read_auth(ctx, request, |auth| Ok(least_bytes(auth)), write_list).await
 }
 
-/// Appends the users as a `UserList` and a newline.
+/// Appends the users, or `null` if there are none, as a `UserList` and a newline.
 fn write_list(out: &mut dyn Sink, auth: &Auth) {
     let mut before: &[u8] = b"{\"users\":[";
     for user in auth.users() {
@@ -45,7 +45,7 @@ fn write_list(out: &mut dyn Sink, auth: &Auth) {
     out.extend_from_slice(end);
 }
 
-/// Appends a user as a `UserShown`.
+/// Appends a user as a `UserShown`. Omits roles that do not exist, and the field `roles` if the user has no other role.
 fn push_user(out: &mut dyn Sink, auth: &Auth, user: &auth::User) {
     let mut names = Auth::path_roles(user);
     names.retain(|name| auth.role(name).is_some() || name == ROOT);
@@ -95,7 +95,8 @@ pub(super) async fn get(
 
 /// Creates or changes a user. A body creates the user if it contains `roles`, or if the user is new and the body contains
 /// neither `grant` nor `revoke`. As in etcd, only creation without roles returns 201; all other requests return 200. Fails with
-/// 400 if the body names another user, or contains `roles` and also `grant` or `revoke`.
+/// 400 if the body names another user, or contains `roles` and also `grant` or `revoke`. Fails with 404 if the user to change
+/// does not exist.
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,

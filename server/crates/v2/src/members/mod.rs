@@ -59,7 +59,8 @@ impl From<NodeError> for MembersHttpError {
     }
 }
 
-/// Answers a request below `/v2/members`. `path` is the entire cleaned path. The caller must have authorized the client.
+/// Answers a request below `/v2/members`. `path` is the entire cleaned path; POST ignores an ID in it. The caller must have
+/// authorized the client.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,

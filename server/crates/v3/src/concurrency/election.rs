@@ -41,7 +41,7 @@ pub(crate) async fn campaign(
 }
 
 /// Puts the caller's key, or updates its value, and waits until it is the election's oldest key. Deletes the key when `gone`
-/// completes.
+/// completes, or if its value cannot be updated.
 async fn win_election(
     ctx: Context,
     request: CampaignRequest,
@@ -92,7 +92,7 @@ pub(crate) async fn proclaim(
     Ok(ProclaimResponse { header })
 }
 
-/// Returns the leader's key, which is the oldest key of the election. Fails if there is no leader.
+/// Returns the leader's pair, whose key is the oldest key of the election. Fails if there is no leader.
 pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<LeaderResponse> {
     let first = first_or_last_key(&request.name, SortOrder::Ascend);
     let response = kv::range(ctx, first)

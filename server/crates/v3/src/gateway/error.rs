@@ -75,7 +75,8 @@ impl GatewayError {
         }
     }
 
-    /// Builds the response with the status and the body of this gateway version. Cuts the text with [`reply::cut`].
+    /// Builds the response with the status and the body of this gateway version. In 3.4, `NotFound` and `NotPost` are plain
+    /// text. In 3.6, a 401 response repeats the text in `WWW-Authenticate`. Cuts the text with [`reply::cut`].
     pub(super) fn answer(&self, gateway_version: GatewayVersion) -> HttpResponse {
         let (status, code, text) = match (self, gateway_version) {
             (Self::NotFound, GatewayVersion::V3_4) => {

@@ -101,7 +101,8 @@ pub async fn handle(
     })
 }
 
-/// Authorizes a request and runs its call. Responds with 404 if the gateway is disabled or the path has no gateway prefix.
+/// Authorizes a request and runs its call. Responds with 404 if the gateway is disabled, the path has no gateway prefix, or no
+/// call has the path.
 async fn dispatch(
     ctx: &Context,
     request: &HttpRequest,

@@ -203,7 +203,8 @@ impl WebSocketSession {
         self.send(OpCode::Ping, b"");
     }
 
-    /// Handles all complete frames. Closes the session on a protocol error or an oversized message.
+    /// Handles all complete frames and resets the number of unanswered pings. Closes the session on a protocol error or an
+    /// oversized message.
     fn handle_bytes(&mut self, bytes: &[u8]) {
         self.missed_pings = 0;
         self.received.extend_from_slice(bytes);
@@ -313,7 +314,8 @@ impl WebSocketSession {
     }
 }
 
-/// Sends `unsent_request` to the call and empties the buffer. Returns false if the call accepts no more requests.
+/// Waits until the call has taken the last request, sends `unsent_request` and empties the buffer. If the call accepts no more
+/// requests, drops the request and returns false.
 async fn forward(requests: Option<&mpsc::Sender<Bytes>>, unsent_request: &mut BytesMut) -> bool {
     let part = match requests {
         Some(requests) => requests.reserve().await.ok(),

@@ -133,7 +133,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Removes a watcher and returns whether it existed.
+    /// Removes a watcher and returns whether it existed. Updates the metrics.
     fn end(&mut self, id: i64) -> bool {
         let Some((watcher, group_id)) = self.watchers.cancel(&self.reader, id) else {
             return false;
