@@ -62,7 +62,7 @@ pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
 
 /// Writes a file and returns the event. With `prev_value`, fails with `TestFailed` unless the file has this value. An empty
 /// `prev_value` creates the file and fails with `TestFailed` if the file exists. In all other cases, a TTL of 0 or less removes
-/// the file. If the key is a directory, fails with `NotFile`, or with `KeyNotFound` if `prev_value` is not empty.
+/// the file. If the key is a directory, fails with `KeyNotFound` for a nonempty `prev_value`, and otherwise with `NotFile`.
 pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();

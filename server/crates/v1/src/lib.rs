@@ -47,8 +47,8 @@ pub async fn handle(
     }
 }
 
-/// Parses, authorizes and executes a request. Fails only with errors that v1 encodes as JSON; an unknown path, another method
-/// or missing access is a response.
+/// Parses, authorizes and executes a request. Fails only with errors that v1 encodes as JSON. An unknown path, a wrong method
+/// and missing access get responses without JSON.
 async fn answer(
     ctx: &Context,
     request: &HttpRequest,

@@ -63,7 +63,7 @@ pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
-/// Fails unless the caller has the access that a method requires. For calls on keys, checks only the credentials; methods
+/// Fails unless the caller has the access that a method requires. For calls on keys, checks at most the credentials; methods
 /// outside the table of calls require the root role. Call this only while v2 or v3 authentication is enabled. First waits for
 /// earlier commits if another member may have issued the caller's token.
 pub(super) async fn check_access(ctx: &Context, method: &str) -> RpcResult<()> {

@@ -24,7 +24,7 @@ use witan_snapshot as snapshot;
 use super::{RpcResult, authorize, header};
 use crate::error::RpcError;
 
-/// Returns this member's status from its local state, even without a quorum. `errors` contains a missing leader and the alarms.
+/// Returns this member's status from its local state, even without a quorum. `errors` lists a missing leader and the alarms.
 pub(super) async fn status(ctx: &Context, _request: StatusRequest) -> RpcResult<StatusResponse> {
     let view = ctx.node.view().await?;
     let kv = &view.machine.kv;

@@ -409,8 +409,7 @@ mod tests {
             (vec![op_delete("a", "c"), op_put("c")], Ok(())),
             (vec![op_delete("a", ""), op_delete("a", "b")], Ok(())),
             (vec![op_delete("a", "\0"), op_put("b")], Ok(())),
-            // Both branches of a nested transaction can put a key, unless an operation next to the transaction puts the key,
-            // too.
+            // Both branches of a nested transaction can put a key that no operation next to the transaction puts.
             (vec![op_txn(vec![op_put("a")], vec![op_put("a")])], Ok(())),
             (
                 vec![op_txn(vec![op_put("a")], vec![]), op_put("a")],

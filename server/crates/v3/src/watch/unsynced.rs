@@ -75,7 +75,7 @@ mod tests {
         unsynced.lower_created(Revision(1200));
         assert!(
             unsynced.is_ready(Revision(1200)),
-            "a replacing state has an earlier revision"
+            "the state that replaced a corrupt one has an earlier revision"
         );
         unsynced.add(7, from(1), Revision(1201));
         assert!(unsynced.is_ready(Revision(1201)));

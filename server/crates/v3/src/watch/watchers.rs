@@ -301,7 +301,7 @@ mod tests {
                 watchers.cancel(&reader, id);
             }
             let created = watchers.create(&reader, &create(b"s"));
-            assert!(created.is_ok(), "the others were canceled");
+            assert!(created.is_ok(), "the other watchers were canceled");
             watchers.unregister(&reader);
             let all = account.hold(what, left / 2);
             assert!(all.is_some(), "all memory is released");
