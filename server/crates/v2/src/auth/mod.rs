@@ -118,7 +118,8 @@ enum AuthResource<'a> {
 }
 
 impl<'a> AuthResource<'a> {
-    /// Parses a path. Returns `None` if the path is not a resource below `/v2/auth`, or has too many segments.
+    /// Parses a path, which must be one of the routes' paths. Returns `None` if the path is not a resource below `/v2/auth`, or
+    /// has too many segments.
     fn of(path: &'a str) -> Option<Self> {
         if path == ENABLE {
             return Some(Self::Enable);

@@ -62,7 +62,7 @@ fn next_batch(
             }
         }
     };
-    assert_eq!(fetched.get(), yields + 1, "no state is kept over a yield");
+    assert_eq!(fetched.get(), yields + 1, "no state is kept across a yield");
     BatchRead { batch: read.expect("the states exist"), yields }
 }
 
