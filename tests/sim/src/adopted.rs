@@ -16,9 +16,9 @@ const VALUE_BYTES: usize = 2000;
 /// The prefix of all keys in the initial states.
 pub(crate) const KEYS: &[u8] = b"/adopted/";
 
-/// Returns `genesis`, or in a run with adopted members one of two variants of an initial state, which alternate between
-/// members. One variant has gaps where a compaction removed versions. The other has no gaps, as if its backend had been read
-/// after the compaction.
+/// Returns `genesis`. In a run with adopted members, returns one of two variants of another initial state, which alternate
+/// between members. One variant has gaps where a compaction removed versions. The other has no gaps, as if its backend had been
+/// read after the compaction.
 pub(crate) fn first_state(scenario: &Scenario, genesis: &View, member: u64) -> View {
     if !scenario.is_adopted() {
         return genesis.clone();

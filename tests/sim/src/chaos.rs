@@ -17,13 +17,13 @@ use crate::{
 /// Percentage of runs that stress elections.
 const STORM_PERCENT: u64 = 25;
 
-/// Runs whose draw is from `STORM_PERCENT` up to this number make members fall behind.
+/// Runs whose draw is at least `STORM_PERCENT` and below this number make members fall behind.
 const LAG_END_PERCENT: u64 = 40;
 
-/// Runs whose draw is from `LAG_END_PERCENT` up to this number stress leases.
+/// Runs whose draw is at least `LAG_END_PERCENT` and below this number stress leases.
 const LEASES_END_PERCENT: u64 = 55;
 
-/// Runs whose draw is from `LEASES_END_PERCENT` up to this number stress membership changes.
+/// Runs whose draw is at least `LEASES_END_PERCENT` and below this number stress membership changes.
 const CHANGES_END_PERCENT: u64 = 70;
 
 /// Percentage of requests that read values while they are applied, in the seeds with such requests.
@@ -273,8 +273,9 @@ impl World {
         }
     }
 
-    /// Returns whether a member stays down because another member's log still reaches back to the end of its log. Any of the
-    /// others may become the leader. Once the member needs a snapshot or the faults stop, clears its `left_behind`.
+    /// Returns whether a member stays down because another member is down or has a log that still reaches back to the end of
+    /// this member's log. Any of the others may become the leader. Once the member needs a snapshot or the faults stop, clears
+    /// its `left_behind`.
     pub(crate) fn stays_down(&mut self, place: usize) -> bool {
         let last = self.disks[place].span().1;
         let needs_snapshot = self
@@ -286,7 +287,7 @@ impl World {
         member.left_behind
     }
 
-    /// Crashes a member, now or during one of its next host calls.
+    /// Crashes a random member, now or during one of its next host calls.
     fn arm_crash(&mut self) {
         let place = self.chance.below(self.members.len());
         if self.chance.chance(25) {
@@ -297,7 +298,8 @@ impl World {
         }
     }
 
-    /// Pauses a process, preferably the leader's. The process later continues as if nothing had happened.
+    /// Pauses a process, preferably the leader's, at most until the faults stop. The process then continues as if nothing had
+    /// happened.
     fn pause(&mut self) {
         let leader = self
             .members

@@ -52,7 +52,7 @@ impl World {
         }
     }
 
-    /// Takes a frozen view. Returns `false` if it has no new entry or the member is down.
+    /// Takes a frozen view. Returns `false` if the member is down or has executed no entry since its last checkpoint.
     fn take_checkpoint(&mut self, place: usize) -> bool {
         let member = &mut self.members[place];
         let Some(view) = member.replica.as_ref().map(|replica| replica.view()) else {

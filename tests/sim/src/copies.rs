@@ -27,14 +27,15 @@ use crate::{
 /// Percentage of steps that only take a copy for later use.
 const TAKEN_PERCENT: u64 = 40;
 
-/// Steps whose draw is from `TAKEN_PERCENT` up to this number start a member from an older copy.
+/// Steps whose draw is at least `TAKEN_PERCENT` and below this number start a member from an older copy.
 const OLDER_END_PERCENT: u64 = 80;
 
-/// Steps whose draw is from `OLDER_END_PERCENT` up to this number move one member. Higher draws move all members.
+/// Steps whose draw is at least `OLDER_END_PERCENT` and below this number move one member. Higher draws move all members.
 const MOVED_END_PERCENT: u64 = 95;
 
 impl World {
-    /// Takes a copy of a disk, starts a member from a copy, or empties a disk. Only does so during the faults.
+    /// Takes a copy of a disk, starts one or all members from copies, or empties a disk. Does nothing after the faults have
+    /// stopped.
     pub(crate) fn copy_disk(&mut self) {
         if self.phase != Phase::Chaos || self.members.iter().any(|member| member.left_behind) {
             return;
@@ -90,8 +91,9 @@ impl World {
             .line(self.now, || format!("m{} is cut off", place + 1));
     }
 
-    /// Crashes a member and starts it from its last copy, if it has one. Does nothing if too many members run on older copies,
-    /// because each acknowledged write must be on the disk of another voter.
+    /// Crashes a member and replaces its disk with its last copy, if it has one. Cuts off the leader if copies are not
+    /// recognized in this run. Does nothing if too many members run on older disks, because each acknowledged write must be on
+    /// the disk of another voter.
     fn use_older_copy(&mut self, place: usize) {
         let voters = self.current(|person| !person.learner).len();
         let older = self.disks.iter().filter(|disk| disk.is_older()).count();
@@ -142,8 +144,8 @@ impl World {
         self.judge(&Fact::OlderDisk { member: id });
     }
 
-    /// Returns whether a stream from `from` to `to` is refused, because one of them has an empty disk and the other knows its
-    /// registration. If so, tells the member with the empty disk.
+    /// Returns whether a stream from `from` to `to` is refused, because one of these members has an empty disk and the other
+    /// knows its registration. If so, tells the member with the empty disk.
     pub(crate) fn refuses_stream(
         &mut self,
         from: (usize, &Replica),
@@ -196,7 +198,7 @@ impl World {
         refused
     }
 
-    /// Marks the disk of a member that may vote again as the member's own.
+    /// Marks a copied disk as the member's own, once the core reports with `is_copied` that the member may vote again.
     pub(crate) fn settle_copy(&mut self, place: usize, is_copied: bool) {
         let disk = &mut self.disks[place];
         if !is_copied && disk.is_copied() {

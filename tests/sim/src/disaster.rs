@@ -29,7 +29,7 @@ use crate::{
 /// Percentage of runs in which the survivor is a member whose log has a membership change that is not known to be committed.
 const UNDECIDED_PERCENT: u64 = 50;
 
-/// Runs whose draw is from `UNDECIDED_PERCENT` up to this number cut the survivor off before the loss.
+/// Runs whose draw is at least `UNDECIDED_PERCENT` and below this number cut the survivor off before the loss.
 const CUT_OFF_END_PERCENT: u64 = 85;
 
 /// Longest time for which the survivor is cut off.
@@ -178,7 +178,7 @@ impl World {
     }
 
     /// Destroys the disks of all members but one, or of so many members that no quorum remains. Tries again later while no
-    /// member can survive, or if the survivor is cut off first.
+    /// member can survive, or if the survivor is cut off first. Does nothing after the faults have stopped.
     pub(crate) fn lose_most(&mut self) {
         if self.phase != Phase::Chaos {
             return;
@@ -228,7 +228,7 @@ impl World {
         self.members[place].left_behind = false;
     }
 
-    /// Cuts off the future survivor, so that the others continue without it.
+    /// Cuts off the future survivor, so that the others continue without it. Schedules the loss of the others.
     fn cut_off(&mut self, survivor: u64) {
         self.trace
             .line(self.now, || format!("m{survivor} is cut off"));

@@ -73,7 +73,8 @@ impl<'a> Turn<'a> {
         self.place as u64 + 1
     }
 
-    /// Counts a host call toward the moment at which this member crashes and returns the outcome of the call.
+    /// Counts a host call toward the moment at which this member crashes and returns the outcome of the call. `verb` names the
+    /// call in the trace.
     fn step(&mut self, verb: &str) -> Step {
         if self.crashed {
             return Step::Dark;
@@ -418,8 +419,8 @@ impl Turn<'_> {
 }
 
 impl World {
-    /// Sends a packet after `held` units, if the sender has a stream and the network delivers it. Begins a transfer for a
-    /// snapshot.
+    /// Sends a packet after `held` units, if the sender has a stream and the network delivers it. For a snapshot, begins a
+    /// transfer immediately.
     pub(crate) fn post(&mut self, packet: Packet, held: u64) {
         let sender = &self.members[(packet.from - 1) as usize];
         if !sender.reaches(packet.to) {

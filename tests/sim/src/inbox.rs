@@ -94,7 +94,7 @@ impl Inbox {
 
 impl World {
     /// Runs a round of a member's thread for its inputs now, or schedules it for when the process resumes or more inputs have
-    /// arrived.
+    /// arrived. Does nothing if a round is already scheduled.
     pub(crate) fn wake(&mut self, place: usize) {
         let member = &mut self.members[place];
         if member.turn_due || member.replica.is_none() {

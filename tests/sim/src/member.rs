@@ -164,7 +164,7 @@ impl Member {
         }
     }
 
-    /// Updates the members that the transport knows.
+    /// Updates the members that the transport knows. Drops the remotes that the registry now lists as members or as removed.
     pub(crate) fn follow(&mut self, registry: &MemberRegistry) {
         self.registry.clone_from(registry);
         let is_remote = |id: &u64| {

@@ -61,7 +61,8 @@ impl World {
         }
     }
 
-    /// Reports the start of a process: others open streams to it, and members that believed it had ended learn that it runs.
+    /// Reports the start of a process to random members, which open streams to it. Those that believed it had ended learn that
+    /// it runs.
     pub(crate) fn report_process_start(&mut self, place: usize) {
         for other in 0..self.members.len() {
             let delay = self.mishaps.range(1, BACK_UNITS);

@@ -84,7 +84,8 @@ impl World {
         }
     }
 
-    /// Returns whether a change is pending. A change that ended without an answer becomes uncertain.
+    /// Returns whether a change is pending. A change without an answer after `PATIENCE`, or one that ended without an answer,
+    /// becomes uncertain.
     fn awaits_change(&mut self) -> bool {
         let Some((op, since)) = self.operator.change else {
             return false;
@@ -182,7 +183,8 @@ impl World {
         self.change(ChangeMembers { remove, ..ChangeMembers::default() });
     }
 
-    /// Flips a bit of a disk. If the member cannot start from the disk, it must be removed, and a new member may be added.
+    /// Crashes a random voter and flips a bit of its disk. If the member cannot start from the disk, it must be removed, and a
+    /// new member may be added. Does nothing if a lost disk could break the quorum.
     fn lose_disk(&mut self, voters: &[u64]) {
         // Together with copied disks, a lost disk could break the quorum.
         let is_stable = self.climate.stable_membership || self.scenario.has_copies();

@@ -110,7 +110,7 @@ impl World {
     }
 
     /// Proposes the cluster's version and level or the end of a downgrade. [`next_cluster_version`] and [`levels::decide`]
-    /// derive them from `members` and the answers `running`, which may be outdated.
+    /// derive them from `members` and the answers `running`, which may be outdated. Proposes nothing if nothing changes.
     pub(crate) fn decide_version(
         &mut self,
         place: usize,

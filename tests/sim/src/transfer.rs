@@ -116,7 +116,8 @@ impl World {
         self.wake(to);
     }
 
-    /// Reports to the sender that the receiver has accepted or rejected a snapshot, or ended before.
+    /// Reports to the sender that the receiver has accepted or rejected a snapshot, or that its incarnation `receiver` has
+    /// ended.
     pub(crate) fn snapshot_taken(&mut self, way: (u64, u64), number: u64, receiver: u64) {
         let transfer = self.transfers.remove(&way);
         let Some(transfer) = transfer.filter(|transfer| transfer.number == number) else {

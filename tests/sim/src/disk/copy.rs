@@ -65,7 +65,7 @@ impl Disk {
         self.copies.replaced.is_some()
     }
 
-    /// Returns the last durable index of the disk that an older copy replaced, or 0 if there is none.
+    /// Returns the last durable index of the disk that an older copy or an empty disk replaced, or 0 if no disk was replaced.
     pub(crate) fn forgotten_index(&self) -> u64 {
         self.copies.replaced.as_ref().map_or(0, Image::last)
     }
@@ -76,7 +76,7 @@ impl Disk {
     }
 
     /// Replaces the disk with the last copy while the power is off. If `recognized` is set, the next startup recognizes the
-    /// copy. Returns whether there is a copy.
+    /// copy. Returns `false` if there is no copy. Each copy can be used only once.
     pub(crate) fn use_copy(&mut self, recognized: bool) -> bool {
         let Some(image) = self.copies.kept.take() else {
             return false;
@@ -113,7 +113,8 @@ impl Disk {
             })
     }
 
-    /// Restores the disk that an older copy replaced, while the power is off. Returns whether there is such a disk.
+    /// Restores the disk that an older copy or an empty disk replaced, while the power is off. Returns `false` if no disk was
+    /// replaced.
     pub(crate) fn take_back(&mut self) -> bool {
         let Some(image) = self.copies.replaced.take() else {
             return false;

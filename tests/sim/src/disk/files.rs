@@ -85,8 +85,9 @@ impl Disk {
         self.files = None;
     }
 
-    /// Appends some of the batches to real storage and cuts the power in the next batch or in another step. Fails if real
-    /// storage does not keep exactly the durable state.
+    /// Appends the first `whole` of the batches to real storage, or all before an installation. Then cuts the power in the next
+    /// batch or in another step. Fails if real storage does not keep exactly the durable state. Does nothing without real
+    /// storage.
     pub(super) fn crash_files(
         &mut self,
         batches: &[LogBatch],

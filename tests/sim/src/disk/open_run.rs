@@ -222,8 +222,8 @@ impl Disk {
         }
     }
 
-    /// Loses the newest checkpoint while no process uses the disk, because a startup finds `run` damaged. If the older
-    /// checkpoint has the run, too, or there is none, the startup finds the run sound.
+    /// Removes the newest checkpoint while no process uses the disk, if only this checkpoint contains `run`, which a startup
+    /// finds damaged. If the older checkpoint contains the run, too, or there is no older one, the startup finds the run sound.
     pub(crate) fn lose_checkpoint_with(&mut self, run: u64) {
         let has = |saved: &Saved| saved.runs().contains_key(&run);
         if has(&self.newest)

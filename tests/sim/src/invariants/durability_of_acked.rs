@@ -1,6 +1,6 @@
 //! Durability (§8: a committed and answered command is never lost). Every state at or after the index of an acknowledged write
-//! contains the write as the client's answer describes it. If a member continues alone, this holds only for its own writes,
-//! because the oracle forgets the answers to other writes.
+//! contains the write as the client's answer describes it. If a member continues alone, this holds only for the writes that it
+//! has kept, because the oracle forgets the answers to other writes.
 
 use witan_machine::{kv, revision::Revision, view::View};
 use witan_tree::Watch;
