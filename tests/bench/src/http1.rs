@@ -1,5 +1,5 @@
-//! A lean HTTP/1.1 client with one request at a time on one connection. It reads an answer's status and length or chunks and
-//! skips the rest.
+//! A lean HTTP/1.1 client with one request at a time on one connection. Of each answer, it reads only the status and the length
+//! or the chunk sizes.
 
 use crate::{verb::Verb, wire::Wire};
 

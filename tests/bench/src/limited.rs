@@ -54,7 +54,8 @@ pub async fn measure(programs: &[Program], scale: &Scale, limit_bytes: u64) {
     }
 }
 
-/// Fills, restarts and reads a server. Adds each measurement to `cells`. Returns the step in which the server failed.
+/// Fills, restarts and reads a server. Adds each measurement to `cells`, and empty cells after a failure. Returns the step in
+/// which the server failed, or `None`.
 async fn survive(
     server: &mut Server,
     keys: u64,
@@ -97,7 +98,7 @@ async fn survive(
     None
 }
 
-/// Measures gets by many clients. Nine of ten gets read one of the first tenth of the keys.
+/// Measures gets by many clients. Nine of ten gets read a key in the first tenth of the keys.
 async fn hot_gets(server: &Server, keys: u64) -> Measured {
     let next = move |state: &mut u64| {
         // The constants of Knuth's MMIX generator. Its high bits are the most random.
@@ -132,7 +133,8 @@ async fn gets(address: &str, keys: u64) -> Vec<u32> {
     latencies
 }
 
-/// Returns why a server has failed.
+/// Returns why a server has failed: killed at its memory limit, ended for another reason, or still running but refusing
+/// requests.
 fn why(server: &mut Server) -> &'static str {
     match (server.memory_kills(), server.runs()) {
         (1.., _) => "killed",

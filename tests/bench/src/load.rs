@@ -149,7 +149,8 @@ pub async fn run_idle(subject: &Subject<'_>, length: Duration) -> Measured {
     measure(subject, sent, &Gauge::default(), none, end).await
 }
 
-/// Measures from the end of the warm-up until `end` and then waits for the clients.
+/// Measures from the end of the warm-up until `end` and then waits for the clients. `sent` is the subject's count of sent bytes
+/// before the clients started.
 pub(crate) async fn measure(
     subject: &Subject<'_>,
     sent: u64,
@@ -192,7 +193,7 @@ pub async fn fill(address: &str, verb: Verb, keys: u64, clients: usize) {
     finish(tasks).await;
 }
 
-/// Like [`fill`], but with any calls, one `call` per connection.
+/// Like [`fill`], but with any calls, one `call` per connection. Rounds `clients` up to full connections.
 pub async fn fill_by<C: Call + 'static>(
     address: &str,
     call: impl Fn() -> C,

@@ -108,7 +108,8 @@ pub(crate) fn quota(keys: u64, scale: &Scale) -> String {
     format!("--quota-backend-bytes={bytes}")
 }
 
-/// Starts a killed server. Returns the time until it serves, or `None` if the server ends before it serves.
+/// Starts a killed server. Returns the time until it serves, or `None` if the server ends before it serves. Panics after
+/// `BACK_MAX`.
 pub(crate) fn start_again(server: &mut Server) -> Option<Duration> {
     let begun = Instant::now();
     server.start_unready_again();
@@ -121,7 +122,8 @@ pub(crate) fn start_again(server: &mut Server) -> Option<Duration> {
     })
 }
 
-/// Adds a learner. Returns the time until the learner has applied the entries that the leader had applied before.
+/// Adds a learner. Returns the time from its start until it has applied the entries that the leader had applied before. Puts a
+/// key at each check.
 async fn rebuild(cluster: &mut Cluster, program: &Program, quota: &str) -> Duration {
     let launch = program.launch().arg(quota);
     let learner = cluster.prepare_joining_of(&launch, "http", &[0]);

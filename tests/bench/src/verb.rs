@@ -62,7 +62,7 @@ impl Verb {
         Verb::JsonPut,
     ];
 
-    /// Parses a load such as `put:64`, a request by this number of clients. Fails if the text is not a load.
+    /// Parses a load such as `put:64`: a request and its number of clients. Fails if the text is not a load.
     pub fn with_clients(text: &str) -> Result<(Self, usize), String> {
         let wrong = || format!("no such load: {text}");
         let (name, clients) = text.split_once(':').ok_or_else(wrong)?;

@@ -200,7 +200,7 @@ impl Received {
         self.events.get()
     }
 
-    /// Waits for `wanted` events in total. Returns the number of missing events after a timeout.
+    /// Waits for `wanted` events in total. Returns the number of events that are still missing after a timeout, or 0.
     pub(crate) async fn missing(&self, wanted: u64) -> u64 {
         let deadline = Deadline::now() + LAST_EVENTS_MAX;
         while self.events.get() < wanted {

@@ -9,7 +9,7 @@ const BYTES: [u8; 16] = [
     0, 1, 0x7f, 0x80, 0xff, b'/', b'.', b'%', b'"', b'\\', b'{', b'[', b'-', b'9', b'&', b'\n',
 ];
 
-/// Returns a changed copy of an entry of `corpus`, with at most `bytes_max` bytes.
+/// Returns a changed copy of an entry of `corpus`, which must not be empty. The copy has at most `bytes_max` bytes.
 pub fn mutated(seed: u64, corpus: &[Vec<u8>], bytes_max: usize) -> Vec<u8> {
     let dice = &mut Dice::new(seed);
     let mut bytes = corpus[dice.below(corpus.len())].clone();

@@ -171,7 +171,7 @@ impl Step {
         self.missing += other.missing;
     }
 
-    /// Returns the reasons why the server fails at this step, or none.
+    /// Returns the reasons why the server fails at this step. Empty if it completes the step.
     fn faults(&self, rate: u32) -> Vec<String> {
         let mut faults = Vec::new();
         let p99 = self.measured.quantile(0.99);

@@ -51,7 +51,8 @@ pub(super) async fn run(cluster: &Cluster, length: Duration) -> Measured {
     measured
 }
 
-/// Grants `count` leases and renews them in turn on one stream while `clients` exists. Returns their ids.
+/// Grants `count` leases and renews them in turn on one stream while `clients` exists. Returns their ids. Panics if a lease or
+/// the stream ends.
 async fn keep_alive(address: &str, count: usize, clients: &mut JoinSet<()>) -> Vec<i64> {
     let mut client = LeaseClient::new(grpc::connect(address).await);
     let mut leases = Vec::new();

@@ -74,7 +74,8 @@ async fn replace(cluster: &mut Cluster, leader: usize, program: &Program) -> (Se
     (joining, added.member.expect("the answer names it").id)
 }
 
-/// Waits until the learner, the second member, has applied the leader's entries and is promoted. Returns `false` if that fails.
+/// Waits until the learner, the second member, has nearly caught up with the leader, and promotes it. Returns `false` if one of
+/// these steps takes too long.
 async fn votes(members: [String; 2], id: u64) -> bool {
     let mut client = ClusterClient::new(grpc::connect(&members[0]).await);
     if !catch_up::catches_up(members).await {

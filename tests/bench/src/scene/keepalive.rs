@@ -1,4 +1,4 @@
-//! Lease keep-alives: a thousand leases on ten streams. Each lease is renewed again after its answer.
+//! Lease keep-alives: a thousand leases on ten streams. Each lease is renewed again as soon as its last renewal is answered.
 
 use std::{
     cell::RefCell,

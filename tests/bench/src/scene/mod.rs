@@ -20,7 +20,7 @@ pub enum Scene {
     WatchOne,
     /// 64 writers of 10,000 keys with one watcher each.
     WatchMany,
-    /// 1,000 leases on 10 streams. Each is renewed again after its answer.
+    /// 1,000 leases on 10 streams. Each lease is renewed again as soon as its last renewal is answered.
     KeepAlive,
     /// A backup of a million keys.
     Backup,

@@ -1,4 +1,4 @@
-//! bbolt files: reading ends for any page contents, and data survives being written and read again.
+//! bbolt files: reading terminates for any page contents, and data survives being written and read again.
 
 use std::{fs, path::PathBuf, thread};
 

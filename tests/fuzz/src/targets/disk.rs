@@ -62,7 +62,7 @@ fn records_of(view: &View) -> BTreeMap<Vec<u8>, Vec<u8>> {
     records(|emit| view.changes(None, emit))
 }
 
-/// Adds the checksum that a checkpoint needs.
+/// Adds the checksum that the records of v3 blocks and of v2 nodes have. Returns other contents unchanged.
 fn sealed(key: &[u8], mut contents: Vec<u8>) -> Vec<u8> {
     let crc = match key.split_first() {
         Some((&record::KV, _)) => crc32fast::hash(&contents),

@@ -77,7 +77,7 @@ fn other<Q>(_: Q) -> Request {
     Request::Other
 }
 
-/// Decodes a body in all formats. Returns the first decoded message.
+/// Decodes a body in all formats. Returns the first decoded message, or `None` if the body is invalid in each format.
 fn read<Q>(body: &[u8]) -> Option<Q>
 where
     Q: Message + Serialize + Shaped + Default + PartialEq + Debug,

@@ -70,7 +70,7 @@ fn answer(stream: &mut UnixStream) -> Vec<u8> {
     answer
 }
 
-/// Returns whether an answer has the length that its head announces.
+/// Returns whether an answer has at least the length that its head announces. Returns `false` without a `Content-Length`.
 fn whole(answer: &[u8]) -> bool {
     let text = String::from_utf8_lossy(answer);
     let Some((head, _)) = text.split_once("\r\n\r\n") else {
