@@ -43,7 +43,7 @@ struct Arguments {
     /// Maximum memory of each server in MiB. With --keys, the table shows whether the server survives.
     #[arg(long)]
     limit_mib: Option<u64>,
-    /// Loads such as put:64, a request by this number of clients. By default, all requests by 1, 64 and 1000 clients.
+    /// Loads such as put:64: a request and its number of clients. By default, all requests by 1, 64 and 1000 clients.
     #[arg(long, value_delimiter = ',', value_parser = Verb::with_clients)]
     loads: Vec<(Verb, usize)>,
 }

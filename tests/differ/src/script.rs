@@ -22,7 +22,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Parses the text of a [`Script`].
+    /// Parses the text of a [`Script`]. Every line that begins with `#` belongs to the reason, and empty lines are skipped.
     pub fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         let (why, requests): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with('#'));

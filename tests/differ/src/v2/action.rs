@@ -131,7 +131,7 @@ pub(super) fn decode(text: &str, form: bool) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Returns the key of a target as a server prints it, or `None` if the target has no key.
+/// Returns the key of a target as a server prints it, or `None` if the target has no key or cannot be decoded.
 pub(super) fn key(target: &str) -> Option<String> {
     let path = target.split('?').next().unwrap_or_default();
     let path = decode(path, false)?;

@@ -80,7 +80,7 @@ impl Answer {
         self.json()?["errorCode"].as_u64()
     }
 
-    /// Returns the modified index of the node in an event.
+    /// Returns the modified index of the node in an event, or `None` for another body.
     pub(super) fn modified(&self) -> Option<u64> {
         self.json()?["node"]["modifiedIndex"].as_u64()
     }
@@ -185,7 +185,7 @@ fn closes(response: &Response) -> bool {
     response.header("Connection") == Some("close")
 }
 
-/// Removes expirations and remaining TTLs from a body and adds them to `times`.
+/// Removes expirations and remaining TTLs from a body and adds them to `times`. Drops the TTL of an expired node.
 fn timeless(body: &str, times: &mut Vec<f64>) -> String {
     const EXPIRATION: &str = "\"expiration\":\"";
     const TTL: &str = "\"ttl\":";

@@ -22,7 +22,8 @@ use crate::report::{Report, Stop};
 /// shortened sequence has the same effect.
 const SHORT_STEPS: usize = 7;
 
-/// If these steps took longer, a node may have expired among them, because the shortest TTL is 2 s, and the run proves nothing.
+/// If these steps take longer, a node may have expired during them, because the shortest TTL is 2 s. The run then proves
+/// nothing.
 const SHORT_TIME: Duration = Duration::from_millis(1800);
 
 /// Number of steps between two comparisons of the entire store.

@@ -80,7 +80,7 @@ impl Side {
         side
     }
 
-    /// Reads a key and returns the store's current index.
+    /// Reads a key and returns the store's current index, or 0 if the answer has none. Records this index.
     pub(super) fn look(&mut self, key: &str) -> u64 {
         let answer = self.server.http("GET", &format!("/v2/keys{key}"), "");
         let index = answer.header("X-Etcd-Index");
@@ -112,7 +112,7 @@ impl Side {
         Ok(())
     }
 
-    /// Returns the answer to the sent request, after redirects.
+    /// Returns the answer to the sent request, after redirects. A connection error also gives an answer.
     pub(super) fn receive(&mut self, request: &Request) -> Answer {
         let mut response = match self.connection.response(&request.method) {
             Ok(response) => response,
@@ -233,7 +233,8 @@ impl Side {
         last
     }
 
-    /// Kills and restarts the server, which ends all watches. Returns the index after the server has published itself.
+    /// Kills and restarts the server, which ends all watches. Returns the index after the server has published itself, or after
+    /// [`LATE`].
     pub(super) fn restart(&mut self) -> Answer {
         self.watches.clear();
         let before = self.look("/");
@@ -250,7 +251,7 @@ impl Side {
         }
     }
 
-    /// Waits until no node has a short TTL. Returns the index at that time.
+    /// Waits until no node has a short TTL. Returns the index at that time, or the name of a key that does not expire.
     pub(super) fn settle(&mut self) -> Answer {
         let deadline = Instant::now() + wait::PATIENCE;
         self.urgent = false;
@@ -280,7 +281,7 @@ impl Side {
 }
 
 impl Watch {
-    /// Reads the data that arrives within `patience`.
+    /// Reads until no data arrives for `patience` or the stream has ended.
     pub(super) fn pump(&mut self, patience: Duration) {
         while !self.ended {
             match self.connection.ready(patience) {

@@ -65,7 +65,7 @@ fn code(verb: &str, line: &str) -> &'static str {
     }
 }
 
-/// Returns the revision that a request compacts, or `None` for another request.
+/// Returns the revision that a request compacts, or `None` for another request or one that cannot be decoded.
 pub(crate) fn compacted(ask: &Ask) -> Option<i64> {
     let revision = match ask {
         Ask::Grpc(verb, json) if verb == "compact" => {

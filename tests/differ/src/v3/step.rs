@@ -1,12 +1,9 @@
 //! One request of a sequence, as a line of text that a person can read, edit and replay.
 //!
-//! ```text
-//! grpc put {"key":"YQ==","value":"MQ=="}      over gRPC; the message as JSON
-//! raw put 0a0161                              over gRPC; the message's bytes
-//! json v3 kv/put {"key":"YQ=="}               over the gateway; the body as it is
-//! ```
-//! In JSON, `@-2` represents the revision before the last one, `@c` the compacted revision, and `*3000` a value of so many
-//! bytes. In a body, `\n`, `\r`, `\\` and `\xNN` represent bytes that a line cannot contain.
+//! ```text grpc put {"key":"YQ==","value":"MQ=="} over gRPC; the message as JSON raw put 0a0161 over gRPC; the message's bytes
+//! json v3 kv/put {"key":"YQ=="} over the gateway; the body as it is ``` In JSON, `@-2` represents the newest revision minus 2,
+//! `@c` the compacted revision, and `*3000` a value of about that many bytes. In a body, `\n`, `\r`, `\\` and `\xNN` represent
+//! bytes that a line cannot contain.
 
 use std::fmt::{self, Write as _};
 
@@ -51,7 +48,7 @@ pub(crate) struct Now {
     pub(crate) compacted: i64,
 }
 
-/// Parses a line and replaces its references.
+/// Parses a line and replaces its references. Fails if the line is not a request.
 pub(crate) fn parse(line: &str, now: Now) -> Result<Ask, String> {
     let bad = || format!("no request: {line:.200}");
     let (kind, rest) = line.split_once(' ').ok_or_else(bad)?;

@@ -147,7 +147,7 @@ impl Side {
         KvClient::new(self.channel.clone())
     }
 
-    /// Returns the revision of a header, or the error.
+    /// Returns the revision of a header, which becomes the current revision, or the error.
     fn outcome(
         &mut self,
         answer: Result<Option<witan_api::v3::etcdserverpb::ResponseHeader>, Status>,
@@ -214,7 +214,7 @@ impl Side {
         String::new()
     }
 
-    /// Reads until a watcher was created or refused and keeps the earlier answers.
+    /// Reads until a watcher was created or refused and keeps all answers.
     async fn created(&mut self, stream: usize) {
         let opened = &mut self.streams[stream];
         loop {
@@ -227,7 +227,8 @@ impl Side {
         }
     }
 
-    /// Waits until the server has processed all requests of a stream. Sends a request that is refused, whose answer comes last.
+    /// Waits until the server has processed all requests of a stream. Sends a request that is refused, whose answer comes last
+    /// and is dropped.
     async fn fence(&mut self, stream: usize) {
         let refused = create(from("b", "a", 0));
         self.streams[stream].stream.send(refused).await;
