@@ -26,7 +26,7 @@ def cases(report):
 
 
 def permitted(path):
-    """Returns the cases that may fail, with their runs and reasons."""
+    """Returns the reasons by run and case that may fail. Exits if a line is malformed."""
     listed = {}
     for number, line in enumerate(Path(path).read_text().splitlines(), 1):
         if not line or line.startswith("#"):

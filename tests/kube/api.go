@@ -56,7 +56,7 @@ func (a *api) request(method, path string, body any) (*http.Response, error) {
 	return a.client.Do(request)
 }
 
-// try makes one call. The status is 0 if there was no answer.
+// try makes one call. The status is 0 if there was no answer. Without a JSON body, the object has only an error message.
 func (a *api) try(method, path string, body any) (int, object) {
 	answer, err := a.request(method, path, body)
 	if err != nil {

@@ -51,7 +51,7 @@ func must(err error) {
 
 var failing sync.Mutex
 
-// fail ends all processes, once.
+// fail ends all processes and exits. Concurrent calls wait for this exit.
 func fail(format string, arguments ...any) {
 	failing.Lock()
 	fmt.Printf("FAILED after %.1f s: "+format+"\n", append([]any{time.Since(begun).Seconds()}, arguments...)...)

@@ -3,7 +3,7 @@
 // three members repeatedly. Alternatively, the store is etcd, and the store under test replaces it during the test.
 //
 // processes.go and members.go start processes, api.go has the client, shard.go tests a separate server for events, and start.go
-// measures the start of kube-apiserver.
+// measures the startup of kube-apiserver.
 package main
 
 import (

@@ -48,7 +48,7 @@ func (w *world) killLeaders(stop <-chan struct{}) int {
 	}
 }
 
-// awaitOther waits until the running members have a leader again.
+// awaitOther waits until a member other than dead leads.
 func (w *world) awaitOther(dead *member) {
 	eventually("another member leads", func() bool {
 		for _, m := range w.stores {
@@ -60,7 +60,8 @@ func (w *world) awaitOther(dead *member) {
 	})
 }
 
-// leader returns the member that all members name, or nil while one does not answer or they disagree.
+// leader returns the member that all members name as their leader, or nil while a member does not answer or the members
+// disagree.
 func (w *world) leader() *member {
 	var found *member
 	said := map[string]bool{}
@@ -91,7 +92,8 @@ func (m *member) status() (id, leader string) {
 	return at(got, "header", "member_id"), at(got, "leader")
 }
 
-// answered returns the number of successful calls of a method of etcd's KV service since the member started.
+// answered returns the number of successful calls of a method of etcd's KV service since the member started. It fails if the
+// metric does not exist.
 func (m *member) answered(method string) int {
 	answer, err := askOnce.Get(m.url + "/metrics")
 	must(err)

@@ -117,7 +117,7 @@ func (w *world) storeProgram() string {
 	return w.program
 }
 
-// run starts a member, with further words before its flags.
+// run starts a member, with more arguments before its flags.
 func (w *world) run(m *member, program, cluster string, words ...string) {
 	m.process = w.spawn(program, append(words, "--name", m.name, "--data-dir", w.path(m.name),
 		"--listen-client-urls", m.url, "--advertise-client-urls", m.url,
@@ -242,7 +242,7 @@ func (w *world) endOnSignals() {
 	}()
 }
 
-// end kills every process, the members last, and removes the directory or prints its path.
+// end kills every process, the members last, and removes the directory or, with keep, prints its path.
 func (w *world) end(keep bool) {
 	for _, process := range append(w.others, w.apiServer) {
 		if process != nil {

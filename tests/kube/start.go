@@ -1,4 +1,4 @@
-// The duration of a start of kube-apiserver, which reads a store with many objects into its watch caches.
+// The startup time of kube-apiserver, which reads a store with many objects into its watch caches.
 package main
 
 import (
@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// number of starts of kube-apiserver; the fastest counts
+	// number of startups of kube-apiserver, of which each column shows the minimum
 	starts = 3
 	// data bytes of each object, which takes about 2 KiB in the store with its metadata
 	objectBytes = 1800
@@ -19,7 +19,7 @@ const (
 	ticksPerSecond = 100
 )
 
-// measureStart prints a row of docs/benchmarks.md: starts of kube-apiserver on a store with count objects.
+// measureStart prints a row of docs/benchmarks.md: the startup of kube-apiserver on a store with count objects.
 func measureStart(count int) {
 	api := here.startAPIServer()
 	api.create("/api/v1/namespaces", object{"metadata": object{"name": "load"}})

@@ -99,7 +99,8 @@ class Api:
             return None
 
     def watch(self, path, observe):
-        """Calls `observe(type, object)` for all existing objects and for every later change, without end."""
+        """Calls `observe("LISTED", objects)` with all existing objects, then `observe(type, object)` for every change. Lists
+        again after an error. Never returns."""
         while True:
             try:
                 listed = self.get(path)
@@ -126,19 +127,19 @@ class Api:
 
 
 def post(address, path, body, context=None):
-    """Returns the answer of a member at its client port."""
+    """Sends a POST to a member's client port and returns the JSON answer."""
     url = f"{'https' if context else 'http'}://{address}:2379{path}"
     with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=10, context=context) as answer:
         return json.load(answer)
 
 
 def encoded(text):
-    """Returns a key or value as JSON has it."""
+    """Returns a key or value in base64, as in the JSON of the gateway."""
     return base64.b64encode(text.encode()).decode()
 
 
 def eventually(what, condition, patience_s=PATIENCE_S, every_s=0.05):
-    """Waits until `condition()` is true and returns its value. On a timeout, reports the last exception."""
+    """Waits until `condition()` is true and returns its value. On a timeout, fails and reports the last exception."""
     deadline, last = time.monotonic() + patience_s, None
     while time.monotonic() < deadline:
         try:

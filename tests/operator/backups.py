@@ -23,7 +23,7 @@ class Backups:
     """Mixin for `Drive`."""
 
     def object_store(self):
-        """Returns the store. First creates it, and the secrets with which pods reach it."""
+        """Returns the store. The first call creates it, and the secrets with which pods reach it."""
         if not hasattr(self, "bucket"):
             self.bucket = open_for_pods(os.environ["S3_BIN"], self.world, self.names)
             with open(os.path.join(self.bucket.folder, "ca.crt")) as file:
@@ -69,7 +69,8 @@ class Backups:
     # cases
 
     def backup_restore(self):
-        """A backup to a bucket under writes. Cluster and disks are lost. Two clusters are restored from it, with equal hashes."""
+        """A backup to a bucket under writes. Cluster and disks are lost. Two clusters are restored from the backup, with equal
+        hashes."""
         with self.brief("kept"):
             self.back_up("first", "kept", self.s3(serverSideEncryption="AES256"), verify="Restore")
             status = self.stored("first")

@@ -91,7 +91,7 @@ class Documents:
             assert text in said, f"{name}: no {text!r}"
 
     def clean(self, way):
-        """Restores the state before the first command: no cluster, no definition, no operator."""
+        """Restores the state before the first command: no cluster, no claim, no definition, no operator."""
         self.kubectl("delete", "etcdclusters", "--all", "--all-namespaces")
         eventually("no pod of a cluster is left", lambda: not self.api.items("/api/v1/pods?labelSelector=witan.dev/cluster"))
         if way == "helm":

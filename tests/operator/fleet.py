@@ -52,7 +52,8 @@ class Fleet:
         return time.monotonic() - begun
 
     def requests_of(self, seconds, verbs):
-        """Returns the operator's requests within a time by verb, and separately those for its own lease."""
+        """Counts the operator's requests in the next `seconds` by verb, and its requests for leases as `lease`. Without
+        `verbs`, returns all counts."""
         counts = {}
         with open(self.world.path("audit.log")) as log:
             log.seek(0, os.SEEK_END)

@@ -107,11 +107,11 @@ class Pod(threading.Thread):
         return all(each.succeeded() for each in self.inits)
 
     def over(self):
-        """Returns whether no container will start: all have ended, or an init container has failed permanently."""
+        """Returns whether no container will start again: all have ended, or an init container has failed permanently."""
         return any(each.failed() for each in self.inits) or all(each.over for each in self.mains)
 
     def tend(self):
-        """Starts containers whose turn it is, and restarts ended ones."""
+        """Starts containers whose turn it is, restarts ended ones, and updates changed secrets."""
         for each in self.inits:
             if not each.succeeded():
                 each.tend()

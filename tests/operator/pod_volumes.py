@@ -26,7 +26,7 @@ class Volumes:
         return self.pod.spec.get("volumes", [])
 
     def prepare(self):
-        """Returns whether all volumes are available."""
+        """Provides the volumes. Returns whether all of them are available."""
         try:
             self.folders = {each["name"]: self.folder(each) for each in self.listed()}
         except Missing:

@@ -53,8 +53,8 @@ class Refusals:
             self.until_ready("without the quota", name, 4)
 
     def refused_templates(self):
-        """Templates that are not admitted: no pod is stopped for one, the cluster reports the reason, and a lost pod is recreated
-        from the previous template."""
+        """Templates that are not admitted: no pod is stopped because of one, the cluster reports the reason, and a lost pod is
+        recreated from the previous template."""
         name = "refused"
         with self.brief(name), self.policy():
             before, wrong = self.uids(name), []
@@ -97,7 +97,7 @@ class Refusals:
         return False
 
     def unmended(self, name, change, back, *words):
-        """A change makes one member fail: it is reported, no member or disk is given up in three times the timeout, and the
+        """A change makes one member fail: it is reported, no member or disk is given up within three times the timeout, and the
         change is reverted."""
         with self.brief(name):
             kept = self.members_and_disks(name)

@@ -155,7 +155,7 @@ class SameName:
             self.remove(name)
 
     def greet(self, host, trusted):
-        """Resolves a host as a pod of the namespace does, and requests its version, verifying its certificate."""
+        """Resolves a host as a pod of the namespace does, verifies its certificate, and requests its version."""
         full = host if "." in host else f"{host}.prod.svc.cluster.local"
         address = eventually(f"{full} has an address", lambda: next(iter(self.names.table.get(full, [])), None))
         context = ssl.create_default_context(cadata=trusted)
@@ -165,7 +165,8 @@ class SameName:
         assert b"etcdserver" in said, said
 
     def stays_there(self, state, before):
-        """Checks a state after the garbage collector has run, which the deletion of an orphaned marker shows."""
+        """Checks that `state()` is still `before` after the garbage collector has run, which the deletion of an orphaned marker
+        shows."""
         owned = {"metadata": {"name": "marker", "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": "0c9b3f6e-0000-4000-8000-000000000000"}]}}
         self.api.create(f"{CORE}/configmaps", owned)
         eventually("the garbage collector has run", lambda: self.api.find(f"{CORE}/configmaps/marker") is None)

@@ -75,7 +75,7 @@ class Store:
             return file.read()
 
     def keys(self, prefix=""):
-        """Returns the names of all objects."""
+        """Returns the names of all objects with a prefix."""
         found = []
         for folder, inner, files in os.walk(self.bucket):
             inner[:] = [each for each in inner if each != OWN]
@@ -93,7 +93,7 @@ class Store:
 
     @contextlib.contextmanager
     def full(self, size):
-        """Replaces the bucket with an empty disk of this size. Needs root."""
+        """Replaces the bucket with an empty disk of this size until the end of the context. Needs root."""
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", self.bucket], check=True)
         try:
             yield

@@ -13,7 +13,7 @@ class Report:
 
     @contextlib.contextmanager
     def case(self, name: str):
-        """Runs one case. An exception in it is a failure."""
+        """Runs one case. An exception makes the case fail but does not end the run."""
         begun = time.monotonic()
         try:
             yield

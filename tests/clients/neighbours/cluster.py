@@ -23,7 +23,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit("it took too long"))
 
 
 def until(what, condition, seconds=READY_S):
-    """Waits for the first true result of `condition` and returns it."""
+    """Waits for the first true result of `condition` and returns it. Fails after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if answer := condition():
@@ -33,7 +33,7 @@ def until(what, condition, seconds=READY_S):
 
 
 def ask(url, body=None, timeout=5):
-    """Returns the status and the JSON body of an answer, or None and {} if nobody answers."""
+    """Returns the status and the JSON body of an answer, or None and {} if nobody answers. The body is {} if it is not JSON."""
     data = None if body is None else json.dumps(body).encode()
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data), timeout=timeout) as answer:
@@ -85,7 +85,7 @@ class Member:
 
 
 class Cluster:
-    """A cluster. As a context manager, it ends its members."""
+    """A cluster. As a context manager, it ends its members, and fails if one has ended or panicked before."""
 
     def __init__(self, program, folder, size=3, flags=()):
         self.flags = flags
@@ -144,7 +144,7 @@ def folder(name):
 
 
 def put(members, key, value):
-    """Puts a key at the first member that answers."""
+    """Puts a key at the first member that acknowledges the put, with retries."""
     change(members, "put", {"key": coded(key), "value": coded(value)})
 
 

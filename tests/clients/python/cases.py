@@ -75,7 +75,7 @@ def refused(code, text, act):
 
 
 def lasting(first):
-    """Returns the requests of a stream that stays open, with `add` and `end`."""
+    """Returns the requests of a stream that stays open, a function that adds a request, and one that ends the stream."""
     more, ready = list(first), threading.Condition()
 
     def requests():

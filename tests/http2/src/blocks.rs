@@ -41,7 +41,7 @@ pub fn compare(bytes: &[u8]) {
     }
 }
 
-/// Creates a block with the fields of a request. Leading table size updates stay in front.
+/// Inserts the fields of a request into a block, after the block's leading table size updates.
 fn request(fields: &[u8]) -> Vec<u8> {
     let mut begin = 0;
     while fields.get(begin).is_some_and(|byte| byte & 0xe0 == 0x20) {

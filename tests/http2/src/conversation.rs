@@ -15,7 +15,7 @@ const BUDGET: usize = 400_000;
 
 const STEPS_MAX: usize = 200;
 
-/// Maximum size of the output in bytes. Calls and acknowledgments stop at one bound each, and one step may exceed each.
+/// Maximum size of the output in bytes. Calls and acknowledgments each stop at a bound, which one step may exceed.
 pub const OUTPUT_BOUND: usize = 2 * witan_http2::limits::OUTPUT_MAX + (128 << 10);
 
 /// Maximum number of request bytes in all windows, with the overhead of the messages.

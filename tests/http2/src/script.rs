@@ -286,7 +286,7 @@ fn cut(stream: u32, end: u8, bytes: &[u8], choices: &mut Choices<'_>) -> Vec<Fra
     frames
 }
 
-/// Changes one property of a frame, which may become invalid.
+/// Changes one property of a frame, which may become invalid, or removes a frame.
 fn spoil(frames: &mut Vec<Frame>, choices: &mut Choices<'_>) {
     let at = usize::from(choices.byte()) % frames.len();
     let which = choices.byte() % 7;

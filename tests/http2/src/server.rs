@@ -115,7 +115,7 @@ impl<S: Server> Client<S> {
         }
     }
 
-    /// Returns the most severe reaction of the server so far.
+    /// Returns the most severe reaction of the server so far. Resets with `NO_ERROR` do not count.
     pub fn verdict(&self) -> Verdict {
         let went = self.seen.iter().find(|frame| frame.kind == kind::GOAWAY);
         let reset = self

@@ -20,7 +20,7 @@ fn every_table_has_a_place_and_a_command() {
     );
 }
 
-/// Runs a script. Returns its findings, or `None` if there are none.
+/// Runs a script. Returns its output if it fails, or `None` if it has no findings.
 fn check(script: &str) -> Option<String> {
     let output = Command::new("python3")
         .arg(root().join(script))

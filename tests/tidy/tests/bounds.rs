@@ -86,7 +86,7 @@ fn bound(line: &str) -> Option<(&str, &str)> {
     (is_bound && is_item).then_some((name, value.trim()))
 }
 
-/// Converts a number of bytes to KiB, MiB or GiB. Returns other values as in the source.
+/// Converts a number of bytes to KiB, MiB or GiB if the sentence mentions bytes. Returns other values as in the source.
 fn readable(sentence: &str, value: &str) -> String {
     let units = [(" << 10", "KiB"), (" << 20", "MiB"), (" << 30", "GiB")];
     let number = |shift| {

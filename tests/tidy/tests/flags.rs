@@ -46,7 +46,7 @@ fn after<'a>(row: &'a str, mark: &str) -> Option<&'a str> {
     rest.split('"').next()
 }
 
-/// Returns the text from the head of a test to the next test.
+/// Returns the text from the head of a test to the next attribute, or `None` if there is no test of this name.
 fn body_of<'a>(text: &'a str, test: &str) -> Option<&'a str> {
     let at = text
         .find(&format!("\nfn {test}("))
@@ -60,7 +60,7 @@ fn body_of<'a>(text: &'a str, test: &str) -> Option<&'a str> {
     attributed.then_some(&rest[..end])
 }
 
-/// Returns whether the test uses the flag, its variable or its key in the file.
+/// Returns whether the test uses the flag or its environment variable.
 fn names(body: &str, flag: &str) -> bool {
     let variable = format!("ETCD_{}", flag.to_ascii_uppercase().replace('-', "_"));
     body.contains(&format!("--{flag}")) || body.contains(&variable)

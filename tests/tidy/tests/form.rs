@@ -90,7 +90,7 @@ fn no_host_of_a_registry_and_no_path_of_a_machine() {
     none("the repository is the same on every machine", &found);
 }
 
-/// Returns the test code of a file.
+/// Returns the test code of a file, or an empty text if it has none.
 fn tests_of(file: &Source) -> &str {
     let is_test = file.path.starts_with("tests/")
         || file.path.contains("/tests/")
