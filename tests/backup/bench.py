@@ -55,7 +55,7 @@ class Running:
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def stop(self):
-        """Ends the process with SIGTERM, as a pod is ended. Returns its result."""
+        """Ends the process with SIGTERM, as a pod is ended. Returns its result. Fails if the command fails."""
         self.process.terminate()
         return self.done().good()
 
@@ -178,7 +178,7 @@ class Bench:
         )
 
     def in_the_middle(self, running, place):
-        """Waits until the location has some of the bytes, but not all."""
+        """Waits until the location has at least 8 MiB. Fails if the command ends first."""
         begun = self.store.path(OWN) if place.url.startswith("s3:") else place.folder
         until = time.monotonic() + PATIENCE_S
         while sum(size(begun)) < 8 << 20:

@@ -1,4 +1,4 @@
-"""The cases: a backup is complete, and no fault produces an incomplete one that is listed. `bench.py` has the environment."""
+"""The cases: each listed backup is complete, whatever fault occurs. `bench.py` has the environment."""
 
 import contextlib
 import filecmp
@@ -124,13 +124,13 @@ class Cases(Changes):
             assert len(lines) >= 2 and all(value in line for line in lines), lines
 
     def store_over_tls(self):
-        """Uses a store whose certificate has its own authority."""
+        """Uses a store whose certificate comes from its own CA."""
         bench = self.bench
         store = bench.open_store("localhost")
         place = bench.place("s3", store)
         bench.save(self.small(), place, "t", store=store).good()
         bench.fetch(place, bench.path("tls.db"), store=store).good()
-        # without the store's authority
+        # without the store's CA
         store.name = None
         bench.save(self.small(), place, "u", store=store).refused("StoreUnreachable")
 

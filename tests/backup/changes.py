@@ -191,8 +191,8 @@ class Changes:
         source.end()
 
     def changes_first(self, kind):
-        """The changes of a cluster without a backup start with one, even where an earlier cluster has backups and changes: this
-        cluster is lost before another backup is saved, and the changes are restored."""
+        """The changes of a cluster without a backup start with a backup, even where an earlier cluster has backups and changes.
+        The later cluster is lost before another backup is saved, and its changes are restored."""
         bench, place = self.bench, self.bench.place(kind)
         for clusters in (1, 2):
             source = bench.member().start()
@@ -333,7 +333,7 @@ class Changes:
         self.changes_cut_back(kind, runs=True)
 
     def changes_twice(self, kind):
-        """A process is frozen, another one continues, and the first one wakes up: it exits, and every point in time stays the
+        """A process is frozen, another one continues, and the first one resumes: it exits, and every point in time stays the
         same."""
         source, place, first = self.source_with_changes("witan", kind, 1)
         source.fill(10)

@@ -269,7 +269,7 @@ def check_operator() -> None:
     for values in ("discovery", "private-registry"):
         arguments += objects(render(OPERATOR, MATRIX[OPERATOR][values]), "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
     for flag in {argument.split("=")[0] for argument in arguments} - {"run"}:
-        assert f"| `{flag}` |" in page, f"docs/reference/operator.md does not know {flag}"
+        assert f"| `{flag}` |" in page, f"docs/reference/operator.md does not list {flag}"
     cluster_rules = next(role["rules"] for role in objects(everything, "ClusterRole") if role["metadata"]["name"] == name)
     assert all(role["rules"] == cluster_rules for role in objects(some, "Role") if role["metadata"]["name"] == name)
 

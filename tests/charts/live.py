@@ -36,7 +36,8 @@ def get(url: str, data: bytes | None = None, method: str | None = None) -> str:
 
 
 def wait_for(what: str, check, processes: list[subprocess.Popen], work: pathlib.Path):
-    """Returns the first true result of `check`, which may raise the errors of a server that is not ready."""
+    """Waits for the first true result of `check`, which may raise the errors of a server that is not ready, and returns it.
+    Fails after `DEADLINE_S`, or if one of the processes ends."""
     end, last = time.monotonic() + DEADLINE_S, None
     while time.monotonic() < end:
         for process in processes:

@@ -153,7 +153,7 @@ def leaves(values: object, place: tuple = ()):
 
 
 def changed(values: dict, place: tuple) -> dict:
-    """Returns the values with another value at a path."""
+    """Returns a copy of the values with another value at a path."""
     values = copy.deepcopy(values)
     at = values
     for name in place[:-1]:

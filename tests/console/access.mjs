@@ -1,4 +1,4 @@
-// Users: a logged-in user has exactly their permissions, and the page reports missing ones.
+// Users: a logged-in user has exactly their permissions, and the page reports missing permissions.
 import assert from "node:assert/strict";
 import { b64, button, go, heading, keyView, open, put, shoot, v3 } from "./stage.mjs";
 

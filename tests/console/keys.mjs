@@ -92,7 +92,7 @@ export const cases = {
     await button(page, "Save").click();
     const conflict = page.getByRole("alert").filter({ hasText: "Somebody else was faster" });
     await conflict.waitFor();
-    assert.equal((await get(SETTINGS)).toString(), settings(4), "the other's value stands");
+    assert.equal((await get(SETTINGS)).toString(), settings(4), "the other user's value remains");
     for (const value of ["4", "9"]) await conflict.getByText(`"replicas": ${value},`).first().waitFor();
     await shoot(page, "conflict");
     await button(page, "Replace theirs with mine").click();

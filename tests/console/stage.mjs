@@ -47,7 +47,7 @@ export async function until(look) {
   }
 }
 
-/** Opens a view of the console. `expected` are texts of errors that the case itself brings about. */
+/** Opens a view of the console. `expected` contains texts of errors that the case itself causes. */
 export async function open(view, { width = 1280, height = 800, colorScheme = "light", port = ports[0], expected = [] } = {}) {
   const page = await browser.newPage({ viewport: { width, height }, colorScheme, reducedMotion: "reduce" });
   page.setDefaultTimeout(PATIENCE_MS);

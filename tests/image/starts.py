@@ -67,7 +67,8 @@ class Pod:
             run("ip", "-n", self.network, *command)
 
     def enter(self):
-        """Runs in the child before its program: enters the network and the root. Another user than root gets no capability."""
+        """Runs in the child before its program: enters the network and the root. A user other than root gets no
+        capabilities."""
         network = os.open(f"/run/netns/{self.network}", os.O_RDONLY)
         if LIBC.setns(network, 0) != 0:
             os._exit(99)
@@ -100,11 +101,12 @@ class Pod:
         return said
 
     def until(self, command, environment=None):
-        """Waits like a probe that executes a command."""
+        """Waits until a command in the container succeeds, like a probe. Fails if the container ends."""
         self.until_answered(command, lambda: self.execute(command, environment))
 
     def until_http(self, url):
-        """Waits like an HTTP probe of a kubelet, which shares the network of a host-network pod."""
+        """Waits until a URL answers, like an HTTP probe of a kubelet, which shares the network of a host-network pod. Fails if
+        the container ends."""
         curl = ["ip", "netns", "exec", self.network, "curl", "-sSf", url]
 
         def ask():

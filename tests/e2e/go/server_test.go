@@ -83,7 +83,7 @@ func freeAddress(t *testing.T) string {
 
 func (s *server) logFile() string { return filepath.Join(s.dir, "log") }
 
-// again restarts the server with the same directory and ports.
+// again restarts the server with the same directory and ports, and waits until it answers.
 func (s *server) again() {
 	s.t.Helper()
 	program := os.Getenv("SERVER")

@@ -83,6 +83,7 @@ pub fn try_once(
 }
 
 /// Converts a `/v3` body to the form of etcd 3.6 and later: removes the field `error`, in which etcd 3.4 repeats the message.
+/// Returns any other body unchanged.
 pub fn without_error(body: &str) -> String {
     let parsed = serde_json::from_str::<serde_json::Value>(body).ok();
     let error = parsed.as_ref().and_then(|json| {
@@ -241,8 +242,8 @@ impl Connection {
         }
     }
 
-    /// Reads the next piece of the body: one chunk, or a whole body with a length. Returns `None` at the end of the body. Fails
-    /// if the connection ends inside the body or times out.
+    /// Reads the next piece of the body: one chunk, a whole body with a length, or everything up to the end of the connection.
+    /// Returns `None` at the end of the body. Fails if the connection ends inside the body or times out.
     pub fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let length = match self.framing {
             Framing::None => return Ok(None),

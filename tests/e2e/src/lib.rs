@@ -43,8 +43,8 @@ pub fn assert_contains(text: impl AsRef<str>, part: &str) {
     assert!(text.contains(part), "no {part:?} in {text}");
 }
 
-/// Returns each line of a table as its first words and the rest. `-` stands for an empty word. Panics if a line has fewer
-/// words.
+/// Returns each line of a table that is not empty as its first words and the rest. `-` represents an empty word. Panics if a
+/// line has fewer words.
 pub fn rows<const N: usize>(table: &'static str) -> impl Iterator<Item = [&'static str; N]> {
     let lines = table.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.map(|line| {

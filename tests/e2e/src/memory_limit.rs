@@ -52,7 +52,8 @@ impl MemoryLimit {
 
     fn below(parent: &Path, version: Version, bytes: u64) -> io::Result<Self> {
         if version == Version::Two {
-            // Refused if processes are in `parent`. Then its own parent is tried, which has enabled the controller.
+            // The kernel refuses this if processes are in `parent`. `new` then tries the parent of `parent`, which has enabled
+            // the controller.
             let _ = fs::write(parent.join("cgroup.subtree_control"), "+memory");
         }
         let count = LIMITS.fetch_add(1, Ordering::Relaxed);
@@ -114,7 +115,7 @@ impl Drop for MemoryLimit {
 }
 
 /// Returns the version of the controller, and the directories below which a cgroup may be created, in the order of attempts.
-/// `own` is `/proc/self/cgroup`, `mounts` is `/proc/self/mountinfo`.
+/// Returns `None` if no controller is mounted. `own` is `/proc/self/cgroup`, `mounts` is `/proc/self/mountinfo`.
 fn parents(own: &str, mounts: &str) -> Option<(Version, Vec<PathBuf>)> {
     let first = own.lines().find_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;

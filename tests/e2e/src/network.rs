@@ -184,7 +184,7 @@ impl Shared {
         self.links[from][to].subscribe()
     }
 
-    /// Returns the member that holds the other end of a connection, or `None` if no member does.
+    /// Returns the member that holds the other end of a connection, or `None` if no member does in [`OWNER_LOOKS`] searches.
     async fn owner(&self, other_end: SocketAddr) -> Option<usize> {
         let mut looks = interval(OWNER_LOOK);
         for _ in 0..OWNER_LOOKS {
@@ -212,8 +212,8 @@ impl Shared {
     }
 }
 
-/// Returns the inode of the socket with this local address, or [`NO_INODE`] if no process holds it. Returns `None` if the
-/// kernel lists no such socket. Prefers a socket that a process holds.
+/// Returns the inode of the socket with this local address, or [`NO_INODE`] if no process holds it. Returns `None` for IPv6, or
+/// if the kernel lists no such socket. Prefers a socket that a process holds.
 fn inode(local: SocketAddr) -> Option<String> {
     let SocketAddr::V4(local) = local else {
         return None;

@@ -32,8 +32,8 @@ pub fn free() -> u16 {
     panic!("no free port between {FIRST} and {}", FIRST + COUNT)
 }
 
-/// Binds a port on which no process listens, without listening: a process that another thread forks holds the socket for a
-/// moment.
+/// Binds a port on which no process listens. Does not listen, because a process that another thread forks at this moment would
+/// inherit the listener.
 fn bind(port: u16) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;

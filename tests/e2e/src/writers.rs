@@ -113,7 +113,8 @@ async fn write(
     all
 }
 
-/// Returns the longest time between two successive acknowledgments. Ignores pairs that end before `since`.
+/// Returns the longest time between two successive acknowledgments, or zero without a pair. Ignores pairs that end before
+/// `since`.
 pub fn longest_gap(written: &[Written], since: Instant) -> Duration {
     let pairs = written.windows(2).filter(|pair| pair[1].at >= since);
     let gaps = pairs.map(|pair| pair[1].at - pair[0].at);
