@@ -151,7 +151,7 @@ def stages() -> dict[str, tuple[str, list[str]]]:
 def check_dockerfile() -> None:
     """Checks rules that hadolint does not have."""
     toolchain = re.search(r'channel = "([^"]+)"', (deploy.ROOT / "rust-toolchain.toml").read_text()).group(1)
-    assert f"FROM rust:{toolchain}-" in DOCKERFILE.read_text(), "the image of the compiler has the version in rust-toolchain.toml"
+    assert f"FROM rust:{toolchain}-" in DOCKERFILE.read_text(), "the compiler has the version of rust-toolchain.toml"
     known = stages()
     assert len(known) >= 4
     for _, lines in known.values():

@@ -1,5 +1,5 @@
-//! Waiting calls and slow readers while all values are overwritten repeatedly. None of them may pin a state for a long time.
-//! Waiting scans must not delay other clients' large messages, although both run on other threads.
+//! Waiting calls and slow readers must not pin a state for a long time while all values are overwritten repeatedly. Waiting
+//! scans must not delay other clients' large messages, although both run on other threads.
 
 use std::{
     io::{Read as _, Write as _},

@@ -15,7 +15,7 @@ use crate::{
     work::admit_a_user,
 };
 
-/// Maximum time that another client waits. The bounded work for the watchers is not negligible, above all in a debug build.
+/// Maximum time that another client waits. The bounded work for the watchers is not negligible, especially in a debug build.
 const WAIT_MAX: Duration = NOISE.saturating_mul(6);
 
 async fn watch(

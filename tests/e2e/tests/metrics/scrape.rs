@@ -67,7 +67,7 @@ fn labels_of(series: &str) -> impl Iterator<Item = (&str, &str)> {
     pairs.map(|(name, value)| (name, value.trim_matches('"')))
 }
 
-/// Parses a page. Panics if the format is invalid, such as a series without a type or a help.
+/// Parses a page. Panics if the format is invalid, for example a series without a type or a help text.
 fn parse(text: &str) -> Scrape {
     assert!(text.ends_with('\n'), "the last line is complete");
     let mut scrape = Scrape::default();
