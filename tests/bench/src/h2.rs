@@ -90,6 +90,7 @@ impl<C: Call> Grpc<C> {
         }
     }
 
+    /// Sends the request on the next stream, which becomes the slot's stream, even if the server's window is too small.
     fn send(&mut self, slot: usize, body: &[u8], out: &mut Vec<u8>) {
         let stream = self.next_stream;
         self.next_stream += 2;

@@ -97,6 +97,7 @@ fn kind(name: &str) -> Result<Kind, String> {
     Kind::named(name).ok_or_else(|| format!("no such server: {name}"))
 }
 
+/// Parses `NAME=PATH`. Fails for another form, or if there is no file at the path.
 fn build(text: &str) -> Result<Program, String> {
     let (name, path) = text
         .split_once('=')

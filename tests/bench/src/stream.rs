@@ -89,6 +89,7 @@ impl Streams {
         self.calls.iter().all(|call| !call.ended)
     }
 
+    /// Writes the queued messages for which both windows have space to the output, without sending it.
     fn flush(&mut self) {
         for (at, call) in self.calls.iter_mut().enumerate() {
             while let Some(message) = call.waiting.front() {
@@ -118,6 +119,7 @@ impl Streams {
         self.input.drain(..used);
     }
 
+    /// Processes a frame. Panics at a reset and at any other frame that ends the call.
     fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         match kind {
             DATA => {

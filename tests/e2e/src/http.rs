@@ -296,6 +296,7 @@ impl Connection {
         matches!(self.stream.fill_buf(), Ok(bytes) if bytes.is_empty())
     }
 
+    /// Reads a line without its end. Fails if the connection ends first or the line is longer than [`LINE_BYTES_MAX`].
     fn line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
         (&mut self.stream)
@@ -314,6 +315,7 @@ impl Connection {
     }
 }
 
+/// Returns how a body is framed. A body without a length or chunks ends with the connection.
 fn framing(method: &str, response: &Response) -> io::Result<Framing> {
     if method == "HEAD" || matches!(response.status, 204 | 304) {
         return Ok(Framing::None);

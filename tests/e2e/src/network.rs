@@ -246,6 +246,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, to: usize) {
     }
 }
 
+/// Forwards a connection to member `to` while the links of its sender permit it. Drops the connection of an unknown sender.
 async fn connect(
     shared: Arc<Shared>,
     stream: TcpStream,

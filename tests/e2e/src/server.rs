@@ -335,6 +335,7 @@ impl Server {
         self.running = Some(Running { child, log_before, watchdog, readers });
     }
 
+    /// Returns the command of the program, in a shell that first sets the limits, if there are any.
     fn program(&self) -> Command {
         let usual = || self.launch.kind.binary();
         let binary = self.launch.program.clone().unwrap_or_else(usual);
@@ -510,6 +511,7 @@ fn collect(
     })
 }
 
+/// Starts a process that kills `pid` and removes the directory and the cgroup at the end of its standard input.
 fn watchdog(pid: u32, dir: &Path, cgroup: Option<&Path>) -> Child {
     Command::new("sh")
         .args([

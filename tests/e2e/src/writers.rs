@@ -83,6 +83,7 @@ impl Writers {
     }
 }
 
+/// Writes until `stop` is set. Repeats a refused write at the next member.
 async fn write(
     writer: usize,
     channels: Vec<Channel>,

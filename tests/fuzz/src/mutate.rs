@@ -20,6 +20,7 @@ pub fn mutated(seed: u64, corpus: &[Vec<u8>], bytes_max: usize) -> Vec<u8> {
     bytes
 }
 
+/// Makes one random change: flips, sets, inserts, removes, copies or increments bytes, truncates, or splices from the corpus.
 fn change(dice: &mut Dice, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
     let at = dice.below(bytes.len() + 1);
     let end = at + dice.below(bytes.len() + 1 - at);

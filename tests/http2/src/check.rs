@@ -288,6 +288,7 @@ impl Checker {
         Ok(())
     }
 
+    /// Applies an acknowledged setting of the client. Ignores settings that do not affect the server's frames.
     fn apply(&mut self, id: u16, value: u32) {
         if id == setting::INITIAL_WINDOW_SIZE {
             let more = i64::from(value) - self.client_window;

@@ -109,6 +109,7 @@ impl Reference {
         Self { pipe, state, calls, requests }
     }
 
+    /// Runs the connection and its calls until they make no more progress, for a bounded number of turns.
     fn run(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         // A call can unblock the connection, and the connection can unblock a call.

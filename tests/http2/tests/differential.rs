@@ -32,6 +32,7 @@ struct Judgment {
     settings: usize,
 }
 
+/// Collects a server's reactions so far. Resets and GOAWAY without an error do not count.
 fn judgment<S: Server>(client: &Client<S>) -> Judgment {
     let mut found = Judgment { failed: client.server.closed(), ..Judgment::default() };
     for frame in &client.seen {

@@ -146,6 +146,7 @@ fn valued(rng: &mut Rng, id: u64) -> Command {
     }
 }
 
+/// Draws a put of a value with one of [`READ_VALUE_BYTES`] lengths.
 fn large_put(rng: &mut Rng, key: Bytes, id: u64) -> kv::Put {
     let length = *rng.pick(&READ_VALUE_BYTES);
     let mut value = format!("op{id} ");
@@ -221,6 +222,7 @@ fn delete(rng: &mut Rng) -> kv::DeleteRange {
     kv::DeleteRange { key: from, range_end, prev_kv: rng.chance(30), bounded: true }
 }
 
+/// Draws a transaction that puts a key if a comparison of its mod revision holds, and otherwise reads the key.
 fn txn(rng: &mut Rng, hint: &Hint<'_>) -> kv::Txn {
     let target = key(rng);
     let seen = hint
@@ -416,6 +418,7 @@ pub(crate) fn effect<'a>(command: &'a Command, outcome: &'a Outcome) -> Effect<'
     }
 }
 
+/// Returns the effect of a v3 command. Of a successful transaction, only the first put has an effect.
 fn v3_effect<'a>(
     verb: &'a kv::KvOperation,
     reply: &'a Result<kv::KvReply, kv::KvError>,

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+/// Returns the output of the simulator's binary. Panics if a run has a violation.
 fn trace(seed: &str, members: &str) -> Vec<u8> {
     let output = Command::new(env!("CARGO_BIN_EXE_witan-sim"))
         .args(["--reproduce", seed, "--members", members])

@@ -69,6 +69,7 @@ pub fn none(rule: &str, findings: &[String]) {
     );
 }
 
+/// Adds all text files below `folder`, except [`SKIPPED`] directories and default data directories (`*.etcd`).
 fn walk(root: &Path, folder: &Path, found: &mut Vec<Source>) {
     for entry in fs::read_dir(folder).expect("folders of the repository are readable") {
         let path = entry

@@ -45,6 +45,7 @@ fn all(program: &str, keys: usize) -> ExitCode {
     ExitCode::from(u8::from(failed))
 }
 
+/// Prints the memory of one order. Fails if a million ascending keys need more than [`PLAIN_MIB_MAX`].
 fn one(order: &str, keys: usize) -> ExitCode {
     let before = resident_mib();
     let mut kv = Kv::default();
@@ -59,6 +60,7 @@ fn one(order: &str, keys: usize) -> ExitCode {
     ExitCode::from(u8::from(wrong))
 }
 
+/// Creates the put with the number `at` of `keys`. The orders put the same keys.
 fn put(order: &str, at: usize, keys: usize) -> KvCommand {
     // The multiplier has no factor in common with powers of ten, so this is a permutation for such numbers of keys.
     let number = match order {

@@ -36,6 +36,7 @@ pub(super) async fn measure(options: &Options) {
     println!();
 }
 
+/// Returns the row of a program. A follower misses the writes of a fill and catches up while clients write.
 async fn one(program: &Program, options: &Options) -> String {
     let mut cluster = program.cluster(MEMBERS);
     let lagging = cluster.follower();

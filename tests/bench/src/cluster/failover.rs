@@ -76,6 +76,7 @@ async fn one(cluster: &mut Cluster) -> Duration {
     took
 }
 
+/// Puts to the survivors at each [`PROBE`] until one put is acknowledged.
 async fn first_acknowledgment(survivors: Vec<Channel>) {
     let (sender, mut acknowledged) = mpsc::channel(1);
     let probing = spawn_local(async move {

@@ -84,6 +84,7 @@ pub(super) async fn measure(options: &Options) {
 }
 
 impl<'a> Loaded<'a> {
+    /// Starts a cluster with watchers of all leases and pods at each member, and with watchers of single nodes.
     async fn start(program: &'a Program, options: &Options) -> Self {
         let cluster = program.cluster(MEMBERS);
         let received = Received::new();
@@ -143,6 +144,7 @@ impl<'a> Loaded<'a> {
         missing
     }
 
+    /// Prints the row of a step. Records the faults of the step, if any, after which the cluster gets no more steps.
     fn print(&mut self, nodes: u32, step: &Step) {
         let rate = rate(nodes);
         println!(

@@ -31,6 +31,7 @@ pub(super) async fn measure(options: &Options) {
     println!();
 }
 
+/// Returns the row of a program: the load on a filled cluster, and the same load while a follower is replaced.
 async fn one(program: &Program, options: &Options) -> String {
     let mut cluster = program.cluster(MEMBERS);
     let values = (options.behind_mib << 20) / (Verb::LARGE_BYTES as u64);

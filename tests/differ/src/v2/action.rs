@@ -101,6 +101,7 @@ impl Parameters {
     }
 }
 
+/// Appends the pairs of a query or form. Skips pairs with a semicolon or an invalid escape, as Go does.
 fn read(text: &str, pairs: &mut Vec<(String, String)>) {
     for pair in text.split('&').filter(|pair| !pair.contains(';')) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -143,6 +143,7 @@ pub(super) fn of_body(body: &str, sorted: bool) -> Answer {
     }
 }
 
+/// Returns one word for each compared header, in order of the words, and `uncors` if a CORS header is missing.
 fn headers(method: &str, response: &Response, body: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut cors = 0;

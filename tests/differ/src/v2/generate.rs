@@ -85,6 +85,8 @@ struct Maker {
 }
 
 impl Maker {
+    /// Returns the next queued step, or draws one. An open watch is collected at random, and always if there are
+    /// [`WATCHES_MAX`].
     fn step(&mut self) -> Step {
         if let Some(next) = self.next.pop_front() {
             return next;
@@ -342,6 +344,7 @@ impl Maker {
         }
     }
 
+    /// Returns the request of a kind with its parameters spread over query and form, or a step that opens a watch.
     fn request(&mut self, kind: Kind, path: String, parameters: Vec<String>) -> Step {
         self.remember(kind, &path, &parameters);
         let rng = &mut self.rng;

@@ -119,6 +119,7 @@ impl<'a> Pair<'a> {
         })
     }
 
+    /// Compares the answers and records the code. Settles immediately if a key must expire.
     fn ask(&mut self, at: usize, request: &Request) -> Result<(), Stop> {
         let line = Step::Ask(request.clone()).to_string();
         let begun = Instant::now();
@@ -166,6 +167,7 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
+    /// Compares the events of a watch and closes it. Does nothing if the watch is not open.
     fn reap(&mut self, at: usize, id: u32) -> Result<(), Stop> {
         let (Some((request, began)), Some(mut etcd), Some(mut witan)) = (
             self.opened.remove(&id),
@@ -243,6 +245,7 @@ impl<'a> Pair<'a> {
         }
     }
 
+    /// Waits until keys with a short TTL have expired. Fails with [`Stop::Slow`] if the steps before took too long.
     fn settle(&mut self, at: usize) -> Result<(), Stop> {
         let waits = !self.etcd.short.is_empty();
         let took = self

@@ -147,6 +147,7 @@ impl Side {
         self.connection = Connection::open(&self.server.address()).expect("the server lives");
     }
 
+    /// Converts a response. Records the index, the key's modified index, and keys that expire soon.
     fn noted(&mut self, request: &Request, response: &Response) -> Answer {
         let sorted = Parameters::of(request).is("sorted");
         let answer = Answer::of(&request.method, response, sorted);
@@ -180,6 +181,7 @@ impl Side {
             .unwrap_or_else(|error| silent(&error))
     }
 
+    /// Opens a watch on a new connection, after redirects. An answer other than 200 opens no watch.
     fn try_watch(&mut self, id: u32, request: &Request) -> io::Result<Answer> {
         let mut target = request.target.clone();
         for _ in 0..REDIRECTS_MAX {
@@ -351,6 +353,7 @@ fn ends(request: &Request, response: &Response) -> bool {
     closes || request.how == How::Old
 }
 
+/// Encodes a request in the way that its `how` selects. An empty media type is not sent.
 fn wire(request: &Request, host: &str) -> Vec<u8> {
     let how = request.how;
     let before = if how == How::Absolute && !request.target.starts_with("//") {

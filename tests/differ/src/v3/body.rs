@@ -107,6 +107,7 @@ const DOUBLED: usize = 1;
 const DOUBLED_BY_BOTH: usize = 2;
 const CHANGED: usize = 3;
 
+/// Returns an altered body and the name of the alteration, or `None` if a body without members cannot be altered.
 fn altered(rng: &mut Rng, era: Era, value: &Value, how: usize) -> (String, Option<&'static str>) {
     let mut text = written(rng, era, value, None).into_bytes();
     match how {

@@ -114,6 +114,7 @@ impl Draw<'_> {
         all
     }
 
+    /// Returns a put with an option and a reason for a refusal. Omits an option that would change the reason.
     fn refused_put(option: usize, fault: usize) -> PutRequest {
         let mut put = PutRequest { key: "a".into(), ..Default::default() };
         match fault {
@@ -134,6 +135,7 @@ impl Draw<'_> {
         put
     }
 
+    /// Returns a range with an option and a reason for a refusal. Omits an option that would change the reason.
     fn refused_range(&mut self, option: usize, fault: usize) -> RangeRequest {
         let mut range = self.range(0);
         (range.sort_order, range.sort_target) = (0, 0);

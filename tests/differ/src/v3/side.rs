@@ -180,6 +180,7 @@ impl Side {
         }
     }
 
+    /// Sends a POST and reads the answer. Keeps the connection only if the server does.
     fn exchange(&mut self, target: &str, body: &[u8]) -> std::io::Result<Answer> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -208,6 +209,7 @@ impl Side {
         Ok(Answer { line, revision })
     }
 
+    /// Replaces the ids and the term of this cluster's header with names. Returns any other text unchanged.
     fn nameless(&self, text: String) -> String {
         let named = format!(
             r#"{{"header":{{"cluster_id":"{}","member_id":"{}","#,

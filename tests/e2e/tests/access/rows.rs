@@ -167,6 +167,7 @@ impl Row {
         self.name.starts_with("/v1/watch")
     }
 
+    /// Returns whether the response is not a 401. Panics if the path is not served.
     fn over_http(&self, stage: &Stage, method: &str, shown: &Shown) -> bool {
         let mut connection = stage.server.connect();
         let header = shown.authorization.as_deref();
@@ -214,6 +215,7 @@ impl Row {
         !refuses(&text)
     }
 
+    /// Returns whether the first message is not a refusal. A closed socket is not a refusal.
     fn over_websocket(&self, stage: &Stage, shown: &Shown) -> bool {
         let protocol = shown.token.as_ref();
         let protocol = protocol.map(|token| format!("Sec-WebSocket-Protocol: Bearer, {token}"));

@@ -54,6 +54,7 @@ pub(crate) struct Shown {
 }
 
 impl Stage {
+    /// Starts a server with all data and with auth as in `on`.
     pub(crate) fn set(on: AuthSwitches) -> Self {
         let server = Launch::witan()
             .arg("--bcrypt-cost=4")

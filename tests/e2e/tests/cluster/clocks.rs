@@ -21,6 +21,7 @@ struct Clocks {
 }
 
 impl Clocks {
+    /// Starts members whose wall clocks follow files. Compiles the library that changes their clocks.
     fn start() -> Self {
         let folder = Folder::new("clocks");
         let library = folder.join("clock.so");
@@ -46,6 +47,7 @@ impl Clocks {
         self.folder.join(format!("{at}"))
     }
 
+    /// Moves a member's wall clock by `seconds` from the real time.
     fn set(&self, at: usize, seconds: i64) {
         // Write in place, because the member maps the file.
         let mut file = File::options();

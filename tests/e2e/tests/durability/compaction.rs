@@ -42,6 +42,7 @@ const SHRINKS_WITHIN: Duration = Duration::from_secs(90);
 
 type Kv = KvClient<tonic::transport::Channel>;
 
+/// Puts values to [`KEYS`] keys concurrently. Returns the last revision.
 async fn overwrite(kv: &Kv, puts: usize) -> i64 {
     let revisions = stream::iter(0..puts).map(|at| {
         let mut kv = kv.clone();

@@ -136,6 +136,7 @@ struct Past {
 }
 
 impl Past {
+    /// Checks the written keys with their revisions, the order of revisions, and the numbers of keys of earlier rounds.
     async fn check(&mut self, server: &Server, round: u64, written: &BTreeMap<String, i64>) {
         let channel = grpc::connect(&server.address()).await;
         let found = keys_of(&channel, round).await;

@@ -109,6 +109,7 @@ fn value(at: usize, version: usize) -> Vec<u8> {
     value
 }
 
+/// Puts a version of keys with some concurrency. Retries puts that are refused for lack of memory. Returns the last revision.
 async fn put(kv: &Kv, keys: Range<usize>, version: usize) -> i64 {
     let end = keys.end;
     let answers = stream::iter(keys.step_by(PUTS_PER_TXN)).map(|first| {

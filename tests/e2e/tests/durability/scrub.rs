@@ -80,6 +80,7 @@ fn check_disk(member: &mut Server) {
     });
 }
 
+/// Flips a bit in the middle of each run of the checkpoint. Panics if there are only a few runs.
 fn damage_all_runs(server: &Server) {
     let folder = server.dir().join("data/member/checkpoint");
     let mut runs = 0;

@@ -30,6 +30,7 @@ struct Store {
 }
 
 impl Store {
+    /// Executes a call on a pair and records its changes. Returns the response and the revision after the call.
     fn execute(&mut self, pair: usize, input: Input) -> (Output, i64) {
         let before = self.pairs.get(&pair).copied().unwrap_or_default();
         let (after, output) = input.step(before);
@@ -47,6 +48,7 @@ impl Store {
         (output, self.revision)
     }
 
+    /// Executes a call on a v2 key. Returns the response and the key's modified index, or 0 for a missing key.
     fn execute_tree(&mut self, pair: usize, input: Input) -> (Output, i64) {
         let before = self.tree.get(&pair).copied();
         let (after, output) = input.step([before.map_or(0, |(value, _)| value), 0]);

@@ -27,6 +27,7 @@ pub(crate) struct Acknowledged {
     pub(crate) key: String,
 }
 
+/// Puts new keys to a member until the load stops. Skips a put while [`WAITING_MAX`] puts are unanswered.
 pub(crate) async fn probe(load: Arc<Load>, member: usize) {
     let channel = load.channels().swap_remove(member);
     let mut waiting = JoinSet::new();

@@ -87,6 +87,7 @@ impl Fault {
         Self::ALL[self as usize].1
     }
 
+    /// Causes the fault, waits for its duration, and ends it with all links open.
     fn run(self, stage: &mut Stage, leader: usize, follower: usize) {
         let network = &stage.network;
         match self {

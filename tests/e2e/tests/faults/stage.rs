@@ -24,6 +24,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// Starts members, the first one on a small disk if this process may mount one.
     pub(crate) fn start(kind: Kind, count: usize) -> Self {
         let disk = Disk::mount("faults", DISK_MIB);
         let launch = |at: usize| {
@@ -89,6 +90,7 @@ impl Stage {
         self.wait_serving(at);
     }
 
+    /// Waits until `/health` of a member succeeds. Panics if the member ends.
     fn wait_serving(&mut self, at: usize) {
         let member = self.cluster.member_mut(at);
         let ready = wait::within(RECOVERY_MAX, &format!("member {at} serves"), || {

@@ -264,6 +264,7 @@ impl Upgrade {
         }
     }
 
+    /// Lets clients work for a time and changes their pairs regularly.
     fn serve(&self, time: Duration) {
         let end = Instant::now() + time;
         loop {

@@ -31,6 +31,7 @@ pub(crate) fn case(name: &str, bound_bytes: u64, act: impl FnOnce(&Server) -> St
     case_on(Launch::witan(), name, bound_bytes, act);
 }
 
+/// Like [`case`], with the options of `launch`.
 pub(crate) fn case_on(
     launch: Launch,
     name: &str,

@@ -18,6 +18,7 @@ use crate::{
 /// Maximum time that another client waits. The bounded work for the watchers is not negligible, especially in a debug build.
 const WAIT_MAX: Duration = NOISE.saturating_mul(6);
 
+/// Creates many watchers on one stream and waits until all are created.
 async fn watch(
     channel: Channel,
     token: &str,

@@ -44,6 +44,7 @@ impl Scrape {
         labels.map(|(_, value)| value.to_owned()).collect()
     }
 
+    /// Returns the family of a series, without the suffix of a histogram or summary.
     fn family(&self, name: &str) -> String {
         for suffix in ["_bucket", "_sum", "_count"] {
             if let Some(base) = name.strip_suffix(suffix)

@@ -135,6 +135,7 @@ impl Replay {
         Self { server, names }
     }
 
+    /// Sends a recorded request with the server's own names. Returns the response with the recorded names.
     fn ask(&self, pair: &Pair) -> Answer {
         let address = self.server.address();
         let (method, target) = (&pair.method, self.own(&pair.target));

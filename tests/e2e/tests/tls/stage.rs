@@ -21,6 +21,7 @@ pub(crate) struct Stage {
 pub(crate) const HOSTS: [&str; 2] = ["localhost", "127.0.0.1"];
 
 impl Stage {
+    /// Prepares a server with a plain URL and a TLS URL, and the CA of its certificate.
     pub(crate) fn prepare(kind: Kind) -> Self {
         let mut server = Launch::new(kind).prepare();
         let dir = server.dir();

@@ -164,6 +164,7 @@ impl Client {
         header.expect("a sound request").expect("a header").revision
     }
 
+    /// Returns the key hash of each revision, or its error, and then the hash of the entire store.
     pub(super) async fn hashes(&mut self, revisions: &[i64]) -> Vec<String> {
         let mut all = Vec::new();
         for revision in revisions {

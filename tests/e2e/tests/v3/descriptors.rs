@@ -33,6 +33,7 @@ impl FileResolver for Stripped {
     }
 }
 
+/// Removes comments, options, and the imports of files that are not compared.
 fn strip(source: &str) -> String {
     let mut code = String::new();
     for line in source.lines() {

@@ -34,6 +34,7 @@ fn program(kind: Kind) -> Command {
     }
 }
 
+/// Makes random changes and compactions, which are the same on each server. Returns the last revision.
 fn fill(server: &Server, rounds: usize) -> i64 {
     grpc::runtime().block_on(async {
         let mut client = Client::connect(&server.address()).await;
@@ -84,6 +85,7 @@ fn people(server: &Server) {
     }
 }
 
+/// Returns the users and roles, and the results of their calls while auth is enabled. Disables auth again.
 fn shown_people(server: &Server) -> Vec<String> {
     let url = server.url();
     let run = |line: &str| {

@@ -31,6 +31,7 @@ pub(super) fn file(bytes: &[u8]) {
     }
 }
 
+/// Checks the result of reading a file. Only the `last` file of a log may be incomplete.
 fn judged(file: &[u8], seq: u64, last: bool) {
     let whole = log_whole_until(file, seq);
     assert!(whole.is_none_or(|end| end <= file.len()));
@@ -144,6 +145,7 @@ fn sole_member() -> (Config, Recovered) {
     (config, recovered)
 }
 
+/// Runs a member on the records. A refused disk or an unknown command ends the test without a failure.
 fn run(hard_state: Option<Bytes>, records: Vec<LogRecord>) {
     let last = records.last().map_or(1, |record| record.index);
     let (config, mut recovered) = sole_member();

@@ -93,6 +93,7 @@ fn healthy() -> bool {
     answer.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"))
 }
 
+/// Starts the member on a thread of this process. Returns its socket. From now on, any panic is recorded.
 fn start() -> io::Result<PathBuf> {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

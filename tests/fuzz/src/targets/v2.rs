@@ -54,6 +54,7 @@ fn refused(error: &V2Error) {
     assert!(cause.len() <= CAUSE_BYTES_MAX, "{}", cause.escape_ascii());
 }
 
+/// Checks that a write names the path, does not expire in the past, and fits in the log unchanged.
 fn written(verb: TreeOperation, path: &Bytes) {
     let (named, expires_ns) = match &verb {
         TreeOperation::Set(set) => (&set.path, set.expires_ns),

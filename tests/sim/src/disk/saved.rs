@@ -54,6 +54,8 @@ impl Saved {
         }
     }
 
+    /// Writes the changes since `base`, or all records without it, to run `number`. `records` are those of the previous
+    /// checkpoint.
     fn write(
         mut records: BTreeMap<Vec<u8>, Stored>,
         base: Option<&View>,

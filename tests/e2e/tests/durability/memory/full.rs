@@ -46,6 +46,7 @@ async fn fill(kv: &Kv) -> (Status, usize) {
     panic!("{MANY} keys fit");
 }
 
+/// Deletes all keys below `end` in parts and compacts after each part.
 async fn delete(kv: &mut Kv, end: usize) {
     for first in (0..end).step_by(DELETED) {
         let delete = requests::delete(key(first), key(first + DELETED));

@@ -30,6 +30,7 @@ fn tried(server: &Server, token: &str) -> [u16; 2] {
     })
 }
 
+/// Writes a new key pair for a method in PEM. Returns the paths of the private and the public key.
 fn pair(dir: &Path, method: &str) -> [String; 2] {
     let algorithm = match method {
         "ES256" => &PKCS_ECDSA_P256_SHA256,
