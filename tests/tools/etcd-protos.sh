@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 protos="${WITAN_CACHE:-$root/.cache}/etcd-protos"
 [ -e "$protos/ok" ] && exit 0
-command -v go >/dev/null || { echo "etcd-protos.sh: go is needed (as new as go.mod says)" >&2; exit 1; }
+command -v go >/dev/null || { echo "etcd-protos.sh: go is needed, in the version of go.mod or later" >&2; exit 1; }
 cd "$here/etcd37"
 export GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off
 folder() {

@@ -10,7 +10,7 @@ root=$(cd "$here/../.." && pwd)
 bin="${WITAN_CACHE:-$root/.cache}/bin"
 version=${1:?$(sed -n 4p "$0")}
 [ -e "$bin/etcd$version.ok" ] && exit 0
-command -v go >/dev/null || { echo "etcd.sh: go is needed (as new as go.mod says)" >&2; exit 1; }
+command -v go >/dev/null || { echo "etcd.sh: go is needed, in the version of go.mod or later" >&2; exit 1; }
 export GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0
 
 cd "$here/etcd$version"

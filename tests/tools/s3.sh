@@ -9,7 +9,7 @@ module=github.com/versity/versitygw
 cd "$here/s3"
 program=$bin/versitygw-$(sed -n "s|^require $module v||p" go.mod)
 if [ ! -x "$program" ]; then
-    command -v go >/dev/null || { echo "s3.sh: go is needed (as new as go.mod says)" >&2; exit 1; }
+    command -v go >/dev/null || { echo "s3.sh: go is needed, in the version of go.mod or later" >&2; exit 1; }
     export GOFLAGS=-mod=readonly GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0
     mkdir -p "$bin"
     go build -trimpath -ldflags="-s -w" -o "$program.$$" "$module/cmd/versitygw" >&2

@@ -1,5 +1,5 @@
-// A wall clock that tests move: preloaded into a member, it adds the seconds that the file $WITAN_TEST_CLOCK holds
-// to CLOCK_REALTIME, and leaves the monotonic clock as it is.
+// A wall clock that tests move. This library is preloaded into a member and adds the seconds in the file $WITAN_TEST_CLOCK to
+// CLOCK_REALTIME. The monotonic clock does not change.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
