@@ -95,7 +95,7 @@ fn of_v3(dialect: Dialect, name: &str, method: &str) -> Vec<Row> {
     rows
 }
 
-/// Returns a path to request: a path below `path` if it has any, otherwise `path`.
+/// Returns a path to request: `path`, or a path below it where the method needs one. Some paths get a query.
 fn path(path: &str, method: &str) -> String {
     match (path, method) {
         ("/v2/keys" | "/v1/keys" | "/v1/watch", _) => format!("{path}/secret"),

@@ -89,7 +89,8 @@ fn leases_and_elections_do_not_depend_on_wall_clocks() {
     wait::undisturbed(leases_and_leader_stay);
 }
 
-/// Fails if an election occurs. A disk that is busy for a second can also cause an election.
+/// Changes the members' clocks and checks that only a short lease ends. Fails if an election occurs. A disk that is busy for a
+/// second can also cause an election.
 fn leases_and_leader_stay() -> Result<(), String> {
     let clocks = Clocks::start();
     let cluster = &clocks.cluster;

@@ -79,7 +79,7 @@ fn until(members: &[Server], version: &str) {
     }
 }
 
-/// Starts two members and the other program, which first reports version 3.5.21.
+/// Starts two members and the other program, which first reports version 3.5.21. Waits until the cluster version is 3.5.0.
 fn start_with_other_release() -> (Cluster, OtherRelease) {
     let mut cluster = Cluster::prepare(3, &[]);
     let other = OtherRelease::start(cluster.member(2), cluster.member(0));

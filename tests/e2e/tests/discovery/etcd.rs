@@ -105,7 +105,8 @@ pub(crate) fn registered(service: &Server, list: &str) -> Vec<String> {
     found
 }
 
-/// Starts three members of etcd 3.4 with a registry's `url`. `shown` is the registry's path on the service.
+/// Starts three members of etcd 3.4 with a registry's `url`. Checks that they are registered, and that a fourth member is not.
+/// `shown` is the registry's path on the service.
 fn by_v2(service: &Server, url: &str, shown: &str) {
     let flags = [format!("--discovery={url}")];
     let members = begin(Kind::Etcd34, SIZE, &flags);

@@ -36,7 +36,8 @@ impl Files {
     }
 }
 
-/// Starts a registry with a plain URL for the test and a TLS URL for members. Returns it with its TLS port.
+/// Starts a registry with a plain URL for the test and a TLS URL for members. The TLS URL requires a client certificate.
+/// Returns the registry with its TLS port.
 fn registry(kind: Kind, files: &Files) -> (Server, u16) {
     let port = ports::free();
     let mut registry = Launch::new(kind).prepare();

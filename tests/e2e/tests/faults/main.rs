@@ -102,7 +102,7 @@ fn run(kind: Kind, members: usize, seed: u64) -> Result<Vec<Outcome>, String> {
 }
 
 /// Checks the clients' records and the members' states. Fails with the violations and with the directory that keeps the history
-/// and the logs. `title` names the run. Panics if too few calls were answered.
+/// and the logs. Removes this directory on success. `title` names the run. Panics if too few calls were answered.
 fn judge(stage: &Stage, load: &Load, told: &Told, title: &str) -> Result<(), String> {
     let folder = folder(title);
     fs::write(folder.join("history.txt"), told.history()).expect("a temporary folder");

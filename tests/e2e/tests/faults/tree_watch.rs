@@ -175,7 +175,7 @@ fn complete(watch: &TreeWatch, all: &BTreeMap<u64, TreeChange>) -> Result<(), St
     missing.map_or(Ok(()), |(_, change)| Err(format!("{change:?} is missing")))
 }
 
-/// Checks that each change contains the previous change of the same key.
+/// Checks that each change contains the previous change of the same key. The first change of a key is not checked.
 fn chained(all: &BTreeMap<u64, TreeChange>) -> Result<(), String> {
     let mut held: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
     for change in all.values() {

@@ -155,7 +155,8 @@ fn linearizable(title: &str, calls: &[Call]) -> Result<(), String> {
     checker::check(calls).map_err(|refusal| format!("{title}: {refusal}"))
 }
 
-/// Waits until the members' states are equal and all leases have ended. Fails with the difference at the deadline.
+/// Waits until the members' states are equal and all leases have ended. Fails with the difference at the deadline. Fails
+/// immediately if a member lacks an acknowledged probe.
 pub(crate) fn judge_states(stage: &Stage, load: &Load, v2: bool) -> Result<(), String> {
     let runtime = grpc::runtime();
     let _context = runtime.enter();

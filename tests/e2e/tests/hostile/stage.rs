@@ -202,7 +202,8 @@ pub(crate) fn patiently(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Puts and gets in three dialects, on new connections and on a lasting one. Returns the number of complete rounds.
+/// Puts and gets in three dialects, on new connections and on a lasting one. Returns the number of complete rounds, which is at
+/// least `ROUNDS_MIN`.
 fn live(server: &Server, stop: &AtomicBool) -> usize {
     let runtime = grpc::runtime();
     let channel = runtime.block_on(grpc::connect(&server.address()));

@@ -101,7 +101,7 @@ fn the_number_of_learners_is_bounded_by_a_flag() {
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 
-/// Reads one HTTP/2 frame. Returns its type, flags and payload, or `None` at the end.
+/// Reads one HTTP/2 frame. Returns its type, flags and payload, or `None` at the end or after a timeout.
 fn frame(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;

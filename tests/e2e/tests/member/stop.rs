@@ -53,8 +53,8 @@ fn responses_in_flight_complete_and_their_writes_remain() {
     }
 }
 
-/// Writes 1, 2, 3 … until the server ends. Returns the last acknowledged number. A truncated answer is a failure, but a
-/// connection may end without a response.
+/// Writes 1, 2, 3 … until the server refuses a write or closes the connection. Returns the last acknowledged number. A
+/// truncated answer is a failure, but a connection may end without a response.
 fn write_until_refused(address: &str, writer: u64, answers: &AtomicU64) -> u64 {
     let Ok(mut connection) = http::Connection::open(address) else {
         return 0;

@@ -50,7 +50,8 @@ fn cipher_suites() {
     assert_eq!(agreed[0], [Some((false, chosen)), Some((true, None))]);
 }
 
-/// Checks that a member with these flags exits with code 1, logs both parts, and creates no data.
+/// Checks that a member with these flags exits with code 1, logs both parts, and creates no data. With `--auto-tls`, data may
+/// exist.
 fn refused(args: &[&str], parts: [&str; 2]) {
     let mut server = Launch::witan().prepare();
     let url = format!("https://127.0.0.1:{}", ports::free());

@@ -50,7 +50,7 @@ fn of_root(server: &Server, method: &str, target: &str, body: &str) {
     assert!(done.status < 300, "{method} {target}: {}", done.text());
 }
 
-/// Starts a server with the users root and alice. A role lets alice read `/a`, and the guest has no role.
+/// Starts a server with the users root and alice. A role lets alice read `/a*`, and the role `guest` has no permissions.
 fn start() -> Server {
     let server = Launch::witan().arg("--bcrypt-cost=4").start();
     let calls = r#"

@@ -72,7 +72,8 @@ fn ids(cluster: &Cluster) -> Vec<String> {
         .collect()
 }
 
-/// Checks that the leader counts messages to its followers, and that each member counts its sent or received messages.
+/// Checks that the leader counts messages to its followers. The leader counts only sent messages, and a follower only received
+/// ones.
 fn statistics(cluster: &Cluster, leader: usize, ids: &[String]) {
     let member = cluster.member(leader);
     let said = member.http("GET", "/v2/stats/leader", "").json();

@@ -16,8 +16,8 @@ fn start(kind: Kind) -> Server {
     Launch::new(kind).arg("--bcrypt-cost=4").start()
 }
 
-/// Creates users root (all permissions), alice (reads and writes `a` to `c`, reads `c` to `e`) and bob (no permissions), and
-/// enables auth.
+/// Creates users root (all permissions), alice (reads and writes `[a, c)`, reads `[c, e)`) and bob (no permissions). Enables
+/// auth.
 fn populate(server: &Server) {
     // The keys are a, d and x.
     let calls = r#"
