@@ -1,9 +1,9 @@
 //! Decides which runs of the published chain a new base keeps as they are. The base consists of these runs and of new runs,
 //! which contain all other records.
 //!
-//! The place of a block names the run that contains its record, even after a restart. A base keeps a run if the run contains
-//! only blocks and few outdated bytes. The base does not read the blocks in kept runs. Startup loads each key from the newest
-//! run that contains the key, so these rules must hold:
+//! The place of a block names the run that contains the block's record, even after a restart. A base keeps a run if the run
+//! contains only blocks and few outdated bytes. The base does not read the blocks in kept runs. Startup loads each key from the
+//! newest run that contains the key, so these rules must hold:
 //!
 //! - **No run that is newer than a block's place contains the block.** When a checkpoint writes a block, the new run is the
 //!   newest one, and the block is settled there. Startup settles the block in the newest run. If a kept run contains an
@@ -32,7 +32,7 @@ use super::{
     run::HEADER_BYTES,
 };
 
-/// Size in bytes that a block takes in a run, in addition to its record.
+/// Number of bytes that a block takes in a run, in addition to its record.
 const BLOCK_ITEM_BYTES: u64 = (HEADER_BYTES + record::BLOCK_KEY_BYTES) as u64;
 
 /// A new base that has not been written yet.
@@ -46,6 +46,7 @@ pub(super) struct BasePlan {
     files: BTreeSet<*const ()>,
     /// The blocks in kept runs that the state no longer has, by number.
     removed: Vec<u64>,
+    /// Size in bytes of all blocks of the state.
     blocks_bytes: u64,
     /// Size in bytes of the blocks that stay in kept runs.
     kept_bytes: u64,
@@ -61,8 +62,8 @@ pub(super) struct BaseSize {
 
 impl BasePlan {
     /// Plans a base of `view`, which must outlive the plan. Keeps a run of `chain` that contains only blocks if `is_kept`
-    /// returns true for the run and the size in bytes of its live blocks. The state of `chain` must be an ancestor of `view`,
-    /// and its runs must have this format.
+    /// returns true for the run and the size in bytes of its live blocks. Keeps no run without a live block or a place. The
+    /// state of `chain` must be an ancestor of `view`, and its runs must have this format.
     pub(super) fn new(
         format: &'static DataFormat,
         folder: &CheckpointFolder,
@@ -102,8 +103,8 @@ impl BasePlan {
         Self { format, kept, files, removed, blocks_bytes, kept_bytes }
     }
 
-    /// Writes the records of the base that are not in kept runs. The deletions of blocks get their own run. No block has its
-    /// place in this run, so the next base does not keep the run.
+    /// Writes the records of the base that are not in kept runs. Stops if `link` has failed. The deletions of blocks get their
+    /// own run. No block has its place in this run, so the next base does not keep the run.
     pub(super) fn write(&self, view: &View, link: &mut LinkWriter<'_>) {
         for block in view.machine.kv.blocks() {
             if link.has_failed() {

@@ -3,9 +3,9 @@
 //!
 //! - **Published runs are immutable.** Every write creates new files, which are not read until the file `current` names them.
 //!   Replacing `current` is the atomic step (I4): a crash leaves either the old chain or the new one complete.
-//! - **The previous chain stays** until the next chain is durable, and the log reaches back to it (I5). If the newest link is
-//!   damaged, startup uses the previous chain and the log. If a later release wrote a link, startup fails, because this release
-//!   would drop the parts that it does not know.
+//! - **The previous chain stays** until the next chain is durable, and the log reaches back to the previous one (I5). If the
+//!   newest link is damaged, startup uses the previous chain and the log. If a later release wrote a link, startup fails,
+//!   because this release would drop the parts that it does not know.
 //! - **Outdated chains stay on disk for a while** (`retention`), with copies of their manifests.
 //! - **A new base** is written when most of the chain is outdated or the chain is long. It keeps runs of blocks with few
 //!   outdated bytes (`base`).
@@ -128,8 +128,8 @@ impl Checkpoint {
 
     /// Reads the state from the first intact chain: the chain of each manifest, then its previous chain. Returns `None` if
     /// there are no manifests, because no checkpoint was ever written. A directory that was copied while in use may lack runs
-    /// of the newest checkpoint. Fails with `LaterRelease` if a later release wrote the first intact chain, otherwise with the
-    /// first error. If the chain comes from an older manifest, publishes it again.
+    /// of the newest checkpoint. Fails with `LaterRelease` if a later release wrote the first intact chain. If no chain is
+    /// intact, fails with the first error. If the chain comes from an older manifest, publishes it again.
     pub(super) fn restore(&mut self, manifests: Vec<Manifest>) -> Result<Option<View>, OpenError> {
         let mut refusal = None;
         for (number, manifest) in manifests.into_iter().enumerate() {
@@ -227,8 +227,8 @@ impl Checkpoint {
     /// Writes a checkpoint of `view`, which is durable on return. `since` is the state of the checkpoint on disk, so only the
     /// difference from it is written. `None` writes the entire state, or only the remaining records after
     /// [`Checkpoint::write_part`]. If the level of `view` requires a later format, first upgrades the directory to that format.
-    /// After an error or a panic, which becomes an error, the previous checkpoint remains, and the blocks of `view` keep their
-    /// places. After a success, settles the blocks of `view` in the new runs and removes files that are no longer needed.
+    /// A panic becomes an error. After an error, the previous checkpoint remains, and the blocks of `view` keep their places.
+    /// After a success, settles the blocks of `view` in the new runs and removes files that are no longer needed.
     pub fn write(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         self.folder.identity.raise(view.machine.members.level())?;
         let part = self.parts.written.clone();
@@ -236,7 +236,7 @@ impl Checkpoint {
         let size = |view: &View| view.machine.kv.size_bytes();
         if since.is_some_and(|since| size(since).saturating_sub(size(view)) >= self.outdated_bytes)
         {
-            // Even a small chain can contain records that a compaction has outdated.
+            // Even a small chain can contain records that a compaction has made outdated.
             self.compact_threshold = 0;
         }
         let stored = catch_in_library(|| match self.due_base(since, view) {
@@ -297,9 +297,9 @@ impl Checkpoint {
         Ok(blocks)
     }
 
-    /// Plans a base of `view`. Keeps the large runs of the published chain that have few outdated bytes (`base`). If a base is
-    /// required, the kept runs have no outdated bytes. Keeps no run if `since` is missing, if startup has fallen back, or if
-    /// the format of the chain differs from the directory's.
+    /// Plans a base of `view`. Keeps the runs of the published chain that have at least half of the maximum size and few
+    /// outdated bytes (`base`). If a base is required, the kept runs have no outdated bytes. Keeps no run if `since` is
+    /// missing, if startup has fallen back, or if the format of the chain differs from the directory's.
     fn plan_base(&self, since: Option<&View>, view: &View) -> BasePlan {
         // A snapshot installed during this write may raise the directory's format. The snapshot then also replaces this base.
         let format = self.folder.identity.format();
@@ -320,8 +320,8 @@ impl Checkpoint {
     }
 
     /// Plans a new base if the next write must be a base, for example because `since` is missing. Also plans a base if the
-    /// chain is too long or has too many outdated bytes, and the base fits on the disk. Otherwise returns `None`, so that the
-    /// next write is a difference.
+    /// chain is too long or has too many outdated bytes, and the base fits on the disk. Otherwise, and once after a base that
+    /// lacked space, returns `None`, so that the next write is a difference.
     fn due_base(&mut self, since: Option<&View>, view: &View) -> Option<BasePlan> {
         let chain = &self.manifest.chain;
         let (long, bytes) = (chain.links.len() >= LINKS_BEFORE_REWRITE, chain.bytes());

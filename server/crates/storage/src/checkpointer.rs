@@ -82,7 +82,8 @@ pub(super) struct InstalledSnapshot {
 impl Checkpointer {
     /// Starts the thread. `base` is the state of the checkpoint on disk. The thread calls `durable` with the applied index of
     /// each checkpoint that it has made durable. If startup used an earlier chain, or the chain has an earlier format, writes
-    /// `base` again immediately. In the first case, counts a failed checkpoint.
+    /// `base` again immediately. In the first case, counts a failed checkpoint, and [`Self::healthy`] returns false until the
+    /// write succeeds.
     pub fn start(
         checkpoint: Checkpoint,
         base: Option<View>,
@@ -135,7 +136,7 @@ impl Checkpointer {
     }
 
     /// Makes the thread continue from an installed snapshot, which supersedes the state `replaced` and all offered views.
-    /// Cancels a rewrite of damaged runs, which the snapshot has replaced.
+    /// Cancels a rewrite of damaged runs, because the snapshot has replaced these runs.
     pub(super) fn continue_from(&self, installed: InstalledSnapshot, replaced: View) {
         let mut slot = self.shared.slot.lock();
         slot.replaced.push(replaced);
@@ -155,8 +156,8 @@ impl Checkpointer {
         self.queue(view, |_| ());
     }
 
-    /// Queues a frozen view to be written as a new base without outdated records. Calls `done` when this view or a newer one is
-    /// durable. If the base does not fit on the disk, drops `done` and writes a difference.
+    /// Queues a frozen view to be written as a new base without outdated records. Calls `done` when this view, a newer one or
+    /// an installed snapshot is durable. If the base does not fit on the disk, drops `done` and writes a difference.
     pub fn rewrite(&self, view: View, done: OnDurable) {
         self.queue(view, |options| {
             options.clean_base = true;
@@ -165,7 +166,7 @@ impl Checkpointer {
     }
 
     /// Queues a frozen view to be written as a new base that keeps no run, because runs are damaged. Releases `hold` when the
-    /// base is durable.
+    /// base or an installed snapshot is durable.
     pub fn rewrite_all_runs(&self, view: View, hold: CacheHold) {
         self.queue(view, |options| {
             options.whole = true;
@@ -285,7 +286,8 @@ impl CheckpointWriter {
     }
 
     /// Writes a view, unless the state on disk has the same index and no base is requested. After a failure, retries with the
-    /// newest view until a checkpoint is durable or superseded. Returns `false` if the thread must stop.
+    /// newest view until a checkpoint is durable or superseded. Calls the callbacks of a durable checkpoint. Returns `false` if
+    /// the thread must stop.
     fn write_until_durable(&mut self, mut view: View, mut options: WriteOptions) -> bool {
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);

@@ -1,9 +1,9 @@
 //! Creates a data directory while its state is built: for a restore, or for the adoption of an etcd data directory.
 //!
-//! The data is staged next to the data directory, and moved there when it is complete and durable. If the data directory
-//! exists, the data is staged inside it, because the directory may be a mount point. A failure or a crash leaves no data at the
-//! final path. The state can be larger than memory, because parts of it are written while it is built. Its values are read from
-//! the staged runs, so the state is dropped before the rename.
+//! The data is staged next to the data directory, and moved into it when the data is complete and durable. If the data
+//! directory exists, the data is staged inside it, because the directory may be a mount point. A failure or a crash leaves no
+//! data at the final path. The state can be larger than memory, because parts of it are written while it is built. Its values
+//! are read from the staged runs, so the state is dropped before the rename.
 
 use std::{
     fs, io,
@@ -57,8 +57,8 @@ pub fn is_free(dir: &Path) -> bool {
 }
 
 /// Starts to create the data directory of a member. `dir` must be free ([`is_free`]). [`NewDirectory::finish`] fills it
-/// atomically. `cache` decides which values of the state stay in memory. Fails with [`OpenError::Locked`] if another process
-/// creates the directory in the same staging directory.
+/// atomically. `cache` decides which values of the state stay in memory. Removes the files of an interrupted creation. Fails
+/// with [`OpenError::Locked`] if another process is using the same staging directory.
 pub fn create(
     dir: &Path,
     identity: &DataIdentity,
@@ -203,7 +203,7 @@ fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
             Some(_) => {
                 return Err(OpenError::Conflict(format!(
                     "{} already exists, but no adoption was interrupted. If it contains Witan's data, restore the file \
-                     identity next to it. To adopt etcd's data again, move it away",
+                     identity next to it. To adopt etcd's data again, move this folder away",
                     path.display()
                 )));
             }
@@ -214,7 +214,8 @@ fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
         .map_err(|error| OpenError::io(&staged, error))
 }
 
-/// Returns the path of the staging directory next to `dir`. Processes in different containers can have the same path.
+/// Returns the path of the staging directory next to `dir`. The name contains the process id, so processes in different
+/// containers can get the same path. Fails if `dir` has no last component, such as `/`.
 fn staging(dir: &Path) -> Result<PathBuf, OpenError> {
     let mut name = dir
         .file_name()
@@ -249,6 +250,7 @@ impl StagedDirectory {
         Ok(staged)
     }
 
+    /// See [`super::Checkpoint::write_part`]. Panics after [`Self::fill`].
     fn write_part(&mut self, machine: &StateMachine) -> Result<(), OpenError> {
         let Some(storage) = &mut self.storage else {
             unreachable!("parts are written before the directory is filled");
@@ -257,7 +259,7 @@ impl StagedDirectory {
         written.map_err(|error| OpenError::io(&self.path, error))
     }
 
-    /// Publishes `view` as the checkpoint, adds `batch` (if any) to the log, and closes the directory.
+    /// Publishes `view` as the checkpoint, adds `batch` (if any) to the log, and closes the directory. Panics on a second call.
     fn fill(&mut self, view: View, batch: Option<&LogBatch>) -> Result<(), OpenError> {
         let Some(storage) = self.storage.take() else {
             unreachable!("a directory is filled once");

@@ -16,7 +16,7 @@ pub const EXIT_DISK_FAILED: i32 = 29;
 /// The reason why a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process uses the directory. Contains the lock file and the process id, if it is readable.
+    /// Another process uses the directory. Contains the lock file, and the process id if it is readable.
     #[error(
         "the data directory is in use by {}: {} is locked. Stop that process, or use another directory with --data-dir",
         .1.map_or("another process".to_owned(), |pid| format!("process {pid}")), .0.display()

@@ -47,7 +47,7 @@ fn end_of_log(wal: &Path) -> io::Result<Option<String>> {
 }
 
 /// Records the end of etcd's adopted log `wal` in the directory `filled`, which becomes the member's directory. `is_beside`
-/// means that `wal` is the directory of this name in the member's directory.
+/// means that `wal` is the directory `wal` in the member's directory.
 pub(super) fn record_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::Result<()> {
     let end = end_of_log(wal)?.unwrap_or_default();
     let place = match is_beside {

@@ -74,7 +74,7 @@ pub(super) fn now_ns() -> u128 {
 }
 
 /// Removes access for the group and other users from a file or from a directory and its contents. Libraries create files with
-/// the umask's mode. Skips symbolic links.
+/// the mode that the umask permits. Skips symbolic links.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     let data = fs::symlink_metadata(path)?;
     if data.is_symlink() {

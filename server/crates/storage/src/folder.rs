@@ -1,7 +1,7 @@
 //! State shared by the writers of the checkpoint's directory: the checkpoint thread, the snapshot receivers, and the replica's
 //! thread, which publishes received snapshots. The scrub reads the published chain and reports damage.
 //!
-//! No thread waits for another thread while it holds the lock. Publishing replaces the file `current` under the lock.
+//! No thread waits for another thread while holding the lock. Publishing replaces the file `current` under the lock.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -137,7 +137,7 @@ impl CheckpointFolder {
         })
     }
 
-    /// Sets the function to call when runs were discarded. The function must not block.
+    /// Sets the function to call when runs are discarded or their last place is dropped. The function must not block.
     pub(super) fn on_garbage(&self, garbage: impl Fn() + Send + Sync + 'static) {
         // There is only one checkpoint thread, so the function is not set yet.
         let _ = self.garbage.set(Box::new(garbage));
@@ -154,8 +154,8 @@ impl CheckpointFolder {
         self.state.lock()
     }
 
-    /// Returns the [`RunFile`] of a run, to which places of blocks refer. The run is not removed while the returned value
-    /// exists.
+    /// Returns the [`RunFile`] of a run, to which places of blocks refer. Creates it if there is none. The run is not removed
+    /// while the returned value exists.
     pub(super) fn run_file(self: &Arc<Self>, number: u64) -> Arc<RunFile> {
         let mut state = self.state();
         state.run_file(number).unwrap_or_else(|| {

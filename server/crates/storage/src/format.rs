@@ -114,7 +114,8 @@ impl StoredIdentity {
         }
     }
 
-    /// Returns the content for a copy of the directory: a new store id with this one as its ancestor, marked as outdated.
+    /// Returns the content for a copy of the directory, marked as outdated: a new store id, with the present one as its first
+    /// ancestor.
     pub(super) fn of_copy(&self) -> Self {
         let ancestors = std::iter::once(&self.store.id).chain(&self.store.ancestors);
         let ancestors = ancestors.take(ANCESTORS_MAX).copied().collect();
@@ -227,7 +228,8 @@ pub(super) fn inode(data: &Metadata) -> String {
     format!("{} {created_ns}", data.ino())
 }
 
-/// Refuses an identity that contradicts the checkpoint, because the identity file then belongs to another directory.
+/// Refuses an identity that contradicts the checkpoint, because the identity file then belongs to another directory. Accepts a
+/// member that was removed from the cluster.
 pub(super) fn check_known(
     identity: &DataIdentity,
     members: &MemberRegistry,

@@ -5,7 +5,8 @@
 
 use witan_machine::levels::Level;
 
-/// The first version whose `identity` names the first release that reads it. Earlier releases show this release in their error.
+/// The first version whose `identity` names the first release that reads it. Earlier releases show the named release in their
+/// error.
 const FIRST_WITH_RELEASE: u32 = 5;
 
 /// A version of the data format.
@@ -17,7 +18,7 @@ pub struct DataFormat {
     pub level: Level,
     /// The first release that reads the format.
     pub first_release: &'static str,
-    /// The changes of the format.
+    /// What the format changed.
     pub changed: &'static str,
     /// Version of the snapshots that members send to each other at this level.
     pub snapshot: u32,
@@ -71,7 +72,7 @@ pub(super) fn has_frame_version(version: u8) -> bool {
     FORMATS.iter().any(|format| format.frame_version == version)
 }
 
-/// Names the formats that this release can read, for an error: `formats 1, 2`.
+/// Names the formats that this release can read, for an error: `format 4` or `formats 4, 5`.
 pub(super) fn readable() -> String {
     let numbers: Vec<String> = FORMATS
         .iter()

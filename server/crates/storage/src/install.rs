@@ -19,9 +19,9 @@ use super::{
     received::{NotifyInstalled, ReceivedSnapshot},
 };
 
-/// Makes `received` the checkpoint, hands the state `replaced` to the checkpoint thread, which drops it, and calls the callback
-/// of `received`. The checkpoint is durable on return. Runs on the replica's thread, which waits only for small files to be
-/// written. A disk error ends the process.
+/// Makes `received` the checkpoint and restarts the log after it. Hands the state `replaced` to the checkpoint thread, which
+/// drops it, and calls the callback of `received`, if any. The checkpoint is durable on return. Runs on the replica's thread,
+/// which waits only for small files to be written. A disk error ends the process.
 pub fn install(
     log: &mut RaftLog,
     checkpointer: &Checkpointer,

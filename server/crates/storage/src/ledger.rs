@@ -175,7 +175,7 @@ impl Ledger {
     }
 
     /// Waits for the run being written and deletes the ballast, because a log write found no space. No run starts until the
-    /// guard is dropped, so retry the write before that.
+    /// guard is dropped, so retry the write before dropping the guard.
     pub(super) fn make_room(&self) -> impl Drop + '_ {
         let turn = self.turn.lock();
         self.release();

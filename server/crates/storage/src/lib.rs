@@ -131,8 +131,8 @@ pub fn free_bytes(dir: &Path) -> u64 {
     ledger::measure(dir).free
 }
 
-/// Returns the size in bytes of the file system of `dir`, or of its nearest existing ancestor, if it keeps its files in memory.
-/// Returns 0 for any other file system, and `u64::MAX` if the size is unlimited.
+/// Returns the size in bytes of the file system of `dir`, or of its nearest existing ancestor, if that file system keeps its
+/// files in memory. Returns 0 for any other file system, and `u64::MAX` if the size is unlimited.
 pub fn memory_bytes(dir: &Path) -> u64 {
     let existing = ledger::ancestors(dir).find(|dir| dir.exists());
     match existing.is_some_and(files::is_in_memory) {
@@ -231,8 +231,8 @@ pub fn open(
     ))
 }
 
-/// Opens and repairs the log and the checkpoint in the folder of `directory`. Does not save a changed log-start record; see
-/// [`RaftLog::save_start`].
+/// Opens and repairs the log and the checkpoint in the member's directory, and completes an interrupted installation. Does not
+/// save a changed log-start record; see [`RaftLog::save_start`].
 fn open_parts(
     directory: &Arc<OpenIdentity>,
     origin: Origin,
@@ -285,8 +285,8 @@ fn open_parts(
     Ok((log, checkpoint, recovered))
 }
 
-/// Checks that the log exists and belongs to this directory. Returns the log's owner. In a `fresh` directory, the log may be
-/// missing or have no owner, which gives `None`.
+/// Checks that the log exists and belongs to this directory. Returns the log's owner. In a `fresh` directory, the owner's ids
+/// are not checked. There, the log may be missing or have no owner, which gives `None`.
 fn check_log(
     member: &Path,
     identity: &DataIdentity,
@@ -307,8 +307,8 @@ fn check_log(
     Ok(owner)
 }
 
-/// Returns the origin of a directory and the content of its `identity` file. The setup writes the file of a new directory
-/// later. Fails if the directory belongs to another member.
+/// Returns the origin of a directory and the content of its `identity` file. For a new directory, returns the content that the
+/// setup writes later. Fails if the directory belongs to another member.
 fn read_identity_of(
     member: &Path,
     identity: &DataIdentity,

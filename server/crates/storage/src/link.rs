@@ -1,5 +1,5 @@
 //! Writes the runs of a new link of the chain, without publishing them. Blocks of the key space, which are most of the data,
-//! have their own runs. `base` can keep these runs, and each has its own key range, so startup has few of them open at a time.
+//! have their own runs. `base` can keep these runs, and each run has its own key range, so startup has few runs open at a time.
 
 use std::{fs, io, mem};
 
@@ -45,7 +45,8 @@ impl<'a> LinkWriter<'a> {
         }
     }
 
-    /// Adds a record. Does nothing after an error, which [`Self::finish`] returns.
+    /// Adds a record or its deletion, and writes the run if it is full. Does nothing after an error, which [`Self::finish`]
+    /// returns.
     pub(super) fn add(&mut self, change: RecordChange) {
         if self.has_failed() {
             return;
@@ -70,7 +71,7 @@ impl<'a> LinkWriter<'a> {
         self.outcome.is_err()
     }
 
-    /// Ends the runs that are being collected, so that the next records get new runs.
+    /// Writes the runs that are being collected, so that the next records get new runs.
     pub(super) fn end_runs(&mut self) {
         for rest in [mem::take(&mut self.blocks), mem::take(&mut self.others)] {
             if !self.has_failed() && !rest.items.is_empty() {

@@ -19,7 +19,8 @@ const ATTEMPTS: u32 = 200;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(5);
 
 /// Waits until a file inside this process's locked directory is unlocked. After the file was closed, only a library task that
-/// is ending, or a child process before its `exec`, can still hold the lock. Fails if the file stays locked for a second.
+/// is ending, or a child process before its `exec`, can still hold the lock. Fails if the file is missing or stays locked for a
+/// second.
 pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
     let file = open_to_lock(path)?;
     for _ in 0..ATTEMPTS {

@@ -47,7 +47,7 @@ const FILES_PER_INTERVAL: u64 = 2;
 /// Log size at which files are purged, in checkpoint intervals. If this size were smaller than the log that I5 keeps, the
 /// engine would rewrite large entries to delete their files.
 const PURGE_INTERVALS: u64 = 3;
-/// Number of bytes of memory that an entry takes in addition to its size, in the engine's index or during a startup.
+/// Number of bytes of memory that an entry takes in addition to its size, in the engine's index or during startup.
 const ENTRY_COST: u64 = 256;
 /// The engine's lock file. The engine cannot be opened while this file is locked.
 const ENGINE_LOCK: &str = "LOCK";
@@ -98,7 +98,7 @@ pub struct LogSize {
 }
 
 impl LogSize {
-    /// Returns the approximate size in bytes of the memory that a startup needs to replay the entries.
+    /// Returns the approximate size in bytes of the memory that startup needs to replay the entries.
     pub fn memory_bytes(self) -> u64 {
         self.bytes + ENTRY_COST * self.entries
     }
@@ -171,8 +171,8 @@ impl std::fmt::Debug for RaftLog {
 }
 
 impl RaftLog {
-    /// Opens the log and repairs a torn last write. Fails if files are missing, unless the directory is new. A copied directory
-    /// may lack the oldest files, which were purged during the copy.
+    /// Opens the log and repairs a torn last write. Fails if files are missing, unless the directory is new, or if the engine's
+    /// lock stays taken for a second. A copied directory may lack the oldest files, which were purged during the copy.
     pub(super) fn open(
         dir: &Path,
         origin: Origin,
@@ -326,7 +326,7 @@ impl RaftLog {
 
     /// Appends a batch, which replaces the entries from its first index on. Returns the size of its framed entries in bytes.
     /// The batch is durable on return, unless fsync is disabled. A hard state alone, without `must_sync`, stays in memory until
-    /// the next write. A disk error ends the process.
+    /// the next write. A disk error ends the process. Panics if the batch leaves a gap after the log.
     pub fn append(&mut self, batch: &LogBatch) -> usize {
         if let Some(hard_state) = &batch.hard_state {
             self.hard_state = Some(hard_state.clone());
@@ -379,7 +379,7 @@ impl RaftLog {
     }
 
     /// Marks the entries below `below` as outdated. [`Self::drop_outdated`] drops them when their retention ends. Does nothing
-    /// if these entries are already outdated. The mark becomes durable with the next write.
+    /// if these entries are already outdated or the log has never had an entry. The mark becomes durable with the next write.
     pub fn cut(&mut self, below: u64) {
         let below = below.min(self.last + 1);
         if below <= self.log_start.needed || self.log_start.begin == 0 {
@@ -392,7 +392,8 @@ impl RaftLog {
         self.drop_outdated();
     }
 
-    /// Drops outdated entries whose retention has ended, and the files that contain only dropped entries.
+    /// Drops outdated entries whose retention has ended, and the files that contain only dropped entries. If entries were
+    /// dropped, the new start of the log is durable on return.
     pub fn drop_outdated(&mut self) {
         let is_early = |old: &OutdatedEntries| {
             self.appended - old.appended >= self.outdated_max || !retention::has_room(&self.dir)
@@ -485,7 +486,7 @@ impl RaftLog {
 }
 
 /// Returns the engine's configuration for a log with `interval_bytes` bytes between two checkpoints and up to `outdated_max`
-/// bytes of outdated entries.
+/// bytes of outdated entries. Fails if the path `dir` is not UTF-8. Fails if the path `dir` is not UTF-8.
 fn config(dir: &Path, interval_bytes: u64, outdated_max: u64) -> Result<Config, OpenError> {
     Ok(Config {
         dir: dir
@@ -512,7 +513,7 @@ pub(super) fn frame(record: &LogRecord, version: u8) -> BytesValue {
     BytesValue { value, ..BytesValue::default() }
 }
 
-/// Decodes an entry, or returns `None` for an unknown version or a wrong checksum.
+/// Decodes an entry, or returns `None` for too few bytes, an unknown version or a wrong checksum.
 pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     let value = Bytes::from(value);
     let (index, term) = (u64_at(&value, 1)?, u64_at(&value, 9)?);
@@ -533,7 +534,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// Converts an engine error from opening the log in `dir`.
+/// Converts an engine error from opening or reading the log in `dir`.
 fn refusal(dir: &Path, error: raft_engine::Error) -> OpenError {
     if let raft_engine::Error::Io(e) = error {
         OpenError::io(dir, e)

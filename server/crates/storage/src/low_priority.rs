@@ -25,8 +25,8 @@ pub fn run_at_low_priority<T: Send>(work: impl FnOnce() -> io::Result<T> + Send)
     })
 }
 
-/// Lowers the priority of the calling thread, at most to the kernel's lowest priority. Linux has priorities per thread. Only
-/// logs a failure.
+/// Lowers the priority of the calling thread by [`NICE_INCREMENT`], but not below the kernel's lowest priority. Linux has
+/// priorities per thread. Only logs a failure.
 pub(super) fn lower_priority() {
     let lowered =
         getpriority_process(None).and_then(|now| setpriority_process(None, now + NICE_INCREMENT));

@@ -29,8 +29,8 @@ const SCRATCH: &str = "witan-manifest-";
 /// Age above which a scratch directory belongs to a killed process. A process uses its directory only for milliseconds.
 const LEFT_AFTER: Duration = Duration::from_secs(60);
 
-/// Encodes lines, each terminated by a line feed, as a file, and reads them back. Uses a directory in `dir` if an in-memory
-/// directory cannot be used.
+/// Encodes lines, each terminated by a line feed, as a file. Fails if the file cannot be read back. Uses a directory in `dir`
+/// if an in-memory directory cannot be used.
 pub(super) fn encode(lines: &str, dir: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = in_scratch(dir, |scratch| {
         let write = || -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Reads a stopped member's data directory without writing to it. Startup repairs a torn last write and completes an
 //! interrupted installation. This module runs the startup in a temporary directory, with a copy of the log and links to the
-//! runs. The directory stays while the state is used, because values that are not in memory are read through its links.
+//! runs. The temporary directory stays while the state is used, because values that are not in memory are read through its
+//! links.
 
 use std::{env, fs, io, os::unix::fs::symlink, path::Path, sync::Arc};
 

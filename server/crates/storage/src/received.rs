@@ -71,8 +71,8 @@ impl SnapshotReceiver {
     }
 
     /// Starts to receive a snapshot of about `bytes` bytes, or continues a parked snapshot with the same id. Discards a parked
-    /// snapshot with another id. Fails with `Busy` while another snapshot is received. Fails with `StorageFull`, and discards
-    /// the parked records, if the remaining records do not fit on the disk.
+    /// snapshot with another id. Fails with `Busy` while another snapshot is being received or waits to be installed. Fails
+    /// with `StorageFull`, and discards the parked records, if the remaining records do not fit on the disk.
     pub fn begin(&self, id: SnapshotId, bytes: u64) -> Result<IncomingSnapshot, SnapshotError> {
         let before = mem::replace(&mut self.folder.state().receiver, ReceiverState::Busy);
         let durable = match before {
@@ -157,7 +157,7 @@ impl IncomingSnapshot {
     }
 
     /// Adds a record. Starts to write a run once enough records are collected, or if only one of this record and the previous
-    /// one is a block. Waits for the previous run before that.
+    /// one is a block. Waits for the previous run before that. Fails if the record is invalid or a run cannot be written.
     pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), SnapshotError> {
         let is_block = record::is_block(&key);
         if matches!(self.items.last(), Some((last, _)) if record::is_block(last) != is_block) {
@@ -177,7 +177,8 @@ impl IncomingSnapshot {
         Ok(())
     }
 
-    /// Starts to write the collected records on another thread, after the previous run has become durable.
+    /// Starts to write the collected records, if any, on another thread. Before that, waits for the previous run and settles
+    /// its blocks.
     fn write_run(&mut self) -> io::Result<()> {
         if let (Some(blocks), Some(builder)) = (self.finish_run()?, &self.builder) {
             blocks.settle(&self.folder, |key, place| builder.settle(key, place));

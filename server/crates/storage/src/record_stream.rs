@@ -64,8 +64,8 @@ pub fn encode_record(out: &mut impl BufMut, key: &[u8], value: &[u8]) {
     }
 }
 
-/// Encodes the lengths of key and value. A length of 4 GiB or more becomes [`REMOVED`], which the receiver rejects; the limits
-/// of the state prevent such lengths.
+/// Encodes the lengths of a key and its value. A length of 4 GiB or more becomes [`REMOVED`], which the receiver rejects; the
+/// limits of the state prevent such lengths.
 fn lengths(key: &[u8], value: &[u8]) -> [u8; HEADER_BYTES] {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(REMOVED);
     let mut lengths = [0; HEADER_BYTES];

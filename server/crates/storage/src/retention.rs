@@ -9,7 +9,8 @@ use std::{
 
 use super::ledger::measure;
 
-/// Time for which outdated parts stay on disk, unless space is needed. A directory that is copied within this time is complete.
+/// Time for which outdated parts stay on disk, unless space is needed. A copy of the directory that is made within this time is
+/// complete.
 #[cfg(not(test))]
 const KEPT_FOR: Duration = Duration::from_secs(60);
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub(super) fn number_before(path: &Path, suffix: &str) -> Option<u64> {
     name.strip_suffix(suffix)?.parse().ok()
 }
 
-/// Returns the size of an item in a run's file in bytes, with the lengths before it.
+/// Returns the size of an item in a run's file in bytes, including the lengths before it.
 pub(super) fn item_bytes((key, value): &RunItem) -> usize {
     HEADER_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
 }
@@ -97,7 +97,7 @@ pub(super) fn write(path: &Path, items: &[RunItem]) -> io::Result<RecordTotals> 
     })
 }
 
-/// Returns the length of a key or value. Fails if 32 bits cannot hold it or it equals [`REMOVED`].
+/// Returns the length of a key or value. Fails if the length exceeds 32 bits or equals [`REMOVED`].
 fn length(bytes: &[u8]) -> io::Result<u32> {
     let length = u32::try_from(bytes.len()).ok();
     length

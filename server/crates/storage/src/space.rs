@@ -138,8 +138,8 @@ pub struct SpaceMonitor {
 }
 
 impl SpaceMonitor {
-    /// Measures the file systems and resolves the settings. Deletes the ballast on a full disk, so that the log can be opened,
-    /// and a ballast of another size. Call this before opening the data directory.
+    /// Measures the file systems and resolves the settings. Deletes a ballast of another size. Also deletes the ballast on a
+    /// full disk, so that the log can be opened. Call this before opening the data directory.
     pub fn open(dir: &Path, wanted: SpaceConfig) -> Self {
         let member = super::member_dir(dir);
         let log = member.join(wal_dir::LOG);
@@ -245,7 +245,8 @@ impl SpaceMonitor {
     }
 
     /// Reserves `bytes` bytes of log for a command. Returns whether the command is accepted, which is always true if monitoring
-    /// is disabled. `grows` says whether the command adds data.
+    /// is disabled. `grows` says whether the command adds data. Measures the free space first if a run has started or ended
+    /// since the last measurement.
     pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
         if self.reserve_bytes == 0 {
             return true;
