@@ -124,7 +124,7 @@ impl Node {
 
     /// Queues an admitted command. `grows` is the result of [`Self::admit`], and `kept_bytes` its argument. The future
     /// completes when the command is applied, fails or times out. Until then, the connection's account is charged for the
-    /// command, unless the command is small. Fails with `TooMany` if the account refuses the charge.
+    /// command, unless the command is small. Fails with `TooMany` if the account refuses the charge, and like [`Self::send`].
     pub(super) fn send_command(
         &self,
         entry: UnstampedEntry,

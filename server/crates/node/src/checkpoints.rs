@@ -11,7 +11,7 @@ use super::MemoryBudget;
 /// Factor by which checkpoints are more frequent while the disk or the memory budget is almost full.
 const LOW_SPACE_FACTOR: u64 = 16;
 
-/// Divisor of the memory budget: a checkpoint is due once a startup would need this part to replay the log since the last
+/// Divisor of the memory budget: a checkpoint is due once startup would need this part to replay the log since the last
 /// checkpoint. Values stay in memory until a checkpoint contains them.
 const MEMORY_DIVISOR: u64 = 8;
 
@@ -61,7 +61,8 @@ impl UnsavedLog {
 
 impl Checkpoints {
     /// Creates the schedule. `log_bytes` bytes of log make a checkpoint due. `replayed` is the size of the log after the last
-    /// checkpoint, and `members` contain the feature level.
+    /// checkpoint, and `members` contains the feature level. A checkpoint is due immediately if that level requires a newer
+    /// format.
     pub(super) fn new(
         (checkpointer, memory): (Checkpointer, Arc<MemoryBudget>),
         log_bytes: u64,
@@ -122,8 +123,8 @@ impl Checkpoints {
     }
 
     /// Offers a view to the checkpointer if a checkpoint is due: on request, after enough log, or after a large compaction.
-    /// Only a new checkpoint frees the compacted data. If `space` is low, less log makes a checkpoint due. `kv_bytes` is the
-    /// size of the v3 key space.
+    /// Only a new checkpoint frees the compacted data. Calls `view` only then. If `space` is low, less log makes a checkpoint
+    /// due. `kv_bytes` is the size of the v3 key space.
     pub(super) fn offer(&mut self, kv_bytes: u64, space: SpaceLevel, view: impl FnOnce() -> View) {
         let compacted = self.kv_bytes.saturating_sub(kv_bytes);
         let factor = match space {
@@ -152,8 +153,8 @@ impl Checkpoints {
     }
 }
 
-/// Returns whether the log makes a checkpoint due: the log has `log_bytes` bytes, or a startup needs `memory_bytes` bytes to
-/// replay it.
+/// Returns whether the log makes a checkpoint due: the log has at least `log_bytes` bytes, or startup needs at least
+/// `memory_bytes` bytes to replay it.
 fn is_enough(appended: LogSize, (log_bytes, memory_bytes): (u64, u64)) -> bool {
     appended.bytes >= log_bytes || appended.memory_bytes() >= memory_bytes
 }
@@ -168,7 +169,7 @@ mod tests {
         let log = |entries: u64, bytes: u64| LogSize { bytes: entries * bytes, entries };
         assert!(!is_enough(log(300, 100 << 10), bounds));
         assert!(is_enough(log(330, 100 << 10), bounds));
-        // The second log has only 16 MiB.
+        // The second of these logs has only 15 MiB.
         assert!(!is_enough(log(100_000, 80), bounds));
         assert!(is_enough(log(200_000, 80), bounds));
     }

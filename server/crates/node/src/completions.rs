@@ -145,7 +145,8 @@ impl CompletionSlots {
         (*round == slot_id.round).then_some(state)
     }
 
-    /// Frees a slot for another request and returns its last state. Later completions for this id are dropped.
+    /// Frees a slot for another request and returns its last state, or `None` if the slot is already closed. Later completions
+    /// for this id are dropped.
     fn close(&mut self, slot_id: SlotId) -> Option<SlotState> {
         let last = std::mem::replace(self.get_mut(slot_id)?, SlotState::Free);
         self.slots[slot_id.slot].0 += 1;
@@ -261,7 +262,7 @@ impl<T: CompletionValue> Future for CompletionFuture<T> {
     type Output = Result<T, NodeError>;
 
     /// Stores the waker until the slot is complete, then closes the slot. Fails with [`NodeError::Internal`] if the completion
-    /// is of another kind.
+    /// is of another kind, and with [`NodeError::Stopped`] if the slot is already closed.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let slot_id = self.slot_id;
         let answered = SLOTS.with_borrow_mut(|slots| {
@@ -333,7 +334,7 @@ async fn deliver_completions(completion_queue: Arc<CompletionQueue>) {
 pub(super) struct CompletionBatch(Vec<(Arc<CompletionQueue>, Vec<Completion>)>);
 
 impl CompletionBatch {
-    /// Adds a reply of the type that the request waits for to the batch.
+    /// Adds a reply to the batch. The reply has the type that the request waits for.
     pub(super) fn push<T: CompletionValue>(&mut self, to: CompletionSender<T>, value: T) {
         self.complete(to.waiter, value);
     }

@@ -52,7 +52,7 @@ impl Executor {
         self.run(Box::new(move || drop(machine)));
     }
 
-    /// Passes a job to the thread. If the queue is full, runs the job on the calling thread.
+    /// Passes a job to the thread. If the queue is full or the thread has ended, runs the job on the calling thread.
     fn run(&self, job: Job) {
         let refused = self.jobs.try_send(job);
         if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = refused {

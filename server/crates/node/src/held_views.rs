@@ -138,8 +138,8 @@ impl HeldViews {
         outdated.inspect(|reader| reader.end()).count()
     }
 
-    /// Tells the oldest readers to end until the other readers pin at most an eighth of `budget_bytes`. Returns how many must
-    /// end.
+    /// Tells the oldest readers to end until the other readers pin at most an eighth of `budget_bytes`. Returns how many
+    /// readers it told.
     pub(super) fn end_beyond_budget(&self, budget_bytes: u64) -> usize {
         self.0.lock().end_beyond(budget_bytes / MEMORY_DIVISOR)
     }

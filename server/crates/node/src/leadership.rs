@@ -32,8 +32,8 @@ impl Node {
         }
     }
 
-    /// Proposes a command that this leader has derived from `members`. Returns whether the command entered the leader's log
-    /// before any change to these members. Otherwise, the leader must decide again.
+    /// Proposes a command that this leader has derived from `members`. Returns `false` if these members changed before the
+    /// command could enter the leader's log. The leader must then decide again.
     pub async fn decide(
         &self,
         command: Command,
@@ -49,8 +49,9 @@ impl Node {
         self.shared.election_timeout
     }
 
-    /// Converts a timeout of a request that started at `begun_ns` to etcd's error if the leader failed or is not connected.
-    /// Returns any other error unchanged.
+    /// Explains a timeout of a request that started at `begun_ns`. Returns `LeaderFailed` if the current leader was first seen
+    /// within two election timeouts after the start. Returns `ConnectionLost` if the leader is another member and has not been
+    /// connected since the start. Returns any other error unchanged.
     pub(super) fn explain_timeout(&self, error: NodeError, begun_ns: i64) -> NodeError {
         if error != NodeError::Timeout {
             return error;

@@ -382,7 +382,8 @@ impl Node {
     }
 
     /// Rewrites the checkpoint without outdated records and waits, without a timeout, until it is durable. Reads and writes
-    /// continue. Fails with [`NodeError::NoSpace`] if the checkpoint does not fit on the disk.
+    /// continue. Fails with [`NodeError::NoSpace`] if the checkpoint does not fit on the disk, and with [`NodeError::Stopped`]
+    /// if the process stops.
     pub async fn rewrite(&self) -> Result<(), NodeError> {
         let (report, reported) = oneshot::channel();
         let done: OnDurable = Box::new(move || {

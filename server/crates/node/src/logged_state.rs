@@ -91,7 +91,7 @@ impl LoggedAuth {
     }
 }
 
-/// Returns the changed members with etcd's names of the changes.
+/// Returns the changed members with etcd's names of the changes. Leaves out other changes, for example of client URLs.
 fn member_changes<'a>(
     before: &'a MemberRegistry,
     after: &'a MemberRegistry,

@@ -127,7 +127,7 @@ impl MemoryBudget {
         self.is_full() && self.full_since.borrow().is_some_and(is_long_ago)
     }
 
-    /// Returns whether this member must not accept entries that add data. The limit is far above that of [`Self::is_full`].
+    /// Returns whether this member must not accept entries that add data. The limit is higher than that of [`Self::is_full`].
     pub fn is_exhausted(&self) -> bool {
         self.exhausted.load(Relaxed)
     }

@@ -142,7 +142,8 @@ impl ApplyTally {
         Self { all, by_type: [const { None }; TYPES] }
     }
 
-    /// Records the apply duration of an entry with this reply. Ignores a failed command, because its reply has no type.
+    /// Records the apply duration of an entry with this reply. Ignores a failed command, because its reply has no type, and
+    /// commands that are not measured.
     pub(super) fn applied(&mut self, reply: &Reply, took: Duration) {
         let Some(op) = type_of_reply(reply) else {
             return;

@@ -23,9 +23,9 @@ use super::{
 /// Number of hashes to keep. etcd keeps ten.
 const HASHES_KEPT: usize = 16;
 
-/// Maximum number of frozen states that wait to be hashed; when it is exceeded, the oldest state is not hashed. A startup
-/// freezes states for commands in the log. Members that start together each request a comparison, so one turn can freeze
-/// several states.
+/// Maximum number of frozen states that wait to be hashed; when it is exceeded, the oldest state is not hashed. Startup freezes
+/// states for commands in the log. Members that start together each request a comparison, so one turn can freeze several
+/// states.
 const FROZEN_MAX: usize = 8;
 
 /// Maximum time for receiving and installing the leader's state.
@@ -47,7 +47,8 @@ impl Node {
         &self.shared.state_hashes
     }
 
-    /// Replaces this member's state with the leader's state. Fails with `Timeout` if that takes longer than `REBUILD_TIMEOUT`.
+    /// Replaces this member's state with the leader's state. Completes after the next installation of a snapshot. Fails with
+    /// `Timeout` if that takes longer than `REBUILD_TIMEOUT`.
     pub async fn rebuild(&self) -> Result<(), NodeError> {
         let mut installs = self.shared.installs.subscribe();
         self.send(LoopRequest::Rebuild)?;

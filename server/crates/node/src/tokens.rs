@@ -85,6 +85,7 @@ impl TokenTable {
         }
     }
 
+    /// Removes all tokens of a user. Ignores an unknown user.
     fn remove_user(&mut self, user: &str) {
         for place in self.by_user.remove(user).unwrap_or_default() {
             if let Some(token) = self.order.remove(&place) {

@@ -42,7 +42,7 @@ impl TreeWaker {
     }
 }
 
-/// Number of watchers visited before the lock is released.
+/// Maximum number of watchers that are listed before the lock is released.
 const VISITED_AT_ONCE: usize = 1024;
 
 /// Size in bytes of a watcher in memory, without its path.

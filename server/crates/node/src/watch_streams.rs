@@ -30,7 +30,7 @@ const OLDER_STATE_CHECKS: u32 = 2;
 /// minutes.
 const MATCHES_PER_TURN_MAX: usize = 1 << 19;
 
-/// Number of watcher groups that are unregistered or visited before the lock is released.
+/// Maximum number of watcher groups that are unregistered or listed before the lock is released.
 const GROUPS_AT_ONCE: usize = 1024;
 
 /// The watcher groups and the wakers of their streams. The lock is held only for look-ups, never across an await.
@@ -62,7 +62,7 @@ struct StreamWaker {
 }
 
 impl WatchStreams {
-    /// Sets both revisions to the revision of the recovered state.
+    /// Sets the published and the notified revision to the revision of the recovered state.
     pub(super) fn begin(&self, kv: &Kv) {
         let mut watch_state = self.0.lock();
         (watch_state.published, watch_state.notified_revision) = (kv.revision(), kv.revision());

@@ -11,7 +11,7 @@ use crate::{format::Head, frame, ring::now_ns};
 
 const SEGMENTS: u64 = 8;
 
-/// Size in bytes that is counted for a smaller file, so that many restarts do not leave many files.
+/// Number of bytes that a smaller file is counted as, so that many restarts do not leave many files.
 const FILE_COST_BYTES: u64 = 64 << 10;
 
 /// Extension of the files, which have numbers as names.
@@ -133,7 +133,7 @@ pub(crate) fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:08}.{ENDING}"))
 }
 
-/// Lists the numbers of the ring's files in a directory, in ascending order.
+/// Lists the numbers of the ring's files in a directory, in ascending order. Leaves out other files.
 pub(crate) fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {

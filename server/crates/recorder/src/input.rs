@@ -78,7 +78,8 @@ pub(crate) fn bytes(input: &Input) -> usize {
     }
 }
 
-/// Redacts the commands of the message's entries and keeps only a part of a snapshot's state.
+/// Converts a message to its recorded form. Redacts the commands of its entries and keeps only a part of a snapshot's state. A
+/// message that cannot be decoded becomes empty.
 fn record_message(envelope: &Envelope, redaction: Redaction) -> Received {
     let Envelope { from, to, message, snapshot, .. } = envelope;
     let redacted = wire::map_commands(message, &mut |data| redaction.redact_encoded(&data));

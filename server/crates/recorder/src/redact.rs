@@ -12,7 +12,7 @@ use witan_machine::{
 use witan_replica::wire::COMMAND_V1;
 use witan_tree::TreeOperation;
 
-/// Zeros for all values up to this length.
+/// Zeros that replace any value up to this length.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Each byte of the entry that replaces a command unknown to this release.

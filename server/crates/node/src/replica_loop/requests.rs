@@ -134,7 +134,8 @@ impl ReplicaLoop {
         self.proposed = true;
     }
 
-    /// Proposes a decision of this leader. If disk space is short, proposes only decisions that members need at startup.
+    /// Proposes a decision of this leader. If the disk is full, proposes only decisions that members need at startup, and
+    /// answers `false` to others.
     fn decide(
         &mut self,
         command: Command,
@@ -158,8 +159,8 @@ impl ReplicaLoop {
         ticket
     }
 
-    /// Writes the current state as a new base. Calls `done` when the base is durable. If the disk is almost full, writes a
-    /// second base before it calls `done`, because only the second base lets the previous checkpoint be removed.
+    /// Queues the current state to be written as a new base. Calls `done` when the base is durable. If the disk is almost full,
+    /// writes a second base before it calls `done`, because only the second base lets the previous checkpoint be removed.
     fn rewrite(&mut self, mut done: OnDurable, is_second: bool) {
         // Without a tick since startup, the space is unknown.
         self.update_room();

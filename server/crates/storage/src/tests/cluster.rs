@@ -63,7 +63,7 @@ struct PlannedCut {
 struct MemberDirectory {
     id: u64,
     run: Arc<Run>,
-    /// Number of power cuts so far. Each cut continues in its own directory.
+    /// Number of power cuts so far. After each cut, the member continues in a new directory.
     number: u32,
     /// Whether a bit has flipped in a file.
     flipped: bool,
@@ -87,7 +87,7 @@ impl Drop for MemberDirectory {
 }
 
 impl MemberDirectory {
-    /// Creates the directory of a member whose checkpoint is `state`. Also returns the state that a startup would recover.
+    /// Creates the directory of a member whose checkpoint is `state`. Also returns the state that startup would recover.
     fn create(id: u64, run: Arc<Run>, state: &View) -> (Self, Recovered) {
         let planned = Arc::default();
         let number = 0;
@@ -288,7 +288,7 @@ fn number(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).map_or(usual, |number| number.parse().unwrap())
 }
 
-/// Runs a seed. Also returns how often a power cut interrupted each kind of step.
+/// Runs the scenario of a seed and returns its verdict. Also returns how often a power cut interrupted each kind of step.
 fn run(seed: u64, lie: InjectedFault) -> (Verdict, [u64; 3]) {
     let run = Arc::new(Run { dir: TempDir::new(), lie, interrupted: Default::default() });
     let made = run.clone();

@@ -49,7 +49,7 @@ fn copy_slowly(from: &Path, to: &Path, order: Order, after_each: &mut dyn FnMut(
     }
 }
 
-/// Copies the directory of a running member. Returns the last entry acknowledged before the copy, and the copy.
+/// Copies the directory of a running member. Returns the index of the last entry acknowledged before the copy, and the copy.
 fn copied(order: Order, kept_for: Duration) -> (u64, TempDir) {
     let (dir, copy) = (TempDir::new(), TempDir::new());
     let mut member = Driven::start_and_keep(&dir.data(), kept_for);

@@ -26,7 +26,7 @@ fn batches() -> Vec<LogBatch> {
     ]
 }
 
-/// Opens a copy of `dir` in which `bytes` replace the newest log file.
+/// Opens a copy of `dir` in which `bytes` replace the newest log file. Panics if the log then accepts no further entries.
 fn open_with(dir: &TempDir, bytes: &[u8]) -> Result<Recovered, OpenError> {
     let scratch = TempDir::new();
     copy(&dir.0, &scratch.0);
@@ -145,7 +145,7 @@ fn a_flipped_bit_is_refused_or_repaired() {
     }
 }
 
-/// Writes a log that consists of several files.
+/// Writes a log that consists of several files. Returns the indexes of its entries.
 fn long_log(dir: &TempDir) -> Vec<u64> {
     let (mut storage, _) = reopen(dir);
     for index in 2..40 {

@@ -110,7 +110,7 @@ pub(super) struct Kept {
 }
 
 impl Disk {
-    /// Watches a directory, which must be empty.
+    /// Watches a directory, which must be empty, until [`Self::forget`].
     pub(super) fn watch(
         root: &Path,
         watcher: impl FnMut(&Path, &Kept) + Send + 'static,

@@ -1,5 +1,5 @@
 //! Tests full disks with small in-memory file systems. A full log disk uses up the ballast, and a full checkpoint disk only
-//! causes retries. Where mounting is impossible, the tests report this and pass. `refusals` tests a full log disk without
+//! causes retries. Where mounting is impossible, the tests print a message and pass. `refusals` tests a full log disk without
 //! mounting.
 
 use std::{

@@ -249,7 +249,7 @@ fn heads_are_removed_if_the_quota_is_used_up() {
     let (dir, mut view) = written(60);
     let (storage, _) = open_with(&dir.data(), &ME, &Arc::default()).unwrap();
     let (send, durable) = mpsc::sync_channel(2);
-    // The checkpoint thread calls this, so its next write fails once.
+    // The checkpoint thread calls this function, so its next write fails once.
     let durable_at = move |index| {
         fail_next(Errno::DQUOT);
         let _ = send.try_send(index);

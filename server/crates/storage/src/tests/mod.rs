@@ -55,7 +55,7 @@ use super::{
 pub(crate) struct TempDir(pub(crate) PathBuf);
 
 const IN_MEMORY: &str = "/dev/shm";
-/// Number of bytes that must be free in that directory and in memory. Containers often have less.
+/// Number of bytes that must be free in [`IN_MEMORY`] and in memory. Containers often have less.
 const IN_MEMORY_BYTES: u64 = 8 << 30;
 
 impl TempDir {

@@ -59,7 +59,7 @@ fn manifests(data: &Path) -> Vec<u32> {
         .collect()
 }
 
-/// Returns the versions of all frames in the log whose entries have an index below 100 and term 1.
+/// Returns the versions of all frames in the log whose entries have an index from 2 to 99 and term 1.
 fn frames(data: &Path) -> BTreeSet<u8> {
     let mut versions = BTreeSet::new();
     for file in files(&data.join("member/log"), ".raftlog") {

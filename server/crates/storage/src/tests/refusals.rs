@@ -1,4 +1,4 @@
-//! Tests directories that are refused. Each refusal names its file and has its own exit code.
+//! Tests directories that are refused. Each refusal names its file, and its exit code shows the remedy.
 
 use std::{fs, io::Write, process::Stdio, thread, time::Duration};
 

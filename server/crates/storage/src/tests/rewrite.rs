@@ -1,4 +1,4 @@
-//! Tests that a base keeps runs of blocks with few outdated bytes. The state is always read back.
+//! Tests that a base keeps runs of blocks with few outdated bytes. Each test reads the state back.
 
 use witan_machine::{
     command::{Command as Verb, Entry},

@@ -99,7 +99,7 @@ impl Driven {
         Self::start_and_keep(data, Duration::ZERO)
     }
 
-    /// Starts a member that keeps outdated parts of its directory for a while.
+    /// Starts a member that keeps outdated parts of its directory for `kept_for`.
     pub(super) fn start_and_keep(data: &Path, kept_for: Duration) -> Self {
         let (mut storage, recovered) = open(data, &ME).unwrap();
         storage.log.outdated.kept_for = kept_for;
