@@ -142,8 +142,8 @@ pub struct RetentionFacts<T> {
     pub kept: bool,
 }
 
-/// Returns the confirmed backups of a cluster that a retention policy keeps, and all its backups that the policy removes.
-/// `newest` is sorted from the newest to the oldest. The newest confirmed backup is always kept.
+/// Returns the confirmed backups of a cluster that a retention policy keeps, and all backups that the policy removes. `newest`
+/// is sorted from the newest to the oldest. The newest confirmed backup is always kept.
 ///
 /// Unconfirmed backups can lack acknowledged writes or have wrong keys. These backups are counted separately, so they never
 /// displace a confirmed backup. An unconfirmed backup is also removed once it is older than all kept confirmed backups.

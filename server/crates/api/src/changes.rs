@@ -4,7 +4,8 @@
 //! revisions were compacted before they were stored, or if the cluster returned to an earlier revision.
 //!
 //! A segment is a file `GENERATION-FIRST-NUMBER.events`: magic bytes, one message, and the SHA-256 of both. The previous
-//! segment determines the name, so each name is one position in the log. A segment also contains the previous one's digest.
+//! segment determines the name, so each name is one position in the log. A segment also contains the digest of the previous
+//! segment.
 //!
 //! Not here: writing segments (`operator/backup`) and applying them (the server's `offline`).
 

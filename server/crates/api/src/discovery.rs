@@ -31,7 +31,7 @@ pub fn shows_tokens(key: &[u8], recursive: bool) -> bool {
     recursive && names(key).eq(names(above.as_bytes()))
 }
 
-/// Returns the components of a path.
+/// Returns the non-empty components of a path.
 fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/')
         .filter(|name| !name.is_empty())

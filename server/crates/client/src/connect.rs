@@ -63,14 +63,15 @@ impl Route<'_> {
         self.uri.host().unwrap_or_default()
     }
 
-    /// Returns `host:port` of the server.
+    /// Returns `host:port` of the server, with the default port of the scheme if the URL has no port.
     pub fn authority(&self) -> String {
         let usual = if self.is_tls() { 443 } else { 80 };
         format!("{}:{}", self.host(), self.uri.port_u16().unwrap_or(usual))
     }
 }
 
-/// Asks the HTTP proxy at the end of `stream` to connect to `authority`. Fails unless the proxy responds with a 2xx status.
+/// Asks the HTTP proxy at the end of `stream` to connect to `authority`. Fails if the status of the response is not 2xx or its
+/// head is too long.
 async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;

@@ -24,12 +24,12 @@ pub struct ClientTlsError {
 pub struct TlsClient(TlsConnector);
 
 impl TlsClient {
-    /// Creates TLS settings for HTTP/1.1.
+    /// Creates TLS settings for HTTP/1.1, without ALPN. Reads the TLS files.
     pub fn for_http1(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
         Self::new(asked, Vec::new())
     }
 
-    /// Creates TLS settings for HTTP/2.
+    /// Creates TLS settings for HTTP/2, with the ALPN protocol `h2`. Reads the TLS files.
     pub fn for_http2(asked: &ClientSettings) -> Result<Self, ClientTlsError> {
         Self::new(asked, vec![b"h2".to_vec()])
     }

@@ -66,7 +66,7 @@ function refused(body, status) {
   return new Refusal("The member refused the request", text, undefined, body.code);
 }
 
-/** Reads a response as JSON. Any other text becomes the `message` of an error. */
+/** Reads a response as JSON. The first 300 characters of any other text become the `message` of an object. */
 async function read(response) {
   const text = await response.text();
   try {
@@ -140,7 +140,7 @@ export async function v2(path, options = {}) {
   if (response.ok) return body;
   if (body.errorCode === undefined) throw refused(body, response.status);
   const text = [body.message, body.cause].filter(Boolean).join(": ");
-  const titles = { 100: "There is no such key", 101: "The key has changed", 105: "The key exists already" };
+  const titles = { 100: "There is no such key", 101: "The key has changed", 105: "The key already exists" };
   if (body.errorCode === 110) throw refused({ code: session ? DENIED : UNAUTHENTICATED, message: text });
   throw new Refusal(titles[body.errorCode] ?? "The member refused the request", text, undefined, `v2:${body.errorCode}`);
 }
@@ -187,7 +187,8 @@ export async function getKey(key, revision) {
 }
 
 /** Writes a key, or deletes it if `value` is null, provided that its mod revision is still `revision` ("0" for a missing key).
- *  Resolves to `{ done: true, revision }`, or to `{ done: false, now }` with the current key-value pair or null. */
+ *  Keeps the lease of an existing key. Resolves to `{ done: true, revision }`, or to `{ done: false, now }` with the current
+ *  key-value pair or null. */
 export async function swap(key, revision, value) {
   const at = toBase64(key);
   const put = { key: at, value: value && toBase64(value), ...(revision !== "0" && { ignore_lease: true }) };

@@ -129,10 +129,12 @@ export function hexLines(bytes) {
   return lines;
 }
 
+/** Formats bytes as pairs of hexadecimal digits, separated by spaces. */
 export function toHex(bytes) {
   return Array.from(bytes, two).join("").replace(/(.{2})(?=.)/g, "$1 ");
 }
 
+/** Parses pairs of hexadecimal digits and ignores white space. Throws an error for any other text. */
 export function fromHex(text) {
   const digits = text.replace(/\s+/g, "");
   if (digits.length % 2 !== 0 || /[^0-9a-fA-F]/.test(digits)) {

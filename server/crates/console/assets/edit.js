@@ -81,7 +81,7 @@ export async function createKey(prefix) {
     const key = keyOf(given.get("key"));
     const value = new TextEncoder().encode(given.get("value").replace(/\r\n/g, "\n"));
     const result = await swap(key, "0", value);
-    notify(result.done ? `Created at revision ${result.revision}.` : "The key exists already. Nothing was written.");
+    notify(result.done ? `Created at revision ${result.revision}.` : "The key already exists. Nothing was written.");
     const target = address(prefix, key);
     if (location.hash === target) dispatchEvent(new Event("hashchange"));
     else location.hash = target;
@@ -94,7 +94,7 @@ export async function createKey(prefix) {
 export async function bringBack(place, key, old, again) {
   const now = await getKey(key);
   if (now && equal(now.value, old.value)) {
-    notify("The key has this value already.");
+    notify("The key already has this value.");
     return;
   }
   await write({ place, key, mine: old.value, before: now, again });

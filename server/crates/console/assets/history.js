@@ -22,7 +22,7 @@ class Walk {
     this.end = null;
   }
 
-  /** Returns up to `PAGE` versions, newest first, and continues there on the next call. */
+  /** Returns up to `PAGE` versions, newest first. The next call continues with older versions. */
   async page() {
     const found = [];
     while (this.next && found.length < PAGE) {

@@ -32,7 +32,7 @@ export class Listing {
     return entries;
   }
 
-  /** Reads one range, appends its entries, and moves behind the last key or its folder. */
+  /** Reads one range, appends its entries, and moves past the last key or its folder. Sets `done` at the end. */
   async range(entries) {
     const answer = await v3("kv/range", {
       key: toBase64(this.at), range_end: toBase64(this.end), limit: String(LIMIT), keys_only: true,

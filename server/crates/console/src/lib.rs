@@ -70,7 +70,8 @@ const ASSETS: &[Asset] = assets! {
     "watch.js" SCRIPT;
 };
 
-/// Answers a request for a cleaned path at or below `/console`. `/console` redirects to the page, and an unknown file is a 404.
+/// Answers a request for a cleaned path at or below `/console`. `/console` redirects to the page. The response is 404 for an
+/// unknown file, and 405 for a method other than GET and HEAD.
 pub fn handle(request: &HttpRequest, path: &[u8]) -> HttpResponse {
     if !reply::allows(request, "GET,HEAD") {
         return reply::method_not_allowed(Some("GET, HEAD"));

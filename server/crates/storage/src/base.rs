@@ -62,7 +62,7 @@ pub(super) struct BaseSize {
 
 impl BasePlan {
     /// Plans a base of `view`, which must outlive the plan. Keeps a run of `chain` that contains only blocks if `is_kept`
-    /// returns true for the run and the size in bytes of its live blocks. Keeps no run without a live block or a place. The
+    /// returns true for the run and the size in bytes of its live blocks. Keeps no run in which no block has its place. The
     /// state of `chain` must be an ancestor of `view`, and its runs must have this format.
     pub(super) fn new(
         format: &'static DataFormat,

@@ -41,7 +41,7 @@ pub fn entry_unframe(value: Vec<u8>) -> Option<LogRecord> {
 }
 
 /// Parses the lines of an `identity` file and encodes them again. Adds the checksum, because random input never contains a
-/// correct one. Returns the lines without the checksum, or `None` if they are invalid.
+/// correct one. Returns the lines without the checksum, or `None` if the lines are invalid.
 pub fn identity(lines: &str) -> Option<String> {
     let stored = format::parse(PathBuf::from("identity"), &format::seal(lines)).ok();
     stored.map(|stored| stored.lines())

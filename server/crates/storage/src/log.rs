@@ -171,8 +171,8 @@ impl std::fmt::Debug for RaftLog {
 }
 
 impl RaftLog {
-    /// Opens the log and repairs a torn last write. Fails if files are missing, unless the directory is new, or if the engine's
-    /// lock stays taken for a second. A copied directory may lack the oldest files, which were purged during the copy.
+    /// Opens the log and repairs a torn last write. Fails if files are missing, unless the directory is new. Also fails if the
+    /// engine's lock stays taken for a second. A copied directory may lack the oldest files, which were purged during the copy.
     pub(super) fn open(
         dir: &Path,
         origin: Origin,
@@ -326,7 +326,7 @@ impl RaftLog {
 
     /// Appends a batch, which replaces the entries from its first index on. Returns the size of its framed entries in bytes.
     /// The batch is durable on return, unless fsync is disabled. A hard state alone, without `must_sync`, stays in memory until
-    /// the next write. A disk error ends the process. Panics if the batch leaves a gap after the log.
+    /// the next write. A disk error ends the process. Panics unless the batch starts within the log or directly after it.
     pub fn append(&mut self, batch: &LogBatch) -> usize {
         if let Some(hard_state) = &batch.hard_state {
             self.hard_state = Some(hard_state.clone());
@@ -486,7 +486,7 @@ impl RaftLog {
 }
 
 /// Returns the engine's configuration for a log with `interval_bytes` bytes between two checkpoints and up to `outdated_max`
-/// bytes of outdated entries. Fails if the path `dir` is not UTF-8. Fails if the path `dir` is not UTF-8.
+/// bytes of outdated entries. Fails if the path `dir` is not UTF-8.
 fn config(dir: &Path, interval_bytes: u64, outdated_max: u64) -> Result<Config, OpenError> {
     Ok(Config {
         dir: dir

@@ -245,8 +245,7 @@ impl SpaceMonitor {
     }
 
     /// Reserves `bytes` bytes of log for a command. Returns whether the command is accepted, which is always true if monitoring
-    /// is disabled. `grows` says whether the command adds data. Measures the free space first if a run has started or ended
-    /// since the last measurement.
+    /// is disabled. `grows` says whether the command adds data. Measures the free space first if the last measurement is stale.
     pub fn take(&mut self, bytes: u64, grows: bool) -> bool {
         if self.reserve_bytes == 0 {
             return true;

@@ -1,4 +1,4 @@
-//! Tests that a base keeps runs of blocks with few outdated bytes. Each test reads the state back.
+//! Tests that a base keeps runs of blocks with few outdated bytes. Most tests read the state back.
 
 use witan_machine::{
     command::{Command as Verb, Entry},

@@ -3,7 +3,7 @@
 pub struct ResponseHeader {
     #[prost(uint64, tag = "1")]
     pub cluster_id: u64,
-    /// The member that answered.
+    /// ID of the member that answered.
     #[prost(uint64, tag = "2")]
     pub member_id: u64,
     /// Revision of the key space when the response was created.
@@ -290,7 +290,7 @@ pub struct MemberPromoteResponse {
 pub struct RangeRequest {
     #[prost(bytes = "bytes", tag = "1")]
     pub key: ::prost::bytes::Bytes,
-    /// Exclusive end of the range. If it is empty, the range is the key. If it is a zero byte, the range has no end.
+    /// Exclusive end of the range. If it is empty, the range is only `key`. If it is a zero byte, the range has no end.
     #[prost(bytes = "bytes", tag = "2")]
     pub range_end: ::prost::bytes::Bytes,
     /// Maximum number of pairs, or 0 for all.
@@ -303,7 +303,7 @@ pub struct RangeRequest {
     pub sort_order: i32,
     #[prost(enumeration = "range_request::SortTarget", tag = "6")]
     pub sort_target: i32,
-    /// Whether this member answers without asking a quorum. The response can then be stale.
+    /// Whether this member answers without consulting a quorum. The response can then be stale.
     #[prost(bool, tag = "7")]
     pub serializable: bool,
     #[prost(bool, tag = "8")]

@@ -10,7 +10,7 @@ pub struct KeyValue {
     /// Revision of the last put.
     #[prost(int64, tag = "3")]
     pub mod_revision: i64,
-    /// Number of puts since the key was created. A deletion resets it to zero.
+    /// Number of puts since the key was created. A deletion resets this number to zero.
     #[prost(int64, tag = "4")]
     pub version: i64,
     #[prost(bytes = "bytes", tag = "5")]
