@@ -3,9 +3,9 @@
 //! Segments form a log. A generation is a sequence of consecutive revisions of one history. A new generation begins if
 //! revisions were compacted before they were stored, or if the cluster returned to an earlier revision.
 //!
-//! A segment is a file `GENERATION-FIRST-NUMBER.events`: magic bytes, one message, and the SHA-256 of both. The previous
-//! segment determines the name, so each name is one position in the log. A segment also contains the digest of the previous
-//! segment.
+//! A segment is a file `GENERATION-FIRST-NUMBER.events`: magic bytes, the version, one message, and the SHA-256 digest of all
+//! these bytes. The previous segment determines the name, so each name is one position in the log. A segment also contains the
+//! digest of the previous segment.
 //!
 //! Not here: writing segments (`operator/backup`) and applying them (the server's `offline`).
 

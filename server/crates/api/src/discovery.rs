@@ -10,8 +10,8 @@ pub const NEW: &str = "/new";
 /// Number of hexadecimal digits in a token (128 random bits).
 pub const TOKEN_DIGITS: usize = 32;
 
-/// Splits a cleaned path into its token and the rest, which is empty or starts with `/`. Returns `None` if the path does not
-/// start with a token.
+/// Splits a cleaned path into its token and the remaining path, which is empty or starts with `/`. Returns `None` if the path
+/// does not start with a token.
 pub fn split_token(path: &[u8]) -> Option<(&str, &[u8])> {
     let (token, rest) = path.strip_prefix(b"/")?.split_at_checked(TOKEN_DIGITS)?;
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');

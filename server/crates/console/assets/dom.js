@@ -2,6 +2,7 @@
 
 const SHAPES = document.getElementById("shape").namespaceURI;
 
+/** Sets the properties of an element and appends its children. The rules of `h` apply. */
 function build(node, properties, children) {
   for (const [name, value] of Object.entries(properties ?? {})) {
     if (value === undefined || value === null || value === false) continue;

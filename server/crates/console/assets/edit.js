@@ -63,6 +63,7 @@ export function conflict(place, { key, mine, before, now, again }) {
   panel.focus();
 }
 
+/** Deletes the key if it is still `now`. Otherwise, shows the conflict again. */
 async function removeNow(place, { key, before, now, again }) {
   const result = await swap(key, now.modified, null);
   if (result.done) again();

@@ -82,6 +82,7 @@ function row(id, known, open) {
   return { tick, cells: [name(hex(id)), text, meter, span(known.granted), keys] };
 }
 
+/** Shows up to 200 keys of a lease in `open` and focuses them, or shows the error. */
 async function showKeys(open, id) {
   try {
     const { keys } = await timeToLive(id, true);

@@ -26,6 +26,7 @@ export async function show({ root }) {
   }
 }
 
+/** Shows users and roles, up to `ASKED_MAX` each. If `roles` is null, shows the roles of the users. */
 async function showAll(root, users, roles) {
   const known = await Promise.all(users.slice(0, ASKED_MAX).map(async (one) => [one, (await v3("auth/user/get", { name: one })).roles ?? []]));
   const shown = roles ?? [...new Set(known.flatMap(([, own]) => own))];

@@ -35,6 +35,7 @@ function crumbs(path) {
     h("li", {}, h("a", { href: address(to), "aria-current": index === steps.length - 1 && "location" }, name(text))))));
 }
 
+/** Creates the list of a directory, with a button that draws the next `PAGE` entries. */
 function directory(node) {
   const nodes = node.nodes ?? [];
   const entries = h("ul", { class: "entries" });
@@ -70,6 +71,7 @@ function key(node) {
   ];
 }
 
+/** Shows a form that edits a key. Saving starts the time to live of the key again. */
 function edit(work, node) {
   const editor = valueEditor(fromText(node.value ?? ""));
   const problem = h("div", {});
@@ -132,6 +134,7 @@ async function conflict(work, node, mine) {
   panel.focus();
 }
 
+/** Asks for confirmation and deletes the key if its index is unchanged. Otherwise, shows the conflict. */
 async function remove(work, node) {
   const given = await ask("Delete this key?", [h("p", {}, name(node.key)),
     h("p", { class: "quiet" }, `The key is deleted only if its index is still ${node.modifiedIndex}. v2 keeps no old values.`)], "Delete");
@@ -146,6 +149,7 @@ async function remove(work, node) {
   }
 }
 
+/** Asks for a path and a value, creates the key if it does not exist, and opens the key. */
 async function create(path) {
   const given = await ask("New key", [
     field("Path", h("input", { name: "key", value: path.replace(/\/*$/, "/"), required: true, autocomplete: "off", autocapitalize: "none", spellcheck: "false" })),

@@ -58,7 +58,8 @@ pub(super) struct IncomingState {
 
 impl NodeHost {
     /// Publishes the index, sizes, alarms and authentication of a new state and withdraws the latest view. Call this function
-    /// first, so that a client that sees its write also sees its index. Returns whether users or roles have changed.
+    /// first, so that a client that sees its write also sees its index. Returns whether users, roles or the use of
+    /// authentication have changed.
     fn show_state(&self, view: &View) -> bool {
         self.shared.latest.clear();
         self.shared.status.advance(view.position.index);
@@ -66,7 +67,8 @@ impl NodeHost {
         self.shared.status.store_state(&view.machine, member_id)
     }
 
-    /// Publishes a state that replaced a state with the key space `before`: updates status, members, tokens and watches.
+    /// Publishes a state that replaced a state with the key space `before`: updates status, members, tokens and watches. Ends
+    /// all tokens if users, roles or the use of authentication have changed.
     fn show_replaced(&mut self, view: &View, before: &Kv) {
         let auth_changed = self.show_state(view);
         let machine = &view.machine;

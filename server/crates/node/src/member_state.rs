@@ -36,7 +36,7 @@ impl Node {
         self.shared.status.size_bytes.load(Relaxed)
     }
 
-    /// Returns the size in bytes that is charged against the quota.
+    /// Returns the size in bytes that is charged against the quota: v3 keys, the v2 tree, users, roles and members.
     pub fn quota_used_bytes(&self) -> u64 {
         let status = &self.shared.status;
         let others = status.tree_bytes.load(Relaxed) + status.auth_bytes.load(Relaxed);

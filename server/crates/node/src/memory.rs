@@ -213,8 +213,8 @@ struct Measurement {
 
 impl Estimate {
     /// Adds a measurement. Returns the new estimate in bytes. The estimate falls immediately. It rises only if the previous
-    /// measurement shows the increase, too: by a quarter of the increase, or by the entire increase if the process is close to
-    /// `budget_bytes`.
+    /// measurement shows the increase, too. The estimate then rises by a quarter of the increase, or by the entire increase if
+    /// the process is close to `budget_bytes`.
     fn add(&mut self, budget_bytes: u64, measured: Measurement) -> u64 {
         let Measurement { process, values, dropped } = measured;
         let newly_dropped = dropped - std::mem::replace(&mut self.dropped_bytes, dropped);

@@ -114,7 +114,7 @@ impl Traffic {
     }
 
     /// Returns the number of messages and the rates over the kept batches. The rates are 0 if no batch is recent
-    /// ([`RECENT_AGE`]).
+    /// ([`RECENT_AGE`]) or all batches have the same time.
     fn stats(&self, now: Instant) -> TrafficStats {
         let mut stats = TrafficStats { messages: self.messages, ..TrafficStats::default() };
         if let (Some(first), Some(last)) = (self.recent.front(), self.recent.back())
@@ -175,7 +175,7 @@ impl Node {
         [&counts.sent, &counts.received].map(|traffic| traffic.stats(now))
     }
 
-    /// Returns the statistics of followers by member id.
+    /// Returns the statistics about other members by member id, even if this member does not lead.
     pub fn followers(&self) -> BTreeMap<MemberId, FollowerCounts> {
         self.shared.peer_links.stats.lock().followers.clone()
     }

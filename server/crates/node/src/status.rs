@@ -97,6 +97,7 @@ impl PublishedStatus {
         self.applied.fetch_max(index, Relaxed);
     }
 
+    /// Returns the published raft status. Its fields may come from two adjacent turns.
     pub(super) fn load(&self) -> Status {
         Status {
             id: MemberId(self.id.load(Relaxed)),

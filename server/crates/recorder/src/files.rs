@@ -33,8 +33,8 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Creates the directory if necessary and starts a new file after the existing files. `bytes` is the maximum size of all
-    /// files together.
+    /// Creates the directory if necessary, starts a new file after the existing files, and removes the oldest files as needed.
+    /// `bytes` is the maximum size of all files together.
     pub(crate) fn open(folder: PathBuf, bytes: u64, head: Head) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
         let number = numbers(&folder)?.last().copied().unwrap_or(0);

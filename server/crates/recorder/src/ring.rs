@@ -86,8 +86,8 @@ impl Sink for Ring {
         self.queue.lock().start = Some(Box::new((config, recovered)));
     }
 
-    /// Queues a turn for the writing thread, or omits it if the queue or the disk is full. Also omits the following turns until
-    /// the thread has written the gap.
+    /// Queues a turn with the current time for the writing thread, or omits the turn if the queue or the disk is full. Also
+    /// omits the following turns until the thread has written the gap.
     fn turn(&mut self, turn: Turn) {
         let mut queued = self.queue.lock();
         let is_full = queued.frames.len() > FRAME_BYTES_MAX || queued.omitted.is_some();

@@ -94,8 +94,8 @@ pub(super) struct OutdatedChain {
 
 impl Checkpoint {
     /// Opens or creates the directory, removes the scratch directories of killed processes, and reads the manifests of the
-    /// checkpoint. [`Self::restore`] reads the state that the manifests describe. Call this before opening the log: sled's
-    /// statistics (20 MiB) then get fresh zeroed memory, which stays untouched.
+    /// checkpoint. Fails if only damaged manifests exist. [`Self::restore`] reads the state that the manifests describe. Call
+    /// this before opening the log: sled's statistics (20 MiB) then get fresh zeroed memory, which stays untouched.
     pub(super) fn open(
         dir: &Path,
         origin: Origin,

@@ -198,7 +198,8 @@ impl Checkpointer {
         !self.shared.failing.load(Ordering::Relaxed)
     }
 
-    /// Stops the scrub immediately, and the checkpoint thread after the write in progress.
+    /// Tells the scrub to stop and waits until the checkpoint thread has ended, after the write in progress. Queued views are
+    /// not written.
     pub fn stop(&mut self) {
         self.scrub = None;
         self.shared.slot.lock().stop = true;

@@ -44,7 +44,7 @@ pub struct NewDirectory {
 }
 
 /// Returns whether a data directory can be created at `dir`: it is missing, empty, or has only `lost+found` and files of an
-/// interrupted [`create`].
+/// interrupted [`create`]. Returns `false` if the directory cannot be read.
 pub fn is_free(dir: &Path) -> bool {
     let is_ignored = |entry: fs::DirEntry| {
         let name = entry.file_name();

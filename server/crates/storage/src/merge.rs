@@ -182,6 +182,7 @@ impl SourceReader {
         }
     }
 
+    /// Reads the next entry, or returns `None` at the end. Entries from the heads contain no records.
     fn next(&mut self) -> Result<Option<RunEntry>, CheckpointReadError> {
         match self {
             Self::Records(reader) => {

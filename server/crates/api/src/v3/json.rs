@@ -72,8 +72,8 @@ fn values(mut rest: &[u8], number: u32) -> impl Iterator<Item = WireValue<'_>> {
     fields.filter_map(move |(found, wire)| (found == number).then_some(wire))
 }
 
-/// Reads a field's number and value. Returns `None` at the end of the message, or if the rest of it cannot be decoded. Supports
-/// only the wire types of the kinds in [`FieldKind`].
+/// Reads a field's number and value. Returns `None` at the end of the message, or if the remaining bytes cannot be decoded.
+/// Supports only the wire types of the kinds in [`FieldKind`].
 fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(u32, WireValue<'a>)> {
     // At the end, `decode_key` would create an error, which takes longer than reading a field.
     if rest.is_empty() {

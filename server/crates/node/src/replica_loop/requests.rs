@@ -135,7 +135,7 @@ impl ReplicaLoop {
     }
 
     /// Proposes a decision of this leader. If the disk is full, proposes only decisions that members need at startup, and
-    /// answers `false` to others.
+    /// answers any other decision with `false`.
     fn decide(
         &mut self,
         command: Command,

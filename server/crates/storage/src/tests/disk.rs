@@ -50,6 +50,7 @@ pub(super) fn fill(root: &Path, by: &Path) {
     *lock(&FULL) = Some((root.to_owned(), by.to_owned()));
 }
 
+/// Fails with `StorageFull` if [`fill`] has stopped the growth of files at this path.
 fn check_room(path: &Path) -> io::Result<()> {
     match &*lock(&FULL) {
         Some((root, by)) if path.starts_with(root) && by.exists() => {

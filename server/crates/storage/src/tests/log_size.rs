@@ -3,6 +3,7 @@
 use super::*;
 use crate::space::checkpoint_log_bytes;
 
+/// Returns the total size in bytes of the files in a directory, recursively.
 fn size_of(dir: &Path) -> u64 {
     std::fs::read_dir(dir)
         .unwrap()

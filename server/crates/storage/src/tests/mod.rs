@@ -120,6 +120,7 @@ impl Drop for TempDir {
     }
 }
 
+/// Returns the sorted paths in a directory that end with `suffix`, not recursively.
 fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
         .unwrap()

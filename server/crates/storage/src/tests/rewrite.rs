@@ -15,6 +15,7 @@ use crate::run::{RunItem, RunReader};
 /// Size of a run in bytes, so small that a small state has many runs.
 pub(super) const RUN_BYTES: u64 = 32 << 10;
 
+/// Returns a put of a value of `size` bytes to the key `key-NAME`.
 pub(super) fn put(name: u64, size: u64) -> Verb {
     let put = Put {
         key: format!("key-{name:05}").into(),
@@ -344,6 +345,7 @@ fn runs_of_blocks_contain_nothing_else() {
     );
 }
 
+/// Returns a v2 set of a value of `size` bytes.
 fn set(path: String, size: u64) -> Verb {
     let set = witan_tree::Set {
         path: path.into(),
