@@ -125,7 +125,7 @@ pub struct ChangesStatus {
 pub struct ChangesGap {
     /// The last stored time before the gap; `None` if the time is unknown.
     pub after: Option<Timestamp>,
-    /// When the storing of changes began again.
+    /// When changes were stored again.
     pub until: Timestamp,
 }
 

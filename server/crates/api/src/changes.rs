@@ -150,7 +150,7 @@ pub fn generation_at(ids: &[SegmentId], time_ms: i64) -> Option<i64> {
     begun.max().or_else(|| generations().min())
 }
 
-/// Why a file cannot be decoded as a segment.
+/// The reason why a file cannot be decoded as a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unreadable {
     /// The segment has this other format version.

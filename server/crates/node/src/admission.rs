@@ -1,5 +1,6 @@
-//! Checks commands before they reach the replica's thread: their length, their memory, and the quota with its alarm. Also
-//! refuses commands on a learner and in a cluster that follows another cluster. All dialects propose through this module.
+//! Checks commands before they reach the replica's thread: their length, the memory that they take, and the quota with its
+//! alarm. Also refuses commands on a learner and in a cluster that follows another cluster. All dialects propose through this
+//! module.
 //!
 //! The dialects check the sender's permissions (`authorize` in `witan_v3`, `access` in `witan_dialect`), and the state machine
 //! checks them again when it applies the entry. The replica's thread checks the disk space (`replica_loop/requests.rs`).
@@ -122,7 +123,7 @@ impl Node {
         Ok(answer.await?.index)
     }
 
-    /// Queues an admitted command. `grows` is the result of [`Self::admit`], and `kept_bytes` its argument. The future
+    /// Queues an admitted command. `grows` is the result of [`Self::admit`], and `kept_bytes` is its argument. The future
     /// completes when the command is applied, fails or times out. Until then, the connection's account is charged for the
     /// command, unless the command is small. Fails with `TooMany` if the account refuses the charge, and like [`Self::send`].
     pub(super) fn send_command(
@@ -157,7 +158,7 @@ impl Node {
     /// `Stopped` if the thread has ended.
     pub(super) fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
         let free = self.shared.inbox.capacity();
-        // The calls of one connection could fill the queue.
+        // Otherwise, the calls of one connection could fill the queue.
         if free < INBOX_MAX / 2 && self.account.charged(Resource::Calls) > free {
             return Err(NodeError::TooMany);
         }

@@ -29,7 +29,7 @@ pub(super) struct Checkpoints {
     due: bool,
 }
 
-/// The log that the last durable checkpoint does not contain. All sizes are [`LogSize::memory_bytes`].
+/// The log that the last durable checkpoint does not contain. All sizes are computed by [`LogSize::memory_bytes`].
 #[derive(Debug, Default)]
 struct UnsavedLog {
     /// Size of all entries so far.
@@ -83,7 +83,7 @@ impl Checkpoints {
         checkpoints
     }
 
-    /// Counts log that was appended, and updates the memory budget's size of the log.
+    /// Counts appended log, and updates the memory budget's size of the log.
     pub(super) fn appended(&mut self, size: LogSize) {
         self.appended += size;
         self.unsaved.total += size.memory_bytes();
@@ -123,8 +123,8 @@ impl Checkpoints {
     }
 
     /// Offers a view to the checkpointer if a checkpoint is due: on request, after enough log, or after a large compaction.
-    /// Only a new checkpoint frees the compacted data. Calls `view` only then. If `space` is low, less log makes a checkpoint
-    /// due. `kv_bytes` is the size of the v3 key space.
+    /// Calls `view` only in this case. Only a new checkpoint frees the compacted data. If `space` is low, less log makes a
+    /// checkpoint due. `kv_bytes` is the size of the v3 key space.
     pub(super) fn offer(&mut self, kv_bytes: u64, space: SpaceLevel, view: impl FnOnce() -> View) {
         let compacted = self.kv_bytes.saturating_sub(kv_bytes);
         let factor = match space {

@@ -14,10 +14,10 @@ pub enum NodeError {
     /// The request timed out. The command may or may not have been applied.
     #[error("request timed out")]
     Timeout,
-    /// The request timed out like [`Self::Timeout`], and the leader changed while it waited.
+    /// The request timed out like [`Self::Timeout`], and the leader changed while the request waited.
     #[error("request timed out, possibly due to previous leader failure")]
     LeaderFailed,
-    /// The request timed out like [`Self::Timeout`], and the leader was unreachable while it waited.
+    /// The request timed out like [`Self::Timeout`], and the leader was unreachable while the request waited.
     #[error("request timed out, possibly due to connection lost")]
     ConnectionLost,
     /// The learner to promote lags too far behind the leader.

@@ -1,6 +1,6 @@
 //! Accounts for the memory that jobs and snapshots pin: bytes that the current state has dropped and an older state still
 //! contains. The pinned bytes and the current state are charged against the quota. If the sum exceeds the quota, the oldest
-//! reader must end. A snapshot for another member is counted but not ended, because the member would have to start over.
+//! reader must end. Snapshots for other members are counted but not ended, because those members would have to start over.
 //!
 //! A reader can also keep files of earlier checkpoints on the disk. If there is not enough disk space to rewrite the
 //! checkpoint, the readers that started before the last checkpoint must end.

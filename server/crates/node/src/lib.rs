@@ -356,7 +356,8 @@ impl Node {
         view.map(CurrentView::new)
     }
 
-    /// Returns this member's current state, for serializable reads. Sends a request to the replica's thread only after a write.
+    /// Returns this member's current state, for serializable reads. Sends a request to the replica's thread only if no state
+    /// was read since the last write.
     pub async fn view(&self) -> Result<CurrentView, NodeError> {
         self.shared_view().await.map(CurrentView::new)
     }

@@ -76,7 +76,7 @@ pub struct MemoryBudget {
     full: AtomicBool,
     /// Whether the budget is used up although commands that add data are refused, because the leader's entries still add data.
     exhausted: AtomicBool,
-    /// Since when the budget is full, or `None` if the budget is not full.
+    /// Time at which the budget became full, or `None` if the budget is not full.
     full_since: watch::Sender<Option<Instant>>,
 }
 
@@ -289,7 +289,7 @@ impl MemoryMonitor {
             .saturating_sub(other)
             .saturating_sub(excess.saturating_mul(SHRINK_BY));
         if budget.starting.load(Relaxed) {
-            // The loading thread evicts no values while it builds the index and reads the log.
+            // The loading thread evicts no values while it builds the index and reads the log, so this thread evicts them.
             budget
                 .cache
                 .set_target(target.min(first_values_bytes(budget.bytes)));

@@ -22,7 +22,8 @@ pub(super) struct PeerLinks {
 }
 
 impl PeerLinks {
-    /// Returns a member's connection: `Settled` if it has existed since `before_ns`, `Recent` if it is newer, otherwise `Lost`.
+    /// Returns the state of a member's connection: `Settled` if it has existed since `before_ns`, `Recent` if it is newer, or
+    /// `Lost` if the member is not connected.
     pub(super) fn connection(&self, member: MemberId, before_ns: i64) -> Connection {
         match self.since.lock().get(&member) {
             None => Connection::Lost,
@@ -43,8 +44,7 @@ impl Node {
         }
     }
 
-    /// Checks that a membership change is safe for the quorum, given this member's connections. Otherwise, fails with
-    /// `Refused`.
+    /// Fails with `Refused` if a membership change is not safe for the quorum, given this member's connections.
     pub async fn check_reconfiguration(
         &self,
         change: Reconfiguration,

@@ -248,7 +248,8 @@ impl ReplicaLoop {
         self.shared.removed.send_replace(true);
     }
 
-    /// Waits for work until the next tick and adds new messages to `messages`. Returns a queued request without waiting.
+    /// Waits for work until the next tick and adds new messages to `messages`. If a request is queued, returns the request
+    /// without waiting.
     fn wait_for_work(
         &mut self,
         requests: &mut Receiver<LoopRequest>,
@@ -304,7 +305,7 @@ impl ReplicaLoop {
     /// Starts to replace a checkpoint in which the scrub has found damage. Does not read damaged records, because that would
     /// end the process. If there are other voters, sets the flag that makes this member fetch the leader's state. A sole voter
     /// rewrites the checkpoint if all values are in memory. This member keeps the values in memory until the checkpoint is
-    /// durable. Otherwise, logs that the damage remains.
+    /// durable. If a sole voter lacks values in memory, logs that the damage remains.
     fn handle_checkpoint_damage(&mut self) {
         let view = self.replica.view();
         let hold = self.shared.memory.cache().hold();
@@ -403,8 +404,9 @@ impl ReplicaLoop {
         }
     }
 
-    /// Returns the level that decides how soon a checkpoint is due: the disk's level, but at most `Low` while the memory budget
-    /// is full. Values that no checkpoint contains must stay in memory, so they could keep the budget full indefinitely.
+    /// Returns the level that decides how soon a checkpoint is due: the disk's level, or `Low` instead of `Enough` while the
+    /// memory budget is full. Values that no checkpoint contains must stay in memory, so they could keep the budget full
+    /// indefinitely.
     fn checkpoint_level(&self) -> SpaceLevel {
         let level = self.space.level();
         if level == SpaceLevel::Enough && self.shared.memory.is_full() {

@@ -13,7 +13,7 @@ use witan_replica::{
 pub const MAGIC: &[u8; 8] = b"WITANREC";
 
 /// Maximum size of a frame's payload in bytes; a larger turn is not recorded, and a file with a larger frame is treated as
-/// damaged. The limit is this high because the record of a startup can contain a member's log.
+/// damaged. The limit is this high because the start of a recording can contain a member's log.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// The payload of a frame.

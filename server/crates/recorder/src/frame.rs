@@ -54,7 +54,7 @@ pub(crate) fn fitting_frames_bytes(frames: &[u8], bytes: u64) -> usize {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameFault {
-    /// The file ends within a frame: the process was killed while it wrote, or the file was truncated.
+    /// The file ends within a frame: the process was killed while it was writing, or the file was truncated.
     #[error("ends within a frame")]
     Cut,
     /// The checksum is wrong, the length is impossible, or the payload cannot be decoded.

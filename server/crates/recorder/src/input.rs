@@ -1,4 +1,4 @@
-//! Converts a replica's inputs to the format of a recording and back and describes them.
+//! Converts a replica's inputs to the format of a recording and back, and describes inputs in words.
 
 use std::sync::Arc;
 

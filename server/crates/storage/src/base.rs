@@ -6,9 +6,9 @@
 //! newest run that contains the key, so these rules must hold:
 //!
 //! - **No run that is newer than a block's place contains the block.** When a checkpoint writes a block, the new run is the
-//!   newest one, and the block is settled there. Startup settles the block in the newest run. If a kept run contains an
-//!   outdated record of a block, the block has its place in a newer run of the base.
-//! - **The base deletes each block that a kept run contains and the state lacks.** The number of a deleted block is not used
+//!   newest one, and the block is settled there. Startup settles the block in the newest run that contains it. If a kept run
+//!   contains an outdated record of a block, the block has its place in a newer run of the base.
+//! - **The base deletes each block that a kept run contains and the state lacks.** The number of a deleted block is never used
 //!   again.
 //! - **The base writes all records that are not blocks.** These records can contain secrets, so the base keeps no run that
 //!   contains such a record.
@@ -63,7 +63,7 @@ pub(super) struct BaseSize {
 impl BasePlan {
     /// Plans a base of `view`, which must outlive the plan. Keeps a run of `chain` that contains only blocks if `is_kept`
     /// returns true for the run and the size in bytes of its live blocks. Keeps no run in which no block has its place. The
-    /// state of `chain` must be an ancestor of `view`, and its runs must have this format.
+    /// state of `chain` must be an ancestor of `view`, and the runs of `chain` must have the format `format`.
     pub(super) fn new(
         format: &'static DataFormat,
         folder: &CheckpointFolder,

@@ -356,7 +356,7 @@ impl Checkpoint {
     /// Publishes a chain of this format atomically; the replaced chain then becomes outdated. While a part is written, only
     /// sets `manifest`.
     pub(super) fn publish(&mut self, chain: Chain, format: &'static DataFormat) -> io::Result<()> {
-        // A startup must never use a part as the previous checkpoint.
+        // Startup must never use a part as the previous checkpoint.
         let before = match self.parts.written.is_some() {
             true => Chain::default(),
             false => self.manifest.chain.clone(),
@@ -374,8 +374,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Publishes the chain without the previous one, so that the base in a later format can use the space of the previous one.
-    /// Does nothing unless there is a previous chain and the next checkpoint must be a base in a later format.
+    /// Publishes the chain without the previous one, so that the base in a later format can use the space of the previous
+    /// chain. Does nothing unless there is a previous chain and the next checkpoint must be a base in a later format.
     pub(super) fn drop_before(&mut self) -> io::Result<()> {
         let Manifest { format, chain, before, .. } = self.manifest.clone();
         match self.has_earlier_format() && !before.is_empty() && before != chain {

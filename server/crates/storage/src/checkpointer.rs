@@ -287,8 +287,8 @@ impl CheckpointWriter {
     }
 
     /// Writes a view, unless the state on disk has the same index and no base is requested. After a failure, retries with the
-    /// newest view until a checkpoint is durable or superseded. Calls the callbacks of a durable checkpoint. Returns `false` if
-    /// the thread must stop.
+    /// newest view until a checkpoint is durable or superseded. After a success, reports the durable index and calls the
+    /// callbacks of rewrites. Returns `false` if the thread must stop.
     fn write_until_durable(&mut self, mut view: View, mut options: WriteOptions) -> bool {
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
@@ -306,7 +306,7 @@ impl CheckpointWriter {
                 tracing::error!(index, %error, "failed to write a checkpoint; retrying");
                 let is_full = lacks_space(&error);
                 self.free_space(is_full);
-                // The first attempt may have freed enough space.
+                // The first failure may have freed enough space for the base.
                 if pause > RETRY_FIRST && is_full {
                     self.give_up_base(&mut options);
                 }

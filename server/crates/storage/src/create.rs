@@ -175,7 +175,7 @@ impl Adoption {
             let path = member.join(name);
             fs::rename(filled.join(name), &path).map_err(|error| OpenError::io(&path, error))
         };
-        // From now on, only the staged identity tells an interrupted adoption from a member that has lost its identity.
+        // From now on, only the staged identity distinguishes an interrupted adoption from a member that has lost its identity.
         self.staged.done = true;
         FOLDERS.iter().try_for_each(|name| moved(name))?;
         moved(etcd::ADOPTED)?;

@@ -115,8 +115,8 @@ pub(super) fn is_superseded(error: &io::Error) -> bool {
 }
 
 impl CheckpointFolder {
-    /// Creates the shared state. `next` must exceed the number of every run in the directory. `last_copy` is the newest
-    /// manifest copy's number.
+    /// Creates the shared state. `next` must exceed the number of every run in the directory. `last_copy` is the number of the
+    /// newest manifest copy, or 0 if there is none.
     pub(super) fn new(
         dir: PathBuf,
         ledger: Arc<Ledger>,

@@ -114,8 +114,8 @@ impl StoredIdentity {
         }
     }
 
-    /// Returns the content for a copy of the directory, marked as outdated: a new store id, with the present one as its first
-    /// ancestor.
+    /// Returns the content for a copy of the directory, marked as outdated: a new store id, with the current store id as its
+    /// first ancestor.
     pub(super) fn of_copy(&self) -> Self {
         let ancestors = std::iter::once(&self.store.id).chain(&self.store.ancestors);
         let ancestors = ancestors.take(ANCESTORS_MAX).copied().collect();

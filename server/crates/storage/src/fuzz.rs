@@ -22,7 +22,7 @@ pub fn log_whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
 pub fn log_kept(bytes: &[u8], seq: u64, last: bool) -> Result<usize, String> {
     match tail::decide_repair(bytes, seq, LogFileKind::Append, last) {
         Ok(LogFileRepair::Whole) => Ok(bytes.len()),
-        // Repairing the flipped bit changes the record at this offset.
+        // The repair changes the record at this offset, so only the bytes before it are kept unchanged.
         Ok(LogFileRepair::Repair { .. }) => Ok(tail::whole_until(bytes, seq).unwrap_or(0)),
         Ok(LogFileRepair::Cut { good, .. }) => Ok(good),
         Ok(LogFileRepair::Remove) => Ok(0),

@@ -198,7 +198,7 @@ pub(super) struct Measured {
     pub(super) free: u64,
 }
 
-/// Iterates over `dir` and the directories above it, the nearest first. The last one of a relative path is `.`.
+/// Iterates over `dir` and the directories above it, the nearest first. For a relative path, the last directory is `.`.
 pub(super) fn ancestors(dir: &Path) -> impl Iterator<Item = &Path> {
     dir.ancestors().map(|dir| match dir.as_os_str().is_empty() {
         true => Path::new("."),

@@ -104,7 +104,7 @@ pub struct Storage {
     pub checkpoint: Checkpoint,
     /// Size in bytes of the log between two checkpoints, derived from the file system's size.
     pub checkpoint_log_bytes: u64,
-    /// The directory's lock, held until the process ends.
+    /// The directory's lock, held until this value is dropped.
     pub lock: DirectoryLock,
     /// The store ids of the directory and of its originals, by which the cluster detects copied directories.
     pub store: StoreLineage,

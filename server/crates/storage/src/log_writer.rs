@@ -15,7 +15,7 @@ use raft_engine::env::{FileSystem, Permission, WriteExt};
 
 use super::{error::lacks_space, files::make_private, ledger::Ledger};
 
-/// Number of bytes that are zeroed ahead at a time. Only a few writes wait for this, and only briefly.
+/// Number of bytes that are zeroed ahead at a time. Only a few writes wait for the zeros, and only briefly.
 const ZEROS_BYTES: u64 = 256 << 10;
 /// Size in bytes of one write of zeros. The page cache keeps a larger write together, and each sync would write all of it.
 const PAGE_BYTES: u64 = 4096;

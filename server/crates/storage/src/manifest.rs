@@ -32,7 +32,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Creates the entry of a run, with the start of its first key `first`.
+    /// Creates the entry of a run. Only the start of `first`, the run's first key, is stored.
     pub(super) fn new(number: u64, first: &[u8], content: RecordTotals) -> Self {
         let first = first[..first.len().min(FIRST_KEY_BYTES)].to_vec();
         Self { number, first, content }

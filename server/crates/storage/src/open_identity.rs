@@ -56,8 +56,8 @@ impl OpenIdentity {
         self.format().number < format_of(level).number
     }
 
-    /// Rewrites the file in the format of `level`, unless the format is this one or a later one. Call this before writing any
-    /// data of the level. The file is durable on return.
+    /// Rewrites the file in the format of `level`, unless the file already has this format or a later one. Call this before
+    /// writing any data of the level. The file is durable on return.
     pub(super) fn raise(&self, level: Level) -> io::Result<()> {
         if !self.is_behind(level) {
             return Ok(());

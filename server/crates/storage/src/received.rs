@@ -42,7 +42,7 @@ pub enum SnapshotError {
     /// A file operation failed, for example because the disk is full.
     #[error("the snapshot cannot be written: {0}")]
     Io(#[from] io::Error),
-    /// The records do not form a valid state, or their totals are not the announced ones.
+    /// The records do not form a valid state, or their totals differ from the announced totals.
     #[error("the snapshot is damaged: {0}")]
     Corrupt(String),
     /// A later release wrote a part of the snapshot that this release does not know.

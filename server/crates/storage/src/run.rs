@@ -18,7 +18,7 @@ use super::{
 };
 
 const SUFFIX: &str = ".run";
-/// Size in bytes at which a run ends. Its records are sorted in memory.
+/// Size in bytes at which a run ends. This size bounds the memory in which the records of a run are sorted.
 pub(super) const RUN_BYTES: u64 = 8 << 20;
 const BUFFER_BYTES: usize = 128 << 10;
 /// Value length that marks a deleted key.

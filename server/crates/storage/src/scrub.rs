@@ -156,7 +156,8 @@ impl Scrub {
         Ok(Some((bytes, sum.finalize())))
     }
 
-    /// Returns the rate in bytes per second at which a pass takes at most the period, but at least [`BYTES_PER_SECOND`].
+    /// Returns the rate in bytes per second at which a pass takes at most the period. The rate is at least
+    /// [`BYTES_PER_SECOND`].
     fn bytes_per_second(&self) -> u64 {
         let bytes = self.folder.state().published.bytes();
         (bytes / self.period.as_secs().max(1)).max(BYTES_PER_SECOND)

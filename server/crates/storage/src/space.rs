@@ -299,7 +299,7 @@ impl SpaceMonitor {
         needed.saturating_sub(self.free_for_checkpoint)
     }
 
-    /// Measures the free space of the log's and the checkpoint's file system again.
+    /// Measures the free space on the file systems of the log and the checkpoint again.
     fn measure(&mut self) {
         self.free_for_log = measure(&self.log).free;
         self.free_for_checkpoint = measure(&self.dir).free;

@@ -58,7 +58,7 @@ pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<
     remove_move_leftovers(&member).map_err(|error| OpenError::io(&member, error))
 }
 
-/// Returns whether a link points to the directory, which may be missing. [`super::open`] reports a missing directory.
+/// Returns whether a link points to the directory `target`, which may be missing. [`super::open`] reports a missing directory.
 fn links_to(link: &Path, target: &Path) -> bool {
     match fs::canonicalize(link) {
         Ok(found) => found == target,

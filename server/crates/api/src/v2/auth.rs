@@ -108,7 +108,7 @@ pub struct Role {
     pub permissions: Permissions,
 }
 
-/// A role in a request that creates or changes it.
+/// A role in a request that creates or changes the role.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RoleChange {
     pub role: String,
@@ -134,7 +134,7 @@ pub struct User {
     pub roles: Option<Vec<String>>,
 }
 
-/// A user in a request that creates or changes it.
+/// A user in a request that creates or changes the user.
 #[derive(Clone, Default, PartialEq, Eq, Serialize)]
 pub struct UserChange {
     pub user: String,

@@ -123,7 +123,7 @@ impl Player {
         self.host.elsewhere = elsewhere.collect();
         let mut effects = Vec::new();
         let record = &mut |kind| effects.push(Effect { kind: Some(kind) });
-        // The effects include the reason why the member must end.
+        // The effects include the reason why the member must stop.
         let _ = effects::turn(&mut self.replica, &mut self.host, &mut self.status, record);
         Ok(sort_messages(effects))
     }
