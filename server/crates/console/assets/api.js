@@ -34,7 +34,7 @@ export function onUser(called) {
   changes.addEventListener("user", called);
 }
 
-/** Sends a request, which fails after `TIMEOUT_MS` if it has no signal. Throws a `Refusal` if the member does not answer. */
+/** Sends a request. Without a signal, it fails after `TIMEOUT_MS`. Throws a `Refusal` if the member does not answer. */
 async function send(path, options, signal) {
   const limit = AbortSignal.timeout(TIMEOUT_MS);
   const signals = signal ? [signal] : [limit];
@@ -107,7 +107,7 @@ export async function v3(path, request = {}) {
 }
 
 /** Sends `requests` to a streaming v3 method and passes each response to `each`. Resolves when the stream ends. Rejects on an
- *  error or when the signal aborts. */
+ *  error or when the signal is aborted. */
 export async function stream(path, requests, each, signal) {
   const body = requests.map((request) => JSON.stringify(request)).join("");
   const response = await withToken(() => send(`v3/${path}`, { method: "POST", body, headers: headers() }, signal));

@@ -95,7 +95,7 @@ function describe(seen, member) {
   const self = member.ID === own;
   const follower = seen.followers?.[id];
   const connected = value(page, "etcd_network_active_peers", { Remote: id });
-  // The increase since the previous metrics, if there are any.
+  // Returns the increase since the previous metrics, or the total if there are none.
   const since = (part) => [page, seen.before ?? new Map()].map((one) =>
     value(one, `etcd_network_peer_round_trip_time_seconds_${part}`, { To: id }) ?? 0).reduce((now, before) => now - before);
   const [trips, sum] = [since("count"), since("sum")];

@@ -53,7 +53,7 @@ function between(before, after) {
   return [...found, ...before.slice(i).map(gone), ...after.slice(j).map(added)];
 }
 
-/** Replaces equal lines that are more than `around` lines away from a change with a line that states how many they are. */
+/** Replaces equal lines that are more than `around` lines away from a change with a line that states their number. */
 export function shorten(lines, around = 3) {
   const near = new Uint8Array(lines.length);
   lines.forEach(({ kind }, at) => {

@@ -6,7 +6,7 @@ import { ask, button, field, h, notify, trouble } from "./dom.js";
 import { address } from "./keys.js";
 import { diffView, valueEditor, valueView } from "./values.js";
 
-/** Shows a form that edits a key in `place`. `again` redraws the key after the form was saved or canceled. */
+/** Shows a form that edits a key in `place`. `again` redraws the key after the form is saved or canceled. */
 export function editKey(place, kv, again) {
   const editor = valueEditor(kv.value);
   const problem = h("div", {});

@@ -1,6 +1,6 @@
 // Repeats work while a view is open and its page is visible.
 
-/** Runs `work` now and after each pause until the signal aborts. Skips the work while the page is hidden. */
+/** Runs `work` now and after each pause until the signal is aborted. Skips the work while the page is hidden. */
 export async function repeat(signal, pauseMs, work) {
   while (!signal.aborted) {
     if (!document.hidden) await work();
@@ -8,7 +8,7 @@ export async function repeat(signal, pauseMs, work) {
   }
 }
 
-/** Resolves after `ms` milliseconds, or when the signal aborts. */
+/** Resolves after `ms` milliseconds, or when the signal is aborted. */
 export function pause(signal, ms) {
   return new Promise((resolve) => {
     const timer = setTimeout(done, ms);

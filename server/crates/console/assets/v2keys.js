@@ -71,7 +71,7 @@ function key(node) {
   ];
 }
 
-/** Shows a form that edits a key. Saving starts the time to live of the key again. */
+/** Shows a form that edits a key. Saving restarts the key's time to live. */
 function edit(work, node) {
   const editor = valueEditor(fromText(node.value ?? ""));
   const problem = h("div", {});

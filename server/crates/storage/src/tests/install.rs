@@ -61,7 +61,7 @@ fn a_crash_at_any_step_leaves_the_old_state_or_the_new_one() {
     let received = driven.receive(&view).unwrap();
     driven.install(received);
     acknowledged.store(new, Ordering::SeqCst);
-    // A cut is not consistent while another thread writes.
+    // The directory after a cut is consistent only if no other thread writes.
     wait_until_adopted(&dir);
     let end = driven.step();
     acknowledged.store(end, Ordering::SeqCst);

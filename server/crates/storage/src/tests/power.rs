@@ -95,7 +95,7 @@ fn lying_disk(round: u64) {
         kept.cut(&cut.dir.0, &mut chance);
         number += 1;
         wait = 1 + chance(if number % 2 == 0 { 20 } else { 8 });
-        // An error means that the test has enough cuts.
+        // Sending fails once the test has enough cuts.
         let _ = send.send(cut);
     });
     let writer = std::thread::spawn({
@@ -110,7 +110,7 @@ fn lying_disk(round: u64) {
     let mut expected = Expected::default();
     for (number, cut) in cut.iter().take(CUTS_OF_ONE as usize).enumerate() {
         let Cut { what, dir, acknowledged } = cut;
-        // The log and the checkpoint are cut in turn.
+        // The cuts alternate between the log and the checkpoint.
         judge(
             number / 2,
             (&what, &dir.data()),

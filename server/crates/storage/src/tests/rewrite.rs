@@ -95,7 +95,7 @@ fn links(dir: &TempDir) -> usize {
     manifest(dir).chain.links.len()
 }
 
-/// Applies `change` and writes a checkpoint until a checkpoint is a base. Returns the run numbers before and after this base.
+/// Repeatedly applies `change` and writes a checkpoint until one is a base. Returns the run numbers before and after this base.
 fn until_base(
     dir: &TempDir,
     storage: &mut Storage,

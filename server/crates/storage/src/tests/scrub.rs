@@ -79,7 +79,7 @@ fn a_received_snapshot_replaces_damaged_runs_without_a_read() {
     let (dir, cache) = (TempDir::new(), keeps_none());
     let (storage, _) = open_cached(&dir, &cache);
     let Storage { mut log, mut checkpoint, lock, .. } = storage;
-    // A read of one of its values would end the process.
+    // Reading a value of this view would end the process.
     let old = filled(200, 2000);
     checkpoint.write(None, &old).unwrap();
     log.append(&batch(2..old.position.index + 1, 1));
