@@ -293,7 +293,8 @@ impl<T> Drop for CompletionFuture<T> {
 }
 
 impl CompletionQueue {
-    /// Returns the completion queue of the calling worker, which must run a local set.
+    /// Returns the completion queue of the calling worker, which must run a local set. The first call creates the queue and
+    /// starts the task that delivers its completions.
     pub(super) fn current() -> Arc<Self> {
         COMPLETIONS.with(|completion_queue| {
             let open = || {

@@ -173,7 +173,8 @@ impl Held {
         kept
     }
 
-    /// Tells the oldest readers to end until the other readers pin at most `kept_max` bytes. Returns how many readers it told.
+    /// Tells the oldest readers to end until the other readers pin at most `kept_max` bytes or must not end. Returns the number
+    /// of readers that were told.
     fn end_beyond(&self, kept_max: u64) -> usize {
         let mut ended = 0;
         while self.kept_bytes() > kept_max

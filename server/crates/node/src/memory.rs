@@ -150,7 +150,7 @@ impl MemoryBudget {
         self.starting.store(false, Relaxed);
     }
 
-    /// Returns a function that returns whether a snapshot's state fits into memory next to the present state. The function
+    /// Returns a function that returns whether a snapshot's state fits into memory next to the current state. The function
     /// takes the size in bytes of the snapshot or of its received part. A small snapshot fits even if the budget is used up:
     /// without entries, only a snapshot can shrink the state.
     pub fn snapshot_fits(self: &Arc<Self>) -> impl Fn(u64) -> bool + Send + 'static {

@@ -282,7 +282,7 @@ impl ReplicaLoop {
         wake.map_or(wait, |wake| wake.min(wait))
     }
 
-    /// Runs the periodic checks once, and a tick for each passed interval, up to [`TICKS_MADE_UP`] + 1 ticks. Returns the time
+    /// Runs the periodic checks once, and a tick for each elapsed interval, up to [`TICKS_MADE_UP`] + 1 ticks. Returns the time
     /// of the next tick.
     fn run_ticks(&mut self, due: Instant) -> Instant {
         let behind = due.elapsed().as_nanos() / self.tick.as_nanos().max(1);

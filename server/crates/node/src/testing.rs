@@ -69,7 +69,7 @@ impl NodeOfStates {
         self.node.shared.latest.clear();
     }
 
-    /// Completes the waiting requests for a state with a state whose key space is `kv`.
+    /// Completes the waiting requests for a state with a state whose key space is `kv`. Drops all other requests.
     pub fn answer(&mut self, kv: &Kv) {
         let mut completions = CompletionBatch::default();
         while let Ok(request) = self.requests.try_recv() {
@@ -88,7 +88,7 @@ impl NodeOfStates {
         }
     }
 
-    /// Completes the waiting linearizable reads with this state.
+    /// Completes the waiting linearizable reads with this state. Drops all other requests.
     pub fn answer_reads(&mut self, machine: StateMachine) {
         let view = Arc::new(View { machine, ..View::default() });
         let mut completions = CompletionBatch::default();
@@ -100,7 +100,8 @@ impl NodeOfStates {
         completions.flush();
     }
 
-    /// Applies the queued commands to `kv`, publishes the state, and completes the requests of these commands.
+    /// Applies the queued commands to `kv`, publishes the state, and completes the requests of these commands. Drops all other
+    /// requests.
     pub fn apply(&mut self, kv: &mut Kv) {
         let mut machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
         let mut completions = CompletionBatch::default();

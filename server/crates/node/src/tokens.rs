@@ -175,7 +175,8 @@ impl Tokens {
         self.replayed.fetch_min(index.saturating_sub(1), Relaxed);
     }
 
-    /// Assigns or removes tokens after an applied auth command. `index` is the index of its entry.
+    /// Assigns or removes tokens after an applied auth command. `index` is the index of its entry. A command that is replayed
+    /// at startup, or has an empty prefix, assigns no token.
     pub(super) fn applied(&self, reply: &AuthReply, index: u64) {
         match reply {
             AuthReply::Authenticated { user, prefix }

@@ -81,7 +81,8 @@ impl Files {
         self.segment_bytes.saturating_sub(self.written)
     }
 
-    /// Removes the oldest files, so that the current file can grow to `bytes` bytes.
+    /// Removes the oldest files, so that the current file can grow to `bytes` bytes. Counts a small file as
+    /// [`FILE_COST_BYTES`].
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut room = self.bytes.saturating_sub(bytes);
         let least = FILE_COST_BYTES.min(self.segment_bytes);

@@ -75,7 +75,7 @@ pub(crate) enum Next {
     End,
 }
 
-/// Reads the head of a file, or returns `None` if the file is not a recording.
+/// Reads the head of a file, or returns `None` if the file is not a recording or cannot be read.
 pub(crate) fn take_head(from: &mut impl Read) -> Option<Head> {
     let Ok(Next::Begin) = take(from) else {
         return None;

@@ -159,7 +159,7 @@ impl Run {
         }
     }
 
-    /// Creates the player, unless the recorded start cannot be executed or other turns precede it.
+    /// Creates the player, unless turns precede the recorded start. If the start cannot be executed, the turns are only shown.
     fn start(&mut self, start: &Start) {
         if let Some(why) = self.later_level(start) {
             self.only_show(why);
@@ -186,7 +186,7 @@ impl Run {
     }
 
     /// Executes a turn, if there is still a player, and passes the turn to `show`. If turns before this turn are missing,
-    /// executes neither this turn nor later turns.
+    /// executes neither this turn nor later turns. Stops executing turns after the first difference.
     fn turn(&mut self, turn: &Turn, show: &mut dyn FnMut(&ShownTurn<'_>)) {
         match self.last {
             last if turn.number == last.saturating_add(1) => {}

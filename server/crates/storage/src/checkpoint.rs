@@ -205,8 +205,8 @@ impl Checkpoint {
         Ok(manifests)
     }
 
-    /// Reads the state from the chain of `manifest` and records this chain as the published one. Sets the chain size at which a
-    /// new base is considered.
+    /// Reads the state from the chain of `manifest`. Records this chain as the published one, and its size in the ledger. Sets
+    /// the chain size at which a new base is considered.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
         let (view, bytes) = read_chain(&self.folder, &self.manifest.chain, &|| true)?;
         let checkpoint_bytes = &self.folder.ledger.checkpoint_bytes;

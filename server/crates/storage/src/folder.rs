@@ -363,7 +363,7 @@ impl CheckpointFolder {
         }
     }
 
-    /// Deletes received runs that will not be published.
+    /// Deletes received runs that will not be published, and their heads. Ignores failures.
     pub(super) fn discard(&self, runs: &[Run]) {
         for run in runs {
             // The next checkpoint or startup removes a leftover file.

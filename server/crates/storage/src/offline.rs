@@ -66,7 +66,8 @@ fn copy_of(member: &Path) -> Result<files::ScratchDirectory, OpenError> {
     Ok(copy)
 }
 
-/// Copies the `wanted` files of a directory to `copy`. Links runs instead, because they never change.
+/// Copies the `wanted` files of `folder` in `member` to the same folder in `copy`. Links runs instead, because they never
+/// change. A missing folder becomes an empty one.
 fn fill(
     copy: &Path,
     member: &Path,

@@ -89,8 +89,8 @@ impl Scrub {
         ControlFlow::Continue(())
     }
 
-    /// Reads a run. Reports damage if two attempts fail and the run is still published. Returns `Break` if the thread must
-    /// stop. After damage, removes the heads if the next checkpoint needs their space.
+    /// Reads a run. Reports damage if two attempts find damage and the run is still published. Returns `Break` if the thread
+    /// must stop. After damage, removes the heads if the next checkpoint needs their space.
     pub(super) fn verify_run(&self, run: &Run) -> ControlFlow<()> {
         let path = run_path(&self.folder.dir, run.number);
         if self.damage(&path, run)?.is_none() {
@@ -113,8 +113,8 @@ impl Scrub {
         ControlFlow::Continue(())
     }
 
-    /// Reads the file of a run. Returns a description of the damage, `None` if no damage is found, or `Break` if the thread
-    /// must stop.
+    /// Reads the file of a run. Returns a description of the damage, or `Break` if the thread must stop. Returns `None` if no
+    /// damage is found, or if the file cannot be read, which is logged.
     fn damage(&self, path: &Path, run: &Run) -> ControlFlow<(), Option<String>> {
         match self.read(path) {
             Ok(None) => ControlFlow::Break(()),
@@ -132,7 +132,8 @@ impl Scrub {
         }
     }
 
-    /// Reads a file at the scrub's rate. Returns its size in bytes and its CRC-32, or `None` if the thread must stop.
+    /// Reads a file at the scrub's rate, without leaving it in the page cache. Returns its size in bytes and its CRC-32, or
+    /// `None` if the thread must stop.
     fn read(&self, path: &Path) -> io::Result<Option<(u64, u32)>> {
         let mut file = File::open(path)?;
         let rate = self.bytes_per_second();

@@ -56,8 +56,8 @@ impl LogFileKind {
     }
 }
 
-/// Repairs the log's files: cuts a torn write and corrects a flipped bit in the last record. Fails on other damage and on a
-/// missing file. In a copied directory, removes the files before the last missing file instead.
+/// Repairs the log's files: cuts a torn write and corrects a flipped bit in the last record. Fails on other damage and if a
+/// file with new records is missing. In a copied directory, removes the files before the last missing file instead.
 pub(crate) fn repair(dir: &Path, origin: Origin) -> Result<(), OpenError> {
     for kind in [LogFileKind::Append, LogFileKind::Rewrite] {
         let mut files = list(dir, kind).map_err(|e| OpenError::io(dir, e))?;
@@ -224,7 +224,8 @@ fn repair_file(
     cut.map_err(|e| OpenError::io(path, e))
 }
 
-/// Returns the offset at which the complete records at the start of the file end, or `None` if the file's header is incomplete.
+/// Returns the offset at which the complete records at the start of the file end, or `None` if the file's header is incomplete
+/// or invalid.
 pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
     let header = bytes.get(..FILE_HEADER_BYTES)?;
     let (magic, rest) = header.split_at(MAGIC.len());

@@ -26,10 +26,10 @@ pub(super) const LOG: &str = "log";
 /// Name of the link before the exchange with the log's directory, and of the old directory after the exchange.
 const EXCHANGED: &str = "log.exchanged";
 
-/// Places the raft log of the data directory `dir` in the directory `wal_dir`. Moves a log from the data directory. Takes over
-/// a log that is already linked. Does nothing if the log in the data directory is already in `wal_dir`. Fails if another
-/// process uses the data directory. Also fails if the linked log names another link that still exists, if `wal_dir` contains
-/// another log, or if the link points elsewhere.
+/// Places the raft log of the data directory `dir` in the directory `wal_dir`. Moves a log from the data directory, or prepares
+/// `wal_dir` for a new log. Takes over a log that is already linked. Does nothing if the log in the data directory is already
+/// in `wal_dir`. Fails if another process uses the data directory. Also fails if the linked log names another link that still
+/// exists, if `wal_dir` contains another log, or if the link points elsewhere.
 pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     let member = member_dir(dir);
     make_dir(dir)?;
@@ -98,7 +98,8 @@ fn member_of(log: &Path) -> PathBuf {
     log.parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-/// Links to the directory of a new log, which must be missing or empty. Records the link in the directory first.
+/// Creates the directory of a new log, which must be missing or empty, and a link to it. Records the link in the directory
+/// first.
 fn begin_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     refuse_used(target)?;
     files::create_dirs(target)

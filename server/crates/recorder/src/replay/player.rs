@@ -97,7 +97,8 @@ impl Player {
         Ok((!equal).then(|| Verdict::Differs { turn: turn.number, expected, got, whole }))
     }
 
-    /// Executes a turn's inputs and returns the sorted effects. Fails for an input that cannot be executed.
+    /// Executes a turn's inputs and returns the effects, with messages sorted. Clears `whole` if a received state lacks keys.
+    /// Fails for an input that cannot be executed.
     fn execute(&mut self, turn: &Turn) -> Result<Vec<Effect>, String> {
         for input in &turn.inputs {
             let kind = input.kind.as_ref().ok_or("an input from a later release")?;
