@@ -194,9 +194,9 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Deletes the pod of a member. Fails if the pod is outdated and the API server would refuse the next pod. For a silent
-    /// member, then records the recreation on the claim: a record before a failed deletion would delay the next attempt by an
-    /// hour.
+    /// Deletes the pod of a member. Fails if the pod is stopped for a new template or peer TLS mode, and the API server would
+    /// refuse the next pod. For a silent member, then records the recreation on the claim: a record before a failed deletion
+    /// would delay the next attempt by an hour.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> ActResult {
         self.check_next_template(ordinal, reason).await?;
         let pod = self.observation.objects.pod(ordinal);
@@ -241,7 +241,7 @@ impl<M: Members> Actor<'_, M> {
         self.mark(live, marks, action).await
     }
 
-    /// Sets an annotation of a member's claim. Removes it if `value` is `None`.
+    /// Sets an annotation of a member's claim, or removes it if `value` is `None`. Fails if the claim does not exist.
     async fn annotate(
         &self,
         ordinal: Ordinal,
@@ -387,7 +387,7 @@ fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<Str
 }
 
 /// Records in the status that new members start from the restore's snapshot. Does nothing if no restore is recorded. Also
-/// clears the cluster id and ends a recovery.
+/// clears the cluster id and the discovery, and ends a recovery.
 fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) {
     let Some(restore) = &mut status.restore else {
         return;
@@ -405,7 +405,7 @@ fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) 
 }
 
 /// Records in the status that members start from the disks of the recorded restore. Does nothing if no restore is recorded.
-/// Also sets the cluster id of these disks and ends a recovery.
+/// Also sets the cluster id of these disks, clears the source of an earlier restore, and ends a recovery.
 fn return_to_disks(status: &mut EtcdClusterStatus) {
     let Some(restore) = &mut status.restore else {
         return;

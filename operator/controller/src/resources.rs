@@ -104,7 +104,7 @@ pub(crate) fn holder_of(cluster: &Cluster<'_>, kind: &str, object: &impl Resourc
     }
 }
 
-/// Returns the serialized name of a unit variant, for a spec, a label or an annotation.
+/// Returns the serialized name of a unit variant, for a spec, a label or an annotation; empty for any other value.
 fn word(value: impl Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()

@@ -271,7 +271,7 @@ pub const CONFIRMED: &str = "Confirmed";
 
 impl EtcdBackupStatus {
     /// Returns whether the backup has succeeded and is confirmed. Only such a backup contains all writes that were acknowledged
-    /// before it.
+    /// before it. A backup without the condition is confirmed.
     pub fn is_whole(&self) -> bool {
         let mut conditions = self.conditions.iter();
         let cut_off = conditions.any(|one| one.type_ == CONFIRMED && one.status == "False");

@@ -292,7 +292,7 @@ impl EtcdClusterSpec {
         self.auth.as_ref()?.root_credentials_secret_ref.as_ref()
     }
 
-    /// Returns how a changed template is rolled out, or the default.
+    /// Returns the settings in the spec for rolling out a changed template, or the defaults.
     pub fn update_strategy(&self) -> UpdateStrategy {
         self.update_strategy.clone().unwrap_or_default()
     }
@@ -302,12 +302,12 @@ impl EtcdClusterSpec {
         self.update_strategy().kind == UpdateKind::RollingUpdate
     }
 
-    /// Returns how failed members are replaced, or the default.
+    /// Returns the settings in the spec for replacing failed members, or the defaults.
     pub fn self_healing(&self) -> SelfHealing {
         self.self_healing.clone().unwrap_or_default()
     }
 
-    /// Returns whether claims are kept when a member is removed or the cluster is deleted, or the default.
+    /// Returns the retention policy of claims in the spec, or the default.
     pub fn claim_retention(&self) -> ClaimRetention {
         self.persistent_volume_claim_retention_policy
             .clone()

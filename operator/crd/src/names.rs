@@ -9,7 +9,7 @@ use super::{EtcdCluster, Requests};
 pub const CLUSTER: &str = "witan.dev/cluster";
 /// Annotation of a pod: whether its member uses TLS for clients.
 pub const CLIENT_TLS: &str = "witan.dev/client-tls";
-/// Annotation of an EtcdCluster: how long clients have after each step of a CA rotation.
+/// Annotation of an EtcdCluster: how long clients have to fetch the secrets after each stage of a CA rotation.
 pub const AUTHORITY_OVERLAP: &str = "witan.dev/authority-overlap";
 /// Annotation of an EtcdCluster: members to stop.
 pub const FENCED_MEMBERS: &str = "witan.dev/fenced-members";

@@ -101,13 +101,13 @@ fn record(pass: &Pass<'_>) -> Step {
     }
 }
 
-/// Returns a wait while the backup cannot be used. Without it, the initial members would form an empty cluster.
+/// Returns a wait while the backup cannot be used. Without a backup, the initial members would form an empty cluster.
 fn wait_for_backup(pass: &Pass<'_>) -> Option<Step> {
     let missing = pass.seen.no_backup.is_some();
     missing.then(|| soon(Why::BackupMissing))
 }
 
-/// Returns the step that starts an initial member, or a wait while its claim is being deleted.
+/// Returns the step that starts one of the `members` initial members, or a wait while its claim is being deleted.
 fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     if pass.claim(ordinal).is_some_and(|claim| claim.deleting) {
         return soon(Why::ClaimEnding(ordinal));
@@ -127,7 +127,8 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
 }
 
 /// Returns the step that deletes a pod that has ended, that other members cannot reach, or that is stuck with an outdated
-/// template. Returns `None` for any other pod, for a pod that its node refused recently, and while the pod is being deleted.
+/// template (see [`Pass::delete_pod`]). Returns `None` for any other pod, for a pod that its node refused recently, and while
+/// the pod is being deleted.
 fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let reason = match pod.phase {
         PodPhase::Ended => pass.may_recreate(pod).then_some(Stop::Ended)?,

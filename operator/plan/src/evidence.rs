@@ -9,7 +9,7 @@ use crate::model::{MemberSeen, Obstacle, Ordinal, Part, PodPhase, PodSeen, Step,
 /// Exit codes that report an unusable disk (`docs/operating/monitoring.md`). For any other code, a new disk would not help.
 const BAD_DISK: [i32; 5] = [23, 27, 28, 30, 35];
 
-/// The least time in seconds between two recreations of a silent member's pod.
+/// Minimum time in seconds between two recreations of a silent member's pod.
 const REMADE_SECONDS: i64 = 3600;
 
 /// The evidence about a member that does not answer.
@@ -70,7 +70,8 @@ pub(super) fn recreated_within_hour(joined: &Joined<'_>, ordinal: Ordinal) -> bo
 }
 
 /// Returns whether the data of a member is lost, or will be lost because its claim is being deleted. Before the member has
-/// started, only a lost volume is evidence. A missing claim is no evidence if another object has its name.
+/// started, only a lost volume is evidence. A missing claim is no evidence if another object has its name. Without durable
+/// storage, a member loses its data with its pod.
 pub(super) fn lost_disk(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
     let pod = joined.pass.pod(ordinal);
     if joined.pass.spec.is_durable() {

@@ -70,9 +70,9 @@ pub(super) fn wait_for_cert_manager(joined: &Joined<'_>) -> Option<Step> {
     unknown.then(|| idle(Why::CertManagerMissing))
 }
 
-/// Returns the step that issues a certificate that is missing, does not fit or expires soon. The CA comes first. A CA that
-/// expires soon is not reissued, because a rotation replaces it earlier. Returns `None` while the name of the CA's secret is
-/// taken.
+/// Returns the step that issues a certificate that is missing, does not fit or expires within `renewBefore` (at most half of
+/// its duration). The CA comes first. A CA that expires soon is not reissued, because a rotation replaces it earlier. Returns
+/// `None` while the name of the CA's secret is taken.
 fn certificate(pass: &Pass<'_>) -> Option<Step> {
     let managed = |role| pass.spec.certificate_source(role)?.managed.as_ref();
     let (peer, client) = (

@@ -58,7 +58,8 @@ impl<'a> Pass<'a> {
         self.seen.pods()
     }
 
-    /// Returns a wait while the name of a part for which `of` returns true is taken.
+    /// Returns a wait while the name of a part for which `of` returns true is taken. The wait is short if the other object is
+    /// being deleted.
     pub(super) fn wait_for_names(&self, of: impl Fn(Part) -> bool) -> Option<Step> {
         let mut taken = self.seen.taken.iter().filter(|(part, _)| of(**part));
         let (part, holder) = taken.next()?;
@@ -140,7 +141,8 @@ impl<'a> Pass<'a> {
         Step::DeletePod { ordinal, reason }
     }
 
-    /// Returns whether other members cannot reach a member: its pod uses TLS but its peer URL does not, or the reverse.
+    /// Returns whether other members cannot reach a member: its pod uses TLS but its peer URL does not, or the reverse. Always
+    /// `false` for an unlisted member and for a foreign address.
     pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let member = self.seen.member(ordinal);
         // A proxy in front of a foreign address can terminate TLS.

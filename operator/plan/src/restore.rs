@@ -51,7 +51,7 @@ fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
     })
 }
 
-/// Returns the first ordinal above all pods and claims.
+/// Returns the first ordinal above all pods and claims; 0 if there are no pods and claims.
 fn next_ordinal(pass: &Pass<'_>) -> Ordinal {
     let last = pass.seen.ordinals.keys().next_back();
     last.map_or(0, |last| last + 1)

@@ -14,8 +14,8 @@ use crate::model::{Rotation, Step};
 /// How long before its expiry a CA is replaced: a year, in seconds.
 const BEFORE_END_SECONDS: i64 = 365 * 24 * 3600;
 
-/// Returns the step that starts or advances a CA rotation. Waits until all pods have the secrets of the current stage, and
-/// clients have had the overlap to fetch them.
+/// Returns the step that starts or advances a CA rotation. Returns `None` until all pods have the secrets of the current stage,
+/// and clients have had the overlap to fetch them.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let seen = joined.pass.seen;
     let certificate = seen.certificates.get(&CertificateRole::Authority)?;

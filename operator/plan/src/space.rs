@@ -6,7 +6,7 @@
 use super::pass::Joined;
 use crate::model::{MemberSeen, Step};
 
-/// The least time between two compactions, in seconds. A cluster that fills up faster needs a larger quota.
+/// Minimum time between two compactions, in seconds. A cluster that fills up faster needs a larger quota.
 pub const AGAIN_SECONDS: i64 = 600;
 
 /// Returns the step that compacts keys because of the NOSPACE alarm, or that disarms the alarm. Returns `None` if neither is

@@ -89,7 +89,7 @@ pub(super) fn left_over(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Returns the step that stops the pod with the highest ordinal if `spec.replicas` is 0. Disks are kept. Returns a wait once
-/// all pods are stopped, or if a member would lose its data.
+/// all pods are stopped, or if a voter would lose its data.
 pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     if pass.spec.replicas != 0 {
         return None;

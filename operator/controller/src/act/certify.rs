@@ -48,7 +48,7 @@ impl<M: Members> Actor<'_, M> {
     pub(super) async fn rotate(&self, to: Rotation) -> ActResult {
         let live = self.authority()?;
         let secret = tls::rotated(self.cluster, live, to, SystemTime::now())?;
-        self.apply(&secret, Some(live), "rotate the authority in its secret")
+        self.apply(&secret, Some(live), "rotate the CA in its secret")
             .await
     }
 
@@ -88,7 +88,7 @@ impl<M: Members> Actor<'_, M> {
 
     fn authority(&self) -> Result<&Secret, ActError> {
         let issued = &self.observation.secrets.issued;
-        let gone = || ActError::Gone("the secret of the cluster's authority".to_owned());
+        let gone = || ActError::Gone("the secret of the cluster's CA".to_owned());
         issued.get(&CertificateRole::Authority).ok_or_else(gone)
     }
 }

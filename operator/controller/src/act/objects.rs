@@ -131,7 +131,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Like [`Self::mark`], for an object of kind `K` whose fields may be unknown.
+    /// Like [`Self::mark`], but of `live`, an object of the kind `K`, only the metadata need be known.
     async fn mark_named<K: Object>(
         &self,
         live: &(impl Resource + Sync),

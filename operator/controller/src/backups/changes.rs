@@ -41,7 +41,7 @@ const GAP: &str = "points in time between ";
 pub(super) struct Seen {
     /// The pod's response; `None` if the pod did not respond.
     pub(super) answer: Option<ChangesStatus>,
-    /// Why changes are not being stored; `None` if changes are stored.
+    /// Why changes are not being stored; `None` if they are stored, or if the reason is unknown.
     pub(super) trouble: Option<String>,
 }
 
@@ -53,7 +53,7 @@ impl Seen {
 
 impl Backups {
     /// Creates the pod of a schedule, or deletes pods that have ended or do not match the schedule, and reads the progress.
-    /// Returns `None` if the schedule stores no changes.
+    /// Returns `None` if the schedule stores no changes or is paused.
     pub(super) async fn reconcile_changes_pod(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -121,7 +121,7 @@ pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
 }
 
 /// Queries the pod that stores a schedule's changes for its progress. Does not query a pod that is terminating, crashes or has
-/// no address. Reports the first two as trouble.
+/// no address. Reports a terminating or crashing pod as trouble.
 async fn ask_pod(pods: &[Pod]) -> Seen {
     let mut running = pods.iter();
     let running = running.find(|pod| pod.metadata.deletion_timestamp.is_none());
@@ -175,7 +175,8 @@ fn gap_text(gap: &ChangesGap) -> String {
 
 /// Returns the new status of a schedule's changes, and the `ChangesStored` condition. While the pod does not answer, a missing
 /// backup and a gap that the pod reported stay in the condition. This condition is False if the last stored change is too old
-/// or in the future, or if a backup is missing.
+/// or in the future, or if a backup is missing. The status changes only once its time is at least [`POLL`] later, or if the
+/// cluster id changes.
 pub(super) fn status(
     schedule: &EtcdBackupSchedule,
     seen: &Seen,

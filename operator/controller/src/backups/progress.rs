@@ -120,7 +120,7 @@ pub(crate) fn fetched_revision(pod: &Pod) -> Option<i64> {
     result::<FetchedBackup>(pod, FETCH)?.to_revision
 }
 
-/// Parses the termination message of a container; `None` unless the container has succeeded.
+/// Parses the termination message of a container; `None` unless the container has succeeded with a valid message.
 fn result<T: DeserializeOwned>(pod: &Pod, name: &str) -> Option<T> {
     let container = containers(pod).find(|container| container.name == name)?;
     let ended = container.state.as_ref()?.terminated.as_ref()?;

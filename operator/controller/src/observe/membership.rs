@@ -72,7 +72,8 @@ fn lists(report: &Report, id: MemberId) -> bool {
     report.members.iter().any(|member| member.id == id)
 }
 
-/// Returns the ordinals that only reports other than `best` list. Ignores a removed member that is unaware of its removal.
+/// Returns the ordinals that only reports other than `best` list. Ignores members of other clusters, and a removed member that
+/// is unaware of its removal.
 fn listed_by_others(
     cluster: &Cluster<'_>,
     best: &Report,
@@ -91,8 +92,8 @@ fn listed_by_others(
     ordinals.collect()
 }
 
-/// Returns whether the list of `later` still contains a quorum of the voters of `earlier`. Otherwise, it cannot be a later list
-/// of the same history.
+/// Returns whether the list of `later` still contains a quorum of the voters of `earlier`. Otherwise, `later` cannot contain a
+/// later list of the same history.
 fn may_precede(earlier: &Report, later: &Report) -> bool {
     let voters = earlier.members.iter().filter(|member| !member.is_learner);
     let (left, all) = (

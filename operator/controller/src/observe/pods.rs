@@ -33,7 +33,7 @@ pub(crate) const REMADE_AT: &str = "witan.dev/remade-at";
 /// member.
 pub(crate) const HELD: &str = "replaced";
 
-/// Seconds after the end of the grace period from which a deletion is considered stuck.
+/// Number of seconds past the grace period after which a deletion is considered stuck.
 const LATE_SECONDS: i64 = 60;
 
 /// Seconds to wait before a refused volume expansion is retried. The storage class may allow expansion by then.
@@ -54,7 +54,8 @@ const CANNOT_START: [&str; 8] = [
     "ErrImageInspect",
 ];
 
-/// Returns whether a pod still restores a backup although its cluster has served. Such a pod needs the store to restart.
+/// Returns whether a pod still restores a backup although its cluster has served. Such a pod needs the store to restart. Always
+/// `false` without durable storage.
 fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
     let spec = pod.spec.iter();
     let mut init = spec.flat_map(|spec| spec.init_containers.iter().flatten());
@@ -266,7 +267,8 @@ fn marked<V: DeserializeOwned>(marks: &BTreeMap<String, String>, key: &str) -> O
     serde_json::from_value(marks.get(key)?.as_str().into()).ok()
 }
 
-/// Returns an annotation of a pod or a claim with an unknown value, as `key=value`. A later release of the operator wrote it.
+/// Returns an annotation of a pod or a claim with an unknown value, as `key=value`. A later release of the operator wrote the
+/// value.
 pub(super) fn unknown_mark(objects: &Objects) -> Option<String> {
     let pods = objects.pods.values().map(|pod| pod.annotations());
     let claims = objects.claims.values().map(|claim| claim.annotations());

@@ -14,7 +14,8 @@ const ANOTHER: &str = "spec.bootstrap.restore names a different backup, revision
     have started";
 
 /// Returns the restore point for the initial members: the source that an in-place restore recorded, else the backup in
-/// `spec.bootstrap.restore`. Returns `None` if the cluster has served. The inner error says why a backup cannot be used.
+/// `spec.bootstrap.restore`. Returns `None` if the cluster has served or starts without a backup. The inner error says why a
+/// backup cannot be used.
 pub(crate) async fn restore_source(
     client: &Client,
     cluster: &Cluster<'_>,
@@ -58,8 +59,8 @@ pub(crate) struct FoundBackup {
 }
 
 impl FoundBackup {
-    /// Returns why members cannot start from the backup. Returns `None` if the operator does not know both levels; then the
-    /// members check the level.
+    /// Returns a message if the feature level of the backup is too high for the wanted release. Returns `None` if the operator
+    /// does not know both levels; then the members check the level.
     pub(crate) fn level_above(&self, cluster: &Cluster<'_>) -> Option<String> {
         let release = wanted_version(cluster)?;
         let (level, supported) = (self.level?, level_of(&release)?);

@@ -19,7 +19,7 @@ use crate::{
 /// Number of further ordinals to look up while a wanted ordinal is free, because a new member may get one of them.
 const SPARE_ORDINALS: Ordinal = 2;
 
-/// Looks up the names of `parts`. Returns the parts whose names are taken, with their holders.
+/// Looks up the names of `parts`, except secrets and Certificates. Returns the parts whose names are taken, with their holders.
 pub(super) async fn find_taken_names(
     client: &Client,
     cluster: &Cluster<'_>,

@@ -93,7 +93,8 @@ fn free(cluster: &Cluster<'_>) -> Result<(), Start> {
     })
 }
 
-/// Returns the list of members if a quorum serves and the cluster is not being restored. Fails otherwise.
+/// Returns the list of members. Fails if no quorum serves, the operator does not act on the cluster, or a restore has not
+/// ended.
 fn serving<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membership, Start> {
     free(cluster)?;
     confirmed(seen).ok_or_else(|| Start::Hold(NO_QUORUM.to_owned()))
@@ -336,7 +337,7 @@ fn recorded_member(status: &EtcdOperationStatus) -> MemberId {
 }
 
 /// Returns whether a quorum confirmed the list, the number of members is as wanted, and all of them vote and serve. Also, no
-/// pod may be in deletion, and `current` must return `true` for each ordinal.
+/// existing pod may be unready or being deleted, and `current` must return `true` for each ordinal.
 pub(super) fn settled(
     cluster: &Cluster<'_>,
     seen: &Observed,

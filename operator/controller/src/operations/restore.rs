@@ -88,7 +88,7 @@ fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Opt
     ))
 }
 
-/// Decides whether a cluster can be restored from a backup, so that an undo can still return to its disks.
+/// Decides whether a restore from a backup may start: an undo must be able to return to the disks in use.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
     if let Some(said) = &seen.rejected {
         return Start::Hold(format!("{NO_PODS}: {said}"));
@@ -252,8 +252,8 @@ pub(super) fn result(
     compared.map(text).map_err(text)
 }
 
-/// Returns the record of a restore from `source`. The restore keeps the disks in use. While an earlier restore is unfinished,
-/// it keeps the disks from before that restore. While an undo is unfinished, it keeps the disks of the undo.
+/// Returns the record of a restore from `source`. The restore keeps the disks in use. If an earlier restore is unfinished,
+/// keeps the disks from before that restore instead. If an undo is unfinished, keeps the disks of the undo.
 fn restoring(
     operation: &EtcdOperation,
     cluster: &Cluster<'_>,

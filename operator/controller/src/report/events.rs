@@ -5,7 +5,7 @@ use witan_plan::model::{Notice, Observed};
 
 use super::conditions;
 
-/// The reason of a member whose peer URL differs from the URL of its pod.
+/// The reason in the status of a member whose peer URL differs from the URL of its pod.
 pub(super) const FOREIGN_ADDRESS: &str = "ForeignAddress";
 
 /// Returns warnings about a new reason of the `Degraded` condition and about new foreign peer URLs.

@@ -107,7 +107,8 @@ fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) 
     }
 }
 
-/// Returns why the pod of an ordinal is not ready: `PodEnding`, the name of its obstacle, or a foreign peer URL.
+/// Returns why the pod of an ordinal is not ready: `PodEnding` or the name of its obstacle. Otherwise, returns
+/// [`events::FOREIGN_ADDRESS`] for a member with a foreign peer URL, even if the pod is ready.
 fn reason(seen: &Observed, ordinal: Ordinal) -> Option<String> {
     let pod = seen.pod(ordinal)?;
     if pod.deleting {

@@ -57,7 +57,8 @@ pub(crate) fn changes_pod(
     };
     let mut template = backup::merged(template, of)?;
     if let Some(spec) = &mut template.spec {
-        // Drop containers that only the template mentions, such as the containers of a verification.
+        // Drop containers without an image. The template changes these containers, but only the pod of a verified backup has
+        // them.
         let init = spec.init_containers.as_mut();
         for containers in [&mut spec.containers].into_iter().chain(init) {
             containers.retain(|container| container.image.is_some());

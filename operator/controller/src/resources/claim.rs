@@ -91,7 +91,8 @@ fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
     }
 }
 
-/// Prepares a claim for an apply to `live`: keeps the immutable spec and the recorded request, or records the current spec.
+/// Prepares a claim for an apply to `live`: keeps the immutable spec and the recorded request. If `live` has no recorded
+/// request, records the current request without its migration.
 pub(crate) fn applied_to(
     live: &PersistentVolumeClaim,
     mut claim: PersistentVolumeClaim,

@@ -36,7 +36,7 @@ pub struct MemberSeen {
     pub name: String,
     /// The ordinal of the member's pod; `None` if the member is not a pod of this cluster.
     pub ordinal: Option<Ordinal>,
-    /// Whether the member is a pod of this cluster but its peer URLs are not the pod's own.
+    /// Whether the member is a pod of this cluster but its peer URLs do not name the pod.
     pub foreign_address: bool,
     pub peer_urls: Vec<String>,
     /// Whether the member has published its client URLs, which it does once it serves.

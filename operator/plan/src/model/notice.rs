@@ -47,7 +47,7 @@ pub(super) struct Notices<'a> {
 }
 
 impl Notices<'_> {
-    /// Returns a notice about the whole cluster.
+    /// Returns a notice about the whole cluster, with `text` unchanged.
     pub(super) fn all(&self, reason: &'static str, text: impl Into<String>) -> Notice {
         let (member, message, warning) = (None, text.into(), self.warning);
         Notice { reason, member, message, warning }

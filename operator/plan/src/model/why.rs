@@ -134,8 +134,8 @@ impl Why {
         )
     }
 
-    /// Returns whether the user has to act, so that the wait can last indefinitely. Not true for a member that does not recover
-    /// from an update: other clusters could get the same image and must wait.
+    /// Returns whether the wait can last indefinitely, because the user has to act or deletes the cluster. Returns `false` for
+    /// a member that does not recover from an update: other clusters could get the same image and must wait.
     pub(super) fn needs_user_action(&self) -> bool {
         matches!(
             self,
