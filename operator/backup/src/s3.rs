@@ -42,8 +42,8 @@ pub(crate) fn open(bucket: &str, flags: &S3Flags) -> Result<AmazonS3, BackupErro
     })
 }
 
-/// Creates a client without connecting. `variable` reads an environment variable. Fails if there is an endpoint but no
-/// credentials.
+/// Creates a client without connecting. `variable` reads an environment variable. Fails if a setting is invalid, or if there is
+/// an endpoint but no credentials.
 pub(crate) fn open_with(
     bucket: &str,
     flags: &S3Flags,

@@ -49,8 +49,8 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
     finish(&store, record, kept, (result, stop)).await
 }
 
-/// Writes the record of a backup to the file `result`, and then applies the retention policy. If the policy cannot be applied,
-/// only adds a warning to the returned record.
+/// Writes the record of a backup to the file `result`, and then applies the retention policy. Fails only if the file cannot be
+/// written. If the policy cannot be applied, adds a warning to the returned record.
 pub(crate) async fn finish(
     store: &Store,
     record: BackupRecord,

@@ -182,7 +182,7 @@ async fn work<M: Members>(
     is_stopped
 }
 
-/// Returns a unique identity. Process ids are not unique across containers.
+/// Returns a unique identity: the host name and a random number. Process ids are not unique across containers.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").or_else(|_| std::fs::read_to_string("/etc/hostname"));
     let host = host.unwrap_or_else(|_| "witan-operator".to_owned());

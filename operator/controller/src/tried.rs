@@ -104,7 +104,8 @@ impl Tried {
         before.is_none_or(|entry| entry.refusal.said != message)
     }
 
-    /// Counts a temporary refusal of a step. Returns whether the members have refused the step too often.
+    /// Counts a temporary refusal of a step. Returns whether the members have refused the step more than [`PREMATURE`] times in
+    /// a row.
     pub(crate) fn on_premature(&mut self, step: &Step) -> bool {
         let same = |(last, _): &mut (Step, u32)| *last == *step;
         let times = self.premature.take_if(same).map_or(0, |(_, times)| times) + 1;
@@ -122,8 +123,9 @@ impl Tried {
         self.failures = 0;
     }
 
-    /// Remembers that a step ran on this observation. Holds the step back after [`REPEATS`] runs on the same observation;
-    /// before that, forgets an earlier refusal of the step. Returns whether the step is held back for a new reason.
+    /// Remembers that a step ran on this observation, and resets the count of its temporary refusals. Holds the step back after
+    /// [`REPEATS`] runs on the same observation; before that, forgets an earlier refusal of the step. Returns whether the step
+    /// is held back for a new reason.
     pub(crate) fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
         self.premature.take_if(|(last, _)| *last == *step);
         let this = Some((step.clone(), without_measures(seen)));

@@ -193,8 +193,9 @@ impl ClusterArchive {
         new
     }
 
-    /// Takes all complete pending revisions as one segment, with the time up to which it is complete. Returns `None` if no
-    /// complete revision is pending and the last stored time is recent. Without changes, also advances `covered_ms`.
+    /// Takes all complete pending revisions as one segment, with the time up to which it is complete. Returns `None` if the end
+    /// of the log is unknown, or if no complete revision is pending and the last stored time is recent. Without changes, also
+    /// advances `covered_ms`.
     fn take_segment(&mut self) -> Option<(Segment, Bytes)> {
         let tail = self.tail.as_ref()?;
         let groups = self.pending.take_complete();

@@ -282,7 +282,7 @@ impl<'a> Archiver<'a> {
     }
 
     /// Opens a watch at a member. The watch resumes after the last stored change if the member's history matches the stored
-    /// changes. Otherwise a new generation begins, which may need a backup. After an error no watch is open.
+    /// changes. Otherwise, a new generation begins, which may need a backup. After an error, no watch is open.
     async fn open(&mut self) -> Result<(), BackupError> {
         let members = source::in_order(self.members.survey().await)?;
         let member = &members[self.turn % members.len()];
