@@ -36,6 +36,7 @@ impl SnapshotDigest {
         self.tail.extend_from_slice(tail);
     }
 
+    /// Ends the snapshot. A snapshot with a wrong or missing digest is not an error; see [`Digested::sound`].
     pub(crate) fn finish(mut self) -> Digested {
         let found = self.hash.clone().finalize();
         let sound = self.bytes > DIGEST_BYTES as u64 && found.as_slice() == self.tail;

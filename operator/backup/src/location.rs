@@ -18,6 +18,7 @@ pub(crate) enum Location {
 impl FromStr for Location {
     type Err = String;
 
+    /// Parses the URL of a location. Fails for any other scheme, an invalid bucket or prefix, a relative path, and the root.
     fn from_str(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text
             .split_once("://")

@@ -118,7 +118,7 @@ pub(crate) struct TestSource {
 }
 
 impl TestSource {
-    /// Each snapshot is the next response in `sent`. A survey finds as many members as responses are left.
+    /// Each snapshot is the next response in `sent`. A survey finds one member for each response that is left.
     pub(crate) fn new(sent: impl IntoIterator<Item = Sent>) -> Self {
         let sent = Mutex::new(sent.into_iter().collect());
         Self {

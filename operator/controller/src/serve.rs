@@ -55,6 +55,7 @@ pub(crate) fn health(on: SocketAddr, readiness: Arc<AtomicBool>) -> io::Result<S
     })
 }
 
+/// Binds the address and returns a server, which runs while it is polled. The server handles no signals.
 fn serve(
     on: SocketAddr,
     routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,

@@ -141,6 +141,7 @@ fn completed<S: DeserializeOwned + Serialize>(spec: Value) -> Value {
     serde_json::to_value(typed).expect("JSON")
 }
 
+/// Adds a message to `wrong` for each violation of a maximum, a pattern, an enum or the known fields. Ignores lists.
 fn check(schema: &Value, value: &Value, path: &str, wrong: &mut Vec<String>) {
     if schema["x-kubernetes-preserve-unknown-fields"] == json!(true) {
         return;
@@ -170,6 +171,7 @@ fn check(schema: &Value, value: &Value, path: &str, wrong: &mut Vec<String>) {
     }
 }
 
+/// Returns whether a text matches a pattern, as evaluated by a validation rule.
 fn matches(pattern: &str, text: &str) -> bool {
     let pattern = pattern.replace('\\', "\\\\");
     let rule = json!([{"rule": format!("self.matches('{pattern}')"), "message": "pattern"}]);

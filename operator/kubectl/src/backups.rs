@@ -18,7 +18,8 @@ use super::{
 /// Maximum number of characters of the cluster's name in a default backup name, which has at most 52 characters.
 const CLUSTER_CHARS: usize = 36;
 
-/// Creates an EtcdBackup with a schedule's settings. With `--wait`, shows its progress. Fails if the cluster does not exist.
+/// Creates an EtcdBackup with a schedule's settings. Fails if the cluster does not exist. With `--wait`, follows the backup
+/// until it ends, and fails if the backup fails.
 pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), PluginError> {
     // A backup of a missing cluster would wait forever.
     target.cluster(&flags.cluster).await?;

@@ -77,6 +77,7 @@ pub(super) async fn read(
     Ok(History { key: name, versions, end })
 }
 
+/// Converts a key-value pair to a version. Keeps only a value that is UTF-8.
 fn version(of: &KeyValue) -> Version {
     Version {
         revision: of.mod_revision,

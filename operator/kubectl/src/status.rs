@@ -83,6 +83,7 @@ fn head(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String {
     text
 }
 
+/// Returns the phase from the status, or a message that the cluster is being deleted or has no status yet.
 fn phase(facts: &Facts) -> String {
     if facts.cluster.metadata.deletion_timestamp.is_some() {
         return "is being deleted".to_owned();

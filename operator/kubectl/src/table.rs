@@ -33,7 +33,7 @@ impl<const N: usize> Table<N> {
             .push(cells.map(|cell| cell.chars().map(printable).collect()));
     }
 
-    /// Returns the table as text; `None` if it has no rows.
+    /// Returns the table as text; `None` if it has no rows below the heading.
     pub(super) fn text(&self) -> Option<String> {
         (self.rows.len() > 1).then(|| self.to_string())
     }
@@ -67,7 +67,8 @@ pub(super) fn yes(holds: bool) -> String {
     if holds { "yes" } else { "no" }.to_owned()
 }
 
-/// Formats a duration in the largest unit with a value of at least two, such as `90s`, `5m`, `30h` or `12d`.
+/// Formats a duration in the largest unit with a value of at least two, such as `90s`, `5m`, `30h` or `12d`. A negative
+/// duration is `0s`.
 pub(super) fn span(seconds: i64) -> String {
     let (unit, name) = match seconds {
         _ if seconds < 2 * MINUTE => (1, 's'),

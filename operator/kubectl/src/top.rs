@@ -131,7 +131,8 @@ impl KeyCounts {
         self.rows.entry(name).or_default()
     }
 
-    /// Returns the estimated size of the keys and values of a row, in bytes.
+    /// Returns the estimated size of the keys and values of a row, in bytes. Without samples of the row, uses the mean of all
+    /// samples.
     fn estimated(&self, row: &Row) -> u64 {
         let (sampled, sampled_bytes) = if row.sampled > 0 {
             (row.sampled, row.sampled_bytes)

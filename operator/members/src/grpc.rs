@@ -49,7 +49,7 @@ const HASH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an idle connection is kept. A replacement pod has a new address, so unused connections would accumulate.
 const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 
-/// Connections to members, which are reused by later passes.
+/// Connections to members, which later calls reuse.
 #[derive(Debug, Default)]
 pub struct GrpcMembers {
     connections: Mutex<HashMap<String, Connection>>,

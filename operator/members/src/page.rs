@@ -32,8 +32,8 @@ pub enum PageError {
     Failed(String),
 }
 
-/// Reads a page of at most `bytes_max` bytes, with the TLS settings and the login (HTTP Basic) of `member`. `None` means clear
-/// text without a login.
+/// Reads a page of at most `bytes_max` bytes, with the TLS settings and the login (HTTP Basic) of `member`. With `None`, only
+/// plaintext pages can be read, without a login.
 ///
 /// # Errors
 /// Returns an error if there is no response within `patience`, if the page is too long, or if the status is not a success.

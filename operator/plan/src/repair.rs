@@ -70,6 +70,7 @@ pub(super) fn labels(joined: &Joined<'_>) -> Option<Step> {
     }))
 }
 
+/// Returns the role that the member list gives a member.
 fn role(member: &MemberSeen) -> Role {
     if member.learner {
         Role::Learner

@@ -165,6 +165,7 @@ pub(super) fn new_gap<'a>(before: &[Condition], after: &'a [Condition]) -> Optio
     gap_told(after).filter(|told| gap_told(before) != Some(*told))
 }
 
+/// Formats the message about a gap, which starts with [`GAP`].
 fn gap_text(gap: &ChangesGap) -> String {
     let (after, until) = (gap.after, gap.until);
     let after = after.map_or("the last stored change".to_owned(), |time| time.to_string());

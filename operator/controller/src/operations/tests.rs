@@ -17,6 +17,7 @@ fn started(fake: &FakeApi) -> Operations<NoMembers> {
     Operations::new(Arc::new(operator(fake, "witan:1.0.0")))
 }
 
+/// Creates or replaces an EtcdOperation on `orders`. Its uid is its name.
 fn ask(fake: &FakeApi, name: &str, created: &str, spec: &Value) {
     let mut spec = spec.clone();
     spec["clusterName"] = json!("orders");

@@ -66,6 +66,7 @@ pub(crate) fn condition(
     }
 }
 
+/// Returns the state `True` if `holds`, else `False`.
 fn state(holds: bool, reason: &'static str, message: impl Into<String>) -> ConditionState<'static> {
     ConditionState {
         status: if holds { "True" } else { "False" },
@@ -74,6 +75,7 @@ fn state(holds: bool, reason: &'static str, message: impl Into<String>) -> Condi
     }
 }
 
+/// Like [`state`], but with one of two reasons.
 fn flag(
     holds: bool,
     if_true: &'static str,

@@ -77,6 +77,7 @@ pub(crate) fn job(backup: &EtcdBackup, cluster: &Cluster<'_>) -> BuildResult<Job
     })))
 }
 
+/// Returns the labels of all jobs and pods that access backups. The label that selects members is not among them.
 pub(super) fn labels(cluster: &Cluster<'_>) -> BTreeMap<String, String> {
     [
         ("app.kubernetes.io/name", "etcd-backup"),

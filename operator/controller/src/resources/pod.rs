@@ -191,6 +191,7 @@ fn container(
     })))
 }
 
+/// Returns the security context of each container: no privileges, no capabilities and a read-only root file system.
 pub(super) fn container_security() -> Value {
     json!({
         "allowPrivilegeEscalation": false,

@@ -110,6 +110,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
+/// Returns an error response. `reason` is also the message.
 fn refusal(code: StatusCode, reason: &str) -> (StatusCode, Value) {
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure",
@@ -119,6 +120,7 @@ fn refusal(code: StatusCode, reason: &str) -> (StatusCode, Value) {
 }
 
 impl State {
+    /// Stores an object with a new resource version, and with a new uid if it has none. Returns the stored object.
     fn store(&mut self, path: &str, mut object: Value) -> Value {
         self.version += 1;
         let meta = &mut object["metadata"];
@@ -130,6 +132,8 @@ impl State {
         object
     }
 
+    /// Executes a request. Merges any patch into the object. Of all patches, only a forced apply without a uid creates a
+    /// missing object.
     fn answer(&mut self, asked: &Asked) -> (StatusCode, Value) {
         let path = asked.path.trim_end_matches("/status").to_owned();
         if asked.method == Method::POST {
@@ -225,6 +229,7 @@ impl State {
     }
 }
 
+/// Merges `more` into `base` as a JSON merge patch: a null removes a field, and a list replaces a list.
 pub(super) fn merge(base: &mut Value, more: &Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {

@@ -13,6 +13,7 @@ use crate::{
     },
 };
 
+/// Returns a settled cluster with disks. The steps that were taken until then are forgotten.
 pub(super) fn cluster(replicas: i32) -> World {
     let mut world = World::new(EtcdClusterSpec::minimal(), 7);
     world.spec.replicas = replicas;
@@ -33,6 +34,7 @@ pub(super) fn removals(world: &World) -> Vec<Removal> {
     removals.collect()
 }
 
+/// Returns the ordinals whose pods were started, in order. Consecutive starts of the same ordinal are listed once.
 pub(super) fn started(world: &World) -> Vec<u32> {
     let steps = world.taken.iter();
     let started = steps.filter_map(|step| {
@@ -46,6 +48,7 @@ pub(super) fn started(world: &World) -> Vec<u32> {
     started
 }
 
+/// Returns the ordinals whose pods were deleted by steps, in order, for any reason.
 pub(super) fn stopped(world: &World) -> Vec<u32> {
     let steps = world.taken.iter();
     let stopped = steps.filter_map(|step| {

@@ -95,6 +95,7 @@ impl World {
         self.with_claim(ordinal, |claim| claim.owned = owned);
     }
 
+    /// Creates the claim, if there is none, and the pod, which runs after up to 11 s. Sometimes stops after the claim.
     fn start(&mut self, ordinal: Ordinal, bootstrap: &Bootstrap, peer_tls: PeerTls, role: Role) {
         if self.spec.is_durable() {
             // Without a quorum, a learner's pod is created with the role of a voter.
@@ -140,6 +141,7 @@ impl World {
         });
     }
 
+    /// Adds a learner, which needs up to 39 s to catch up.
     fn add(&mut self, ordinal: Ordinal, peer_tls: PeerTls) {
         self.next_id += 1;
         let caught_up_at = self.now + self.random.seconds(40);
@@ -161,6 +163,7 @@ impl World {
             .for_each(change);
     }
 
+    /// Removes a member, keeps its CORRUPT alarm, and elects a leader if needed.
     pub(super) fn remove(&mut self, id: MemberId) {
         let gone = self.members.iter().filter(|member| member.id == id);
         self.stale_corrupt
@@ -169,6 +172,7 @@ impl World {
         self.elect();
     }
 
+    /// Deletes a pod, which terminates after up to 10 s, or never on a partitioned node.
     pub(super) fn delete_pod(&mut self, ordinal: Ordinal) {
         let at = self.now + 1 + self.random.seconds(10);
         if let Some(pod) = self

@@ -10,6 +10,7 @@ use super::world::World;
 use crate::model::{Obstacle, Ordinal, PodPlan, Step};
 
 impl World {
+    /// Causes one random fault at a random pod. Does nothing without pods.
     pub(super) fn disturb(&mut self) {
         let ordinals: Vec<_> = self.pods.keys().copied().collect();
         if let Some(ordinal) = self.random.pick(&ordinals) {
@@ -183,6 +184,7 @@ impl World {
         voters > 0 && whole.count() >= quorum(voters)
     }
 
+    /// Empties the claim or loses its volume; without a claim, deletes the pod.
     fn lose_disk(&mut self, ordinal: Ordinal) {
         match self.claims.get_mut(&ordinal) {
             Some(claim) if self.random.below(2) == 0 => claim.data = None,
@@ -213,6 +215,7 @@ impl World {
         self.spec.persistent_volume_claim_retention_policy = Some(retention);
     }
 
+    /// Removes a member as a user would, unless no quorum would remain.
     fn remove_by_hand(&mut self, ordinal: Ordinal) {
         let id = self.member(ordinal).map(|member| member.id);
         let left = self.voters().saturating_sub(1);
@@ -229,6 +232,7 @@ impl World {
             Some(BootstrapSource { discovery: Some(Discovery { url, local }), restore: None });
     }
 
+    /// Enables or disables peer TLS in the spec. Changes the template only if the CA was rotated.
     pub(super) fn toggle_tls(&mut self) {
         self.template += u32::from(self.authority.was_rotated());
         let source = CertificateSource {
@@ -241,6 +245,7 @@ impl World {
         };
     }
 
+    /// Requests a random size from 8 to 15 GiB, unless the present size is as large.
     fn grow(&mut self) {
         let size = 8 + self.random.below(8);
         if let Some(storage) = self

@@ -169,6 +169,7 @@ impl World {
         assert_eq!(pod, None, "the other members' pods have ended: {step:?}");
     }
 
+    /// Asserts that all members serve, including learners.
     pub(super) fn all_serve(&self, step: &Step) {
         let down = self.members.iter().find(|member| !self.serves(member));
         assert!(

@@ -29,6 +29,7 @@ impl World {
         }
     }
 
+    /// Lets a running pod without data form or join a cluster, if it can. A forced member with data removes all other members.
     fn boot(&mut self, ordinal: Ordinal) {
         if !self.runs(ordinal) {
             return;
@@ -81,6 +82,7 @@ impl World {
         self.write(ordinal, id);
     }
 
+    /// Marks a member as started, and writes its id to its claim, or to its pod if the spec has no claims.
     fn write(&mut self, ordinal: Ordinal, id: MemberId) {
         if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
             member.started = true;
@@ -116,6 +118,7 @@ impl World {
             .collect();
     }
 
+    /// Keeps a leader that still serves. Otherwise, elects a random serving voter, or no leader without a quorum.
     pub(super) fn elect(&mut self) {
         let leads = |world: &Self, id| {
             let mut members = world.members.iter();

@@ -11,13 +11,14 @@ use crate::model::{PeerTls, Step, Why};
 
 const CASES: u64 = 1000;
 
-/// Number of passes between which faults occur.
+/// Number of passes during which faults occur.
 const DISTURBED: u64 = 60;
 
 /// Maximum number of passes until an undisturbed cluster matches its spec: each member can be replaced, updated twice, and
 /// migrated.
 const CALM: usize = 1500;
 
+/// Returns a new cluster with random settings: 1 to 7 members, with or without disks, TLS or discovery.
 pub(super) fn world(seed: u64) -> World {
     let mut world = World::new(EtcdClusterSpec::minimal(), seed);
     world.spec.replicas = 1 + i32::try_from(world.random.below(7)).unwrap_or(0);
@@ -46,6 +47,7 @@ pub(super) fn world(seed: u64) -> World {
     world
 }
 
+/// Runs one random history. On a panic, prints the seed and the last steps.
 fn case(seed: u64) {
     let mut world = world(seed);
     let failed = catch_unwind(AssertUnwindSafe(|| history(&mut world)));
@@ -121,6 +123,7 @@ fn progresses(world: &mut World) -> Step {
     step
 }
 
+/// Asserts that members, pods and claims match the spec. The template of a sole member without a disk may be outdated.
 fn as_the_spec_says(world: &World) {
     let wanted = world.spec.members();
     let members = u32::try_from(world.members.len()).expect("few members");

@@ -5,6 +5,7 @@
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
+    /// Returns a number less than `bound`, which must not be 0.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

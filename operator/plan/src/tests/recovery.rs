@@ -56,6 +56,7 @@ fn is_forced(step: &Step) -> bool {
     )
 }
 
+/// Loses the volumes of claims, and lets a second pass.
 fn lose(world: &mut World, ordinals: impl IntoIterator<Item = u32>) {
     for ordinal in ordinals {
         if let Some(claim) = world.claims.get_mut(&ordinal) {

@@ -31,6 +31,7 @@ impl World {
         Some(self.status.restore.as_ref()?.phase.clone())
     }
 
+    /// Records the start of new members and sets the members of the stopped cluster aside.
     pub(super) fn begin_restored(&mut self, first: Ordinal, members: u32) {
         self.kept_members = std::mem::take(&mut self.members);
         (self.leader, self.status.cluster_id) = (None, None);
@@ -42,6 +43,7 @@ impl World {
         }
     }
 
+    /// Records the return, and exchanges the members with those on the kept disks.
     pub(super) fn return_to_disks(&mut self) {
         std::mem::swap(&mut self.kept_members, &mut self.members);
         self.leader = None;

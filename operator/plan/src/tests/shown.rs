@@ -131,6 +131,7 @@ impl World {
         }
     }
 
+    /// Returns the member list; `None` if no member serves. A learner that has not caught up has 1% of the log.
     fn membership(&self) -> Option<Membership> {
         if !self.members.iter().any(|member| self.serves(member)) {
             return None;

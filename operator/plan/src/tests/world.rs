@@ -175,6 +175,7 @@ impl World {
         assert!(done, "the cluster settles: {:#?}", self.last());
     }
 
+    /// Returns the last 14 steps that were not waits, newest first.
     pub(super) fn last(&self) -> Vec<&Step> {
         self.taken
             .iter()
@@ -189,6 +190,7 @@ impl World {
         members.find(|member| member.ordinal == Some(ordinal))
     }
 
+    /// Returns the member whose data the claim holds, or the pod if the spec has no claims; `None` without data.
     pub(super) fn disk(&self, ordinal: Ordinal) -> Option<MemberId> {
         if self.spec.is_durable() {
             self.claims.get(&ordinal).filter(|claim| !claim.lost)?.data
@@ -197,6 +199,7 @@ impl World {
         }
     }
 
+    /// Returns whether a pod's process runs. On a partitioned node, it also runs after the deletion of the pod.
     pub(super) fn runs(&self, ordinal: Ordinal) -> bool {
         self.pods.get(&ordinal).is_some_and(|pod| {
             let able = !pod.broken && !pod.ended && pod.obstacle.is_none() && !pod.waits;
@@ -205,6 +208,7 @@ impl World {
         })
     }
 
+    /// Returns the code with which a pod's process exits; `None` if it does not exit or cannot start.
     pub(super) fn exit(&self, ordinal: Ordinal) -> Option<i32> {
         let pod = self.pods.get(&ordinal)?;
         if pod.waits || pod.obstacle.is_some() || self.now < pod.runs_at {

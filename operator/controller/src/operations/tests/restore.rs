@@ -67,6 +67,7 @@ fn end_fetch(fake: &FakeApi, operation: &str, exit_code: i32, said: &Value) {
     }));
 }
 
+/// Runs passes until the check of the backup has succeeded and the restore is recorded. Returns the record.
 pub(super) async fn recorded(fake: &FakeApi, operation: &str) -> Value {
     next(fake, operation).await;
     next(fake, operation).await;
