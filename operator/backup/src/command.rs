@@ -29,7 +29,7 @@ pub enum BackupCommand {
 }
 
 impl BackupCommand {
-    /// Returns the name of the command and the file for its result.
+    /// Returns the name of the command and the file of `--result`, if it is set.
     pub(crate) fn name_and_result(&self) -> (&'static str, Option<&Path>) {
         match self {
             Self::Save(flags) => ("save", flags.result.as_deref()),

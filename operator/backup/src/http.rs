@@ -92,8 +92,8 @@ struct HyperService {
 
 impl HttpService for HyperService {
     /// Reports a failed connection as `Connect`, which object_store retries, unless TLS failed. object_store also retries every
-    /// 5xx status. A retry does not help after 507 (the store is full) and 501 (the store does not support the request), so
-    /// they become 413 and 400.
+    /// 5xx status. A retry does not help after 507 (the store is full) and 501 (the store does not support the request), so 507
+    /// becomes 413, and 501 becomes 400.
     fn call<'a, 'b>(
         &'a self,
         request: HttpRequest,
@@ -139,7 +139,7 @@ fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Classifies the failure of a request on an established connection by the first known cause. object_store uses the kind to
-/// decide whether to retry. hyper wraps the cause in another of its errors if the connection ends before the request is sent.
+/// decide whether to retry. hyper wraps the cause in a second error if the connection ends before the request is sent.
 fn kind(error: &(dyn Error + 'static)) -> HttpErrorKind {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -7,7 +7,7 @@
 //!
 //! This crate does not use Kubernetes: the operator's jobs run this command in pods, and users can run it by hand.
 //!
-//! Reading order: `command` (flags), `save`, `changes`, `list`, `fetch`, `accept`, then the modules that these use.
+//! Reading order: `command` (flags), `save`, `changes`, `list`, `fetch`, `accept`, then the other modules.
 
 mod command;
 mod run;

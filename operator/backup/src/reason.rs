@@ -11,7 +11,7 @@ pub(crate) enum Reason {
     SourceRefused,
     /// The snapshot stream ended early, or its digest does not match.
     SnapshotBroken,
-    /// The store did not answer, or returned an error that has no reason of its own.
+    /// The store did not answer, or returned an error that no other reason covers.
     StoreUnreachable,
     /// The store refused the credentials, the credentials lack a permission, or there are no credentials.
     WrongCredentials,
@@ -20,7 +20,7 @@ pub(crate) enum Reason {
     StoreFull,
     /// The backup does not exist or is incomplete.
     NotFound,
-    /// An object that is not this backup or segment has its name.
+    /// Another object has the name of this backup or segment.
     AlreadyExists,
     /// The stored file does not match its digest, or was replaced.
     BackupBroken,

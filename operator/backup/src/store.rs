@@ -161,9 +161,9 @@ impl Store {
         self.put(&file, json).await
     }
 
-    /// Writes the record of a backup only if the backup has none. Returns false if it has one. If the object store does not
-    /// support conditional writes, or a file system returns an error, for example because it lacks hard links, checks for a
-    /// record before an unconditional write.
+    /// Writes the record of a backup only if the backup has none. Returns `false` if it has one. Checks for a record before an
+    /// unconditional write if the object store does not support conditional writes, or if a file system returns an error, for
+    /// example because it lacks hard links.
     pub(crate) async fn put_new_record(&self, record: &BackupRecord) -> Result<bool, BackupError> {
         let (file, json) = record_file(record)?;
         match self.create_file(&file, json.clone()).await {
@@ -185,7 +185,7 @@ impl Store {
             .map_err(|error| self.failed("write", file, &error))
     }
 
-    /// Writes a file only if it does not exist. Returns false if it exists. Fails if the store refuses conditional writes.
+    /// Writes a file only if it does not exist. Returns `false` if it exists. Fails if the store refuses conditional writes.
     pub(crate) async fn put_new(&self, file: &str, bytes: Bytes) -> Result<bool, BackupError> {
         let created = self.create_file(file, bytes).await;
         created.map_err(|error| self.failed("write", file, &error))

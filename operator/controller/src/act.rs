@@ -211,7 +211,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Returns the login of root. Fails if the secret has no usable password.
+    /// Returns the login of the user root. Fails if the secret has no usable password.
     fn root(&self) -> Result<Login, ActError> {
         let root = self.observation.secrets.login.clone();
         let secret = self.cluster.spec().root_secret();
@@ -356,8 +356,8 @@ impl<M: Members> Actor<'_, M> {
         Ok(self.members.change(&self.through(but), &change).await?)
     }
 
-    /// Returns the addresses of the healthy voters other than `but`, the leader first; if there are none, all known addresses.
-    /// Returns no address if no member has answered.
+    /// Returns the addresses of the healthy voters other than `but`, the leader first; without such voters, all known
+    /// addresses. Returns no address if no member has answered.
     fn through(&self, but: Option<MemberId>) -> Vec<Address> {
         let Some(membership) = &self.observation.seen.membership else {
             return Vec::new();

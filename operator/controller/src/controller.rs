@@ -1,8 +1,8 @@
 //! Passes over clusters: a pass observes, plans, acts and reports.
 //!
-//! A change of a pod, claim, service or budget starts a pass over the cluster in its label. Therefore the operator notices a
+//! A change of a pod, claim, service or budget starts a pass over the cluster in its label. Therefore, the operator notices a
 //! lost member immediately. A pass reads the watch caches and queries the members. If there is a step to take or a status to
-//! write, the pass rereads everything from the API server and plans again. Therefore no step is based on outdated state, and a
+//! write, the pass rereads everything from the API server and plans again. Therefore, no step is based on outdated state, and a
 //! cluster that matches its spec causes no requests to the API server.
 
 use std::{

@@ -88,8 +88,8 @@ impl Election {
     }
 
     /// Renews the lease, which was taken at `renewed`. Completes once renewing has failed for `RENEW_DEADLINE`, or another
-    /// process holds the lease. The deadline runs from the start of the last successful attempt, because for other processes
-    /// the lease runs from its write.
+    /// process holds the lease. The deadline runs from the start of the last successful attempt, because for other processes,
+    /// the lease starts when it is written.
     pub(crate) async fn lost(&self, mut renewed: Instant) {
         let mut seen = None;
         let mut attempts = tokio::time::interval(RETRY_PERIOD);
@@ -133,8 +133,8 @@ impl Election {
         }
     }
 
-    /// Tries once to take or renew the lease, if its resource version has not changed. Returns whether this process then holds
-    /// the lease. Creates a missing lease.
+    /// Tries once to create, take or renew the lease. Returns whether this process then holds the lease; `false` if another
+    /// process holds it or was faster. Updates `seen`, the last observed lease.
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
         let Some(lease) = self.leases.get_opt(&self.name).await? else {
             let lease = Lease {

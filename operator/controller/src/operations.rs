@@ -1,7 +1,7 @@
 //! EtcdOperations: one-time operations on a cluster. This file starts, records and ends them.
 //!
 //! An operation works through a request in the status of the EtcdCluster or through a call to members. Nothing here stops or
-//! starts a member. The status of an operation is written before the operation changes anything. Therefore an operation
+//! starts a member. The status of an operation is written before the operation changes anything. Therefore, an operation
 //! continues after a restart of the operator, and a finished operation never runs again.
 
 mod compare;
@@ -263,7 +263,8 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(POLL))
     }
 
-    /// Compares the keys of all members and ends the operation with the result. After a restore, silent members are retried.
+    /// Compares the keys of all members and ends the operation with the result. After a restore, the next pass tries again if a
+    /// member is silent.
     async fn compare(&self, at: &At<'_>) -> PassResult {
         let restored = restore::recorded(at.operation, at.cluster);
         let cluster = Some(at.cluster.resource);
@@ -380,7 +381,8 @@ impl<M: Members> Operations<M> {
         Ok(write_status(client, operation, &status, "write the status").await?)
     }
 
-    /// Publishes a message about an operation as an event of the EtcdCluster. The reason `OperationFailed` makes it a warning.
+    /// Publishes a message about an operation as an event of the EtcdCluster. The reason `OperationFailed` makes the event a
+    /// warning.
     async fn publish(
         &self,
         operation: &EtcdOperation,

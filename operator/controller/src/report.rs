@@ -36,8 +36,8 @@ pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
     conditions.any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the observed generation. Until every claim follows the retention policy, returns the previous one, because users
-/// wait for the new generation before they delete a cluster.
+/// Returns the observed generation. Until every claim follows the retention policy, returns the previous generation, because
+/// users wait for the new generation before they delete a cluster.
 fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
     match seen.claims().any(|claim| claim.other_owner) {
         true => of.before.observed_generation,

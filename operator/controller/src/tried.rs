@@ -16,7 +16,7 @@ const HELD_FIRST: Duration = Duration::from_millis(500);
 
 const HELD_LONGEST: Duration = Duration::from_secs(30);
 
-/// Time after its backoff for which a step is remembered if the plan does not return to it.
+/// How long a step is remembered after its backoff if the plan does not return to the step.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// Maximum number of refused steps that are remembered per cluster.
@@ -36,7 +36,7 @@ const IDLE: &str = "the step had no effect, although it was repeated several tim
 pub(crate) struct AllTried(Mutex<HashMap<ObjectRef<EtcdCluster>, Tried>>);
 
 impl AllTried {
-    /// Runs `work` on the tried steps of a cluster while it holds the lock for all clusters.
+    /// Runs `work` on the tried steps of a cluster while holding the lock for all clusters.
     pub(crate) fn with<T>(
         &self,
         cluster: &ObjectRef<EtcdCluster>,

@@ -160,7 +160,7 @@ fn serves(answers: &[Answer]) -> bool {
 }
 
 /// Returns the warning to show before a recovery. The warning names a member with a higher Raft index than `member` if there is
-/// one, because a recovery from it loses fewer writes.
+/// one, because a recovery from that member loses fewer writes.
 fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
     let status = resource.status.clone().unwrap_or_default();
     let voters = status

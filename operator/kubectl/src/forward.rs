@@ -14,11 +14,11 @@ use witan_crd::ports;
 
 use super::error::of_kube;
 
-/// A local port that forwards to a pod until dropped.
+/// A local port that forwards to a pod until the value is dropped.
 #[derive(Debug)]
 pub(super) struct Forward {
     pub(super) address: SocketAddr,
-    /// The error of the last ended connection; `None` if that connection succeeded or none has ended.
+    /// The error of the last ended connection; `None` if that connection succeeded or no connection has ended.
     failure: watch::Receiver<Option<String>>,
     task: JoinHandle<()>,
 }

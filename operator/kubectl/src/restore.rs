@@ -107,7 +107,7 @@ fn wanted(flags: &RestoreFlags) -> Option<Restore> {
 }
 
 /// Creates the EtcdOperation for an in-place restore, or for its undo if `backup` is `None`. Fails if the user does not confirm
-/// it. With `--dry-run`, only prints it. With `--wait`, follows it until it ends.
+/// the operation. With `--dry-run`, only prints it. With `--wait`, follows it until it ends.
 async fn in_place(
     target: &Target,
     flags: &RestoreFlags,

@@ -122,7 +122,7 @@ impl KeyCounts {
         row.sampled_bytes += length;
     }
 
-    /// Returns the row for the prefix of a key, or the row for other keys if there are too many rows.
+    /// Returns the row for the prefix of a key, or the row [`OTHERS`] if there are already [`ROWS_MAX`] rows.
     fn row(&mut self, key: &[u8], flags: &TopFlags) -> &mut Row {
         let mut name = counted_prefix(key, flags);
         if self.rows.len() >= ROWS_MAX && !self.rows.contains_key(&name) {
@@ -144,8 +144,8 @@ impl KeyCounts {
             .saturating_add(u64::try_from(values).unwrap_or(u64::MAX))
     }
 
-    /// Returns the table of the `rows` prefixes with the largest estimated size in bytes, a line about the other prefixes if
-    /// there are any, and the totals.
+    /// Returns the table of the `rows` prefixes with the largest estimated size in bytes, a line about the remaining prefixes,
+    /// if any, and the totals.
     fn table_text(&self, rows: usize) -> String {
         let mut all: Vec<_> = self.rows.iter().collect();
         all.sort_by_key(|(_, row)| std::cmp::Reverse(self.estimated(row)));

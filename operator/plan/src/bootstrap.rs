@@ -1,9 +1,9 @@
 //! Bootstraps a cluster and restarts its members while it has no quorum.
 //!
 //! All initial members start at the same time with the same static list or discovery token, from which they compute the same
-//! cluster id. A majority is enough to serve. A second bootstrap from a static list would create another cluster. Therefore the
-//! status records the number of members before the first pod starts, and the cluster id once a quorum serves. A cluster with a
-//! recorded id is never bootstrapped again.
+//! cluster id. A majority is enough to serve. A second bootstrap from a static list would create another cluster. Therefore,
+//! the status records the number of members before the first pod starts, and the cluster id once a quorum serves. A cluster
+//! with a recorded id is never bootstrapped again.
 
 use super::{
     objects::wait_for_secrets,

@@ -77,7 +77,7 @@ pub struct Observed {
     pub recover: Option<Ordinal>,
     /// The value of the annotation `witan.dev/allow-leader-restart`.
     pub allow_leader_restart: Option<i64>,
-    /// Whether authentication is enabled; `None` if no member has answered.
+    /// Whether authentication is enabled; `None` if unknown, because no member has answered or the operator has no password.
     pub auth_enabled: Option<bool>,
     /// Recently failed steps.
     pub refused: Vec<Refusal>,

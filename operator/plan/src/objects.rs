@@ -135,7 +135,7 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Returns the step that enables authentication once no secret is missing, or disables it. A spec without `auth` never disables
-/// it. Returns `None` until a member has answered.
+/// it. Returns `None` while it is unknown whether authentication is enabled.
 pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
     let wanted = joined.pass.spec.auth.as_ref();
     let wanted = wanted.is_some_and(|auth| auth.enabled);

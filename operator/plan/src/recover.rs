@@ -1,7 +1,7 @@
 //! Forces a new cluster from one surviving member after quorum loss if an EtcdOperation requests it.
 //!
-//! The other members could still form a quorum without the survivor and acknowledge different writes. Therefore all their pods
-//! must be gone before the survivor starts alone. None of them starts again until `repair` has retired their claims.
+//! The other members could still form a quorum without the survivor and acknowledge different writes. Therefore, all their pods
+//! must be gone before the survivor starts alone. None of these members starts again until `repair` has retired their claims.
 //!
 //! The status records the recovery before anything changes. From then on, the recovery cannot be canceled, because the survivor
 //! may have removed the other members. Another EtcdOperation can still name another survivor. The status also records the end

@@ -169,7 +169,7 @@ fn restart_reason(
 
 /// Returns the step that removes a voter to replace it, or recreates the pod of a silent voter. Handles voters that answer
 /// last, because members refuse to add a replacement while another voter is down. Without self-healing, recreates no pod, and
-/// removes only voters for an operation or a scale-in.
+/// removes voters only for an operation or a scale-in.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let (mut wait, mut last) = (None, None);
     let heals = joined.pass.spec.self_healing().enabled;
@@ -315,7 +315,7 @@ fn without_service(
     }
 }
 
-/// Returns the step that disarms the CORRUPT alarm of a removed member. The alarm would stay raised otherwise.
+/// Returns the step that disarms the CORRUPT alarm of a removed member. Otherwise, the alarm would stay raised.
 pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     let id = *joined.list.stale_corrupt.first()?;
     Some(Step::DisarmCorrupt(id))

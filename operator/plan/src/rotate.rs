@@ -4,7 +4,8 @@
 //! 2. The next CA signs. Certificates are reissued (`objects`), and every member restarts with its new certificate.
 //! 3. The former CA is no longer trusted.
 //!
-//! The secrets are part of the pod template, so a rollout delivers them. Clients get time between the stages to fetch them.
+//! The secrets are part of the pod template, so a rollout delivers them. Clients get time between the stages to fetch the
+//! secrets.
 
 use witan_crd::CertificateRole;
 

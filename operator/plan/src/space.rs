@@ -1,7 +1,7 @@
 //! Handles the NOSPACE alarm if the spec requests it: compacts old revisions and disarms the alarm once enough space is free.
 //!
 //! A compaction removes history that clients may need, and a second compaction soon after the first would free little.
-//! Therefore the status records each compaction, and the next compaction follows after [`AGAIN_SECONDS`] at the earliest.
+//! Therefore, the status records each compaction, and the next compaction follows after [`AGAIN_SECONDS`] at the earliest.
 
 use super::pass::Joined;
 use crate::model::{MemberSeen, Step};

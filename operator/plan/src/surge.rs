@@ -1,5 +1,5 @@
-//! Replaces a voter that answers: its replacement votes before it is removed, so the number of voters never falls below the
-//! spec. `repair` removes a silent voter before it adds a replacement, because the voter may never recover.
+//! Replaces a voter that answers: its replacement votes before the voter is removed, so the number of voters never falls below
+//! the spec. `repair` removes a silent voter before it adds a replacement, because the voter may never recover.
 
 use super::{
     objects::wait_for_secrets,
@@ -18,7 +18,7 @@ pub(super) fn wanted(joined: &Joined<'_>) -> usize {
     joined.pass.spec.members() as usize + usize::from(replaces || roll::replaces(joined))
 }
 
-/// Returns whether a member answers or has answered recently. One missed call does not prove that it is down.
+/// Returns whether a member answers or has answered recently. One missed call does not prove that the member is down.
 pub(super) fn is_up(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
     member.answers || !joined.silent_for(ordinal, STUCK_SECONDS)
 }
@@ -57,8 +57,8 @@ pub(super) fn must_go(
     lost.then_some(Removal::DiskLost)
 }
 
-/// Returns the step that replaces a voter, or a wait. If a change of peer TLS has cut the voter off, restores the peer URL of
-/// its pod, because a restart would lose its disk.
+/// Returns the step that replaces a voter, or a wait. If a change of peer TLS has cut the voter off, restores the peer URL that
+/// matches the voter's pod, because a restart would lose the disk.
 pub(super) fn step(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: Removal) -> Step {
     let waits = idle(Why::CannotReplace(ordinal));
     if let Some(pod) = joined.pass.pod(ordinal)

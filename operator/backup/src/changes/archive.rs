@@ -129,7 +129,8 @@ impl ClusterArchive {
         added.or_else(|error| refused(format!("the watch returned events out of order: {error}")))
     }
 
-    /// Closes the watch. Complete revisions stay pending; an incomplete one is received again.
+    /// Closes the watch. Complete revisions stay pending; an incomplete revision is dropped, and the next watch receives it
+    /// again.
     pub(super) fn close(&mut self) {
         self.feed = None;
         self.last_revision = None;
@@ -166,7 +167,8 @@ impl ClusterArchive {
         Ok(())
     }
 
-    /// If a watch is open, reads the TTLs that the next segment needs. Forgets the known leases first if there are too many.
+    /// If a watch is open, reads the TTLs that the next segment needs. First forgets the known leases if there are more than
+    /// [`LEASES_KNOWN_MAX`].
     async fn learn_leases(&mut self) {
         if self.known_leases.len() > LEASES_KNOWN_MAX {
             self.known_leases.clear();

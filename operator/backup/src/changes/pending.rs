@@ -75,8 +75,8 @@ impl Pending {
         mem::replace(&mut self.groups, part)
     }
 
-    /// Drops an incomplete revision. Sets `last` to the revision before, so that the next watch receives the dropped revision
-    /// again.
+    /// Drops an incomplete revision. Sets `last` to the preceding revision, so that the next watch receives the dropped
+    /// revision again.
     pub(super) fn drop_incomplete(&mut self) {
         if !self.take_incomplete().is_empty() {
             self.last -= 1;

@@ -25,7 +25,8 @@ impl Tail {
         Self { at, previous: Bytes::new(), digests: Vec::new(), time_ms: 0 }
     }
 
-    /// Reads the end of the newest generation. Returns `None` if there is no generation, or if its end is damaged.
+    /// Reads the end of the newest generation. Returns `None` if there is no generation, or if the end of the newest generation
+    /// is damaged.
     pub(super) async fn read(
         segments: &SegmentStore,
         ids: &[SegmentId],

@@ -131,7 +131,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Like [`Self::mark`], but of `live`, an object of the kind `K`, only the metadata need be known.
+    /// Like [`Self::mark`], but `live` can be only the metadata of an object of the kind `K`.
     async fn mark_named<K: Object>(
         &self,
         live: &(impl Resource + Sync),

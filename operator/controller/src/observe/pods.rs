@@ -63,8 +63,8 @@ fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
     restores && cluster.id().is_some() && cluster.spec().is_durable()
 }
 
-/// Reads the values for `plan` from a pod. While no template can be built from the spec, no pod is considered outdated. Without
-/// its annotations and labels, a pod is a restarted voter in plaintext.
+/// Reads the values for `plan` from a pod. While no template can be built from the spec, no pod is considered outdated. A pod
+/// without the operator's annotations and labels is treated as a restarted voter that listens in plaintext.
 pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSeen {
     let ready_changed = pod_condition(pod, "Ready")
         .and_then(|ready| ready.last_transition_time.clone())

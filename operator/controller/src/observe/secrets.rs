@@ -104,7 +104,7 @@ impl SecretsSeen {
     }
 
     /// Adds the state of a role's cert-manager Certificate and of the secret that cert-manager writes. If another object has
-    /// one of their names, records the holder as well.
+    /// the name of either, records the holder as well.
     async fn requested(
         &mut self,
         client: &Client,
@@ -238,7 +238,7 @@ async fn is_requested(
     }))
 }
 
-/// Returns whether the operator issues the certificate of a role. The CA is issued if a peer or server certificate is.
+/// Returns whether the operator issues the certificate of a role. The CA is issued if a peer or server certificate is issued.
 pub(crate) fn is_issued(cluster: &Cluster<'_>, role: CertificateRole) -> bool {
     let managed = |role| {
         let source = cluster.spec().certificate_source(role);

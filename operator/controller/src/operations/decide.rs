@@ -203,7 +203,7 @@ fn request(cluster: &Cluster<'_>, change: impl FnOnce(&mut Requests)) -> Option<
     (after != before).then(|| Next::Request(Box::new(after)))
 }
 
-/// Returns the successful end of a recovery from `survivor`; `None` until the status records that it is done.
+/// Returns the successful end of a recovery from `survivor`; `None` until the status records that the recovery is done.
 fn recovered(cluster: &Cluster<'_>, survivor: &str) -> Option<Next> {
     let recorded = cluster.resource.status.as_ref()?.recovery.as_ref()?;
     let done = recorded.member == survivor && recorded.phase == RecoveryPhase::Done;
@@ -330,7 +330,7 @@ fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Nex
     }
 }
 
-/// Returns the id of the recorded member; 0, which no member has, if none is recorded.
+/// Returns the id of the recorded member; 0, which no member has, if no valid id is recorded.
 fn recorded_member(status: &EtcdOperationStatus) -> MemberId {
     let id = status.member_id.as_deref().unwrap_or_default();
     u64::from_str_radix(id, 16).unwrap_or_default()

@@ -2,8 +2,8 @@
 //!
 //! The pod runs `witan-operator backup save` and reports the result in its termination message. With verification, the init
 //! container `restore` restores the snapshot that `fetch` has downloaded. Only then does the main container `accept` mark the
-//! backup as verified and remove the backups that the retention policy does not keep. Until then, `save` removes only backups
-//! that are not verified either.
+//! backup as verified and remove the backups that the retention policy does not keep. Until then, `save` removes only other
+//! unverified backups.
 
 use std::collections::BTreeMap;
 

@@ -25,7 +25,7 @@ const USER: i64 = 65532;
 /// Seconds that a member gets to transfer leadership and finish its calls.
 const GRACE_SECONDS: i64 = 30;
 
-/// Seconds that a member gets to read its disk.
+/// Seconds that a member gets to read its disk at startup.
 const START_SECONDS: i32 = 3600;
 
 /// Returns the fingerprint of the template that all pods with the same peer TLS mode share.

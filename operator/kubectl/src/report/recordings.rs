@@ -1,4 +1,4 @@
-//! Reads the recordings of the members' flight recorders. They contain keys and names, but no values.
+//! Reads the recordings of the members' flight recorders. The recordings contain keys and names, but no values.
 
 use std::time::Duration;
 

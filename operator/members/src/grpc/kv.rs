@@ -23,7 +23,7 @@ impl GrpcMembers {
         succeed_if_already(compacted, "required revision has been compacted")
     }
 
-    /// Reads keys.
+    /// Reads keys. Times out after 10 s.
     pub async fn range(
         &self,
         of: &Address,
@@ -40,7 +40,7 @@ impl GrpcMembers {
         .await
     }
 
-    /// Executes a transaction.
+    /// Executes a transaction. Times out after 10 s.
     pub async fn txn(
         &self,
         on: &Address,

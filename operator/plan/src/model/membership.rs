@@ -32,7 +32,7 @@ pub struct Membership {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemberSeen {
     pub id: MemberId,
-    /// The member's name; empty until it has started.
+    /// The member's name; empty until the member has started.
     pub name: String,
     /// The ordinal of the member's pod; `None` if the member is not a pod of this cluster.
     pub ordinal: Option<Ordinal>,

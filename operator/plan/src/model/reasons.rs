@@ -19,7 +19,7 @@ pub enum Removal {
 }
 
 impl Removal {
-    /// Returns the notice of a member's removal. `member` is the member's name.
+    /// Returns the notice about the removal of a member. `member` is the member's name.
     pub(super) fn notice(self, member: String) -> Notice {
         let (reason, warning) = match self {
             Removal::ScaleIn | Removal::Ephemeral => ("MemberRemoved", false),
@@ -73,7 +73,7 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// Returns the notice of a pod's stop. `pod` is the pod's name.
+    /// Returns the notice about the stop of a pod. `pod` is the pod's name.
     pub(super) fn notice(self, pod: String) -> Notice {
         let reason = match self {
             Stop::NotAMember => "PodRemoved",

@@ -22,7 +22,7 @@ impl PodPlan {
     }
 }
 
-/// The flags with which a member starts. A member with data on its disk ignores all except `--force-new-cluster`.
+/// The flags with which a member starts. A member with data on its disk ignores all of them except `--force-new-cluster`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bootstrap {
     /// `--initial-cluster-state=new` with `members` consecutive ordinals, starting at `first`.
@@ -43,7 +43,7 @@ pub struct JoinMember {
     pub id: MemberId,
     /// The ordinal of the member's pod, which determines the name; `None` if the member is not a pod of this cluster.
     pub ordinal: Option<Ordinal>,
-    /// The name that the member has reported; empty until it has started.
+    /// The name that the member has reported; empty until the member has started.
     pub name: String,
     pub peer_urls: Vec<String>,
 }

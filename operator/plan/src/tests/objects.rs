@@ -171,8 +171,8 @@ fn without_cert_manager_no_cluster_starts_and_running_ones_are_maintained() {
     assert!(matches!(mended, Step::StartMember(_)), "{mended:?}");
 }
 
-/// The operator of CoreOS created no budget (its issue 1116). A budget that protects a sole member would prevent its node from
-/// being drained.
+/// The operator of CoreOS created no budget (issue 1116). A budget that protects a sole member would prevent a drain of its
+/// node.
 #[test]
 fn the_budget_follows_the_voters() {
     for (members, kept) in [(1, 0), (2, 2), (3, 2), (5, 3)] {

@@ -92,7 +92,7 @@ pub(super) struct World {
     pub(super) refused: Vec<(Step, i64)>,
     pub(super) pods: BTreeMap<Ordinal, FakePod>,
     pub(super) claims: BTreeMap<Ordinal, FakeClaim>,
-    /// The members; empty until a majority of the initial members has run.
+    /// The members; empty until an initial member runs or, with discovery, until all of them run.
     pub(super) members: Vec<FakeMember>,
     /// The members of the cluster on the disks that a restore kept.
     pub(super) kept_members: Vec<FakeMember>,

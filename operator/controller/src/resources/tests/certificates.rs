@@ -63,7 +63,7 @@ fn certificates_are_valid_for_the_names_of_the_services() {
     shake(&peer, &operator, member).unwrap_or_else(|error| panic!("{member}: {error}"));
 }
 
-/// A secret without an owner would outlive the cluster, and the signing key with it.
+/// A secret without an owner would outlive the cluster, and so would the signing key.
 #[test]
 fn secrets_of_certificates_have_labels_and_owner_of_the_cluster() {
     let cluster = cluster(full());
