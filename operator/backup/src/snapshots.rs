@@ -96,8 +96,8 @@ async fn next(
     }
 }
 
-/// Queries a member's status and release. A voter must also answer a linearizable read and must not have the CORRUPT alarm; if
-/// it fails either check, `cut_off` says why. Fails if the status cannot be read.
+/// Queries a member's status and release. If the CORRUPT alarm is raised, or a voter does not answer a linearizable read,
+/// `cut_off` says why. Fails if the status cannot be read.
 async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError> {
     let (channel, token) = members.session(endpoint).await?;
     let mut client = MaintenanceClient::new(channel.clone());

@@ -172,6 +172,7 @@ impl Source for TestSource {
 pub(crate) struct TestFolder(PathBuf);
 
 impl TestFolder {
+    /// Creates an empty directory below the system's temporary directory.
     pub(crate) fn new(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));

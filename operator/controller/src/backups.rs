@@ -46,6 +46,7 @@ use crate::{
 const PENDING: Duration = Duration::from_secs(15);
 /// How often a running job is checked. No watch reports why its pod is waiting.
 const POLL: Duration = Duration::from_secs(10);
+/// The time limit of a pass.
 const PASS_LONGEST: Duration = Duration::from_secs(60);
 
 pub(crate) struct Backups {
@@ -58,6 +59,7 @@ pub(crate) struct Backups {
 }
 
 impl Backups {
+    /// Shares the client, the environment, the recorder and the metrics of the operator.
     pub(crate) fn new<M>(operator: &Operator<M>) -> Self {
         Self {
             client: operator.client.clone(),
@@ -134,7 +136,8 @@ impl Backups {
         })
     }
 
-    /// Creates the job of a backup. The inner error says why the job was not created.
+    /// Creates the job of a backup if it does not exist. The inner error says why the job was not created, for example because
+    /// another backup of the cluster is running.
     async fn begin(
         &self,
         backup: &EtcdBackup,
@@ -259,8 +262,8 @@ impl Backups {
         Ok(Action::requeue(due.requeue_after))
     }
 
-    /// Reconciles the pod that stores the changes of a schedule, and adds its progress to the status and the metrics. While
-    /// changes are requested, a failure only appears in the condition.
+    /// Reconciles the pod that stores the changes of a schedule, and adds its progress to the status, the metrics and the time
+    /// of the next pass. While changes are requested, a failure only appears in the condition.
     async fn reconcile_changes(
         &self,
         schedule: &EtcdBackupSchedule,

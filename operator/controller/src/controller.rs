@@ -73,6 +73,7 @@ pub(crate) fn watch<M: Members>(
 
 impl<M: Members> Passes<EtcdCluster> for Scope<M> {
     /// Waits for a permit, runs one pass over a cluster and records its metrics. Does nothing while the operator is stopping.
+    /// Fails after [`PASS_LONGEST`].
     async fn pass(&self, cluster: &EtcdCluster) -> PassResult {
         let operator = &self.operator;
         let permit = operator.passes.acquire().await;
@@ -246,7 +247,8 @@ impl<M: Members> Scope<M> {
         Ok(observation)
     }
 
-    /// Computes the status of a cluster and updates its gauges. `facts` is the previous status with the step's facts.
+    /// Computes the status of a cluster and updates its gauges. `facts` is the previous status with the step's facts. Reads a
+    /// missing restored revision from the pods.
     fn report(
         &self,
         cluster: &Cluster<'_>,

@@ -108,7 +108,8 @@ impl Election {
         }
     }
 
-    /// Releases the lease, so that another replica need not wait until it expires.
+    /// Releases the lease if this process holds it, so that another replica need not wait until it expires. Only logs a
+    /// failure.
     pub(crate) async fn release(&self) {
         let released = async {
             let mut lease = self.leases.get(&self.name).await?;

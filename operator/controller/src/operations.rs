@@ -164,8 +164,8 @@ impl<M: Members> Operations<M> {
         self.hold(operation, None, text).await
     }
 
-    /// Records that an operation starts, waits, or ends immediately. The start is first recorded in the EtcdCluster; after a
-    /// conflict, the next pass tries again.
+    /// Records that an operation starts, waits, or ends immediately. A restore waits or ends instead of starting if its backup
+    /// cannot be used. The start is first recorded in the EtcdCluster; after a conflict, the next pass tries again.
     async fn begin(&self, at: &At<'_>, start: Start) -> PassResult {
         let (client, cluster) = (&self.operator.client, at.cluster.resource);
         let member = match start {
@@ -214,7 +214,7 @@ impl<M: Members> Operations<M> {
     }
 
     /// Carries out the next action of a running operation and records its progress or its end. A failed leader transfer is
-    /// recorded as progress, and the next pass repeats the transfer.
+    /// recorded as progress. The next pass repeats the transfer, and a request that could not be written because of a conflict.
     async fn advance(&self, at: &At<'_>, next: Next) -> PassResult {
         let cluster = at.cluster.resource;
         let progress = match next {

@@ -47,6 +47,7 @@ pub(crate) struct Limits {
 }
 
 impl<M: Members> Operator<M> {
+    /// Creates an operator that acts from now on. Its events contain `identity`.
     pub(crate) fn new(
         client: Client,
         members: M,

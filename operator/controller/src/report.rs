@@ -45,7 +45,7 @@ fn observed_generation(of: Subject<'_>, seen: &Observed) -> Option<i64> {
     }
 }
 
-/// Returns the new status of a cluster. `next` is its next step.
+/// Returns the new status of a cluster. `next` is its next step. Keeps the previous Raft indexes if nothing else has changed.
 pub(crate) fn status(of: Subject<'_>, seen: &Observed, next: &Step) -> EtcdClusterStatus {
     let membership = seen.membership.as_ref();
     let members = members::all(of, seen);
@@ -283,7 +283,7 @@ fn ready(seen: &Observed) -> usize {
     ready.count()
 }
 
-/// Keeps the previous raft indexes if nothing else has changed, because every write to the cluster changes them.
+/// Keeps the previous Raft indexes if nothing else has changed, because every write to the cluster changes them.
 fn keep_measures(before: &EtcdClusterStatus, status: &mut EtcdClusterStatus) {
     let mut same = status.clone();
     for (member, old) in same.members.iter_mut().zip(&before.members) {

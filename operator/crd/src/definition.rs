@@ -13,6 +13,7 @@ pub fn as_yaml() -> Result<String, serde_yaml::Error> {
     Ok(documents.collect::<Result<Vec<_>, _>>()?.join("---\n"))
 }
 
+/// Returns the definitions of all resources, without redundant parts of their schemas.
 pub(super) fn definitions() -> [CustomResourceDefinition; 4] {
     [
         stripped(EtcdCluster::crd()),

@@ -34,7 +34,8 @@ pub(super) async fn back_up(target: &Target, flags: &BackupFlags) -> Result<(), 
     Ok(())
 }
 
-/// Builds an EtcdBackup, which no retention policy removes. `--verify` overrides the setting of the schedule.
+/// Builds an EtcdBackup, which no retention policy removes. The default name consists of the name of the cluster, possibly
+/// truncated, and `now`. `--verify` overrides the setting of the schedule.
 fn backup(flags: &BackupFlags, settings: BackupSettings, now: Timestamp) -> EtcdBackup {
     let part: String = flags.cluster.chars().take(CLUSTER_CHARS).collect();
     let default = || format!("{part}-{}", now.strftime("%Y%m%d-%H%M%S"));

@@ -42,8 +42,8 @@ enum End {
     Limit,
 }
 
-/// Reads up to `limit` versions of a key, newest first, starting at `revision` (`None` for the newest). Fails if the key does
-/// not exist at that revision.
+/// Reads up to `limit` versions of a key, but at least one, newest first, starting at `revision` (`None` for the newest). Fails
+/// if the key does not exist at that revision.
 pub(super) async fn read(
     keys: &Keys,
     key: &[u8],

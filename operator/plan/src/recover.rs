@@ -12,7 +12,8 @@ use witan_crd::{RecoveryPhase, ordinal, quorum};
 use super::pass::{Pass, idle, soon};
 use crate::model::{Bootstrap, Ordinal, PodPhase, PodPlan, StartKind, Step, Stop, Why};
 
-/// Returns the next step of a recovery; `None` if none was requested, if it is done, or if the quorum is not lost.
+/// Returns the next step of a recovery; `None` if none was requested, if it is done, or if the quorum is not lost. A running
+/// recovery continues without a request; a request for another survivor begins it again.
 pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
     let recorded = recorded(pass);
     let requested = pass.seen.recover;

@@ -52,6 +52,7 @@ pub(super) enum Event {
 }
 
 impl<'a> Archiver<'a> {
+    /// Creates an archiver, which opens the archive and the watch at its first tick. `status` receives the progress.
     pub(super) fn new(
         members: Members,
         location: &'a Store,

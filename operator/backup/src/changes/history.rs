@@ -27,7 +27,7 @@ pub(crate) struct RevisionDigest {
     pub(crate) digest: String,
 }
 
-/// Returns the digests of the last [`COMPARED_REVISIONS`] revisions up to `last`.
+/// Returns the digests of the last [`COMPARED_REVISIONS`] revisions up to `last`, in ascending order.
 pub(super) fn digests(groups: &[ChangeGroup], last: i64) -> Vec<RevisionDigest> {
     let events = groups.iter().flat_map(|group| &group.events);
     let events: Vec<&Event> = events.filter(|event| revision(event) <= last).collect();

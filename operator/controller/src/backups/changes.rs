@@ -121,7 +121,7 @@ pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
 }
 
 /// Queries the pod that stores a schedule's changes for its progress. Does not query a pod that is terminating, crashes or has
-/// no address. Reports a terminating or crashing pod as trouble.
+/// no address. Reports a terminating or crashing pod as trouble. Ignores an invalid response.
 async fn ask_pod(pods: &[Pod]) -> Seen {
     let mut running = pods.iter();
     let running = running.find(|pod| pod.metadata.deletion_timestamp.is_none());

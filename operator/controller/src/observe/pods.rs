@@ -203,7 +203,8 @@ fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
     ends.is_some_and(|ends| now.saturating_sub(ends.0.as_second()) >= LATE_SECONDS)
 }
 
-/// Returns what keeps a pod unready, with the message of the kubelet or the scheduler; `None` if a new disk might help.
+/// Returns what keeps a pod unready, with the message of the kubelet or the scheduler; `None` if nothing is known to keep it
+/// unready; a new disk might help then.
 fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
     let is = |kind, value: &str| pod_condition(pod, kind).filter(|found| found.status == value);
     if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {
@@ -267,8 +268,8 @@ fn marked<V: DeserializeOwned>(marks: &BTreeMap<String, String>, key: &str) -> O
     serde_json::from_value(marks.get(key)?.as_str().into()).ok()
 }
 
-/// Returns an annotation of a pod or a claim with an unknown value, as `key=value`. A later release of the operator wrote the
-/// value.
+/// Returns an annotation whose value is unknown, as `key=value`, from any pod or claim. A later release of the operator wrote
+/// the value.
 pub(super) fn unknown_mark(objects: &Objects) -> Option<String> {
     let pods = objects.pods.values().map(|pod| pod.annotations());
     let claims = objects.claims.values().map(|claim| claim.annotations());

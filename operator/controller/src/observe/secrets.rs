@@ -104,7 +104,7 @@ impl SecretsSeen {
     }
 
     /// Adds the state of a role's cert-manager Certificate and of the secret that cert-manager writes. If another object has
-    /// the name of either, records the holder as well.
+    /// the name of either, records the holder as well. Records an incomplete secret as missing.
     async fn requested(
         &mut self,
         client: &Client,

@@ -71,7 +71,7 @@ pub(super) fn begin(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> S
     begun.unwrap_or_else(|held| held)
 }
 
-/// Fails if the operator does not act on the cluster, because the cluster is paused or hibernated.
+/// Fails with [`Start::Hold`] if the operator does not act on the cluster, because the cluster is paused or hibernated.
 pub(super) fn managed(cluster: &Cluster<'_>) -> Result<(), Start> {
     let spec = cluster.spec();
     let why = if spec.paused {
@@ -100,7 +100,7 @@ fn serving<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membersh
     confirmed(seen).ok_or_else(|| Start::Hold(NO_QUORUM.to_owned()))
 }
 
-/// Decides whether an operation that restarts all members starts.
+/// Decides whether an operation that restarts all members starts. Fails with [`Start::Hold`] if the operation must wait.
 fn may_restart(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     free(cluster)?;
     let spec = cluster.spec();
@@ -119,7 +119,7 @@ fn may_restart(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Result
     Ok(Start::End(Err(why.to_owned())))
 }
 
-/// Returns the request for the status of the EtcdCluster while the operation runs.
+/// Returns the request for the status of the EtcdCluster while the operation runs; `None` if the operation has no status.
 fn request_of(operation: &EtcdOperation) -> Option<OperationRequest> {
     let replaced = operation.status.as_ref()?.member_id.clone();
     let recovered = operation.spec.recover_quorum.as_ref();
@@ -223,8 +223,8 @@ fn confirmed(seen: &Observed) -> Option<&Membership> {
     list.filter(|list| list.is_confirmed())
 }
 
-/// Decides whether a recovery starts: no quorum may serve, no finished recovery may be recorded, and no other recovery may be
-/// requested.
+/// Decides whether a recovery starts: the survivor must be a known member, no quorum may serve, no finished recovery may be
+/// recorded, and no other recovery may be requested.
 fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Start {
     let status = cluster.resource.status.as_ref();
     let members = status.map(|status| &status.members[..]).unwrap_or_default();
@@ -285,7 +285,7 @@ fn begin_leader_transfer(
     }
 }
 
-/// Decides whether the replacement of the member `named` starts. The member must be a voter and have a pod.
+/// Decides whether the replacement of the member `named` starts. The member must be a voter, and not an outside member.
 fn begin_replacement(
     cluster: &Cluster<'_>,
     seen: &Observed,

@@ -322,7 +322,7 @@ fn new_record(operation: &EtcdOperation) -> RestoreStatus {
     }
 }
 
-/// Returns the claims, except `but`, that are neither retired nor being deleted, and the id of the cluster.
+/// Returns the names of the claims, except `but`, that are neither retired nor being deleted, and the id of the cluster.
 fn in_use(cluster: &Cluster<'_>, seen: &Observed, but: &[String]) -> (Vec<String>, Option<String>) {
     let claims = seen.ordinals.iter().filter(|(_, at)| {
         let claim = at.claim.as_ref();

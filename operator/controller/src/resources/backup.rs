@@ -89,7 +89,8 @@ pub(super) fn labels(cluster: &Cluster<'_>) -> BTreeMap<String, String> {
     .into()
 }
 
-/// Merges the `podTemplate` of the backup into the pod. Fails if the result is not a valid pod.
+/// Merges the `podTemplate` of the backup into the pod. The operator's labels take precedence. Fails if the result is not a
+/// valid pod.
 pub(super) fn merged(pod: PodTemplateSpec, backup: &EtcdBackup) -> BuildResult<PodTemplateSpec> {
     let Some(given) = &backup.spec.settings.pod_template else {
         return Ok(pod);

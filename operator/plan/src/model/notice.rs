@@ -53,10 +53,12 @@ impl Notices<'_> {
         Notice { reason, member, message, warning }
     }
 
+    /// Returns a notice about the member with the ordinal `at`.
     pub(super) fn pod(&self, at: Ordinal, reason: &'static str, text: impl Into<String>) -> Notice {
         self.about(format!("{}-{at}", self.cluster), reason, text.into())
     }
 
+    /// Returns a notice about the member with this id.
     pub(super) fn member(
         &self,
         id: MemberId,
