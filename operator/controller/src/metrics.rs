@@ -84,7 +84,7 @@ impl Metrics {
             },
             changes: Punctuality {
                 last: gauge("witan_operator_backup_changes_last_timestamp_seconds", "Unix time in seconds up to which all changes to the schedule's cluster are stored."),
-                late: gauge("witan_operator_backup_changes_late", "Whether a schedule that stores changes has not stored recent changes. 1 is yes, 0 is no."),
+                late: gauge("witan_operator_backup_changes_late", "Whether recent changes of a schedule are not stored, or stored changes cannot be restored. 1 is yes, 0 is no."),
             },
             gaps: on.counters("witan_operator_backup_changes_gaps_total", "Total number of gaps in the stored changes of a schedule.", &CLUSTER),
             watches: on.counters("witan_operator_watch_errors_total", "Total number of failed watches, by the kind of the reconciled resource.", &["kind"]),

@@ -403,7 +403,7 @@ pub struct EtcdBackupScheduleStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<BackupChangesStatus>,
     /// Conditions of the schedule. `Ready` is False if the schedule is invalid or paused, or if its backups fail or are late.
-    /// With `spec.changes`, `ChangesStored` is False if recent changes are not stored yet.
+    /// With `spec.changes`, `ChangesStored` is False if recent changes are not stored yet or stored changes cannot be restored.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -21,13 +21,13 @@ pub struct EtcdClusterStatus {
     /// Human-readable summary of the cluster's state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// Number of members.
+    /// Number of member pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
     /// Number of ready members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i32>,
-    /// Number of members whose pods have the current template.
+    /// Number of members whose pods and claims are up to date.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_replicas: Option<i32>,
     /// Number of learners.
@@ -192,7 +192,7 @@ pub enum MemberPhase {
     Ready,
     /// The member is a voter but does not serve requests.
     Unhealthy,
-    /// The member was removed from the cluster, but its pod or claim still exists.
+    /// The member is not in the member list, but its pod still exists.
     Removing,
     /// The member is stopped by the annotation `witan.dev/fenced-members`.
     Fenced,
