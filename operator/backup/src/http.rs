@@ -92,7 +92,7 @@ struct HyperService {
 
 impl HttpService for HyperService {
     /// Reports a failed connection as `Connect`, which object_store retries, unless TLS failed. object_store also retries every
-    /// 5xx status. A retry does not help after 507 (the store is full) and 501 (the store does not support the request), so 507
+    /// 5xx status. A retry does not help after 507 (the store is full) and 501 (the store does not support the request). So 507
     /// becomes 413, and 501 becomes 400.
     fn call<'a, 'b>(
         &'a self,

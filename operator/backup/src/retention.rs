@@ -18,9 +18,9 @@ impl Retention {
     /// Returns the backups to remove, oldest first. `complete` is sorted from the newest to the oldest. Always keeps `saved`,
     /// the newest confirmed backup, and the backups of other clusters, because a new cluster can have the name of a lost one.
     ///
-    /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is
-    /// removed once it is older than `keep_within` and than every other kept backup that shows its history, and `keep_last`
-    /// other backups are kept.
+    /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is removed
+    /// once `keep_last` other backups are kept and it is older than `keep_within`. At least one of the other kept backups must
+    /// also show its history, and all such backups must be newer.
     ///
     /// If `has_changes`, also keeps the newest backup that shows its history, if possible a confirmed one. Without this backup,
     /// no stored change could be restored.

@@ -161,9 +161,9 @@ impl Store {
         self.put(&file, json).await
     }
 
-    /// Writes the record of a backup only if the backup has none. Returns `false` if it has one. Checks for a record before an
-    /// unconditional write if the object store does not support conditional writes, or if a file system returns an error, for
-    /// example because it lacks hard links.
+    /// Writes the record of a backup only if the backup has none. Returns `false` if it has one. If the object store does not
+    /// support conditional writes, or a file system returns an error (it may lack hard links), checks for a record and then
+    /// writes unconditionally.
     pub(crate) async fn put_new_record(&self, record: &BackupRecord) -> Result<bool, BackupError> {
         let (file, json) = record_file(record)?;
         match self.create_file(&file, json.clone()).await {

@@ -262,8 +262,8 @@ impl Backups {
         Ok(Action::requeue(due.requeue_after))
     }
 
-    /// Reconciles the pod that stores the changes of a schedule, and adds its progress to the status, the metrics and the time
-    /// of the next pass. While changes are requested, a failure only appears in the condition.
+    /// Reconciles the pod that stores the changes of a schedule. Adds its progress to the status and the metrics, and can
+    /// advance the next pass. While changes are requested, a failure only appears in the condition.
     async fn reconcile_changes(
         &self,
         schedule: &EtcdBackupSchedule,

@@ -223,7 +223,7 @@ fn confirmed(seen: &Observed) -> Option<&Membership> {
     list.filter(|list| list.is_confirmed())
 }
 
-/// Decides whether a recovery starts: the survivor must be a known member, no quorum may serve, no finished recovery may be
+/// Decides whether a recovery starts. The survivor must be a known member, and no quorum may serve. No finished recovery may be
 /// recorded, and no other recovery may be requested.
 fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Start {
     let status = cluster.resource.status.as_ref();
