@@ -194,7 +194,7 @@ pub struct AcceptFlags {
     pub(crate) s3: S3Flags,
 }
 
-/// Reads `file`, which is the value of `flag`; an error names both.
+/// Reads `file`, which is the value of `flag`; an error names the file and the flag.
 pub(crate) fn read(flag: &str, file: &Path) -> Result<Vec<u8>, BackupError> {
     let failed = |error| BackupError::internal(format!("{flag} {}: {error}", file.display()));
     fs::read(file).map_err(failed)

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::{command::S3Flags, location::Location, testing::TestFolder};
 
-    /// The store refuses the name of a record that is longer than a file name can be.
+    /// The store cannot read the record, because its name would be longer than a file name can be.
     #[tokio::test]
     async fn a_snapshot_without_a_record_is_listed_without_reading_one() {
         let folder = TestFolder::new("inventory");

@@ -19,14 +19,14 @@ impl Retention {
     /// the newest confirmed backup, and the backups of other clusters, because a new cluster can have the name of a lost one.
     ///
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is removed
-    /// once `keep_last` other backups are kept and it is older than `keep_within`. At least one of the other kept backups must
-    /// also show its history, and all such backups must be newer.
+    /// once it is older than `keep_within` and `keep_last` confirmed backups are kept. At least one of the kept confirmed
+    /// backups must also show its history, and all such backups must be newer.
     ///
     /// If `has_changes`, also keeps the newest backup that shows its history, if possible a confirmed one. Without this backup,
     /// no stored change could be restored.
     ///
     /// Unverified backups may be damaged. They are counted separately and never remove a verified backup. An unverified backup
-    /// is also removed once it is older than all kept confirmed ones.
+    /// is also removed once it is older than all kept confirmed backups.
     fn excess<'a>(
         self,
         complete: &'a [BackupRecord],

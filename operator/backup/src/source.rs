@@ -22,7 +22,8 @@ pub(crate) trait Source {
     /// Requests a snapshot of a member and waits for its first piece.
     async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;
 
-    /// Returns a member's hash of the key space at `revision`. Fails if the member has compacted or not reached that revision.
+    /// Returns a member's hash of the key space at `revision`. Fails if the member has compacted that revision or has not
+    /// reached it.
     async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError>;
 }
 

@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::reason::BackupError;
 
-/// A handle that shows whether the process should stop. It can be awaited any number of times.
+/// A handle that shows whether the process should stop. The handle can be awaited any number of times.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop(watch::Receiver<Option<&'static str>>);
 

@@ -16,7 +16,7 @@ const PARTS_IN_FLIGHT: usize = 2;
 /// How long an abort may take. It is less than the 30 s that Kubernetes grants after SIGTERM.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// An object that is being uploaded. It exists only after `complete`; otherwise the caller must `abort` it.
+/// An object that is being uploaded. The object exists only after `complete`; otherwise, the caller must `abort` the upload.
 #[derive(Debug)]
 pub(crate) struct PartUpload {
     upload: Box<dyn MultipartUpload>,

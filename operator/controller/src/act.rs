@@ -416,7 +416,7 @@ fn return_to_disks(status: &mut EtcdClusterStatus) {
     end_recovery(status);
 }
 
-/// Records that a recovery has ended, because its survivor is not a member of the cluster on the other disks.
+/// Records that a recovery has ended, because its survivor is not a member after the restore or the return to earlier disks.
 fn end_recovery(status: &mut EtcdClusterStatus) {
     if let Some(recovery) = &mut status.recovery {
         recovery.phase = RecoveryPhase::Done;

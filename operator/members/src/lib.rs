@@ -223,7 +223,7 @@ pub trait Members: Send + Sync + 'static {
         change: &Change,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
-    /// Returns the hash of a member's keys at a revision. Fails if the member has compacted or not reached the revision.
+    /// Returns the hash of a member's keys at a revision. Fails if the member has compacted the revision or has not reached it.
     fn keys_hash(
         &self,
         of: &Address,

@@ -321,8 +321,8 @@ pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     Some(Step::DisarmCorrupt(id))
 }
 
-/// Returns a wait if a member is fenced, must be replaced, has no vote or does not serve, or if the members' data differs.
-/// Planned changes must not begin then.
+/// Returns a wait if a member is fenced, must be replaced, has no vote or does not serve, or if the members' data differs. In
+/// these cases, planned changes must not begin.
 pub(super) fn unsettled(joined: &Joined<'_>) -> Option<Step> {
     if joined.list.undecided {
         return Some(idle(Why::Undecided));

@@ -61,7 +61,7 @@ async fn a_backup_is_the_file_and_its_record() {
         (file.len() as u64, hex(&file).as_str())
     );
     assert_eq!((saved.revision, saved.cluster_id.as_str()), (12, "cafe"));
-    // The level is the cluster's, not the highest one of the release.
+    // The level is the level of the cluster, not the highest level of the release.
     assert_eq!(
         (saved.release.as_deref(), saved.level),
         (Some("0.3.0"), Some(2))

@@ -15,7 +15,8 @@ use crate::{
     resources::{self, MANAGER, Ownership, VERSION},
 };
 
-/// The field manager for created objects. The first apply takes over its fields, so that omitted fields are removed.
+/// The field manager for created objects. The first apply takes over the fields of this manager, so that omitted fields are
+/// removed.
 const CREATOR: &str = "witan-operator-create";
 
 impl<M: Members> Actor<'_, M> {

@@ -176,7 +176,7 @@ pub(crate) fn client_address(pod: &Pod) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::try_from(ports::CLIENT).ok()?))
 }
 
-/// Converts the phase of a pod. A missing phase, or one that is not listed here, becomes `Pending`.
+/// Converts the phase of a pod. A missing phase or any other phase becomes `Pending`.
 fn phase(pod: &Pod) -> PodPhase {
     match pod_phase(pod) {
         Some("Running") => PodPhase::Running,

@@ -1,7 +1,7 @@
 //! Decides the next action of an operation from its record and the observed cluster.
 //!
-//! Operations that the plan executes are recorded in `status.requests` of the EtcdCluster. The operation then watches their
-//! progress.
+//! Operations that the plan executes are recorded in `status.requests` of the EtcdCluster. The operation then watches the
+//! progress of the plan.
 
 use kube::ResourceExt as _;
 use witan_crd::{

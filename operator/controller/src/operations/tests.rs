@@ -157,7 +157,7 @@ async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
     assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
 }
 
-/// A restore waits for its backup, and a restart for a quorum. A recovery must not wait for them.
+/// A restore waits for its backup, and a restart for a quorum. A recovery must wait for neither operation.
 #[tokio::test]
 async fn a_repair_precedes_waiting_operations() {
     let fake = FakeApi::with_cluster(&json!({}));

@@ -43,7 +43,7 @@ impl World {
         }
     }
 
-    /// Records the return, and exchanges the members with those on the kept disks.
+    /// Records the return, and swaps the current members and the members on the kept disks.
     pub(super) fn return_to_disks(&mut self) {
         std::mem::swap(&mut self.kept_members, &mut self.members);
         self.leader = None;
