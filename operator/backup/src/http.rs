@@ -124,7 +124,7 @@ impl HttpService for HyperService {
     }
 }
 
-/// Converts an error to one that contains only the innermost cause.
+/// Converts an error to an error that contains only the innermost cause.
 fn failed(kind: HttpErrorKind, error: &(dyn Error + 'static)) -> HttpError {
     // The outer errors would hide the innermost error in object_store's log lines about retries.
     HttpError::new(kind, io::Error::other(innermost(error)))

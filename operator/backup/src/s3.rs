@@ -14,7 +14,7 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
-/// Random pauses between retries. Each is at most three times as long as the one before.
+/// Random pauses between retries. Each pause is at most three times as long as the pause before it.
 const PAUSES: BackoffConfig = BackoffConfig {
     init_backoff: Duration::from_millis(500),
     max_backoff: Duration::from_secs(10),

@@ -17,7 +17,7 @@ pub(crate) fn is_unsupported(error: &object_store::Error) -> bool {
     element(&error.to_string(), "Code") == Some("NotImplemented")
 }
 
-/// Converts a store error to one that says what to check. `doing` is the failed action, such as "read s3://…".
+/// Converts a store error to an error that says what to check. `doing` is the failed action, such as "read s3://…".
 pub(crate) fn explain(doing: &str, error: &object_store::Error) -> BackupError {
     let text = error.to_string();
     if let Some(code) = element(&text, "Code") {

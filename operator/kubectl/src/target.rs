@@ -24,8 +24,8 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Reads the kubeconfig. If there is none and no flag names one or its context, uses the ServiceAccount of the pod. Does
-    /// not contact the API server.
+    /// Reads the kubeconfig. If there is no kubeconfig, and no flag names a kubeconfig or a context, uses the ServiceAccount of
+    /// the pod. Does not contact the API server.
     pub(super) async fn new(flags: &TargetFlags) -> Result<Self, PluginError> {
         let options = KubeConfigOptions { context: flags.context.clone(), ..Default::default() };
         let config = match &flags.kubeconfig {

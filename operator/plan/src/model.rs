@@ -90,15 +90,15 @@ pub struct Observed {
     pub rejected: Option<String>,
 }
 
-/// How an object compares with the one that the operator builds.
+/// How an object compares with the object that the operator builds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ObjectState {
     /// The object does not exist.
     #[default]
     Missing,
-    /// The object differs from the one that the operator builds.
+    /// The object differs from the object that the operator builds.
     Outdated,
-    /// The object matches the one that the operator builds.
+    /// The object matches the object that the operator builds.
     Current,
 }
 

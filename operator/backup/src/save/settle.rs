@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(store.record("a").await.unwrap(), Some(late.0));
     }
 
-    /// The snapshot is replaced before its own process writes the record.
+    /// The snapshot is replaced before the process that uploaded it writes the record.
     #[tokio::test]
     async fn a_record_of_a_replaced_snapshot_does_not_stay() {
         let store = memory();

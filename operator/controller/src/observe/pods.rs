@@ -203,8 +203,8 @@ fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
     ends.is_some_and(|ends| now.saturating_sub(ends.0.as_second()) >= LATE_SECONDS)
 }
 
-/// Returns what keeps a pod unready, with the message of the kubelet or the scheduler; `None` if nothing is known to keep it
-/// unready; a new disk might help then.
+/// Returns what keeps a pod unready, with the message of the kubelet or the scheduler. Returns `None` if nothing is known to
+/// keep it unready; a new disk might help then.
 fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
     let is = |kind, value: &str| pod_condition(pod, kind).filter(|found| found.status == value);
     if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {

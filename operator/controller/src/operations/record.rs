@@ -41,7 +41,8 @@ pub(super) fn phase(operation: &EtcdOperation) -> OperationPhase {
     phase.unwrap_or(OperationPhase::Pending)
 }
 
-/// Returns the rank of a verb; the lowest runs first. Repairs precede operations that need a serving cluster.
+/// Returns the rank of a verb; the operation with the lowest rank runs first. Repairs precede operations that need a serving
+/// cluster.
 fn urgency(verb: Verb<'_>) -> u8 {
     match verb {
         Verb::RecoverQuorum(_) => 0,

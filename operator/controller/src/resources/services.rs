@@ -1,4 +1,4 @@
-//! Builds the two services: one for clients, and a headless one for the members' DNS names.
+//! Builds the two services: a service for clients, and a headless service for the members' DNS names.
 
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};

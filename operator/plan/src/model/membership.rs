@@ -75,7 +75,7 @@ pub struct ClusterReport {
     pub members: usize,
     /// Whether this list and another list were confirmed by different quorums, so that the cluster has two histories.
     pub forked: bool,
-    /// Whether the log and the key space are as empty as a new member's, and no quorum confirmed the member's read.
+    /// Whether the log and the key space are as empty as in a new member, and no quorum confirmed the member's read.
     pub blank: bool,
 }
 

@@ -159,7 +159,7 @@ impl World {
         serve && self.pods.values().all(|pod| pod.gone_at.is_none())
     }
 
-    /// Returns whether a quorum of members with intact disks remains without this one.
+    /// Returns whether a quorum of members with intact disks remains without this member.
     fn may_lose(&self, ordinal: Ordinal) -> bool {
         let voters = self.members.iter().filter(|member| !member.learner);
         let whole = voters.filter(|member| {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::reason::BackupError;
 
-/// The wait after the first failure of a backup. Each further consecutive failure doubles it.
+/// The wait after the first failure of a backup. Each further consecutive failure doubles the wait.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 /// Maximum wait before a retry; a longer wait is shortened to this value. A store that fails for hours costs a member at most
 /// two snapshots an hour.

@@ -156,7 +156,8 @@ fn a_certificate_fits_until_its_names_or_its_authority_change() {
     assert!(!tls::observe_certificate(&cluster, role, &Secret::default(), Some(&authority)).fits);
 }
 
-/// Certificates of adjacent stages must trust each other. Certificates of the first and the last stage must not.
+/// Certificates of adjacent stages must trust each other. Certificates of the first and the last stage must not trust each
+/// other.
 #[test]
 fn certificates_of_adjacent_rotation_stages_trust_each_other() {
     let mut resource = full();
