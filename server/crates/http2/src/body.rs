@@ -21,7 +21,7 @@ pub enum Body {
     Stream(RequestStream),
 }
 
-/// The error of reading a request that the client has reset, or whose connection has ended.
+/// The error when a call reads a request that the client has reset, or whose connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aborted;
 
@@ -58,7 +58,7 @@ fn cost(message: &Bytes) -> usize {
     message.len() + MESSAGE_OVERHEAD
 }
 
-/// Wakes the call if it waits for a message.
+/// Releases the lock, then wakes the call if it waits for a message.
 fn wake_reader(mut queue: MutexGuard<'_, QueueState>) {
     let reader = queue.reader.take();
     drop(queue);
@@ -67,7 +67,8 @@ fn wake_reader(mut queue: MutexGuard<'_, QueueState>) {
     }
 }
 
-/// Creates both halves of a message queue. `connection` is woken when the call has taken messages or drops its half.
+/// Creates both halves of a message queue. `connection` is woken when the call has emptied the queue, has taken a quarter of a
+/// window, or has dropped queued messages with its half.
 pub(crate) fn stream(connection: Waker) -> (RequestSender, RequestStream) {
     let queue = Mutex::default();
     let inbox = Arc::new(RequestQueue { queue, connection });
@@ -81,7 +82,7 @@ impl RequestQueue {
 }
 
 impl RequestSender {
-    /// Adds a message to the queue, or drops it if the call has stopped reading.
+    /// Adds a message to the queue and wakes the call. Drops the message if the call has dropped its half.
     pub(crate) fn send(&self, message: Bytes) {
         let mut queue = self.0.queue();
         if !queue.dropped {

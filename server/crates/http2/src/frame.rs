@@ -116,7 +116,7 @@ impl<'a> Frame<'a> {
         Ok(&rest[..length.ok_or(Reason::Protocol)?])
     }
 
-    /// Returns the payload as a 32-bit number. Fails if the payload does not have 4 bytes.
+    /// Returns the payload as a 32-bit number. Fails if the payload is not 4 bytes long.
     pub fn number(&self) -> Result<u32, Reason> {
         let bytes: [u8; 4] = self.payload.try_into().map_err(|_| Reason::FrameSize)?;
         Ok(u32::from_be_bytes(bytes))

@@ -32,7 +32,7 @@ pub struct Head<M> {
 }
 
 impl<M> Head<M> {
-    /// Returns the request's path.
+    /// Returns the request's path, without the query.
     pub fn path(&self) -> &str {
         self.parts.uri.path()
     }

@@ -47,7 +47,7 @@ impl Assembler {
         self.buffer.capacity()
     }
 
-    /// Removes and returns the incomplete message.
+    /// Removes and returns the incomplete message, which is empty if the last message was complete.
     pub(crate) fn unfinished(&mut self) -> Bytes {
         mem::take(&mut self.buffer).into()
     }

@@ -63,7 +63,8 @@ impl StreamWaker {
         !self.listed.swap(true, Ordering::AcqRel)
     }
 
-    /// Records that the slot was removed from the list, so that it can be added again. Call this before its call runs.
+    /// Records that the slot was removed from the list, so that it can be added again. Must be called before the slot's call is
+    /// polled.
     pub(crate) fn unlisted(&self) {
         self.listed.store(false, Ordering::Release);
     }

@@ -35,8 +35,8 @@ impl Status {
         Self { code, message: message.into() }
     }
 
-    /// Returns the code in a response's trailers, or `None` if they contain no code. A code that is not a number is
-    /// [`Self::UNKNOWN`].
+    /// Returns the code in a response's trailers, or `None` if they contain no code in visible ASCII. A code that is not a
+    /// number is [`Self::UNKNOWN`].
     pub fn code_of(trailers: &HeaderMap) -> Option<Code> {
         let text = trailers.get(STATUS)?.to_str().ok()?;
         Some(text.parse().unwrap_or(Self::UNKNOWN))

@@ -17,7 +17,7 @@ const ESCAPED: &AsciiSet = &AsciiSet::EMPTY
     .add(b'|')
     .add(b'}');
 
-/// Percent-encodes the bytes of a target that [`http::Uri`] rejects. Returns the target itself if it contains none of them.
+/// Percent-encodes the bytes of a target that [`http::Uri`] rejects. Borrows the target if it contains no such byte.
 pub fn escaped(target: &[u8]) -> Cow<'_, [u8]> {
     let escaped = Cow::from(percent_encode(target, ESCAPED));
     if escaped.len() == target.len() {

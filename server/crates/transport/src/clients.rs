@@ -60,7 +60,8 @@ impl ClientVersions {
         ClientRequests { unary: requests("unary"), stream: requests("stream") }
     }
 
-    /// Remembers a version. Returns whether it gets its own label: it must be short and among the first [`VERSIONS_MAX`].
+    /// Returns whether a version gets its own label: it must be short and among the first [`VERSIONS_MAX`]. Remembers such a
+    /// version.
     fn admit(&self, version: &str) -> bool {
         if version.len() > VERSION_BYTES_MAX {
             return false;

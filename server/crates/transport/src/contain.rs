@@ -1,5 +1,5 @@
-//! Contains panics of HTTP requests and gRPC calls. The response then has the status 500 or `Internal`. A response that has
-//! already started is aborted. `witan_base::panics` implements the mechanism.
+//! Contains panics of HTTP requests and gRPC calls. After a panic, the response has the status 500 or `Internal`. A response
+//! that has already started is aborted. `witan_base::panics` implements the mechanism.
 
 use std::{
     pin::Pin,

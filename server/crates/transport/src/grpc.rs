@@ -169,7 +169,8 @@ impl<C: CallHandler> Service for ConnectionService<C> {
     type Future = RunningCall;
     type Body = AnswerBody;
 
-    /// Adds the client's certificate to the head. Returns the counters of the method and of the client's version.
+    /// Adds the client's certificate to the head. Returns the counters of the method and of the client's version. An unknown
+    /// method has no counters, and its call reads a stream.
     fn method(&self, head: &mut request::Parts) -> (MethodInfo, RequestMode) {
         if let Some(certificate) = &self.client.certificate {
             head.extensions.insert(certificate.clone());
@@ -197,7 +198,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
         (MethodInfo { call, client, requires_leader }, mode)
     }
 
-    /// Counts a started call by its method and by the client's version.
+    /// Counts a started call by its method and by the client's version, unless the method is unknown.
     fn begin(&self, head: &Rc<Head>) -> CallCounter {
         let method = head.method();
         if let Some(call) = &method.call {

@@ -60,7 +60,8 @@ pub(super) struct ConnectionLimits {
     pub(super) metrics: usize,
 }
 
-/// Returns the connection limits. Together, they leave `DESCRIPTORS_RESERVED` file descriptors.
+/// Returns the connection limits. Together, they leave `DESCRIPTORS_RESERVED` of the file descriptors that the soft limit
+/// permits.
 pub(super) fn connections() -> ConnectionLimits {
     let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);

@@ -47,8 +47,8 @@ impl<S: Service> Connection<S> {
         (slot, Stream::new(id, self.now, ended, &self.meters))
     }
 
-    /// Opens a stream for a request, which has no body if `ended`. Starts the call unless it waits for its only message.
-    /// Refuses a request that the head or the service's budgets do not permit.
+    /// Opens a stream for a request, which has no body if `ended`, and sets the deadline of its call. Starts the call unless it
+    /// waits for its only message. Refuses a request that the head or the service's budgets do not permit.
     pub(super) fn begin(&mut self, id: u32, head: Rc<Head<S::Method>>, ended: bool) {
         let (slot, mut stream) = self.new_stream(id, ended);
         stream.content_left = head.content_length;
@@ -91,8 +91,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Opens the stream of a request that is not gRPC and schedules the call, or resets the stream if the call cannot be
-    /// charged. Sends status 100 if the client waits for it.
+    /// Opens the stream of a request that is not gRPC and schedules the call. Resets the stream if the call cannot be charged,
+    /// but only after [`Service::exchange`] was called. Sends status 100 if the client waits for it.
     fn begin_plain(
         &mut self,
         slot: usize,
@@ -325,15 +325,15 @@ impl<S: Service> Connection<S> {
         StreamProgress::Waits
     }
 
-    /// Reports the size in bytes of a response message to the service.
+    /// Reports the size in bytes of a response message, without its prefix, to the service.
     fn count_sent(&self, stream: &mut Stream<S>, length: usize) {
         if let Some((_, call)) = &mut stream.call {
             self.service.sent(call, length);
         }
     }
 
-    /// Starts a response that is not a single message: writes its headers and keeps its body for later. Ends the call with an
-    /// error if the response cannot be charged.
+    /// Starts a response that is not a single message: writes its headers and keeps its body for later. Returns `Ended` if the
+    /// body is empty. Ends the call with an error if the response cannot be charged.
     fn respond(
         &mut self,
         stream: &mut Stream<S>,
@@ -361,7 +361,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Writes content and polls the response body until the response ends or must wait for a window, the output or the body.
-    /// Returns `Failed` if the body of a response that is not gRPC fails.
+    /// Ends a call whose body fails or cannot be charged; returns `Failed` if that call is not gRPC.
     fn send(&mut self, slot: usize, stream: &mut Stream<S>) -> StreamProgress {
         loop {
             if !self.writer.pending(stream, slot) {

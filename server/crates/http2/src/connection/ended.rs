@@ -11,7 +11,7 @@ pub(super) enum LateFrame {
     Ignored,
     /// The client has ended the stream.
     Closed,
-    /// The client never opened the stream and can no longer use its id.
+    /// The client never opened the stream, or the stream ended too long ago to be remembered.
     Unused,
 }
 

@@ -160,7 +160,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Runs ready calls and due timers, up to a bounded amount of work. Returns whether to run again immediately. Closes a
+    /// Runs ready calls and expired timers, up to a bounded amount of work. Returns whether to run again immediately. Closes a
     /// failed or shut-down connection once its output is sent.
     pub fn run(&mut self, now: Instant) -> bool {
         self.now = now;
@@ -269,7 +269,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Sends a part of each queued response while the output has capacity.
+    /// Sends a part of each queued response while the output and the connection's window have capacity.
     fn send_queued(&mut self) {
         for _ in 0..self.writer.send_queue.len() {
             if self.writer.is_full() || self.writer.send_window <= 0 {
@@ -326,7 +326,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Removes the slots of ended streams from the send queue if there are many.
+    /// Removes repeated slots and slots without unsent content from the send queue if it has far more slots than streams.
     fn prune_send_queue(&mut self) {
         let (queue, streams) = (&mut self.writer.send_queue, &mut self.streams);
         if queue.len() > 2 * streams.len() + STREAMS_FREE {

@@ -63,7 +63,8 @@ impl<S: Service> Connection<S> {
         id.is_multiple_of(2) || id > self.highest
     }
 
-    /// Handles a HEADERS frame. Keeps the start of the header block if CONTINUATION frames follow.
+    /// Handles a HEADERS frame. Keeps the start of the header block if CONTINUATION frames follow. Fails if the frame is
+    /// invalid or the start cannot be charged.
     fn on_headers(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let mut fragment = frame.unpadded()?;
         // Clients use odd ids.
@@ -150,8 +151,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks a request's trailers, ignores their fields, and ends the request. Invalid trailers reset the stream. Fails if the
-    /// client has already ended the stream or has never opened it.
+    /// Checks a request's trailers, ignores their fields, and ends the request. Invalid trailers reset an open stream. Trailers
+    /// of a stream that ended early have no effect. Fails for any other closed stream, or if the block cannot be decoded.
     fn on_trailers(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         let well_formed = self.heads.read_trailers(block);
         let well_formed = well_formed.map_err(|_| Reason::Compression)?;
@@ -177,7 +178,8 @@ impl<S: Service> Connection<S> {
     }
 
     /// Handles a DATA frame: counts it against both windows and adds its content to the request. END_STREAM ends the request. A
-    /// stream error resets the stream or refuses its call.
+    /// stream error resets the stream or refuses its call. Content of a stream that ended early is dropped. Fails for any other
+    /// closed stream and for an idle stream.
     fn on_data(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let length = frame.payload.len();
         if self.is_idle(frame.stream) {
@@ -210,8 +212,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Checks content against the stream's state, its receive window and `content-length`. Fails with the reason to reset the
-    /// stream.
+    /// Checks content against the stream's state, its receive window and `content-length`. Subtracts the content from the
+    /// announced length. Fails with the reason to reset the stream.
     fn check_data(stream: &mut Stream<S>, content: &[u8]) -> Result<(), Reason> {
         if matches!(stream.receiving, Receiving::Ended) {
             return Err(Reason::StreamClosed);
@@ -227,7 +229,8 @@ impl<S: Service> Connection<S> {
     }
 
     /// Adds content to the incomplete message and passes complete messages to the call. Passes content that is not gRPC
-    /// unchanged and drops unwanted content. Fails for invalid messages and if the service refuses memory.
+    /// unchanged and drops unwanted content. Fails for invalid messages, for a second message of a collected request, and if
+    /// the service refuses memory.
     fn take_content(&mut self, stream: &mut Stream<S>, mut content: &[u8]) -> Result<(), Refusal> {
         let max = self.config.message_bytes_max;
         while !content.is_empty() {

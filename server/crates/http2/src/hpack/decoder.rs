@@ -121,7 +121,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Returns the number of fields in the table and their size in bytes.
+    /// Returns the number of fields in the dynamic table and their size in bytes.
     pub fn table_size(&self) -> (usize, usize) {
         (self.table.len(), self.bytes)
     }
@@ -205,7 +205,7 @@ impl Reader<'_> {
         Err(HpackError)
     }
 
-    /// Reads a string, which may be Huffman-coded.
+    /// Reads a string, which may be Huffman-coded. Fails if the string is incomplete or its coding is invalid.
     fn string(&mut self) -> Result<Vec<u8>, HpackError> {
         let coded = self.0.first().is_some_and(|byte| byte & 0x80 != 0);
         let length = self.number(7)?;

@@ -1,5 +1,5 @@
-//! Protocol violations to which the RFC lets the server choose a reaction, and resets by a client that does not read.
-//! `tests/http2/tests` covers clauses and known attacks.
+//! Protocol violations for which the RFC lets the server choose its reaction, and resets by a client that does not read.
+//! `tests/http2/tests` covers the RFC's clauses and known attacks.
 
 use super::*;
 use crate::limits::{FAULTS_MAX, OUTPUT_MAX, TURN_CALLS};
