@@ -233,8 +233,8 @@ impl<S: Service> Streams<S> {
         self.slots[slot].stream = Some(stream);
     }
 
-    /// Frees the slot of a stream that was taken out. If no stream remains, also frees the memory of the slots, unless there are
-    /// at most [`SLOTS_KEPT`].
+    /// Frees the slot of a stream that was taken out. If no stream remains, also frees the memory of the slots, unless there
+    /// are at most [`SLOTS_KEPT`].
     pub(crate) fn release(&mut self, slot: usize, id: u32) {
         self.by_id.remove(&id);
         self.free.push(slot);

@@ -32,13 +32,13 @@ const ATTEMPTS: u32 = 6;
 /// Delay before the second attempt. It doubles with each further attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// Minimum time between a refusal and the report of it. During this time, the receiver's allocator returns the memory of the
-/// refused state. Otherwise, that memory would be attributed to the receiver's current state.
+/// Minimum time between a refusal and its report. During this time, the receiver's allocator returns the memory of the refused
+/// state. Otherwise, that memory would be attributed to the receiver's current state.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// Returns the time to wait before a failure is reported, if sending took `took`: zero if another attempt may succeed. The
-/// replica sends the next snapshot soon after the report, so a member that can never hold the state would receive snapshots
-/// without a pause.
+/// Returns the time to wait before a failure is reported, if sending took `took`: zero if another attempt may succeed. Without
+/// the wait, a member that can never hold the state would receive snapshots continuously, because the replica sends the next
+/// snapshot soon after the report.
 fn pause(error: &SendError, took: Duration) -> Duration {
     match error.may_retry() {
         true => Duration::ZERO,
@@ -64,7 +64,7 @@ pub(super) fn start(
 }
 
 /// Sends a snapshot to a member in up to [`ATTEMPTS`] attempts. Returns the event that tells the replica whether the member has
-/// received the snapshot. After a refusal, waits before it returns.
+/// received the snapshot. Logs each failed attempt. After a refusal, waits before it returns.
 pub(super) async fn send(
     shared: Arc<Shared>,
     peer: Arc<Peer>,

@@ -76,8 +76,8 @@ pub(super) struct CallLabels {
     pub(super) handling: Option<HistogramVec>,
 }
 
-/// Creates the counters of all methods, by request path. As in etcd, all series exist from the start, so that a rate can include
-/// a method's first failure.
+/// Creates the counters of all methods, by request path. As in etcd, all series exist from the start, so that a rate can
+/// include a method's first failure.
 pub(super) fn calls_by_path(all: &CallLabels) -> HashMap<&'static str, Arc<CallMetrics>> {
     let counters = GRPC.iter().map(|route| {
         let (service, method) = route.names();

@@ -148,7 +148,8 @@ impl Layer {
         Ok(())
     }
 
-    /// Sends the unsent bytes and then some of `bytes`. Returns how many of `bytes` were sent or buffered.
+    /// Sends the unsent bytes and then some of `bytes`. Returns how many of `bytes` were sent or buffered. Fails with
+    /// `WouldBlock` if earlier bytes remain unsent, or if a socket without TLS accepts nothing.
     fn write(&mut self, socket: &TcpStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         self.flush(socket)?;
         match self {
@@ -164,7 +165,8 @@ impl Layer {
     }
 
     /// Reads into the free part of `into`, which remains unchanged at the end of the stream. Fails with `WouldBlock` if there
-    /// is nothing to read. Reads the socket only once, because the replica's thread waits for the lock.
+    /// is nothing to read, and with `UnexpectedEof` if TLS ends without an alert. Reads the socket only once, because the
+    /// replica's thread waits for the lock.
     fn read(&mut self, socket: &TcpStream, into: &mut ReadBuf<'_>) -> io::Result<()> {
         let Self::Tls(tls) = self else {
             return socket.try_read_buf(into).map(drop);

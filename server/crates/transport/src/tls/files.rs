@@ -172,7 +172,8 @@ impl Files {
         Ok(TlsParts { chain, key, authorities: self.authorities()? })
     }
 
-    /// Builds the server's TLS configuration, without ALPN protocols.
+    /// Builds the server's TLS configuration, without ALPN protocols. If CAs for client certificates are configured, requires a
+    /// client certificate and disables session resumption.
     pub(super) fn config(
         &self,
         parts: &TlsParts,
@@ -235,9 +236,9 @@ impl Files {
         Ok(config)
     }
 
-    /// Reads the files, replaces `last` with their contents, and builds a configuration. If the certificate is invalid, `last`
-    /// stays in use with the current revocation list. If the list is unreadable, no certificate is accepted. Logs failures to
-    /// read. Fails only if no configuration can be built from `last`.
+    /// Reads the files, replaces `last` with their contents, and builds a configuration. If the certificate, the key or the CAs
+    /// are unreadable or invalid, `last` stays in use with the current revocation list. If that list is unreadable, no
+    /// certificate is accepted. Logs some of the failures. Fails only if no configuration can be built from `last`.
     pub(super) fn reload<C>(
         &self,
         last: &mut TlsParts,

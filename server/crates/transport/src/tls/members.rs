@@ -33,7 +33,7 @@ struct Inner {
 }
 
 impl PeerTls {
-    /// Reads the configured files, or returns `None` if there is no certificate. With `--peer-auto-tls`, creates the
+    /// Reads the configured files, or returns `None` if no certificate is configured. With `--peer-auto-tls`, creates a missing
     /// certificate in the data directory, which is created if needed.
     pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
         let tls = &config.peer_tls;
@@ -67,7 +67,8 @@ impl PeerTls {
 
     /// Performs the handshake with a connecting member. `hosts` are the hosts in the members' URLs. Returns the stream and, if
     /// it can identify the member, the certificate. Such a certificate names hosts, is valid for servers, and is the member's
-    /// only certificate. If the handshake or the certificate check fails, logs and counts the failure and returns `None`.
+    /// only certificate. If the handshake or the certificate check fails, logs and counts the failure and returns `None`. With
+    /// `--peer-skip-client-san-verification`, returns no certificate.
     pub async fn accept(
         &self,
         stream: Box<dyn AcceptedStream>,
@@ -100,7 +101,7 @@ impl PeerTls {
     }
 
     /// Performs the handshake with a dialed member, whose certificate must be valid for `host`. With `--peer-auto-tls`, accepts
-    /// any certificate.
+    /// any certificate. Has no time limit.
     pub async fn connect<S: PeerStream>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let config = self.client_config().map_err(io::Error::other)?;

@@ -2,13 +2,13 @@
 //!
 //! Every handshake checks whether files have changed, so a new certificate, CA or revocation list applies without a restart.
 //! Every scrape of the metrics also checks the files, so that the metrics show a new certificate without a handshake. If a file
-//! cannot be read, the previous certificate stays in use, and the next check tries again. If the revocation list cannot be
-//! read, no certificate of a client or of another member is accepted.
+//! is unreadable or invalid, the previous certificate stays in use until the file changes; after a temporary error, the next
+//! check tries again. If the revocation list cannot be read, no certificate of a client or of another member is accepted.
 //!
 //! `config::security` and `config::peer_security` define the rules for flags.
 //!
-//! Reading order: this file (handshake), `files` (reading), `verify` (certificate checks; `pool` contains CAs), `peer`
-//! (a client's certificate), `members` (TLS between members), then the others.
+//! Reading order: this file (handshake), `files` (reading), `verify` (certificate checks; `pool` contains CAs), `peer` (a
+//! client's certificate), `members` (TLS between members), then the other files.
 
 mod dialed;
 mod error;
@@ -125,8 +125,8 @@ impl SurfaceConfigs {
 }
 
 impl ServerTls {
-    /// Reads the configured files, or returns `None` if no URL uses TLS. With `--auto-tls`, creates the certificate in the data
-    /// directory, which must exist.
+    /// Reads the configured files, or returns `None` if no URL uses TLS. With `--auto-tls`, creates a missing certificate in
+    /// the data directory, which is created if needed.
     pub fn open(config: &Config, metrics: &TransportMetrics) -> Result<Option<Self>, TlsError> {
         let tls = &config.tls;
         let (cert, key) = match &tls.certificate {
@@ -259,7 +259,7 @@ impl ServerTls {
 
 /// Closes a stream whose last bytes tell the client the reason. Reads the bytes in transit before the socket is dropped:
 /// otherwise, the kernel would reset the connection, and the client would lose the last bytes. In TLS 1.3, a client sends a
-/// request before it knows the result.
+/// request before it knows the result. Takes at most [`REFUSED_CLOSE_TIMEOUT`].
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let drained = async {
         stream.shutdown().await?;
@@ -268,7 +268,8 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let _ = timeout(REFUSED_CLOSE_TIMEOUT, drained).await;
 }
 
-/// Sets the gauge of the certificate's expiry and logs a warning if the certificate has expired.
+/// Sets the gauge of the certificate's expiry and logs a warning if the certificate has expired. Does nothing if the
+/// certificate cannot be parsed.
 fn report_expiry(parts: &TlsParts, metrics: &TlsMetrics, endpoint: &str) {
     let Some(expires_s) = parts.expires_s() else {
         return;

@@ -13,10 +13,10 @@ use x509_cert::{
     name::Name,
 };
 
-/// A verified client certificate. It is in the extensions of a gRPC request and in the connection data of an HTTP/1 request.
+/// A verified client certificate, which is in the extensions of a gRPC request.
 ///
-/// The certificate must not identify users of the JSON gateway: in etcd, the gateway sends their calls as a client of the
-/// server.
+/// Other requests do not carry the certificate, because it must not identify users of the JSON gateway: in etcd, the gateway
+/// sends their calls as a client of the server.
 #[derive(Clone, Debug)]
 pub struct PeerCertificate(Arc<PeerChain>);
 

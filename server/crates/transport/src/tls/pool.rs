@@ -67,8 +67,8 @@ impl TrustedPool {
     }
 }
 
-/// Returns whether a certificate may be used for `purpose`. Without a list of purposes, it may be used for any. Returns `None`
-/// if the list cannot be parsed.
+/// Returns whether a certificate may be used for `purpose`. Without a list of purposes, it may be used for any purpose. Returns
+/// `None` if the list cannot be parsed.
 pub(super) fn serves(certificate: &TbsCertificate, purpose: ObjectIdentifier) -> Option<bool> {
     let Some((_, listed)) = certificate.get::<ExtendedKeyUsage>().ok()? else {
         return Some(true);
