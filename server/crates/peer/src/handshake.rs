@@ -170,14 +170,15 @@ impl Handshake {
         Ok(())
     }
 
-    /// Returns the feature level of the opener's release. A release that announces no level has the first level.
+    /// Returns the feature level of the opener's release. A release that announces no valid level has the first level.
     fn level(&self) -> Level {
         let level = self.release.rsplit_once(LEVEL_MARK);
         let level = level.and_then(|(_, level)| level.parse().ok());
         level.unwrap_or(levels::FIRST)
     }
 
-    /// Returns whether the opener uses a copy of its registered data directory.
+    /// Returns whether the opener uses a copy of its registered data directory, or `false` for an unknown opener. Must follow
+    /// [`Self::check`]: otherwise, any other data directory would be regarded as a copy.
     pub(super) fn is_copy(&self, members: &MemberRegistry) -> bool {
         let known = members.by_id.get(&self.from);
         known.is_some_and(|known| known.store_id != 0 && known.store_id != self.store.id)

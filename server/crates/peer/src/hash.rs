@@ -63,7 +63,8 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Result<Page, Page> {
     }))
 }
 
-/// Returns a page with the hash of the entire state after the entry that `query` names, or 404 if this hash is not kept.
+/// Returns a page with the hash of the entire state after the entry that `query` names (`index=N`). Returns an error page with
+/// status 404 if this member does not keep the hash, and with status 400 for any other query.
 pub(super) fn of_state(node: &Node, query: &str) -> Page {
     let index = query.strip_prefix("index=");
     let index = index.and_then(|index| index.parse().ok());

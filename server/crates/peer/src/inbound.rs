@@ -110,7 +110,7 @@ impl Inbound {
         }
     }
 
-    /// Takes over new streams and drops streams whose receiver was dropped.
+    /// Takes over new streams and drops streams whose receiver was dropped. Keeps control streams first.
     fn take_arrivals(&mut self, arrivals: &Arrivals) {
         self.streams.retain(|stream| !stream.ended.is_closed());
         let mut arrivals = arrivals.0.lock();
@@ -146,8 +146,9 @@ impl Inbound {
 }
 
 impl InboundStream {
-    /// Reads up to about [`TURN_BYTES`] bytes, counting at least [`SMALL_BYTES`] for each frame and each call. Adds messages to
-    /// `messages` and answers the last ping. Returns whether the stream is still open.
+    /// Reads up to about [`TURN_BYTES`] bytes, counting at least [`SMALL_BYTES`] for each frame and each read. Adds messages to
+    /// `messages` and answers the last ping. Returns whether the stream is still open. Fails for an invalid frame, and if the
+    /// stream ends within a frame.
     fn read(
         &mut self,
         now: Instant,
@@ -214,7 +215,8 @@ impl InboundStream {
         }
     }
 
-    /// Adds a message to `messages`, or returns the contents of a ping. Fails for any other frame. Counts the received bytes.
+    /// Adds a message to `messages`, or returns the contents of a ping. Fails for any other frame. Counts the received bytes,
+    /// and those of bulk messages also in the node's statistics.
     fn take(
         &self,
         Frame { kind, contents }: Frame,

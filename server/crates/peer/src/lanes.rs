@@ -4,7 +4,7 @@ use witan_replica::host::Lane;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum LaneState {
-    /// The stream was never open, or this member has closed it.
+    /// The stream was never open, this member has closed it, or an attempt after a refusal failed for another reason.
     #[default]
     Unknown,
     Open,

@@ -103,8 +103,8 @@ impl Shared {
         self.peers.lock().get(&id).cloned()
     }
 
-    /// Writes or queues a message in its lane. If the message is dropped, reports the member as unreachable. If the message
-    /// belongs to the bulk lane, also reports the entries as lost.
+    /// Writes or queues a message in its lane. If the message is dropped, reports the member as unreachable and, for the bulk
+    /// lane, the entries as lost.
     fn send(&self, peer: &Peer, envelope: Envelope) {
         let lane = envelope.lane;
         match peer.queue(lane).push(envelope.message) {
@@ -333,7 +333,8 @@ impl Post for PeerPost {
     }
 }
 
-/// Starts the tasks that keep the control and the bulk stream to a member open.
+/// Starts the tasks that keep the control and the bulk stream to a member open. Marks the member as disconnected until the
+/// control stream opens.
 fn link_to(shared: &Arc<Shared>, runtime: &Handle, id: MemberId, urls: Vec<Url>) -> LinkTasks {
     let series = shared.metrics.of(shared.own_id(), id);
     let memory_bytes = shared.node.memory().bytes();
@@ -346,7 +347,7 @@ fn link_to(shared: &Arc<Shared>, runtime: &Handle, id: MemberId, urls: Vec<Url>)
     LinkTasks { peer, tasks, snapshot: None }
 }
 
-/// Returns the hosts of a member's peer URLs.
+/// Returns the hosts of a member's peer URLs. Skips invalid URLs and Unix sockets.
 fn hosts(member: &Member) -> impl Iterator<Item = String> {
     let urls = member.peer_urls.iter();
     urls.filter_map(|url| match url.parse::<Url>().ok()?.address() {

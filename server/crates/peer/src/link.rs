@@ -215,7 +215,8 @@ impl Link {
         tracing::info!(kind, remote_peer_id, "opened a stream to a peer");
     }
 
-    /// Records and reports to the replica that an open stream has ended with this error.
+    /// Records and reports to the replica that an open stream has ended with this error. The queue accepts messages until an
+    /// attempt to reopen the stream fails.
     fn on_ended(&self, end: &io::Error) {
         let (kind, remote_peer_id) = (self.kind.label(), self.peer.id.to_string());
         tracing::warn!(kind, remote_peer_id, error = %end, "lost the stream to a peer");
@@ -233,8 +234,8 @@ impl Link {
         self.report(gone);
     }
 
-    /// Records a failed attempt to open the stream: drops queued messages and informs the replica. Logs a repeated error at
-    /// debug level.
+    /// Records a failed attempt to open the stream and informs the replica. Drops queued messages, and new messages until the
+    /// stream opens. Logs a repeated error at debug level.
     fn on_failed(&mut self, error: &DialError) {
         self.peer.series.sent_failures.inc();
         if self.kind == StreamKind::Bulk {

@@ -299,7 +299,7 @@ impl Listener {
         add_stream(&mut self.streams.lock(), key, stream);
     }
 
-    /// Records the end of a stream. If it was the last stream of a member that is not in the cluster, forgets that member.
+    /// Handles the end of a stream. If it was the last stream of a member that is not in the cluster, forgets that member.
     fn on_ended(&self, (from, kind): (MemberId, StreamKind)) {
         let streams = self.streams.lock();
         let mut others = streams

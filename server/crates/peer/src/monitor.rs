@@ -164,8 +164,9 @@ impl Monitor {
         self.shared.node.status().leader == own_id && members.by_id.contains_key(&own_id)
     }
 
-    /// On the leader, records since when the level could rise. Publishes the report of the round. Returns the time until the
-    /// level rises if every member has enough disk space, or `None` if the level does not rise.
+    /// On the leader, records since when the level could rise; other members reset this time. Publishes the report of the
+    /// round. Returns the time until the level rises if every member has enough disk space, or `None` if the level does not
+    /// rise.
     fn update_level_report(
         &mut self,
         members: &MemberRegistry,

@@ -60,7 +60,7 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval at which the progress of a transfer is logged.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The other member of a transfer and the cluster.
+/// The cluster and the other member of a transfer, and the metrics of transfers.
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
     pub(super) cluster_id: u64,

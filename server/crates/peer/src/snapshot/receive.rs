@@ -20,6 +20,7 @@ use super::{
 
 /// Factor by which the records may exceed the sender's estimate.
 const ESTIMATE_FACTOR: u64 = 4;
+/// Number of bytes by which the records may exceed the estimate in addition.
 const ESTIMATE_SLACK_BYTES: u64 = 64 << 20;
 
 /// The reason why a snapshot was not received. The state is unchanged.
