@@ -28,7 +28,7 @@ const CLUSTER_STATES: [(&str, ClusterState); 2] = [
 const TOKEN_TTL: Duration = Duration::from_secs(300);
 /// Default of `--watch-progress-notify-interval`.
 const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// Minimum of `--watch-progress-notify-interval`. As in etcd, a shorter interval is raised to it.
+/// Minimum of `--watch-progress-notify-interval`. As in etcd, a shorter interval is raised to this minimum.
 const WATCH_PROGRESS_INTERVAL_FLOOR: Duration = Duration::from_millis(100);
 /// Minimum value of `--memory-budget-bytes`; with a smaller budget, startup fails.
 const MEMORY_BUDGET_BYTES_MIN: u64 = 64 << 20;

@@ -83,8 +83,8 @@ impl FlagValues {
         })))
     }
 
-    /// Builds v2 discovery from `url` and `--discovery-proxy`, the `HOST:PORT` of a plain HTTP proxy. Fails for a proxy with
-    /// https.
+    /// Builds v2 discovery from `url` and `--discovery-proxy`, the `HOST:PORT` of a plain HTTP proxy. Fails if `url` is not an
+    /// HTTP or HTTPS URL, or if the proxy is invalid or uses HTTPS.
     fn v2_discovery(&self, url: &str) -> Result<Discovery, ConfigError> {
         if !is_http(url) {
             return Err(self.bad("discovery", "must be an http or https URL with a token"));
@@ -110,7 +110,7 @@ impl FlagValues {
         Ok(Discovery::V2(V2Discovery { url, proxy }))
     }
 
-    /// Builds v3 discovery for a cluster token from the `--discovery-` flags.
+    /// Builds v3 discovery for a discovery token from the `--discovery-` flags. Fails for an invalid endpoint.
     fn v3_discovery(&self, token: &str) -> Result<Discovery, ConfigError> {
         let client = ClientSettings {
             dial_timeout: self.duration("discovery-dial-timeout")?,

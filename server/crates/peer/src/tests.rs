@@ -541,7 +541,7 @@ fn a_removed_member_is_forgotten_and_an_added_member_is_dialed() {
     let third = bound.remove(2);
     let mut one = started(1, bound.remove(0), &alone);
     one.send(3, Lane::Bulk, Bytes::from_static(b"dropped"));
-    // Start this member only now. Earlier, the first member would accept its stream as that of an unknown member.
+    // Start this member only now: otherwise, the first member would accept its stream as the stream of an unknown member.
     let mut three = started(3, third, &members);
     one.post.update_members(&members);
     one.wait_open(3);

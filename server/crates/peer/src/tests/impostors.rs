@@ -1,4 +1,4 @@
-//! Tests members with certificates of one CA: a certificate authenticates only its own member.
+//! Tests members with certificates of one CA: a certificate authenticates only the member whose hosts it names.
 
 use std::{
     fs,
