@@ -98,7 +98,8 @@ fn v2_time_ns(request: &RequestV2) -> i64 {
     }
 }
 
-/// Converts a change of raft's configuration. Fails for an unknown type of change or an invalid member.
+/// Converts a change of raft's configuration. Witan's limit on learners does not apply, because etcd has already executed the
+/// change. Fails for an unknown type of change or an invalid member.
 pub(super) fn members(change: &ConfChange, index: u64) -> Result<Command, AdoptError> {
     let kind = ConfChangeKind::try_from(change.kind);
     let kind = kind.map_err(|_| AdoptError::entry(index, "it has an unknown change type"))?;
@@ -192,8 +193,8 @@ fn lift_read_limits(txn: &mut witan_machine::kv::Txn) {
     }
 }
 
-/// Converts a grant, revocation or checkpoint of leases. A TTL below [`LEASE_TTL_MIN_S`] is raised to it. Returns `None` for
-/// other requests.
+/// Converts a grant, revocation or checkpoint of leases. A TTL below [`LEASE_TTL_MIN_S`] is raised to this minimum. Returns
+/// `None` for other requests.
 fn leases(request: &InternalRaftRequest) -> Option<Command> {
     let operation = if let Some(grant) = &request.lease_grant {
         let ttl_s = grant.ttl.max(LEASE_TTL_MIN_S);
@@ -253,7 +254,8 @@ fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     Some(command).filter(|command| Command::Alarm(*command).is_known())
 }
 
-/// Converts a change of v3 users or roles. Returns `None` for other requests.
+/// Converts a change of v3 users or roles, or a request that enables or disables authentication. Returns `None` for other
+/// requests. Fails for an invalid password.
 fn auth(
     request: &InternalRaftRequest,
     index: u64,

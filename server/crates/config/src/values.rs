@@ -116,7 +116,8 @@ impl FlagValues {
     }
 }
 
-/// Returns whether a string is equivalent to the flag's default.
+/// Returns whether a string is equivalent to the flag's default. An empty string is equivalent to the default of a text or an
+/// integer.
 fn is_default(flag: &Flag, text: &str) -> bool {
     match flag.kind {
         FlagKind::Bool => parse_bool(text) == parse_bool(flag.default),

@@ -26,9 +26,9 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Compacts this cluster to the source's compacted revision and compares the hashes at the source's revision. Returns
-    /// whether they are equal, or `None` if the source was compacted further before the comparison. Records the result in the
-    /// status.
+    /// Copies revisions up to the source's revision, compacts this cluster to the source's compacted revision, and compares the
+    /// hashes. Returns whether the hashes are equal, or `None` if the source was compacted further before the comparison.
+    /// Records the result in the status.
     pub(super) async fn compare(&mut self) -> Result<Option<bool>, CopyError> {
         let there = self.source_hash().await?;
         self.copy_to(there.revision).await?;
@@ -68,8 +68,8 @@ impl Copier<'_> {
         }
     }
 
-    /// Compares the keys with the source's hash at its revision. Returns whether they are equal, or `None` if the compacted
-    /// revisions differ. Records the result in the status.
+    /// Compares the keys with the source's hash at its revision. Returns whether the keys are equal, or `None` if the compacted
+    /// revisions differ. Records the result in the status, unless the result is `None`.
     async fn compare_with(&self, there: SourceHash) -> Result<Option<bool>, CopyError> {
         self.calls.node.read().await?;
         let job = self.calls.node.job(()).await?;

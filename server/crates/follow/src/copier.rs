@@ -71,7 +71,8 @@ impl<'a> Copier<'a> {
         })
     }
 
-    /// Waits for a revision. Returns all revisions that have arrived, up to the size of one log entry. Cancel-safe.
+    /// Waits for a watch message. Returns the complete revisions that have arrived, up to about the size of one log entry.
+    /// Returns an empty list after a progress notification. Cancel-safe.
     pub(super) async fn next_revisions(&mut self) -> Result<Vec<FollowedRevision>, CopyError> {
         let answer = self.watch.message().await;
         self.revisions_from(answer).await
@@ -95,8 +96,8 @@ impl<'a> Copier<'a> {
         Ok(self.received.take())
     }
 
-    /// Adds the revisions of a watch message. Fails if the watch has ended, the source has compacted missing revisions, or
-    /// another cluster has answered.
+    /// Adds the revisions of a watch message. Fails if the watch has ended, the source has compacted missing revisions, another
+    /// cluster has answered, or a revision is too large.
     fn take(&mut self, answer: Result<Option<WatchResponse>, Status>) -> Result<(), CopyError> {
         let failed = |status| self.calls.session.error(status);
         let answer = answer.map_err(failed)?;

@@ -226,7 +226,7 @@ impl SourceSession<'_> {
     }
 
     /// Returns whether the member accepts writes. Requests a compaction to a future revision. Under the CORRUPT alarm, the
-    /// compaction is refused as a write, otherwise because of its revision.
+    /// compaction is refused as a write, otherwise because of its revision. Fails for any other refusal.
     pub(super) async fn takes_writes(&self) -> Result<bool, SourceError> {
         let mut client = self.session.client(KvClient::with_origin);
         let asked = CompactionRequest { revision: i64::MAX, physical: false };

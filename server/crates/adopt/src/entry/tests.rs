@@ -1,4 +1,4 @@
-//! Tests of the conversion of etcd's log entries.
+//! Tests the conversion of etcd's log entries.
 
 use witan_api::v3::{
     authpb,
