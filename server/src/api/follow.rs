@@ -63,7 +63,8 @@ async fn source_gone(ctx: &Context) -> HttpResponse {
     }
 }
 
-/// Returns the response of a member that was not started with `--from`.
+/// Returns the response of a member that was not started with `--from`. If the member's state cannot be read, the response says
+/// that the cluster follows no source.
 async fn not_following(ctx: &Context) -> HttpResponse {
     let view = ctx.node.view().await.ok();
     let members = view.map(|view| view.machine.members.clone());

@@ -212,7 +212,8 @@ fn request_timeout(config: &Config) -> Duration {
     REQUEST_TIMEOUT + 2 * config.election_timeout
 }
 
-/// Builds the replica's settings. One tick is a heartbeat interval.
+/// Builds the replica's settings. One tick is a heartbeat interval. `copied` says whether the data directory is a copy that a
+/// leader has not brought up to date yet.
 fn replica_config(
     config: &Config,
     id: MemberId,

@@ -17,8 +17,8 @@ fn without_files(limit: MemoryLimit, files_bytes: u64) -> MemoryLimit {
 }
 
 /// Returns the memory budget in bytes: `wanted`, or the limit of this process less a reserve and less the file system of
-/// `data_dir` if it is in memory. The budget is unlimited without `wanted` and a known limit. Logs the budget, and a warning if
-/// the limit is unknown or smaller than the budget.
+/// `data_dir` if it is in memory. If `wanted` is `None` and no limit is known, the budget is unlimited. Logs the budget, and a
+/// warning if the limit is unknown or smaller than the budget.
 fn budget_bytes(wanted: Option<u64>, data_dir: &Path) -> u64 {
     let Some(limit) = MemoryLimit::read(Path::new("/")) else {
         let budget_bytes = wanted.unwrap_or(u64::MAX);

@@ -24,7 +24,7 @@ pub(super) struct Prepared {
 
 /// Adopts etcd's data if `--adopt-etcd` is set, and discovers the initial members of the cluster. A member without a state then
 /// queries the initial members to find out whether it joins them, or downloads the snapshot of the source to follow. `tls` is
-/// the TLS from files, or `None` if the member creates its certificates itself.
+/// the TLS from certificate files. If it is `None`, the queries use self-signed certificates or no TLS, as configured.
 pub(super) async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,

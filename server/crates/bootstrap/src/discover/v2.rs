@@ -208,7 +208,7 @@ impl registry::Registry for Registry {
 
 impl Answer {
     /// Converts an error in a response to a failure. After raft and disk errors, the request can be retried; other errors are
-    /// final.
+    /// final. A missing key means that the token does not exist (`SizeNotFound`).
     fn check(&self, target: &str) -> Result<(), Failure> {
         match self.error_code {
             None => Ok(()),
