@@ -123,7 +123,7 @@ impl Drop for RequestSender {
 }
 
 impl Drop for RequestStream {
-    /// Drops the queued messages. If there were any, wakes the connection, which then releases their charge.
+    /// Drops the queued messages. If messages were queued, wakes the connection, which then releases their charge.
     fn drop(&mut self) {
         let mut queue = self.0.queue();
         queue.dropped = true;
@@ -140,7 +140,8 @@ impl http_body::Body for RequestStream {
     type Data = Bytes;
     type Error = Aborted;
 
-    /// Returns the next message. Wakes the connection if the queue is then empty, or after each quarter of a window.
+    /// Returns the next message. Wakes the connection if the queue is then empty, or if the call has taken a quarter of a
+    /// window since the last wake-up.
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -12,7 +12,7 @@ pub struct Config {
     /// Timing of pings to a silent client; `None` disables these pings.
     pub keepalive: Option<KeepAlive>,
     /// Minimum interval between a client's pings while it has calls in progress and receives neither headers nor data. A client
-    /// that repeatedly pings earlier is disconnected.
+    /// that repeatedly pings more often is disconnected.
     pub ping_interval_min: Duration,
 }
 

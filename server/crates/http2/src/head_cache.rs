@@ -66,8 +66,8 @@ impl<M> HeadCache<M> {
             return Ok(HeaderBlock::Malformed);
         };
         let head = Rc::new(head);
-        // Do not cache a block that changes the table, because it is decoded differently the next time. A short block can be
-        // decoded to a long list, so check both sizes.
+        // Do not cache a block that changes the table, because an equal block may have another meaning later. A short block can
+        // be decoded to a long list, so check both sizes.
         if self.decoder.generation == generation && block.len().max(head.bytes) <= CACHED_HEAD_BYTES
         {
             if self.cached.len() == CACHED_HEADS {

@@ -5,7 +5,7 @@ use std::{cell::Cell, rc::Rc};
 
 use crate::{Resource, Service};
 
-/// Units of one resource that a connection holds: calls for [`Resource::Calls`], otherwise bytes.
+/// Counts the units of one resource that a connection holds: calls for [`Resource::Calls`], otherwise bytes.
 #[derive(Debug)]
 pub(crate) struct ResourceMeter<S: Service> {
     service: Rc<S>,

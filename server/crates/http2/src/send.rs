@@ -34,7 +34,7 @@ pub(crate) struct FrameWriter {
     pub(crate) receive_window: i64,
     /// Number of content bytes of responses that have been written to `output`.
     pub(crate) sent: u64,
-    /// Number of received bytes for which no WINDOW_UPDATE of the connection was sent.
+    /// Number of received bytes for which no WINDOW_UPDATE of the connection has been sent.
     pub(crate) unacknowledged: usize,
     /// Slots of streams that wait for the connection's window or for capacity in `output`.
     pub(crate) send_queue: VecDeque<usize>,
@@ -94,8 +94,8 @@ impl FrameWriter {
         self.ready().len() >= 2 * OUTPUT_MAX
     }
 
-    /// Counts the bytes of a received DATA frame. Fails if they exceed the connection's window. Reopens that window after each
-    /// half, even if a call does not read its stream, so that the stream does not block other streams.
+    /// Counts the bytes of a received DATA frame. Fails if they exceed the connection's window. Reopens that window whenever
+    /// half of it is used up, even if a call does not read its stream, so that the stream does not block other streams.
     pub(crate) fn received(&mut self, bytes: usize) -> Result<(), Reason> {
         self.receive_window -= bytes as i64;
         if self.receive_window < 0 {

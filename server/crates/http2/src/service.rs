@@ -47,7 +47,8 @@ pub enum Refusal {
     ShuttingDown,
     /// The message is larger than [`crate::Config::message_bytes_max`].
     TooLarge {
-        /// Length of the message in bytes. For a compressed message, the length at which decompression stopped.
+        /// Length of the message in bytes. For a message that exceeds the limit only after decompression, the length at which
+        /// decompression stopped.
         length: usize,
         /// The limit in bytes.
         max: usize,

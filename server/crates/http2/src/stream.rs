@@ -28,7 +28,7 @@ pub(crate) struct Stream<S: Service> {
     /// Number of body bytes that are still missing, according to `content-length`.
     pub(crate) content_left: Option<u64>,
     pub(crate) receive_window: i64,
-    /// Number of received bytes for which no WINDOW_UPDATE of the stream was sent.
+    /// Number of received bytes for which no WINDOW_UPDATE of the stream has been sent.
     pub(crate) unacknowledged: usize,
     /// The charge for the request's bytes.
     pub(crate) request: ResourceCharge<S>,
@@ -39,7 +39,7 @@ pub(crate) struct Stream<S: Service> {
     pub(crate) plain: bool,
     pub(crate) running: Option<S::Future>,
     pub(crate) deadline: Option<Instant>,
-    /// Why the connection will end the call at its next turn.
+    /// The reason for which the connection will end the call in the next turn.
     pub(crate) refusal: Option<Refusal>,
     /// The stream's send window minus the connection's initial window.
     pub(crate) send_credit: i64,
@@ -262,7 +262,7 @@ impl<S: Service> Streams<S> {
             .filter_map(|(slot, kept)| Some((slot, kept.stream.as_deref()?)))
     }
 
-    /// Calls `act` with each stream that is not taken out, and its slot.
+    /// Calls `act` with the slot and the stream, for each stream that is not taken out.
     pub(crate) fn each(&mut self, mut act: impl FnMut(usize, &mut Stream<S>)) {
         for (slot, kept) in self.slots.iter_mut().enumerate() {
             if let Some(stream) = &mut kept.stream {

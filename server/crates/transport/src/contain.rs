@@ -127,6 +127,7 @@ impl MessageBody for ContainedBody<BoxBody> {
         BodySize::Stream
     }
 
+    /// Returns the next part of the body. A panic becomes an error, after which the body ends.
     fn poll_next(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

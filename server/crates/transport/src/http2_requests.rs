@@ -166,6 +166,7 @@ struct Content(RequestStream);
 impl Stream for Content {
     type Item = Result<Bytes, PayloadError>;
 
+    /// Returns the next part of the content. Fails if the client has reset the stream or the connection has ended.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
         Poll::Ready(frame.map(|frame| match frame {

@@ -73,6 +73,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for StallTimeout<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
+    /// Writes bytes. Fails with `TimedOut` after `STALL_TIMEOUT` without progress.
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -28,7 +28,7 @@ pub struct Audit {
     pub receive_window: i64,
     /// The connection's send window in bytes.
     pub send_window: i64,
-    /// Number of received bytes for which no WINDOW_UPDATE was sent.
+    /// Number of received bytes for which no WINDOW_UPDATE has been sent.
     pub unacknowledged: usize,
 }
 

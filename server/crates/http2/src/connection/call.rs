@@ -39,8 +39,8 @@ enum StreamProgress {
 }
 
 impl<S: Service> Connection<S> {
-    /// Returns a new stream and its reserved slot. The caller must keep or finish the stream. `ended` says whether the request
-    /// has no body. Also schedules the check for slow clients.
+    /// Creates a stream and returns its reserved slot and the stream. The caller must keep or finish the stream. `ended` says
+    /// whether the request has no body. Also schedules the check for slow clients.
     fn new_stream(&mut self, id: u32, ended: bool) -> (usize, Box<Stream<S>>) {
         self.timers.watch_streams(self.now);
         let slot = self.streams.reserve(id);
@@ -132,7 +132,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Starts the call of a complete or streamed request. The next turn polls the call first.
+    /// Starts the call of a complete or streamed request. The call is polled for the first time in the next turn.
     fn start(
         &mut self,
         slot: usize,
@@ -235,7 +235,7 @@ impl<S: Service> Connection<S> {
         self.settle(slot, stream, progress);
     }
 
-    /// Returns a waiting stream to its slot. Finishes an ended stream and resets a failed stream, which frees the slot.
+    /// Returns a waiting stream to its slot. Otherwise, finishes an ended stream or resets a failed stream, and frees the slot.
     fn settle(&mut self, slot: usize, stream: Box<Stream<S>>, progress: StreamProgress) {
         match progress {
             StreamProgress::Waits => self.streams.keep(slot, stream),
@@ -263,8 +263,8 @@ impl<S: Service> Connection<S> {
             if progress != StreamProgress::Waits {
                 return progress;
             }
-            // A call that streams its response may use its request until the end, for example the name of an election. Such a
-            // request stays charged.
+            // A call that streams its response may need its request until the response ends, for example the name of an
+            // election. Such a request stays charged.
             if stream.body.is_none() {
                 stream.request.set(stream.request_bytes());
             }
@@ -280,7 +280,7 @@ impl<S: Service> Connection<S> {
             stream.request.set(stream.request_bytes());
             self.open_window(stream);
         }
-        // A streaming response may run forever.
+        // A shutdown does not wait for a streaming response that may run forever.
         let endless = self.shutting_down
             && stream.body.is_some()
             && stream
@@ -313,7 +313,7 @@ impl<S: Service> Connection<S> {
         if !stream.answer.set(message.len()) {
             return self.end_early(stream, Refusal::NoRoom(Resource::Answers));
         }
-        // Producing a large response took time, which counts as work of this turn.
+        // The time to produce a large response counts as work of this turn.
         self.work += message.len();
         self.count_sent(stream, length);
         let mut headers = HeaderMap::new();

@@ -21,7 +21,7 @@ pub(super) struct EndedStreams {
     ended_early: VecDeque<u32>,
     /// The highest id that `ended_early` has dropped.
     forgotten: u32,
-    /// The last streams whose requests were complete, oldest first.
+    /// The last ended streams whose requests were complete, oldest first.
     ended_complete: VecDeque<u32>,
 }
 
@@ -44,8 +44,8 @@ impl EndedStreams {
         self.ended_complete.push_back(id);
     }
 
-    /// Classifies a frame for a stream that is not open. `last` says whether the frame ends the stream: a later frame is then
-    /// `Closed`.
+    /// Classifies a frame for a stream that is not open. `last` says whether the frame ends the stream: later frames for the
+    /// stream are then `Closed`.
     pub(super) fn late(&mut self, id: u32, last: bool) -> LateFrame {
         if let Some(at) = self.ended_early.iter().position(|early| *early == id) {
             if last {

@@ -197,7 +197,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Moves the output's buffer to `buffer` if all output is sent. If `buffer` already has memory, frees the output's buffer.
+    /// Moves the output's buffer to `buffer` if all output is sent. If `buffer` already has memory, frees the output's buffer
+    /// instead.
     pub fn return_output(&mut self, buffer: &mut Vec<u8>) {
         if self.writer.output.is_empty() {
             let own = mem::take(&mut self.writer.output);

@@ -36,7 +36,7 @@ struct StallMark {
 }
 
 impl ConnectionTimers {
-    /// Creates the timers of a connection without streams. The keepalive time begins at `now`.
+    /// Creates the timers of a connection without streams. The keepalive interval starts at `now`.
     pub(super) fn new(keepalive: Option<KeepAlive>, now: Instant) -> Self {
         Self {
             deadlines: BTreeSet::new(),

@@ -226,6 +226,7 @@ impl AsyncWrite for DialedStream {
         self.0.poll(cx, TcpStream::poll_write_ready, Layer::flush)
     }
 
+    /// Sends the unsent bytes and, with TLS, the closing alert. Then closes the writing side of the socket.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Layer::Tls(tls) = &mut *self.0.layer.lock() {
             tls.send_close_notify();

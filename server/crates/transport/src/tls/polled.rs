@@ -65,6 +65,7 @@ impl AsFd for PolledTls {
 }
 
 impl io::Read for PolledTls {
+    /// Reads decrypted bytes. A stream that closes without an alert ends like any other stream.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.0.read(buffer) {
             // As in `Secured`, a missing close_notify ends the stream. Frames have a length, so truncation is detected.
@@ -85,6 +86,7 @@ impl io::Write for PolledTls {
 }
 
 impl io::Read for Socket {
+    /// Reads the socket and records whether all bytes that had arrived were read.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(buffer);
         self.is_drained = match &read {
