@@ -45,7 +45,7 @@ fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<Vie
 
 /// Opens the data directory. If it has no state, initializes it for a new cluster, with the first state `joined` in a running
 /// cluster, or from the source's snapshot `seed`. With `--force-new-cluster`, removes all other members from the state. Places
-/// the log in `--wal-dir` first. Fails if the directory has no state and another identity than the flags give.
+/// the log in `--wal-dir` first. Fails if the directory has no state and its identity differs from the one that the flags give.
 pub(super) async fn open(
     (config, dialer): (&Config, &PeerDialer),
     (joined, seed): (Option<FirstState>, Option<Seed>),

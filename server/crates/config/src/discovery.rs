@@ -18,7 +18,7 @@ pub enum Discovery {
 /// `--discovery` and related flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct V2Discovery {
-    /// The URL with the token; also the cluster token from which IDs are computed.
+    /// The URL with the token; also the cluster token from which ids are computed.
     pub url: String,
     /// `--discovery-proxy`: an HTTP proxy, as `host:port`.
     pub proxy: Option<String>,
@@ -27,7 +27,7 @@ pub struct V2Discovery {
 /// `--discovery-endpoints` and related flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct V3Discovery {
-    /// `--discovery-token`; also the cluster token from which IDs are computed.
+    /// `--discovery-token`; also the cluster token from which ids are computed.
     pub token: String,
     /// The endpoints, each with a scheme.
     pub endpoints: Vec<String>,

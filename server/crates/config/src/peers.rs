@@ -10,7 +10,7 @@ use super::{
     values::FlagValues,
 };
 
-/// Minimum of `--raft-read-timeout` and `--raft-write-timeout`, because members may send data only once a second.
+/// Minimum of `--raft-read-timeout` and `--raft-write-timeout`, because a member may send data as rarely as once a second.
 const RAFT_TIMEOUT_FLOOR: Duration = Duration::from_secs(3);
 
 /// Settings of connections to other members.

@@ -49,7 +49,7 @@ pub(super) trait FenceCalls {
     async fn record(&self, operation: FollowOperation) -> Result<(), Self::Error>;
     /// Raises or disarms an alarm at the source.
     async fn alarm(&self, action: AlarmAction, alarm: AlarmMember) -> Result<(), Self::Error>;
-    /// Returns the source's alarms that belong to fences.
+    /// Returns the source's alarms, without the NOSPACE alarms of its members.
     async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, Self::Error>;
     /// Returns whether the source would accept a deletion. Does not change the source.
     async fn takes_writes(&self) -> Result<bool, Self::Error>;

@@ -19,7 +19,7 @@ use super::{
     handshake::{HANDSHAKE_BYTES_MAX, Handshake, MAGIC, PROTOCOL, Refusal, decode_answer},
 };
 
-/// Time limit for connecting and the handshake.
+/// Time limit for connecting and exchanging handshakes.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time limit for connecting to an address of a host that has further addresses. It is below all time limits of callers, so that

@@ -63,7 +63,7 @@ pub(super) struct Frame {
     pub(super) contents: Bytes,
 }
 
-/// The reason why bytes are not a frame. The rest of the stream is then unreadable.
+/// The reason why bytes are not a valid frame. The rest of the stream is then unreadable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
     #[error("a frame of unknown kind {0}")]
@@ -97,7 +97,7 @@ fn header(kind: FrameKind, start: &[u8], rest: &[u8]) -> [u8; HEADER_BYTES] {
     header
 }
 
-/// Encodes a frame with `contents`, which have at most [`FRAME_BYTES_MAX`] bytes.
+/// Encodes a frame with `contents`, which must not exceed [`FRAME_BYTES_MAX`].
 pub(super) fn encode(kind: FrameKind, contents: &[u8]) -> Vec<u8> {
     encode_before(kind, contents, &[])
 }

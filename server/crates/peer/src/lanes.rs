@@ -1,4 +1,4 @@
-//! Detects that another member's process has ended: the other side closed both streams and then refused a new stream.
+//! Detects that another member's process has ended: the other side closed both streams, and its port refused a new one.
 
 use witan_replica::host::Lane;
 
@@ -58,7 +58,7 @@ impl Lanes {
         self.newly_gone()
     }
 
-    /// Returns whether the process is newly known to have ended.
+    /// Determines whether the process has ended. Returns whether this was not known before.
     fn newly_gone(&mut self) -> bool {
         let closed = |state: &LaneState| matches!(state, LaneState::Closed | LaneState::Refused);
         let gone = self.states.iter().all(closed) && self.states.contains(&LaneState::Refused);

@@ -1,5 +1,5 @@
 //! Monitors the versions and clocks of the other members. The leader derives the cluster version and the feature level from the
-//! versions (`witan_machine::versions`, `witan_machine::levels`). Each member logs clocks that differ from its clock.
+//! versions (`witan_machine::versions`, `witan_machine::levels`). Each member logs clocks that differ from its own.
 //!
 //! Each member requests `/version` and `/raft/probing` from the peer ports of the other members. The responses may come from
 //! any release of Witan or from etcd. If a higher level has a later data format, the level rises only once every member has

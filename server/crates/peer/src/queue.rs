@@ -112,7 +112,7 @@ impl LaneQueue {
         PushOutcome::Queued
     }
 
-    /// Makes new messages wait for the link's next batch. Call this while the link writes other bytes.
+    /// Makes new messages wait for the link's next batch. Call this before the link writes other bytes.
     pub(super) fn hold(&self) {
         self.queued.lock().written = false;
     }

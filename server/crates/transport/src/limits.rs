@@ -14,7 +14,7 @@ pub(super) const SNIFF_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time limit for the TLS handshake, as in etcd (GHSA-6vch-q96h-7gc3).
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time that a client has to read the reason after its TLS handshake failed.
+/// Time that a client has to read the reason for a failed TLS handshake.
 pub(super) const REFUSED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Time limit for the head of an HTTP/1 request, like Go's `ReadHeaderTimeout`.

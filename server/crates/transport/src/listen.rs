@@ -273,7 +273,7 @@ fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     Ok(Socket::Tcp(socket.listen(limits::BACKLOG)?.into_std()?))
 }
 
-/// Binds a Unix socket and removes a stale socket at the path first. Fails if another kind of file exists at the path.
+/// Removes a stale Unix socket at the path and binds a new one. Fails if another kind of file exists at the path.
 fn unix(path: &str) -> io::Result<Socket> {
     // A killed process leaves its socket behind. Other files at this path must not be removed.
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {

@@ -40,7 +40,7 @@ type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
 
 /// A client's connection, over TCP or a Unix socket.
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin + 'static {
-    /// Disables Nagle's algorithm of a TCP socket and limits its unsent bytes to the size of an HTTP/2 connection's output.
+    /// Disables Nagle's algorithm for a TCP socket and limits its unsent bytes to the size of an HTTP/2 connection's output.
     /// More unsent bytes would delay later frames, such as a ping's acknowledgment. Returns the client's address, or `None` for
     /// a Unix socket.
     fn tune(&self) -> io::Result<Option<SocketAddr>>;

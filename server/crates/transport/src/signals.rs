@@ -1,4 +1,4 @@
-//! Handles SIGTERM and SIGINT: the first signal starts a graceful stop, the second ends the process.
+//! Handles SIGTERM and SIGINT: the first signal starts a graceful stop, and the second one ends the process.
 
 use std::{
     io,

@@ -145,7 +145,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Processes received bytes and returns the number of processed bytes. An invalid frame fails the connection, which then
-    /// drops all bytes. Pass the remaining bytes again once [`Connection::wants_input`] returns true.
+    /// drops all bytes. Pass the remaining bytes again once [`Connection::wants_input`] returns `true`.
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) -> usize {
         self.now = now;
         if !bytes.is_empty() {

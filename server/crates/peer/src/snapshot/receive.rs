@@ -20,7 +20,7 @@ use super::{
 
 /// Factor by which the records may exceed the sender's estimate.
 const ESTIMATE_FACTOR: u64 = 4;
-/// Number of bytes by which the records may exceed the estimate in addition.
+/// Number of further bytes by which the records may exceed the estimate.
 const ESTIMATE_SLACK_BYTES: u64 = 64 << 20;
 
 /// The reason why a snapshot was not received. The state is unchanged.
@@ -61,8 +61,8 @@ impl ReceiveError {
 }
 
 /// Receives a snapshot. On success, the snapshot is durable and in memory but not installed, and the sender waits for
-/// [`answer`]. On failure, sends the outcome unless the stream is broken. Refuses a snapshot as soon as `fits` returns false for
-/// its announced size, or for the size of the received part, in bytes.
+/// [`answer`]. On failure, sends the outcome unless the stream is broken. Refuses a snapshot as soon as `fits` returns `false`
+/// for its announced size, or for the size of the received part, in bytes.
 pub(in super::super) async fn receive(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     into: &SnapshotReceiver,
@@ -184,7 +184,7 @@ async fn read_records<S: AsyncRead + Unpin>(
 }
 
 /// Adds the parts' records to the snapshot. Runs on a blocking thread. Fails above `limit` bytes, and as soon as `fits` returns
-/// false for the received bytes. If the stream breaks or a part is out of order, keeps the durable records.
+/// `false` for the received bytes. If the stream breaks or a part is out of order, keeps the durable records.
 fn write_records(
     mut incoming: IncomingSnapshot,
     mut parts: mpsc::Receiver<Part>,

@@ -210,8 +210,8 @@ pub(super) fn queue_parts(view: &View, resume: &Resume, parts: &mpsc::Sender<Par
     let _ = parts.blocking_send(Part::End(count.totals()));
 }
 
-/// Passes the records of a state to `take`, in the order of [`View::changes`], until `take` returns false. Values that are only
-/// on disk are read one block at a time, so that no block is read after `take` has returned false.
+/// Passes the records of a state to `take`, in the order of [`View::changes`], until `take` returns `false`. Values that are
+/// only on disk are read one block at a time, so that no block is read after `take` has returned `false`.
 pub(super) fn each_record(view: &View, take: &mut dyn FnMut(RecordChange) -> bool) {
     let (mut more, mut is_first) = (true, true);
     view.records_except_blocks(&mut |change| {

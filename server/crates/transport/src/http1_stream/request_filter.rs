@@ -24,7 +24,8 @@ pub(super) struct RequestFilter {
     /// Whether only the first request passes, without an upgrade.
     single: bool,
     state: FilterState,
-    /// The start of the current method, or of the current line. A line is withheld until it is complete; a method is not.
+    /// The start of the current method, or of the current line. A line is withheld until it is complete, but a method passes
+    /// immediately.
     line: Vec<u8>,
     head: HeadState,
 }

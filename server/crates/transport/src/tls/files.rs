@@ -85,7 +85,7 @@ impl TlsParts {
 /// The paths and settings from which a rustls configuration is built.
 #[derive(Debug)]
 pub(super) struct Files {
-    /// The use of the files, in log lines.
+    /// What the files are for, in log lines.
     pub(super) endpoint: &'static str,
     flags: PortFlags,
     cert: PathBuf,
@@ -105,7 +105,7 @@ pub(super) struct Reloaded<C> {
     pub(super) config: C,
     /// Whether the certificate was read. Otherwise, `config` contains the previous certificate.
     pub(super) is_new: bool,
-    /// Whether a file could not be read that may become readable without a change of its metadata.
+    /// Whether an unreadable file may become readable without a change of its metadata.
     pub(super) try_again: bool,
 }
 
@@ -151,7 +151,7 @@ impl Files {
         ]
     }
 
-    /// Reads the revocation list in DER, or all revocation lists in PEM. Without a configured list, no certificate is revoked.
+    /// Reads the configured file with one revocation list in DER or several in PEM. Without a file, no certificate is revoked.
     pub(super) fn revoked(&self) -> Result<Revoked, TlsError> {
         let Some(path) = &self.crl else {
             return Ok(Revoked::None);
@@ -284,7 +284,7 @@ impl Files {
         }
     }
 
-    /// Converts an error about the certificate and its key to one that names their flags and files.
+    /// Adds the flags and files of the certificate and its key to an error about them.
     fn bad_pair(&self, source: rustls::Error) -> TlsError {
         TlsError::Pair {
             flags: self.flags.pair,

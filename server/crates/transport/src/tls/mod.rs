@@ -86,7 +86,7 @@ struct Inner {
 struct LoadedTls {
     /// The stamps of the files, or no stamps if the next handshake must read the files again.
     stamps: [FileStamp; 4],
-    /// Certificate and key from the last successful read.
+    /// The certificate, key and CAs from the last successful read.
     parts: TlsParts,
     configs: SurfaceConfigs,
 }
@@ -170,7 +170,7 @@ impl ServerTls {
         self.current().configs.of(surface).clone()
     }
 
-    /// Reads changed files and returns the configuration. If reading fails, keeps the old certificate.
+    /// Reads changed files and returns the configuration. If reading fails, keeps the previous certificate, key and CAs.
     fn current(&self) -> MutexGuard<'_, LoadedTls> {
         let files = &self.0.files;
         let mut now = self.0.now.lock();
@@ -184,7 +184,7 @@ impl ServerTls {
         now
     }
 
-    /// Replaces `now` with the contents of the files and logs the result; see [`Files::reload`]. Returns false if the files
+    /// Replaces `now` with the contents of the files and logs the result; see [`Files::reload`]. Returns `false` if the files
     /// must be read again even if they do not change.
     fn read_again(&self, now: &mut LoadedTls) -> bool {
         let endpoint = self.0.files.endpoint;

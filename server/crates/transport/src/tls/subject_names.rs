@@ -1,5 +1,6 @@
-//! Checks, as etcd does, that a connecting member's certificate matches its address. One of its subject alternative names must
-//! be the remote address or resolve to it. Also checks that the certificate belongs to the member that presents it.
+//! Checks, as etcd does, that a connecting member's certificate matches its address. One of the certificate's subject
+//! alternative names must be the remote address or resolve to it. Also checks that the certificate belongs to the member that
+//! presents it.
 
 use std::net::{IpAddr, SocketAddr};
 

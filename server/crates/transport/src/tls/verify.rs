@@ -190,7 +190,8 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
-/// Adds the certificate's names to the error that it is not valid for the expected name. Returns any other error unchanged.
+/// If the error says that the certificate is not valid for the expected name, adds the certificate's names to it. Returns any
+/// other error unchanged.
 fn with_names(error: Error, certificate: &CertificateDer<'_>) -> Error {
     let Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, .. }) =
         error
