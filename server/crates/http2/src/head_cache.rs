@@ -258,7 +258,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Parses a timeout: up to eight digits and one of the units `H`, `M`, `S`, `m`, `u` and `n`. Returns `None` for any other text.
+/// Parses a timeout: up to eight digits and one of the units `H`, `M`, `S`, `m`, `u` and `n`. Returns `None` for other texts.
 fn timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {

@@ -8,8 +8,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Maximum size in bytes of a status message; the rest of a longer message is not sent. Clients accept only short headers, and a
-/// message can quote a client's input.
+/// Maximum size in bytes of a status message; the rest of a longer message is not sent. Clients accept only short headers, and
+/// a message can quote a client's input.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 /// A gRPC status code.

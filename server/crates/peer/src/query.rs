@@ -1,5 +1,5 @@
-//! HTTP requests to other members for the cluster's members, state hashes, versions and clocks. The responses come from the other
-//! member's `http` or from etcd's peer port.
+//! HTTP requests to other members for the cluster's members, state hashes, versions and clocks. The responses come from the
+//! other member's `http` or from etcd's peer port.
 
 use std::{error::Error as _, io, time::Duration};
 

@@ -14,8 +14,8 @@ use super::{
     link_to,
 };
 
-/// Maximum number of unknown members with concurrent streams; further members are refused. Usually, fewer members are added while
-/// a member is down.
+/// Maximum number of unknown members with concurrent streams; further members are refused. Usually, fewer members are added
+/// while a member is down.
 const REMOTES_MAX: usize = 16;
 
 /// Number of URLs to try for each unknown member.
@@ -64,8 +64,8 @@ impl Shared {
         }
     }
 
-    /// Ends the streams that [`Self::connect_remote`] opened to a member and removes its metrics and statistics. Does nothing if
-    /// there are no such streams. Call this when the last stream from that member has ended.
+    /// Ends the streams that [`Self::connect_remote`] opened to a member and removes its metrics and statistics. Does nothing
+    /// if there are no such streams. Call this when the last stream from that member has ended.
     pub(super) fn forget_remote(&self, id: MemberId) {
         if self.remotes.lock().remove(&id).is_some() {
             self.forget(id);

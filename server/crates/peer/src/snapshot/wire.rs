@@ -7,8 +7,8 @@ use bytes::{Buf as _, Bytes};
 use prost::Message;
 use witan_storage::RecordTotals;
 
-/// Maximum size in bytes of a snapshot's record; a longer record ends the transfer. The size is far above the limits of the state
-/// and bounds the memory that a malformed length can use.
+/// Maximum size in bytes of a snapshot's record; a longer record ends the transfer. The size is far above the limits of the
+/// state and bounds the memory that a malformed length can use.
 const RECORD_BYTES_MAX: usize = 1 << 30;
 
 /// Size in bytes of the two lengths before a record's key.

@@ -52,7 +52,7 @@ pub(super) fn files(
     Ok((cert, key))
 }
 
-/// Writes and syncs a file with the permissions `mode`. The file exists only once it is complete, because a later startup uses it.
+/// Writes and syncs a file with the permissions `mode`. The file exists only once it is complete: a later startup uses it.
 fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let incomplete = path.with_extension("pem.new");
     let mut file = fs::OpenOptions::new()
