@@ -55,7 +55,8 @@ fn refuse(status: StatusCode, message: &str) -> HttpResponse {
     reply::error_message(HttpResponseBuilder::new(status), message.to_owned())
 }
 
-/// Returns the seconds in a query, or the default if there are none. Returns `None` if the seconds are invalid or out of range.
+/// Returns the seconds in a query, or the default if the query has none. Returns `None` if the seconds are invalid or out of
+/// range.
 fn seconds(query: &str) -> Option<u64> {
     let query = Query::of(query);
     let Some(asked) = query.all("seconds").next() else {

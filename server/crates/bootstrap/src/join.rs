@@ -24,8 +24,8 @@ use super::{
     etcd::{self, EtcdMember},
 };
 
-/// Time for which a joining member retries while no other member answers. etcd waits this long for one response but gives up
-/// immediately if a connection is refused.
+/// Time for which a joining member retries while no other member answers. etcd also waits this long for a response, but gives
+/// up immediately if a connection is refused.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
 const JOIN_RETRY: Duration = Duration::from_millis(250);

@@ -248,8 +248,8 @@ impl FlagValues {
         }
     }
 
-    /// Returns the minimum and the maximum TLS version, and checks the cipher suites. Fails for an unknown name, if the minimum
-    /// exceeds the maximum, and for cipher suites if only TLS 1.3 is enabled, which does not use them.
+    /// Returns the minimum and the maximum TLS version, and checks the cipher suites. Fails for an unknown name, and if the
+    /// minimum exceeds the maximum. Also fails for cipher suites if only TLS 1.3, which does not use them, is enabled.
     fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
         let suites = self.list("cipher-suites");
         let unknown = |name: &&String| !GO_CIPHER_SUITES.contains(&name.as_str());

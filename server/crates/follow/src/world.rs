@@ -406,7 +406,7 @@ impl Run {
         *slot.borrow_mut() = Some(answer);
     }
 
-    /// Stops a random process and starts another. Half of the time, the new process serves the same cluster; otherwise, it
+    /// Stops a random process and starts another. Half of the time, the new process serves the same cluster. Otherwise, it
     /// serves a new or a random cluster, as if the disk had been lost.
     fn end(&mut self) {
         if self.processes.is_empty() {

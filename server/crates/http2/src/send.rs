@@ -95,7 +95,7 @@ impl FrameWriter {
     }
 
     /// Counts the bytes of a received DATA frame. Fails if they exceed the connection's window. Reopens that window whenever
-    /// half of it is used up, even if a call does not read its stream, so that the stream does not block other streams.
+    /// half of it is used up. A stream that its call does not read therefore does not block other streams.
     pub(crate) fn received(&mut self, bytes: usize) -> Result<(), Reason> {
         self.receive_window -= bytes as i64;
         if self.receive_window < 0 {
@@ -130,8 +130,8 @@ impl FrameWriter {
         self.initial_window + stream.send_credit
     }
 
-    /// Writes the headers, the message and the trailers of a successful unary response if the message fits into one frame and
-    /// the windows, and the output is not full. Otherwise writes nothing and returns `false`.
+    /// Writes the headers, the message and the trailers of a successful unary response. If the message does not fit into one
+    /// frame and the windows, or the output is full, writes nothing and returns `false`.
     pub(crate) fn try_write_unary<S: Service>(
         &mut self,
         stream: &Stream<S>,
@@ -165,7 +165,8 @@ impl FrameWriter {
     }
 
     /// Writes as much pending content as the windows and the output allow, at most `VISIT_BYTES`. Returns whether all of it was
-    /// written; this reduces the response's charge. If content remains and the stream's window is open, queues the stream.
+    /// written, and if so, reduces the response's charge. If content remains and the stream's window is open, queues the
+    /// stream.
     pub(crate) fn pending<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) -> bool {
         let mut left = VISIT_BYTES;
         while !stream.pending.is_empty() {

@@ -36,9 +36,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// state. Otherwise, that memory would be attributed to the receiver's current state.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// Returns the time to wait before a failure is reported, if sending took `took`: zero if another attempt may succeed. Without
-/// the wait, a member that can never hold the state would receive snapshots continuously, because the replica sends the next
-/// snapshot soon after the report.
+/// Returns the time to wait before a failure is reported, if sending took `took`: zero if another attempt may succeed. The
+/// replica sends the next snapshot soon after the report. Without the wait, a member that can never hold the state would
+/// receive snapshots continuously.
 fn pause(error: &SendError, took: Duration) -> Duration {
     match error.may_retry() {
         true => Duration::ZERO,

@@ -417,7 +417,7 @@ mod tests {
             ("0.1.0", &[Some("0.1.0"), Some("0.2.0")], false),
             ("0.1.0", &[Some("0.1.0"), None], false),
             ("", &[Some("0.1.0")], false),
-            // This is not a release of Witan.
+            // Witan has no release 3.7.0.
             ("3.7.0", &[Some("3.7.0")], false),
         ] {
             let members =

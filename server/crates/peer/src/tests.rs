@@ -485,7 +485,7 @@ fn silent_connections_do_not_block_members() {
     let silent: Vec<TcpStream> = (0..SILENT)
         .map(|_| TcpStream::connect(addresses[1]).unwrap())
         .collect();
-    // Connections beyond the limit are closed immediately, the other connections after the timeout.
+    // Connections beyond the limit are closed immediately, and the other connections after the timeout.
     let (closed, ends): (_, Receiver<()>) = sync_channel(SILENT);
     for mut stream in silent {
         let closed = closed.clone();

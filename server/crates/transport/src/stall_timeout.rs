@@ -107,8 +107,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
 }
 
 /// Wraps a request's body, so that reading fails if the body arrives too slowly. Charges a body above [`SMALL_BYTES`] to the
-/// connection's account: the announced length, at most `BODY_BYTES_MAX`, immediately, and a body without a length as it
-/// arrives. Returns `None` if the charge is refused or the connection has no account. Returns an absent body unchanged.
+/// connection's account. An announced length is charged immediately, up to `BODY_BYTES_MAX`; a body without a length is charged
+/// as it arrives. Returns `None` if the charge is refused or the connection has no account. Returns an absent body unchanged.
 pub(super) async fn bounded(request: &HttpRequest, payload: Payload) -> Option<Payload> {
     let headers = request.headers();
     let account = connection_data::<Account>(request)?;

@@ -454,8 +454,8 @@ impl<S: Service> Connection<S> {
         StreamProgress::Ended
     }
 
-    /// Frees a stream whose response is complete; this cancels one fault. If the request is incomplete, tells the client to
-    /// stop sending it.
+    /// Frees a stream whose response is complete and cancels one fault. If the request is incomplete, tells the client to stop
+    /// sending it.
     fn finish(&mut self, slot: usize, stream: Box<Stream<S>>) {
         if !matches!(stream.receiving, Receiving::Ended) {
             self.writer.reset(stream.id, Reason::NoError);

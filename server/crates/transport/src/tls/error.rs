@@ -1,8 +1,8 @@
-//! Errors in the setup of TLS, which name the flag and the file.
+//! Errors in the setup of TLS. They name the flag and the file, where one is at fault.
 
 use std::{io, path::PathBuf};
 
-/// An error in TLS files.
+/// The reason why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum TlsError {

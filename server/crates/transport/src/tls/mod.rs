@@ -2,7 +2,7 @@
 //!
 //! Every handshake checks whether files have changed, so a new certificate, CA or revocation list applies without a restart.
 //! Every scrape of the metrics also checks the files, so that the metrics show a new certificate without a handshake. If a file
-//! is unreadable or invalid, the previous certificate stays in use until the file changes; after a temporary error, the next
+//! is unreadable or invalid, the previous certificate stays in use until the file changes. After a temporary error, the next
 //! check tries again. If the revocation list cannot be read, no certificate of a client or of another member is accepted.
 //!
 //! `config::security` and `config::peer_security` define the rules for flags.

@@ -15,7 +15,7 @@ use x509_cert::{
 
 /// A verified client certificate, which is in the extensions of a gRPC request.
 ///
-/// Other requests do not carry the certificate, because it must not identify users of the JSON gateway: in etcd, the gateway
+/// Other requests do not carry the certificate, because it must not identify users of the JSON gateway. In etcd, the gateway
 /// sends their calls as a client of the server.
 #[derive(Clone, Debug)]
 pub struct PeerCertificate(Arc<PeerChain>);
