@@ -48,7 +48,8 @@ pub fn main() -> ExitCode {
     member(arguments, false)
 }
 
-/// Loads a member's configuration and runs the member. If `follows` is set, the configuration must name a source.
+/// Loads a member's configuration and runs the member, or prints the help or the version. If `follows` is set, the
+/// configuration must name a source.
 fn member(arguments: impl Iterator<Item = OsString>, follows: bool) -> ExitCode {
     match Config::load(arguments, &config::environment()) {
         Ok(Invocation::Version) => show(&version::text()),
@@ -72,7 +73,8 @@ fn follow(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     member(arguments, true)
 }
 
-/// Sets up logging and runs a member until it ends. Returns the exit code for the reason.
+/// Sets up logging, logs the configuration's warnings, raises the limit of open files, and runs a member until it ends. Returns
+/// the exit code for the reason.
 fn start(config: Config) -> ExitCode {
     let log_level = match logging::init(&config.log) {
         Ok(log_level) => log_level,
@@ -91,7 +93,7 @@ fn start(config: Config) -> ExitCode {
     }
 }
 
-/// Runs `witan gateway start` until a signal stops it.
+/// Runs `witan gateway start` until a signal stops it. Sets up logging, and notifies systemd when the gateway is ready.
 fn forward(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let asked = match gateway::parse(arguments) {
         Ok(asked) => asked,

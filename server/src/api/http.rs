@@ -118,7 +118,8 @@ fn check_request(
 }
 
 /// Passes a request with a checked target and host to the gateway of v3 or, after authorization, to the handler of its
-/// resource. Answers OPTIONS itself, except on a metrics listener.
+/// resource. Answers OPTIONS itself, except on a metrics listener. Checks the origin of WebSockets and of requests with side
+/// effects.
 async fn serve(
     front: &HttpFrontend,
     ctx: &Context,

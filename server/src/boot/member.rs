@@ -99,7 +99,8 @@ impl RunningMember {
 
 pub(super) type PeerParts = (Vec<BoundPeer>, PeerDialer, (PeerMetrics, SnapshotMetrics));
 
-/// Starts the replica's thread, the checkpointer and the peer streams on the opened data directory.
+/// Starts the replica's thread, the checkpointer and the peer streams on the opened data directory. Also starts the task that
+/// hashes states at compactions.
 pub(super) fn start(
     config: &Config,
     (disk, links, memory): (OpenedDisk, PeerParts, Arc<MemoryBudget>),

@@ -72,7 +72,7 @@ pub(super) fn of(log: &LogEntry, cluster_id: u64) -> Result<Change, AdoptError> 
     }
 }
 
-/// Converts a v2 request. The stamp of an operation on keys contains the request's time.
+/// Converts a v2 request. The stamp of an operation on keys contains the request's time. Fails for an invalid request.
 fn of_v2(request: &RequestV2, index: u64) -> Result<Change, AdoptError> {
     let change = v2_store::as_witan_change(request);
     let change = change.map_err(|error| AdoptError::entry(index, error.to_string()))?;

@@ -153,8 +153,8 @@ pub enum Progress {
 }
 
 /// Converts the entries after the checkpoint and raft's hard state. Raises the term and the commit index to those of the
-/// checkpoint, and drops a vote from an earlier term. Fails if an entry changes v2 users or roles, or if the term or the last
-/// index is too large for Witan.
+/// checkpoint, and drops a vote from an earlier term. Fails if an entry is invalid or changes v2 users or roles, or if the term
+/// or the last index is too large for Witan.
 fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> {
     let applied = view.position.index;
     let mut records = Vec::new();

@@ -70,7 +70,8 @@ pub enum JoinError {
 
 /// Queries the other members of `--initial-cluster`. Returns the first state of a member that joins their cluster, or `None` if
 /// this member starts a new cluster. Fails if another member runs etcd, or knows that this member has already run. A member
-/// that joins also fails if no member answers, the members do not match, or the feature level is too high.
+/// that joins also fails if no member answers, the members do not match, or the feature level is too high. For a new cluster,
+/// ignores members that do not answer.
 pub async fn query_members(
     config: &Config,
     dialer: &PeerDialer,

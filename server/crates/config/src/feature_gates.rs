@@ -57,7 +57,8 @@ impl FeatureGates {
 
 impl FlagValues {
     /// Parses `--feature-gates`: a comma-separated list of `NAME=BOOL`, with Go's spellings of booleans. If a gate occurs
-    /// twice, the last value takes precedence. Fails for an unknown gate. Warns about a value without an effect.
+    /// twice, the last value takes precedence. Fails for an unknown gate or an invalid value. Warns about a value without an
+    /// effect.
     pub(super) fn feature_gates(
         &self,
         warnings: &mut Vec<String>,

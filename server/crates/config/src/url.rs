@@ -158,7 +158,7 @@ impl FromStr for Url {
     }
 }
 
-/// Parses `HOST:PORT`, with an IPv6 address in brackets. `url` is the entire URL, for the error.
+/// Parses `HOST:PORT`, with an IPv6 address in brackets. The host may be empty. `url` is the entire URL, for the error.
 fn tcp(url: &str, authority: &str) -> Result<Address, UrlError> {
     let bad = || UrlError::HostPort(url.to_owned());
     let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;

@@ -116,8 +116,8 @@ impl Copier<'_> {
         Ok(Ok(CutOverReport { revision, pause_ms }))
     }
 
-    /// Makes the source refuse writes, copies its last writes, and makes this cluster accept writes. Fails with `UsersChanged`
-    /// if users or roles have changed since they were copied.
+    /// Makes the source refuse writes, copies its last writes and leases, and makes this cluster accept writes. Fails with
+    /// `UsersChanged` if users or roles have changed since they were copied.
     async fn take_over(&mut self, recorded: &MemberRegistry) -> Result<(), CopyError> {
         self.calls.handle.update(|status| status.fenced = true);
         let calls = self.calls.clone();

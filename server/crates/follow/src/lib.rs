@@ -129,8 +129,8 @@ async fn members(node: &Node) -> Result<MemberRegistry, NodeError> {
     Ok(view.machine.members.clone())
 }
 
-/// Logs a warning if this cluster must check the source's fence. The caller must be a member that was started without `--from`
-/// and therefore does not check the fence.
+/// Logs a warning if this cluster must check the source's fence. Logs nothing if the state cannot be read. The caller must be a
+/// member that was started without `--from` and therefore does not check the fence.
 pub async fn warn_if_unguarded(node: &Node) {
     if members(node)
         .await

@@ -243,7 +243,8 @@ impl Refusal {
         self.parts().3
     }
 
-    /// Returns the refusal with this code and value on the wire, or `None` if the code is unknown.
+    /// Returns the refusal with this code and value on the wire, or `None` if the code is unknown. Limits a value to the range
+    /// of its type.
     fn of((code, value): (u8, u64)) -> Option<Self> {
         let refusals = [
             Self::Protocol(u8::try_from(value).unwrap_or(u8::MAX)),

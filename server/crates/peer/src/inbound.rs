@@ -122,7 +122,7 @@ impl Inbound {
     }
 
     /// Waits until a stream has bytes, the thread is woken or `timeout` has passed. Returns, for each stream, whether it has
-    /// bytes. Resets the waker.
+    /// bytes or has ended. Resets the waker.
     fn poll(&self, timeout: Duration, waker: &Waker) -> Vec<bool> {
         let streams = self.streams.iter();
         let sockets =

@@ -349,7 +349,8 @@ impl Monitor {
         Some((Command::ClusterVersion(decided), what))
     }
 
-    /// Raises the feature level of the cluster as [`super::FeatureLevels::raise`] requests.
+    /// Raises the feature level of the cluster as [`super::FeatureLevels::raise`] requests, and waits until this member has
+    /// applied it.
     async fn raise(&mut self) -> Result<Level, RaiseError> {
         let (members, running) = self.query_all().await;
         if !self.leads(&members) {

@@ -198,7 +198,8 @@ impl<C: CallHandler> Service for ConnectionService<C> {
         (MethodInfo { call, client, requires_leader }, mode)
     }
 
-    /// Counts a started call by its method and by the client's version, unless the method is unknown.
+    /// Counts a started call by its method and by the client's version, unless the method is unknown. Returns the counter of
+    /// its end.
     fn begin(&self, head: &Rc<Head>) -> CallCounter {
         let method = head.method();
         if let Some(call) = &method.call {

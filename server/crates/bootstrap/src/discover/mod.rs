@@ -25,7 +25,8 @@ use registry::Registration;
 
 /// Returns the configuration with the discovered members and their cluster token. A member that has a state (`has_state`),
 /// joins an existing cluster or uses no discovery keeps its configuration. If the directory has the identity `found` but no
-/// state, the member's first startup was interrupted, possibly after its registration.
+/// state, the member's first startup was interrupted, possibly after its registration. Fails if two members have the same name
+/// or URL.
 pub async fn complete(
     config: Config,
     found: Option<DataIdentity>,

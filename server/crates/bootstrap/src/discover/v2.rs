@@ -82,7 +82,7 @@ fn read(response: &Response<Bytes>, target: &str) -> Result<(Answer, u64), Failu
 }
 
 impl Registry {
-    /// Creates a registry without connecting.
+    /// Creates a registry without connecting. Fails for an invalid URL.
     pub(super) fn new(asked: &V2Discovery) -> Result<Self, DiscoverError> {
         let uri: Uri = asked
             .url
@@ -149,7 +149,8 @@ impl Registry {
 }
 
 impl registry::Registry for Registry {
-    /// Reads the cluster size and then all registrations below the token, except `_config`.
+    /// Reads the cluster size and then all registrations below the token, except `_config`. Fails if the size is missing or not
+    /// a positive number.
     async fn read(&mut self) -> Result<RegistryState, Failure> {
         let target = format!("{}/{SIZE}", self.path);
         let (answer, _) = self.request(Method::GET, &target, String::new()).await?;

@@ -46,7 +46,8 @@ impl Registry {
         format!("{REGISTRY}/{}/{below}", self.settings.token)
     }
 
-    /// Returns the open session, or opens one with the current endpoint.
+    /// Returns the open session, or opens one with the current endpoint. After a failure, the next call tries the next
+    /// endpoint.
     async fn session(&mut self) -> Result<Session, Failure> {
         if let Some(session) = &self.session {
             return Ok(session.clone());
@@ -93,7 +94,7 @@ impl Registry {
 }
 
 impl registry::Registry for Registry {
-    /// Reads the cluster size and all registrations.
+    /// Reads the cluster size and all registrations. Fails if the size is missing or not a positive number.
     async fn read(&mut self) -> Result<RegistryState, Failure> {
         let session = self.session().await?;
         let mut kv = session.client(KvClient::with_origin);

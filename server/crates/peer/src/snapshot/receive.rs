@@ -184,7 +184,7 @@ async fn read_records<S: AsyncRead + Unpin>(
 }
 
 /// Adds the parts' records to the snapshot. Runs on a blocking thread. Fails above `limit` bytes, and as soon as `fits` returns
-/// `false` for the received bytes. If the stream breaks or a part is out of order, keeps the durable records.
+/// `false` for the received bytes. If the stream breaks or a part of a wrong kind arrives, keeps the durable records.
 fn write_records(
     mut incoming: IncomingSnapshot,
     mut parts: mpsc::Receiver<Part>,
@@ -258,7 +258,7 @@ async fn alive_while<T>(
         tokio::select! {
             done = &mut work => return done,
             _ = ticks.tick(), if listens => {
-                // If the sender has disconnected, `work` detects that.
+                // If the sender has disconnected, `work` or the caller's next write detects that.
                 listens = write(writing, &Part::Alive).await.is_ok();
             }
         }
