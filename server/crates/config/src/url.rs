@@ -128,7 +128,8 @@ impl fmt::Display for Url {
 impl FromStr for Url {
     type Err = UrlError;
 
-    /// Parses `http[s]://HOST:PORT`, `unix[s]://PATH` or `unix[s]:PATH`. Ignores surrounding spaces.
+    /// Parses `http[s]://HOST:PORT`, `unix[s]://PATH` or `unix[s]:PATH`. Ignores surrounding spaces. Fails if anything follows
+    /// the port.
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
         let owned = || text.to_owned();

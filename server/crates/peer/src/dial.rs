@@ -81,7 +81,8 @@ impl PeerDialer {
         timeout(DIAL_TIMEOUT, opening).await.map_err(timed_out)?
     }
 
-    /// Connects to a peer URL, with TLS if the URL requires it. Has no time limit.
+    /// Connects to a peer URL, with TLS if the URL requires it. Fails with `NoCertificate` if this member then has no TLS. Has
+    /// no time limit.
     pub(super) async fn connect(&self, url: &Url) -> Result<PeerConnection, DialError> {
         match url.address() {
             Address::Tcp(host, port) => {

@@ -139,7 +139,7 @@ impl Handshake {
         })
     }
 
-    /// Checks whether the member `own` with the data directory `store` accepts this stream. Returns a refusal as the error.
+    /// Checks whether the member `own` with the data directory `store` accepts this stream. Fails with the refusal to send.
     pub(super) fn check(
         &self,
         (own, store): (MemberId, &StoreLineage),

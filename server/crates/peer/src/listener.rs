@@ -198,7 +198,8 @@ impl Listener {
         }
     }
 
-    /// Reads and checks a member's handshake. Returns a refusal to send as the error.
+    /// Reads and checks a member's handshake. Fails with the refusal to send, which is `Malformed` if no valid handshake
+    /// arrives.
     async fn read_handshake(
         &self,
         stream: &mut Box<dyn AcceptedStream>,

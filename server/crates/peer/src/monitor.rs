@@ -261,7 +261,8 @@ impl Monitor {
         );
     }
 
-    /// Records by how many seconds a member's clock is ahead. Logs when the difference crosses [`CLOCK_DIFFERENCE_MAX_S`].
+    /// Records by how many seconds a member's clock is ahead, unless that is unknown. Logs when the difference crosses
+    /// [`CLOCK_DIFFERENCE_MAX_S`].
     fn record_clock(&mut self, member: MemberId, ahead_s: Option<f64>) {
         let Some(ahead_s) = ahead_s else { return };
         self.shared.metrics.clock(member, ahead_s);
