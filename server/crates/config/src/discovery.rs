@@ -48,7 +48,8 @@ pub struct SrvDiscovery {
 
 impl FlagValues {
     /// Returns the kind of discovery that the flags select, or `None`. `check_flags` ensures that they select at most one.
-    /// Warns about `--discovery-fallback=proxy`. Fails if only one of the token and the endpoints of v3 discovery is given.
+    /// Warns about `--discovery-fallback=proxy`. Fails for an invalid value, and if only one of the token and the endpoints of
+    /// v3 discovery is given.
     pub(super) fn discovery(
         &self,
         warnings: &mut Vec<String>,

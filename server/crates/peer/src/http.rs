@@ -30,7 +30,7 @@ pub(super) async fn service(shared: Arc<Shared>) -> PeerHttp {
     PeerHttp::new(handler, panics).await
 }
 
-/// Returns the page that answers a request, or an error page as the error.
+/// Returns the page that answers a request. Fails with an error page.
 async fn respond(request: &HttpRequest, body: Payload, shared: &Shared) -> Result<Page, Page> {
     let (method, path) = (request.method(), request.uri().path());
     let members = shared.members();

@@ -289,7 +289,8 @@ impl Post for PeerPost {
         }
     }
 
-    /// Opens streams to new members, updates the URLs of all members, and flushes and ends the streams of removed members.
+    /// Replaces the member list. Opens streams to new members, updates the URLs of all members, and flushes and ends the
+    /// streams of removed members.
     fn update_members(&mut self, members: &MemberRegistry) {
         let own = self.shared.own_id();
         let gone = |id: &MemberId, _: &mut LinkTasks| !members.by_id.contains_key(id);

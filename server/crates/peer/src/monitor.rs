@@ -166,7 +166,7 @@ impl Monitor {
 
     /// On the leader, records since when the level could rise; other members reset this time. Publishes the report of the
     /// round. Returns the time until the level rises if every member has enough disk space, or `None` if the level does not
-    /// rise.
+    /// rise. If no time is left, logs the members without enough disk space.
     fn update_level_report(
         &mut self,
         members: &MemberRegistry,

@@ -152,7 +152,7 @@ fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
     Ok(())
 }
 
-/// Reads all records while another thread writes them.
+/// Reads all records while another thread writes them. Rethrows a panic of that thread.
 async fn read_records<S: AsyncRead + Unpin>(
     reading: &mut S,
     incoming: IncomingSnapshot,
