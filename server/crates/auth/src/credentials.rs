@@ -35,8 +35,8 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Returns the credentials of a gRPC call: the token in its metadata, and the certificate's common name if it identifies
-    /// users.
+    /// Returns the credentials of a gRPC call: the token in its metadata, and `certificate`, the common name of the client's
+    /// certificate if common names identify users.
     pub fn of_call(headers: &HeaderMap, certificate: Option<String>) -> Self {
         let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
         // A token that is not visible ASCII becomes an empty token, which is invalid.
@@ -62,7 +62,8 @@ impl Credentials {
         })))
     }
 
-    /// Returns the caller of a signed token, or `None` if the token is invalid or expired. Verifies the signature only once.
+    /// Returns the caller of `token`, the signed token of these credentials. Returns `None` if the token is invalid or expired.
+    /// Verifies the signature of a valid token only once.
     pub(super) fn verified_claims(&self, jwt: &Jwt, token: &str) -> Option<Caller> {
         let presented = self.0.as_ref()?;
         let claimed = match presented.claimed.get() {

@@ -60,7 +60,7 @@ pub(super) fn read(
 }
 
 /// Parses a private key in PEM and derives its public key. Fails if the key is invalid or does not fit the method. A PKCS#1 key
-/// is not compared with the method: a key that does not fit fails at the test signature of the startup.
+/// is not compared with the method: a key that does not fit fails when it signs a test token at startup.
 fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKey), String> {
     let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("priv-key: {error}"))?;
     let rejected = |error: ring::error::KeyRejected| {
@@ -105,7 +105,8 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
     Ok((signs.map_err(|error| format!("priv-key: {error}"))?, own))
 }
 
-/// Converts an EC key from SEC 1 (`openssl ecparam -genkey`) to PKCS#8, which ring can parse. Does not check the curve.
+/// Converts an EC key from SEC 1 (`openssl ecparam -genkey`) to PKCS#8, which ring can parse. Fails unless the method is ES256
+/// or ES384. Does not check the curve.
 fn pkcs8_of_sec1(method: Algorithm, sec1: &[u8]) -> Result<Vec<u8>, String> {
     let curve = if method == Algorithm::ES256 {
         oid!(1, 2, 840, 10045, 3, 1, 7)

@@ -103,14 +103,15 @@ impl Authenticator {
     }
 
     /// Returns the caller that the credentials authenticate, or `None` if there are no credentials. A token takes precedence
-    /// over a certificate, even if the token is invalid. Renews a simple token. Does not check whether authentication is
-    /// enabled or the user exists. Call [`Self::await_token`] first.
+    /// over a certificate, even if the token is invalid. Renews a simple token. The caller of a simple token or a certificate
+    /// has the current auth revision. Does not check whether authentication is enabled or the user exists. Call
+    /// [`Self::await_token`] first.
     pub fn recognize(
         &self,
         node: &Node,
         credentials: &Credentials,
     ) -> Result<Option<Caller>, InvalidToken> {
-        // Read the revision before the token, because the token's user may change later.
+        // Read the revision before the token, because the user may be changed between the two reads.
         let revision = node.auth().revision;
         let user = match credentials.token() {
             Some(token) => match &self.jwt {
@@ -128,8 +129,8 @@ impl Authenticator {
         Ok(Some(Caller { user, revision }))
     }
 
-    /// If a simple token is unknown, waits until this member has applied all earlier commits, because another member may have
-    /// issued the token.
+    /// If this member may not have applied the entry that issued a simple token, waits until it has applied all earlier
+    /// commits. Does nothing for other credentials.
     pub async fn await_token(&self, node: &Node, credentials: &Credentials) {
         let token = credentials.token().filter(|_| self.jwt.is_none());
         if token.is_some_and(|token| node.tokens().is_ahead(token)) {

@@ -26,7 +26,8 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Hashes a password in Go's format. Fails with `TooLong` above `BYTES_MAX`. Cost 10 takes 60 ms; each step doubles the time.
+/// Hashes a password in Go's format. Fails with `TooLong` above `BYTES_MAX`. `cost` must be in `COSTS`. Cost 10 takes 60 ms;
+/// each step doubles the time.
 pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, HashError> {
     if password.len() > BYTES_MAX {
         return Err(HashError::TooLong);
@@ -36,7 +37,8 @@ pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, HashErr
     Ok(format!("$2a${cost:02}${salt}{hashed}"))
 }
 
-/// Returns whether a password matches a hash, by hashing the password. Returns `false` for an invalid hash.
+/// Returns whether a password matches a hash, by hashing the password. Returns `false` for an invalid hash and for a password
+/// above `BYTES_MAX`.
 pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
     let Some((cost, salt, expect)) = parse(hashed) else {
         return false;
@@ -68,7 +70,7 @@ fn key(password: &str) -> Vec<u8> {
     key
 }
 
-/// Parses cost, salt and hash. Returns `None` if the format or the cost is invalid.
+/// Parses cost, salt and hash. Accepts `$2` with any letter or none. Returns `None` if the format or the cost is invalid.
 fn parse(hashed: &[u8]) -> Option<(u32, [u8; 16], [u8; HASH_BYTES])> {
     let text = std::str::from_utf8(hashed).ok()?;
     let mut parts = text.strip_prefix("$2")?.splitn(3, '$');

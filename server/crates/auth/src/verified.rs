@@ -1,6 +1,6 @@
 //! A cache of verified passwords, for clients that send their password with each request.
 //!
-//! The cache contains keyed digests of a password and its stored hash. A changed password or a recreated user has a different
+//! Each entry is a keyed digest of a password and its stored hash. A changed password or a recreated user has a different
 //! stored hash, so older entries no longer match. The key is random for each process and never stored.
 
 use std::{

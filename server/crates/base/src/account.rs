@@ -59,9 +59,10 @@ impl Resource {
         }
     }
 
-    /// Returns the limit of a process with a memory budget of `memory_bytes` bytes. Together, the limits on bytes take at most
-    /// three quarters of the budget. Calls, at [`CALL_BYTES`] each, take the remaining quarter. The limit on passwords does not
-    /// depend on the budget. One connection gets half of a limit, which is enough for the longest request.
+    /// Returns the limit of a process with a memory budget of `memory_bytes` bytes; a budget below 256 MiB is treated as 256
+    /// MiB. Together, the limits on bytes take at most three quarters of the budget. Calls, at [`CALL_BYTES`] each, take at
+    /// most the remaining quarter. The limit on passwords does not depend on the budget. One connection gets half of a limit,
+    /// which is enough for the longest request.
     fn limit_within(self, memory_bytes: u64) -> usize {
         let divisor = match self {
             Self::Requests | Self::Proposals => 8,
@@ -75,7 +76,7 @@ impl Resource {
     }
 }
 
-/// Returns `limit` or, if smaller, the memory budget (at least 256 MiB) divided by `divisor`; all in bytes.
+/// Returns `limit` or, if smaller, the memory budget (at least 256 MiB) divided by `divisor`. Sizes are in bytes.
 pub fn limit_within(limit: usize, memory_bytes: u64, divisor: u64) -> usize {
     let share = memory_bytes.max(MEMORY_BYTES_MIN) / divisor;
     usize::try_from(share).map_or(limit, |share| share.min(limit))
@@ -179,9 +180,9 @@ impl Totals {
 /// other limits bound the size of a request.
 ///
 /// A job waits for a [`Permit`] first within its connection, then among all connections in order of arrival. Many jobs of one
-/// connection therefore delay another connection by at most one round.
+/// connection therefore delay another connection by at most one round of concurrent jobs.
 ///
-/// A client with many connections has many accounts. Limit connections per address in the network.
+/// A client with many connections has many accounts. Limit the connections per address in the network, such as with a firewall.
 #[derive(Clone, Debug)]
 pub struct Account(Arc<AccountState>);
 
@@ -222,7 +223,7 @@ impl Account {
         self.0.charged[resource as usize].fetch_sub(amount, Relaxed);
     }
 
-    /// Returns the amount that the account is charged.
+    /// Returns the amount of `resource` that is charged to the account.
     pub fn charged(&self, resource: Resource) -> usize {
         self.0.charged[resource as usize].load(Relaxed)
     }

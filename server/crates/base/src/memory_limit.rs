@@ -48,8 +48,8 @@ impl MemoryLimit {
     }
 }
 
-/// Returns the maximum size in bytes of the values in memory during a load. The other half of the budget is for keys and
-/// versions.
+/// Returns the maximum size in bytes of the values in memory while a process loads its state: half of the budget. The other
+/// half is for keys and versions.
 pub fn first_values_bytes(budget_bytes: u64) -> u64 {
     budget_bytes / 2
 }
@@ -74,7 +74,8 @@ fn cgroup_bytes(root: &Path) -> Option<u64> {
 }
 
 /// Returns the smallest limit in `files` and `memory.stat` of the cgroup `path` and its ancestors, up to the root of the mount.
-/// In a container, the path may be invisible, and the root of the mount is its cgroup. Returns `None` if there is no limit.
+/// In a container, the path may be invisible, and the root of the mount is the container's cgroup. Returns `None` if there is
+/// no limit.
 fn lowest_limit(mount: &Path, path: &str, files: &[&str]) -> Option<u64> {
     let path = Path::new(path.trim_start_matches('/'));
     // The path of a cgroup outside the cgroup namespace begins with `..`.
@@ -102,7 +103,7 @@ fn is_limit(bytes: &u64) -> bool {
     *bytes < UNLIMITED_BYTES
 }
 
-/// Returns the memory of the machine in bytes, or `None` if `/proc/meminfo` cannot be read.
+/// Returns the memory of the machine in bytes, or `None` if `/proc/meminfo` does not contain it.
 fn machine_bytes(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("proc/meminfo")).ok()?;
     field(&text, "MemTotal:").map(|kib| kib.saturating_mul(1024))

@@ -7,7 +7,7 @@ pub const API: &str = "3.7.3";
 pub const STORAGE: &str = "3.7.0";
 
 /// The storage version of snapshots and the highest cluster version in them. Release 3.6 supports everything that release 3.7
-/// stores. etcd does not start from a snapshot of a later version.
+/// stores. etcd does not start from a snapshot whose version is later than its own.
 pub const SNAPSHOT: &str = "3.6.0";
 
 /// Witan's own version.

@@ -61,7 +61,8 @@ impl<S: Subscriber> Layer<S> for LogFormatter {
     }
 }
 
-/// Formats a time as RFC 3339 in UTC with microseconds, such as `2026-11-20T09:31:05.656258Z`.
+/// Formats a time as RFC 3339 in UTC with microseconds, such as `2026-11-20T09:31:05.656258Z`. Formats a time out of range as
+/// the Unix epoch.
 pub(super) fn timestamp(time: SystemTime) -> String {
     let time = Timestamp::try_from(time).unwrap_or_default();
     format!("{time:.6}")

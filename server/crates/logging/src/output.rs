@@ -65,7 +65,7 @@ impl LogFile {
         Ok(Self { path: path.to_owned(), file, size, rotation })
     }
 
-    /// Appends a line. Rotates a file first if the line would make it too large, and ignores a failed rotation.
+    /// Appends a line. First rotates a nonempty file that the line would make too large, and ignores a failed rotation.
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let length = line.len() as u64;
         if let Some(rotation) = self.rotation
@@ -80,8 +80,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Renames the file (`witan-2026-…Z.log`), creates a new one, and deletes surplus and old rotated files. A limit of 0
-    /// deletes none.
+    /// Renames the file (`witan-2026-…Z.log`), creates a new one, and deletes surplus and old rotated files. A limit of 0 means
+    /// no limit.
     fn rotate(&mut self, rotation: Rotation) -> io::Result<()> {
         let (stem, extension) = self.name();
         let time = timestamp(SystemTime::now()).replace(':', "-");

@@ -52,7 +52,7 @@ fn the_connection_that_holds_the_most_is_refused_first() {
     let counts: Vec<usize> = held.iter().map(Vec::len).collect();
     assert_eq!(counts, [LIMIT / 2, LIMIT / 4, LIMIT / 8]);
     let clone = accounts[2].clone();
-    assert!(clone.hold(WHAT, 1).is_none(), "clones share");
+    assert!(clone.hold(WHAT, 1).is_none(), "clones share the charges");
     let newcomer = totals.open().hold(WHAT, LIMIT / 16);
     assert!(newcomer.is_some(), "a small connection gets a share");
     held[0].truncate(LIMIT / 4);

@@ -91,7 +91,8 @@ impl Register {
         self.put(HistogramVec::new(HistogramOpts::new(name, help), labels))
     }
 
-    /// Registers a histogram with labels. `buckets` contains the upper bound of the first bucket and the number of buckets.
+    /// Registers a histogram with labels. `buckets` contains the upper bound of the first bucket and the number of buckets;
+    /// each bound is twice the previous one.
     pub fn histograms(
         &self,
         name: &str,

@@ -1,8 +1,8 @@
 //! Containment of panics: a panic in the work of a request ends only this request. Any other panic ends the process.
 //!
-//! A panic is contained only where the request's state is dropped after the panic. [`contain`] does this for futures, [`catch`]
-//! for one step, and [`run_blocking`] for work on another thread. Elsewhere (the replica, the log, the checkpoint, the workers'
-//! own tasks), a panic can leave a partial change, so the process exits with [`EXIT_PANICKED`].
+//! A panic is contained only where the request's state is dropped after the panic. [`contain`] contains the panics of a future,
+//! [`catch`] of one step, and [`run_blocking`] of work on another thread. Elsewhere (the replica, the log, the checkpoint, the
+//! workers' own tasks), a panic can leave a partial change, so the process exits with [`EXIT_PANICKED`].
 
 #[cfg(feature = "planted-panics")]
 mod planted;

@@ -1,5 +1,5 @@
-//! Panics that tests plant at a chosen moment. The boundary that contains a panic also raises it. Only `witan-planted` has this
-//! module.
+//! Panics that tests plant at a chosen moment. The boundary that contains a panic also raises it. Only the binary
+//! `witan-planted` contains this module.
 //!
 //! The environment variable [`FILE`] names a file with a boundary, a moment and a number N. The process panics when the moment
 //! occurs for the Nth time. The first boundary that finds the file reads and removes it. A new file replaces a pending panic.
@@ -7,8 +7,8 @@
 //! - `SOURCE poll N`: a poll has returned, ready or pending. `SOURCE` is a label of the metrics.
 //! - `SOURCE item N`: a poll has returned ready, with a future's result or a part of a stream.
 //! - `SOURCE call N`: a function is about to run and owns its arguments.
-//! - `library THREAD N`: this thread is about to call a storage library.
-//! - `thread NAME N`: this thread starts.
+//! - `library THREAD N`: the thread with this name is about to call a storage library.
+//! - `thread NAME N`: the thread with this name starts.
 
 use std::{env, fs};
 
@@ -46,7 +46,8 @@ fn take_file() -> Option<String> {
     Some(text)
 }
 
-/// Reads a new file, if any. Counts this moment and panics at the Nth occurrence of the planted moment.
+/// Reads a new file, if any; an invalid file removes a pending panic. Counts this moment and panics at the Nth occurrence of
+/// the planted moment.
 pub(super) fn reached(boundary: &str, moment: &str) {
     let mut planted = PLANTED.lock();
     if let Some(text) = take_file() {
