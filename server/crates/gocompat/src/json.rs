@@ -85,7 +85,7 @@ impl<'a> Scanner<'a> {
         Ok(byte)
     }
 
-    /// Consumes a value, including its nested values.
+    /// Consumes a value, including its nested values. Skips white space before the value.
     pub fn value(&mut self) -> Result<(), String> {
         self.rest(JsonProgress::default())
     }

@@ -3,8 +3,8 @@
 use super::{Action, Create, Event, Tree, TreeError, copy_bytes, inode::clean};
 
 impl Tree {
-    /// Creates a node and its missing parent directories. Fails if the node exists or if a parent is a file. With `in_order`,
-    /// creates a child of the path, whose name is the next index, padded to 20 digits.
+    /// Creates a node and its missing parent directories. Fails for the root, an existing node, a file as parent, and a path
+    /// that is too deep. With `in_order`, creates a child of the path, whose name is the next index, padded to 20 digits.
     pub(super) fn create(&mut self, create: &Create, now_ns: i64) -> Result<Event, TreeError> {
         let mut path = create.path.to_vec();
         if create.in_order {

@@ -1,4 +1,4 @@
-//! The last events of the store and the rules by which watchers see them.
+//! The last events of the store, and the rules that decide which watchers see an event.
 //!
 //! Events are stored by index. Changes of cluster data and refreshes also use an index and evict an older event. These changes
 //! are not stored, because watchers do not see them.

@@ -27,7 +27,7 @@ pub struct ImportedNode {
 }
 
 impl Tree {
-    /// Creates a tree at `index` without nodes, events or counts. Fails if `index` is too large.
+    /// Creates a tree at `index` without nodes, events or counts. Fails if `index` is above `COUNT_IMPORT_MAX`.
     pub fn at_index(index: u64) -> Result<Self, CorruptTree> {
         if index > COUNT_IMPORT_MAX {
             return Err(CorruptTree::Invalid(format!("index {index} is too large")));
@@ -79,9 +79,9 @@ impl Tree {
         files
     }
 
-    /// Returns the directory at `path` as a tree with the same index and counters, or an empty tree if the directory does not
-    /// exist. The history contains the events below the directory. In these events, each expiring node has a TTL of 1 second.
-    /// The real TTL depends on a member's clock, and members must not differ.
+    /// Returns the directory at `path` as a tree with the same index and counters. If the directory does not exist, the tree
+    /// has no nodes. The history contains the events below the directory. In these events, each expiring node has a TTL of 1
+    /// second. The real TTL depends on a member's clock, and members must not differ.
     pub fn subtree(&self, path: &[u8]) -> Self {
         let root = find(&self.root, path).ok().filter(|root| root.is_dir());
         let root: NodeRef = root.cloned().unwrap_or_default();

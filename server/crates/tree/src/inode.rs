@@ -59,7 +59,8 @@ impl Default for Inode {
     }
 }
 
-/// Iterates over the non-empty components of an absolute path, each with the offset of its end.
+/// Iterates over the non-empty components of an absolute path, each with the offset of its end. Skips text before the first
+/// slash.
 pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     path.split(|byte| *byte == b'/')
         .skip(1)

@@ -84,7 +84,7 @@ pub struct Node {
     pub dir: bool,
     /// Absolute expiration in Unix nanoseconds.
     pub expires_ns: Option<i64>,
-    /// Remaining seconds at the time of the action, rounded up; 0 is omitted.
+    /// Remaining seconds at the time of the action, rounded up; responses omit 0.
     pub ttl: i64,
     /// Children sorted by path; `None` if the directory was not listed or has no visible children.
     pub nodes: Option<Vec<Node>>,

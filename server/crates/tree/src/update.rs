@@ -24,8 +24,9 @@ impl Tree {
         Ok(self.record_event(Action::Update, node, Some(prev), update.refresh))
     }
 
-    /// Overwrites the existing node `old`, which is at the cleaned path of `write`, with a new index. Returns the new and the
-    /// old node. A directory keeps its modified index; only the returned node shows the new index.
+    /// Overwrites the existing node `old`, which is at the cleaned path of `write`, with a new index. A refresh keeps the
+    /// value. Returns the new and the old node. A directory keeps its modified index; only the returned node shows the new
+    /// index.
     pub(super) fn overwrite(&mut self, old: NodeRef, write: Update, now_ns: i64) -> (Node, Node) {
         let path = write.path;
         let prev = show(&old, path.clone(), ListingDepth::Nothing, now_ns);

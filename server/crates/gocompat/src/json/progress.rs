@@ -64,7 +64,7 @@ enum ByteResult {
 
 impl JsonProgress {
     /// Validates the next bytes. Returns how many of the bytes precede the end of the value if they complete it, otherwise
-    /// `None`. The error is Go's message for the first invalid byte.
+    /// `None`. The error is Go's message for the first invalid byte. Must not be called again after the end of the value.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
         let mut at = 0;
         loop {
@@ -88,6 +88,7 @@ impl JsonProgress {
     }
 
     /// Returns whether the value is complete if the text ends here. Only a number outside containers can be complete there.
+    /// Returns `false` if [`Self::take`] has already found the end.
     pub fn may_end(&self) -> bool {
         let Step::Number(number) = self.step else {
             return false;
@@ -177,7 +178,7 @@ impl JsonProgress {
     }
 
     /// Validates the byte after a value in the innermost container: a comma or the closing character. Returns `Last` if the
-    /// byte completes the entire value, or Go's error message for any other byte.
+    /// byte completes the entire value. Fails with Go's error message for any other byte.
     fn after_value(&mut self, byte: u8) -> Result<ByteResult, String> {
         let in_object = self.open.last() == Some(&b'}');
         match byte {

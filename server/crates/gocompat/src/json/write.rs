@@ -72,7 +72,7 @@ fn push_escaped_text(out: &mut dyn Sink, text: &str) {
     out.extend_from_slice(&bytes[plain_from..]);
 }
 
-/// Encodes a value as JSON like Go's encoder, without a final newline.
+/// Encodes a value as JSON like Go's encoder, without a final newline. The keys of maps must be strings.
 pub fn encode(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     value
