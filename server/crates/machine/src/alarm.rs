@@ -1,6 +1,7 @@
 //! The alarms that members have raised. An alarm blocks v3 commands that would worsen the problem.
 //!
-//! Each member checks its quota and proposes the alarm. The state machine applies the alarm on all members.
+//! Each member checks its quota and proposes an alarm if the quota is exhausted. The state machine applies the alarm on all
+//! members.
 
 use imbl::OrdSet;
 

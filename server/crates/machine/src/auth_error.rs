@@ -27,10 +27,10 @@ pub enum AuthError {
     /// The request contains a role without a name.
     #[error("role name is empty")]
     RoleEmpty,
-    /// The user does not exist or the password is wrong.
+    /// The user does not exist or has no password, or the password is wrong.
     #[error("authentication failed")]
     AuthFailed,
-    /// The request grants no permission.
+    /// The request contains no permission.
     #[error("permission not given")]
     PermissionNotGiven,
     /// The caller lacks a permission.
@@ -48,7 +48,7 @@ pub enum AuthError {
     /// Users or roles have changed since the caller was authenticated.
     #[error("revision of auth store is old")]
     OldRevision,
-    /// The change would remove all administrators, or the range is invalid.
+    /// The change would delete the root user or role or revoke root's root role, or the range is invalid.
     #[error("invalid auth management")]
     InvalidManagement,
 }

@@ -140,7 +140,7 @@ pub enum Command {
     /// A command on users and roles.
     #[prost(message, tag = "9")]
     Auth(auth::AuthCommand),
-    /// Adds, removes or promotes a member. Only this command changes raft's configuration.
+    /// Adds, removes or promotes a member. Only this command changes the Raft configuration.
     #[prost(message, tag = "10")]
     Members(ChangeMembers),
     /// Starts or cancels a downgrade.

@@ -228,7 +228,7 @@ impl FollowUsers {
         Self { records }
     }
 
-    /// Returns `false` if a later release wrote any of the records.
+    /// Returns `false` if a later release wrote any of the records, otherwise `true`, even if a record is invalid.
     pub(crate) fn is_known(&self) -> bool {
         let mut auth = Auth::default();
         self.records.iter().all(|UserRecord { key, value }| {

@@ -353,7 +353,7 @@ impl Leases {
         }
     }
 
-    /// Loads the record of a lease. Fails if its id or values are invalid.
+    /// Loads the record of a lease. Fails if the id or a value is invalid, or if a later release wrote the record.
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let id = key.try_into().map(i64::from_be_bytes);
         let id = id.map_or(LeaseId::NONE, LeaseId);

@@ -80,7 +80,8 @@ fn next_format_in(releases: &[ReleaseRow], level: Level) -> Option<Level> {
     Some(later.level)
 }
 
-/// Returns the level of a release of Witan, or `None` for any other text.
+/// Returns the level of a release of Witan, regardless of its patch number. Returns `None` for an unknown release and for any
+/// other text.
 pub fn of_release(version: &str) -> Option<Level> {
     let wanted = release(version)?;
     let row = RELEASES
@@ -147,7 +148,7 @@ impl LevelHold {
         }
     }
 
-    /// Clears the hold, because this member does not lead.
+    /// Clears the hold, for example because this member does not lead.
     pub fn reset(&mut self) {
         self.0 = None;
     }

@@ -10,7 +10,7 @@ use super::{
     record::{self, CorruptRecord, Emit, RecordChange},
 };
 
-/// A member's id, which raft also uses. An id is never reused.
+/// A member's id, which Raft also uses. An id is never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct MemberId(pub u64);
 
@@ -173,7 +173,7 @@ pub struct MemberRegistry {
 /// The reason why the member registry was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MembershipError {
-    /// The member does not exist.
+    /// The member does not exist, or the member to add was removed before.
     #[error("member not found")]
     NotFound,
     /// Another member has one of the URLs.

@@ -27,7 +27,8 @@ impl StateMachine {
 }
 
 impl Command {
-    /// Returns the number of bytes by which the command may increase the size that counts against the quota.
+    /// Estimates by how many bytes the command increases the size that counts against the quota. Returns 0 for deletions and
+    /// for changes to a member's attributes.
     pub fn growth(&self) -> u64 {
         match self {
             Self::Kv(command) => command.growth(),
@@ -46,7 +47,7 @@ impl Command {
 }
 
 impl KvCommand {
-    /// Returns the maximum growth in bytes (see [`Command::growth`]).
+    /// Estimates the growth in bytes (see [`Command::growth`]): the sum over all puts, or over a transaction's larger branch.
     pub(crate) fn growth(&self) -> u64 {
         let of_put = |put: &Put| PUT_BYTES + (put.key.len() + put.value.len()) as u64;
         let operation = self.operation.as_ref();
@@ -55,7 +56,7 @@ impl KvCommand {
 }
 
 impl FollowCommand {
-    /// Returns the maximum growth in bytes (see [`Command::growth`]). Compaction and cut-over add nothing.
+    /// Estimates the growth in bytes (see [`Command::growth`]). Compaction and cut-over add nothing.
     fn growth(&self) -> u64 {
         match &self.operation {
             Some(FollowOperation::Revisions(asked)) => {
@@ -83,7 +84,7 @@ impl FollowCommand {
 }
 
 impl LeaseCommand {
-    /// Returns the maximum growth in bytes (see [`Command::growth`]). Only a grant adds data.
+    /// Estimates the growth in bytes (see [`Command::growth`]). Only a grant adds data.
     fn growth(&self) -> u64 {
         match &self.operation {
             Some(LeaseOperation::Grant(_)) => LEASE_BYTES,

@@ -56,6 +56,7 @@ pub struct Place {
 
 impl Place {
     /// Reads the record. Ends the process if all attempts fail, because the file cannot be read or `decode` rejects the record.
+    /// The error names the block with the number `block`.
     pub(crate) fn read<T>(&self, block: u64, decode: impl Fn(&[u8]) -> Option<T>) -> T {
         let mut error = String::new();
         for _ in 0..READ_ATTEMPTS {
@@ -140,7 +141,7 @@ impl BlockValues {
     }
 
     /// Returns a part of the values if they are in memory. Copies a small part if the cache may soon evict the values, because
-    /// the part would keep all values in memory. Marks the values as used.
+    /// a slice would keep all values in memory. Marks the values as used.
     pub(crate) fn part(&self, part: Range<usize>) -> Option<Bytes> {
         let state = self.read_state();
         let found = state.bytes.as_ref().map(|bytes| match state.counted() {

@@ -6,7 +6,7 @@ use super::{
     values::Place,
 };
 
-/// A state's position in the log, and raft's configuration at this position.
+/// A state's position in the log, and the Raft configuration at this position.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Position {
     /// Index of the last applied entry.
@@ -27,7 +27,7 @@ pub struct Position {
     /// Ids of members that become learners when the joint configuration ends.
     #[prost(fixed64, repeated, tag = "6")]
     pub learners_next: Vec<u64>,
-    /// Whether raft leaves the joint configuration automatically.
+    /// Whether Raft leaves the joint configuration automatically.
     #[prost(bool, tag = "7")]
     pub auto_leave: bool,
     /// The lineage of the state: a hash of the state that was adopted from etcd or of the restored state with [`RESTORED`],
@@ -94,7 +94,7 @@ impl View {
     }
 
     /// Passes the view's canonical encoding to `take`, in parts: the lengths and bytes of all records' keys and values, without
-    /// raft's order of ids. Members of the same lineage have the same encoding after the same entry. The lineages on disk are
+    /// Raft's order of ids. Members of the same lineage have the same encoding after the same entry. The lineages on disk are
     /// hashes of this encoding, so the encoding of a state never changes.
     pub fn full_encoding(&self, take: &mut dyn FnMut(&[u8])) {
         let ordered = View {
@@ -125,7 +125,8 @@ impl View {
         view
     }
 
-    /// Rebuilds a view from all records of a checkpoint in ascending key order.
+    /// Rebuilds a view from all records of a checkpoint in ascending key order. Fails if a record or the resulting state is
+    /// invalid, or if a later release wrote a record.
     pub fn restore<E: From<CorruptRecord>>(
         records: impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), E>>,
     ) -> Result<View, E> {
@@ -147,7 +148,7 @@ pub struct ViewBuilder {
 }
 
 impl ViewBuilder {
-    /// Loads the next record. Fails if the record is invalid.
+    /// Loads the next record. Fails if the record is invalid or from a later release.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         if key != [record::VIEW] {
             return self.view.machine.load(key, value);

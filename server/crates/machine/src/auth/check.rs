@@ -163,7 +163,8 @@ impl<'a> AccessCheck<'a> {
         }
     }
 
-    /// Fails if the caller lacks permission for a command on the key space. As in etcd, every user may compact.
+    /// Fails if the caller lacks permission for a command on the key space. As in etcd, every user may compact. Succeeds while
+    /// v3 authentication is disabled.
     pub fn command(&self, command: &kv::KvCommand) -> Result<(), AuthError> {
         match &command.operation {
             _ if !self.auth.enabled => Ok(()),

@@ -1,7 +1,8 @@
 //! Authentication and authorization: users, roles with permissions on key ranges, and the flag that enables authentication.
 //!
-//! The rules and their order match etcd 3.7. A command contains its [`Caller`] and is checked when it is applied, so a
-//! permission change affects all later log entries. `server/crates/auth` handles plaintext passwords, hashing and tokens.
+//! The rules and their order match etcd 3.7. A command's entry contains its [`Caller`], whose permissions are checked when the
+//! command is applied. A permission change therefore affects all later log entries. `server/crates/auth` handles plaintext
+//! passwords, hashing and tokens.
 //!
 //! Reading order: `request`, `payload` (operations) → `users`, `roles` (their implementation) → `range_set` (union of
 //! permissions) → `check` (permission checks) → `path_permissions` (users and roles of v2) → `size` (quota accounting) →
@@ -185,7 +186,8 @@ impl Auth {
         self.roles.get(name).map(Arc::as_ref)
     }
 
-    /// Executes a committed command on users and roles (I2). Authentications and v2 commands do not require an administrator.
+    /// Executes a committed command on users and roles (I2). Authentications and v2 commands do not require an administrator. A
+    /// command without an operation does nothing.
     pub(crate) fn apply(
         &mut self,
         command: &AuthCommand,

@@ -1,4 +1,4 @@
-//! The operations on roles.
+//! The operations on roles. Each successful operation advances the auth revision.
 
 use std::sync::Arc;
 
@@ -71,8 +71,8 @@ impl Auth {
     }
 
     /// Adds a permission to a role, or changes the type of its permission on the same range. As in etcd, only the first of
-    /// several permissions with the same first key can change its type. For the range of any other of them, a second permission
-    /// is added. Fails without a permission, for an invalid range, and for an unknown role.
+    /// several permissions with the same first key can change its type. A grant on the range of another such permission adds a
+    /// second permission. Fails without a permission, for an invalid range, and for an unknown role.
     pub(super) fn role_grant(&mut self, asked: &RoleGrant) -> Result<(), AuthError> {
         let permission = asked
             .permission

@@ -119,7 +119,8 @@ impl AuthCommand {
         self.additions().growth
     }
 
-    /// Returns whether a name or password hash exceeds `AUTH_NAME_BYTES_MAX` or a key or pattern exceeds `LONG_TEXT_BYTES_MAX`.
+    /// Returns whether a new name or password hash exceeds `AUTH_NAME_BYTES_MAX` or a new key or pattern exceeds
+    /// `LONG_TEXT_BYTES_MAX`.
     pub fn is_too_long(&self) -> bool {
         let Additions { text, key, .. } = self.additions();
         text > AUTH_NAME_BYTES_MAX || key > LONG_TEXT_BYTES_MAX

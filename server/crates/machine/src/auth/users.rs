@@ -33,7 +33,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Replaces a user's password hash, unless the user has no password. Advances the auth revision. Fails for an unknown user.
+    /// Replaces a user's password hash, unless the user authenticates only by certificate. Advances the auth revision. Fails
+    /// for an unknown user.
     pub(super) fn user_password(&mut self, asked: &UserPassword) -> Result<(), AuthError> {
         let mut user = self
             .user(&asked.name)

@@ -21,13 +21,14 @@ use crate::{
     values::{BlockValues, Holder, Place, ReadPattern, small_copy},
 };
 
-/// Capacity in bytes for the values of an open block, so that the block grows without being copied. It affects only memory.
+/// Capacity in bytes for the values of an open block, so that the block grows without being copied. The capacity affects only
+/// memory.
 const CAPACITY_BYTES: usize = Pacing::of(OWN).block_bytes;
 
 /// Spare capacity in bytes for the versions in the copy of an open block.
 const SPARE_META_BYTES: usize = 1024;
 
-/// Size in bytes of a block in addition to its versions and directory, as part of the maximum size of a block.
+/// Overhead of a block in bytes, which the maximum size of a block includes in addition to the versions and the directory.
 const HEADER_BYTES: usize = 64;
 
 #[derive(Debug)]
@@ -364,7 +365,8 @@ impl Block {
     }
 
     /// Returns a copy of the block without the versions in the slots `dead` (ascending). Returns `None` if these slots are
-    /// already empty. An open block stays open. Values that are only on disk stay there.
+    /// already empty. An open block with a full directory stays open; any other copy is closed. Values that are only on disk
+    /// stay there.
     pub(super) fn without(&self, dead: &[u16]) -> Option<Arc<Block>> {
         let entries = self.entries();
         let left = |(slot, _): &&(u16, [Range<usize>; 2])| dead.binary_search(slot).is_err();

@@ -134,7 +134,8 @@ impl<'a> Record<'a> {
         Some((version, meta, rest))
     }
 
-    /// Separates the versions of block `number` from their values, which a head lacks. Returns `None` if a version is damaged.
+    /// Separates the versions of block `number` from their values. `has_values` is `false` for a head, which lacks the values.
+    /// Returns `None` if a version is damaged.
     fn parts(&self, number: u64, has_values: bool) -> Option<BlockParts<'a>> {
         let (mut meta, mut values, mut values_len) = (Vec::new(), Vec::new(), 0_usize);
         let mut entries: Vec<(u16, Offsets)> = Vec::with_capacity(self.entries.len());

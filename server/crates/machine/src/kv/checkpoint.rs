@@ -58,7 +58,7 @@ pub(super) struct KvMeta {
 }
 
 impl KvMeta {
-    /// Returns whether the counters are consistent.
+    /// Returns whether the counters are consistent and within their limits.
     fn is_sound(&self) -> bool {
         let last = COUNT_MAX.cast_signed();
         (1..last).contains(&self.revision)
@@ -115,7 +115,8 @@ impl Kv {
         }
     }
 
-    /// Returns a copy to pass to a later [`Kv::changes`]. The copy lacks the index, which changes with every write.
+    /// Returns a copy to pass to a later [`Kv::changes`]. The copy lacks the index, which changes with every write, and the
+    /// states saved for watchers.
     pub fn diff_base(&self) -> Kv {
         Kv {
             index: Index::default(),
@@ -174,8 +175,8 @@ impl Kv {
         with_record.map(BlockRecord)
     }
 
-    /// Loads the next record in ascending key order. The first record replaces the state; call [`Self::finish_load`] after the
-    /// last record. Fails if the record is damaged or a later release wrote it.
+    /// Loads the next record in ascending key order. The first record, which contains the counters, replaces the state; call
+    /// [`Self::finish_load`] after the last record. Fails if the record is damaged or a later release wrote it.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let what = || format!("key space record {}", key.escape_ascii());
         let content = verify_checksum(value)
@@ -238,8 +239,8 @@ impl Kv {
         tail.is_some() && tail == block_number(key)
     }
 
-    /// Appends a loaded block. The block with number `tail` becomes the open block. Fails if the block's number or revisions
-    /// are out of order, or a counter is above `COUNT_MAX`.
+    /// Appends a loaded block. The block with number `tail` becomes the open block. Raises the revision to that of the block's
+    /// last version. Fails if the block's number or revisions are out of order, or a counter is above `COUNT_MAX`.
     fn append_loaded(&mut self, block: Block, tail: u64) -> Result<(), CorruptRecord> {
         let number = block.number();
         if number > tail

@@ -50,7 +50,7 @@ impl Kv {
         }
     }
 
-    /// Sweeps up to `sweep_blocks_next` of the remaining blocks. Every command calls this method.
+    /// Sweeps up to `sweep_blocks_next` of the remaining blocks. Every command on keys or leases calls this method.
     pub(super) fn continue_sweep(&mut self) {
         if self.sweeping {
             self.sweep(self.pacing.sweep_blocks_next);

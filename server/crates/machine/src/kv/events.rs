@@ -3,7 +3,7 @@
 //! A received snapshot may store the same history in different blocks, so a location is valid only in one layout. In another
 //! layout, readers continue from a revision.
 //!
-//! A compaction can remove changes of the same round, which synced watchers have not read. The state before the compaction is
+//! A compaction can remove changes of the same turn, which synced watchers have not read. The state before the compaction is
 //! therefore kept until the watchers are notified ([`Kv::compacted_states`]).
 
 use super::{
@@ -54,8 +54,8 @@ impl<'a> KeyChange<'a> {
         self.version.tombstone || self.block.is_resident()
     }
 
-    /// Returns the pair after the change. For a deletion, the pair contains only the key and the revision. If the value is only
-    /// on disk, blocks until it has been read.
+    /// Returns the pair after the change. For a deletion, the pair contains only the key and the mod revision. If the value is
+    /// only on disk, blocks until it has been read.
     pub fn pair(&self) -> KeyValue {
         if !self.version.tombstone {
             return self.block.key_value(&self.version, self.pattern);
@@ -169,7 +169,7 @@ impl Kv {
         Some(block.key_value(&version, ReadPattern::Random))
     }
 
-    /// Returns whether [`Self::previous`] finds the value in memory.
+    /// Returns whether [`Self::previous`] reads nothing from disk: the value is in memory, or there is no pair.
     pub fn previous_is_resident(&self, written: &KeyChange<'_>) -> bool {
         self.version_before(written)
             .is_none_or(|(block, _)| block.is_resident())
@@ -185,20 +185,21 @@ impl Kv {
         found.filter(|(_, version)| !version.tombstone)
     }
 
-    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of this round, oldest first.
+    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of which watchers were not notified,
+    /// oldest first.
     pub fn compacted_states(&self) -> &[Kv] {
         &self.states_before_compaction
     }
 
-    /// Drops the states before compactions, after all watchers were notified.
+    /// Drops the states saved before compactions. The caller has notified all watchers.
     pub fn clear_states_before_compaction(&mut self) {
         if !self.states_before_compaction.is_empty() {
             self.states_before_compaction = Vec::new();
         }
     }
 
-    /// Adds the states before compactions of an earlier state, for which watchers were not notified, and drops the oldest
-    /// states above the limit.
+    /// Adds the states that `earlier` saved before compactions of which watchers were not notified. Drops the oldest states
+    /// above the limit.
     pub fn inherit_states_before_compaction(&mut self, earlier: &Kv) {
         if !earlier.states_before_compaction.is_empty() {
             let later = std::mem::take(&mut self.states_before_compaction);

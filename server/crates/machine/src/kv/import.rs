@@ -1,4 +1,4 @@
-//! Imports the versions of another store from its snapshot, whose format the server reads.
+//! Imports the versions of another store from its snapshot, which the caller parses.
 
 use super::{Compact, IndexEntry, KeyChange, Kv, Version};
 use crate::{
@@ -68,7 +68,8 @@ impl Kv {
         Ok(())
     }
 
-    /// Imports a version that another key space retains, like [`Self::import_version`].
+    /// Imports a version that another key space retains, like [`Self::import_version`]. If the value is only on disk, blocks
+    /// until it has been read.
     pub fn import_change(&mut self, change: &KeyChange<'_>) -> Result<(), CorruptRecord> {
         let pair = change.pair();
         self.import_version(&ImportedVersion {

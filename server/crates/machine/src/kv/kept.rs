@@ -1,5 +1,5 @@
-//! Values that puts keep (`ignore_value`). A put that keeps a value stores it again, so its size is counted as if the client
-//! had sent the value. The proposer adds a maximum length, based on the current length, to the put. Without a maximum, many
+//! Values that puts keep (`ignore_value`). A put that keeps a value stores it again, so the size of the value is counted as if
+//! the client had sent it. The proposer adds a maximum length, based on the current length, to the put. Without a maximum, many
 //! small puts could store a value again after another put has made it large. If the value is longer when the put is applied,
 //! the put changes nothing and is proposed again.
 
@@ -25,7 +25,7 @@ impl Put {
 
 impl Kv {
     /// Returns the current size in bytes of the values that a command keeps; for a transaction, of the larger branch. Sets the
-    /// maximum length of each value in the command to the next power of two, which permits some growth.
+    /// maximum length of each value in the command to the next power of two, but at least 512 bytes, which permits some growth.
     pub(crate) fn limit_kept_values(&self, command: &mut KvCommand) -> u64 {
         match &mut command.operation {
             Some(KvOperation::Put(put)) => self.limit_kept_value(put),

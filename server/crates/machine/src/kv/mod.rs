@@ -169,7 +169,7 @@ pub enum KvError {
     /// Members have different data.
     #[error("corrupt cluster")]
     Corrupt,
-    /// The command would read more than `limits` allows.
+    /// The request would read or return more than `limits` and `pacing` allow.
     #[error("the answer would be too large")]
     ResponseTooLarge,
     /// The read needs a value that is only on disk. Repeat the read with [`ValueSource::Disk`], on a thread that may wait.
@@ -407,8 +407,8 @@ impl Kv {
         self.len() == 0
     }
 
-    /// Returns the size of all records in bytes, rounded up to 4 KiB pages. The size is both dbSize and dbSizeInUse, because a
-    /// compaction leaves no free pages. All members have the same size after the same log entry.
+    /// Returns the size of all versions and leases in bytes, rounded up to 4 KiB pages, plus 20 KiB. The size is both dbSize
+    /// and dbSizeInUse, because a compaction leaves no free pages. All members have the same size after the same log entry.
     pub fn size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.history.bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
@@ -419,13 +419,13 @@ impl Kv {
         blocks.all(block::Block::is_resident)
     }
 
-    /// Returns the size in bytes of leases and of the live keys' newest versions, rounded up to 4 KiB pages.
+    /// Returns the size in bytes of leases and of the live keys' newest versions, rounded up to 4 KiB pages, plus 20 KiB.
     pub fn live_size_bytes(&self) -> u64 {
         EMPTY_BYTES + (self.live_bytes + self.lease_bytes()).next_multiple_of(PAGE_BYTES)
     }
 
-    /// Returns the number of bytes that were dropped since the process loaded a state. Readers of older states may still hold
-    /// these bytes.
+    /// Returns the size in bytes of the blocks that were removed or shrunk since the process loaded a state. Readers of older
+    /// states may still hold these blocks.
     pub fn dropped_bytes(&self) -> u64 {
         self.history.dropped_bytes
     }

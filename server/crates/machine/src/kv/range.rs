@@ -119,7 +119,7 @@ impl Kv {
         self.check_range(range, self.revision)
     }
 
-    /// Executes a checked range. A requested revision of 0 or less means `current`.
+    /// Executes a checked range. A requested revision of 0 or less means `current`. Fails if the budget `reads` is exhausted.
     pub(super) fn read(
         &self,
         range: &Range,
@@ -373,8 +373,8 @@ pub(super) fn reachable_keys(keys: u64, history: bool) -> u64 {
     }
 }
 
-/// Returns the number of pairs to read: `limit` plus one, or all pairs with a filter, a sort order or no limit. As in etcd, a
-/// sort target without an order sorts only the pairs that were read.
+/// Returns the number of pairs to read: `limit` plus one, or all pairs (`usize::MAX`) with a filter, a sort order or no limit.
+/// As in etcd, a sort target without an order sorts only the pairs that were read.
 pub(super) fn fetch_limit(range: &Range) -> usize {
     let filters = [
         range.min_mod_revision,

@@ -1,5 +1,5 @@
-//! Ranges whose responses are too large to be in memory as a whole. A plan measures a response without reading its values. The
-//! caller then reads the pairs in parts from the same state.
+//! Ranges whose responses are too large to be in memory as a whole. A plan measures a response without reading its values,
+//! except to sort by them. The caller then reads the pairs in parts from the same state.
 //!
 //! In key order, a plan contains only the key at which the next part begins. In any other order, it contains all keys.
 
@@ -34,7 +34,7 @@ impl RangePlan {
         self.read >= self.pairs
     }
 
-    /// Returns the size in bytes of the list of keys, without the keys' contents.
+    /// Returns the size in bytes of the list of keys, without the keys' contents. Returns 0 for key order.
     pub fn list_bytes(&self) -> usize {
         let keys = self.keys.as_ref();
         keys.map_or(0, |keys| size_of_val(keys.as_slice()))

@@ -3,7 +3,7 @@
 //! The limits are part of the state machine: a command that exceeds them is refused on every member, at the same operation,
 //! without any change. The charges must therefore be the same on all members. They depend only on the keys in a range, the
 //! lengths of their pairs, and which keys are deleted. All of this follows from the log. The layout of index pages differs
-//! between members, because startup repacks them, so a walk over pages is never charged.
+//! between members, because startup repacks them. A walk over pages is therefore never charged.
 
 use std::sync::LazyLock;
 
@@ -211,17 +211,17 @@ impl ReadBudget {
         Count { all: whole(self.work), ..Count::MAX }
     }
 
-    /// Charges one read key. Like all charges, fails if the budget is exhausted.
+    /// Charges the reading of one key. Like all charges, fails if the budget is exhausted.
     pub(super) fn read_key(&mut self) -> Result<(), KvError> {
         self.keys(1)
     }
 
-    /// Charges `keys` read keys.
+    /// Charges the reading of `keys` keys.
     pub(super) fn keys(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, keys as u64 * self.pacing.read_work)
     }
 
-    /// Charges skipped deleted keys, which cost a fraction of read keys.
+    /// Charges the skipping of `keys` deleted keys, which costs a fraction of reading them.
     pub(super) fn passed(&mut self, keys: usize) -> Result<(), KvError> {
         take(&mut self.work, keys as u64 * self.pacing.passed_work)
     }
@@ -237,7 +237,8 @@ impl ReadBudget {
         take(&mut self.bytes, self.pacing.pair_bytes)
     }
 
-    /// Charges the memory of a collected pair, like [`Self::hold`], and also against the limit of [`Self::collecting`].
+    /// Charges the memory of a collected pair like [`Self::hold`]. Also charges this memory, the key and the value against the
+    /// limit of [`Self::collecting`].
     pub(super) fn collect(&mut self, key_len: usize, value_len: usize) -> Result<(), KvError> {
         self.hold()?;
         let lengths = (key_len + value_len) as u64;

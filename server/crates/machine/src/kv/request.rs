@@ -258,8 +258,8 @@ impl Txn {
         operations.filter_map(|operation| operation.kind.as_ref())
     }
 
-    /// Iterates over this transaction and its nested transactions. Each write calls it often, so it allocates only for nested
-    /// transactions.
+    /// Iterates over this transaction and its nested transactions. Each write calls this method often, so the method allocates
+    /// only for nested transactions.
     fn all(&self) -> impl Iterator<Item = &Txn> {
         let (mut outermost, mut left) = (Some(self), Vec::new());
         std::iter::from_fn(move || {
@@ -317,7 +317,7 @@ pub struct Compare {
     /// The relation that must hold.
     #[prost(enumeration = "CompareResult", tag = "1")]
     pub result: i32,
-    /// The field to compare. A `value` of another kind is treated as zero.
+    /// The field to compare. A `value` of another kind is treated as 0 or as an empty value.
     #[prost(enumeration = "CompareTarget", tag = "2")]
     pub target: i32,
     /// First key.

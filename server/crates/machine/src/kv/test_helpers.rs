@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{revision::Revision, values::ReadPattern};
 
-/// Applies an operation that must succeed, as in a turn of the replica.
+/// Applies an operation that must succeed. Then drops the states saved for watchers, as at the end of a turn.
 pub(super) fn apply(kv: &mut Kv, operation: KvOperation) {
     let command = KvCommand { operation: Some(operation) };
     kv.apply(&command).expect("the operation succeeds");

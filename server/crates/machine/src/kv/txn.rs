@@ -210,8 +210,8 @@ impl Kv {
         Ok(TxnReply { succeeded: path.succeeded, replies })
     }
 
-    /// Returns whether a comparison holds for all live keys in its range. In a range without keys, a comparison of `value`
-    /// fails, and all other targets compare as 0.
+    /// Returns whether a comparison holds for all live keys in its range. In a range without keys, a comparison of `value` does
+    /// not hold, and all other targets compare as 0.
     fn holds(&self, compare: &Compare, reads: &mut ReadBudget) -> Result<bool, KvError> {
         let span = KeyRange::new(&compare.key, &compare.range_end);
         let mut found = false;

@@ -1,7 +1,7 @@
 //! One version of a key as stored in a block: its fields and their encoding.
 //!
 //! The encoding is part of the checkpoint format: a flag byte, variable-length integers, then key and value. A new key costs
-//! six bytes in addition to its key and value. In memory, a version does not contain its value, which can be on disk (see
+//! about six bytes in addition to its key and value. In memory, a version does not contain its value, which can be on disk (see
 //! `block`).
 
 use std::ops::Range;
@@ -99,7 +99,8 @@ impl<'a> Version<'a> {
         out
     }
 
-    /// Decodes the version at the start of `bytes`, which need not contain the value. Returns `None` if the bytes are invalid.
+    /// Decodes the version at the start of `bytes`, which need not contain the value. `value_at` is 0 in the result. Returns
+    /// `None` if the bytes are invalid.
     pub(super) fn decode(bytes: &'a [u8], block: u64, base: Revision) -> Option<Self> {
         let mut input = ByteReader { rest: bytes };
         let flags = input.byte()?;

@@ -85,8 +85,8 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// Estimates the number of versions that each command sweeps for the last compaction. Returns 0 if the sweep is finished or
-    /// the next pass has the usual length.
+    /// Estimates the number of versions that the next command sweeps for the last compaction. Returns 0 if the sweep is
+    /// finished or the next pass has the usual length.
     fn next_sweep_work(&self) -> u64 {
         if !self.is_sweeping() {
             return 0;

@@ -16,7 +16,7 @@ use super::{Holder, ReadPattern};
 /// Minimum length of a queue before it is cleaned; each time the queue doubles, entries of removed blocks are dropped.
 const CLEANED_ENTRIES_MIN: usize = 1024;
 
-/// The values in memory that are also on disk and the maximum memory that they use.
+/// The values in memory that are also on disk, and the maximum memory that they may use.
 #[derive(Debug)]
 pub struct BlockCache {
     queues: Mutex<Queues>,
@@ -86,7 +86,8 @@ impl BlockCache {
         }
     }
 
-    /// Evicts no values until the result is dropped. Until then, values that are in memory can be read without the disk.
+    /// Prevents evictions until the returned value is dropped. Until then, values that are in memory can be read without the
+    /// disk.
     pub fn hold(self: &Arc<Self>) -> CacheHold {
         self.holds.fetch_add(1, SeqCst);
         CacheHold(self.clone())
@@ -102,7 +103,8 @@ impl BlockCache {
         self.target_bytes.store(bytes, Relaxed);
     }
 
-    /// Drops values beyond the target. The allocator reuses their memory soonest if the allocating thread calls this method.
+    /// Evicts values beyond the target unless the cache is held. The allocator reuses their memory soonest if the allocating
+    /// thread calls this method.
     pub fn trim(&self) {
         self.make_room(0);
     }
@@ -159,7 +161,7 @@ impl BlockCache {
         self.resident_bytes.fetch_sub(bytes as u64, Relaxed);
     }
 
-    /// Returns whether reads from disk will soon have to replace other values.
+    /// Returns whether the values exceed three quarters of the target, so that reads from disk will soon replace other values.
     pub(super) fn is_nearly_full(&self) -> bool {
         let target = self.target();
         self.resident_bytes() > target - target / 4

@@ -1,7 +1,7 @@
 //! The state machine for scripts. Leases: `grant ID TTL`, `revoke ID`, `expire ID ...`, `note ID=SECONDS ...`, `leases` (each
 //! with its TTL, its recorded remaining seconds, if any, and its keys). Alarms: `raise MEMBER KIND`, `lower MEMBER KIND`, `list
-//! [KIND]`, where a kind is `nospace`, `corrupt` or a number. `restart` loads two checkpoints: the state before the last
-//! restart, and the changes since that restart. All other commands operate on the v3 key space.
+//! [KIND]`, where a kind is `nospace`, `corrupt` or a number. `restart` adds the changes since the last restart to the
+//! checkpoint and loads the state from the checkpoint. All other commands operate on the v3 key space.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 

@@ -161,7 +161,7 @@ impl Auth {
         self.paths.enabled
     }
 
-    /// Returns a user's v2 roles. The root user always has the root role.
+    /// Returns a user's v2 roles, sorted. The root user always has the root role.
     pub fn path_roles(user: &User) -> Vec<String> {
         let mut roles: BTreeSet<&str> = user.roles.iter().map(String::as_str).collect();
         if user.name == ROOT {

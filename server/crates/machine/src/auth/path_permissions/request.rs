@@ -74,7 +74,8 @@ pub struct UserUpdate {
 
 debug_without_secrets!(UserUpdate: name, grant, revoke);
 
-/// Path patterns. A pattern that ends in `*` matches every path with this prefix; any other pattern matches the equal path.
+/// Path patterns. A pattern that ends in `*` matches every path with this prefix; any other pattern matches only the identical
+/// path.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PathPatterns {
     /// Read patterns, sorted.
