@@ -92,7 +92,7 @@ const LEVELS: [Pacing; OWN as usize] = [
 ];
 
 impl Pacing {
-    /// Returns the constants of a level. For level 0, returns the first level's; for an unknown level, this release's constants.
+    /// Returns the constants of a level. Level 0 has the first level's constants, and an unknown level has this release's.
     pub const fn of(level: Level) -> Self {
         let row = level.saturating_sub(FIRST) as usize;
         if row < LEVELS.len() {
