@@ -19,7 +19,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The default bcrypt cost, which also replaces an invalid cost, as in etcd.
 const COST: u32 = 10;
 
-/// Why a password was not hashed or compared.
+/// The reason why a password was not hashed or compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// The password is longer than bcrypt accepts.
@@ -38,7 +38,7 @@ pub enum HashError {
 pub struct PasswordHasher {
     cost: u32,
     verified: VerifiedPasswords,
-    /// The hash to compare an unknown user's password with, so that response times do not reveal which users exist.
+    /// The hash with which an unknown user's password is compared, so that response times do not reveal which users exist.
     dummy_hash: Bytes,
 }
 

@@ -10,7 +10,7 @@ use witan_machine::auth::Caller;
 
 use super::keys;
 
-/// Times this many seconds or more before or after the Unix epoch, about 30 million years, are invalid.
+/// Distance from the Unix epoch in seconds, about 30 million years, from which a time is invalid.
 const SECONDS_END: f64 = 1e15;
 
 /// Default lifetime of a token.

@@ -38,7 +38,7 @@ static WRONG_PASSWORDS: LogLimit = LogLimit::new();
 #[error("invalid auth token")]
 pub struct InvalidToken;
 
-/// Why no token was issued.
+/// The reason why no token was issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// This member has no private key for signing tokens.

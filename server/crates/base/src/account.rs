@@ -47,7 +47,8 @@ impl Resource {
         (Self::Passwords, "passwords"),
     ];
 
-    /// Returns the process's limit for this resource, in bytes or as a number, before a small memory budget lowers the limit.
+    /// Returns the process's limit for this resource (a number of bytes, calls or passwords) before a small memory budget
+    /// lowers the limit.
     pub const fn limit(self) -> usize {
         match self {
             Self::Requests => 256 << 20,
@@ -135,7 +136,7 @@ struct TotalsState {
     last_id: AtomicU64,
 }
 
-/// The total charges of all accounts for a resource. Each total has a separate cache line because all threads change it.
+/// The total charges of all accounts for a resource. Each total has a separate cache line, because all threads change it.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Total {

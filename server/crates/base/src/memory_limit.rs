@@ -25,8 +25,8 @@ pub struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// Reads the limit from the pseudo files below `root`, which is `/` except in tests. Returns `None` if no limit is
-    /// readable.
+    /// Reads the limit from the pseudo files below `root`, which is `/` except in tests. Returns `None` if no limit can be
+    /// read.
     pub fn read(root: &Path) -> Option<Self> {
         let limit = |source| move |bytes| Self { bytes, source };
         let cgroup = cgroup_bytes(root).map(limit("cgroup"));
@@ -35,7 +35,7 @@ impl MemoryLimit {
         limits.min_by_key(|limit| limit.bytes)
     }
 
-    /// Returns the default memory budget in bytes: the limit less [`Self::reserve_bytes`].
+    /// Returns the default memory budget in bytes: the limit minus [`Self::reserve_bytes`].
     pub fn budget_bytes(self) -> u64 {
         self.bytes - self.reserve_bytes()
     }

@@ -27,7 +27,7 @@ const OWN_TARGET: &str = "witan";
 /// fill the disk.
 const CLIENTS_TARGET: &str = "actix_http::h1";
 
-/// Changes the log level at run time.
+/// A handle that changes the log level at run time.
 #[derive(Clone, Debug)]
 pub struct LogLevelHandle(reload::Handle<Targets, Registry>);
 

@@ -21,8 +21,8 @@ pub struct Comparison {
 }
 
 impl Cause {
-    /// Returns the message in pieces, which avoids a copy of the values. Each failed condition is `[wanted != actual]`, the
-    /// value first. A character is never split between two pieces.
+    /// Returns the message in pieces, which avoids a copy of the values. The message contains `[wanted != actual]` for each
+    /// failed condition: first the value, then the index. A character is never split between two pieces.
     pub fn pieces(&self) -> Vec<Bytes> {
         let Comparison { value, index } = match self {
             Self::Text(text) => return vec![text.clone()],

@@ -65,8 +65,8 @@ impl Tree {
         self.finish_load()
     }
 
-    /// Returns all files below the directory at `path`, including hidden ones, as relative paths (`a/b`) and values. Returns
-    /// nothing if the directory does not exist.
+    /// Returns all files below the directory at `path`, including hidden ones, as relative paths (`a/b`) and values. Returns an
+    /// empty list if the directory does not exist.
     pub fn files_below(&self, path: &[u8]) -> Vec<(Bytes, Bytes)> {
         let mut files = Vec::new();
         if let Ok(dir) = find(&self.root, path) {

@@ -55,7 +55,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// All actions in order, with their names on the wire.
+    /// All actions in the order of the variants, with their names on the wire.
     pub const NAMES: [(Self, &'static str); 8] = [
         (Self::Get, "get"),
         (Self::Set, "set"),
@@ -124,7 +124,7 @@ pub enum TreeReply {
 pub struct TreeError {
     /// The violated rule.
     pub kind: TreeErrorKind,
-    /// The path or the failed comparison; can be empty.
+    /// The path, the failed comparison or a message; can be empty.
     pub cause: Cause,
     /// The store's index at the time of the error.
     pub index: u64,
@@ -139,7 +139,8 @@ pub enum TreeErrorKind {
     CompareFailed,
     /// Error code 102. The cause is the path.
     NotFile,
-    /// Error code 104. The cause is the path of the file that should be a directory.
+    /// Error code 104. The cause is the path of the file that should be a directory, or the limit on components that the path
+    /// exceeds.
     NotDir,
     /// Error code 105. The cause is the path.
     NodeExists,

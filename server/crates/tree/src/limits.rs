@@ -1,6 +1,7 @@
 //! The limits of the tree (I10).
 
-/// Number of events in the v2 history of the entire store, as in etcd.
+/// Number of indexes, with or without an event, that the v2 history of the entire store covers. etcd's history has the same
+/// length.
 pub const TREE_HISTORY_EVENTS: usize = 1000;
 
 /// Number of later events for which a removed directory is kept, because its paths decide which watchers see the removal. etcd

@@ -1,5 +1,5 @@
-//! Panics that tests plant at a chosen moment. The boundary that contains a panic also raises it. Only the binary
-//! `witan-planted` contains this module.
+//! Panics that tests plant at a chosen moment. Each boundary that contains panics also raises the planted panic. Only the
+//! binary `witan-planted` contains this module.
 //!
 //! The environment variable [`FILE`] names a file with a boundary, a moment and a number N. The process panics when the moment
 //! occurs for the Nth time. The first boundary that finds the file reads and removes it. A new file replaces a pending panic.

@@ -6,7 +6,7 @@ use prometheus::IntCounter;
 
 use crate::metrics::Register;
 
-/// The kind of work that panicked, a label value of the counter.
+/// The kind of work that panicked; a label value of the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PanicSource {
     /// A gRPC call before its response begins.

@@ -64,7 +64,8 @@ enum ByteResult {
 
 impl JsonProgress {
     /// Validates the next bytes. Returns how many of the bytes precede the end of the value if they complete it, otherwise
-    /// `None`. The error is Go's message for the first invalid byte. Must not be called again after the end of the value.
+    /// `None`. The error is Go's message for the first invalid byte. The method must not be called again after the end of the
+    /// value.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
         let mut at = 0;
         loop {
@@ -87,7 +88,7 @@ impl JsonProgress {
         self.open.is_empty() && self.step == Step::Value
     }
 
-    /// Returns whether the value is complete if the text ends here. Only a number outside containers can be complete there.
+    /// Returns whether the value is complete if the text ends here. This is possible only for a number outside containers.
     /// Returns `false` if [`Self::take`] has already found the end.
     pub fn may_end(&self) -> bool {
         let Step::Number(number) = self.step else {
