@@ -61,7 +61,7 @@ pub enum AlarmType {
     None = 0,
     /// The quota is exhausted: commands that add data are refused.
     NoSpace = 1,
-    /// Members have different data: all writes are refused.
+    /// Members have different data: all v3 writes are refused.
     Corrupt = 2,
 }
 
@@ -107,7 +107,7 @@ struct StoredAlarm {
 }
 
 impl Alarms {
-    /// Returns the raised alarms of `kind`, or all raised alarms if `kind` is `None`, in order.
+    /// Returns the raised alarms of `kind`, or all raised alarms if `kind` is `None`, ordered by kind and member.
     pub fn list(&self, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         self.raised
             .iter()
@@ -150,7 +150,8 @@ impl Alarms {
         }
     }
 
-    /// Refuses a v3 command that a raised alarm blocks: `Corrupt` blocks all commands, `NoSpace` blocks commands with a put.
+    /// Refuses a v3 command that a raised alarm blocks: `Corrupt` blocks all commands, and `NoSpace` blocks commands with a
+    /// put.
     pub(crate) fn check(&self, command: &kv::KvCommand) -> Result<(), kv::KvError> {
         if self.raised.is_empty() {
             Ok(())
@@ -163,7 +164,7 @@ impl Alarms {
         }
     }
 
-    /// Refuses a lease command that a raised alarm blocks: `Corrupt` blocks grants, revocations and expirations, `NoSpace`
+    /// Refuses a lease command that a raised alarm blocks: `Corrupt` blocks grants, revocations and expirations, and `NoSpace`
     /// blocks grants. Lease checkpoints are never blocked.
     pub(crate) fn check_lease(
         &self,

@@ -12,10 +12,10 @@ pub use super::member::{
 /// The payload of a log entry.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Entry {
-    /// The proposing member and its time.
+    /// The proposing member, its time and its ticket for the proposal.
     #[prost(message, optional, tag = "1")]
     pub stamp: Option<Stamp>,
-    /// The operation.
+    /// The command.
     #[prost(oneof = "Command", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13")]
     pub command: Option<Command>,
     /// The caller, if the request was authenticated.
@@ -108,7 +108,7 @@ pub struct Stamp {
     /// The proposal's ticket, which is unique within the proposing process (see `proposals`).
     #[prost(uint64, tag = "3")]
     pub ticket: u64,
-    /// Distinguishes the proposing process from the member's earlier processes, whose tickets have the same numbers.
+    /// Distinguishes the proposing process from the member's earlier processes, whose tickets can have the same numbers.
     #[prost(fixed32, tag = "4")]
     pub incarnation: u32,
 }
@@ -125,7 +125,7 @@ pub enum Command {
     /// Publishes a started member's name and client URLs.
     #[prost(message, tag = "4")]
     Publish(PublishAttributes),
-    /// Records the version that all members support. The leader proposes this command.
+    /// Records the version or the feature level that all members support. The leader proposes this command.
     #[prost(message, tag = "5")]
     ClusterVersion(ClusterVersion),
     /// Raises or lowers an alarm.
@@ -146,7 +146,7 @@ pub enum Command {
     /// Starts or cancels a downgrade.
     #[prost(message, tag = "11")]
     Downgrade(Downgrade),
-    /// Copies data from another cluster.
+    /// A command for following another cluster.
     #[prost(message, tag = "13")]
     Follow(follow::FollowCommand),
 }

@@ -24,7 +24,7 @@ impl From<CountTooFar> for CorruptRecord {
     }
 }
 
-/// Fails if a counter of an imported state is too close to the limit.
+/// Fails if `count`, a counter of an imported state, exceeds [`COUNT_IMPORT_MAX`]. The error contains `name`.
 pub fn check_import(name: impl fmt::Display, count: u64) -> Result<(), CountTooFar> {
     if count <= COUNT_IMPORT_MAX {
         return Ok(());

@@ -35,7 +35,7 @@ impl FollowCommand {
     }
 }
 
-/// An operation for following.
+/// The operation of a [`FollowCommand`].
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum FollowOperation {
     /// Applies revisions copied from the source cluster.
@@ -53,7 +53,7 @@ pub enum FollowOperation {
     /// Stops following, so that the cluster accepts writes.
     #[prost(message, tag = "5")]
     CutOver(CutOver),
-    /// Starts an attempt at a cut-over and abandons any other attempt.
+    /// Starts an attempt at a cut-over and abandons any earlier attempt.
     #[prost(message, tag = "6")]
     BeginCutOver(BeginCutOver),
     /// Records a new fence id, because the source accepts writes after the cut-over and must be fenced again.
@@ -131,7 +131,7 @@ pub struct FollowUsers {
     pub records: Vec<UserRecord>,
 }
 
-/// A checkpoint record of a user, a role or the authentication switch.
+/// A checkpoint record of a user, of a role or its v2 patterns, or of a flag that enables authentication.
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub struct UserRecord {
@@ -165,7 +165,7 @@ pub struct CutOver {
     pub attempt: u32,
 }
 
-/// Creates a new fence after the cut-over. Its id is new because a delayed request may still lower an older fence.
+/// Creates a new fence after the cut-over. Its id is new, because a delayed request may still lower an older fence.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct FenceAgain {
     /// The number of the last attempt plus one.
@@ -316,8 +316,8 @@ impl StateMachine {
         }
     }
 
-    /// Starts `attempt` if its number is that of the last attempt plus one. Does nothing for the last attempt. Fails with
-    /// `GivenUp` for any other number.
+    /// Starts the attempt with the number `attempt` if this is the last number plus one. Does nothing for the last number.
+    /// Fails with `GivenUp` for any other number.
     fn begin_attempt(&mut self, attempt: u32) -> Result<(), FollowError> {
         let last = self.members.cut_over_attempt;
         if attempt != last && attempt.checked_sub(1) != Some(last) {
@@ -328,7 +328,7 @@ impl StateMachine {
     }
 
     /// Ends following, records the revision at which the source was fenced, and gives leases their full TTL. Fails with
-    /// `GivenUp` for any attempt but the last, and with `Gap` at another revision.
+    /// `GivenUp` for any attempt but the last, and with `Gap` unless the source's last revision is the current revision.
     fn cut_over(&mut self, asked: &CutOver) -> Result<(), FollowError> {
         if self.members.cut_over_attempt != asked.attempt {
             return Err(FollowError::GivenUp);

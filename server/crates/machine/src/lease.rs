@@ -32,7 +32,7 @@ impl fmt::Display for LeaseId {
 /// Maximum TTL in seconds, as in etcd. In nanoseconds, it fits into 63 bits.
 pub const TTL_MAX_S: i64 = 9_000_000_000;
 
-/// Size in bytes that a lease adds to the size of the key space, which approximates its memory.
+/// Number of bytes that a lease adds to the size of the key space. The number approximates the memory of a lease.
 pub const LEASE_BYTES: u64 = 256;
 
 /// A lease command as stored in the log.
@@ -281,7 +281,7 @@ impl Leases {
         self.by_id.remove(&id).is_some()
     }
 
-    /// Records the remaining TTL of a lease, clamped to at most [`TTL_MAX_S`] seconds and at least 0. Ignores an unknown lease.
+    /// Records the remaining TTL of a lease, clamped to a value between 0 and [`TTL_MAX_S`] seconds. Ignores an unknown lease.
     pub(super) fn checkpoint(&mut self, left: RemainingTtl) {
         if let Some(lease) = self.by_id.get_mut(&left.lease_id()) {
             lease.remaining_ttl_s = left.seconds.clamp(0, TTL_MAX_S);

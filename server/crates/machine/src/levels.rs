@@ -68,7 +68,7 @@ pub fn first_release(level: Level) -> &'static str {
     first.or(RELEASES.last()).map_or("", |row| row.release)
 }
 
-/// Returns the first level above `level` whose members write a later data format, or `None` if no such level is known.
+/// Returns the first level above `level` whose release writes a later data format, or `None` if no such level is known.
 pub fn next_format(level: Level) -> Option<Level> {
     next_format_in(RELEASES, level)
 }

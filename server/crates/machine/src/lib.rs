@@ -1,7 +1,7 @@
 //! The state machine: the v3 key space, the v2 tree, the member registry, the alarms, and the users and roles.
 //! [`StateMachine::apply`] makes all changes.
 //!
-//! Raft and tickets are in `witan_replica`. Sockets, files, threads, clocks, JSON and gRPC are in the server.
+//! Raft and tickets are in `witan_replica`. Sockets, files, threads, clocks, JSON and gRPC are in other crates.
 //!
 //! The state consists of persistent data structures, so a clone takes O(1). Readers, checkpoints and snapshots work on a
 //! clone while commands are applied (see [`view::View`]).
@@ -48,7 +48,7 @@ use revision::Revision;
 use values::Place;
 use witan_tree::{Tree, TreeError, TreeReply};
 
-/// The replicated state of one member. A clone takes O(1) and is frozen.
+/// The replicated state of one member. A clone takes O(1) and is independent of the original.
 #[derive(Clone, Debug, Default)]
 pub struct StateMachine {
     /// v3 key space (MVCC) and its leases.
@@ -63,7 +63,7 @@ pub struct StateMachine {
     pub auth: Auth,
 }
 
-/// Reply of an executed command, one variant for each [`Command`].
+/// Reply to an executed command. The [`Command`] determines the variant.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     /// Result of a v3 command.
@@ -100,7 +100,7 @@ pub struct Outcome {
 }
 
 impl StateMachine {
-    /// Executes a committed command. Total and deterministic (I2).
+    /// Executes a committed command. The execution is total and deterministic (I2).
     pub fn apply(&mut self, entry: &Entry) -> Outcome {
         self.apply_with(entry, ReadResults::Return)
     }
@@ -253,7 +253,7 @@ impl StateMachine {
         });
     }
 
-    /// Emits the records of the parts of the state that etcd 3.6's store cannot represent.
+    /// Emits the records of the parts of the state that etcd 3.6's store cannot represent: the v2 tree and v2 authentication.
     pub fn witan_records(&self, emit: &mut Emit<'_>) {
         self.tree_changes(None, emit);
         self.auth

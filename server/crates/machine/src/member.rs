@@ -52,10 +52,10 @@ pub struct Member {
     /// The member's name; empty until its first startup.
     #[prost(string, tag = "2")]
     pub name: String,
-    /// The member's URLs for other members.
+    /// The URLs at which other members reach the member.
     #[prost(string, repeated, tag = "3")]
     pub peer_urls: Vec<String>,
-    /// The member's URLs for clients; empty until its first startup.
+    /// The URLs at which clients reach the member; empty until its first startup.
     #[prost(string, repeated, tag = "4")]
     pub client_urls: Vec<String>,
     /// Whether the member receives the log without voting.
@@ -143,7 +143,7 @@ pub struct Downgrade {
     pub target: String,
 }
 
-/// All members by id, in the numeric order in which etcd lists them.
+/// The current members, the ids of removed members, and the data about the cluster as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MemberRegistry {
     /// The cluster id, computed once from the initial members' ids.
@@ -164,7 +164,7 @@ pub struct MemberRegistry {
     pub source_cluster_id: u64,
     /// The feature level, or 0 while the level is the first one. See [`Self::level`].
     pub raised_level: Level,
-    /// The current members.
+    /// The current members by id, in the numeric order in which etcd lists them.
     pub by_id: OrdMap<MemberId, Member>,
     /// Ids of removed members, which are never reused.
     pub removed_ids: OrdSet<MemberId>,
@@ -318,7 +318,7 @@ impl MemberRegistry {
 
     /// Replaces a member's peer URLs. Fails if the member does not exist, or if another member has one of the URLs.
     pub(crate) fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) -> Result<(), MembershipError> {
-        // The list can fill an entire request and is compared with every other member's URLs.
+        // Use a set: the list can fill an entire request, and every other member's URLs are searched in it.
         let wanted: BTreeSet<&String> = asked.peer_urls.iter().collect();
         let taken = |member: &Member| {
             let mut urls = member.peer_urls.iter();

@@ -8,11 +8,11 @@
 //! | `TTL_MAX_S`, `TREE_HISTORY_EVENTS` | the data format: a record beyond the limit is refused when it is loaded |
 //! | `TREE_DEPTH_MAX` | the data format; a deeper tree overflows the stack of a release that loads it |
 //! | encoding of a version, slot directory | the data format: the sizes in records must match the loaded blocks |
-//! | when a block is full, apart from its size; v2 index steps of a command | the code; a change needs a number here |
-//! | `LEASE_BYTES`, `EMPTY_BYTES`, `PAGE_BYTES`, sizes in `quota` | nothing: the proposer decides by these sizes |
+//! | when a block is full, apart from its size; v2 index steps of a command | the code; a change needs a new number here |
+//! | `LEASE_BYTES`, `EMPTY_BYTES`, `PAGE_BYTES`, sizes in `quota` | nothing: only the proposer uses these sizes |
 //! | `READ_TXN_KEYS_MAX`, `RANGE_ANSWER_BYTES_MAX` | nothing: only the member that answers reads them |
 //! | `AUTH_NAME_BYTES_MAX`, `LONG_TEXT_BYTES_MAX` | nothing: the proposer checks them |
-//! | `LEAF_BYTES`, `SHARED_VALUE_BYTES`, `STATES_BEFORE_COMPACTION_MAX`, `TREE_REMOVED_*` | nothing: memory of one member |
+//! | `LEAF_BYTES`, `PLACEHOLDER_BYTES`, `STATES_BEFORE_COMPACTION_MAX`, `TREE_REMOVED_*` | nothing: memory of one member |
 
 use super::levels::{FIRST, Level, OWN};
 
@@ -22,17 +22,19 @@ const SWEEP_BLOCKS_FIRST: usize = 128;
 /// Number of blocks that each later command sweeps until the sweep is finished. A command rarely fills more than one block.
 const SWEEP_BLOCKS_NEXT: usize = 8;
 
-/// Size in bytes up to which a block accepts further versions. A larger version gets a separate block. This is a size class of
-/// the allocator, below the maximum size of a checkpoint record.
+/// Size in bytes up to which a block accepts further versions. A larger version gets a separate block. The size is a size class
+/// of the allocator, below the maximum size of a checkpoint record.
 const BLOCK_BYTES: usize = 28 << 10;
 
 /// Size in bytes of the memory that a pair takes in addition to its key and value. A pair's encoding in a message adds less.
 const PAIR_BYTES: u64 = 96;
 
-/// Number of keys, live or deleted, that can be counted in the time of reading one key. An entire page takes 16 ns to count.
+/// Number of keys, live or deleted, that can be counted in the time that reading one key takes. An entire page takes 16 ns to
+/// count.
 const COUNTED_PER_READ: u64 = 2048;
 
-/// Number of deleted keys that can be skipped in the time of reading one key. Each takes 20 ns, unless a whole page is deleted.
+/// Number of deleted keys that can be skipped in the time that reading one key takes. Each takes 20 ns, unless a whole page is
+/// deleted.
 const PASSED_PER_READ: u64 = 16;
 
 /// Maximum number of keys that a command may read or compare while it is applied; a command that exceeds the limit is refused.
@@ -251,7 +253,7 @@ mod tests {
     fn a_transaction_reads_no_more_pairs_than_it_may_return() {
         let mut filled = Kv::default();
         filled.set_pacing(Pacing { txn_read_bytes_max: 64 << 10, ..Pacing::of(FIRST) });
-        // About 30 blocks.
+        // The pairs fill about 30 blocks.
         for at in 0..200 {
             run(&mut filled, put(&format!("key-{at:03}"), 4096)).expect("a put of a new key");
         }

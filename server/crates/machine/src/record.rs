@@ -24,7 +24,7 @@ pub const MEMBER: u8 = b'm';
 pub const ALARM: u8 = b'a';
 /// Section for users and roles.
 pub const AUTH: u8 = b'u';
-/// Section for the view: position in the log and configuration.
+/// Section for the position in the log and the Raft configuration.
 pub const VIEW: u8 = b'v';
 
 /// Size in bytes of the key of a block's record.
@@ -61,7 +61,7 @@ pub enum RecordChange {
     Put {
         /// The section byte, then the key within the section.
         key: Vec<u8>,
-        /// The record.
+        /// The record's value.
         value: Vec<u8>,
     },
     /// Deletes a record.

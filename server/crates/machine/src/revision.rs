@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Revision(pub i64);
 
 impl Revision {
-    /// In a request: the current revision. In a reply: no revision.
+    /// In a request, the current revision; in a reply, no revision.
     pub const NONE: Self = Self(0);
     /// The revision of a key space before the first write.
     pub const EMPTY: Self = Self(1);

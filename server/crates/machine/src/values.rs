@@ -94,7 +94,7 @@ pub(crate) trait Holder: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub(crate) struct BlockValues {
     state: RwLock<State>,
-    /// Whether a reader has used the values since the cache examined them.
+    /// Whether a reader has used the values since the cache last examined them.
     used: AtomicBool,
 }
 
@@ -243,7 +243,8 @@ impl BlockValues {
     }
 }
 
-/// Returns a part of a block's values. A part of less than half is a copy, so that it does not keep all values in memory.
+/// Returns a part of a block's values. A part smaller than half of the values is a copy, so that it does not keep all values in
+/// memory.
 pub(crate) fn small_copy(bytes: &Bytes, part: Range<usize>) -> Bytes {
     if part.len() < bytes.len() / 2 {
         Bytes::copy_from_slice(&bytes[part])

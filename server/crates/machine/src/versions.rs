@@ -2,8 +2,8 @@
 //! version. A member never proposes a command that not all members support, because a member of an earlier release would halt
 //! at this command.
 //!
-//! Every new command, operation, action, and enum value in a command needs a row here. The row contains the feature level of
-//! the release that adds it (`levels`). The cluster version is etcd's and does not rise with a release of Witan.
+//! Every new command, operation, action, and enum value in a command needs a match arm here. The arm returns the feature level
+//! of the release that adds it (`levels`). The cluster version is etcd's and does not rise with a release of Witan.
 
 use witan_tree::TreeOperation;
 
@@ -50,7 +50,8 @@ const HASH_STATE: Since = Since { version: (3, 6), ..ALWAYS };
 /// Following another cluster.
 const FOLLOW: Since = Since { version: LATEST, ..ALWAYS };
 
-/// Parses the major and minor numbers of `MAJOR.MINOR.PATCH`, with suffixes as in etcd. Returns `None` for any other text.
+/// Parses the major and minor numbers of `MAJOR.MINOR.PATCH`, with optional suffixes as in etcd. Returns `None` for any other
+/// text.
 pub fn release(version: &str) -> Option<Release> {
     let core = version.split_once('+').map_or(version, |(core, _)| core);
     let core = core.split_once('-').map_or(core, |(core, _)| core);
@@ -63,7 +64,7 @@ pub fn release(version: &str) -> Option<Release> {
 }
 
 impl MemberRegistry {
-    /// Returns whether all members support a command, by the cluster's version ([`FIRST`] if unset) and level.
+    /// Returns whether all members support a command, according to the cluster's version ([`FIRST`] if unset) and level.
     pub fn all_members_support(&self, command: &Command) -> bool {
         command.added().is_some_and(|since| self.has(since))
     }

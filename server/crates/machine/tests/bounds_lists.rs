@@ -1,4 +1,4 @@
-//! Checking lists in requests, and sorting the keys of a checkpoint, takes n log n steps and examines shared data once.
+//! Checking lists in requests and sorting the keys of a checkpoint take n log n steps and examine shared data once.
 // The core reads no clock, but these tests measure time.
 #![expect(
     clippy::disallowed_types,

@@ -171,7 +171,7 @@ impl Block {
         }
     }
 
-    /// Returns the size in bytes of the versions with their values, as they are counted against the quota.
+    /// Returns the size in bytes of the versions with their values, as counted against the quota.
     pub(super) fn len(&self) -> usize {
         self.meta().len() + self.values_len()
     }

@@ -2,8 +2,8 @@
 //! directory, the versions, and a CRC-32. A version includes its key and value. The CRC-32 covers all preceding bytes. Numbers
 //! are little-endian.
 //!
-//! The head of a record does not contain the values and the CRC-32. The values of a block that is loaded from its head stay on
-//! disk.
+//! The head of a record is the record without the values and the CRC-32. The values of a block that is loaded from its head
+//! stay on disk.
 
 use bytes::Bytes;
 

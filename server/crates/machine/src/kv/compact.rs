@@ -58,7 +58,7 @@ impl Kv {
     }
 
     /// Removes the superseded versions in about `blocks` blocks, and the keys without a remaining version. Sets where the next
-    /// pass starts and whether a next pass is needed.
+    /// pass starts and whether another pass is needed.
     fn sweep(&mut self, blocks: usize) {
         let SweepPass { mut dead, removed_keys: forgotten, next, finished: done } =
             self.find_dead(self.compacted, blocks);

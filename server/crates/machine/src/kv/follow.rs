@@ -32,8 +32,8 @@ impl Kv {
         Ok(())
     }
 
-    /// Fails unless each write creates the same version of its key as in the source, and its lease exists. One transaction can
-    /// write a key more than once, for example delete a range and put a key in it.
+    /// Fails unless each write creates the same version of its key as in the source, and the lease of each write exists. One
+    /// transaction can write a key more than once, for example delete a range and put a key in it.
     fn check_followed(
         &self,
         revision: Revision,

@@ -106,7 +106,7 @@ impl History {
     fn step_back(&self, links: &Links, revision: Revision) -> Option<BlockVersion<'_>> {
         match links.jump.and_then(|jump| self.get(jump)) {
             Some(far) if far.1.main > revision => Some(far),
-            // The jump goes too far back, or to a compacted version, which is older than every readable revision.
+            // The jump leads too far back, or to a compacted version, which is older than every readable revision.
             _ => self.get(links.prev?),
         }
     }
@@ -126,7 +126,7 @@ impl History {
     }
 
     /// Appends a version with its value. Returns its location and its size in bytes. If the open block would exceed
-    /// `block_bytes` bytes, closes it first. Also closes a block whose single version is larger.
+    /// `block_bytes` bytes, closes it first. Also closes the block of a version that is larger than `block_bytes`.
     pub(super) fn push(
         &mut self,
         version: &Version<'_>,

@@ -15,7 +15,7 @@ pub struct ImportedVersion<'a> {
     pub main: Revision,
     /// Index of the change within its revision.
     pub sub: u64,
-    /// Whether the change deleted the key. A deletion ignores the fields after `key`.
+    /// Whether the change deleted the key. For a deletion, the fields after `key` are ignored.
     pub deletes: bool,
     /// The key.
     pub key: &'a [u8],
@@ -126,7 +126,7 @@ impl Kv {
     }
 
     /// Fails unless a checkpoint can contain the version. The revision must not be below earlier revisions, the counters must
-    /// leave headroom, and a put's create revision must be between 0 and the revision.
+    /// not exceed `COUNT_IMPORT_MAX`, and a put's create revision must be between 0 and the revision.
     fn check_foreign(&self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         let ImportedVersion { main, sub, create_revision, version, .. } = *foreign;
         let key = foreign.key.escape_ascii();
@@ -254,7 +254,7 @@ mod tests {
         kv.finish_import(Revision::NONE, Revision::NONE).unwrap();
         assert_eq!(kv.leases().get(LeaseId(7)), Some(&lease));
         assert_eq!(kv.leases().keys(LeaseId(7)).count(), 1);
-        // The lease is unknown, and its key stays.
+        // The lease is unknown, but its key is kept.
         let missing = kv.leases().get(LeaseId(9)).map(|lease| lease.ttl_s);
         assert_eq!(missing, Some(TTL_MAX_S));
         let unsound = Lease { ttl_s: i64::MAX, ..lease };

@@ -90,7 +90,7 @@ impl Index {
         leaf.search(key).ok().map(|at| leaf.entry(at))
     }
 
-    /// Returns the page in which a key is or belongs, preceded by the page's lowest key.
+    /// Returns the lowest key of a page, and the page itself: the page that contains `key` or would contain it.
     fn leaf(&self, key: &[u8]) -> (&Bytes, &Arc<Leaf>) {
         self.leaves
             .get_prev(key)

@@ -21,7 +21,7 @@ const CHUNK_DIVISOR: usize = 4;
 /// Size in bytes of a row and its sort key.
 const ROW_BYTES: usize = size_of::<IndexRow<'static>>() + size_of::<SortKey>();
 
-/// Number of keys that are prefetched together, because in key order they are scattered over all blocks.
+/// Number of keys that are prefetched together, because consecutive keys are scattered over all blocks.
 const FETCHED: usize = 32;
 
 /// A version to add to the index.

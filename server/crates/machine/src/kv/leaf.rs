@@ -1,6 +1,6 @@
 //! One page of the index: sorted keys with the locations of their newest versions.
 //!
-//! A page consists of two buffers, so a key costs its length plus eleven bytes. A page that no view shares is changed in place.
+//! A page consists of two buffers. A key costs its length plus eleven bytes. A page that no view shares is changed in place.
 
 use super::version::{ByteReader, Location, write};
 

@@ -102,7 +102,7 @@ pub struct PutReply {
     pub prev_kv: Option<KeyValue>,
 }
 
-/// Result of a delete.
+/// Result of a deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeleteReply {
     /// Number of deleted keys.

@@ -354,7 +354,7 @@ impl Kv {
 
     /// Charges the count of a range. If the budget suffices for the entire index, charges the entire index without counting.
     fn charge_count(&self, span: &KeyRange<'_>, reads: &mut ReadBudget) -> Result<(), KvError> {
-        // In a store of ordinary size, the pages of the range need not be counted.
+        // In a store of typical size, the pages of the range need not be counted.
         if reads.count_keys(self.index.pages() * KEYS_PER_PAGE).is_ok() {
             return Ok(());
         }
@@ -363,8 +363,8 @@ impl Kv {
     }
 }
 
-/// Returns how many keys can be read in the time of `keys` keys at the newest revision. If `history` is set, older versions are
-/// read.
+/// Returns how many keys can be read in the time that reading `keys` keys at the newest revision takes. If `history` is set,
+/// older versions are read.
 pub(super) fn reachable_keys(keys: u64, history: bool) -> u64 {
     if history {
         keys / VERSIONS_PER_KEY

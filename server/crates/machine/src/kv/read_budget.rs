@@ -270,7 +270,7 @@ impl ReadBudget {
     }
 }
 
-/// Converts to `usize`, saturating.
+/// Converts to `usize`. Returns `usize::MAX` if the number is too large.
 fn whole(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

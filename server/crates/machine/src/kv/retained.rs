@@ -1,6 +1,6 @@
 //! The versions that etcd's store would contain for the same history, which etcd's hash and snapshots cover.
 //!
-//! Versions that a compaction removed are excluded, even before the sweep. The server encodes and hashes the versions.
+//! Versions that a compaction removed are excluded, even before the sweep. Other crates encode and hash the versions.
 
 use super::{Kv, KvError, events::KeyChange, version::Version};
 use crate::{revision::Revision, values::ReadPattern};
@@ -65,7 +65,8 @@ impl Kv {
         newest.is_some_and(|(_, newest)| (newest.main, newest.sub) == (version.main, version.sub))
     }
 
-    /// Returns whether any key exists at `revision`: its newest retained version at or below `revision` is not a tombstone.
+    /// Returns whether any key exists at `revision`, so that its newest retained version at or below `revision` is not a
+    /// tombstone.
     fn is_any_key_alive_at(&self, revision: Revision) -> bool {
         self.retained_versions()
             .map(|written| written.version)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The offsets of a version in its block: of its fields and key in `meta`, and of its value in the values.
+/// The offsets of a version in its block: `meta` for its fields and key, and `value` for its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offsets {
     pub(super) meta: u16,

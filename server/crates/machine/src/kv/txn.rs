@@ -33,7 +33,8 @@ impl TxnPath {
 }
 
 impl Kv {
-    /// Executes a transaction: evaluates its comparisons, checks the chosen branches and executes them, or changes nothing.
+    /// Executes a transaction: evaluates its comparisons, and checks and executes the chosen branches. A failure changes
+    /// nothing.
     pub(super) fn txn(&mut self, batch: &mut WriteBatch, txn: &Txn) -> Result<TxnReply, KvError> {
         let path = self.choose(txn, &mut batch.reads)?;
         self.check_txn(txn, &path)?;

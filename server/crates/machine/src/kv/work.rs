@@ -13,11 +13,11 @@ use crate::{
 /// Number of versions that a sweep processes in a typical block.
 const VERSIONS_PER_BLOCK: u64 = 128;
 
-/// Maximum number of operations in a transaction that are not charged.
+/// Maximum number of operations for which a transaction is not charged.
 const SMALL_TXN_OPERATIONS: usize = 64;
 
-/// Number of values that a command may read without a charge. Most transactions read fewer, for example the transactions of
-/// Kubernetes.
+/// Number of values that a command may read without a charge. Most transactions, such as the transactions of Kubernetes, read
+/// fewer.
 const FEW_VALUES: usize = 16;
 
 /// Number of keys that are charged for each value if a command may read more than [`FEW_VALUES`], because values may be on
@@ -91,7 +91,7 @@ impl Kv {
         if !self.is_sweeping() {
             return 0;
         }
-        // A pass is short unless it reaches the compacted revision, which it handles as a whole.
+        // A pass is short unless it reaches the compacted revision, whose versions are always processed together.
         let blocks = self.pacing.sweep_blocks_next;
         match self.sweep_work(self.compacted(), blocks) {
             work if work > blocks as u64 * VERSIONS_PER_BLOCK => work,

@@ -29,7 +29,7 @@ pub struct BlockCache {
     holds: AtomicUsize,
 }
 
-/// Keeps all values of a cache in memory until it is dropped.
+/// While a hold exists, all values of its cache stay in memory.
 #[derive(Debug)]
 pub struct CacheHold(Arc<BlockCache>);
 
