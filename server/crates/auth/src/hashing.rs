@@ -60,7 +60,8 @@ impl PasswordHasher {
         })
     }
 
-    /// Returns the hash of a password with a random salt. Fails with `TooLong` above `password::BYTES_MAX`.
+    /// Returns the hash of a password with a random salt. Fails with `TooLong` above `password::BYTES_MAX`, and with `TooMany`
+    /// if too many passwords are waiting or this password has waited too long.
     pub async fn hash(&self, account: &Account, password: String) -> Result<Bytes, HashError> {
         if password.len() > password::BYTES_MAX {
             return Err(HashError::TooLong);

@@ -201,8 +201,8 @@ impl Account {
         self.0.id
     }
 
-    /// Charges an amount and returns whether the charge was granted. The caller must release a granted amount with
-    /// [`Account::release`]. Counts a refusal in the metrics.
+    /// Charges an amount by the rule of [`Account`] and returns whether the charge was granted. The caller must release a
+    /// granted amount with [`Account::release`]. Counts a refusal in the metrics.
     pub fn charge(&self, resource: Resource, amount: usize) -> bool {
         let total = &self.0.totals.0.charged[resource as usize];
         let before = total.charged.fetch_add(amount, Relaxed);

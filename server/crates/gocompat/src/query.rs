@@ -7,7 +7,7 @@ pub struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Parses a query, the part of a URL after the question mark. As in Go, ignores a pair with a semicolon or an invalid
-    /// escape.
+    /// escape. Replaces invalid UTF-8 with U+FFFD.
     pub fn of(text: &str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.filter(|pair| !pair.contains(';'));

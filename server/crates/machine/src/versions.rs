@@ -65,6 +65,7 @@ pub fn release(version: &str) -> Option<Release> {
 
 impl MemberRegistry {
     /// Returns whether all members support a command, according to the cluster's version ([`FIRST`] if unset) and level.
+    /// Returns `false` for an unknown command.
     pub fn all_members_support(&self, command: &Command) -> bool {
         command.added().is_some_and(|since| self.has(since))
     }

@@ -70,8 +70,8 @@ pub struct View {
 }
 
 impl View {
-    /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`, the position last. The caller must
-    /// write them atomically (I4).
+    /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`, and finally the position, even if it
+    /// has not changed. The caller must write them atomically (I4).
     pub fn changes(&self, since: Option<&View>, emit: &mut Emit<'_>) {
         self.machine.changes(since.map(|v| &v.machine), emit);
         self.emit_position(emit);

@@ -6,7 +6,8 @@ use super::{
 };
 
 impl Tree {
-    /// Counts the nodes that a recursive deletion or an expiration removes, up to `max`. Returns 0 for other commands.
+    /// Counts the nodes that a recursive deletion or an expiration removes, up to `max`. A node that expires and whose
+    /// directory also expires is counted twice. Returns 0 for other commands.
     pub fn work(&self, command: &TreeCommand, now_ns: i64, max: u64) -> u64 {
         let mut left = max;
         match &command.operation {

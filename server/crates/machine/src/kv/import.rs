@@ -30,8 +30,8 @@ pub struct ImportedVersion<'a> {
 }
 
 impl Kv {
-    /// Imports the next version. The caller passes versions in revision order, starting with an empty store. Fails if a
-    /// checkpoint could not contain the version.
+    /// Imports the next version. The caller passes versions in revision order, starting with an empty store.
+    /// [`Self::finish_import`] attaches the lease. Fails if a checkpoint could not contain the version.
     pub fn import_version(&mut self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         self.check_foreign(foreign)?;
         let past = self.previous_version(foreign.key);

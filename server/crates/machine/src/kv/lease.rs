@@ -60,7 +60,8 @@ impl Kv {
         Ok(Granted { ttl_s })
     }
 
-    /// Removes a lease and deletes its keys, in key order, at one revision. Returns whether the lease existed.
+    /// Removes a lease and deletes its keys, in key order, at one revision. A lease without keys creates no revision. Returns
+    /// whether the lease existed.
     fn end_lease(&mut self, id: LeaseId) -> bool {
         if !self.leases.remove(id) {
             return false;

@@ -51,8 +51,8 @@ pub enum NextPart {
 }
 
 impl Kv {
-    /// Reads the first pairs of a range in key order, within `bounds`. Ignores the range's order and limit; the range must not
-    /// sort by value. To continue on the same state, the caller sets `key` to the key in [`RangePart::next`].
+    /// Reads the first pairs of a range in key order, within `bounds`. Ignores the range's order, limit and `count_only`; the
+    /// range must not sort by value. To continue on the same state, the caller sets `key` to the key in [`RangePart::next`].
     pub fn range_part(
         &self,
         range: &Range,
