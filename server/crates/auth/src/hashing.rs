@@ -1,5 +1,5 @@
-//! Runs bcrypt on separate threads, a few passwords at a time, so that it does not block other requests. Each password is a job
-//! of its connection's account, so that one connection cannot delay all other connections.
+//! Runs bcrypt on separate threads, a few passwords at a time, so that hashing does not block other requests. Each password is
+//! a job of its connection's account, so that one connection cannot delay all other connections.
 
 use std::time::Duration;
 

@@ -140,7 +140,7 @@ impl Jwt {
         Some(encode(&header, &claims, self.signs.as_ref()?))
     }
 
-    /// Verifies a token's signature and times. Returns its claims, or `None` if the token is invalid or expired.
+    /// Verifies a token's signature and times. Returns the token's claims, or `None` if the token is invalid or expired.
     pub(super) fn verify(&self, token: &str) -> Option<VerifiedClaims> {
         let claims = decode::<ReceivedClaims>(token, &self.checks, &self.validation())
             .ok()?
@@ -148,7 +148,7 @@ impl Jwt {
         Some(VerifiedClaims {
             caller: Caller {
                 user: claims.username,
-                // Like Go's conversion, this turns negative values and NaN into 0.
+                // Like Go's conversion, this conversion turns negative values and NaN into 0.
                 revision: claims.revision as u64,
             },
             ends_s: claims.exp,

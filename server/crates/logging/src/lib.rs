@@ -34,7 +34,7 @@ pub struct LogLevelHandle(reload::Handle<Targets, Registry>);
 impl LogLevelHandle {
     /// Sets the log level.
     pub fn set(&self, level: LevelFilter) {
-        // This fails only if the subscriber was dropped; then nothing is logged.
+        // The reload fails only if the subscriber was dropped. Then nothing is logged.
         let _ = self.0.reload(targets(level));
     }
 }

@@ -58,7 +58,7 @@ struct LogFile {
 }
 
 impl LogFile {
-    /// Opens a file to append to it, or creates it.
+    /// Opens a file for appending. Creates the file if it does not exist.
     fn open(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let size = file.metadata()?.len();

@@ -270,8 +270,8 @@ impl Command {
 
 impl StateMachine {
     /// Executes a follow command. If the command fails, the parts before the error stay applied. Fails with `Following` before
-    /// the cut-over, or `NotFollowing` after it, for an operation that belongs to the other phase. `FenceAgain` also fails with
-    /// `NotFollowing` after `SourceGone`.
+    /// the cut-over, and with `NotFollowing` after the cut-over, for an operation that belongs to the other phase. `FenceAgain`
+    /// also fails with `NotFollowing` after `SourceGone`.
     pub(super) fn follow(&mut self, command: &FollowCommand) -> Result<(), FollowError> {
         let Some(operation) = &command.operation else {
             // No member proposes a command without an operation. Decoding refuses the operations of later releases.

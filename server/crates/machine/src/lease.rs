@@ -1,7 +1,7 @@
 //! Leases: their TTL and the keys attached to them.
 //!
-//! The state machine never expires a lease by itself (I6): the leader tracks its time (`lessor`) and proposes its expiration.
-//! `kv/lease.rs` implements the effects on the key space.
+//! The state machine never expires a lease by itself (I6): the leader tracks the lease's time (`lessor`) and proposes the
+//! expiration. `kv/lease.rs` implements the effects on the key space.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ impl fmt::Display for LeaseId {
     }
 }
 
-/// Maximum TTL in seconds, as in etcd. In nanoseconds, it fits into 63 bits.
+/// Maximum TTL in seconds, as in etcd. The maximum in nanoseconds fits into 63 bits.
 pub const TTL_MAX_S: i64 = 9_000_000_000;
 
 /// Number of bytes that a lease adds to the size of the key space. The number approximates the memory of a lease.
@@ -288,7 +288,7 @@ impl Leases {
         }
     }
 
-    /// Clears the remaining TTL of all leases, so that each has its full TTL.
+    /// Clears the remaining TTL of all leases, so that each lease has its full TTL.
     pub(super) fn clear_checkpoints(&mut self) {
         let noted = self
             .by_id

@@ -32,8 +32,8 @@ pub struct ReleaseRow {
     pub changed: &'static str,
 }
 
-/// All releases up to this release, in order. A patch release has the level and format of its minor release, so members can
-/// skip it.
+/// All releases up to this release, in ascending order. A patch release has the level and format of its minor release, so
+/// members can skip it.
 pub const RELEASES: &[ReleaseRow] = &[
     ReleaseRow {
         release: "0.1.0",
@@ -105,7 +105,8 @@ pub fn known_by_all(members: &[Option<Level>]) -> Option<Level> {
     members.iter().copied().min().flatten()
 }
 
-/// Returns the target of a downgrade in progress if it is a release of Witan, whose major number is 0, unlike etcd's.
+/// Returns the target of a downgrade in progress if it is a release of Witan, which has the major number 0, unlike releases of
+/// etcd.
 pub fn downgrade_target(known: &MemberRegistry) -> Option<Release> {
     release(&known.downgrade_target).filter(|(major, _)| *major == 0)
 }
@@ -113,7 +114,7 @@ pub fn downgrade_target(known: &MemberRegistry) -> Option<Release> {
 /// Returns the level to which the leader raises the cluster, or `None` to keep the current level. `members` contains the
 /// members' levels, with `None` for an unknown level. `held` says whether all members have supported a higher level for long
 /// enough; a new cluster does not wait. The level does not rise during a downgrade of Witan, because the earlier release does
-/// not support it.
+/// not support the higher level.
 pub fn decide(known: &MemberRegistry, members: &[Option<Level>], held: bool) -> Option<Level> {
     let level = known_by_all(members).filter(|level| *level > known.level())?;
     let begins = known.cluster_version.is_empty();

@@ -49,19 +49,19 @@ pub struct Member {
     /// The member's id, computed as in etcd and never reused.
     #[prost(fixed64, tag = "1")]
     pub id: u64,
-    /// The member's name; empty until its first startup.
+    /// The member's name; empty until the member first starts.
     #[prost(string, tag = "2")]
     pub name: String,
     /// The URLs at which other members reach the member.
     #[prost(string, repeated, tag = "3")]
     pub peer_urls: Vec<String>,
-    /// The URLs at which clients reach the member; empty until its first startup.
+    /// The URLs at which clients reach the member; empty until the member first starts.
     #[prost(string, repeated, tag = "4")]
     pub client_urls: Vec<String>,
     /// Whether the member receives the log without voting.
     #[prost(bool, tag = "5")]
     pub learner: bool,
-    /// The store id of the member's data directory; 0 until its first startup.
+    /// The store id of the member's data directory; 0 until the member first starts.
     #[prost(fixed64, tag = "6")]
     pub store_id: u64,
 }

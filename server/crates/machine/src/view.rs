@@ -60,7 +60,7 @@ impl Position {
     }
 }
 
-/// A frozen clone of the state with its position in the log. Creating it takes O(1).
+/// A frozen clone of the state with its position in the log. Creating a view takes O(1).
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// The frozen state.
@@ -71,7 +71,7 @@ pub struct View {
 
 impl View {
     /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`, and finally the position, even if it
-    /// has not changed. The caller must write them atomically (I4).
+    /// has not changed. The caller must write the records atomically (I4).
     pub fn changes(&self, since: Option<&View>, emit: &mut Emit<'_>) {
         self.machine.changes(since.map(|v| &v.machine), emit);
         self.emit_position(emit);
@@ -88,7 +88,8 @@ impl View {
         emit(RecordChange::Put { key: vec![record::VIEW], value });
     }
 
-    /// Sets the place of the durable record of a closed block, so that its values can leave memory. Ignores other records.
+    /// Sets the place of the durable record of a closed block, so that the block's values can leave memory. Ignores other
+    /// records.
     pub fn settle(&self, key: &[u8], place: Place) {
         self.machine.settle(key, place);
     }

@@ -1,5 +1,5 @@
 //! Estimates the number of keys that a command touches, without executing it. Long commands do not run on the replica's thread.
-//! Operations on single keys are not counted. The estimate of a command that reads many values exceeds its number of keys.
+//! Operations on single keys are not counted. For a command that reads many values, the estimate exceeds the number of keys.
 
 use super::{
     StateMachine,

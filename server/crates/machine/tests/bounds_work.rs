@@ -53,7 +53,7 @@ fn fill(kv: &mut Kv, many: usize, lease: LeaseId) {
     }
 }
 
-/// Returns a deletion. The read limits apply only if it returns the previous pairs.
+/// Returns a deletion. The read limits apply only if the deletion returns the previous pairs.
 fn delete(key: &str, range_end: &str, prev_kv: bool) -> DeleteRange {
     DeleteRange {
         key: key.to_owned().into(),

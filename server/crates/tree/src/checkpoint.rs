@@ -133,7 +133,7 @@ impl StoredEventNode {
         }
     }
 
-    /// Converts to a node without children. Returns `None` if its fields are missing.
+    /// Converts to a node without children. Returns `None` if the node's fields are missing.
     fn into_node(self) -> Option<Node> {
         let StoredNode { created, modified, expires_ns, value } = self.node?;
         let Self { path, dir, ttl, .. } = self;

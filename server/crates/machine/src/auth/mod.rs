@@ -88,7 +88,7 @@ pub enum AuthReply {
         /// The token's prefix.
         prefix: Secret,
     },
-    /// The user was deleted or its password changed, so its tokens are revoked.
+    /// The user was deleted or its password was changed, so the user's tokens are revoked.
     TokensRevoked {
         /// The user's name.
         user: String,

@@ -95,7 +95,7 @@ pub struct RoleAdd {
     pub name: String,
 }
 
-/// Deletes a role. In v3, also revokes it from all users.
+/// Deletes a role. In v3, also revokes the role from all users.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct RoleDelete {
     /// The role's name.

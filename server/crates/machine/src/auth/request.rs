@@ -28,8 +28,8 @@ pub struct AuthCommand {
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
     )]
     pub operation: Option<AuthOperation>,
-    /// Whether the command requires an administrator while v2 or v3 authentication is enabled. It is `false` in entries of
-    /// older releases, in which only v3 authentication required an administrator.
+    /// Whether the command requires an administrator while v2 or v3 authentication is enabled. The field is `false` in entries
+    /// of older releases, in which only v3 authentication required an administrator.
     #[prost(bool, tag = "14")]
     pub by_either: bool,
 }

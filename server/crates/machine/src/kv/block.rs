@@ -70,7 +70,7 @@ impl Values<'_> {
 }
 
 impl Clone for Block {
-    /// The copy of an open block has capacity for later versions. If the values of a closed block are only on disk, blocks
+    /// The copy of an open block has capacity for later versions. If the values of a closed block are only on disk, waits
     /// until they have been read.
     fn clone(&self) -> Self {
         let copy = |bytes: &[u8], capacity: usize| {
@@ -180,7 +180,7 @@ impl Block {
         self.meta().is_empty()
     }
 
-    /// Returns all values. If they are only on disk, blocks until they have been read.
+    /// Returns all values. If they are only on disk, waits until they have been read.
     pub(super) fn values(&self, pattern: ReadPattern) -> Values<'_> {
         match &self.body {
             BlockBody::Open { values, .. } => Values::Open(values),
@@ -213,7 +213,8 @@ impl Block {
         place.filter(|place| place.len as usize == block_record::len(self))
     }
 
-    /// Sets the place of the block's durable record, so that its values can leave memory. Does nothing for an open block.
+    /// Sets the place of the block's durable record, so that the block's values can leave memory. Does nothing for an open
+    /// block.
     pub(super) fn settle(self: &Arc<Self>, place: Place) {
         let block: Arc<dyn Holder> = self.clone();
         match &self.body {
@@ -276,7 +277,7 @@ impl Block {
     }
 
     /// Returns a version in response form. If the block is closed, the key and a large value are slices of the block, and a
-    /// small value may be a copy. If the value is only on disk, blocks until it has been read.
+    /// small value may be a copy. If the value is only on disk, waits until it has been read.
     pub(super) fn key_value(&self, version: &Version<'_>, pattern: ReadPattern) -> KeyValue {
         if let Some(pair) = self.key_value_in_memory(version) {
             return pair;
@@ -501,7 +502,8 @@ mod tests {
         block.without(dead).unwrap_or_else(|| Arc::new(block))
     }
 
-    /// Members close and compact a block in different orders, some with its values on disk. Their records must still be equal.
+    /// Members close and compact a block in different orders, and some have its values only on disk. The records must still be
+    /// equal.
     #[test]
     fn a_closed_block_depends_only_on_its_versions() {
         for dead in [&[][..], &[4], &[0, 2], &[0, 1, 2], &[1, 2, 3, 4]] {

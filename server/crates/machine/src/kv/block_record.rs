@@ -41,7 +41,7 @@ fn directory_bytes(slots: &SlotDirectory) -> usize {
     }
 }
 
-/// Encodes a block as a record. If its values are only on disk, blocks until they have been read.
+/// Encodes a block as a record. If its values are only on disk, waits until they have been read.
 pub(super) fn encode(block: &Block) -> Vec<u8> {
     // A version's offset in the record is the total size of the versions before it, with their keys and values.
     let offset = |at: &Offsets| match *at {

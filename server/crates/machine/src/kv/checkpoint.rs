@@ -89,7 +89,7 @@ impl BlockRecord<'_> {
         self.0.place()
     }
 
-    /// Encodes the record. If the values are only on disk, blocks until they have been read.
+    /// Encodes the record. If the values are only on disk, waits until they have been read.
     pub fn encode(&self) -> Vec<u8> {
         block_record::encode(self.0)
     }
@@ -126,7 +126,7 @@ impl Kv {
         }
     }
 
-    /// Emits the records that changed since `since`, or all records for `None`. Does not emit leases. Blocks until values that
+    /// Emits the records that changed since `since`, or all records for `None`. Does not emit leases. Waits until values that
     /// are only on disk have been read.
     pub fn changes(&self, since: Option<&Kv>, emit: &mut Emit<'_>) {
         let Some(since) = since else {

@@ -77,7 +77,8 @@ impl Kv {
     }
 
     /// Finds the versions to remove in about `blocks` blocks. As in etcd 3.6, a deletion at the compacted revision stays until
-    /// the next compaction, so that a watch from this revision sees it. The next pass therefore starts at this revision again.
+    /// the next compaction, so that a watch from this revision sees the deletion. The next pass therefore starts at this
+    /// revision again.
     fn find_dead(&self, revision: Revision, blocks: usize) -> SweepPass {
         let (mut dead, mut forgotten, mut next) = (Vec::new(), Vec::new(), None);
         for (walked, block) in self.history.blocks_from(self.next_sweep_block).enumerate() {

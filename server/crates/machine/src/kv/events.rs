@@ -55,7 +55,7 @@ impl<'a> KeyChange<'a> {
     }
 
     /// Returns the pair after the change. For a deletion, the pair contains only the key and the mod revision. If the value is
-    /// only on disk, blocks until it has been read.
+    /// only on disk, waits until it has been read.
     pub fn pair(&self) -> KeyValue {
         if !self.version.tombstone {
             return self.block.key_value(&self.version, self.pattern);
@@ -78,7 +78,7 @@ pub struct HistoryLocation {
 }
 
 impl Kv {
-    /// Gives this state a new layout, because it replaces the state `replaced`. Locations of `replaced` become invalid.
+    /// Gives this state, which replaces the state `replaced`, a new layout. Locations of `replaced` become invalid.
     pub fn begin_layout(&mut self, replaced: &Self) {
         self.layout = replaced.layout + 1;
     }
@@ -163,7 +163,7 @@ impl Kv {
     }
 
     /// Returns the pair before a change. Returns `None` if there was no pair or the pair was compacted. If the value is only on
-    /// disk, blocks until it has been read.
+    /// disk, waits until it has been read.
     pub fn previous(&self, written: &KeyChange<'_>) -> Option<KeyValue> {
         let (block, version) = self.version_before(written)?;
         Some(block.key_value(&version, ReadPattern::Random))

@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl Kv {
-    /// Writes the source's next revision completely or, if it fails, not at all. Skips a revision that already exists. Fails
-    /// with `Gap` if the revision is not the next one.
+    /// Writes all of the source's next revision or, on failure, nothing. Skips a revision that already exists. Fails with `Gap`
+    /// if the revision is not the next one.
     pub(crate) fn follow(&mut self, revision: &FollowedRevision) -> Result<(), FollowError> {
         let main = Revision(revision.revision);
         if main <= self.revision {
@@ -33,7 +33,7 @@ impl Kv {
     }
 
     /// Fails unless each write creates the same version of its key as in the source, and the lease of each write exists. One
-    /// transaction can write a key more than once, for example delete a range and put a key in it.
+    /// transaction can write a key more than once, for example delete a range and put a key in the range.
     fn check_followed(
         &self,
         revision: Revision,
@@ -91,7 +91,7 @@ impl Kv {
         }
     }
 
-    /// Gives all leases their full TTL, because their clients could not renew them here.
+    /// Gives all leases their full TTL, because clients could not renew the leases here.
     pub(crate) fn reset_remaining_ttls(&mut self) {
         self.leases.clear_checkpoints();
     }

@@ -68,7 +68,7 @@ impl Kv {
         Ok(())
     }
 
-    /// Imports a version that another key space retains, like [`Self::import_version`]. If the value is only on disk, blocks
+    /// Imports a version that another key space retains, like [`Self::import_version`]. If the value is only on disk, waits
     /// until it has been read.
     pub fn import_change(&mut self, change: &KeyChange<'_>) -> Result<(), CorruptRecord> {
         let pair = change.pair();
@@ -84,9 +84,9 @@ impl Kv {
         })
     }
 
-    /// Completes an import after the last [`Kv::import_version`]. Adopts the other store's compacted revision, executes its
-    /// scheduled compaction `asked` (0 for no compaction), and attaches keys to leases. A missing lease of a key is created
-    /// with the maximum TTL. Fails if `asked` is above the current revision, or if either revision is too large.
+    /// Completes an import after the last [`Kv::import_version`]. Adopts the other store's compacted revision, executes that
+    /// store's scheduled compaction `asked` (0 for no compaction), and attaches keys to leases. A missing lease of a key is
+    /// created with the maximum TTL. Fails if `asked` is above the current revision, or if either revision is too large.
     pub fn finish_import(
         &mut self,
         compacted: Revision,

@@ -162,7 +162,7 @@ impl Index {
         }
     }
 
-    /// Removes a key if it exists. Merges its page with the previous page if its page has become small.
+    /// Removes a key if it exists. Merges the key's page with the previous page if the key's page has become small.
     pub(super) fn remove(&mut self, key: &[u8]) {
         let (low, leaf) = self
             .leaves

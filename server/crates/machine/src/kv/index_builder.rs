@@ -78,7 +78,7 @@ impl<'a> IndexBuilder<'a> {
         self.rows.push(row);
     }
 
-    /// Returns the index, and the size in bytes of its versions, except deletions.
+    /// Returns the index, and the size in bytes of the indexed versions, except deletions.
     pub(super) fn finish(mut self) -> (Index, u64) {
         self.merge();
         (Index::of_pages(self.pages), self.live_bytes)

@@ -251,7 +251,7 @@ impl Kv {
         mut visit: impl FnMut(BlockVersion<'a>, &mut ReadBudget) -> Result<bool, KvError>,
     ) -> Result<(), KvError> {
         let mut outcome = Ok(());
-        // This closure runs for each key, so it stores only errors.
+        // The closure runs for each key and therefore stores only errors.
         let mut goes_on = |step: Result<bool, KvError>| {
             step.unwrap_or_else(|error| {
                 outcome = Err(error);

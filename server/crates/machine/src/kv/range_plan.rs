@@ -13,12 +13,12 @@ use super::{
 };
 use crate::revision::Revision;
 
-/// The response to a range without its pairs, which [`Kv::planned_part`] reads.
+/// The response to a range without the pairs, which [`Kv::planned_part`] reads.
 #[derive(Clone, Debug)]
 pub struct RangePlan {
     /// The response without its pairs.
     pub reply: RangeReply,
-    /// The range in key order. If `keys` is `None`, the next part begins at its `key`.
+    /// The range in key order. If `keys` is `None`, the next part begins at the range's `key`.
     range: Range,
     /// The keys in the order of the response, or `None` for key order.
     keys: Option<Arc<Vec<Bytes>>>,

@@ -65,7 +65,7 @@ impl Kv {
         newest.is_some_and(|(_, newest)| (newest.main, newest.sub) == (version.main, version.sub))
     }
 
-    /// Returns whether any key exists at `revision`, so that its newest retained version at or below `revision` is not a
+    /// Returns whether any key exists at `revision`: the key's newest retained version at or below `revision` is not a
     /// tombstone.
     fn is_any_key_alive_at(&self, revision: Revision) -> bool {
         self.retained_versions()

@@ -100,7 +100,8 @@ impl Kv {
         txn.compares_values() || self.txn_reads_more_than(txn, reachable_keys(keys, history))
     }
 
-    /// Returns whether a deletion may read more than `keys` keys to return their pairs. Returns `false` if it returns no pairs.
+    /// Returns whether a deletion may read more than `keys` keys to return their pairs. Returns `false` for a deletion that
+    /// returns no pairs.
     pub fn delete_reads_more_than(&self, delete: &DeleteRange, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(self.pacing, keys);
         self.charge_prev_kvs(delete, &mut reads).is_err()

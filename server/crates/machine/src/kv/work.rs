@@ -48,7 +48,8 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// Returns the number of keys of the leases that a command ends, at most `max` per lease, plus its part of a sweep.
+    /// Returns the number of keys of the leases that a command ends, at most `max` per lease, plus the command's part of a
+    /// sweep.
     pub(crate) fn lease_work(&self, command: &LeaseCommand, max: u64) -> u64 {
         let most = usize::try_from(max).unwrap_or(usize::MAX);
         let attached = |id: LeaseId| self.leases().keys(id).take(most).count() as u64;
@@ -113,7 +114,7 @@ impl Kv {
     }
 
     /// Charges the keys in the ranges of a transaction's comparisons and branches, and the values that both branches read. Also
-    /// charges the number of its operations if it exceeds `SMALL_TXN_OPERATIONS`.
+    /// charges the number of operations if this number exceeds `SMALL_TXN_OPERATIONS`.
     fn charge_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         let mut values = 0;
         for compare in txn.comparisons() {

@@ -103,8 +103,8 @@ impl BlockCache {
         self.target_bytes.store(bytes, Relaxed);
     }
 
-    /// Evicts values beyond the target unless the cache is held. The allocator reuses their memory soonest if the allocating
-    /// thread calls this method.
+    /// Evicts values beyond the target unless the cache is held. The allocator reuses the freed memory soonest if the
+    /// allocating thread calls this method.
     pub fn trim(&self) {
         self.make_room(0);
     }

@@ -113,8 +113,8 @@ pub fn load_kv_heads(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Kv, Corrupt
     Ok(kv)
 }
 
-/// Writes all records to a file, settles them there and drops the values from memory. `on_read` is called at each read of the
-/// file.
+/// Writes all records to a file, sets their places in the file and drops the values from memory. `on_read` is called at each
+/// read of the file.
 fn move_to_file(
     changes: &dyn Fn(&mut Emit<'_>),
     settle: &dyn Fn(&[u8], Place),

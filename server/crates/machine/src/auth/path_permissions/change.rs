@@ -1,6 +1,6 @@
 //! The v2 operations on users and roles. In etcd, users and roles are nodes in the v2 store, and the first write creates their
-//! directories even if it fails. `written` records whether this has happened. A change to a user and the creation or deletion
-//! of a role advance the auth revision.
+//! directories even if the write fails. `written` records whether this has happened. A change to a user and the creation or
+//! deletion of a role advance the auth revision.
 
 use std::collections::BTreeSet;
 
@@ -56,9 +56,9 @@ impl Auth {
         Ok(())
     }
 
-    /// Grants and revokes a user's roles and sets its password, atomically. Returns the user's roles. Fails for an unknown
-    /// user, a role that cannot be granted or revoked, and if nothing changes. Also fails if root would lose the root role
-    /// while v3 authentication is enabled.
+    /// Atomically grants and revokes a user's roles and sets the user's password. Returns the user's roles. Fails for an
+    /// unknown user, a role that cannot be granted or revoked, and if nothing changes. Also fails if root would lose the root
+    /// role while v3 authentication is enabled.
     pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> PathAuthResult<Vec<String>> {
         let name = &asked.name;
         let old = self.user(name);
