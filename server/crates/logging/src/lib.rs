@@ -76,8 +76,8 @@ fn subscriber(
     )
 }
 
-/// Creates the filter of log lines. It admits Witan's lines at `level` and above, libraries' lines only if they are also at
-/// `WARN` or above, and lines of [`CLIENTS_TARGET`] only if `level` is `DEBUG`.
+/// Creates the filter of log lines. It admits Witan's lines at `level` and above, and libraries' lines only if they are also at
+/// `WARN` or above. Admits lines of [`CLIENTS_TARGET`] only if `level` is `DEBUG`.
 fn targets(level: LevelFilter) -> Targets {
     let client_level = if level == LevelFilter::DEBUG {
         LevelFilter::DEBUG

@@ -125,8 +125,8 @@ impl Alarms {
         self.list(Some(kind as i32)).next().is_some()
     }
 
-    /// Raises or lowers the command's alarm and returns the alarm. Returns `None` if the alarm to lower is not raised, if the
-    /// limit `alarms_max` of [`Pacing`] excludes the alarm to raise, or if the command concerns no alarm.
+    /// Raises or lowers the command's alarm and returns the alarm. Returns `None` if the alarm to lower is not raised or the
+    /// command concerns no alarm. Also returns `None` if the limit `alarms_max` of [`Pacing`] excludes the alarm to raise.
     pub(crate) fn apply(
         &mut self,
         command: &AlarmCommand,

@@ -216,7 +216,7 @@ pub enum FollowError {
 }
 
 impl FollowUsers {
-    /// Encodes users and roles as records.
+    /// Encodes users, roles and the flags that enable authentication as records.
     pub fn of(auth: &Auth) -> Self {
         let mut records = Vec::new();
         auth.changes(None, &mut |change| {

@@ -279,7 +279,8 @@ impl StateMachine {
         }
     }
 
-    /// Builds derived state and checks consistency, after the last [`StateMachine::load`].
+    /// Builds derived state, sets the constants of the cluster's level and checks consistency, after the last
+    /// [`StateMachine::load`].
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         self.auth.finish_load();
         self.kv.finish_load()?;

@@ -80,6 +80,7 @@ impl<T: MetricVecBuilder> Collector for StripedVec<MetricVec<T>> {
 }
 
 /// Adds `other`, a series of another stripe, to the series with the same labels in `family`, or to `family` as a new series.
+/// All series of a family are counters or histograms.
 fn add(family: &mut MetricFamily, other: proto::Metric) {
     let counts = family.get_field_type() == MetricType::COUNTER;
     let all = family.mut_metric();

@@ -11,7 +11,7 @@ use crate::{
 
 impl Kv {
     /// Writes all of the source's next revision or, on failure, nothing. Skips a revision that already exists. Fails with `Gap`
-    /// if the revision is not the next one.
+    /// if the revision is not the next one. Also continues an unfinished sweep.
     pub(crate) fn follow(&mut self, revision: &FollowedRevision) -> Result<(), FollowError> {
         let main = Revision(revision.revision);
         if main <= self.revision {

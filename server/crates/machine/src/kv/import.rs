@@ -84,9 +84,10 @@ impl Kv {
         })
     }
 
-    /// Completes an import after the last [`Kv::import_version`]. Adopts the other store's compacted revision, executes that
-    /// store's scheduled compaction `asked` (0 for no compaction), and attaches keys to leases. A missing lease of a key is
-    /// created with the maximum TTL. Fails if `asked` is above the current revision, or if either revision is too large.
+    /// Completes an import after the last [`Kv::import_version`]. Adopts the other store's compacted revision, which may raise
+    /// the current revision. Completely executes that store's scheduled compaction `asked` (0 for no compaction), and attaches
+    /// keys to leases. A missing lease of a key is created with the maximum TTL. Fails if `asked` is above the current
+    /// revision, or if either revision is too large.
     pub fn finish_import(
         &mut self,
         compacted: Revision,
@@ -125,8 +126,8 @@ impl Kv {
         Ok(())
     }
 
-    /// Fails unless a checkpoint can contain the version. The revision must not be below earlier revisions, the counters must
-    /// not exceed `COUNT_IMPORT_MAX`, and a put's create revision must be between 0 and the revision.
+    /// Fails unless a checkpoint can contain the version. The revision must not be below earlier revisions, and the counters
+    /// must not exceed `COUNT_IMPORT_MAX`. A put's create revision must be between 0 and the revision.
     fn check_foreign(&self, foreign: &ImportedVersion<'_>) -> Result<(), CorruptRecord> {
         let ImportedVersion { main, sub, create_revision, version, .. } = *foreign;
         let key = foreign.key.escape_ascii();

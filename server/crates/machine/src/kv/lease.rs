@@ -11,8 +11,8 @@ use crate::lease::{
 };
 
 impl Kv {
-    /// Executes a committed lease command (I2). Fails if a lease to revoke does not exist or a lease cannot be granted.
-    /// Expirations and checkpoints ignore unknown leases.
+    /// Executes a committed lease command (I2), after a step of an unfinished sweep. Fails if a lease to revoke does not exist
+    /// or a lease cannot be granted. Expirations and checkpoints ignore unknown leases.
     pub fn apply_lease(&mut self, command: &LeaseCommand) -> Result<LeaseReply, LeaseError> {
         self.continue_sweep();
         match &command.operation {

@@ -336,7 +336,8 @@ impl Kv {
         })
     }
 
-    /// Writes a version of a key: a value and its lease, or a deletion if `written` is `None`. Moves the key to the new lease.
+    /// Writes a version of a key: a value and its lease, or a deletion if `written` is `None`. Moves the key to the new lease
+    /// and counts the write in `batch`.
     fn write(&mut self, batch: &mut WriteBatch, key: &[u8], written: Option<(&[u8], LeaseId)>) {
         let past = self.previous_version(key);
         let life = past.as_ref().filter(|past| !past.tombstone);
