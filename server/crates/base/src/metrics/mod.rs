@@ -31,7 +31,7 @@ impl MetricsPage {
     /// Creates the page for the series in `on`. Registers the series of the process and of the page.
     #[rustfmt::skip]
     pub fn new(on: Register) -> Self {
-        let scrapes = on.counters("promhttp_metric_handler_requests_total", "Scrapes of this page, by status.", &["code"]);
+        let scrapes = on.counters("promhttp_metric_handler_requests_total", "Total number of scrapes of this page, by status code.", &["code"]);
         let [scrapes, _, _] = ["200", "500", "503"].map(|code| scrapes.with_label_values(&[code]));
         let version = on.gauges("etcd_server_version", "Which version is running. 1 for 'server_version' label with current version.", &["server_version"]);
         version.with_label_values(&[version::API]).set(1);
@@ -39,7 +39,7 @@ impl MetricsPage {
         release.with_label_values(&[version::WITAN]).set(1);
         Self {
             scrapes,
-            scrapes_now: on.gauge("promhttp_metric_handler_requests_in_flight", "Scrapes being answered, this one included."),
+            scrapes_now: on.gauge("promhttp_metric_handler_requests_in_flight", "Number of scrapes in progress, including this one."),
             process: ProcessSeries::register(&on),
             series: on,
         }
