@@ -53,7 +53,8 @@ pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     Ok(GoUrl { scheme, host, path })
 }
 
-/// Returns the lower-case scheme (empty if absent) and the text after its colon. Fails if the URL starts with a colon.
+/// Returns the lower-case scheme and the text after its colon, or an empty scheme and the entire text if there is no scheme.
+/// Fails if the URL starts with a colon.
 fn split_scheme(text: &str) -> Result<(String, &str), String> {
     for (at, byte) in text.bytes().enumerate() {
         match byte {

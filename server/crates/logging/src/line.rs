@@ -114,7 +114,8 @@ fn needs_quotes(c: char) -> bool {
 }
 
 impl EventFields {
-    /// Appends the field `message` to the message, or adds another field. Quotes the value if necessary.
+    /// Appends the field `message` to the message, or adds another field. In JSON, always quotes the value; on the console,
+    /// only if a character needs quotes.
     fn text(&mut self, field: &Field, text: &str) {
         match (field.name(), self.format) {
             ("message", _) => self.message.push_str(text),

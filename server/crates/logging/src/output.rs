@@ -114,7 +114,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Returns the stem of the file's name and the extension with its dot.
+    /// Returns the stem of the file's name and the extension with its dot, or an empty string if there is no extension.
     fn name(&self) -> (String, String) {
         let text = |part: &OsStr| part.to_string_lossy().into_owned();
         let stem = self.path.file_stem().map(text).unwrap_or_default();
@@ -125,7 +125,7 @@ impl LogFile {
         )
     }
 
-    /// Returns the rotated files, oldest first.
+    /// Returns the rotated files of this log, recognized by their names, oldest first.
     fn rotated_files(&self) -> io::Result<Vec<PathBuf>> {
         let (stem, extension) = self.name();
         let folder = match self.path.parent() {

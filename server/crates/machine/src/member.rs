@@ -344,8 +344,8 @@ impl MemberRegistry {
         }
     }
 
-    /// Adds a member. Fails if its id exists or was removed, or another member has one of its peer URLs. Also fails for a voter
-    /// if `voters` is not set and for a learner if there are `learners_max` learners.
+    /// Adds a member. Fails if its id exists or was removed (`NotFound`), or another member has one of its peer URLs. Also
+    /// fails for a voter if `voters` is not set and for a learner if there are `learners_max` learners.
     fn add(&mut self, member: &Member, asked: &ChangeMembers) -> Result<(), MembershipError> {
         if self.removed_ids.contains(&member.member_id()) {
             return Err(MembershipError::NotFound);

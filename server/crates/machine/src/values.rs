@@ -166,8 +166,8 @@ impl BlockValues {
         self.read_state().bytes.is_some()
     }
 
-    /// Returns the values. If they are only on disk, reads them with `read` and keeps them in memory. Evicts other values if
-    /// the cache is full.
+    /// Returns the values. If they are only on disk, reads them with `read` and keeps them in memory; otherwise, marks them as
+    /// used. Evicts other values if the cache is full.
     pub(crate) fn get(&self, pattern: ReadPattern, read: impl FnOnce(&Place) -> Bytes) -> Bytes {
         let place = match self.parts() {
             (Some(bytes), _) => {

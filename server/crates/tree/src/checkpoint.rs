@@ -180,7 +180,8 @@ impl Tree {
         }
     }
 
-    /// Adds an event to the history. `index` is the encoded index in the record's key.
+    /// Adds an event to the history. `index` is the encoded index in the record's key. Fails with `Later` for an unknown
+    /// action.
     fn load_event(&mut self, key: &[u8], index: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredEvent = decode(key, contents)?;
         let index = index.try_into().map_err(|_| corrupt(key, "has no index"))?;

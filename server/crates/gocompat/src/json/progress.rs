@@ -97,7 +97,8 @@ impl JsonProgress {
         self.open.is_empty() && number.may_end()
     }
 
-    /// Validates one byte and moves to the next state.
+    /// Validates one byte and moves to the next state. Returns where the byte is. Fails with Go's error message for an invalid
+    /// byte.
     fn take_byte(&mut self, byte: u8) -> Result<ByteResult, String> {
         match self.step {
             Step::Value

@@ -33,8 +33,8 @@ enum AccessKind {
 
 impl Auth {
     /// Fails unless the caller has the root role, or both v2 and v3 authentication are disabled. Ignores the caller's auth
-    /// revision. The error is `UserEmpty` if there is no caller, `UserNotFound` for an unknown user, and otherwise
-    /// `PermissionDenied`.
+    /// revision. The error is `UserEmpty` if there is no caller or its name is empty, `UserNotFound` for an unknown user, and
+    /// otherwise `PermissionDenied`.
     pub fn check_admin(&self, caller: Option<&Caller>) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Ok(());

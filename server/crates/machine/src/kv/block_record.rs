@@ -101,7 +101,8 @@ struct BlockParts<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Parses a record without its checksum, or a head. Returns `None` if the input is damaged.
+    /// Parses a record without its checksum, or a head, except the versions. Returns `None` if the header or the directory is
+    /// damaged.
     fn parse(content: &'a [u8]) -> Option<Self> {
         let mut input = ByteReader { rest: content };
         let base = Revision(i64::from_le_bytes(input.take(8)?.try_into().ok()?));

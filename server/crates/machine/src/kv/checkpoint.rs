@@ -115,8 +115,8 @@ impl Kv {
         }
     }
 
-    /// Returns a copy to pass to a later [`Kv::changes`]. The copy lacks the index, which changes with every write, and the
-    /// states saved for watchers.
+    /// Returns a copy to pass to a later [`Kv::changes`]. The copy lacks the index, the keys attached to leases and the states
+    /// saved for watchers, which no record contains.
     pub fn diff_base(&self) -> Kv {
         Kv {
             index: Index::default(),

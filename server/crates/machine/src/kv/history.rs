@@ -233,7 +233,8 @@ impl History {
         (index, live_bytes, leased)
     }
 
-    /// Removes the versions in these slots (ascending) of a block. Drops a closed block that is then empty.
+    /// Removes the versions in these slots (ascending) of a block. Drops a closed block that is then empty. Ignores versions
+    /// that do not exist.
     pub(super) fn remove(&mut self, number: u64, slots: &[u16]) {
         let Some(block) = self.block(number) else {
             return;

@@ -44,7 +44,7 @@ impl Kv {
         &self.leases
     }
 
-    /// Adds a lease. Fails if the id is [`LeaseId::NONE`] or exists, or if the TTL exceeds [`TTL_MAX_S`].
+    /// Adds a lease. Fails if the id is [`LeaseId::NONE`] (`NotFound`) or exists, or if the TTL exceeds [`TTL_MAX_S`].
     fn grant(&mut self, grant: LeaseGrant) -> Result<Granted, LeaseError> {
         let (id, ttl_s) = (grant.lease_id(), grant.ttl_s);
         if id == LeaseId::NONE {

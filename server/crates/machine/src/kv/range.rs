@@ -99,7 +99,8 @@ impl Kv {
         outcome.map(|()| part)
     }
 
-    /// Fails if the requested revision is above `current` (`FutureRevision`) or below the compacted revision (`Compacted`).
+    /// Fails if the requested revision is above `current` (`FutureRevision`) or below the compacted revision (`Compacted`). A
+    /// revision of 0 or less passes.
     pub(super) fn check_range(&self, range: &Range, current: Revision) -> Result<(), KvError> {
         if range.revision > current.0 {
             Err(KvError::FutureRevision { current })

@@ -94,7 +94,7 @@ impl Kv {
         Ok(RangePlan { reply, range: range.clone(), keys: None, pairs, read: 0 })
     }
 
-    /// Plans a response in another order, or without pairs.
+    /// Plans a response in another order, or a response that contains only the count.
     fn plan_sorted(
         &self,
         range: &Range,

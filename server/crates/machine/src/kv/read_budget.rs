@@ -57,7 +57,8 @@ pub(super) enum ValueUse {
 }
 
 impl ValueUse {
-    /// Returns the purpose for which a range needs values.
+    /// Returns the purpose for which a range needs values. A range that sorts by value compares values even if it returns only
+    /// keys.
     pub(super) fn of(range: &Range) -> Self {
         if range.sort_target() == SortTarget::Value {
             Self::Compare

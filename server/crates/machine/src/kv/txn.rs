@@ -75,7 +75,8 @@ impl Kv {
         self.charge_compared_values(txn, &mut reads).is_err()
     }
 
-    /// Charges the values that a transaction compares or sorts in the ranges of both branches, and their keys.
+    /// Charges the bytes of values that a transaction compares or sorts in the ranges of both branches, and the keys of these
+    /// values.
     fn charge_compared_values(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
         let compares_values = |compare: &&Compare| compare.compares_values();
         for compare in txn.comparisons().filter(compares_values) {

@@ -48,8 +48,7 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// Returns the number of keys of the leases that a command ends, at most `max` per lease, plus the command's part of a
-    /// sweep.
+    /// Returns the number of keys of the leases that a command ends, at most `max` per lease, plus [`Self::next_sweep_work`].
     pub(crate) fn lease_work(&self, command: &LeaseCommand, max: u64) -> u64 {
         let most = usize::try_from(max).unwrap_or(usize::MAX);
         let attached = |id: LeaseId| self.leases().keys(id).take(most).count() as u64;
@@ -61,7 +60,7 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// Returns how many keys a follow command touches, plus the command's part of a sweep.
+    /// Returns how many keys a follow command touches, plus [`Self::next_sweep_work`].
     pub(crate) fn follow_work(&self, command: &FollowCommand) -> u64 {
         let of_verb = match &command.operation {
             Some(FollowOperation::Revisions(asked)) => {

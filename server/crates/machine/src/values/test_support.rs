@@ -114,7 +114,7 @@ pub fn load_kv_heads(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Kv, Corrupt
 }
 
 /// Writes all records to a file, sets their places in the file and drops the values from memory. `on_read` is called at each
-/// read of the file.
+/// read of the file. Returns the file's cache, whose target is 0.
 fn move_to_file(
     changes: &dyn Fn(&mut Emit<'_>),
     settle: &dyn Fn(&[u8], Place),
