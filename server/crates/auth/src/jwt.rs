@@ -63,8 +63,8 @@ fn seconds<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<i64>, D::Error>
 }
 
 impl Jwt {
-    /// Parses the options after `jwt,` in the flag and reads the key files. Fails with a description of the first problem. Logs
-    /// a warning for each unknown option.
+    /// Parses the options after `jwt,` in the flag and reads the key files. Fails with a description of the first problem, such
+    /// as keys that do not match. Logs a warning for each unknown option.
     pub(super) fn new(options: &str) -> Result<Self, String> {
         let mut given = BTreeMap::new();
         for option in options.split(',').filter(|option| !option.is_empty()) {

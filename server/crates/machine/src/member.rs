@@ -372,7 +372,7 @@ impl MemberRegistry {
         Ok(())
     }
 
-    /// Promotes a learner to a voter. Fails if the member is not a learner, or if `voters` is not set.
+    /// Promotes a learner to a voter. Fails for an unknown member and for a voter, and if `voters` is not set.
     fn promote(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
         let member = self.by_id.get_mut(&MemberId(asked.promote));
         let member = member.ok_or(MembershipError::NotFound)?;

@@ -141,7 +141,7 @@ impl BlockValues {
     }
 
     /// Returns a part of the values if they are in memory. Copies a small part if the cache may soon evict the values, because
-    /// a slice would keep all values in memory. Marks the values as used.
+    /// a slice would keep all values in memory. Marks the values as used, even if they are only on disk.
     pub(crate) fn part(&self, part: Range<usize>) -> Option<Bytes> {
         let state = self.read_state();
         let found = state.bytes.as_ref().map(|bytes| match state.counted() {

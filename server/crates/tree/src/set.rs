@@ -7,8 +7,9 @@ use super::{
 };
 
 impl Tree {
-    /// Replaces a file, or creates a node and its missing parent directories. A refresh keeps the value and requires an
-    /// existing file. Fails for the root, an existing directory, a file as parent, and a path that is too deep.
+    /// Replaces a file, or creates a node and its missing parent directories. With `dir`, the new node is a directory. A
+    /// refresh keeps the value and requires an existing file. Fails for the root, an existing directory, a file as parent, and
+    /// a path that is too deep.
     pub(super) fn set(&mut self, set: &Set, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&set.path);
         let mut value = None;

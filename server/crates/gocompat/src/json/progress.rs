@@ -193,7 +193,8 @@ impl JsonProgress {
         Ok(ByteResult::Inside)
     }
 
-    /// Validates the byte at offset `at` in the literal `name`. Returns `Last` if the byte completes the entire value.
+    /// Validates the byte at offset `at` in the literal `name`. Returns `Last` if the byte completes the entire value. Fails
+    /// with Go's error message for any other byte.
     fn literal(&mut self, name: &'static str, at: usize, byte: u8) -> Result<ByteResult, String> {
         let expected = name.as_bytes()[at];
         if byte != expected {

@@ -116,8 +116,8 @@ impl Kv {
         Some(KeyChange { block, version, pattern: ReadPattern::Random })
     }
 
-    /// Iterates over the uncompacted changes at or after a revision. Starts at `location` if it belongs to this layout;
-    /// otherwise, older changes may come first.
+    /// Iterates over the uncompacted changes at or after a revision. Starts at `location`, regardless of the revision, if it
+    /// belongs to this layout; otherwise, older changes may come first.
     pub fn changes_from(
         &self,
         revision: Revision,

@@ -121,6 +121,7 @@ impl Kv {
     }
 
     /// Executes a checked range. A requested revision of 0 or less means `current`. Fails if the budget `reads` is exhausted.
+    /// The reply is empty if `reads` discards results, except for a range that only counts.
     pub(super) fn read(
         &self,
         range: &Range,

@@ -125,7 +125,8 @@ impl ReadBudget {
     }
 
     /// Returns the budget of a read-only transaction in a store with `keys` live keys of `bytes` bytes in total. The budget
-    /// suffices to read each key once, or `READ_TXN_KEYS_MAX` keys, and to return up to `RANGE_ANSWER_BYTES_MAX` bytes.
+    /// suffices to read each key once, or `READ_TXN_KEYS_MAX` keys, and to return each pair once, or `txn_read_bytes_max`
+    /// bytes, but never more than `RANGE_ANSWER_BYTES_MAX` bytes.
     pub(super) fn of_read_txn(pacing: Pacing, keys: u64, bytes: u64) -> Self {
         let whole = bytes.saturating_add(keys.saturating_mul(pacing.pair_bytes));
         let bytes = pacing.txn_read_bytes_max.max(whole);
@@ -160,7 +161,8 @@ impl ReadBudget {
     }
 
     /// Returns a version as a pair. If the result is discarded, a placeholder of the same length replaces the value, to avoid
-    /// reading the disk. Fails with [`KvError::NotResident`] if the read must not wait for the value.
+    /// reading the disk, unless the value is compared or longer than `PLACEHOLDER_BYTES`. Fails with [`KvError::NotResident`]
+    /// if the read must not wait for the value.
     pub(super) fn pair(
         &self,
         (block, version): &BlockVersion<'_>,

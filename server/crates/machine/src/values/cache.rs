@@ -167,7 +167,7 @@ impl BlockCache {
         self.resident_bytes() > target - target / 4
     }
 
-    /// Evicts values until `bytes` more bytes fit, until no values are left, or until the cache is held.
+    /// Evicts values, scanned values first, until `bytes` more bytes fit, until no values are left, or until the cache is held.
     pub(super) fn make_room(&self, bytes: usize) {
         let target = self.target().saturating_sub(bytes as u64);
         if self.resident_bytes() <= target || self.is_held() {

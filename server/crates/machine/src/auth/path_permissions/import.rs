@@ -5,7 +5,8 @@ use crate::auth::{Auth, Role, User};
 
 impl Auth {
     /// Adds v2 users and roles and sets whether v2 authentication is enabled, without advancing the auth revision. An existing
-    /// user keeps its password and gets the additional roles. Returns the names of the users and roles that already existed.
+    /// user keeps its password and gets the additional roles, and an existing role gets the patterns. Returns the names of the
+    /// users and roles that already existed.
     pub fn import_path_auth(
         &mut self,
         enabled: bool,

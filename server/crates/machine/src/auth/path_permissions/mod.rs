@@ -212,7 +212,8 @@ pub fn is_path_root(user: &User) -> bool {
 }
 
 impl Auth {
-    /// Executes a committed v2 command on users and roles (I2). The proposing member has checked the caller.
+    /// Executes a committed v2 command on users and roles (I2). The proposing member has checked the caller. Even a refused
+    /// command can advance the v2 index.
     pub(super) fn apply_path_auth(&mut self, command: &PathAuthCommand) -> PathAuthOutcome {
         let begun = self.paths.written;
         let mut done = PathAuthOutcome {
