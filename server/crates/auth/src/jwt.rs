@@ -10,7 +10,7 @@ use witan_machine::auth::Caller;
 
 use super::keys;
 
-/// Distance from the Unix epoch in seconds, about 30 million years, from which a time is invalid.
+/// A time at this distance in seconds (about 30 million years) or more from the Unix epoch is invalid.
 const SECONDS_END: f64 = 1e15;
 
 /// Default lifetime of a token.

@@ -9,7 +9,7 @@
 //! | `TREE_DEPTH_MAX` | the data format; a deeper tree overflows the stack of a release that loads it |
 //! | encoding of a version, slot directory | the data format: the sizes in records must match the loaded blocks |
 //! | when a block is full, apart from its size; v2 index steps of a command | the code; a change needs a new number here |
-//! | `LEASE_BYTES`, `EMPTY_BYTES`, `PAGE_BYTES`, sizes in `quota` | nothing: only the proposer uses these sizes |
+//! | `LEASE_BYTES`, `EMPTY_BYTES`, `PAGE_BYTES`, sizes in `quota` | nothing: only the proposer decides by these sizes |
 //! | `READ_TXN_KEYS_MAX`, `RANGE_ANSWER_BYTES_MAX` | nothing: only the member that answers reads them |
 //! | `AUTH_NAME_BYTES_MAX`, `LONG_TEXT_BYTES_MAX` | nothing: the proposer checks them |
 //! | `LEAF_BYTES`, `PLACEHOLDER_BYTES`, `STATES_BEFORE_COMPACTION_MAX`, `TREE_REMOVED_*` | nothing: memory of one member |

@@ -125,8 +125,8 @@ impl ReadBudget {
     }
 
     /// Returns the budget of a read-only transaction in a store with `keys` live keys of `bytes` bytes in total. The budget
-    /// suffices to read each key once, or `READ_TXN_KEYS_MAX` keys, and to return each pair once, or `txn_read_bytes_max`
-    /// bytes, but never more than `RANGE_ANSWER_BYTES_MAX` bytes.
+    /// suffices to read each key once, or `READ_TXN_KEYS_MAX` keys if that is more. It also suffices to return each pair once,
+    /// or `txn_read_bytes_max` bytes if that is more, but at most `RANGE_ANSWER_BYTES_MAX` bytes.
     pub(super) fn of_read_txn(pacing: Pacing, keys: u64, bytes: u64) -> Self {
         let whole = bytes.saturating_add(keys.saturating_mul(pacing.pair_bytes));
         let bytes = pacing.txn_read_bytes_max.max(whole);
