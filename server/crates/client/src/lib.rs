@@ -136,7 +136,9 @@ impl Session {
             let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
             let mut client = session.client(AuthClient::with_origin);
             let answered = in_time(settings, client.authenticate(request)).await?;
-            session.token = answered.into_inner().token.parse().ok();
+            let token = answered.into_inner().token.parse();
+            let invalid = |error| Status::internal(format!("{endpoint} sent an invalid token: {error}"));
+            session.token = Some(token.map_err(invalid)?);
         }
         Ok(session)
     }

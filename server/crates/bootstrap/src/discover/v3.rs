@@ -115,10 +115,13 @@ impl registry::Registry for Registry {
         };
         let found = self.in_time(kv.range(session.request(range))).await?;
         let found = found.into_inner();
-        let entries = found.kvs.into_iter().map(|pair| Entry {
-            id: String::from_utf8_lossy(&pair.key[prefix.len()..]).into_owned(),
-            value: String::from_utf8_lossy(&pair.value).into_owned(),
-            created: pair.create_revision.unsigned_abs(),
+        let entries = found.kvs.into_iter().filter_map(|pair| {
+            let id = pair.key.strip_prefix(prefix.as_bytes())?;
+            Some(Entry {
+                id: String::from_utf8_lossy(id).into_owned(),
+                value: String::from_utf8_lossy(&pair.value).into_owned(),
+                created: pair.create_revision.unsigned_abs(),
+            })
         });
         let revision = found.header.map_or(0, |header| header.revision);
         Ok(RegistryState {
