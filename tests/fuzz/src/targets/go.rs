@@ -39,5 +39,6 @@ pub(super) fn texts(bytes: &[u8]) {
     let printed = text::duration(signed);
     let size = Duration::from_nanos(signed.unsigned_abs());
     let read = parse_duration(printed.trim_start_matches('-'));
-    assert_eq!(read, Some(size), "{printed}");
+    // Only with its sign does the lowest duration fit in an `i64`.
+    assert_eq!(read, (signed != i64::MIN).then_some(size), "{printed}");
 }
