@@ -12,11 +12,13 @@
 //! voters of that term have seen it. A copy neither votes nor campaigns in a term that a voter has reported, so each term has
 //! at most one leader.
 //!
-//! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait, because each election needs all voters.
+//! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait, because each election needs all voters. This does not
+//! apply to an old configuration that the member passes through while a confirmed leader brings it up to date.
 //!
 //! A copy may be older than the last membership change. Each vote request therefore names the voters that its sender knows and
 //! the applied index at which it knows them, and a copy uses the newest list. If no member that knows an added voter requests a
-//! vote, the copy counts too few voters (`docs/operating/backup.md`).
+//! vote, the copy counts too few voters (`docs/operating/backup.md`). A member does not name a voter whose addition is in its log
+//! but not applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -229,7 +231,17 @@ impl Replica {
     pub(super) fn log_permits_campaign(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let last = (log.last_term(), log.last_index());
-        !self.is_contradicted() && self.is_longest_log(self.config.id, last)
+        !self.is_contradicted()
+            && !(self.is_catching_up() && self.is_sole_voter())
+            && self.is_longest_log(self.config.id, last)
+    }
+
+    /// Returns whether this copy has not applied all entries that its confirmed leader had when it was confirmed. Its
+    /// configuration may then be an old one.
+    fn is_catching_up(&self) -> bool {
+        let confirmed = self.copied.as_ref().and_then(|copied| copied.confirmed);
+        let applied = self.raft.store().position().index;
+        confirmed.is_some_and(|confirmed| applied < confirmed.index)
     }
 
     /// Returns whether a log that ends at `last` (term and index) is at least as long as the log of every voter except
@@ -374,6 +386,7 @@ impl Replica {
         let own = self.own_voters();
         let lists = [own.ids.into_iter().collect(), self.known_voters()];
         let needs_all = own.applied >= copied.last_change
+            && !self.is_catching_up()
             && lists
                 .iter()
                 .all(|voters| voters.contains(&self.config.id) && voters.len() < CONFIRMING_VOTERS);

@@ -277,6 +277,52 @@ fn an_older_copy_does_not_vote_for_a_removed_member() {
     assert_eq!(cluster.count(1, "acknowledged"), 1);
 }
 
+/// The first member was the sole voter for a time after the copy was taken. Each message takes a tick.
+#[test]
+fn a_copy_that_catches_up_does_not_lead_an_old_configuration() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.leader().expect("a leader");
+    if leader != 1 {
+        cluster.hand_over(leader, 1);
+    }
+    let old = cluster.replica(1).view();
+    for id in [3, 2] {
+        assert_eq!(done(&mut cluster, 1, remove(id)), Ok(()));
+        cluster.ticks(2);
+    }
+    for _ in 0..6 {
+        let value = vec![0; 400 << 10].into();
+        let put = kv::Put { key: "large".into(), value, ..kv::Put::default() };
+        let ticket = cluster.propose(1, kv::KvOperation::Put(put));
+        cluster.until(|cluster| cluster.answer(1, ticket).is_some());
+    }
+    for id in [4, 5] {
+        assert_eq!(done(&mut cluster, 1, add(id, false)), Ok(()));
+        cluster.join(id);
+        cluster.until(|cluster| cluster.world(id).installs == 1);
+        cluster.ticks(2);
+    }
+    cluster.hand_over(1, 4);
+    cluster.write(4, "acknowledged");
+    cluster.kill(1, &[]);
+    cluster.start_copy(1, old);
+    let mut was_sole = false;
+    for _ in 0..10 * ELECTION_TICKS {
+        cluster.now_ns += TICK_NS;
+        let now_ns = cluster.now_ns;
+        for (replica, _) in cluster.members.values_mut() {
+            replica.take(Input::Clock { monotonic_ns: now_ns });
+            replica.take(Input::Tick { now_ns: now_ns.cast_signed() });
+        }
+        let sent: Vec<Envelope> = [1, 4, 5].map(|id| cluster.turn(id)).into_iter().flatten().collect();
+        sent.into_iter().for_each(|envelope| cluster.deliver(envelope));
+        was_sole |= cluster.replica(1).is_sole_voter();
+        assert_eq!(cluster.leader(), Some(4));
+    }
+    assert!(was_sole, "the copy passes through the old configuration");
+    assert!(!cluster.is_copied(1));
+}
+
 /// A leader without followers must not commit with the help of a copy that has forgotten its vote.
 #[test]
 fn a_copy_acknowledges_nothing_to_an_unconfirmed_leader() {
