@@ -137,7 +137,8 @@ impl Session {
             let mut client = session.client(AuthClient::with_origin);
             let answered = in_time(settings, client.authenticate(request)).await?;
             let token = answered.into_inner().token.parse();
-            let invalid = |error| Status::internal(format!("{endpoint} sent an invalid token: {error}"));
+            let invalid =
+                |error| Status::internal(format!("{endpoint} sent an invalid token: {error}"));
             session.token = Some(token.map_err(invalid)?);
         }
         Ok(session)

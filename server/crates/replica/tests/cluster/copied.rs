@@ -1,7 +1,7 @@
 //! Members that start from copies of their data directories: voting, leading, and the writes that survive.
 
 use super::{
-    membership::{add, done, remove},
+    membership::{add, done, promote, remove},
     *,
 };
 use witan_replica::wire::hard_state;
@@ -277,7 +277,7 @@ fn an_older_copy_does_not_vote_for_a_removed_member() {
     assert_eq!(cluster.count(1, "acknowledged"), 1);
 }
 
-/// The first member was the sole voter for a time after the copy was taken. Each message takes a tick.
+/// The first member was the sole voter for a time after the copy was taken. Each message takes two ticks.
 #[test]
 fn a_copy_that_catches_up_does_not_lead_an_old_configuration() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
@@ -285,6 +285,14 @@ fn a_copy_that_catches_up_does_not_lead_an_old_configuration() {
     if leader != 1 {
         cluster.hand_over(leader, 1);
     }
+    // The learner leads later, so its log must begin before the copy.
+    let joined = |cluster: &mut Cluster, id, learner| {
+        assert_eq!(done(cluster, 1, add(id, learner)), Ok(()));
+        cluster.join(id);
+        cluster.until(|cluster| cluster.world(id).installs == 1);
+        cluster.ticks(2);
+    };
+    joined(&mut cluster, 4, true);
     let old = cluster.replica(1).view();
     for id in [3, 2] {
         assert_eq!(done(&mut cluster, 1, remove(id)), Ok(()));
@@ -296,15 +304,14 @@ fn a_copy_that_catches_up_does_not_lead_an_old_configuration() {
         let ticket = cluster.propose(1, kv::KvOperation::Put(put));
         cluster.until(|cluster| cluster.answer(1, ticket).is_some());
     }
-    for id in [4, 5] {
-        assert_eq!(done(&mut cluster, 1, add(id, false)), Ok(()));
-        cluster.join(id);
-        cluster.until(|cluster| cluster.world(id).installs == 1);
-        cluster.ticks(2);
-    }
-    cluster.hand_over(1, 4);
-    cluster.write(4, "acknowledged");
+    assert_eq!(done(&mut cluster, 1, promote(4)), Ok(()));
+    joined(&mut cluster, 5, false);
     cluster.kill(1, &[]);
+    cluster.until(|cluster| cluster.leader().is_some());
+    if cluster.leader() == Some(5) {
+        cluster.hand_over(5, 4);
+    }
+    cluster.write(4, "acknowledged");
     cluster.start_copy(1, old);
     let mut was_sole = false;
     for _ in 0..10 * ELECTION_TICKS {
@@ -312,10 +319,17 @@ fn a_copy_that_catches_up_does_not_lead_an_old_configuration() {
         let now_ns = cluster.now_ns;
         for (replica, _) in cluster.members.values_mut() {
             replica.take(Input::Clock { monotonic_ns: now_ns });
-            replica.take(Input::Tick { now_ns: now_ns.cast_signed() });
+            for _ in 0..2 {
+                replica.take(Input::Tick { now_ns: now_ns.cast_signed() });
+            }
         }
-        let sent: Vec<Envelope> = [1, 4, 5].map(|id| cluster.turn(id)).into_iter().flatten().collect();
-        sent.into_iter().for_each(|envelope| cluster.deliver(envelope));
+        let sent: Vec<Envelope> = [1, 4, 5]
+            .map(|id| cluster.turn(id))
+            .into_iter()
+            .flatten()
+            .collect();
+        sent.into_iter()
+            .for_each(|envelope| cluster.deliver(envelope));
         was_sole |= cluster.replica(1).is_sole_voter();
         assert_eq!(cluster.leader(), Some(4));
     }

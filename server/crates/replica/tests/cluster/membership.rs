@@ -19,7 +19,7 @@ pub(super) fn remove(remove: u64) -> Command {
     change(ChangeMembers { remove, ..ChangeMembers::default() })
 }
 
-fn promote(promote: u64) -> Command {
+pub(super) fn promote(promote: u64) -> Command {
     change(ChangeMembers { promote, ..ChangeMembers::default() })
 }
 
