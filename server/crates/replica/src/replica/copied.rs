@@ -231,8 +231,9 @@ impl Replica {
     pub(super) fn log_permits_campaign(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let last = (log.last_term(), log.last_index());
+        let in_old_configuration = self.is_catching_up() && self.is_sole_voter();
         !self.is_contradicted()
-            && !(self.is_catching_up() && self.is_sole_voter())
+            && !in_old_configuration
             && self.is_longest_log(self.config.id, last)
     }
 
