@@ -76,6 +76,10 @@ impl Side {
             }
             Step::Create { .. } => self.create(step).await,
             Step::Cancel { stream, id } => {
+                // Both servers drop events that they have not delivered before the cancellation.
+                self.settle();
+                self.put(MARKER, "").await;
+                self.deliver(*stream).await;
                 self.streams[*stream].stream.send(cancel(*id)).await;
                 self.fence(*stream).await;
                 String::new()
@@ -100,19 +104,9 @@ impl Side {
         self.settle();
         self.put(MARKER, "").await;
         let mut received = BTreeMap::<String, Vec<String>>::new();
-        for (at, opened) in self.streams.iter_mut().enumerate() {
-            let mut answers = std::mem::take(&mut opened.kept);
-            loop {
-                let answer = opened.stream.next().await;
-                let events = answer.events.iter().filter_map(|event| event.kv.as_ref());
-                let marked = events
-                    .filter(|kv| kv.key == MARKER)
-                    .map(|kv| kv.mod_revision);
-                if answer.watch_id == MARKER_ID && marked.last() == Some(self.revision) {
-                    break;
-                }
-                answers.push(answer);
-            }
+        for at in 0..self.streams.len() {
+            self.deliver(at).await;
+            let answers = std::mem::take(&mut self.streams[at].kept);
             let answers = answers.into_iter().filter(|a| a.watch_id != MARKER_ID);
             for mut answer in answers.flat_map(by_revision) {
                 // Other watchers receive the marker in random order.
@@ -134,6 +128,23 @@ impl Side {
             }
         }
         received
+    }
+
+    /// Reads and keeps the answers of a stream up to the newest marker.
+    async fn deliver(&mut self, at: usize) {
+        let opened = &mut self.streams[at];
+        loop {
+            let answer = opened.stream.next().await;
+            let events = answer.events.iter().filter_map(|event| event.kv.as_ref());
+            let marked = events
+                .filter(|kv| kv.key == MARKER)
+                .map(|kv| kv.mod_revision);
+            let is_newest = answer.watch_id == MARKER_ID && marked.last() == Some(self.revision);
+            opened.kept.push(answer);
+            if is_newest {
+                return;
+            }
+        }
     }
 
     /// Waits until all watchers have caught up.
