@@ -82,7 +82,7 @@ fn a_connection_ends_if_no_member_runs_or_the_gateway_stops() {
     member.kill9();
     let mut connection = gateway.connect();
     assert!(connection.closed());
-    gateway.wait_log(0, "no endpoint is active");
+    gateway.wait_log(0, "no connection to an endpoint could be opened");
     member.start_again();
     wait::until_true("the member is used again", || status(&gateway).is_some());
     let mut connection = gateway.connect();

@@ -90,8 +90,8 @@ const STREAMS: usize = 64;
 #[test]
 fn responses_of_gateway_streams_are_charged() {
     let deleted = u64::from(DELETED) * LARGE_BYTES as u64;
-    // While a response is created, it exists in several forms.
-    let bound = SLACK_BYTES + DATA_BYTES + 2 * ANSWERS_BYTES;
+    // While a response is created, it exists in several forms. On an idle machine, many responses are created together.
+    let bound = SLACK_BYTES + DATA_BYTES + 5 * ANSWERS_BYTES / 2;
     case("gateway streams unread", bound, |server| {
         for at in 0..DELETED {
             put(server, &STANDARD.encode([b'k', at]), LARGE_BYTES);
