@@ -125,7 +125,10 @@ fn etcdutl_reports_the_work_that_is_not_needed() {
     assert_eq!(code, Some(0));
     assert_contains(&said, "needs no defragmentation");
     let (code, said, _) = migrate(&data(&witan), "3.5");
-    assert!(code == Some(0) && said.contains("every cluster version"), "{said}");
+    assert!(
+        code == Some(0) && said.contains("every cluster version"),
+        "{said}"
+    );
     let (code, _, said) = migrate(&data(&witan), "4.0");
     assert_eq!(code, Some(1));
     assert_contains(&said, "--target-version 4.0");

@@ -185,8 +185,7 @@ impl Replica {
         let (tick, last) = (self.ticks, (request.log_term, request.index));
         // A pre-vote request has the sender's term plus one.
         let is_pre_vote = request.get_msg_type() == MessageType::MsgRequestPreVote;
-        let term = request.term - u64::from(is_pre_vote);
-        let term = term.min(self.term_max);
+        let term = (request.term - u64::from(is_pre_vote)).min(self.term_max);
         if let Some(copied) = &mut self.copied {
             let metadata = request.get_snapshot().get_metadata();
             let ids = metadata.get_conf_state().voters.clone();
@@ -227,7 +226,8 @@ impl Replica {
     }
 
     /// Returns whether this member may campaign: no leader contradicts its log. A copy also needs a recent report from every
-    /// other voter, each with a log that is not longer.
+    /// other voter, each with a log that is not longer. While it catches up, it must not be the sole voter of an old
+    /// configuration.
     pub(super) fn log_permits_campaign(&self) -> bool {
         let log = &self.raft.raft.raft_log;
         let last = (log.last_term(), log.last_index());
