@@ -1,9 +1,12 @@
 //! One request of a sequence, as a line of text that a person can read, edit and replay.
 //!
-//! ```text grpc put {"key":"YQ==","value":"MQ=="} over gRPC; the message as JSON raw put 0a0161 over gRPC; the message's bytes
-//! json v3 kv/put {"key":"YQ=="} over the gateway; the body as it is ``` In JSON, `@-2` represents the newest revision minus 2,
-//! `@c` the compacted revision, and `*3000` a value of about that many bytes. In a body, `\n`, `\r`, `\\` and `\xNN` represent
-//! bytes that a line cannot contain.
+//! ```text
+//! grpc put {"key":"YQ==","value":"MQ=="}      over gRPC; the message as JSON
+//! raw put 0a0161                              over gRPC; the message's bytes
+//! json v3 kv/put {"key":"YQ=="}               over the gateway; the body as it is
+//! ```
+//! In JSON, `@-2` represents the newest revision minus 2, `@c` the compacted revision, and `*3000` a value of about that many
+//! bytes. In a body, `\n`, `\r`, `\\` and `\xNN` represent bytes that a line cannot contain.
 
 use std::fmt::{self, Write as _};
 
