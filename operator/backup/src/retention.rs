@@ -68,10 +68,12 @@ impl Retention {
             than.is_some_and(|kept| record.started_at < kept.started_at)
         };
         let oldest_base = kept.iter().rev().find(|record| record.shows_history());
-        // As long as fewer backups than `keep_last` are kept, none is in excess.
-        let beginnings = beginnings.into_iter().filter(|_| kept.len() >= last);
-        excess
-            .extend(beginnings.filter(|record| !is_kept(record) && is_older(record, oldest_base)));
+        // If fewer backups than `keep_last` are kept, none is in excess.
+        let is_full = kept.len() >= last;
+        let beginnings = beginnings
+            .into_iter()
+            .filter(|record| is_full && !is_kept(record) && is_older(record, oldest_base));
+        excess.extend(beginnings);
         let unverified = unverified.into_iter().enumerate().filter(|(at, record)| {
             !is_kept(record) && (*at >= last || is_older(record, kept.last()))
         });

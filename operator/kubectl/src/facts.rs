@@ -50,7 +50,7 @@ impl Facts {
 }
 
 impl PodFact {
-    /// Summarizes a pod. The restarts are those of all its containers, including init containers.
+    /// Summarizes a pod. Counts the restarts of all its containers, including init containers.
     fn of(pod: &Pod) -> Self {
         Self {
             name: pod.name_any(),

@@ -237,8 +237,8 @@ impl World {
     /// Returns whether all members know the last change and no change is pending.
     pub(crate) fn has_settled_membership(&mut self) -> bool {
         let is_settled = !self.awaits_change() && self.is_certain();
-        let members = self.current(|_| true).into_iter();
-        is_settled && { members }.all(|id| self.knows_last_change(id))
+        let members = self.current(|_| true);
+        is_settled && members.iter().all(|id| self.knows_last_change(*id))
     }
 
     /// Requests a leadership transfer from the leader to a certain voter, or to any member that the leader chooses.

@@ -228,12 +228,8 @@ pub(super) fn status(
     let saving = needs_backup.then(|| SAVING.to_owned());
     let told = ahead.or_else(|| seen.trouble.clone()).or(saving);
     let gap = seen.answer.as_ref().and_then(|said| said.gap.as_ref());
-    let gap = match answer {
-        Some(_) => gap.map(gap_text),
-        None => gap
-            .map(gap_text)
-            .or_else(|| gap_told(conditions).map(str::to_owned)),
-    };
+    let known = gap_told(conditions).filter(|_| answer.is_none());
+    let gap = gap.map(gap_text).or_else(|| known.map(str::to_owned));
     let message: Vec<_> = told.into_iter().chain(gap).collect();
     let message = message.join("; ");
     let state = ConditionState { status: value, reason, message };

@@ -18,7 +18,7 @@ pub struct DataFormat {
     pub level: Level,
     /// The first release that reads the format.
     pub first_release: &'static str,
-    /// What the format changed.
+    /// Change that the format introduced.
     pub changed: &'static str,
     /// Version of the snapshots that members send to each other at this level.
     pub snapshot: u32,

@@ -37,7 +37,7 @@ impl SegmentEncoder {
         &self.bytes
     }
 
-    /// Returns the checksum of all records so far, including those of the previous segments.
+    /// Returns the checksum of all records so far, including the records of the previous segments.
     pub fn crc(&self) -> u32 {
         self.crc
     }

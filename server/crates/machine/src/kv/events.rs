@@ -185,7 +185,7 @@ impl Kv {
         found.filter(|(_, version)| !version.tombstone)
     }
 
-    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions of which watchers were not notified,
+    /// Returns the states before the last `STATES_BEFORE_COMPACTION_MAX` compactions for which watchers have not been notified,
     /// oldest first.
     pub fn compacted_states(&self) -> &[Kv] {
         &self.states_before_compaction
@@ -198,8 +198,8 @@ impl Kv {
         }
     }
 
-    /// Adds the states that `earlier` saved before compactions of which watchers were not notified. Drops the oldest states
-    /// above the limit.
+    /// Adds the states that `earlier` saved before compactions for which watchers have not been notified. Drops the oldest
+    /// states above the limit.
     pub fn inherit_states_before_compaction(&mut self, earlier: &Kv) {
         if !earlier.states_before_compaction.is_empty() {
             let later = std::mem::take(&mut self.states_before_compaction);

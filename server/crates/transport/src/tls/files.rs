@@ -85,7 +85,7 @@ impl TlsParts {
 /// The paths and settings from which a rustls configuration is built.
 #[derive(Debug)]
 pub(super) struct Files {
-    /// What the files are for, in log lines.
+    /// Purpose of the files, for log lines.
     pub(super) endpoint: &'static str,
     flags: PortFlags,
     cert: PathBuf,
