@@ -106,7 +106,7 @@ pub(super) enum PluginCommand {
         /// Revision to start from; by default the newest.
         #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
         rev: Option<i64>,
-        /// Maximum number of versions.
+        /// Maximum number of versions; 0 lists all.
         #[arg(long, default_value_t = 20)]
         limit: usize,
         #[command(flatten)]

@@ -42,8 +42,8 @@ enum End {
     Limit,
 }
 
-/// Reads up to `limit` versions of a key, but at least one, newest first, starting at `revision` (`None` for the newest). Fails
-/// if the key does not exist at that revision.
+/// Reads up to `limit` versions of a key (0 for all), newest first, starting at `revision` (`None` for the newest). Fails if the
+/// key does not exist at that revision.
 pub(super) async fn read(
     keys: &Keys,
     key: &[u8],
@@ -63,7 +63,7 @@ pub(super) async fn read(
         if next.version <= 1 {
             break End::Created;
         }
-        if versions.len() >= limit {
+        if versions.len() == limit {
             break End::Limit;
         }
         match keys.get(key, next.mod_revision - 1).await {

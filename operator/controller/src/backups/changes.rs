@@ -121,7 +121,7 @@ pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
 }
 
 /// Queries the pod that stores a schedule's changes for its progress. Does not query a pod that is terminating, crashes or has
-/// no address. Reports a terminating or crashing pod as trouble. Ignores an invalid response.
+/// no address. Reports a terminating or crashing pod, or an invalid response, as trouble.
 async fn ask_pod(pods: &[Pod]) -> Seen {
     let mut running = pods.iter();
     let running = running.find(|pod| pod.metadata.deletion_timestamp.is_none());
@@ -141,16 +141,18 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
         return Seen { answer: None, trouble };
     };
     let url = format!("http://{}/", SocketAddr::new(ip, STATUS_PORT));
-    match page::get(&url, None, ANSWER, page::PAGE_BYTES_MAX).await {
-        Ok(json) => {
-            let answer: Option<ChangesStatus> = serde_json::from_slice(&json).ok();
-            let trouble = answer.as_ref().and_then(|answer| answer.error.clone());
-            Seen { answer, trouble }
-        }
-        Err(error) => {
-            let trouble = format!("pod {}: {error}", pod.name_any());
-            Seen { answer: None, trouble: Some(trouble) }
-        }
+    let got = page::get(&url, None, ANSWER, page::PAGE_BYTES_MAX).await;
+    let got = got.map_err(|error| error.to_string());
+    let answer = got.and_then(|json| {
+        serde_json::from_slice::<ChangesStatus>(&json)
+            .map_err(|error| format!("invalid status: {error}"))
+    });
+    match answer {
+        Ok(answer) => Seen { trouble: answer.error.clone(), answer: Some(answer) },
+        Err(error) => Seen {
+            answer: None,
+            trouble: Some(format!("pod {}: {error}", pod.name_any())),
+        },
     }
 }
 

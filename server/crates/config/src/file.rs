@@ -50,6 +50,8 @@ fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String>
         .find(|flag| flag.yaml == key)
         .or_else(|| flags::find(&earlier));
     match (found, value) {
+        // As in etcd, a key without a value keeps the default.
+        (Some(_), Value::Null) => Ok(()),
         (Some(flag), value) => {
             let text = text_of(flag, &value).ok_or_else(|| {
                 format!("{key}: the value is not valid for the flag --{}", flag.name)
@@ -133,6 +135,12 @@ mod tests {
             values.warnings,
             ["unknown key nonsense in the configuration file"]
         );
+    }
+
+    #[test]
+    fn a_key_without_a_value_keeps_the_default() {
+        let values = parsed("name:\npre-vote: null\nclient-transport-security:\n  auto-tls:\n");
+        assert!(values.given.is_empty(), "{:?}", values.given);
     }
 
     #[test]

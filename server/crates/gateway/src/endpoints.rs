@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use tokio::net::lookup_host;
-use witan_bootstrap::discover::{SrvRecord, lookup_srv};
+use witan_bootstrap::discover::{DnsError, SrvRecord, lookup_srv};
 use witan_client::{TlsClient, check_certificate};
 use witan_config::ClientSettings;
 
@@ -142,9 +142,7 @@ async fn discover(arguments: &StartArguments, domain: &str) -> Result<Vec<Endpoi
     }
     match has_records {
         true => Ok(endpoints),
-        false => {
-            Err(GatewayError::NoRecords { domain: domain.to_owned(), names: names.join(" and ") })
-        }
+        false => Err(DnsError::NoRecords(names).into()),
     }
 }
 

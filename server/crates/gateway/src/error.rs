@@ -29,8 +29,6 @@ pub enum GatewayError {
     OwnAddress { endpoint: String, listen: String },
     #[error("--discovery-srv: {0}")]
     Dns(#[from] DnsError),
-    #[error("--discovery-srv {domain}: the SRV records {names} do not exist")]
-    NoRecords { domain: String, names: String },
     #[error("--trusted-ca-file: {0}")]
     Tls(#[from] ClientTlsError),
     #[error(

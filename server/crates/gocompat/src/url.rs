@@ -31,11 +31,11 @@ pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
             return Err("first path segment in URL cannot contain colon".into());
         }
         // A URL with a scheme and without a leading slash is opaque.
-        return Ok(GoUrl {
-            scheme,
-            host: "",
-            path: if text.contains(':') { "" } else { rest },
-        });
+        if !scheme.is_empty() {
+            return Ok(GoUrl { scheme, host: "", path: "" });
+        }
+        check_escapes(rest)?;
+        return Ok(GoUrl { scheme, host: "", path: rest });
     }
     let Some(after) = rest
         .strip_prefix("//")

@@ -66,7 +66,7 @@ fn record(member: &Member) -> String {
 }
 
 /// Answers a request for statistics. Leader statistics contain only the leader's name; other members redirect the request to
-/// the leader (307), or fail with `LeaderElection` if the leader is unknown.
+/// the leader (307), or fail with `LeaderElection` if the leader or its client URL is unknown.
 pub(super) async fn stats(
     ctx: &Context,
     request: &HttpRequest,
@@ -87,7 +87,7 @@ pub(super) async fn stats(
                     V1LeaderStats { leader: leader.name.clone(), ..V1LeaderStats::default() };
                 return Ok(text(request, json::encode(&stats)));
             }
-            let url = leader.client_urls.first().cloned().unwrap_or_default();
+            let url = leader.client_urls.first().ok_or_else(no_leader)?;
             let location = format!("{url}{}", request.uri());
             Ok(HttpResponse::TemporaryRedirect()
                 .insert_header((LOCATION, location))
@@ -99,7 +99,12 @@ pub(super) async fn stats(
 /// Returns the leader, or the error `LeaderElection` if this member knows no leader.
 fn leader_of<'a>(node: &Node, view: &'a View) -> Result<&'a Member, V1Error> {
     let leader = view.machine.members.by_id.get(&node.status().leader);
-    leader.ok_or_else(|| V1Error::new(ErrorCode::LeaderElection, ""))
+    leader.ok_or_else(no_leader)
+}
+
+/// Returns the error of a member that knows no leader, or no URL of the leader.
+fn no_leader() -> V1Error {
+    V1Error::new(ErrorCode::LeaderElection, "")
 }
 
 /// Returns this member's role, its start time, and how long it has known the leader. Leaves the other fields empty.

@@ -152,7 +152,7 @@ fn the_members_come_from_the_records() {
 fn records_without_this_member_end_it() {
     let free = witan_e2e::ports::free();
     for (zone, said) in [
-        (vec![], "has no SRV records"),
+        (vec![], "the SRV records _etcd-server-ssl._tcp."),
         (
             vec![("_etcd-server", vec![free])],
             "cannot find local etcd member",

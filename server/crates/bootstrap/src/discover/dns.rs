@@ -36,8 +36,8 @@ pub enum DnsError {
     ResolvConf(String),
     #[error("no name server answers for {name}: {reason}")]
     NoAnswer { name: String, reason: String },
-    #[error("{0} has no SRV records: neither _etcd-server-ssl._tcp nor _etcd-server._tcp exists")]
-    NoRecords(String),
+    #[error("the SRV records {} do not exist", .0.join(" and "))]
+    NoRecords(Vec<String>),
 }
 
 /// An SRV record (RFC 2782).

@@ -17,12 +17,12 @@ pub(super) async fn members(
     asked: &SrvDiscovery,
     config: &Config,
 ) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
+    let suffix = asked.suffix.as_ref();
+    let suffix = suffix.map_or_else(String::new, |suffix| format!("-{suffix}"));
+    let names = SERVICES.map(|(service, _)| format!("{service}{suffix}._tcp.{}", asked.domain));
     let mut urls = Vec::new();
-    for (service, scheme) in SERVICES {
-        let suffix = asked.suffix.as_ref();
-        let suffix = suffix.map_or_else(String::new, |suffix| format!("-{suffix}"));
-        let name = format!("{service}{suffix}._tcp.{}", asked.domain);
-        for record in dns::lookup_srv(asked.server, &name).await? {
+    for ((_, scheme), name) in SERVICES.iter().zip(&names) {
+        for record in dns::lookup_srv(asked.server, name).await? {
             let url = format!("{scheme}://{}:{}", record.target, record.port);
             match url.parse::<Url>() {
                 Ok(url) => urls.push(url),
@@ -33,7 +33,7 @@ pub(super) async fn members(
     urls.sort();
     urls.dedup();
     if urls.is_empty() {
-        return Err(dns::DnsError::NoRecords(asked.domain.clone()).into());
+        return Err(dns::DnsError::NoRecords(names.to_vec()).into());
     }
     name_members(urls, config).await
 }

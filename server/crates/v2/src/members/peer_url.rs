@@ -44,6 +44,7 @@ mod tests {
             ("", scheme.to_owned()),
             ("a:b:c", format!("{scheme}a:b:c")),
             ("localhost:80", format!("{scheme}localhost:80")),
+            ("foo?x=a:b", format!("{scheme}foo?x=a:b")),
             (
                 "http://",
                 r#"URL address does not have the form "host:port": http://"#.into(),
@@ -69,6 +70,7 @@ mod tests {
             ("http://a :1", r#"invalid character " " in host name"#),
             ("http://%zz:1", r#"invalid URL escape "%zz""#),
             ("http://a:1/%zz", r#"invalid URL escape "%zz""#),
+            ("foo%zz", r#"invalid URL escape "%zz""#),
             ("http://[::1:1", "missing ']' in host"),
             (
                 "1http://a:1",
