@@ -122,7 +122,7 @@ fn operator(facts: &Facts, status: &EtcdClusterStatus, now: Timestamp) -> String
     does + &stale.unwrap_or_default()
 }
 
-/// Returns why the operator waits, according to the `Progressing` condition.
+/// Returns why the operator waits, according to the `Progressing` condition, or `nothing to do` if it does not wait.
 fn waits(status: &EtcdClusterStatus) -> String {
     let mut conditions = status.conditions.iter();
     let waits = conditions.find(|each| each.type_ == "Progressing" && each.reason != STABLE);

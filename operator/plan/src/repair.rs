@@ -167,9 +167,10 @@ fn restart_reason(
     (mends && may).then_some(Stop::Outdated)
 }
 
-/// Returns the step that removes a voter to replace it, or recreates the pod of a silent voter. Handles voters that answer
-/// last, because members refuse to add a replacement while another voter is down. Without self-healing, recreates no pod, and
-/// removes voters only for an operation or a scale-in.
+/// Returns the next step that replaces a voter or recreates the pod of a silent voter, or a wait if that is not possible yet. A
+/// replacement can begin with an additional member or a transfer of leadership. Handles voters that answer last, because
+/// members refuse to add a replacement while another voter is down. Without self-healing, recreates no pod, and removes voters
+/// only for an operation or a scale-in.
 pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let (mut wait, mut last) = (None, None);
     let heals = joined.pass.spec.self_healing().enabled;

@@ -146,7 +146,8 @@ async fn retry_failed(pool: Rc<Pool>, retry_delay: Duration) {
     }
 }
 
-/// Connects to an inactive endpoint once and activates it on success. Logs the result.
+/// Connects to an inactive endpoint once and activates it on success. Logs the result, and after a failure also `retry_delay`,
+/// which the caller waits before the next attempt.
 async fn retry(endpoint: &Endpoint, retry_delay: Duration) {
     let address = &endpoint.address;
     match connect(endpoint).await {

@@ -185,7 +185,7 @@ impl Handshake {
     }
 }
 
-/// The reason why a stream is refused.
+/// The reason why a stream is refused. In these comments, "this member" is the member that refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// This member uses another version of the protocol.
@@ -266,6 +266,7 @@ impl Refusal {
     }
 }
 
+/// Explains the refusal in the opener's log: "it" is the member that refuses, and "this member" is the opener.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -141,8 +141,9 @@ async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Optio
     Ok(kv::txn(ctx, txn).await?.response.header)
 }
 
-/// Streams the current leader of an election with its value, and then every later leader or value. As in etcd, ends without an
-/// error if its watch fails or is canceled, for example by a compaction.
+/// Streams the current leader of an election with its value, and then every later leader or value. If the leader cannot be
+/// read, the error is the last item. As in etcd, ends without an error if its watch fails or is canceled, for example by a
+/// compaction. With `needs_leader`, losing the cluster's leader for too long makes the watch fail.
 pub(crate) async fn observe(
     ctx: &Context,
     request: LeaderRequest,
