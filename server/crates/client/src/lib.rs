@@ -144,7 +144,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Creates a tonic client with its constructor `with_origin`.
+    /// Creates a tonic client with its constructor `with_origin`. The client does not add the token: see [`Self::request`].
     pub fn client<C>(&self, with_origin: impl FnOnce(Http2, Uri) -> C) -> C {
         with_origin(self.service.clone(), self.origin.clone())
     }

@@ -28,7 +28,7 @@ pub(super) struct Registration {
 pub(super) trait Registry {
     /// Reads the cluster size and all registrations.
     async fn read(&mut self) -> Result<RegistryState, Failure>;
-    /// Registers a member whose id is not registered.
+    /// Registers a member. If its id is registered, replaces the registration or fails with [`DiscoverError::Duplicate`].
     async fn register(&mut self, own: &Registration) -> Result<(), Failure>;
     /// Waits until the registrations may have changed since `since`. Completes after a bounded time even if they have not
     /// changed.

@@ -152,7 +152,8 @@ fn check(begin: &Begin, transfer: &Transfer) -> Result<(), ReceiveError> {
     Ok(())
 }
 
-/// Reads all records while another thread writes them. Rethrows a panic of that thread.
+/// Reads all records while another thread writes them with [`write_records`], which enforces `limit` and `fits`. Rethrows a
+/// panic of that thread.
 async fn read_records<S: AsyncRead + Unpin>(
     reading: &mut S,
     incoming: IncomingSnapshot,
