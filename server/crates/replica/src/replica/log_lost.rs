@@ -161,7 +161,8 @@ impl Replica {
     }
 
     /// Records a leader's claim that contradicts this log. Asks the leader for confirmation at most once per tick. Halts this
-    /// member if the claim has been repeated for an election timeout and is confirmed or needs no confirmation.
+    /// member if the claim has been repeated for an election timeout and is confirmed or needs no confirmation. `last` is the
+    /// log's last index.
     fn record_contradiction(&mut self, message: &Message, claim: LogClaim, last: u64) {
         let patience = self.config.election_ticks as u64;
         let (leader, term) = (message.from, message.term);

@@ -57,8 +57,9 @@ impl Auth {
     }
 
     /// Atomically grants and revokes a user's roles and sets the user's password. Returns the user's roles. A new password
-    /// clears `no_password`. Fails for an unknown user, a role that cannot be granted or revoked, and if nothing changes. Also
-    /// fails if root would lose the root role while v3 authentication is enabled.
+    /// clears `no_password`. Granted roles need not exist. Fails if the user does not exist, already has a granted role or
+    /// lacks a revoked role, or if nothing changes. Also fails if root would lose the root role while v3 authentication is
+    /// enabled.
     pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> PathAuthResult<Vec<String>> {
         let name = &asked.name;
         let old = self.user(name);
