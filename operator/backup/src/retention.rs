@@ -177,7 +177,7 @@ mod tests {
             (None, Some(100), "e", ""),
             // The newest backup is kept.
             (None, Some(1), "e", "abcd"),
-            // Either limit keeps a backup.
+            // A backup is kept if either limit keeps it.
             (Some(1), Some(30), "e", "ab"),
             (Some(4), Some(1), "e", "a"),
             // The saved backup is kept, even if the clock went back.
@@ -343,7 +343,7 @@ mod tests {
             (Some(1), None, "g", "bef"),
             // Without `keep_last`, the newest unverified backup stays.
             (None, Some(1), "g", "bef"),
-            // Either limit keeps a backup.
+            // A backup is kept if either limit keeps it.
             (Some(1), Some(30), "g", "b"),
             // The saved backup is kept, even if the clock went back.
             (Some(1), None, "b", "ef"),

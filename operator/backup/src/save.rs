@@ -100,7 +100,7 @@ async fn retain(
     record
 }
 
-/// Joins the warnings that are present with semicolons; `None` if all are absent.
+/// Joins the existing warnings with semicolons. Returns `None` if there are no warnings.
 fn join_warnings<const N: usize>(warnings: [Option<String>; N]) -> Option<String> {
     let all: Vec<_> = warnings.into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join("; "))

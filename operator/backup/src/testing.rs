@@ -118,7 +118,7 @@ pub(crate) struct TestSource {
 }
 
 impl TestSource {
-    /// Each snapshot is the next response in `sent`. A survey finds one member for each response that is left.
+    /// Each snapshot is the next response in `sent`. A survey finds one member for each remaining response.
     pub(crate) fn new(sent: impl IntoIterator<Item = Sent>) -> Self {
         let sent = Mutex::new(sent.into_iter().collect());
         Self {

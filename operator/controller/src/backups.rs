@@ -323,7 +323,8 @@ pub(crate) fn no_cluster(namespace: &str, name: &str) -> String {
     format!("EtcdCluster {name} does not exist in namespace {namespace}")
 }
 
-/// Returns the reason and message of each condition that is newly false, or false for a new reason. Ignores a paused schedule.
+/// Returns the reason and message of each condition that has become false or is false for a new reason. Ignores a paused
+/// schedule.
 fn worsened(before: &[Condition], after: &[Condition]) -> Vec<String> {
     let known = |after: &Condition| {
         let mut before = before.iter();

@@ -108,7 +108,7 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
 }
 
 impl<M: Members> Scope<M> {
-    /// Plans the next step from the watch caches and the members' reports. If anything is to be done, calls [`Scope::act`].
+    /// Plans the next step from the watch caches and the members' reports. Calls [`Scope::act`] if there is something to do.
     async fn plan_from_watches(&self, cluster: &EtcdCluster) -> PassResult {
         let mut named = Cluster::new(cluster, &self.operator.environment)?;
         let objects = Objects::from_watches(&self.stores, &named);

@@ -1,8 +1,8 @@
 //! EtcdOperations: one-time operations on a cluster. This file starts, records and ends operations.
 //!
-//! An operation works through a request in the status of the EtcdCluster or through a call to members. Nothing here stops or
-//! starts a member. The status of an operation is written before the operation changes anything. Therefore, an operation
-//! continues after a restart of the operator, and a finished operation never runs again.
+//! An operation takes effect through a request in the status of the EtcdCluster or through a call to members. Nothing here
+//! stops or starts a member. The status of an operation is written before the operation changes anything. Therefore, an
+//! operation continues after a restart of the operator, and a finished operation never runs again.
 
 mod compare;
 mod decide;

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 fn listener(on: SocketAddr) -> io::Result<TcpListener> {
     let bound = TcpListener::bind(on);
     if bound.is_err() && on.is_ipv6() && on.ip().is_unspecified() {
-        // If the port is in use, this attempt fails, too.
+        // If the port is in use, this attempt also fails.
         return TcpListener::bind((Ipv4Addr::UNSPECIFIED, on.port()));
     }
     bound

@@ -298,7 +298,7 @@ impl EtcdBackup {
         self.status.as_ref().is_some_and(EtcdBackupStatus::is_whole)
     }
 
-    /// Returns the time at which the backup succeeded or failed; `None` before.
+    /// Returns the time at which the backup succeeded or failed; `None` if it has not ended.
     pub fn completed_at(&self) -> Option<&Time> {
         self.status.as_ref()?.completed_at.as_ref()
     }

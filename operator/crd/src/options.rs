@@ -134,6 +134,6 @@ pub enum LogLevel {
 pub enum MetricsDetail {
     /// No histograms of gRPC calls.
     Basic,
-    /// Histograms of gRPC calls in addition.
+    /// Also histograms of gRPC calls.
     Extensive,
 }

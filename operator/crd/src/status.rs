@@ -196,7 +196,7 @@ pub enum MemberPhase {
     Removing,
     /// The member is stopped by the annotation `witan.dev/fenced-members`.
     Fenced,
-    /// A value from a later release. The value is only read: each pass computes the phase anew. The schema does not list it.
+    /// A value from a later release. The value is only read: each pass recomputes the phase. The schema does not list it.
     #[serde(other)]
     #[schemars(skip)]
     Unknown,

@@ -69,7 +69,8 @@ pub enum Medium {
 pub struct ClaimRetention {
     /// What happens to the claims when the EtcdCluster is deleted.
     pub when_deleted: Retention,
-    /// What happens to the claim when a member is removed by scaling down or replaced. No member starts from a kept claim.
+    /// What happens to the claim when scaling down removes a member, or when a member is replaced. No member starts from a kept
+    /// claim.
     pub when_scaled: Retention,
 }
 

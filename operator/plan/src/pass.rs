@@ -106,7 +106,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns whether a pod that has ended may be recreated. A pod without an exit code was refused by its node, which may
-    /// refuse the next pod too. Such a pod is recreated after [`STUCK_SECONDS`].
+    /// also refuse the next pod. Such a pod is recreated after [`STUCK_SECONDS`].
     pub(super) fn may_recreate(&self, pod: &PodSeen) -> bool {
         pod.exit.is_some() || self.is_stuck(pod)
     }

@@ -114,8 +114,8 @@ pub(super) fn hibernate(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// Returns the step that stops the first fenced member without which the other members keep a quorum. A leader first transfers
-/// leadership. Returns a wait if no fenced member may be stopped.
+/// Returns the step that stops the first fenced member that the other members do not need for a quorum. A leader first
+/// transfers leadership. Returns a wait if no fenced member may be stopped.
 pub(super) fn fence(joined: &Joined<'_>) -> Option<Step> {
     let mut wait = None;
     for ordinal in &joined.pass.seen.fenced {

@@ -18,8 +18,8 @@ pub trait Call {
     /// Processes the next bytes of the answer in `slot`: a gRPC message after its prefix.
     fn data(&mut self, _slot: usize, _bytes: &[u8]) {}
 
-    /// Processes the end of the call in `slot`. A call without `answered` has failed. Panics then, unless the implementation
-    /// counts failures.
+    /// Processes the end of the call in `slot`. A call without `answered` has failed. In that case, panics unless the
+    /// implementation counts failures.
     fn ended(&mut self, _slot: usize, answered: bool) {
         assert!(answered, "a call failed");
     }

@@ -63,7 +63,7 @@ pub async fn measure(programs: &[Program], scale: &Scale) {
     }
 }
 
-/// Returns the cells of a program. A restart counts with its minimum duration and its minimum CPU time of all rounds.
+/// Returns the table cells of a program. A cell of a restart shows the minimum duration or the minimum CPU time of all rounds.
 async fn one(program: &Program, keys: u64, scale: &Scale) -> String {
     let quota = quota(keys, scale);
     let mut cluster = Cluster::prepare_of(&program.launch().arg(&quota), "http", 1);

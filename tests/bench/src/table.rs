@@ -22,7 +22,7 @@ pub fn line(
     format!("| {load} | {clients} | {server} | {cells} {ratios}")
 }
 
-/// Returns the cells of rate, latencies, CPU and written bytes.
+/// Returns the table cells: rate, latencies, CPU and written bytes.
 fn cells(measured: &Measured) -> String {
     let per = |total: f64| total / (measured.requests.max(1) as f64);
     format!(
@@ -245,7 +245,7 @@ pub const LIMITED_HEAD: &str = "\
 | keys | server | fill s | memory MiB | to serve again s | memory then MiB | get p50 ms | p99 ms | hot gets/s | CPU us each | hot p99 ms | result |
 |--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|";
 
-/// Returns the cells of events or answers per second, their delays, and the server's CPU per event.
+/// Returns the table cells: events or answers per second, their delays, and the server's CPU per event.
 pub(crate) fn latency_line(measured: &Measured) -> String {
     let count = measured.requests.max(1) as f64;
     format!(

@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
     let plan = match Plan::parse(std::env::args().skip(1)) {
         Ok(plan) => plan,
         Err(problem) => {
-            // If this write fails too, there is no other place to report it.
+            // If this write also fails, there is no other place to report it.
             let _ = write!(io::stdout(), "{problem}\n{USAGE}");
             return ExitCode::from(2);
         }

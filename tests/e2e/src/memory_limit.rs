@@ -25,7 +25,7 @@ enum Version {
     Two,
 }
 
-/// A cgroup with a limit. Dropping it removes the cgroup, whose processes must have ended before.
+/// A cgroup with a limit. Dropping it removes the cgroup; its processes must have ended before that.
 #[derive(Debug)]
 pub struct MemoryLimit {
     version: Version,

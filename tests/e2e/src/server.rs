@@ -146,8 +146,8 @@ impl Launch {
         server
     }
 
-    /// Prepares the directory, the ports and the memory limit without starting the server. Panics if an etcd is to have a limit
-    /// and this process cannot create a cgroup.
+    /// Prepares the directory, the ports and the memory limit without starting the server. Panics if an etcd needs a limit and
+    /// this process cannot create a cgroup.
     pub fn prepare(mut self) -> Server {
         let memory = self.memory_bytes.and_then(|bytes| self.limit(bytes));
         let fresh = || fresh_dir(self.kind.name());

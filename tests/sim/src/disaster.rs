@@ -99,7 +99,7 @@ struct Found {
     checkpoint: u64,
     /// The entries above the checkpoint that must stay.
     log: BTreeMap<u64, Ident>,
-    /// The later removal of the member itself, which must not stay.
+    /// The later removal of the member itself. The log must not contain this removal.
     dropped: Option<(u64, Ident)>,
 }
 

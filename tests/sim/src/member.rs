@@ -87,7 +87,7 @@ pub(crate) struct Member {
     pub(crate) remaining_ttl_clears: BTreeMap<u64, (LeaseId, u64)>,
     /// Whether the member must replace its state with the leader's state.
     pub(crate) rebuilds: bool,
-    /// Time until which the process is stopped, as by SIGSTOP, or waits for its disk.
+    /// Time until which the process is stopped, for example by SIGSTOP, or waits for its disk.
     pub(crate) paused_until: u64,
     /// Whether the member stays down until it needs a snapshot.
     pub(crate) left_behind: bool,

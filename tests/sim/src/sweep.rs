@@ -31,7 +31,7 @@ const LACKING_NAMED: usize = 10;
 /// Maximum percentage of refused requests, because refused requests prove little.
 const REFUSED_PERCENT_MAX: u64 = 20;
 
-/// Number of runs from which on a sweep must include every expected event, such as a denied caller or a failed sync.
+/// Minimum number of runs for which a sweep must include every expected event, such as a denied caller or a failed sync.
 const MANY_RUNS: u64 = 100;
 
 /// The name under which a panic is reported. No invariant has this name.

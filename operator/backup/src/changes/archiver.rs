@@ -119,7 +119,7 @@ impl<'a> Archiver<'a> {
         }
     }
 
-    /// Handles the end of a backup. The backup does not fit if a new generation started, or a restore replaced the cluster,
+    /// Handles the end of a backup. The backup cannot be used if a new generation started, or a restore replaced the cluster,
     /// while it was being saved. Returns only errors that a retry cannot fix; any other failure delays the next attempt.
     async fn backup_saved(
         &mut self,

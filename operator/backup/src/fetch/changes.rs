@@ -34,7 +34,7 @@ impl Until {
         }
     }
 
-    /// Returns whether a snapshot is early enough for changes to be applied up to the target.
+    /// Returns whether a snapshot is not later than the target, so that changes can be applied to it.
     pub(super) fn admits(self, record: &BackupRecord) -> bool {
         match self {
             Self::Newest => true,

@@ -14,7 +14,7 @@ use crate::{
     store::Store,
 };
 
-/// Makes the stored record describe the stored snapshot, and returns it. If another process may have saved this backup too,
+/// Makes the stored record describe the stored snapshot, and returns it. If another process may also have saved this backup,
 /// reads the snapshot. Then keeps the stored record or replaces it with `record`, whichever describes the snapshot. If neither
 /// does, deletes the stored record if it equals `record`, and fails, so that the process that uploaded the snapshot can write
 /// its record. `e_tag` is the ETag of the upload.

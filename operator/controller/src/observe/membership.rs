@@ -199,7 +199,7 @@ fn member(entry: &Member, best: &Report, reports: &[&Report]) -> MemberSeen {
 }
 
 /// Returns the ids of removed members that still have the CORRUPT alarm. Omits two alarms that protect the entire cluster. The
-/// alarm with id 0 stops writes because no majority agrees. The fence of a cut-over raises NOSPACE for the same id, too.
+/// alarm with id 0 stops writes because no majority agrees. The fence of a cut-over also raises NOSPACE for this id.
 fn stale_corrupt(members: &[MemberSeen], reports: &[&Report]) -> Vec<u64> {
     let fenced = ids_with(AlarmType::Nospace, reports);
     let mut stale = ids_with(AlarmType::Corrupt, reports);

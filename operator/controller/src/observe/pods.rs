@@ -203,8 +203,8 @@ fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
     ends.is_some_and(|ends| now.saturating_sub(ends.0.as_second()) >= LATE_SECONDS)
 }
 
-/// Returns what keeps a pod unready, with the message of the kubelet or the scheduler. Returns `None` if nothing is known to
-/// keep it unready; a new disk might help then.
+/// Returns why a pod is not ready, with the message of the kubelet or the scheduler. Returns `None` if the cause is unknown; in
+/// that case, a new disk might help.
 fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
     let is = |kind, value: &str| pod_condition(pod, kind).filter(|found| found.status == value);
     if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {
@@ -231,7 +231,7 @@ fn shortened(text: Option<&String>) -> Option<String> {
     Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())
 }
 
-/// Returns what keeps a container unready. Considers the memory limit only of the operator's own containers.
+/// Returns why a container is not ready. Considers the memory limit only of the operator's own containers.
 fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<String>)> {
     let state = container.state.as_ref();
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref())

@@ -46,7 +46,7 @@ fn last<'a>(cluster: &Cluster<'a>) -> Option<&'a RestoreStatus> {
     cluster.resource.status.as_ref()?.restore.as_ref()
 }
 
-/// Returns an operation's record in the status of its cluster; `None` if the last record is of another operation.
+/// Returns an operation's record in the status of its cluster; `None` if the last record belongs to another operation.
 pub(super) fn recorded<'a>(
     operation: &EtcdOperation,
     cluster: &Cluster<'a>,
@@ -123,7 +123,7 @@ fn kept_disks_refusal(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> 
     })
 }
 
-/// Returns a refusal if the backup is of a cluster other than `own` and the operation does not name that cluster.
+/// Returns a refusal if the backup is from a cluster other than `own` and the operation does not name that cluster.
 pub(super) fn wrong_cluster(
     found: &FoundBackup,
     asked: &RestoreInPlace,

@@ -124,7 +124,7 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
     let spec = json!({"consistencyCheck": {}});
     ask(&fake, "second", &late(), &spec);
     ask(&fake, "first", &early(), &spec);
-    // `ended` has no completion time, but it does not run.
+    // `ended` has no completion time, but it is not running.
     ask(&fake, "ended", &late(), &spec);
     let status = json!({"phase": "Failed"});
     fake.change("/etcdoperations/ended", &json!({"status": status}));

@@ -38,7 +38,8 @@ pub(crate) fn location(store: &BackupStore, folder: &[&str]) -> String {
     parts.fold(root, |url, part| format!("{url}/{part}"))
 }
 
-/// Returns the access to a store. `read_only` mounts the store's volume read-only.
+/// Returns the flags, variables and volumes with which a container accesses a store. `read_only` mounts the store's volume
+/// read-only.
 pub(super) fn access(store: &BackupStore, read_only: bool) -> StoreAccess {
     let mut access = StoreAccess::default();
     if let Some(claim) = &store.persistent_volume_claim {

@@ -6,7 +6,7 @@ use super::{judge, schema};
 
 const PAGE: &str = include_str!("../../../../docs/start/other-operators.md");
 
-/// The fewest fields that the tables may name. Fewer mean that this test does not parse them.
+/// Minimum number of fields that the tables name. A lower number means that this test does not parse them.
 const NAMED_MIN: usize = 100;
 
 #[test]

@@ -10,7 +10,7 @@ fn kv(key: &'static str, mod_revision: i64) -> KeyValue {
     }
 }
 
-/// Returns a changed, an added and a deleted key. An unchanged key is no difference.
+/// Returns a changed, an added and a deleted key. An unchanged key is not a difference.
 fn found() -> Differences {
     let pairs = [
         (Some(kv("/a/changed", 12)), Some(kv("/a/changed", 5))),

@@ -245,7 +245,7 @@ impl World {
         };
     }
 
-    /// Requests a random size from 8 to 15 GiB, unless the present size is as large.
+    /// Requests a random size from 8 to 15 GiB, unless the current size is at least as large.
     fn grow(&mut self) {
         let size = 8 + self.random.below(8);
         if let Some(storage) = self

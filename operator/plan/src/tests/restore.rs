@@ -103,7 +103,7 @@ impl World {
         let claims = self.claims.iter();
         let used = claims.filter(|(_, claim)| !claim.retired && !claim.deleting);
         let kept = used.map(|(ordinal, _)| name(*ordinal));
-        // The members were not swapped yet.
+        // The members have not been swapped yet.
         if last.phase == RestorePhase::Stopping {
             self.kept_members = self.members.clone();
         }

@@ -152,9 +152,9 @@ pub enum Progress {
     Bytes(usize),
 }
 
-/// Converts the entries after the checkpoint and raft's hard state. Raises the term and the commit index to those of the
-/// checkpoint, and drops a vote from an earlier term. Fails if an entry is invalid or changes v2 users or roles, or if the term
-/// or the last index is too large for Witan.
+/// Converts the entries after the checkpoint and raft's hard state. Raises the term and the commit index to the term and the
+/// commit index of the checkpoint, and drops a vote from an earlier term. Fails if an entry is invalid or changes v2 users or
+/// roles, or if the term or the last index is too large for Witan.
 fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> {
     let applied = view.position.index;
     let mut records = Vec::new();

@@ -128,7 +128,7 @@ fn pkcs8_of_sec1(method: Algorithm, sec1: &[u8]) -> Result<Vec<u8>, String> {
     der.map_err(|error| format!("priv-key: {error}"))
 }
 
-/// Fails for an empty secret, with which anyone could sign. Warns if the secret is shorter than the hash (RFC 7518, 3.2).
+/// Fails for an empty secret, because anyone could sign with it. Warns if the secret is shorter than the hash (RFC 7518, 3.2).
 fn check_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
     let longer = [(Algorithm::HS384, 48), (Algorithm::HS512, 64)];
     let longer = longer.into_iter().find(|(known, _)| *known == method);

@@ -33,13 +33,13 @@ use witan_v2::{
 
 use super::{NewTokenError, REGISTRATION_BYTES_MAX, SIZE_MAX, base_url, page};
 
-/// Maximum number of tokens that exist at the same time; further tokens are refused with 507. Because registrations are
-/// limited, too, the names and values of all tokens use at most 64 MiB.
+/// Maximum number of tokens that exist at the same time; further tokens are refused with 507. Because registrations are also
+/// limited, the names and values of all tokens use at most 64 MiB.
 pub(super) const TOKENS_MAX: usize = 1024;
 /// Lifetime of a token, as on the public service. A cluster needs its token only until it has started.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Maximum number of registrations of a token, as a multiple of the cluster's size. If surplus members start at the same time,
-/// they can register, too, and then find that the cluster is full.
+/// they can also register, and then find that the cluster is full.
 const REGISTRATIONS_PER_MEMBER: u64 = 2;
 
 /// Time for which a request waits for the lock.
@@ -58,7 +58,8 @@ impl RegistryLock {
     }
 }
 
-/// Creates a token's directory with the cluster's size, for `TOKEN_LIFETIME`. Fails with `RegistryFull` at `TOKENS_MAX` tokens.
+/// Creates a token's directory with the cluster's size. The directory expires after `TOKEN_LIFETIME`. Fails with `RegistryFull`
+/// at `TOKENS_MAX` tokens.
 pub(super) async fn create(
     node: &Node,
     lock: &RegistryLock,

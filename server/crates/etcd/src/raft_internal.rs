@@ -95,14 +95,14 @@ pub(crate) fn is_known(tag: u32) -> bool {
     )
 }
 
-/// Sets the cluster version; in the log since etcd 3.5.
+/// Sets the cluster version. Logged since etcd 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ClusterVersionSetRequest {
     #[prost(string, tag = "1")]
     pub version: String,
 }
 
-/// Sets the attributes that a member publishes; in the log since etcd 3.5.
+/// Sets the attributes that a member publishes. Logged since etcd 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ClusterMemberAttrSetRequest {
     #[prost(uint64, tag = "1")]
@@ -120,7 +120,7 @@ pub struct MemberAttributes {
     pub client_urls: Vec<String>,
 }
 
-/// Starts or ends a downgrade; in the log since etcd 3.5.
+/// Starts or ends a downgrade. Logged since etcd 3.5.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DowngradeInfoSetRequest {
     /// Whether a downgrade is in progress.

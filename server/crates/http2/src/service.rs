@@ -43,7 +43,7 @@ pub enum Resource {
 pub enum Refusal {
     /// The call's deadline has passed.
     Deadline,
-    /// The server is shutting down, and the call may run forever.
+    /// The server is shutting down and refuses calls that may run forever.
     ShuttingDown,
     /// The message is larger than [`crate::Config::message_bytes_max`].
     TooLarge {
@@ -88,16 +88,18 @@ impl Refusal {
 
 /// The server's side of a connection: runs calls, grants memory and chooses error messages.
 pub trait Service {
-    /// Data about a method, which [`Service::method`] returns. Kept with the head.
+    /// The service's data about a method, which [`Service::method`] returns. Kept with the head.
     type Method: fmt::Debug;
-    /// Data about a call in progress. If the client cancels the call, the data is dropped without [`Service::ended`].
+    /// The service's data about a call in progress. If the client cancels the call, the data is dropped without
+    /// [`Service::ended`].
     type Call;
     /// A running call.
     type Future: Future<Output = CallResponse<Self::Body>> + Unpin;
     /// The body of a response. Its error is the status that ends the call.
     type Body: http_body::Body<Data = Bytes, Error = Status> + Unpin;
 
-    /// Examines a head that is not cached. May change the head. Returns data about the method and the mode of its request.
+    /// Examines a head that is not cached. May change the head. Returns the service's data about the method, and how the call
+    /// receives its request.
     fn method(&self, head: &mut request::Parts) -> (Self::Method, RequestMode);
 
     /// Called when the head of a call arrives, even if the call is then refused.

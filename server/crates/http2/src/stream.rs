@@ -39,7 +39,7 @@ pub(crate) struct Stream<S: Service> {
     pub(crate) plain: bool,
     pub(crate) running: Option<S::Future>,
     pub(crate) deadline: Option<Instant>,
-    /// The reason for which the connection will end the call in the next turn.
+    /// The reason why the connection will end the call in the next turn.
     pub(crate) refusal: Option<Refusal>,
     /// The stream's send window minus the connection's initial window.
     pub(crate) send_credit: i64,

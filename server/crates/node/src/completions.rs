@@ -46,7 +46,7 @@ pub(super) struct CompletionQueue {
 pub(super) trait CompletionValue: Sized {
     fn wrap(self) -> AnyContent;
 
-    /// Returns the value, or `None` if the content is of another kind.
+    /// Returns the value, or `None` if the content has another kind.
     fn unwrap(value: AnyContent) -> Option<Self>;
 }
 
@@ -262,7 +262,7 @@ impl<T: CompletionValue> Future for CompletionFuture<T> {
     type Output = Result<T, NodeError>;
 
     /// Stores the waker until the slot is complete, then closes the slot. Fails with [`NodeError::Internal`] if the completion
-    /// is of another kind, and with [`NodeError::Stopped`] if the slot is already closed.
+    /// has another kind, and with [`NodeError::Stopped`] if the slot is already closed.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let slot_id = self.slot_id;
         let answered = SLOTS.with_borrow_mut(|slots| {

@@ -196,7 +196,7 @@ impl Shared {
         }
     }
 
-    /// Returns the nanoseconds since startup, by a monotonic clock.
+    /// Returns the nanoseconds since startup, measured by a monotonic clock.
     fn monotonic_ns(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }

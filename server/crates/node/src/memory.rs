@@ -127,7 +127,8 @@ impl MemoryBudget {
         self.is_full() && self.full_since.borrow().is_some_and(is_long_ago)
     }
 
-    /// Returns whether this member must not accept entries that add data. The limit is higher than that of [`Self::is_full`].
+    /// Returns whether this member must not accept entries that add data. The limit is higher than the limit of
+    /// [`Self::is_full`].
     pub fn is_exhausted(&self) -> bool {
         self.exhausted.load(Relaxed)
     }
@@ -213,7 +214,7 @@ struct Measurement {
 
 impl Estimate {
     /// Adds a measurement. Returns the new estimate in bytes. The estimate falls immediately. It rises only if the previous
-    /// measurement shows the increase, too. The estimate then rises by a quarter of the increase, or by the entire increase if
+    /// measurement also shows the increase. The estimate then rises by a quarter of the increase, or by the entire increase if
     /// the process is close to `budget_bytes`.
     fn add(&mut self, budget_bytes: u64, measured: Measurement) -> u64 {
         let Measurement { process, values, dropped } = measured;
@@ -412,7 +413,7 @@ mod tests {
         }
         // The allocator holds the memory of evicted values.
         assert_eq!(add(156, 70, 30), 56);
-        // The other memory grows. The held memory shrinks with each measurement, so the estimate rises, too.
+        // The other memory grows. The held memory shrinks with each measurement, so the estimate also rises.
         let grown = (0..50).map(|_| add(216, 70, 0)).last();
         assert!(grown > Some(140), "{grown:?}");
         assert_eq!(add(136, 70, 0), 66);

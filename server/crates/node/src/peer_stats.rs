@@ -13,7 +13,7 @@ use super::Node;
 /// Number of batches over which rates are measured, as in etcd.
 const RATE_BATCHES: usize = 200;
 
-/// Age of the last batch above which all rates are 0, as in etcd.
+/// All rates are 0 if the last batch is older than this, as in etcd.
 const RECENT_AGE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]

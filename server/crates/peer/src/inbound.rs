@@ -215,8 +215,8 @@ impl InboundStream {
         }
     }
 
-    /// Adds a message to `messages`, or returns the contents of a ping. Fails for any other frame. Counts the received bytes,
-    /// and those of bulk messages also in the node's statistics.
+    /// Adds a message to `messages`, or returns the contents of a ping. Fails for any other frame. Counts the received bytes.
+    /// Also counts the bytes of bulk messages in the node's statistics.
     fn take(
         &self,
         Frame { kind, contents }: Frame,

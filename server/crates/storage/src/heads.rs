@@ -109,8 +109,8 @@ fn length(bytes: &[u8]) -> Option<[u8; 4]> {
     Some(u32::try_from(bytes.len()).ok()?.to_le_bytes())
 }
 
-/// Reads the heads of the run at `path`. Returns `None` if the heads are missing, damaged or of another run, or if the size of
-/// the run differs from the manifest. Startup must then read the run itself.
+/// Reads the heads of the run at `path`. Returns `None` if the heads are missing, are damaged or belong to another run, or if
+/// the size of the run differs from the manifest. Startup must then read the run itself.
 pub(super) fn read(path: &Path, run: &Run) -> Option<Vec<RunEntry>> {
     if fs::metadata(path).ok()?.len() != run.content.bytes {
         return None;

@@ -59,7 +59,7 @@ impl Claims {
     }
 }
 
-/// The disk space reserved for one run, until dropped.
+/// The disk space reserved for one run until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     ledger: &'a Ledger,

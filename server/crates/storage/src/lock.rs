@@ -39,7 +39,8 @@ fn open_to_lock(path: &Path) -> io::Result<File> {
     files::private().read(true).open(path)
 }
 
-/// An exclusive lock on a directory, until dropped. The kernel releases it when the process ends, so it is never stale.
+/// An exclusive lock on a directory, held until this value is dropped. The kernel releases it when the process ends, so it is
+/// never stale.
 #[derive(Debug)]
 pub struct DirectoryLock {
     file: File,

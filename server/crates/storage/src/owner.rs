@@ -96,8 +96,8 @@ impl LogOwner {
         (owner.lines() == text).then_some(owner)
     }
 
-    /// Fails unless `identity` is that of the member that owns the log in `folder`. The error names the identity file in the
-    /// directory `member`.
+    /// Fails unless `identity` is the identity of the member that owns the log in `folder`. The error names the identity file
+    /// in the directory `member`.
     pub(super) fn check_ids(
         &self,
         identity: &DataIdentity,

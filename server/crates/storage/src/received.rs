@@ -136,7 +136,7 @@ pub struct IncomingSnapshot {
     turn: Option<ReceiverTurn>,
 }
 
-/// A run that another thread writes, and how much of the snapshot is durable after it.
+/// A run that another thread writes, and how much of the snapshot is durable after the write.
 #[derive(Debug)]
 struct RunInWriting {
     /// The writing thread. Its result is `None` if the thread panicked.

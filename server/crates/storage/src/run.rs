@@ -153,7 +153,7 @@ pub(super) struct RunReader {
 }
 
 impl RunReader {
-    /// Opens a run. Damage may be detected only at its end.
+    /// Opens a run. Some damage is detected only when the end of the run is read.
     pub(super) fn open(path: &Path, content: RecordTotals) -> Result<Self, CheckpointReadError> {
         let file = SummedFile::new(File::open(path)?);
         Ok(Self {

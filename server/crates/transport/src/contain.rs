@@ -26,7 +26,7 @@ pub(super) async fn call<C: CallHandler>(
     request: Incoming,
     metrics: PanicMetrics,
 ) -> Outgoing {
-    // Creating the call's future may panic, too.
+    // Creating the call's future may also panic.
     let call = async move { calls.call(request).await };
     match panics::contain(&metrics, PanicSource::Grpc, call).await {
         Ok(Outgoing::Response(response)) => {

@@ -113,7 +113,7 @@ impl<C: CallHandler> Server<C> {
             counted: RefCell::default(),
         };
         let stopped = async move {
-            // An error means that the sender was dropped: the listener has stopped, too.
+            // An error means that the sender was dropped: the listener has also stopped.
             let _ = self.stopped.wait_for(|stopped| *stopped).await;
         };
         driver::serve(stream, service, self.config, stopped).await

@@ -192,7 +192,7 @@ where
             .graceful_shutdown_signal(move || {
                 let mut stopped = stopped.clone();
                 async move {
-                    // An error means that the sender was dropped: the listener has stopped, too.
+                    // An error means that the sender was dropped: the listener has also stopped.
                     let _ = stopped.wait_for(|stopped| *stopped).await;
                 }
             })

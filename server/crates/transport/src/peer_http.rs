@@ -39,7 +39,7 @@ impl PeerHttp {
         let handler = move |request: HttpRequest, body: Payload| {
             let (handler, metrics) = (handler.clone(), metrics.clone());
             async move {
-                // Creating the handler's future may panic, too.
+                // Creating the handler's future may also panic.
                 let work = async move { handler(request, body).await };
                 let done = panics::contain(&metrics, PanicSource::Http, work).await;
                 contain::response(done, &metrics)

@@ -32,7 +32,7 @@ use super::{
 /// Limits log lines that any client can trigger.
 static IGNORED_BODIES: LogLimit = LogLimit::new();
 
-/// The action of a request to `/v2/keys`, by its HTTP method.
+/// The action that the HTTP method of a request to `/v2/keys` selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
     /// Reads a node.

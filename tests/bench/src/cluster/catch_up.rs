@@ -60,7 +60,7 @@ async fn one(program: &Program, options: &Options) -> String {
     table::catch_up_line(&quiet, &busy, took)
 }
 
-/// Waits until the second member lags by at most [`LAG`] entries behind the first one. Returns `false` on a timeout.
+/// Waits until the second member is at most [`LAG`] entries behind the first one. Returns `false` on a timeout.
 pub(super) async fn catches_up(members: [String; 2]) -> bool {
     let channels = members.map(|address| lazy(&address));
     timeout(CATCH_UP_MAX, caught_up(&channels)).await.is_ok()

@@ -28,7 +28,7 @@ pub(super) async fn measure(options: &Options) {
     println!();
 }
 
-/// Returns the cells of a program. Every stream watches all keys.
+/// Returns the table cells of a program. Every stream watches all keys.
 async fn one(program: &Program, options: &Options) -> String {
     let cluster = program.cluster(MEMBERS);
     let received = Received::new();

@@ -151,7 +151,7 @@ fn lossy(text: Vec<u8>) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Returns the kind of place of a member's value, or `None` if the value is no place for an oddity.
+/// Returns the kind of place of a member's value, or `None` if an oddity cannot be placed in the value.
 fn kind(name: &str, value: &Value) -> Option<Place> {
     Some(match name {
         "compare" | "success" | "failure" => Place::List,

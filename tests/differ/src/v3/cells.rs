@@ -246,7 +246,7 @@ fn empty_alone(txn: &TxnRequest) -> bool {
     txn.success.iter().chain(&txn.failure).any(empty)
 }
 
-/// Counts the cell of a comparison's target and result, and whether its value is of another kind or missing.
+/// Counts the cell of a comparison's target and result, and whether its value has another kind or is missing.
 fn compared(compare: &Compare, hit: &mut impl FnMut(&str)) {
     let kind = compare.target_union.as_ref().map(|value| match value {
         TargetUnion::Version(_) => 0,

@@ -221,8 +221,8 @@ impl Draw<'_> {
     }
 }
 
-/// Returns a target value below, equal to or above that of a key that was just put with the value `m`. `side` is negative, 0 or
-/// positive.
+/// Returns a target value below, equal to or above the value of a key that was just put with the value `m`. `side` is negative,
+/// 0 or positive.
 fn neighbor(target: i32, side: i64) -> TargetUnion {
     match target {
         0 => TargetUnion::Version(1 + side),

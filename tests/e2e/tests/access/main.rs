@@ -1,6 +1,6 @@
 //! The permissions of every route of every dialect. Each route is called anonymously, with an invalid credential, as a user
-//! without permissions and as root. Auth is enabled for neither of v2 and v3, for one of them or for both. The expected answers
-//! follow from the list by which the server authorizes (`witan_api::access`). The gRPC descriptors and the gateway's OpenAPI
+//! without permissions and as root. Auth is enabled for v2, for v3, for both or for neither. The expected answers follow from
+//! the list that the server uses for authorization (`witan_api::access`). The gRPC descriptors and the gateway's OpenAPI
 //! document show that the list is complete.
 #![expect(
     clippy::unwrap_used,

@@ -230,7 +230,7 @@ fn a_level_with_a_later_format_waits_for_disk_space() {
         // The member has enough space for everything else.
         cluster.member(2).answers(200, "GET", "/health", "");
 
-        // The level does not rise by itself either, until there is space.
+        // Until there is space, the level does not rise by itself either.
         cluster.add_args(&["--level-hold", "0s"]);
         let next = next();
         for at in 0..3 {

@@ -17,7 +17,7 @@ const ELSEWHERE: &str = "member.invalid";
 /// curl's exit codes when a server refuses its certificate: in the handshake, or after it with TLS 1.3.
 const CURL_REFUSED: [Option<i32>; 3] = [Some(35), Some(55), Some(56)];
 
-/// The files of the certificate of a member's port, and those of the certificate with which it calls others.
+/// The certificate files for a member's port, and the certificate files that it uses to call other members.
 const PORT: [&str; 2] = ["peer.crt", "peer.key"];
 const CALLER: [&str; 2] = ["client.crt", "client.key"];
 

@@ -57,7 +57,7 @@ fn a_copy_replaces_its_original_permanently() {
     cluster.member_mut(follower).terminate();
     folder::copy(&data, &other);
     exchange();
-    // The copy replaces its original, and the next start accepts it too.
+    // The copy replaces its original, and the next start also accepts it.
     for _ in 0..2 {
         cluster.member_mut(follower).start_again();
         let member = cluster.member(follower);

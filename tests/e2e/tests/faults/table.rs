@@ -7,7 +7,7 @@ use crate::schedule::{Fault, Outcome};
 /// Maximum delay of the simulated network. With a longer delay, a row proves little about the members.
 const LATE_MAX: Duration = Duration::from_millis(250);
 
-/// Returns the table by fault. Omits outcomes during which this process was delayed by [`LATE_MAX`] or more.
+/// Returns the table with a row for each fault. Omits outcomes during which this process was delayed by [`LATE_MAX`] or more.
 pub(crate) fn table(server: &str, outcomes: &[Outcome]) -> String {
     let in_time = outcomes.iter().filter(|outcome| outcome.late < LATE_MAX);
     let in_time: Vec<&Outcome> = in_time.collect();

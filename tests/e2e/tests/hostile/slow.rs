@@ -80,7 +80,7 @@ fn send_until_end(server: &Server, slow: &Slow) -> String {
             Ok(0) => break,
             Ok(read) => {
                 said.extend_from_slice(&buffer[..read]);
-                // Wait after an early answer too, so that the client stays slow.
+                // Also wait after an early answer, so that the client stays slow.
                 wait::wall_time(Duration::from_millis(200));
                 if refused(&said) {
                     break;

@@ -51,7 +51,7 @@ fn a_value_in_many_chunks_is_scanned_once() {
         };
         let few = spent(PIECES / 10);
         let (many, waited) = longest_wait(&server, || spent(PIECES));
-        // Other clients use CPU time too.
+        // Other clients also use CPU time.
         let bound = few * 30 + Duration::from_secs(2);
         assert!(many <= bound, "{path}: {many:?}, {few:?} for a tenth");
         assert!(waited <= WAIT_MAX, "{path}: others waited {waited:?}");

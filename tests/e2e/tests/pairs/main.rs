@@ -35,7 +35,7 @@ const BODY_IS_OWN: &[&str] = &["F054"];
 
 const CLEAN: &str = "Witan serves an unclean path, because a redirect would turn a PUT into a GET";
 const V1: &str = "Witan also serves the v1 dialect of etcd 0.1";
-const LEVEL: &str = "the version is that of the etcd release whose v3 API Witan implements";
+const LEVEL: &str = "the version names the etcd release whose v3 API Witan implements";
 const REASON: &str = "since etcd 3.5, health has a reason, which is empty when healthy";
 const PROBES: &str = "etcd 3.6 serves this probe";
 

@@ -1,4 +1,4 @@
-//! The quota counts the v2 tree too. When both key spaces have used it up, every dialect refuses growing requests. Expirations
+//! The quota also counts the v2 tree. When both key spaces have used it up, every dialect refuses growing requests. Expirations
 //! and removals continue and free space.
 
 use serde_json::json;

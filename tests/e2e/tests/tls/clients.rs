@@ -105,7 +105,7 @@ fn revoked_certificates_are_refused_on_every_listener() {
     };
     assert_eq!((served(&good), served(&bad)), ([true; 3], [false; 3]));
     stage.server.wait_log(0, "revoked");
-    // The list is reloaded, and PEM is accepted too.
+    // The list is reloaded, and PEM is also accepted.
     let both = stage.authority.revoke(&[bad.serial, good.serial]);
     fs::write(&list, text("X509 CRL", &both)).unwrap();
     assert_eq!(served(&good), [false; 3]);

@@ -25,7 +25,7 @@ const BANNED: [&str; 12] = [
     "https://",
 ];
 
-/// The name of a namespace, from which nothing is loaded.
+/// The name of a namespace. Nothing is loaded from it.
 const SVG: &str = "xmlns=\"http://www.w3.org/2000/svg\"";
 
 fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {

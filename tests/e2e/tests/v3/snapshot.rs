@@ -138,7 +138,7 @@ fn etcd_and_witan_start_from_each_others_snapshots() {
     lease(&ours);
     people(&ours);
     let snapshot = save(&ours);
-    // The previous release reads the layout too.
+    // The previous release also reads the layout.
     let former = restored(Kind::Etcd36, &snapshot, &[]);
     assert_eq!(view(&ours), view(&former));
     drop(former);
@@ -251,7 +251,7 @@ fn a_store_without_compactions_reports_minus_one() {
     }
 }
 
-/// The snapshot is of an etcd whose data Witan has never written.
+/// The snapshot is from an etcd whose data Witan has never written.
 #[test]
 fn the_revision_can_be_bumped() {
     let theirs = start(Kind::Etcd37);

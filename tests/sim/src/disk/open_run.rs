@@ -223,7 +223,8 @@ impl Disk {
     }
 
     /// Removes the newest checkpoint while no process uses the disk, if only this checkpoint contains `run`, which a startup
-    /// finds damaged. If the older checkpoint contains the run, too, or there is no older one, the startup finds the run sound.
+    /// finds damaged. If the older checkpoint also contains the run, or there is no older checkpoint, the startup finds the run
+    /// sound.
     pub(crate) fn lose_checkpoint_with(&mut self, run: u64) {
         let has = |saved: &Saved| saved.runs().contains_key(&run);
         if has(&self.newest)

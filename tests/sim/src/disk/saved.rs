@@ -54,7 +54,7 @@ impl Saved {
         }
     }
 
-    /// Writes the changes since `base`, or all records without it, to run `number`. `records` are those of the previous
+    /// Writes the changes since `base`, or all records without it, to run `number`. `records` are the records of the previous
     /// checkpoint.
     fn write(
         mut records: BTreeMap<Vec<u8>, Stored>,

@@ -153,7 +153,7 @@ pub(crate) enum Fact<'a> {
         lost: u64,
         /// The entries after the member's checkpoint that must stay in its log.
         log: &'a BTreeMap<u64, Ident>,
-        /// The index and identity of the member's later removal, which must not stay.
+        /// The index and identity of the member's later removal. The log must not contain this removal.
         dropped: Option<(u64, Ident)>,
         /// Members of the old cluster, including pending ones. They never return.
         outside: &'a BTreeSet<u64>,

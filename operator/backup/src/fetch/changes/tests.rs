@@ -186,7 +186,7 @@ async fn two_histories_are_never_mixed() {
     .await;
     missing(&store, Until::Revision(21), "the last revision is 20").await;
     missing(&store, Until::Time(at(215)), "the last revision is 20").await;
-    // A backup that was started later can be restored, too.
+    // A backup that was started later can also be restored.
     let of = |revision, groups| BackupRecord {
         revision,
         revision_digest: digest_of(groups, revision).map(|found| found.digest),

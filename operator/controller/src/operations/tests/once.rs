@@ -149,7 +149,7 @@ async fn undoing_a_restore_twice_does_nothing() {
     says(done.message, "nothing to do");
 }
 
-/// The user requests to undo a restore that stopped no member. The restore before it must not be undone.
+/// The user requests the undo of a restore that stopped no member. The restore before it must not be undone.
 #[tokio::test]
 async fn an_undo_of_one_restore_does_not_undo_another() {
     let fake = FakeApi::default();

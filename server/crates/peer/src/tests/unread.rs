@@ -17,7 +17,7 @@ const RECEIVED_BYTES: u32 = 4 << 10;
 /// Size in bytes of a message that exceeds the buffer of the reader but not that of the writer.
 const MESSAGE_BYTES: usize = 64 << 10;
 
-/// Accepts a stream with its handshake. Returns its kind, and the stream, from which nothing else is read.
+/// Accepts a stream with its handshake. Returns its kind, and the stream without reading anything else from it.
 async fn accept(listener: &TcpListener) -> (StreamKind, TcpStream) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut magic = [0; handshake::MAGIC.len() + 1];

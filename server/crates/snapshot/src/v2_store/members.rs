@@ -151,7 +151,7 @@ impl V2Store {
         }));
     }
 
-    /// Executes a v3 request that sets a member's attributes (in the log since etcd 3.5), unless the member is missing.
+    /// Executes a v3 request that sets a member's attributes (logged since etcd 3.5), unless the member is missing.
     pub fn publish(&mut self, change: &PublishAttributes) {
         if self.has_member(change.id) {
             let attributes = Attributes {

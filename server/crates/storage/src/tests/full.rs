@@ -263,7 +263,7 @@ fn a_start_with_a_checkpoint_needs_no_free_space() {
     same(recovered.checkpoint.as_ref(), &view(8, 1 << 20));
 }
 
-/// The run may use the ballast's bytes, too, and frees its own bytes if it fails.
+/// The run may also use the ballast's bytes, and frees its own bytes if it fails.
 #[test]
 fn a_retried_write_of_the_log_waits_for_the_run_in_progress() {
     let dir = TempDir::new();

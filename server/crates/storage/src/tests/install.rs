@@ -137,7 +137,7 @@ impl Member {
 #[test]
 fn installing_waits_for_no_reader_of_the_inbox() {
     let dir = TempDir::new();
-    // Nobody reads the inbox, as during a turn of the replica's thread.
+    // Nobody reads the inbox, as happens during a turn of the replica's thread.
     let (inbox, unread) = mpsc::sync_channel(0);
     let mut member = Member::start(&dir, &Arc::default(), inbox);
     let later = view(100, 10);

@@ -94,7 +94,7 @@ pub(super) struct Files {
     crl: Option<PathBuf>,
     names: AllowedNames,
     choice: SuiteChoice,
-    /// Whether this member's certificate is self-signed. The other members' certificates are then self-signed, too.
+    /// Whether this member's certificate is self-signed. The other members' certificates are then also self-signed.
     self_signed: bool,
     /// Limits log lines about failed reloads, because any client can cause a reload.
     failures: LogLimit,
@@ -103,7 +103,7 @@ pub(super) struct Files {
 /// The result of [`Files::reload`].
 pub(super) struct Reloaded<C> {
     pub(super) config: C,
-    /// Whether the certificate, the key and the CAs are newly read. Otherwise, `config` contains the previous ones.
+    /// Whether the certificate, the key and the CAs were read again. Otherwise, `config` contains the previous ones.
     pub(super) is_new: bool,
     /// Whether an unreadable file may become readable without a change of its metadata.
     pub(super) try_again: bool,

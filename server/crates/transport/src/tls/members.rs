@@ -28,7 +28,7 @@ struct Inner {
     /// Certificate, key and CAs from the last successful read of `client`.
     last: Mutex<TlsParts>,
     skip_san_check: bool,
-    /// Whether this member has separate client and server certificates. Other members may then have two certificates, too.
+    /// Whether this member has separate client and server certificates. Other members may then also have two certificates.
     has_client_certificate: bool,
 }
 

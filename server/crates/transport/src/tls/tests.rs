@@ -390,7 +390,7 @@ async fn a_member_does_not_connect_to_a_revoked_member() {
     assert_eq!(dial().await, None);
 }
 
-/// The allowed names apply to dialed members, too.
+/// The allowed names also apply to dialed members.
 #[tokio::test]
 async fn a_member_connects_only_to_members_with_an_allowed_name() {
     let authority = Authority::new("dialed-names");

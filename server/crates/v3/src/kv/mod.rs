@@ -90,11 +90,11 @@ impl ReadSize {
     }
 }
 
-/// Runs `work` on `request`. A small read uses `view`, against which the caller has been checked. If a value is only on disk,
-/// the read is repeated on another thread. That read and a large read wait for a permit and use the latest state, against which
-/// `check` checks the caller again. A read of few keys is also large if its pairs exceed [`WHOLE_BYTES`]. Returns the result of
-/// `work`, whose pairs have at most `bytes` bytes, and, for a large read, its permit. The outer result fails if no state is
-/// available or `check` refuses the caller.
+/// Runs `work` on `request`. A small read uses `view`, because the caller was checked against this state. If a value is only on
+/// disk, the read is repeated on another thread. That read and a large read wait for a permit and use the latest state, and
+/// `check` checks the caller again against that state. A read of few keys is also large if its pairs exceed [`WHOLE_BYTES`].
+/// Returns the result of `work`, whose pairs have at most `bytes` bytes, and, for a large read, its permit. The outer result
+/// fails if no state is available or `check` refuses the caller.
 pub(super) fn read<Q: Clone + Send + 'static, T: ReadReply>(
     ctx: &Context,
     (view, bytes): (CurrentView, u64),

@@ -65,7 +65,7 @@ fn yield_after_created(
     })
 }
 
-/// Replaces `ResourceExhausted` with `Unavailable`, after which etcd's clients resume their watches.
+/// Replaces `ResourceExhausted` with `Unavailable`, so that etcd's clients resume their watches.
 fn resumable(status: Status) -> Status {
     if status.code() == Code::ResourceExhausted {
         Status::unavailable(status.message())
