@@ -136,8 +136,8 @@ pub const WATCHERS_MAX: usize = 131_072;
 /// the history itself.
 pub const NOTED_LOCATIONS_MAX: usize = 1024;
 
-/// Number of leases and attached keys from which an expiration entry gets no further leases. Applying this many takes half a
-/// millisecond. A single lease can have more keys.
+/// Number of leases and attached keys at which an expiration entry is full. Applying this many takes half a millisecond. A
+/// single lease can have more keys.
 pub const LEASE_EXPIRATIONS_PER_ENTRY: usize = 500;
 
 /// Maximum number of leases in one checkpoint entry, as in etcd.

@@ -145,7 +145,7 @@ impl ReadIndexQueue {
 
     /// Returns the context of the ReadIndex request to issue now, or `None` if nothing is due. The request starts a new round
     /// for all waiting reads. It retries the current round if the leader has changed or the last attempt is
-    /// [`READ_INDEX_RETRY_TICKS`] ticks old. Unproven answers start a round immediately; without `now.holds`, reads do, too.
+    /// [`READ_INDEX_RETRY_TICKS`] ticks old. Unproven answers start a round immediately; without `now.holds`, so do reads.
     pub(crate) fn due(&mut self, now: &ReadIndexTry) -> Option<Vec<u8>> {
         if let Some(round) = &mut self.round {
             let stale = round.term_and_leader != now.term_and_leader

@@ -99,7 +99,7 @@ pub struct Config {
 /// The memory budget, and bounds that only the simulator and tests lower, because their runs are short.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
-    /// Number of keys in a turn from which the host executes the commands while raft continues.
+    /// Minimum number of keys in a turn for which the host executes the commands while raft continues.
     pub long_command_keys: u64,
     /// Number of applied entries kept in memory for members that lag behind.
     pub catch_up_entries: u64,

@@ -30,7 +30,7 @@ const LONGEST_HOLD_NS: u64 = 10_000_000;
 /// Maximum length in nanoseconds of the second wait, for the next requests of the answered clients.
 const LONGEST_GATHER_NS: u64 = 1_000_000;
 
-/// Total size in bytes from which held requests no longer wait, because writing them costs more than another sync.
+/// Total size in bytes at which held requests no longer wait, because writing them costs more than another sync.
 const UNHELD_BYTES: usize = 1 << 20;
 
 /// Maximum number of batches that skip the second wait after it proved useless.
@@ -146,12 +146,12 @@ impl<R> RequestGroup<R> {
         self.held.len()
     }
 
-    /// Returns the size in bytes of the held requests of clients, without those of members.
+    /// Returns the size in bytes of the held requests of clients, without the requests of members.
     pub(crate) fn bytes_of_clients(&self) -> usize {
         self.clients.bytes
     }
 
-    /// Records `now_ns` as the time from which the held requests wait, unless an earlier time is recorded.
+    /// Records that the held requests have waited since `now_ns`, unless an earlier time is recorded.
     pub(crate) fn record_waiting_since(&mut self, now_ns: u64) {
         if !self.held.is_empty() {
             self.since.get_or_insert(now_ns);

@@ -239,8 +239,8 @@ impl Kv {
         tail.is_some() && tail == block_number(key)
     }
 
-    /// Appends a loaded block. The block with number `tail` becomes the open block. Raises the revision to that of the block's
-    /// last version. Fails if the block's number or revisions are out of order, or a counter is above `COUNT_MAX`.
+    /// Appends a loaded block. The block with number `tail` becomes the open block. Raises the revision to the revision of the
+    /// block's last version. Fails if the block's number or revisions are out of order, or a counter is above `COUNT_MAX`.
     fn append_loaded(&mut self, block: Block, tail: u64) -> Result<(), CorruptRecord> {
         let number = block.number();
         if number > tail

@@ -63,7 +63,7 @@ impl Kv {
         copy.txn(&mut batch, txn)
     }
 
-    /// Returns whether both branches of a transaction together may read more than `keys` keys, by a cheap estimate.
+    /// Returns whether both branches of a transaction together may read more than `keys` keys, according to a cheap estimate.
     pub fn txn_reads_more_than(&self, txn: &Txn, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(self.pacing, keys);
         self.charge_txn_reads(txn, &mut reads).is_err()

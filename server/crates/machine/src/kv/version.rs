@@ -19,7 +19,7 @@ pub(super) struct Location {
 
 /// Links from a version to older versions of the same key. `prev` points to the previous version. `jump` points further back,
 /// by the lowest digit of `depth` in the skew-binary system, so that any older version is found in O(log n) steps. A link to a
-/// compacted version resolves to nothing, because all older versions were compacted, too.
+/// compacted version resolves to nothing, because all older versions were also compacted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Links {
     pub(super) prev: Option<Location>,

@@ -99,8 +99,9 @@ impl Replica {
         }
     }
 
-    /// Returns whether the leader may have sent this message before its process ended. The message is of the leader's term, and
-    /// arrives within an election timeout of the report. The caller drops such a message, because it would end the campaigns.
+    /// Returns whether the leader may have sent this message before its process ended. The message belongs to the leader's term
+    /// and arrives within an election timeout of the report. The caller drops such a message, because it would end the
+    /// campaigns.
     pub(super) fn is_late_from_ended_leader(&self, message: &Message) -> bool {
         let sent = (message.from, message.term);
         let is_late = |failover: Failover| {

@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(forced.batch.records.len(), 3);
         assert!(!forced.members.by_id[&MemberId(3)].learner);
         assert!(is_alone(&mut Recovered::default(), 3));
-        // An uncommitted promotion of this member remains.
+        // An uncommitted promotion of this member is kept.
         let promotion = ChangeMembers { promote: 3, ..ChangeMembers::default() };
         let mut promoted = super::tests::recovered(state(Some(3)), 1, &[change(2, promotion)]);
         let forced = super::tests::forced(&mut promoted, 3);

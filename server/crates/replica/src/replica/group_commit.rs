@@ -78,8 +78,8 @@ impl Replica {
     }
 
     /// Submits the due proposals: a leader appends them, a follower forwards them. A leader with other entries to sync, a sole
-    /// voter and a member without a known leader submit all held proposals. Submits at most the bytes that the batches in
-    /// flight leave.
+    /// voter and a member without a known leader submit all held proposals. Submits only as many bytes as the limit for batches
+    /// in flight still allows.
     pub(super) fn hand_in_due(&mut self) {
         let Status { role, leader, .. } = self.status();
         let holds = match role {

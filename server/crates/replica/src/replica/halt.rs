@@ -14,8 +14,8 @@ pub enum Halt {
         /// Raft index of the entry.
         index: u64,
     },
-    /// The cluster's feature level is above that of this release. A committed entry or the leader's state shows the level, and
-    /// this member has applied neither. Alternatively, most other members reject this member.
+    /// The cluster's feature level is above the level of this release. A committed entry or the leader's state shows the level,
+    /// and this member has applied neither. Alternatively, most other members reject this member.
     #[error(
         "the cluster has feature level {level}, but this release has feature level {own}; start a release with feature \
          level {level}"

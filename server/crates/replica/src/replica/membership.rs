@@ -259,8 +259,8 @@ impl Replica {
             && message.get_snapshot().get_metadata().index < asked
     }
 
-    /// Returns whether this member's entire log is committed and its last entry is of the current term. The leader's state then
-    /// includes the entire log without another entry.
+    /// Returns whether this member's entire log is committed and its last entry is from the current term. The leader's state
+    /// then includes the entire log without another entry.
     fn leader_reaches_own_log(&self) -> bool {
         let raft = &self.raft.raft;
         let last = raft.raft_log.last_index();

@@ -129,8 +129,8 @@ fn a_cluster_of_copies_elects_a_leader_when_all_voters_run() {
     }
 }
 
-/// The member with the longest log is no copy and has not seen the last term. Only the copies can report the last term to that
-/// member.
+/// The member with the longest log is not a copy and has not seen the last term. Only the copies can report the last term to
+/// that member.
 #[test]
 fn copies_tell_a_candidate_the_term_that_other_voters_have_reported() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

@@ -8,7 +8,7 @@ use witan_replica::lessor::Renewal;
 
 use super::*;
 
-/// Number of keys from which a command is long in these tests.
+/// Minimum number of keys of a long command in these tests.
 const KEYS: u64 = 3;
 
 fn delete_all() -> kv::KvOperation {

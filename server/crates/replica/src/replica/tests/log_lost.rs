@@ -95,7 +95,8 @@ fn an_active_leader_refutes_forged_messages() {
     };
     for tick in 0..100 {
         replica.receive(from_leader(MessageType::MsgHeartbeat, |m| m.commit = 1));
-        // The forged messages are of a term that another member leads, of a later term, and in the name of the leader.
+        // The forged messages belong to a term that another member leads, belong to a later term, or name the leader as their
+        // sender.
         for lie in [of_three(5, 70), of_three(6, 70), beyond()] {
             replica.receive(lie);
         }
