@@ -1,8 +1,13 @@
 //! Computes the next step from the observed state of a cluster. Does no I/O and reads no clock.
 //!
-//! The checks run in order of urgency, and the first step that a check returns is taken. `pass` holds the facts that the checks
-//! share. `model` defines the observation and the step.
+//! The checks run in order of urgency, and the first step that a check returns is taken.
+//!
+//! Reading order: `model` (the observation and the step) → this file (the order of the checks) → `pass` (the facts that the
+//! checks share) → `stop` (paused, fenced, hibernated and forked clusters) → `objects` (services, certificates) → `bootstrap` →
+//! `recover` (lost quorum) → `restore` (in place) → `repair`, `evidence` (lost members), `surge`, `learner` (replacements) →
+//! `space` (the NOSPACE alarm) → `auth` → `disks` (claims) → `roll` (updates), `releases` → `scale` → `rotate` (the CA).
 
+mod auth;
 mod bootstrap;
 mod disks;
 mod evidence;
@@ -95,7 +100,7 @@ fn serve(joined: &Joined<'_>) -> Step {
         return if is_refused { refused } else { wait };
     }
     for verb in [
-        objects::auth,
+        auth::enable_or_disable,
         disks::keep,
         roll::next,
         scale::step,

@@ -1,4 +1,4 @@
-//! Applies the objects that exist once per cluster (services, certificates, the disruption budget), and enables authentication.
+//! Applies the objects that exist once per cluster: services, certificates and the disruption budget. `rotate` replaces the CA.
 
 use witan_crd::{CertificateRole, ManagedCertificate, quorum};
 
@@ -132,16 +132,4 @@ pub(super) fn budget(joined: &Joined<'_>) -> Option<Step> {
     };
     let taken = joined.pass.seen.taken.contains_key(&Part::Budget);
     (!fits && !taken).then_some(Step::ApplyBudget(min_available))
-}
-
-/// Returns the step that enables authentication once no secret is missing, or disables it. A spec without `auth` never disables
-/// it. Returns `None` while it is unknown whether authentication is enabled.
-pub(super) fn auth(joined: &Joined<'_>) -> Option<Step> {
-    let wanted = joined.pass.spec.auth.as_ref();
-    let wanted = wanted.is_some_and(|auth| auth.enabled);
-    match (joined.pass.seen.auth_enabled?, wanted) {
-        (false, true) if joined.pass.seen.missing_secrets.is_empty() => Some(Step::EnableAuth),
-        (true, false) if joined.pass.spec.auth.is_some() => Some(Step::DisableAuth),
-        (true, _) | (false, _) => None,
-    }
 }

@@ -1,4 +1,5 @@
-//! States in which the operator changes nothing, fenced and hibernated members, and leftovers of a failed bootstrap.
+//! States in which the operator changes nothing (paused, forked, another cluster id), fenced members, hibernation, and
+//! leftovers of a failed bootstrap.
 
 use witan_crd::RestorePhase;
 
