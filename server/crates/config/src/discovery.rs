@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{ConfigError, client::ClientSettings, values::FlagValues};
+use super::{ConfigError, client_settings::ClientSettings, values::FlagValues};
 
 /// A way to find the initial members.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ConfigError, client::ClientSettings, values::FlagValues};
+use super::{ConfigError, client_settings::ClientSettings, values::FlagValues};
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,10 +1,12 @@
 //! Validated, typed configuration from the command line, the environment or a file.
 //!
-//! Reading order: `flags` (the table) → `values` (given values as strings) → `source`, `file` (sources of values) → `url`
-//! (URLs) → `build`, `security`, `peer_security` (checks) → this file (the typed result). `help` prints the table.
+//! Reading order: `flags` (the table) → `values` (given values as strings, also from the environment) → `source`, `file`
+//! (sources of values) → `url` (URLs) → `build` (checks, `--initial-cluster`) → `security`, `peer_security` (TLS),
+//! `peer_settings` (timeouts, the feature level), `discovery`, `follow`, `client_settings` (connections to other clusters),
+//! `corruption`, `feature_gates` → this file (the typed result). `help` prints the table.
 
 mod build;
-mod client;
+mod client_settings;
 mod corruption;
 mod discovery;
 mod error;
@@ -16,7 +18,7 @@ mod follow;
 pub mod fuzz;
 mod help;
 mod peer_security;
-mod peers;
+mod peer_settings;
 mod security;
 mod source;
 #[cfg(test)]
@@ -29,12 +31,12 @@ use std::{collections::HashSet, ffi::OsString, path::PathBuf, time::Duration};
 use tracing::level_filters::LevelFilter;
 
 pub use build::{MembersError, members};
-pub use client::ClientSettings;
+pub use client_settings::ClientSettings;
 pub use corruption::CorruptionChecks;
 pub use discovery::{Discovery, SrvDiscovery, V2Discovery, V3Discovery};
 pub use error::ConfigError;
 pub use follow::FollowSource;
-pub use peers::PeerSettings;
+pub use peer_settings::PeerSettings;
 pub use security::{PeerTlsConfig, PortTls, ServerCertificate, TlsVersion};
 pub use source::environment;
 pub use url::{Address, Url, UrlError};

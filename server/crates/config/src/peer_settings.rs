@@ -1,4 +1,4 @@
-//! Timeouts and addresses of connections to other members.
+//! Settings for the other members: timeouts and addresses of connections, and when the feature level rises.
 
 use std::{net::IpAddr, time::Duration};
 
