@@ -1,5 +1,7 @@
 //! The custom resources: their specs, their statuses, and the rules that the API server validates.
 //!
+//! A rule is an attribute of the type that it checks. `definition` generates the CustomResourceDefinitions from the types.
+//!
 //! This crate also defines the names derived from an EtcdCluster that several crates use. In the operator, `plan` and
 //! `resources` implement the meaning of a spec.
 

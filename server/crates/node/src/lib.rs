@@ -4,7 +4,7 @@
 //! effects. `checkpoints` decides when the state is written, and `executor` runs long commands. `completions` returns answers
 //! to waiting tasks. `latest_view`, `jobs` and `held_views` give states to readers. `tree_watchers` and `watch_streams` are the
 //! watches of v2 and v3. `admission` checks commands before they are proposed. `memory` keeps the process within its memory
-//! budget.
+//! budget and decides whether a received snapshot fits.
 
 use witan_machine::revision::Revision;
 

@@ -1,7 +1,7 @@
 //! The key-value calls, one per file. Keys and values are shared, never copied.
 //!
-//! Reading order: this file (common parts) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`, `estimate`,
-//! `executed`. `long_range` sends a long range in one message, and `range_stream` in several.
+//! Reading order: this file (proposals, `--max-request-bytes`) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`,
+//! `estimate`, `executed`. `long_range` sends a long range in one message, and `range_stream` in several.
 
 mod compact;
 pub(crate) mod delete_range;

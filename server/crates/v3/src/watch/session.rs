@@ -1,4 +1,4 @@
-//! Runs one watch stream, which processes requests and responses in sequence.
+//! Runs one watch stream, which processes requests and responses in sequence. Cancels watchers whose changes were compacted.
 
 use std::sync::Arc;
 
