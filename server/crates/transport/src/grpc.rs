@@ -35,11 +35,11 @@ use witan_logging as logging;
 
 use super::{
     CallHandler, Handlers, Head, Incoming, Outgoing, TransportMetrics,
-    calls::CallMetrics,
-    clients::ClientRequests,
+    call_metrics::CallMetrics,
+    client_versions::ClientRequests,
     contain,
     http2_requests::{self, Http2Requests, HttpBody, RunningRequest},
-    tls::PeerCertificate,
+    tls::ClientCertificate,
 };
 
 const CLIENT_VERSION: &str = "client-api-version";
@@ -64,7 +64,7 @@ pub(super) struct Server<C> {
 pub(super) struct ConnectionInfo {
     pub(super) over_tls: bool,
     /// The client's certificate, if it sent one.
-    pub(super) certificate: Option<PeerCertificate>,
+    pub(super) certificate: Option<ClientCertificate>,
 }
 
 /// Settings that apply to the calls of all connections.

@@ -5,8 +5,8 @@
 //! for actix. `grpc` handles gRPC calls, and `http2_requests` handles other HTTP/2 requests. `stall_timeout` and `limits`
 //! restrict slow clients and large requests. `peer_http` serves HTTP/1 on the peer port.
 
-mod calls;
-mod clients;
+mod call_metrics;
+mod client_versions;
 mod contain;
 mod grpc;
 mod http1_client;
@@ -49,7 +49,7 @@ pub use metrics::TransportMetrics;
 pub use peer_http::PeerHttp;
 pub use signals::{Signal, first_signal};
 pub use tls::{
-    DialedStream, DirectWriter, MemberCertificate, PeerCertificate, PeerTls, ServerTls, TlsError,
+    ClientCertificate, DialedStream, DirectWriter, MemberCertificate, PeerTls, ServerTls, TlsError,
     any_server, error_text, system_roots,
 };
 pub use witan_http2::{Body as RequestBody, MESSAGE_BYTES_MAX, limits::LINGER_BYTES};

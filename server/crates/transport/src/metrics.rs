@@ -1,4 +1,4 @@
-//! Metrics of the listeners: gRPC calls (`calls`), client versions (`clients`) and TLS.
+//! Metrics of the listeners: gRPC calls (`call_metrics`), client versions (`client_versions`) and TLS.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,8 +6,8 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use witan_base::metrics::{Register, Striped};
 
 use super::{
-    calls::{CallLabels, CallMetrics, calls_by_path},
-    clients::ClientVersions,
+    call_metrics::{CallLabels, CallMetrics, calls_by_path},
+    client_versions::ClientVersions,
 };
 
 /// Metrics of connections and calls.

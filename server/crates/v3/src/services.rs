@@ -11,7 +11,7 @@ use witan_auth::Credentials;
 use witan_dialect::Context;
 use witan_dialect::jobs::WithPermit;
 use witan_machine::member::MemberId;
-use witan_transport::{Head, Incoming, Outgoing, PeerCertificate, RequestBody};
+use witan_transport::{ClientCertificate, Head, Incoming, Outgoing, RequestBody};
 
 use super::{
     RpcResult, auth, authorize, cluster,
@@ -48,7 +48,7 @@ impl RpcService {
 
     /// Returns the context with the call's token and, with `--client-cert-auth`, the common name of the client's certificate.
     fn with_credentials(&self, head: &Head) -> Context {
-        let shown = head.parts().extensions.get::<PeerCertificate>();
+        let shown = head.parts().extensions.get::<ClientCertificate>();
         let certificate = shown.filter(|_| self.ctx.settings.client_cert_auth);
         let name = certificate.map(|shown| shown.common_name().to_owned());
         let credentials = Credentials::of_call(head.headers(), name);

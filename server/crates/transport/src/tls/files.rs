@@ -21,8 +21,8 @@ use witan_logging::LogLimit;
 use x509_cert::{crl::CertificateList, der::Decode as _};
 
 use super::{
+    client_certificate::parse_certificate,
     error::TlsError,
-    peer,
     pool::TrustedPool,
     suites::{self, SuiteChoice},
     verify::{AllowedNames, ClientVerifier, Revoked, ServerVerifier},
@@ -77,7 +77,7 @@ pub(super) struct TlsParts {
 impl TlsParts {
     /// Returns the expiration time of the certificate in Unix seconds, or `None` if the certificate cannot be parsed.
     pub(super) fn expires_s(&self) -> Option<u64> {
-        let certificate = peer::parse(self.chain.first()?)?.tbs_certificate;
+        let certificate = parse_certificate(self.chain.first()?)?.tbs_certificate;
         Some(certificate.validity.not_after.to_unix_duration().as_secs())
     }
 }

@@ -7,14 +7,14 @@
 //!
 //! `config::security` and `config::peer_security` define the rules for flags.
 //!
-//! Reading order: this file (handshake), `files` (reading), `verify` (certificate checks; `pool` contains CAs), `peer` (a
-//! client's certificate), `members` (TLS between members), then the other files.
+//! Reading order: this file (handshake), `files` (reading), `verify` (certificate checks; `pool` contains CAs),
+//! `client_certificate`, `members` (TLS between members), then the other files.
 
+mod client_certificate;
 mod dialed;
 mod error;
 mod files;
 mod members;
-mod peer;
 mod polled;
 mod pool;
 mod self_signed;
@@ -42,10 +42,10 @@ use witan_base::{metrics::gauge, sync::Mutex};
 use witan_config::{Config, ServerCertificate};
 use witan_logging::LogLimit;
 
+pub use client_certificate::ClientCertificate;
 pub use dialed::{DialedStream, DirectWriter};
 pub use error::TlsError;
 pub use members::PeerTls;
-pub use peer::PeerCertificate;
 pub use pool::system_roots;
 pub(super) use stream::Secured;
 pub use subject_names::MemberCertificate;
@@ -288,7 +288,7 @@ pub(super) async fn secure<S>(
     allow_plain: bool,
     (stream, surface): (S, Surface),
     remote: Option<std::net::SocketAddr>,
-) -> Option<(Secured<S>, Option<PeerCertificate>)>
+) -> Option<(Secured<S>, Option<ClientCertificate>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -298,11 +298,11 @@ where
     // Box the handshake, so that connections without TLS need little memory.
     match Box::pin(security.handshake(stream, surface, allow_plain)).await {
         Ok(stream) => {
-            let peer = match &stream {
-                Secured::Tls(tls) => PeerCertificate::of(tls.get_ref().1.peer_certificates()),
+            let certificate = match &stream {
+                Secured::Tls(tls) => ClientCertificate::of(tls.get_ref().1.peer_certificates()),
                 Secured::Plain(_) => None,
             };
-            Some((stream, peer))
+            Some((stream, certificate))
         }
         Err(failure) => {
             let remote = remote.map(|remote| remote.to_string());

@@ -13,7 +13,7 @@ use x509_cert::{
     ext::pkix::ExtendedKeyUsage,
 };
 
-use super::peer;
+use super::client_certificate::parse_certificate;
 
 /// Trusted CAs, from a file or from the system.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl TrustedPool {
         if !self.certificates.contains(certificate) {
             return Ok(false);
         }
-        let parsed = peer::parse(certificate).ok_or(CertificateError::BadEncoding)?;
+        let parsed = parse_certificate(certificate).ok_or(CertificateError::BadEncoding)?;
         let parsed = parsed.tbs_certificate;
         let valid = &parsed.validity;
         if now.as_secs() < valid.not_before.to_unix_duration().as_secs() {

@@ -15,7 +15,7 @@ use x509_cert::{
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-use super::{peer, pool, words};
+use super::{client_certificate::parse_certificate, pool, words};
 
 /// Checks that one of a verified certificate's alternative names is `remote` or resolves to it. Accepts a certificate without
 /// names. `hosts` are the hosts in the members' URLs: a name with a wildcard is tried as each host that matches it.
@@ -54,7 +54,7 @@ pub struct MemberCertificate(CertificateDer<'static>);
 impl MemberCertificate {
     /// Keeps a certificate. Returns `None` if it names no hosts, is valid only for clients, or cannot be parsed.
     pub(super) fn of(certificate: &CertificateDer<'static>) -> Option<Self> {
-        let parsed = peer::parse(certificate)?.tbs_certificate;
+        let parsed = parse_certificate(certificate)?.tbs_certificate;
         let serves = pool::serves(&parsed, ID_KP_SERVER_AUTH)?;
         let named = !of(certificate)?.is_empty();
         (serves && named).then(|| Self(certificate.clone()))
@@ -82,7 +82,7 @@ async fn resolves_to(name: &str, remote: IpAddr) -> bool {
 /// Returns the DNS names and IP addresses among a certificate's alternative names, or `None` if the certificate cannot be
 /// parsed.
 pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
-    let parsed = peer::parse(certificate)?.tbs_certificate;
+    let parsed = parse_certificate(certificate)?.tbs_certificate;
     let Some((_, names)) = parsed.get::<SubjectAltName>().ok()? else {
         return Some(Vec::new());
     };

@@ -155,7 +155,7 @@ impl Both {
     ) -> (
         tokio_rustls::client::TlsStream<DuplexStream>,
         Ours,
-        Option<PeerCertificate>,
+        Option<ClientCertificate>,
     ) {
         let (near, far) = duplex(room);
         let name = ServerName::try_from("localhost").unwrap();

@@ -19,7 +19,11 @@ use rustls::{
 use witan_logging::{LogLimit, shorten};
 use x509_cert::der::oid::db::rfc5912::{ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH};
 
-use super::{peer, pool::TrustedPool, subject_names};
+use super::{
+    client_certificate::{common_name, parse_certificate},
+    pool::TrustedPool,
+    subject_names,
+};
 
 // Any client with a certificate can cause these log lines.
 static REVOKED: LogLimit = LogLimit::new();
@@ -64,7 +68,7 @@ impl Revoked {
             Revoked::Unknown => return Err(CertificateError::UnknownRevocationStatus.into()),
             Revoked::Serials(serials) => serials,
         };
-        let Some(parsed) = peer::parse(certificate) else {
+        let Some(parsed) = parse_certificate(certificate) else {
             return Err(CertificateError::BadEncoding.into());
         };
         let parsed = parsed.tbs_certificate;
@@ -74,7 +78,7 @@ impl Revoked {
         if let Some(left_out) = REVOKED.admit() {
             tracing::warn!(
                 serial = %parsed.serial_number,
-                common_name = shorten(&peer::common_name(&parsed.subject)),
+                common_name = shorten(&common_name(&parsed.subject)),
                 left_out,
                 "refused a certificate that is revoked"
             );
@@ -105,8 +109,8 @@ impl AllowedNames {
         if self.common_names.is_empty() {
             return Ok(());
         }
-        let parsed = peer::parse(certificate).ok_or(CertificateError::BadEncoding)?;
-        let name = peer::common_name(&parsed.tbs_certificate.subject);
+        let parsed = parse_certificate(certificate).ok_or(CertificateError::BadEncoding)?;
+        let name = common_name(&parsed.tbs_certificate.subject);
         if self.common_names.contains(&name) {
             return Ok(());
         }

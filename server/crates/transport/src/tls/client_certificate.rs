@@ -1,4 +1,4 @@
-//! The identity in a client certificate.
+//! The certificate of a client and its common name, which can be a user name. Also parses other certificates.
 
 use std::sync::Arc;
 
@@ -18,21 +18,21 @@ use x509_cert::{
 /// Other requests do not carry the certificate, because it must not identify users of the JSON gateway. In etcd, the gateway
 /// sends their calls as a client of the server.
 #[derive(Clone, Debug)]
-pub struct PeerCertificate(Arc<PeerChain>);
+pub struct ClientCertificate(Arc<ClientChain>);
 
 #[derive(Debug)]
-struct PeerChain {
+struct ClientChain {
     common_name: String,
     chain: Vec<CertificateDer<'static>>,
 }
 
-impl PeerCertificate {
+impl ClientCertificate {
     /// Keeps a client's certificate chain and reads the common name of its first certificate. Returns `None` if the client sent
     /// no certificate, or if the first one cannot be parsed.
     pub(super) fn of(chain: Option<&[CertificateDer<'static>]>) -> Option<Self> {
         let chain = chain?.to_vec();
-        let common_name = common_name(&parse(chain.first()?)?.tbs_certificate.subject);
-        Some(Self(Arc::new(PeerChain { common_name, chain })))
+        let common_name = common_name(&parse_certificate(chain.first()?)?.tbs_certificate.subject);
+        Some(Self(Arc::new(ClientChain { common_name, chain })))
     }
 
     /// Returns the common name in the client's certificate, or an empty string if there is none.
@@ -47,7 +47,7 @@ impl PeerCertificate {
 }
 
 /// Parses a certificate in DER, or returns `None` if the certificate is invalid.
-pub(super) fn parse(certificate: &CertificateDer<'_>) -> Option<Certificate> {
+pub(super) fn parse_certificate(certificate: &CertificateDer<'_>) -> Option<Certificate> {
     Certificate::from_der(certificate).ok()
 }
 
