@@ -3,13 +3,16 @@
 //!
 //! The plugin reads the same resources, secrets and members as the operator, but does not need a running operator.
 //!
-//! Functions that format text are pure and have golden files in `testdata`. `target` accesses the API server, `reach` the
-//! members. The plugin acts with the credentials of the kubeconfig and only creates resources that a user could write by hand.
+//! Reading order: `command` (the command lines) → this file (the functions of the commands) → `status`, `backups`, `restore`,
+//! `operations` (EtcdOperations), `top`, `history`, `revert` (also `diff`), `report`. `target` accesses the API server, `facts`
+//! reads objects, `reach` connects to members, and `keys` reads their keys. `follow` waits for an object.
+//!
+//! Functions that format text are pure and have golden files in `testdata`. The plugin acts with the credentials of the
+//! kubeconfig and only creates resources that a user could write by hand.
 
 #[macro_use]
 mod error;
 
-mod acts;
 mod backups;
 mod command;
 mod facts;
@@ -17,6 +20,7 @@ mod follow;
 mod forward;
 mod history;
 mod keys;
+mod operations;
 mod output;
 mod reach;
 mod report;
@@ -101,20 +105,20 @@ async fn command(line: PluginLine) -> Result<(), PluginError> {
         PluginCommand::MoveLeader { cluster, member, wait } => {
             let move_leader = Some(MoveLeader { to: Some(member) });
             let spec = EtcdOperationSpec { move_leader, ..EtcdOperationSpec::default() };
-            acts::create_for_cluster(&target, (&cluster, "move-leader"), spec, wait).await
+            operations::create_for_cluster(&target, (&cluster, "move-leader"), spec, wait).await
         }
         PluginCommand::Replace { cluster, member, wait } => {
             let replace_member = Some(ReplaceMember { name: member });
             let spec = EtcdOperationSpec { replace_member, ..EtcdOperationSpec::default() };
-            acts::create_for_cluster(&target, (&cluster, "replace"), spec, wait).await
+            operations::create_for_cluster(&target, (&cluster, "replace"), spec, wait).await
         }
         PluginCommand::Recover { cluster, member, yes, wait, members } => {
-            acts::recover(&target, (&cluster, member), (yes, wait), &members).await
+            operations::recover(&target, (&cluster, member), (yes, wait), &members).await
         }
         PluginCommand::Restart { cluster, wait } => {
             let restart = Some(NoSettings {});
             let spec = EtcdOperationSpec { restart, ..EtcdOperationSpec::default() };
-            acts::create_for_cluster(&target, (&cluster, "restart"), spec, wait).await
+            operations::create_for_cluster(&target, (&cluster, "restart"), spec, wait).await
         }
         PluginCommand::Report(flags) => report::run(&target, &flags).await,
         PluginCommand::Top(flags) => top::run(&target, &flags).await,

@@ -12,9 +12,9 @@ use witan_crd::{
 };
 
 use super::{
-    acts,
     command::RestoreFlags,
     error::{PluginError, of_kube},
+    operations,
     output::{confirmed, print, print_yaml, tell},
     table::{age, or_unknown},
     target::Target,
@@ -131,7 +131,7 @@ async fn in_place(
     if !flags.yes && !confirmed(target, &flags.name)? {
         return Err(words!("canceled: nothing was changed"));
     }
-    acts::create_operation(target, &made, flags.wait).await
+    operations::create_operation(target, &made, flags.wait).await
 }
 
 /// Returns the operation that the flags request. `backup` is `None` for an undo. The backup can be of another cluster.
@@ -158,7 +158,7 @@ fn operation(
         undo_restore: flags.undo.then_some(UndoRestore { operation: undone }),
         ..EtcdOperationSpec::default()
     };
-    acts::operation((cluster, verb), spec, now)
+    operations::operation((cluster, verb), spec, now)
 }
 
 /// Returns the warning to show before an in-place restore.
