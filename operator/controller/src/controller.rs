@@ -38,7 +38,7 @@ use crate::{
     passes::{self, PassError, PassResult, Passes, with_timeout},
     report::{self, Subject},
     resources::Cluster,
-    tried::Tried,
+    retries::Retries,
 };
 
 /// The maximum time between two passes over a cluster. No watch reports the leader or the size of the data.
@@ -89,21 +89,22 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
         metrics.pass(&namespace, &name, took, outcome.is_err());
         if outcome.is_ok() {
             let this = ObjectRef::from_obj(cluster);
-            operator.tried.with(&this, Tried::on_pass_succeeded);
+            operator.retries.with(&this, Retries::on_pass_succeeded);
         }
         outcome
     }
 
     fn retry(&self, namespace: &str, name: &str) -> Duration {
         let cluster = ObjectRef::new(name).within(namespace);
-        self.operator.tried.with(&cluster, Tried::on_pass_failed)
+        let retries = &self.operator.retries;
+        retries.with(&cluster, Retries::on_pass_failed)
     }
 
     fn forget(&self, namespace: &str, name: &str) {
         let cluster = ObjectRef::new(name).within(namespace);
         self.operator.rollouts.forget(&cluster);
         self.operator.metrics.forget_cluster(namespace, name);
-        self.operator.tried.forget(&cluster);
+        self.operator.retries.forget(&cluster);
     }
 }
 
@@ -182,13 +183,13 @@ impl<M: Members> Scope<M> {
         done: Result<(), ActError>,
     ) -> PassResult {
         let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
-        let (this, tried) = (ObjectRef::from_obj(cluster), &self.operator.tried);
+        let (this, retries) = (ObjectRef::from_obj(cluster), &self.operator.retries);
         if let Err(error) = done {
             if error.namespace_is_ending() {
                 return Ok(Action::await_change());
             }
-            let premature = |tried: &mut Tried| tried.on_premature(step);
-            if error.is_premature() && !tried.with(&this, premature) {
+            let premature = |tries: &mut Retries| tries.on_premature(step);
+            if error.is_premature() && !retries.with(&this, premature) {
                 tracing::info!(step = step.kind(), %error, "the members temporarily refuse the step; retrying");
                 return Ok(Action::requeue(RETRY));
             }
@@ -197,8 +198,8 @@ impl<M: Members> Scope<M> {
                 if step.updates() {
                     self.operator.rollouts.forget(&this);
                 }
-                let failed = |tried: &mut Tried| tried.hold(step, false, &said, Instant::now());
-                if tried.with(&this, failed) {
+                let failed = |tries: &mut Retries| tries.hold(step, false, &said, Instant::now());
+                if retries.with(&this, failed) {
                     let (step, idle) = (step.clone(), false);
                     let notice = Refusal { step, held: true, idle, said }.notice();
                     announce::publish(&self.operator.recorder, cluster, &notice).await;
@@ -208,8 +209,8 @@ impl<M: Members> Scope<M> {
         }
         let notice = step.notice(&name, &observation.seen);
         if step.acts() {
-            let done = |tried: &mut Tried| tried.on_done(step, &observation.seen, Instant::now());
-            if tried.with(&this, done) {
+            let done = |tries: &mut Retries| tries.on_done(step, &observation.seen, Instant::now());
+            if retries.with(&this, done) {
                 tracing::warn!(step = step.kind(), "the step has no effect; pausing it");
             }
             self.operator.metrics.step(&namespace, &name, &step.kind());
@@ -241,8 +242,9 @@ impl<M: Members> Scope<M> {
         cluster.restore = restore.unwrap_or_default();
         observation.seen.acting_since = operator.acting_since;
         let this = ObjectRef::from_obj(cluster.resource);
-        let refused = |tried: &mut Tried| tried.refresh_refusals(&observation.seen, Instant::now());
-        observation.seen.refused = operator.tried.with(&this, refused);
+        let refused =
+            |tries: &mut Retries| tries.refresh_refusals(&observation.seen, Instant::now());
+        observation.seen.refused = operator.retries.with(&this, refused);
         observation.seen.rollout_queued = !operator.rollouts.admits(&this);
         Ok(observation)
     }

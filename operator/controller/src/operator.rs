@@ -19,8 +19,8 @@ use crate::{
     options::Environment,
     passes::PassError,
     resources::Cluster,
+    retries::AllRetries,
     rollouts::Rollouts,
-    tried::AllTried,
     warnings::explain_mounts,
 };
 
@@ -37,7 +37,7 @@ pub(crate) struct Operator<M> {
     pub(crate) limit: u32,
     pub(crate) acting_since: UnixSeconds,
     pub(crate) stopping: AtomicBool,
-    pub(crate) tried: AllTried,
+    pub(crate) retries: AllRetries,
 }
 
 /// Maximum numbers of clusters that the operator handles concurrently.
@@ -68,7 +68,7 @@ impl<M: Members> Operator<M> {
             limit: limits.passes.into(),
             acting_since: Timestamp::now().as_second(),
             stopping: AtomicBool::new(false),
-            tried: AllTried::default(),
+            retries: AllRetries::default(),
             client,
             members,
             metrics,

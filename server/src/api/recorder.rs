@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use witan_base::account::{JobKind, Permit};
 use witan_dialect::{Context, blocking, reply};
-use witan_recorder::HandedFiles;
+use witan_recorder::Download;
 
 const NOTHING: &str = "there is no recording to serve: nothing is recorded yet, the recorder has failed (see the \
     log of this member), or its files have plaintext values (--flight-recorder-values), which are not served (copy \
@@ -39,7 +39,7 @@ pub(super) async fn handle(
         return reply::text(StatusCode::TOO_MANY_REQUESTS, text);
     };
     let opened = blocking::run(ctx.account(), move || {
-        let mut files = HandedFiles::open(&folder)?;
+        let mut files = Download::open(&folder)?;
         Ok::<_, std::io::Error>((files.next_chunk()?, files))
     });
     let (first, files) = match opened.await {
@@ -63,7 +63,7 @@ pub(super) async fn handle(
 fn body(
     ctx: Context,
     first: Bytes,
-    files: HandedFiles,
+    files: Download,
     permit: Permit,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     let rest = stream::try_unfold((ctx, files, permit), async |(ctx, mut files, permit)| {

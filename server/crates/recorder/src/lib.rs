@@ -7,14 +7,14 @@
 //! `witan_config` defines the flags that enable a recording, and `witan_offline` prints a replay.
 //!
 //! Reading order: `recorded` and `format`. `input`, `effects`, `redact` and `state` convert to the format. `encode`, `frame`,
-//! `files` and `ring` write recordings, and `read`, `replay` and `text` read them. `handed` serves downloads.
+//! `files` and `ring` write recordings, and `read`, `replay` and `text` read them. `download` serves them to clients.
 
+mod download;
 mod effects;
 mod encode;
 mod files;
 pub mod format;
 mod frame;
-mod handed;
 mod input;
 mod read;
 mod recorded;
@@ -26,7 +26,7 @@ mod state;
 mod tests;
 mod text;
 
-pub use handed::HandedFiles;
+pub use download::Download;
 pub use read::ReadError;
 pub use recorded::{RecordedReplica, Sink};
 pub use replay::{Player, Replayed, ShownTurn, Verdict, replay};

@@ -3,7 +3,7 @@
 use std::{fs, io::ErrorKind, os::unix::fs::symlink};
 
 use super::*;
-use crate::HandedFiles;
+use crate::Download;
 
 #[test]
 fn files_that_the_ring_did_not_create_are_kept() {
@@ -36,12 +36,12 @@ fn a_client_that_is_slower_than_the_ring_gets_an_error() {
     let folder = Folder::new("overtaken");
     (0..3).for_each(|_| run(folder.ring(1 << 20, false), 1));
     let gone = |removed: usize, after: usize| {
-        let mut handed = HandedFiles::open(&folder.0).unwrap();
-        (0..after).for_each(|_| assert!(handed.next_chunk().unwrap().is_some()));
+        let mut download = Download::open(&folder.0).unwrap();
+        (0..after).for_each(|_| assert!(download.next_chunk().unwrap().is_some()));
         let path = folder.files().remove(removed);
         let bytes = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        let next = handed.next_chunk().map(|chunk| chunk.is_some());
+        let next = download.next_chunk().map(|chunk| chunk.is_some());
         fs::write(path, bytes).unwrap();
         next.map_err(|error| error.kind())
     };

@@ -1,5 +1,6 @@
-//! Remembers the steps that were refused or had no effect. `plan` skips these steps until their backoff ends. Also counts
-//! consecutive failed passes. Nothing else is remembered between passes, and losing this memory is harmless.
+//! Decides when steps and passes are retried: remembers the steps that were refused or had no effect, which `plan` skips until
+//! their backoff ends, and counts consecutive failed passes. Nothing else is remembered between passes, and losing this memory
+//! is harmless.
 
 use std::{
     collections::HashMap,
@@ -31,16 +32,16 @@ const PREMATURE: u32 = 20;
 
 const IDLE: &str = "the step had no effect, although it was repeated several times";
 
-/// The tried steps of all clusters.
+/// The steps to retry, and the failed passes, of all clusters.
 #[derive(Debug, Default)]
-pub(crate) struct AllTried(Mutex<HashMap<ObjectRef<EtcdCluster>, Tried>>);
+pub(crate) struct AllRetries(Mutex<HashMap<ObjectRef<EtcdCluster>, Retries>>);
 
-impl AllTried {
-    /// Runs `work` on the tried steps of a cluster while holding the lock for all clusters.
+impl AllRetries {
+    /// Runs `work` on the steps and passes of a cluster while holding the lock for all clusters.
     pub(crate) fn with<T>(
         &self,
         cluster: &ObjectRef<EtcdCluster>,
-        work: impl FnOnce(&mut Tried) -> T,
+        work: impl FnOnce(&mut Retries) -> T,
     ) -> T {
         work(self.0.lock().entry(cluster.clone()).or_default())
     }
@@ -51,7 +52,7 @@ impl AllTried {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Tried {
+pub(crate) struct Retries {
     generation: i64,
     refused: Vec<Entry>,
     last: Option<(Step, Observed)>,
@@ -68,7 +69,7 @@ struct Entry {
     until: Instant,
 }
 
-impl Tried {
+impl Retries {
     /// Forgets expired refusals. After a new generation of the spec, forgets all refusals. If the observation has changed, also
     /// forgets the last step. Returns the remaining refusals.
     pub(crate) fn refresh_refusals(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
@@ -172,53 +173,53 @@ mod tests {
 
     #[test]
     fn a_refused_step_is_held_for_longer_each_time() {
-        let (mut tried, now) = (Tried::default(), Instant::now());
+        let (mut tries, now) = (Retries::default(), Instant::now());
         assert!(
-            tried.hold(&Step::ApplyServices, false, "quota", now),
+            tries.hold(&Step::ApplyServices, false, "quota", now),
             "new words"
         );
-        assert!(!tried.hold(&Step::ApplyServices, false, "quota", now));
+        assert!(!tries.hold(&Step::ApplyServices, false, "quota", now));
         assert!(
-            tried.hold(&Step::ApplyServices, false, "webhook", now),
+            tries.hold(&Step::ApplyServices, false, "webhook", now),
             "new words"
         );
-        let held = |tried: &mut Tried, after| {
-            let refused = tried.refresh_refusals(&Observed::default(), now + after);
+        let held = |tries: &mut Retries, after| {
+            let refused = tries.refresh_refusals(&Observed::default(), now + after);
             refused.first().map(|refusal| refusal.held)
         };
-        assert_eq!(held(&mut tried, 3 * HELD_FIRST), Some(true));
-        assert_eq!(held(&mut tried, 4 * HELD_FIRST), Some(false), "not held");
-        assert_eq!(held(&mut tried, 4 * HELD_FIRST + FORGOTTEN), None);
+        assert_eq!(held(&mut tries, 3 * HELD_FIRST), Some(true));
+        assert_eq!(held(&mut tries, 4 * HELD_FIRST), Some(false), "not held");
+        assert_eq!(held(&mut tries, 4 * HELD_FIRST + FORGOTTEN), None);
     }
 
     #[test]
     fn a_pass_that_fails_is_repeated_later_each_time() {
-        let mut tried = Tried::default();
-        assert_eq!(tried.on_pass_failed(), HELD_FIRST);
-        tried.refresh_refusals(
+        let mut tries = Retries::default();
+        assert_eq!(tries.on_pass_failed(), HELD_FIRST);
+        tries.refresh_refusals(
             &Observed { generation: 1, ..Observed::default() },
             Instant::now(),
         );
-        assert_eq!(tried.on_pass_failed(), 2 * HELD_FIRST, "of any generation");
-        let last = (0..100).map(|_| tried.on_pass_failed()).last();
+        assert_eq!(tries.on_pass_failed(), 2 * HELD_FIRST, "of any generation");
+        let last = (0..100).map(|_| tries.on_pass_failed()).last();
         assert_eq!(last, Some(HELD_LONGEST));
-        tried.on_pass_succeeded();
-        assert_eq!(tried.on_pass_failed(), HELD_FIRST);
+        tries.on_pass_succeeded();
+        assert_eq!(tries.on_pass_failed(), HELD_FIRST);
     }
 
     #[test]
     fn another_generation_of_the_spec_is_tried_at_once() {
-        let (mut tried, now) = (Tried::default(), Instant::now());
-        tried.hold(&Step::ApplyServices, false, "quota", now);
-        assert_eq!(tried.refresh_refusals(&Observed::default(), now).len(), 1);
+        let (mut tries, now) = (Retries::default(), Instant::now());
+        tries.hold(&Step::ApplyServices, false, "quota", now);
+        assert_eq!(tries.refresh_refusals(&Observed::default(), now).len(), 1);
         let changed = Observed { generation: 1, ..Observed::default() };
-        assert!(tried.refresh_refusals(&changed, now).is_empty());
+        assert!(tries.refresh_refusals(&changed, now).is_empty());
     }
 
     /// A certificate can contain its names in a different notation than the wanted names, so that it never fits.
     #[test]
     fn a_step_that_changes_nothing_is_held() {
-        let (mut tried, now) = (Tried::default(), Instant::now());
+        let (mut tries, now) = (Retries::default(), Instant::now());
         let step = Step::IssueCertificate(CertificateRole::Server);
         let seen = |pass| {
             let mut seen = Observed { now: pass, ..Observed::default() };
@@ -232,53 +233,53 @@ mod tests {
         };
         for pass in 0..3 {
             assert!(
-                tried.refresh_refusals(&seen(pass), now).is_empty(),
+                tries.refresh_refusals(&seen(pass), now).is_empty(),
                 "{pass}"
             );
-            assert_eq!(tried.on_done(&step, &seen(pass), now), pass == 2, "{pass}");
+            assert_eq!(tries.on_done(&step, &seen(pass), now), pass == 2, "{pass}");
         }
-        let held = tried.refresh_refusals(&seen(3), now);
+        let held = tries.refresh_refusals(&seen(3), now);
         assert!(held[0].held && held[0].idle, "{held:?}");
         let mended = Observed::default();
-        tried.refresh_refusals(&mended, now);
-        assert!(!tried.on_done(&step, &mended, now));
-        assert!(tried.refresh_refusals(&mended, now).is_empty());
+        tries.refresh_refusals(&mended, now);
+        assert!(!tries.on_done(&step, &mended, now));
+        assert!(tries.refresh_refusals(&mended, now).is_empty());
     }
 
     #[test]
     fn a_step_that_members_refuse_repeatedly_is_held() {
-        let mut tried = Tried::default();
+        let mut tries = Retries::default();
         let (step, other) = (Step::Promote(1), Step::Promote(2));
         for done in [&step, &other] {
-            assert!((0..PREMATURE).all(|_| !tried.on_premature(&step)));
-            tried.on_done(done, &Observed::default(), Instant::now());
+            assert!((0..PREMATURE).all(|_| !tries.on_premature(&step)));
+            tries.on_done(done, &Observed::default(), Instant::now());
         }
-        assert!(tried.on_premature(&step));
-        assert!(!tried.on_premature(&other));
+        assert!(tries.on_premature(&step));
+        assert!(!tries.on_premature(&other));
     }
 
     #[test]
     fn a_step_that_had_an_effect_may_be_repeated() {
-        let (mut tried, now) = (Tried::default(), Instant::now());
+        let (mut tries, now) = (Retries::default(), Instant::now());
         let (lost, mended) = (
             Observed::default(),
             Observed { fenced: [1].into(), ..Observed::default() },
         );
         for _ in 0..5 {
-            assert!(tried.refresh_refusals(&lost, now).is_empty());
-            assert!(!tried.on_done(&Step::ApplyServices, &lost, now));
-            assert!(tried.refresh_refusals(&mended, now).is_empty());
+            assert!(tries.refresh_refusals(&lost, now).is_empty());
+            assert!(!tries.on_done(&Step::ApplyServices, &lost, now));
+            assert!(tries.refresh_refusals(&mended, now).is_empty());
         }
     }
 
     #[test]
     fn remembered_refusals_are_bounded() {
-        let (mut tried, now) = (Tried::default(), Instant::now());
+        let (mut tries, now) = (Retries::default(), Instant::now());
         for ordinal in 0..100 {
-            tried.hold(&Step::DeleteClaim(ordinal), false, "no", now);
+            tries.hold(&Step::DeleteClaim(ordinal), false, "no", now);
         }
         assert_eq!(
-            tried.refresh_refusals(&Observed::default(), now).len(),
+            tries.refresh_refusals(&Observed::default(), now).len(),
             REFUSED_REMEMBERED
         );
     }

@@ -19,7 +19,7 @@ const CHUNK_BYTES: u64 = 256 << 10;
 
 /// A stream of the files of a ring.
 #[derive(Debug)]
-pub struct HandedFiles {
+pub struct Download {
     paths: std::vec::IntoIter<PathBuf>,
     /// The current file and the number of bytes left to read.
     file: Option<(File, u64)>,
@@ -27,7 +27,7 @@ pub struct HandedFiles {
     has_begun: bool,
 }
 
-impl HandedFiles {
+impl Download {
     /// Lists the files of a directory. Each file is opened when the stream reaches it.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let numbers = files::numbers(folder)?.into_iter();
