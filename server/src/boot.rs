@@ -1,5 +1,8 @@
 //! The composition root. Opens the disk, decides how the member starts, starts the replica's thread and the listeners, waits
 //! for a signal, drains requests and stops.
+//!
+//! Reading order: this file (the life of a member) → `prepare` (before the disk is opened) → `disk` → `memory` (the budget) →
+//! `recorder` → `member` (the replica's thread and the peer streams) → `error` (exit codes).
 
 mod disk;
 mod error;

@@ -7,7 +7,9 @@
 //!
 //! This crate does not use Kubernetes: the operator's jobs run this command in pods, and users can run it by hand.
 //!
-//! Reading order: `command` (flags), `save`, `changes`, `list`, `fetch`, `accept`, then the other modules.
+//! Reading order: `command` (flags) → `run` → `save`, `changes`, `list`, `fetch`, `accept` (one file per command) → `source`,
+//! `snapshots`, `members` (reading from members) → `location`, `store`, `s3`, `http`, `upload`, `store_error` (the object
+//! store) → `inventory`, `retention` (stored backups) → `result`, `reason`.
 
 mod command;
 mod run;

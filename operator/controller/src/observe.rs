@@ -1,6 +1,8 @@
 //! Observes a cluster: converts Kubernetes objects and members' responses to plain values for `plan`.
 //!
 //! A pass reads objects from the watch caches and rereads them from the API server before it acts.
+//!
+//! Reading order: `objects` → this file → `pods` (also claims) → `membership` → `secrets` → `taken` (names) → `restore`.
 
 mod membership;
 mod objects;

@@ -3,6 +3,9 @@
 //! An operation takes effect through a request in the status of the EtcdCluster or through a call to members. Nothing here
 //! stops or starts a member. The status of an operation is written before the operation changes anything. Therefore, an
 //! operation continues after a restart of the operator, and a finished operation never runs again.
+//!
+//! Reading order: this file → `record` (status, order) → `once` (refuses repetitions) → `decide` (the next action of each verb)
+//! → `restore` (in place) → `compare` (the verb `consistencyCheck`).
 
 mod compare;
 mod decide;

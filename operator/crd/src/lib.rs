@@ -2,6 +2,9 @@
 //!
 //! A rule is an attribute of the type that it checks. `definition` generates the CustomResourceDefinitions from the types.
 //!
+//! Reading order: this file (EtcdCluster) → its fields: `storage`, `pods`, `options`, `security`, `certificates`, `restore` →
+//! `status` → `backup` (EtcdBackup, EtcdBackupSchedule) → `operation` → `names`, `text`, `pod_status`.
+//!
 //! This crate also defines the names derived from an EtcdCluster that several crates use. In the operator, `plan` and
 //! `resources` implement the meaning of a spec.
 

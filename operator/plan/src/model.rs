@@ -1,4 +1,7 @@
 //! The observed state of a cluster and the next step, as plain values without types of Kubernetes or the network.
+//!
+//! Reading order: this file (the observation) → `membership`, `certificates`, `taken` (its parts) → `step`, `start` → `why`
+//! (reasons to wait), `reasons` (of removals and unready pods) → `notice`.
 
 #![expect(
     missing_docs,

@@ -1,4 +1,4 @@
-//! Operator endpoints of a following cluster: `/follow` returns the status, `/follow/cut-over` replaces the source, and
+//! Endpoints of a following cluster: `/follow` returns the status, `/follow/cut-over` replaces the source, and
 //! `/follow/source-gone` stops the checks of the source.
 
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, http::StatusCode};

@@ -1,4 +1,4 @@
-//! Operator endpoints of the feature level: `/level` shows the cluster's level and the members' releases, and `/level/raise`
+//! Endpoints of the feature level: `/level` shows the cluster's level and the members' releases, and `/level/raise`
 //! raises the level immediately.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,5 +1,8 @@
-//! The HTTP/1.1 frontend of the client port: dispatches requests to the dialects and answers operators' requests itself.
-//! `witan_api::access` lists all paths with the access that they require.
+//! The HTTP/1.1 frontend of the client port: dispatches requests to the dialects and answers the requests of administrators and
+//! probes. `witan_api::access` lists all paths with the access that they require.
+//!
+//! Reading order: `http` (routes, CORS, host names) → `ops` (`/version`, `/metrics`, `/debug/vars`) → `health` → `level` →
+//! `follow` → `log_level` → `top`, `recorder` (`/debug`).
 
 mod follow;
 mod health;

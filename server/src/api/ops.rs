@@ -1,4 +1,4 @@
-//! Operator endpoints: /version, /metrics and /debug/vars. Passes /debug/top and health checks to their handlers.
+//! Endpoints for administrators: /version, /metrics and /debug/vars. Passes /debug/top and health checks to their handlers.
 
 use std::fmt::Write as _;
 

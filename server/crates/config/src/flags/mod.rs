@@ -1,5 +1,8 @@
 //! The table of flags: all flags of etcd 3.4 to 3.7 and Witan's own flags, and how this release handles them. Parsing, the help
 //! text and `docs/reference/flags.md` are derived from the table.
+//!
+//! Each file has the flags of one section: `member` (ports, files, limits), `cluster`, `security` (TLS, users), `logging` (also
+//! metrics), `tuning` (compaction, checks), `retired` (old names).
 
 mod cluster;
 mod logging;

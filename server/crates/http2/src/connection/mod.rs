@@ -2,6 +2,9 @@
 //!
 //! A turn does a bounded amount of work. The connection processes input while its output has capacity, even if the client does
 //! not read responses. Resets, pings and window updates therefore never wait behind a response.
+//!
+//! Reading order: this file (a turn) → `receive` (frames of streams) → `control` (frames of the connection) → `call` (calls and
+//! their responses) → `timers` → `ended` (streams), `audit` (leaks).
 
 mod audit;
 mod call;
