@@ -1,7 +1,7 @@
 //! Builds the objects of a cluster with pure functions. `act` applies them.
 //!
 //! Reading order: this file → `names` → `pod`, `pod_template`, `flags` (its command line) → `claim` → `services`, `budget` →
-//! `tls`, `cert_manager` → `restore` (init containers) → `backup` (jobs), `changes`, `store` → `merge`.
+//! `tls`, `cert_manager` → `restore` (init containers) → `backup` (jobs), `changes`, `store` (access to backups) → `merge`.
 
 pub(crate) mod backup;
 mod budget;

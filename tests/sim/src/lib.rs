@@ -12,7 +12,7 @@
 //! `transfer` (concurrent work) → `adopted` (different initial states), `copies` (copied disks) → `disk`, `net` (components
 //! that fail) → `residency` (values that are only on disk) → `chaos`, `mishaps` (times of failures) → `workload`, `users`,
 //! `clients`, `oracle` (requests and expected answers) → `operator` (membership changes), `disaster` (lost members), `releases`
-//! (upgrades) → `invariants` → `scenario`, `sweep` (many seeds).
+//! (upgrades) → `invariants` → `scenario`, `sweep` (many seeds) → `main.rs` (`--reproduce`).
 
 mod adopted;
 mod chaos;

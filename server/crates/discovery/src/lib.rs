@@ -3,7 +3,7 @@
 //!
 //! The registry is a directory of the v2 tree (`/v2/keys/_etcd/registry`). Responses and errors have the format of the v2 API.
 //!
-//! Reading order: this file (`/new`) → `registry` (paths below a token) → `page` (the page for browsers).
+//! Reading order: this file (`/new`, sizes) → `registry` (paths below a token) → `page` (the page for browsers).
 
 mod page;
 mod registry;

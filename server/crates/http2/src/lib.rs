@@ -8,7 +8,8 @@
 //!
 //! Reading order: `service` is the server's interface. `connection` is the state machine, which handles frames in `receive` and
 //! runs calls in `call`. `stream` and `ready` manage its streams, `message` and `body` receive requests, and `send` writes
-//! frames. `meter` counts resources. `head_cache`, `hpack` and `frame` parse and encode.
+//! frames. `meter` counts resources. `head_cache`, `hpack` and `frame` parse and encode. `config` has the settings, such as the
+//! number of streams, and `limits` the fixed limits. `ping` counts pings, and `status` writes the result of a call.
 
 mod body;
 mod config;
