@@ -8,7 +8,8 @@
 //!
 //! Reading order: `command` (the commands) → `operation` (their typed results) → `kv`, `lease`, `witan_tree`, `member`,
 //! `alarm`, `auth` → `follow` (copies another cluster) → `work` (cost of a command) → `record`, `view` (for checkpoints and
-//! readers), `values` (values on disk), `counters` (limits of counters), `versions`, `levels`, `pacing`, `limits`.
+//! readers), `values` (values on disk), `quota` (sizes), `counters` (limits of counters), `versions`, `levels`, `pacing`,
+//! `limits`.
 //!
 //! Invariants enforced here (ARCHITECTURE.md has the full list):
 //! - **I1** no I/O and no clock: the proposer stamps wall time, which is part of the entry (I9).

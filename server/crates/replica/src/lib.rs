@@ -5,7 +5,9 @@
 //! [`replica::Replica::turn`].
 //!
 //! Reading order: `input` (inputs of a member), `host` (required operations), `replica` (how entries become state),
-//! `long_command`, then the requests to the leader: `read_index`, `proposals`, `lease_requests` and `forward`.
+//! `long_command`, then the requests to the leader: `read_index`, `proposals`, `lease_requests` and `forward`. `request_group`
+//! and `fair_share` form batches. `leader_tasks` and `lessor` are the leader's timers, and `jitter` varies the election
+//! timeout. `watch` decides which watchers to wake. `log` is the raft log in memory, and `wire` encodes messages.
 //!
 //! Invariants enforced here (ARCHITECTURE.md has the full list):
 //! - **I1** no I/O, no clock: time enters as ticks and stamped values, randomness as a seed.

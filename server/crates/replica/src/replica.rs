@@ -2,6 +2,11 @@
 //!
 //! An [`crate::input::Input`] only queues work. [`Replica::turn`] processes the queue. No other function has external effects
 //! (I3).
+//!
+//! Reading order: this file → `boot` (start, raft's settings) → `admission`, `proposing`, `group_commit`, `forwarding`
+//! (proposals) → `reads`, `leases` → `turn`, `append_context`, `deferred_commits`, `apply_queue` → `message_check`, `peers`
+//! (also leadership transfers) → `membership` → `failover` → `halt`. Disks: `disk_room` (little space), `copied`, `log_lost`
+//! (emptied or forked), `lineage` (adopted), `forced` (`--force-new-cluster`).
 
 mod admission;
 pub(crate) mod append_context;

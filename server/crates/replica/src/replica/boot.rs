@@ -1,4 +1,4 @@
-//! Starts a replica from genesis or from recovered state.
+//! Starts a replica from genesis or from recovered state, and chooses raft's settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
