@@ -53,7 +53,8 @@ impl Copier<'_> {
         }
     }
 
-    /// Compares the keys after the cut-over, when the source no longer changes. Only logs a failure.
+    /// Compares the keys after the cut-over, when the source no longer changes. Records the result in the status. If the keys
+    /// cannot be compared, only logs the reason.
     pub(super) async fn compare_after_cut_over(&self) {
         let compared = match self.calls.session.hash().await {
             Ok(there) => self.compare_with(there).await,
