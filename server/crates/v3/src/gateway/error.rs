@@ -51,7 +51,8 @@ impl GatewayError {
         Self::Status { code: Code::Unknown, text }
     }
 
-    /// Returns the error for a stream with an unreadable first request, to which etcd 3.6 sends no response.
+    /// Returns the error for a stream with an unreadable first request: `InvalidArgument` for 3.6, `Unknown` for 3.4. etcd 3.6
+    /// itself sends no error.
     pub(super) fn unreadable(text: String, gateway_version: GatewayVersion) -> Self {
         match gateway_version {
             GatewayVersion::V3_6 => Self::invalid(text),
