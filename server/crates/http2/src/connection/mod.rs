@@ -193,7 +193,7 @@ impl<S: Service> Connection<S> {
         exhausted || ready && !self.writer.is_full()
     }
 
-    /// Uses `buffer` for the output and leaves an empty buffer, unless the output already has a buffer.
+    /// Moves the memory of `buffer`, which must be empty, to the output, unless the output already has memory.
     pub fn borrow_output(&mut self, buffer: &mut Vec<u8>) {
         if self.writer.output.capacity() == 0 {
             mem::swap(&mut self.writer.output, buffer);
