@@ -100,8 +100,8 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenErr
 }
 
 impl StoredIdentity {
-    /// Creates the content for a new directory. The content has the format of the first level, because a new member does not
-    /// know the level of its cluster.
+    /// Creates the content for a new directory, with a new random store id. The content has the format of the first level,
+    /// because a new member does not know the level of its cluster.
     pub(super) fn new(identity: DataIdentity) -> Self {
         let store = StoreLineage { id: random_store_id(), ancestors: Vec::new() };
         let format = format_of(levels::FIRST);
