@@ -228,8 +228,9 @@ impl RequestFilter {
         replaced(part, line, by)
     }
 
-    /// Examines a complete header line and records its meaning. Withholds upgrade lines, and refuses the request if they are
-    /// too long. Returns the line's replacement, or `None` if the line passes unchanged.
+    /// Examines a complete header line, or the empty line that ends the head, and records its meaning. Withholds upgrade lines
+    /// until the head ends, and refuses the request if they are too long. Returns the line's replacement, or `None` if the line
+    /// passes unchanged.
     fn judge(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let head = &mut self.head;
         match header::judge(line) {
