@@ -1,9 +1,10 @@
 //! Receives snapshots from other members. A receiver writes the records as runs of the checkpoint and builds the state from the
 //! records as they arrive. The runs are not read until the replica's thread publishes them ([`super::install()`]).
 //!
-//! At most one snapshot is received at a time. If its stream breaks, its runs are kept, and the next stream of the same
-//! snapshot continues after them. The state is then read from the disk. Memory holds at most two runs and the new state, in
-//! addition to the current state. Values of the new state that are durable in a run can leave memory.
+//! At most one snapshot is received at a time. If its stream breaks, [`IncomingSnapshot::park`] keeps its runs, and the next
+//! stream of the same snapshot continues after them. The state is then read from the disk. Dropping a snapshot that is neither
+//! parked nor finished removes its runs. Memory holds at most two runs and the new state, in addition to the current state.
+//! Values of the new state that are durable in a run can leave memory.
 
 use std::{
     io, mem,
