@@ -313,7 +313,8 @@ impl<R> RequestGroup<R> {
         self.clients.in_flight + self.members.in_flight > 0
     }
 
-    /// Returns whether requests held since `since` are in the second wait.
+    /// If no batch is in flight, returns whether requests held since `since` are in the second wait. Otherwise, the result has
+    /// no meaning.
     fn gathers_since(&self, since: u64) -> bool {
         self.is_return_awaited() && since < self.answered + LONGEST_GATHER_NS
     }
