@@ -1,14 +1,9 @@
 //! One server and its answers as lines. Names replace parts that may differ between clusters (ids, term).
 
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::Bytes;
 use prost::Message;
 use serde::Serialize;
-use tonic::{
-    Request, Status,
-    client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    transport::Channel,
-};
+use tonic::{Request, Status, client::Grpc, transport::Channel};
 use witan_api::v3::{
     etcdserverpb::{
         CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
@@ -107,7 +102,7 @@ impl Side {
             _ => "/etcdserverpb.KV/Compact",
         };
         let path = tonic::codegen::http::uri::PathAndQuery::from_static(path);
-        let response = grpc.unary(Request::new(message), path, Whole).await?;
+        let response = grpc.unary(Request::new(message), path, grpc::Whole).await?;
         Ok(response.into_inner())
     }
 
@@ -250,42 +245,4 @@ pub(crate) fn read<M: Shaped + Default + Message>(json: &[u8]) -> Option<M> {
         encoding: Encoding::Base64,
     };
     gateway::decode(json, format).ok()
-}
-
-/// A codec that passes on encoded messages unchanged.
-#[derive(Clone, Copy, Debug)]
-struct Whole;
-
-impl Codec for Whole {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Whole {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Whole {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
 }
