@@ -6,11 +6,11 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use prost::Message as _;
 use witan_api::v3::etcdserverpb::{
-    Compare, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    Compare, RangeRequest, TxnRequest,
     compare::{CompareResult, CompareTarget, TargetUnion},
     request_op::Request,
 };
-use witan_e2e::Kind;
+use witan_e2e::{Kind, requests};
 
 use crate::load::KEYS;
 
@@ -119,16 +119,10 @@ impl Verb {
     pub(crate) fn message(self, key: u64) -> Vec<u8> {
         let from = key;
         let key = Bytes::from(key_text(key));
-        let put = |key| PutRequest {
-            key,
-            value: Bytes::from_static(&VALUE),
-            ..PutRequest::default()
-        };
+        let put = |key: Bytes, value| requests::put(key, Bytes::from_static(value));
         match self {
-            Verb::Put => put(key).encode_to_vec(),
-            Verb::LargePut => {
-                PutRequest { value: Bytes::from_static(&LARGE_VALUE), ..put(key) }.encode_to_vec()
-            }
+            Verb::Put => put(key, &VALUE).encode_to_vec(),
+            Verb::LargePut => put(key, &LARGE_VALUE).encode_to_vec(),
             Verb::TxnPut => TxnRequest {
                 compare: vec![Compare {
                     result: CompareResult::Greater as i32,
@@ -137,26 +131,19 @@ impl Verb {
                     target_union: Some(TargetUnion::Version(-1)),
                     ..Compare::default()
                 }],
-                success: vec![RequestOp { request: Some(Request::RequestPut(put(key))) }],
+                success: vec![requests::op(Request::RequestPut(put(key, &VALUE)))],
                 failure: Vec::new(),
             }
             .encode_to_vec(),
             Verb::List => {
                 let first = from % (KEYS - LISTED);
-                RangeRequest {
-                    key: Bytes::from(key_text(first)),
-                    range_end: Bytes::from(key_text(first + LISTED)),
-                    serializable: true,
-                    ..RangeRequest::default()
-                }
-                .encode_to_vec()
+                let range = requests::range(key_text(first), key_text(first + LISTED));
+                RangeRequest { serializable: true, ..range }.encode_to_vec()
             }
-            Verb::Get | Verb::SerializableGet => RangeRequest {
-                key,
-                serializable: self == Verb::SerializableGet,
-                ..RangeRequest::default()
+            Verb::Get | Verb::SerializableGet => {
+                let serializable = self == Verb::SerializableGet;
+                RangeRequest { serializable, ..requests::range(key, "") }.encode_to_vec()
             }
-            .encode_to_vec(),
             Verb::V2Put | Verb::V2Get | Verb::JsonPut => panic!("{} is not gRPC", self.name()),
         }
     }

@@ -13,9 +13,8 @@ use tokio::{
     task::JoinSet,
     time::{Instant as Deadline, timeout_at},
 };
-use witan_api::v3::etcdserverpb::{
-    PutRequest, WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion,
-};
+use witan_api::v3::etcdserverpb::{WatchCreateRequest, WatchResponse};
+use witan_e2e::{requests, watching};
 
 use crate::{h2::Call, stream::Streams, verb::key_text};
 
@@ -73,12 +72,8 @@ impl Call for SizedPut {
     }
 
     fn message(&mut self, _slot: usize, key: u64) -> Vec<u8> {
-        PutRequest {
-            key: key_text(key).into_bytes().into(),
-            value: self.clock.value(self.value_bytes),
-            ..PutRequest::default()
-        }
-        .encode_to_vec()
+        let put = requests::put(key_text(key), self.clock.value(self.value_bytes));
+        put.encode_to_vec()
     }
 }
 
@@ -150,7 +145,7 @@ impl Received {
                 prev_kv: watched.prev_kv,
                 ..WatchCreateRequest::default()
             };
-            let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+            let request = watching::create(create);
             streams.send(at / per_stream, request.encode_to_vec());
         }
         let received = Rc::clone(self);

@@ -11,8 +11,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 use tonic::transport::Channel;
-use witan_api::v3::etcdserverpb::{PutRequest, kv_client::KvClient};
-use witan_e2e::{Cluster, grpc};
+use witan_api::v3::etcdserverpb::kv_client::KvClient;
+use witan_e2e::{Cluster, grpc, requests};
 
 use super::{MEMBERS, Options};
 use crate::table;
@@ -101,11 +101,7 @@ async fn first_acknowledgment(survivors: Vec<Channel>) {
 }
 
 async fn put(channel: Channel) -> Result<(), tonic::Status> {
-    let put = PutRequest {
-        key: "failover".into(),
-        value: "v".into(),
-        ..PutRequest::default()
-    };
+    let put = requests::put("failover", "v");
     KvClient::new(channel).put(put).await.map(|_| ())
 }
 

@@ -5,12 +5,16 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 use bytes::Bytes;
 use prost::Message as _;
 use witan_api::v3::etcdserverpb::{
-    Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, TxnResponse,
+    Compare, TxnRequest, TxnResponse,
     compare::{CompareResult, CompareTarget, TargetUnion},
     request_op::Request,
 };
+use witan_e2e::requests;
 
-use crate::{h2::Call, watched::Clock};
+use crate::{
+    h2::{Call, PREFIX_BYTES},
+    watched::Clock,
+};
 
 pub(super) const LEASES: &str = "/registry/leases/";
 pub(super) const PODS: &str = "/registry/pods/";
@@ -21,9 +25,6 @@ const POD_BYTES: usize = 2 << 10;
 const CYCLE: u64 = 13;
 /// Step that spreads the transactions over nodes: a prime that divides no number of nodes.
 const SPREAD: u64 = 7919;
-
-/// Size in bytes of the flag and the length before each gRPC message.
-const PREFIX_BYTES: usize = 5;
 
 pub(super) fn lease_key(node: u64) -> String {
     format!("{LEASES}kube-node-lease/node-{node:06}")
@@ -149,19 +150,13 @@ impl Objects {
             }
         };
         let key = Bytes::from(key);
-        let put = |bytes| {
-            let value = self.clock.value(bytes);
-            Request::RequestPut(PutRequest { key: key.clone(), value, ..PutRequest::default() })
-        };
+        let put = |bytes| Request::RequestPut(requests::put(key.clone(), self.clock.value(bytes)));
         let success = match change {
             Change::Renew { .. } => put(LEASE_BYTES),
             Change::Create(_) | Change::Bind(_) => put(POD_BYTES),
-            Change::Delete(_) => Request::RequestDeleteRange(DeleteRangeRequest {
-                key: key.clone(),
-                ..DeleteRangeRequest::default()
-            }),
+            Change::Delete(_) => Request::RequestDeleteRange(requests::delete(key.clone(), "")),
         };
-        let read = RangeRequest { key: key.clone(), ..RangeRequest::default() };
+        let read = requests::range(key.clone(), "");
         TxnRequest {
             compare: vec![Compare {
                 result: CompareResult::Equal as i32,
@@ -170,8 +165,8 @@ impl Objects {
                 target_union: Some(TargetUnion::ModRevision(revision)),
                 ..Compare::default()
             }],
-            success: vec![RequestOp { request: Some(success) }],
-            failure: vec![RequestOp { request: Some(Request::RequestRange(read)) }],
+            success: vec![requests::op(success)],
+            failure: vec![requests::op(Request::RequestRange(read))],
         }
     }
 

@@ -10,10 +10,10 @@ use std::{
 use tokio::{runtime::Builder, task::JoinSet, time::sleep};
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{
-    CompactionRequest, DefragmentRequest, HashKvRequest, PutRequest, RequestOp, SnapshotRequest,
-    TxnRequest, kv_client::KvClient, maintenance_client::MaintenanceClient, request_op::Request,
+    CompactionRequest, DefragmentRequest, HashKvRequest, PutRequest, SnapshotRequest,
+    kv_client::KvClient, maintenance_client::MaintenanceClient, request_op::Request,
 };
-use witan_e2e::{Server, grpc};
+use witan_e2e::{Server, grpc, requests};
 
 /// Number of keys, and number of writes per key.
 const KEYS: usize = 262_144;
@@ -107,11 +107,9 @@ async fn fill(address: &str) -> i64 {
             fillers.spawn_local(async move {
                 let mut last = 0;
                 for from in (filler * PUTS_PER_TXN..KEYS).step_by(FILLERS * PUTS_PER_TXN) {
-                    let puts = (from..from + PUTS_PER_TXN).map(|key| RequestOp {
-                        request: Some(Request::RequestPut(put(key, VALUE_BYTES))),
-                    });
-                    let success = puts.collect();
-                    let txn = TxnRequest { success, ..TxnRequest::default() };
+                    let keys = from..from + PUTS_PER_TXN;
+                    let puts = keys.map(|key| Request::RequestPut(put(key, VALUE_BYTES)));
+                    let txn = requests::txn(puts);
                     let header = kv.txn(txn).await.expect("a write").into_inner().header;
                     last = header.expect("answers have a header").revision;
                 }
@@ -130,11 +128,7 @@ fn put(key: usize, value_bytes: usize) -> PutRequest {
     // The values differ, so that memory holds each of them.
     let mut value = format!("{key} ").repeat(value_bytes / 8).into_bytes();
     value.resize(value_bytes, b'.');
-    PutRequest {
-        key: format!("pauses/{key:08}").into_bytes().into(),
-        value: value.into(),
-        ..PutRequest::default()
-    }
+    requests::put(format!("pauses/{key:08}"), value)
 }
 
 /// Puts one key after another and records the duration of each put. Repeats a failed put.
