@@ -56,9 +56,7 @@ pub(super) async fn play(server: &Server, length: Duration) -> String {
             }
         });
     }
-    while let Some(done) = streams.join_next().await {
-        done.expect("no stream fails");
-    }
+    streams.join_all().await;
     let mut measured = Measured {
         elapsed: begun.elapsed(),
         server_cpu: process::cpu(server.pid()).saturating_sub(before),
