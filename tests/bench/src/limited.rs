@@ -12,9 +12,9 @@ use witan_e2e::{Server, linear::client::Choice, process};
 
 use crate::{
     h2::Grpc,
-    load::{self, Measured, quantile},
+    load::{self, FILLERS, Measured, quantile},
     program::Program,
-    restart::{self, FILLERS, Scale, start_again},
+    restart::{self, Scale, start_again},
     subject::Subject,
     table,
     verb::Verb,

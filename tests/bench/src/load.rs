@@ -21,6 +21,12 @@ use crate::{
 /// Number of keys in the timed loads. A key is 16 bytes long.
 pub const KEYS: u64 = 100_000;
 
+/// Number of clients that fill a server.
+pub(crate) const FILLERS: usize = 256;
+
+/// Time after the fill for checkpoints and similar work.
+pub(crate) const SETTLE: Duration = Duration::from_secs(5);
+
 /// Maximum number of gRPC clients per connection. Each HTTP/1 client has its own connection.
 const CLIENTS_PER_CONNECTION: usize = 20;
 
@@ -184,10 +190,10 @@ pub(crate) async fn measure(
 }
 
 /// Writes each of the first `keys` keys once with `verb`. Must run in a `LocalSet`. Panics if a request fails.
-pub async fn fill(address: &str, verb: Verb, keys: u64, clients: usize) {
+pub async fn fill(address: &str, verb: Verb, keys: u64) {
     let mut tasks = JoinSet::new();
     let counter = Rc::new(Cell::new(0));
-    connections(&mut tasks, &[address.to_owned()], verb, clients, |_| {
+    connections(&mut tasks, &[address.to_owned()], verb, FILLERS, |_| {
         (each_once(&counter, keys), |_| {})
     });
     tasks.join_all().await;

@@ -27,9 +27,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Numbers of clients, unless `--loads` is set.
 const CLIENTS: [usize; 3] = [1, 64, 1000];
 
-/// Number of clients that fill a server.
-const FILLERS: usize = 256;
-
 /// Compares Witan with etcd on this machine.
 #[derive(Parser)]
 struct Arguments {
@@ -74,7 +71,7 @@ async fn compare(programs: &[Program], arguments: &Arguments) {
     for (program, server) in &servers {
         for verb in [Verb::Put, Verb::V2Put] {
             if verb.served_by(program.kind) {
-                load::fill(&server.address(), verb, load::KEYS, FILLERS).await;
+                load::fill(&server.address(), verb, load::KEYS).await;
             }
         }
     }

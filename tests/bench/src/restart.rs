@@ -7,18 +7,12 @@ use witan_api::v3::etcdserverpb::{MemberAddRequest, cluster_client::ClusterClien
 use witan_e2e::{Cluster, Server, cluster, grpc, http, process, wait};
 
 use crate::{
-    load,
+    load::{self, FILLERS, SETTLE},
     program::Program,
     table,
     verb::VALUE_BYTES,
     watched::{Clock, SizedPut},
 };
-
-/// Number of clients that fill a server.
-pub(crate) const FILLERS: usize = 256;
-
-/// Time after the fill for checkpoints and similar work.
-const SETTLE: Duration = Duration::from_secs(5);
 
 /// Maximum time for a restart, or until a learner has the state.
 const BACK_MAX: Duration = Duration::from_secs(1800);

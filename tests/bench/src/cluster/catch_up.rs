@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{StatusRequest, maintenance_client::MaintenanceClient};
+use witan_e2e::grpc;
 
-use super::{FILLERS, MEMBERS, Options};
+use super::{MEMBERS, Options};
 use crate::{load, program::Program, subject::Subject, table, verb::Verb};
 
 /// Number of clients that write while the member catches up.
@@ -44,8 +45,8 @@ async fn one(program: &Program, options: &Options) -> String {
     let leader = cluster.leader();
     let values = (options.behind_mib << 20) / (Verb::LARGE_BYTES as u64);
     let address = cluster.member(leader).address();
-    load::fill(&address, Verb::LargePut, values, FILLERS).await;
-    load::fill(&address, Verb::Put, load::KEYS, FILLERS).await;
+    load::fill(&address, Verb::LargePut, values).await;
+    load::fill(&address, Verb::Put, load::KEYS).await;
     let mut lagging = cluster.take_member(lagging);
     let subject = Subject::cluster(&cluster, cluster.leader());
     let quiet = load::run(&subject, Verb::Put, WRITERS, options.length).await;
@@ -62,13 +63,8 @@ async fn one(program: &Program, options: &Options) -> String {
 
 /// Waits until the second member is at most [`LAG`] entries behind the first one. Returns `false` on a timeout.
 pub(super) async fn catches_up(members: [String; 2]) -> bool {
-    let channels = members.map(|address| lazy(&address));
+    let channels = members.map(|address| grpc::lazy(&address));
     timeout(CATCH_UP_MAX, caught_up(&channels)).await.is_ok()
-}
-
-fn lazy(address: &str) -> Channel {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"));
-    endpoint.expect("host:port makes a URL").connect_lazy()
 }
 
 async fn caught_up([leader, follower]: &[Channel; 2]) {

@@ -1,12 +1,7 @@
 //! Puts distinct keys to the leader and measures the memory of all members.
 
-use std::time::Duration;
-
-use super::{FILLERS, MEMBERS, Options};
+use super::{MEMBERS, Options};
 use crate::{load, subject::Subject, verb::Verb};
-
-/// Time after the fill for checkpoints and similar work.
-const SETTLE: Duration = Duration::from_secs(5);
 
 pub(super) async fn measure(options: &Options) {
     let keys = options.keys;
@@ -18,8 +13,8 @@ pub(super) async fn measure(options: &Options) {
         let cluster = program.cluster(MEMBERS);
         let subject = Subject::cluster(&cluster, cluster.leader());
         let (cpu, sent) = (subject.cpu(), subject.sent_bytes());
-        load::fill(subject.address(), Verb::Put, keys, FILLERS).await;
-        tokio::time::sleep(SETTLE).await;
+        load::fill(subject.address(), Verb::Put, keys).await;
+        tokio::time::sleep(load::SETTLE).await;
         println!(
             "| {} | {} | {} | {} | {:.1} | {} |",
             program.name,

@@ -20,9 +20,6 @@ pub use requests::Load;
 /// Number of members in every cluster.
 const MEMBERS: usize = 3;
 
-/// Number of clients that fill a cluster.
-const FILLERS: usize = 256;
-
 /// A part of the benchmark, which measures one property of a cluster.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum Part {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use witan_e2e::Cluster;
 
-use super::{FILLERS, Options, occupied};
+use super::{Options, occupied};
 use crate::{
     load::{self, Measured},
     paced,
@@ -24,7 +24,7 @@ pub(super) async fn measure(options: &Options) {
         for program in &options.programs {
             let cluster = program.cluster(members);
             let leader = cluster.member(cluster.leader()).address();
-            load::fill(&leader, Verb::Put, load::KEYS, FILLERS).await;
+            load::fill(&leader, Verb::Put, load::KEYS).await;
             clusters.push((program, cluster));
         }
         let rates = options.rates.iter().map(|rate| Load::Puts(*rate));

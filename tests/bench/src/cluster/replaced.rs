@@ -9,14 +9,11 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_e2e::{Cluster, Server, cluster, grpc, wait};
 
-use super::{FILLERS, MEMBERS, Options, catch_up};
+use super::{MEMBERS, Options, catch_up};
 use crate::{floor, load, paced, program::Program, subject::Subject, table, verb::Verb};
 
 /// Puts per second while the member is replaced.
 const RATE: u32 = 5000;
-
-/// Time after the fill for checkpoints and similar work.
-const SETTLE: Duration = Duration::from_secs(5);
 
 /// Pause between two attempts to promote the learner.
 const RETRY: Duration = Duration::from_millis(50);
@@ -36,8 +33,8 @@ async fn one(program: &Program, options: &Options) -> String {
     let mut cluster = program.cluster(MEMBERS);
     let values = (options.behind_mib << 20) / (Verb::LARGE_BYTES as u64);
     let first = cluster.member(cluster.leader()).address();
-    load::fill(&first, Verb::LargePut, values, FILLERS).await;
-    sleep(SETTLE).await;
+    load::fill(&first, Verb::LargePut, values).await;
+    sleep(load::SETTLE).await;
     let leader = cluster.leader();
     let subject = Subject::cluster(&cluster, leader);
     let quiet = paced::run(&subject, || Verb::Put, RATE, options.length).await;

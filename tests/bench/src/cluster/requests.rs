@@ -2,7 +2,7 @@
 
 use witan_e2e::Cluster;
 
-use super::{FILLERS, MEMBERS, Options};
+use super::{MEMBERS, Options};
 use crate::{
     load::{self, Measured},
     program::{Program, turns},
@@ -90,7 +90,7 @@ pub(super) async fn measure(options: &Options) {
     for program in &options.programs {
         let cluster = program.cluster(MEMBERS);
         let leader = cluster.member(cluster.leader()).address();
-        load::fill(&leader, Verb::Put, load::KEYS, FILLERS).await;
+        load::fill(&leader, Verb::Put, load::KEYS).await;
         clusters.push((program, cluster));
     }
     println!("{}", table::CLUSTER_HEAD);

@@ -8,11 +8,9 @@ use witan_e2e::{Server, grpc, process};
 use crate::{load, verb::Verb};
 
 const KEYS: u64 = 1_000_000;
-/// Number of clients that first fill the server.
-const FILLERS: usize = 256;
 
 pub(super) async fn play(server: &Server) -> String {
-    load::fill(&server.address(), Verb::Put, KEYS, FILLERS).await;
+    load::fill(&server.address(), Verb::Put, KEYS).await;
     let mut client = MaintenanceClient::new(grpc::connect(&server.address()).await);
     let before = process::cpu(server.pid());
     let begun = Instant::now();

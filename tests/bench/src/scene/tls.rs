@@ -34,7 +34,7 @@ pub(super) async fn play(launch: Launch, length: Duration) -> String {
     server.start_again();
     let plain = Subject::one(&server);
     let secured = Subject::one_at(&server, address.clone());
-    load::fill(plain.address(), Verb::Put, load::KEYS, CLIENTS).await;
+    load::fill(plain.address(), Verb::Put, load::KEYS).await;
     let (mut clear, mut inside) = (Measured::default(), Measured::default());
     for _ in 0..2 {
         clear.add(load::run(&plain, Verb::Put, CLIENTS, length / 2).await);
