@@ -4,6 +4,7 @@ use witan_api::v3::etcdserverpb::{
     CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
     TxnRequest, compare::TargetUnion, request_op::Request,
 };
+use witan_e2e::requests::{delete, op, put, range};
 
 use super::{
     Era, side,
@@ -437,17 +438,12 @@ impl<'a> Draw<'a> {
         let ops = |count: usize| -> Vec<RequestOp> {
             (0..count)
                 .map(|i| {
-                    let key = format!("long/{i}").into();
+                    let key = format!("long/{i}");
                     op(match kind {
-                        0 => Request::RequestDeleteRange(DeleteRangeRequest {
-                            key,
-                            ..Default::default()
-                        }),
-                        1 => Request::RequestRange(RangeRequest { key, ..Default::default() }),
+                        0 => Request::RequestDeleteRange(delete(key, "")),
+                        1 => Request::RequestRange(range(key, "")),
                         // This operation is refused even if the transaction is not too long.
-                        _ => {
-                            Request::RequestPut(PutRequest { key, lease: 7, ..Default::default() })
-                        }
+                        _ => Request::RequestPut(PutRequest { lease: 7, ..put(key, "") }),
                     })
                 })
                 .collect()
@@ -475,10 +471,6 @@ impl<'a> Draw<'a> {
         }
         txn
     }
-}
-
-pub(crate) fn op(request: Request) -> RequestOp {
-    RequestOp { request: Some(request) }
 }
 
 fn prefix_end(key: &[u8]) -> Vec<u8> {

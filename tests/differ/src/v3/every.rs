@@ -5,10 +5,11 @@ use witan_api::v3::etcdserverpb::{
     CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
     TxnRequest, compare::TargetUnion, request_op::Request,
 };
+use witan_e2e::requests::op;
 
 use super::{
     Era,
-    draw::{COMPACTED, Draw, Drawn, OPS_MAX, REVISION, op},
+    draw::{COMPACTED, Draw, Drawn, OPS_MAX, REVISION},
 };
 
 /// A key that no other request puts.
