@@ -1,7 +1,7 @@
 //! Requests of tests to a running server.
 
 use super::Server;
-use crate::{Tool, cluster, http};
+use crate::{Tool, cluster, http, wait};
 
 impl Server {
     /// Sends a request on a new connection. Panics if there is no complete response.
@@ -75,6 +75,17 @@ impl Server {
     pub fn try_v3(&self, call: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
         let answer = self.http("POST", &format!("/v3/{call}"), &body.to_string());
         (answer.status, answer.json())
+    }
+
+    /// Adds or removes a member (`verb`). Retries while members have not been connected for long enough. Panics if the change is
+    /// refused for another reason.
+    pub fn change_members(&self, verb: &str, body: &serde_json::Value) {
+        wait::until(&format!("the cluster can {verb} a member"), || {
+            let (status, answer) = self.try_v3(&format!("cluster/member/{verb}"), body);
+            let unhealthy = answer["message"] == "etcdserver: unhealthy cluster";
+            assert!(status == 200 || unhealthy, "{answer}");
+            (!unhealthy).then_some(())
+        });
     }
 
     /// Returns the member's status. Panics if the member does not answer.

@@ -1,8 +1,7 @@
 //! A learner serves its own state and refuses all other calls, like etcd's learners.
 
+use serde_json::json;
 use witan_e2e::{Cluster, Kind, Launch, Server, http, rows, wait};
-
-use super::membership::add;
 
 /// Calls of every service. Many of them are also invalid for another reason.
 const CALLS: &str = r#"
@@ -77,7 +76,8 @@ fn cluster_of(kind: Kind) -> Cluster {
     cluster.member(0).v3("kv/put", put);
     let learner = cluster.prepare_joining_of(&launch, "http", &[0]);
     let peer_url = cluster.member(learner).peer_url();
-    add(cluster.member(0), &peer_url, &["--learner"]);
+    let body = json!({ "peerURLs": [peer_url], "isLearner": true });
+    cluster.member(0).change_members("add", &body);
     cluster.member_mut(learner).start_unready_again();
     let (address, path) = (cluster.member(learner).address(), "/v3/kv/range");
     let read = br#"{"key":"YQ==","serializable":true}"#;

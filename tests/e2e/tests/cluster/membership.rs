@@ -1,9 +1,7 @@
 //! Adds and removes members while clients write. Changes that would lose the quorum are refused.
 
 use serde_json::json;
-use witan_e2e::{
-    Cluster, Server, Tool, Writers, assert_contains, http, wait, writers::assert_all_there,
-};
+use witan_e2e::{Cluster, Tool, Writers, assert_contains, http, writers::assert_all_there};
 
 /// Exit code of a removed member.
 const REMOVED: i32 = 34;
@@ -11,32 +9,12 @@ const REMOVED: i32 = 34;
 const WRITERS: usize = 4;
 const WRITES: u64 = 100;
 
-/// Adds a member with this peer URL. `args` are further arguments of etcdctl. Retries like [`change`].
-pub(crate) fn add(through: &Server, peer_url: &str, args: &[&str]) {
-    let peer_urls = format!("--peer-urls={peer_url}");
-    change(through, &[&["add", "joining", &peer_urls], args].concat());
-}
-
-/// Changes a member with etcdctl. Retries while members have not been connected for long enough.
-fn change(through: &Server, args: &[&str]) {
-    let command = [&["member"], args].concat();
-    wait::until("the cluster is healthy", || {
-        let said = Tool::Etcdctl36.run(&through.url(), &command);
-        let unhealthy = said.all().contains("etcdserver: unhealthy cluster");
-        assert!(said.code == Some(0) || unhealthy, "{}", said.all());
-        (!unhealthy).then_some(())
-    });
-}
-
-fn remove(through: &Server, id: u64) {
-    change(through, &["remove", &format!("{id:x}")]);
-}
-
 /// Prepares a member that joins the members `present`. The first of them adds it. Returns its position.
-fn add_joining(cluster: &mut Cluster, present: &[usize], args: &[&str]) -> usize {
+fn add_joining(cluster: &mut Cluster, present: &[usize], learner: bool) -> usize {
     let at = cluster.prepare_joining(present);
     let peer_url = cluster.member(at).peer_url();
-    add(cluster.member(present[0]), &peer_url, args);
+    let body = json!({ "peerURLs": [peer_url], "isLearner": learner });
+    cluster.member(present[0]).change_members("add", &body);
     at
 }
 
@@ -47,7 +25,7 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
     writers.wait_more(WRITES);
     for joining in 1..3 {
         let present: Vec<usize> = (0..joining).collect();
-        let at = add_joining(&mut cluster, &present, &[]);
+        let at = add_joining(&mut cluster, &present, false);
         // The harness passes `--initial-cluster-state existing` to joining members.
         cluster.member_mut(at).start_again();
         writers.wait_more(WRITES);
@@ -59,7 +37,8 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
     let leader = cluster.leader();
     let through = (leader + 1) % 3;
     let id = cluster.member(leader).status().id;
-    remove(cluster.member(through), id);
+    let body = json!({ "ID": id.to_string() });
+    cluster.member(through).change_members("remove", &body);
     let code = cluster.member_mut(leader).wait_exit().code();
     assert_eq!(code, Some(REMOVED));
     cluster.member(through).wait_log(0, "removed member");
@@ -75,7 +54,7 @@ fn a_member_joins_a_running_cluster_and_leaves_it() {
 #[test]
 fn a_joining_member_retries_while_no_member_answers() {
     let mut cluster = Cluster::start(1);
-    let at = add_joining(&mut cluster, &[0], &["--learner"]);
+    let at = add_joining(&mut cluster, &[0], true);
     // A starting member answers before it has applied its log. Write a checkpoint, so that its state contains the addition.
     cluster.member(0).v3("maintenance/defragment", "{}");
     cluster.member_mut(0).kill9();
@@ -90,7 +69,7 @@ fn a_joining_member_retries_while_no_member_answers() {
 fn additions_are_refused_while_a_member_has_not_started() {
     let cluster = Cluster::start(2);
     let leader = cluster.member(cluster.leader());
-    add(leader, "http://127.0.0.1:1", &[]);
+    leader.change_members("add", &json!({ "peerURLs": ["http://127.0.0.1:1"] }));
     let second = Tool::Etcdctl36.run(
         &leader.url(),
         &["member", "add", "b", "--peer-urls=http://127.0.0.1:2"],

@@ -2,12 +2,10 @@
 
 use std::{fs, process::Command};
 
+use serde_json::json;
 use witan_e2e::{Cluster, Folder, Launch, Server, http, server::READY, tool::CommandOutput, wait};
 
-use super::{
-    authority::{Authority, Pair},
-    membership::add,
-};
+use super::authority::{Authority, Pair};
 
 const HOSTS: [&str; 2] = ["127.0.0.1", "localhost"];
 
@@ -280,7 +278,8 @@ fn members_create_their_own_certificates() {
     // A joining member queries the others before it starts.
     let at = cluster.prepare_joining_of(&Launch::witan(), "https", &[0, 1, 2]);
     let peer_url = format!("https://127.0.0.1:{}", cluster.member(at).peer_port());
-    add(cluster.member(0), &peer_url, &[]);
+    let body = json!({ "peerURLs": [peer_url] });
+    cluster.member(0).change_members("add", &body);
     let joining = cluster.member_mut(at);
     joining.add_args(["--peer-auto-tls"]);
     joining.start_again();

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use serde_json::json;
 use witan_api::v3::etcdserverpb::kv_client::KvClient;
-use witan_e2e::{Cluster, Launch, Server, grpc, http, wait};
+use witan_e2e::{Cluster, Launch, grpc, http, wait};
 
 use super::{Data, assert_within};
 
@@ -18,18 +18,6 @@ const REBUILT_WITHIN: Duration = Duration::from_secs(120);
 
 const RECEIVED: &str = "etcd_network_snapshot_receive_success";
 
-/// Changes the members. Retries while members have not been connected for long enough.
-fn change(through: &Server, verb: &str, body: &serde_json::Value) {
-    wait::until(&format!("the cluster can {verb} a member"), || {
-        let target = format!("/v3/cluster/member/{verb}");
-        let answer = through.http("POST", &target, &body.to_string());
-        let text = answer.text();
-        let unhealthy = text.contains("etcdserver: unhealthy cluster");
-        assert!(answer.status == 200 || unhealthy, "{text}");
-        (!unhealthy).then_some(())
-    });
-}
-
 /// Kills a member, wipes its disk, removes it from the cluster and adds it again. Does not wait until it is ready.
 fn lose_disk(cluster: &mut Cluster, lost: usize, through: usize) {
     let id = cluster.member(lost).status().id;
@@ -37,9 +25,9 @@ fn lose_disk(cluster: &mut Cluster, lost: usize, through: usize) {
     let data = cluster.member(lost).dir().join("data");
     fs::remove_dir_all(data).expect("it has data");
     let through = cluster.member(through);
-    change(through, "remove", &json!({ "ID": id.to_string() }));
+    through.change_members("remove", &json!({ "ID": id.to_string() }));
     let urls = [cluster.member(lost).peer_url()];
-    change(through, "add", &json!({ "peerURLs": urls }));
+    through.change_members("add", &json!({ "peerURLs": urls }));
     let member = cluster.member_mut(lost);
     member.add_args(["--initial-cluster-state", "existing"]);
     member.start_unready_again();
