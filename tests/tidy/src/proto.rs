@@ -3,7 +3,6 @@
 
 use std::{fs, io, path::Path};
 
-use prost_types::FileDescriptorSet;
 use protox::prost::Message as _;
 use tonic_prost_build::Config;
 
@@ -20,7 +19,7 @@ const ROOTS: [&str; 8] = [
 ];
 
 /// File name of the encoded descriptor set.
-pub const DESCRIPTORS: &str = "descriptors.bin";
+const DESCRIPTORS: &str = "descriptors.bin";
 
 /// Generates all files from the protos in `protos` and writes them to `out`.
 pub fn generate(protos: &Path, out: &Path) -> io::Result<()> {
@@ -44,11 +43,6 @@ pub fn generate(protos: &Path, out: &Path) -> io::Result<()> {
         file.source_code_info = None;
     }
     fs::write(out.join(DESCRIPTORS), set.encode_to_vec())
-}
-
-/// Decodes a descriptor set.
-pub fn descriptors(bytes: &[u8]) -> io::Result<FileDescriptorSet> {
-    FileDescriptorSet::decode(bytes).map_err(io::Error::other)
 }
 
 /// Corrects prost's spelling of `URLs`.
