@@ -7,40 +7,34 @@ use std::{
 
 use prost::Message;
 use witan_e2e::Server;
+use witan_http2_tests::frame::{
+    Frame, block, head,
+    kind::{SETTINGS, WINDOW_UPDATE},
+    message, setting,
+};
+
+pub(crate) use witan_http2_tests::frame::{
+    PREFACE,
+    flag::{END_HEADERS, END_STREAM},
+    kind::{DATA, GOAWAY, HEADERS, PING, RST_STREAM},
+};
 
 use crate::stage::connect;
 
-pub(crate) const DATA: u8 = 0;
-pub(crate) const HEADERS: u8 = 1;
-pub(crate) const RST_STREAM: u8 = 3;
-pub(crate) const SETTINGS: u8 = 4;
-pub(crate) const PING: u8 = 6;
-pub(crate) const GOAWAY: u8 = 7;
-pub(crate) const WINDOW_UPDATE: u8 = 8;
-pub(crate) const END_STREAM: u8 = 1;
-pub(crate) const END_HEADERS: u8 = 4;
-pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) const PAYLOAD_MAX: usize = 16_384;
 
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("frames are small");
-    let mut out = length.to_be_bytes()[1..].to_vec();
-    out.extend([kind, flags]);
-    out.extend(stream.to_be_bytes());
-    out.extend_from_slice(payload);
+    let mut out = Vec::new();
+    Frame::new(kind, flags, stream, payload).write(&mut out);
     out
 }
 
 /// Opens an HTTP/2 connection, with this initial window of its streams if it is given.
 pub(crate) fn open(server: &Server, window: Option<u32>) -> TcpStream {
     let mut stream = connect(server);
-    let mut settings = Vec::new();
-    if let Some(window) = window {
-        settings.extend([0, 4]);
-        settings.extend(window.to_be_bytes());
-    }
+    let settings = window.map(|window| (setting::INITIAL_WINDOW_SIZE, window));
     let mut hello = PREFACE.to_vec();
-    hello.extend(frame(SETTINGS, 0, 0, &settings));
+    Frame::settings(settings.as_slice()).write(&mut hello);
     hello.extend(frame(SETTINGS, 1, 0, &[]));
     stream.write_all(&hello).expect("it is sent");
     stream
@@ -62,40 +56,13 @@ pub(crate) fn hello() -> Vec<u8> {
 }
 
 pub(crate) fn begin(stream: u32, path: &str) -> Vec<u8> {
-    frame(HEADERS, END_HEADERS, stream, &call(path))
-}
-
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    let mut out = vec![0];
-    for text in [name, value] {
-        assert!(text.len() < 127, "one byte of length");
-        out.push(u8::try_from(text.len()).expect("short"));
-        out.extend(text.bytes());
-    }
-    out
-}
-
-fn call(path: &str) -> Vec<u8> {
-    [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", path),
-        (":authority", "test"),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-    ]
-    .iter()
-    .flat_map(|(name, value)| literal(name, value))
-    .collect()
+    frame(HEADERS, END_HEADERS, stream, &block(&head(path)))
 }
 
 /// Creates the frames of a unary gRPC call.
-pub(crate) fn unary(stream: u32, path: &str, message: &impl Message) -> Vec<u8> {
+pub(crate) fn unary(stream: u32, path: &str, request: &impl Message) -> Vec<u8> {
     let mut out = begin(stream, path);
-    let mut body = vec![0];
-    let length = u32::try_from(message.encoded_len()).expect("small");
-    body.extend(length.to_be_bytes());
-    message.encode(&mut body).expect("a vector grows");
+    let body = message(&request.encode_to_vec());
     for (i, part) in body.chunks(PAYLOAD_MAX).enumerate() {
         let last = (i + 1) * PAYLOAD_MAX >= body.len();
         out.extend(frame(DATA, if last { END_STREAM } else { 0 }, stream, part));
