@@ -88,6 +88,13 @@ impl Server {
         });
     }
 
+    /// Waits until the member's cluster has this version, which a leader sets after its start.
+    pub fn wait_cluster_version(&self, version: &str) {
+        wait::until_true(&format!("the cluster has version {version}"), || {
+            self.http("GET", "/version", "").json()["etcdcluster"] == version
+        });
+    }
+
     /// Returns the member's status. Panics if the member does not answer.
     #[track_caller]
     pub fn status(&self) -> cluster::Status {

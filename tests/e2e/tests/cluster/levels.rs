@@ -193,9 +193,7 @@ fn upgraded(disk: &Disk) -> Cluster {
     let mut cluster = Cluster::prepare_each(&[Launch::witan(), Launch::witan(), small], "http");
     cluster.start_all();
     // Without a version, it would be a new cluster and rise to the next level.
-    wait::until_true("the cluster has a version", || {
-        page(cluster.member(0))["etcdcluster"] == "3.7.0"
-    });
+    cluster.member(0).wait_cluster_version("3.7.0");
     let leader = cluster.leader();
     for key in 0..VALUES {
         let put = json!({ "key": format!("k{key:07}"), "value": "v".repeat(VALUE_BYTES) });
@@ -263,9 +261,7 @@ fn a_downgrade_ends_when_all_members_run_the_previous_release() {
     let (own, next) = (Kind::Witan.binary(), next());
     let mut cluster = Cluster::start(1);
     // Without a version, it would be a new cluster and rise to the next level.
-    wait::until_true("the cluster has a version", || {
-        page(cluster.member(0))["etcdcluster"] == "3.7.0"
-    });
+    cluster.member(0).wait_cluster_version("3.7.0");
     restart(&mut cluster, 0, &next);
     let url = cluster.member(0).url();
     let enabled = Tool::Etcdctl36.run(&url, &["downgrade", "enable", "0.1"]);

@@ -66,19 +66,6 @@ fn probe() -> String {
     format!("{{\"OK\":true,\"Now\":\"{}\"}}", ahead.trim())
 }
 
-fn cluster_version(member: &Server) -> String {
-    let page = member.http("GET", "/version", "").json();
-    page["etcdcluster"].as_str().unwrap_or_default().to_owned()
-}
-
-fn until(members: &[Server], version: &str) {
-    for member in members {
-        wait::until_true(&format!("the cluster has version {version}"), || {
-            cluster_version(member) == version
-        });
-    }
-}
-
 /// Starts two members and the other program, which first reports version 3.5.21. Waits until the cluster version is 3.5.0.
 fn start_with_other_release() -> (Cluster, OtherRelease) {
     let mut cluster = Cluster::prepare(3, &[]);
@@ -89,7 +76,9 @@ fn start_with_other_release() -> (Cluster, OtherRelease) {
     for at in [0, 1] {
         cluster.member_mut(at).wait_ready();
     }
-    until(&cluster.members()[..2], "3.5.0");
+    for member in &cluster.members()[..2] {
+        member.wait_cluster_version("3.5.0");
+    }
     (cluster, other)
 }
 
@@ -107,9 +96,8 @@ fn the_cluster_has_the_lowest_version_of_its_members() {
     let found = cluster.member(0).wait_log(0, "the release of a peer");
     assert!(found.contains("unknown"), "only etcd's version: {found}");
     other.runs("3.6.4");
-    until(&cluster.members()[..2], "3.6.0");
-
     for member in &cluster.members()[..2] {
+        member.wait_cluster_version("3.6.0");
         // A check of the clock takes a while on a busy machine.
         wait::until_true("one of the other clocks is ahead", || {
             let clocks = clocks(member);

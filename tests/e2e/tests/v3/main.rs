@@ -20,20 +20,17 @@ mod websocket;
 use std::fmt::Debug;
 
 use tonic::transport::Channel;
-use witan_e2e::{Kind, Launch, Server, wait};
+use witan_e2e::{Kind, Launch, Server};
 
 fn start(kind: Kind) -> Server {
     Launch::new(kind).same_ids().start()
 }
 
-/// Starts Witan and etcd. Waits until both states contain the cluster version, which a leader sets after its start.
+/// Starts Witan and etcd. Waits until both states contain the cluster version.
 fn pair() -> [Server; 2] {
     let pair = [start(Kind::Witan), start(Kind::Etcd37)];
     for server in &pair {
-        wait::until_true("the cluster version is decided", || {
-            let version = server.http("GET", "/version", "").json();
-            version["etcdcluster"] == "3.7.0"
-        });
+        server.wait_cluster_version("3.7.0");
     }
     pair
 }
