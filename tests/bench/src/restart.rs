@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use witan_api::v3::etcdserverpb::{MemberAddRequest, cluster_client::ClusterClient};
-use witan_e2e::{Cluster, Server, cluster, grpc, http, process, wait};
+use witan_e2e::{Cluster, Server, cluster, grpc, process, wait};
 
 use crate::{
     load::{self, FILLERS, SETTLE},
@@ -112,8 +112,7 @@ pub(crate) fn start_again(server: &mut Server) -> Option<Duration> {
         if !server.runs() {
             return Some(None);
         }
-        let health = http::try_once(&server.address(), "GET", "/health", &[], b"").ok()?;
-        (health.status == 200).then(|| Some(begun.elapsed()))
+        server.is_healthy().then(|| Some(begun.elapsed()))
     })
 }
 

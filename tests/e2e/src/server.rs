@@ -15,7 +15,6 @@ use std::{
 use crate::{
     Kind,
     folder::fresh_dir,
-    http,
     memory_limit::{MemoryLimit, budget_bytes},
     ports, wait,
 };
@@ -300,7 +299,7 @@ impl Server {
                 let told = said.iter().skip(skip).any(|line| line.contains(READY));
                 drop(said);
                 // etcd's log line depends on its logger, so only its `/health` is checked.
-                (told || kind != Kind::Witan) && healthy(&address)
+                (told || kind != Kind::Witan) && self.is_healthy()
             },
         );
         if let Some(status) = ended {
@@ -490,12 +489,6 @@ fn signal(name: &str, pid: u32) {
         .status()
         .expect("every machine has sh");
     assert!(status.success(), "kill -{name} {pid} failed");
-}
-
-fn healthy(address: &str) -> bool {
-    // 421 is also a response: the server requires another host name (--host-whitelist).
-    http::try_once(address, "GET", "/health", &[], b"")
-        .is_ok_and(|answer| matches!(answer.status, 200 | 421))
 }
 
 fn collect(

@@ -64,6 +64,12 @@ impl Server {
         answer
     }
 
+    /// Returns whether `/health` succeeds. 421 also counts: the server requires another host name (`--host-whitelist`).
+    pub fn is_healthy(&self) -> bool {
+        http::try_once(&self.address(), "GET", "/health", &[], b"")
+            .is_ok_and(|answer| matches!(answer.status, 200 | 421))
+    }
+
     /// Calls the v3 gateway and returns the response. `call` is the path below `/v3/`. Panics if the call is refused.
     #[track_caller]
     pub fn v3(&self, call: &str, body: &str) -> serde_json::Value {

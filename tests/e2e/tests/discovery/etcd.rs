@@ -4,7 +4,6 @@
 use witan_e2e::{
     Kind, Launch, Server,
     cluster::{self, Cluster},
-    http, wait,
 };
 
 use super::{new_token, path};
@@ -32,14 +31,7 @@ pub(crate) fn begin(kind: Kind, size: usize, flags: &[String]) -> Vec<Server> {
         .map(|at| member(kind, &format!("m{at}"), flags))
         .collect();
     members.iter_mut().for_each(Server::start_unready_again);
-    for member in &mut members {
-        let address = member.address();
-        wait::until_true("the member becomes healthy", || {
-            assert!(member.runs(), "it ended:\n{}", member.tail());
-            http::try_once(&address, "GET", "/health", &[], b"")
-                .is_ok_and(|answer| answer.status == 200 && answer.text().contains("true"))
-        });
-    }
+    members.iter_mut().for_each(Server::wait_ready);
     members
 }
 

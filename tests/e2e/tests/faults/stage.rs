@@ -97,8 +97,7 @@ impl Stage {
             if !member.runs() {
                 return Some(false);
             }
-            let health = http::try_once(&member.address(), "GET", "/health", &[], b"").ok()?;
-            (health.status == 200).then_some(true)
+            member.is_healthy().then_some(true)
         });
         assert!(ready, "member {at} has ended:\n{}", member.tail());
     }

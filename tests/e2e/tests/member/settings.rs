@@ -221,9 +221,7 @@ fn logs_are_written_to_the_configured_outputs() {
     assert!(!json, "{}", console.tail());
     let mut silent = Launch::witan().arg("--log-level=error").prepare();
     silent.start_unready_again();
-    wait::until_true("it answers", || {
-        http::try_once(&silent.address(), "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
-    });
+    wait::until_true("it answers", || silent.is_healthy());
     silent.terminate();
     assert_eq!(silent.log(), Vec::<String>::new());
 }
@@ -240,9 +238,7 @@ fn log_files_rotate() {
         .arg("--warning-apply-duration=1ns");
     let mut server = server.prepare();
     server.start_unready_again();
-    wait::until_true("it answers", || {
-        http::try_once(&server.address(), "GET", "/health", &[], b"").is_ok_and(|a| a.status == 200)
-    });
+    wait::until_true("it answers", || server.is_healthy());
     let files = || fs::read_dir(&*dir).expect("an own folder").count();
     grpc::runtime().block_on(async {
         let mut kv = KvClient::new(grpc::connect(&server.address()).await);

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use serde_json::json;
 use witan_api::v3::etcdserverpb::kv_client::KvClient;
-use witan_e2e::{Cluster, Launch, grpc, http, wait};
+use witan_e2e::{Cluster, Launch, grpc, wait};
 
 use super::{Data, assert_within};
 
@@ -50,8 +50,7 @@ fn a_member_that_lost_its_disk_is_rebuilt_from_more_data_than_memory() {
     wait::within(REBUILT_WITHIN, "the member serves again", || {
         let member = cluster.member_mut(lost);
         assert!(member.runs(), "it has ended:\n{}", member.tail());
-        let health = http::try_once(&member.address(), "GET", "/health", &[], b"").ok()?;
-        (health.status == 200).then_some(())
+        member.is_healthy().then_some(())
     });
     assert!(cluster.member(lost).metric(RECEIVED) >= Some(1.0));
     cluster.wait_equal();
