@@ -1,20 +1,12 @@
 //! Simple tokens: every member accepts a token of one member.
 
 use serde_json::{Value, json};
-use tonic::{Request, transport::Channel};
-use witan_api::v3::etcdserverpb::{
-    AuthenticateRequest, RangeRequest, auth_client::AuthClient, kv_client::KvClient,
-};
+use tonic::{Status, transport::Channel};
+use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
 use witan_e2e::{Cluster, Server, Tool, grpc, http, requests};
 
 const MEMBERS: usize = 3;
 const INVALID: &str = "invalid auth token";
-
-type Answered<T> = Result<tonic::Response<T>, tonic::Status>;
-
-fn with<T>(token: &str, message: T) -> Request<T> {
-    requests::with_token(Some(token), message)
-}
 
 /// Adds users root and alice, both with the role root, and enables auth.
 fn enable(member: &Server) {
@@ -23,23 +15,11 @@ fn enable(member: &Server) {
     member.require_users(&["root:pw"]);
 }
 
-async fn log_in(channel: &Channel, name: &str) -> String {
-    let request = AuthenticateRequest { name: name.into(), password: "pw".into() };
-    let answer = AuthClient::new(channel.clone()).authenticate(request).await;
-    answer.expect("a token").into_inner().token
-}
-
 /// Reads from the member's own state, so that only this member checks the token.
-async fn use_at(channel: &Channel, token: &str) -> Answered<impl Sized> {
+async fn use_at(channel: &Channel, token: &str) -> Result<impl Sized, Status> {
     let range = RangeRequest { serializable: true, ..requests::range("k", "") };
-    KvClient::new(channel.clone())
-        .range(with(token, range))
-        .await
-}
-
-async fn put_at(channel: &Channel, token: &str) -> Answered<impl Sized> {
-    let put = with(token, requests::put("k", ""));
-    KvClient::new(channel.clone()).put(put).await
+    let range = requests::with_token(Some(token), range);
+    KvClient::new(channel.clone()).range(range).await
 }
 
 fn gateway(member: &Server, token: &str, path: &str, body: &Value) -> http::Response {
@@ -50,7 +30,9 @@ async fn use_everywhere(cluster: &Cluster, token: &str) {
     for member in cluster.members().iter().filter(|m| m.is_started()) {
         let channel = grpc::connect(&member.address()).await;
         use_at(&channel, token).await.expect("a valid token");
-        put_at(&channel, token).await.expect("a valid token");
+        let put = requests::with_token(Some(token), requests::put("k", ""));
+        let answer = KvClient::new(channel).put(put).await;
+        answer.expect("a valid token");
         let put = json!({"key": "aw==", "value": "aw=="});
         let answer = gateway(member, token, "/v3/kv/put", &put);
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -69,10 +51,9 @@ fn a_token_of_one_member_is_valid_on_all_even_when_the_leader_dies() {
     grpc::runtime().block_on(async {
         enable(cluster.member(0));
         for member in cluster.members() {
-            let channel = grpc::connect(&member.address()).await;
             for name in ["root", "alice"] {
                 // Use the token immediately, even on members that have not applied the login.
-                let token = log_in(&channel, name).await;
+                let token = member.token(name, "pw");
                 use_everywhere(&cluster, &token).await;
                 tokens.push(token);
             }
@@ -82,8 +63,7 @@ fn a_token_of_one_member_is_valid_on_all_even_when_the_leader_dies() {
             use_everywhere(&cluster, token).await;
         }
         // The killed member did not see this login and learns of the token from the log.
-        let channel = grpc::connect(&cluster.member(survivor).address()).await;
-        let later = log_in(&channel, "alice").await;
+        let later = cluster.member(survivor).token("alice", "pw");
         cluster.member_mut(leader).start_again();
         use_everywhere(&cluster, &later).await;
         let back = grpc::connect(&cluster.member(leader).address()).await;

@@ -5,15 +5,12 @@ use std::thread;
 use tonic::transport::Channel;
 use witan_api::{
     top::{KeySpace, PATH, TopCounts, TopPage},
-    v3::etcdserverpb::{
-        Compare, PutRequest, RangeRequest, TxnRequest, compare, kv_client::KvClient,
-        request_op::Request,
-    },
+    v3::etcdserverpb::{Compare, TxnRequest, compare, kv_client::KvClient, request_op::Request},
 };
 use witan_e2e::{
     Launch, Server, grpc,
     http::Connection,
-    requests::{self, op},
+    requests::{self, op, put, range},
     wait,
     watching::{Watching, cancel, create, from},
 };
@@ -37,25 +34,18 @@ fn counts(page: &TopPage, key_space: KeySpace, prefix: &str) -> TopCounts {
     row.map(|row| row.counts).unwrap_or_default()
 }
 
-fn put(key: &'static str) -> PutRequest {
-    requests::put(key, "")
-}
-
-fn range(key: &'static str) -> RangeRequest {
-    requests::range(key, "")
-}
-
 async fn round(server: &Server, client: &mut KvClient<Channel>) {
-    client.put(put("/top/a/1")).await.expect("a put");
-    client.range(range("/top/a/1")).await.expect("a range");
+    client.put(put("/top/a/1", "")).await.expect("a put");
+    client.range(range("/top/a/1", "")).await.expect("a range");
     let below = requests::range("/top/a/", "/top/a0");
     client.range(below).await.expect("a range");
+    let read = requests::txn([Request::RequestRange(range("/top/b/2", ""))]);
     let done = [
-        Request::RequestPut(put("/top/b/1")),
-        Request::RequestTxn(requests::txn([Request::RequestRange(range("/top/b/2"))])),
+        Request::RequestPut(put("/top/b/1", "")),
+        Request::RequestTxn(read),
     ];
     let both = TxnRequest {
-        failure: vec![op(Request::RequestPut(put("/top/never/1")))],
+        failure: vec![op(Request::RequestPut(put("/top/never/1", "")))],
         ..requests::txn(done)
     };
     client.txn(both).await.expect("a transaction");
@@ -67,8 +57,8 @@ async fn round(server: &Server, client: &mut KvClient<Channel>) {
     };
     let failing = TxnRequest {
         compare: vec![exists_not],
-        success: vec![op(Request::RequestPut(put("/top/never/1")))],
-        failure: vec![op(Request::RequestRange(range("/top/d/1")))],
+        success: vec![op(Request::RequestPut(put("/top/never/1", "")))],
+        failure: vec![op(Request::RequestRange(range("/top/d/1", "")))],
     };
     client.txn(failing).await.expect("a transaction");
     let deleted = client.delete_range(requests::delete("/top/b/3", "")).await;
@@ -91,7 +81,7 @@ fn requests_are_counted_by_prefix_while_a_client_reads_the_counts() {
     let channel = runtime.block_on(grpc::connect(&server.address()));
     let mut client = KvClient::new(channel);
     runtime
-        .block_on(client.put(put("/top/before/1")))
+        .block_on(client.put(put("/top/before/1", "")))
         .expect("a put");
     let (page, rounds) = thread::scope(|scope| {
         let asks = scope.spawn(|| ask(&server, 2));
@@ -103,7 +93,7 @@ fn requests_are_counted_by_prefix_while_a_client_reads_the_counts() {
         (asks.join().expect("a page"), rounds)
     });
     runtime
-        .block_on(client.put(put("/top/after/1")))
+        .block_on(client.put(put("/top/after/1", "")))
         .expect("a put");
     assert!(page.seconds >= 2.0, "{page:?}");
     assert_eq!(page.others, TopCounts::default());

@@ -28,10 +28,6 @@ const BANNED: [&str; 12] = [
 /// The name of a namespace. Nothing is loaded from it.
 const SVG: &str = "xmlns=\"http://www.w3.org/2000/svg\"";
 
-fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
-    server.http_with(headers, method, path, "")
-}
-
 /// Returns the names to which a file refers: attributes of HTML, imports of scripts.
 fn references(text: &str) -> Vec<&str> {
     let after = |mark: &'static str| {
@@ -52,7 +48,7 @@ fn crawl(server: &Server) -> BTreeMap<String, Response> {
         if found.contains_key(&name) {
             continue;
         }
-        let answer = ask(server, "GET", &format!("/console/{name}"), &[]);
+        let answer = server.http("GET", &format!("/console/{name}"), "");
         assert_eq!(answer.status, 200, "{name}");
         wanted.extend(references(&answer.text()).into_iter().map(str::to_owned));
         found.insert(name, answer);
@@ -64,16 +60,16 @@ fn crawl(server: &Server) -> BTreeMap<String, Response> {
 fn a_flag_enables_the_console() {
     let paths = ["/console", "/console/", "/console/console.js"];
     let server = Launch::witan().start();
-    let unknown = ask(&server, "GET", "/unknown", &[]);
+    let unknown = server.http("GET", "/unknown", "");
     for path in paths {
-        let answer = ask(&server, "GET", path, &[]);
+        let answer = server.http("GET", path, "");
         let seen = (answer.status, answer.text());
         assert_eq!(seen, (404, unknown.text()), "{path}");
     }
     let server = Launch::witan().arg("--enable-console").start();
-    let statuses = paths.map(|path| ask(&server, "GET", path, &[]).status);
+    let statuses = paths.map(|path| server.http("GET", path, "").status);
     assert_eq!(statuses, [307, 200, 200]);
-    let location = ask(&server, "GET", "/console", &[]);
+    let location = server.http("GET", "/console", "");
     assert_eq!(location.header("location"), Some("console/"));
 }
 
@@ -120,18 +116,18 @@ fn every_file_of_the_console_is_served_and_harmless() {
 fn a_file_of_the_console_is_sent_once() {
     let server = Launch::witan().arg("--enable-console").start();
     let path = "/console/console.js";
-    let whole = ask(&server, "GET", path, &[]);
+    let whole = server.http("GET", path, "");
     let tag = whole.header("etag").unwrap();
-    let known = ask(&server, "GET", path, &[("If-None-Match", tag)]);
+    let known = server.http_with(&[("If-None-Match", tag)], "GET", path, "");
     assert_eq!((known.status, known.body.len()), (304, 0));
     assert_eq!(known.header("etag"), Some(tag));
     assert_eq!(known.header("content-security-policy"), Some(POLICY));
-    let other = ask(&server, "GET", path, &[("If-None-Match", "\"other\"")]);
+    let other = server.http_with(&[("If-None-Match", "\"other\"")], "GET", path, "");
     assert_eq!(other.body, whole.body);
-    let style = ask(&server, "GET", "/console/console.css", &[]);
+    let style = server.http("GET", "/console/console.css", "");
     assert_ne!(style.header("etag"), Some(tag));
 
-    let head = ask(&server, "HEAD", path, &[]);
+    let head = server.http("HEAD", path, "");
     assert_eq!((head.status, head.body.len()), (200, 0));
     let length = whole.body.len().to_string();
     assert_eq!(head.header("content-length"), Some(length.as_str()));
@@ -144,11 +140,11 @@ fn a_file_of_the_console_is_sent_once() {
         "console.js/",
         "CONSOLE.JS",
     ] {
-        let answer = ask(&server, "GET", &format!("/console/{unknown}"), &[]);
+        let answer = server.http("GET", &format!("/console/{unknown}"), "");
         assert_eq!(answer.status, 404, "{unknown}");
     }
     for method in ["POST", "PUT", "DELETE"] {
-        let refused = ask(&server, method, path, &[]);
+        let refused = server.http(method, path, "");
         assert_eq!(refused.status, 405, "{method}");
         assert_eq!(refused.header("allow"), Some("GET, HEAD"));
     }
