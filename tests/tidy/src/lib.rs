@@ -21,13 +21,6 @@ pub struct Source {
     pub text: String,
 }
 
-impl Source {
-    /// Returns whether a program generated the file.
-    pub fn is_generated(&self) -> bool {
-        self.path.contains("/generated/")
-    }
-}
-
 /// Returns the root of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -50,7 +43,7 @@ pub fn files() -> Vec<Source> {
 /// Returns all Rust files that are not generated.
 pub fn rust_files() -> Vec<Source> {
     let mut files = files();
-    files.retain(|file| file.path.ends_with(".rs") && !file.is_generated());
+    files.retain(|file| file.path.ends_with(".rs") && !file.path.contains("/generated/"));
     files
 }
 

@@ -4,7 +4,7 @@
 use futures_util::{StreamExt as _, stream};
 use tonic::{Code, Status};
 use witan_api::v3::etcdserverpb::{CompactionRequest, kv_client::KvClient, request_op::Request};
-use witan_e2e::{Launch, Server, assert_contains, grpc, requests, wait};
+use witan_e2e::{Launch, assert_contains, grpc, requests, wait};
 
 use super::{Kv, assert_within};
 
@@ -62,10 +62,6 @@ async fn delete(kv: &mut Kv, end: usize) {
     }
 }
 
-fn reported(server: &Server) -> f64 {
-    server.metric("witan_memory_bytes").expect("a metric")
-}
-
 #[test]
 fn a_member_without_memory_for_keys_refuses_them_until_others_are_deleted() {
     let mut server = Launch::witan().memory_limit(LIMIT_BYTES).start();
@@ -77,7 +73,8 @@ fn a_member_without_memory_for_keys_refuses_them_until_others_are_deleted() {
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
     let text = "etcdserver: mvcc: database space exceeded";
     assert!(refused.message().starts_with(text), "{refused}");
-    assert!(reported(&server) > budget / 2.0, "the budget is used up");
+    let reported = server.metric("witan_memory_bytes").expect("a metric");
+    assert!(reported > budget / 2.0, "the budget is used up");
     let health = server.answers(503, "GET", "/health", "").text();
     assert_contains(health, "ALARM NOSPACE (memory)");
     let listed = server.v3("maintenance/alarm", "{}");
