@@ -12,6 +12,7 @@ use witan_api::v3::etcdserverpb::{RangeRequest, kv_client::KvClient};
 use witan_e2e::{
     Folder, Kind, Launch, Tool, assert_contains, grpc, http, requests, tool::witan, wait,
 };
+use witan_http2_tests::frame::{Frame, kind};
 
 fn pair(theirs: Kind, args: &[&str]) -> [witan_e2e::Server; 2] {
     [Kind::Witan, theirs].map(|kind| {
@@ -98,19 +99,6 @@ fn the_number_of_learners_is_bounded_by_a_flag() {
     assert_contains(lags.text(), "in sync with leader");
 }
 
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-
-/// Reads one HTTP/2 frame. Returns its type, flags and payload, or `None` at the end or after a timeout.
-fn frame(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
-    let mut head = [0; 9];
-    stream.read_exact(&mut head).ok()?;
-    let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-    let mut payload = vec![0; length];
-    stream.read_exact(&mut payload).ok()?;
-    Some((head[3], head[4], payload))
-}
-
 #[test]
 fn connection_settings() {
     let mut server = Launch::witan()
@@ -129,10 +117,13 @@ fn connection_settings() {
     let mut streams = None;
     let mut pinged = false;
     // The client answers nothing, so the server sends a ping and then ends the connection.
-    while let Some((kind, flags, payload)) = frame(&mut stream) {
-        pinged |= kind == PING;
-        if kind == SETTINGS && flags == 0 {
-            for setting in payload
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    while let Some(frame) = Frame::read(&mut bytes) {
+        pinged |= frame.kind == kind::PING;
+        if frame.kind == kind::SETTINGS && frame.flags == 0 {
+            for setting in frame
+                .payload
                 .chunks_exact(6)
                 .filter(|setting| setting[..2] == [0, 3])
             {
