@@ -110,19 +110,14 @@ impl Socket {
         loop {
             let mut head = [0; 2];
             self.stream.read_exact(&mut head)?;
-            let length = match head[1] {
-                126 => {
-                    let mut length = [0; 2];
-                    self.stream.read_exact(&mut length)?;
-                    u64::from(u16::from_be_bytes(length))
-                }
-                127 => {
-                    let mut length = [0; 8];
-                    self.stream.read_exact(&mut length)?;
-                    u64::from_be_bytes(length)
-                }
-                short => u64::from(short),
+            let extended = match head[1] {
+                126 => 2,
+                127 => 8,
+                _ => 0,
             };
+            let mut length = [0, 0, 0, 0, 0, 0, 0, head[1]];
+            self.stream.read_exact(&mut length[8 - extended..])?;
+            let length = u64::from_be_bytes(length);
             let mut data = vec![0; usize::try_from(length).unwrap_or_default()];
             self.stream.read_exact(&mut data)?;
             match head[0] {
