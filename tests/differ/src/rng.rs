@@ -42,11 +42,17 @@ impl Rng {
 
     /// Returns one of `items` with a probability proportional to its weight. At least one weight must not be 0.
     pub fn weighted<T: Copy>(&mut self, items: &[(u64, T)]) -> T {
-        let sum: u64 = items.iter().map(|(weight, _)| weight).sum();
+        let weights: Vec<u64> = items.iter().map(|(weight, _)| *weight).collect();
+        items[self.index(&weights)].1
+    }
+
+    /// Returns an index with a probability proportional to its weight. At least one weight must not be 0.
+    pub fn index(&mut self, weights: &[u64]) -> usize {
+        let sum: u64 = weights.iter().sum();
         let mut at = self.draw() % sum;
-        for (weight, item) in items {
+        for (index, weight) in weights.iter().enumerate() {
             if at < *weight {
-                return *item;
+                return index;
             }
             at -= weight;
         }

@@ -115,10 +115,7 @@ impl<'a> Draw<'a> {
     }
 
     pub(crate) fn any(&mut self) -> Drawn {
-        match self
-            .rng
-            .weighted(&[(25, 0), (30, 1), (8, 2), (34, 3), (3, 4)])
-        {
+        match self.rng.index(&[25, 30, 8, 34, 3]) {
             0 => Drawn::Put(self.put(10)),
             1 => Drawn::Range(self.faulty_range()),
             2 => Drawn::Delete(self.delete(8)),
@@ -153,10 +150,7 @@ impl<'a> Draw<'a> {
     }
 
     fn range_end(&mut self, key: &[u8]) -> Vec<u8> {
-        match self
-            .rng
-            .weighted(&[(45, 0), (12, 1), (15, 2), (26, 3), (2, 4)])
-        {
+        match self.rng.index(&[45, 12, 15, 26, 2]) {
             0 => Vec::new(),
             1 => b"\0".to_vec(),
             2 => prefix_end(key),
@@ -176,10 +170,7 @@ impl<'a> Draw<'a> {
     /// Draws a revision to read at.
     fn revision(&mut self) -> i64 {
         let back = self.rng.below(9) as i64;
-        match self
-            .rng
-            .weighted(&[(24, 0), (4, 1), (5, 2), (3, 3), (1, 4), (1, 5)])
-        {
+        match self.rng.index(&[24, 4, 5, 3, 1, 1]) {
             0 => REVISION - back,
             1 => REVISION + 1 + back % 2,
             2 => COMPACTED - 1 + back % 3,
@@ -192,7 +183,7 @@ impl<'a> Draw<'a> {
     /// Draws a revision to compare with.
     fn bound(&mut self) -> i64 {
         let back = self.rng.below(16) as i64;
-        match self.rng.weighted(&[(20, 0), (3, 1), (1, 2)]) {
+        match self.rng.index(&[20, 3, 1]) {
             0 => REVISION - back,
             1 => back,
             _ => -back,
@@ -221,10 +212,7 @@ impl<'a> Draw<'a> {
     /// Draws a range that is often refused, for any reason and with any options.
     fn faulty_range(&mut self) -> RangeRequest {
         let mut range = self.range(0);
-        match self
-            .rng
-            .weighted(&[(64, 0), (9, 1), (9, 2), (9, 3), (9, 4)])
-        {
+        match self.rng.index(&[64, 9, 9, 9, 9]) {
             0 => {}
             1 => range.key = Vec::new().into(),
             // etcd 3.4 panics at an unknown target.
@@ -296,10 +284,7 @@ impl<'a> Draw<'a> {
 
     fn compact(&mut self) -> CompactionRequest {
         let back = self.rng.below(12) as i64;
-        let revision = match self
-            .rng
-            .weighted(&[(12, 0), (2, 1), (3, 2), (1, 3), (1, 4)])
-        {
+        let revision = match self.rng.index(&[12, 2, 3, 1, 1]) {
             0 => REVISION - back,
             1 => REVISION + 1 + back,
             2 => COMPACTED - 1 + back % 3,
@@ -317,12 +302,12 @@ impl<'a> Draw<'a> {
             return self.question();
         }
         self.keeps = self.rng.chance(70);
-        let depth = self.rng.weighted(&[(70, 0), (20, 1), (7, 2), (3, 3)]);
+        let depth = self.rng.index(&[70, 20, 7, 3]);
         self.nested(depth)
     }
 
     fn nested(&mut self, depth: usize) -> TxnRequest {
-        let compares = self.rng.weighted(&[(15, 0), (65, 1), (15, 2), (5, 3)]);
+        let compares = self.rng.index(&[15, 65, 15, 5]);
         let compare = (0..compares).map(|_| self.compare()).collect();
         let mut lists = [(); 2].map(|()| {
             let count = self.rng.weighted(&[(20, 0), (40, 1), (25, 2), (15, 4)]);
@@ -354,10 +339,7 @@ impl<'a> Draw<'a> {
     }
 
     fn op(&mut self) -> RequestOp {
-        match self
-            .rng
-            .weighted(&[(100, 0), (90, 1), (50, 2), (8, 3), (1, 4)])
-        {
+        match self.rng.index(&[100, 90, 50, 8, 1]) {
             0 => {
                 let mut put = self.put(1);
                 put.ignore_value &= self.keeps;
@@ -388,7 +370,7 @@ impl<'a> Draw<'a> {
     fn compare(&mut self) -> Compare {
         let key = self.key(1);
         let target = self.rng.below(5) as i32;
-        let value = match self.rng.weighted(&[(92, 0), (4, 1), (4, 2)]) {
+        let value = match self.rng.index(&[92, 4, 4]) {
             0 => Some(self.target(target)),
             1 => {
                 let other = self.rng.below(5) as i32;

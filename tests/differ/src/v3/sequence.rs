@@ -25,7 +25,7 @@ pub(super) fn of_seed(era: Era, seed: u64, count: usize) -> Vec<Step> {
     let many = rng.chance(25);
     let mut groups: Vec<Vec<Step>> = (0..count)
         .map(|_| {
-            vec![match rng.weighted(&[(60, 0), (36, 1), (4, 2)]) {
+            vec![match rng.index(&[60, 36, 4]) {
                 0 => plain(&Draw::new(&mut rng, many, era).any()),
                 1 => gateway(&mut rng, many, era),
                 _ => raw(&mut rng, many, era),
