@@ -242,6 +242,15 @@ impl Server {
         &self.dir
     }
 
+    /// Returns the line with the format of the member's data directory. Panics if there is none.
+    pub fn format_line(&self) -> String {
+        let path = self.dir.join("data/member/identity");
+        let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let line = text.lines().next().unwrap_or_default();
+        assert!(line.starts_with("format "), "{}: {text}", path.display());
+        line.to_owned()
+    }
+
     /// Returns the process id. Panics if the server does not run.
     pub fn pid(&self) -> u32 {
         self.running.as_ref().expect("the server runs").child.id()

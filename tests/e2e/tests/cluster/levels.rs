@@ -1,7 +1,7 @@
 //! The feature level of a cluster and the format of its data directories. `witan-next` is a build with the level and the format
 //! that follow this release's. The level rises after all members run that build, and then no member can go back.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, path::Path, process::Command};
 
 use serde_json::{Value, json};
 use witan_e2e::{
@@ -40,14 +40,9 @@ fn until(cluster: &Cluster, level: u32) {
     }
 }
 
-fn format_line(member: &Server) -> String {
-    let text = fs::read_to_string(member.dir().join("data/member/identity")).expect("an identity");
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
 fn until_format(cluster: &Cluster, format: &str) {
     for member in cluster.members() {
-        wait::until_true(format, || format_line(member) == format);
+        wait::until_true(format, || member.format_line() == format);
     }
 }
 

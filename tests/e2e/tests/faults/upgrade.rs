@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -140,7 +140,7 @@ pub(crate) fn run(old: PathBuf, minutes: u64) {
         let _context = runtime.enter();
         load.channels()
     };
-    let format = format_line(stage.cluster.member(0));
+    let format = stage.cluster.member(0).format_line();
     furnish(stage.cluster.member(0));
     let clients = Clients::start(&runtime, &load, true);
     let sides = vec![Side::Old; MEMBERS];
@@ -225,7 +225,7 @@ impl Upgrade {
         row.judge().unwrap_or_else(|wrong| panic!("{wrong}"));
         // A member may go back, so its directory keeps the format of OLD.
         for member in self.stage.cluster.members() {
-            assert_eq!(format_line(member), self.format, "after: {step}");
+            assert_eq!(member.format_line(), self.format, "after: {step}");
         }
     }
 
@@ -389,12 +389,4 @@ fn furnished(member: &Server) -> [String; 4] {
         &users["users"],
     ];
     shown.map(ToString::to_string)
-}
-
-fn format_line(member: &Server) -> String {
-    let path = member.dir().join("data/member/identity");
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let line = text.lines().next().unwrap_or_default();
-    assert!(line.starts_with("format "), "{}: {text}", path.display());
-    line.to_owned()
 }
