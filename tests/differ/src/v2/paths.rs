@@ -127,13 +127,7 @@ pub(super) fn path(rng: &mut Rng, plainness: Plainness) -> String {
         return (*rng.pick(&STRANGE)).into();
     }
     let mut path = String::from("/v2/keys");
-    let deep = rng.weighted(&[
-        (if any { 4 } else { 0 }, 0),
-        (34, 1),
-        (34, 2),
-        (18, 3),
-        (4, 4),
-    ]);
+    let deep = rng.index(&[if any { 4 } else { 0 }, 34, 34, 18, 4]);
     for level in 0..deep {
         path.push('/');
         let names: &[_] = if level + 1 == deep { &FILES } else { &DIRS };

@@ -14,31 +14,11 @@ fn key(rng: &mut Rng) -> String {
 }
 
 pub(super) fn step(rng: &mut Rng) -> Step {
-    #[derive(Clone, Copy)]
-    enum Kind {
-        Put,
-        Delete,
-        Txn,
-        Compact,
-        Create,
-        Cancel,
-        Progress,
-        Reopen,
-    }
     let stream = rng.below(STREAMS);
-    match rng.weighted(&[
-        (40, Kind::Put),
-        (12, Kind::Delete),
-        (10, Kind::Txn),
-        (3, Kind::Compact),
-        (25, Kind::Create),
-        (8, Kind::Cancel),
-        (4, Kind::Progress),
-        (2, Kind::Reopen),
-    ]) {
-        Kind::Put => Step::Put { key: key(rng), value: rng.range(0, 999).to_string() },
-        Kind::Delete => Step::Delete { key: key(rng), end: (*rng.pick(&ENDS)).to_owned() },
-        Kind::Txn => {
+    match rng.index(&[40, 12, 10, 3, 25, 8, 4, 2]) {
+        0 => Step::Put { key: key(rng), value: rng.range(0, 999).to_string() },
+        1 => Step::Delete { key: key(rng), end: (*rng.pick(&ENDS)).to_owned() },
+        2 => {
             let mut keys = KEYS.map(str::to_owned).to_vec();
             let from = rng.below(keys.len());
             keys.rotate_left(from);
@@ -48,15 +28,15 @@ pub(super) fn step(rng: &mut Rng) -> Step {
                 puts: keys[..count].to_vec(),
             }
         }
-        Kind::Compact => Step::Compact(if rng.chance(30) {
+        3 => Step::Compact(if rng.chance(30) {
             At::Now
         } else {
             At::Back(i64::from(rng.chance(50)) + rng.range(0, 20).cast_signed())
         }),
-        Kind::Create => create(rng, stream),
-        Kind::Cancel => Step::Cancel { stream, id: rng.range(0, 8).cast_signed() - 1 },
-        Kind::Progress => Step::Progress { stream },
-        Kind::Reopen => Step::Reopen { stream },
+        4 => create(rng, stream),
+        5 => Step::Cancel { stream, id: rng.range(0, 8).cast_signed() - 1 },
+        6 => Step::Progress { stream },
+        _ => Step::Reopen { stream },
     }
 }
 
