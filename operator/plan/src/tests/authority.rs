@@ -158,8 +158,7 @@ fn clients_have_time_after_each_step() {
     world.authority.overlap = 7200;
     for to in [Rotation::Introduced, Rotation::Switched, Rotation::Rest] {
         let began = world.now;
-        let done = |_: &World, step: &Step| *step == Step::RotateAuthority(to);
-        assert!(world.run(4000, done), "{to:?}: {:#?}", world.last());
+        world.until(4000, |_, step| *step == Step::RotateAuthority(to));
         assert!(to == Rotation::Introduced || world.now - began >= 7190);
     }
 }

@@ -56,11 +56,7 @@ fn a_silent_member_gets_another_pod_and_keeps_its_disk() {
     world.elapse(1);
     let began = world.now;
     let again = Step::DeletePod { ordinal: 2, reason: Stop::Silent };
-    assert!(
-        world.run(200, |_, step| *step == again),
-        "{:?}",
-        world.last()
-    );
+    world.until(200, |_, step| *step == again);
     assert!(world.now - began >= 295, "{}", world.now - began);
     world.settle();
     assert_eq!(world.member(2).map(|member| member.id), Some(id));
@@ -94,11 +90,7 @@ fn a_pod_that_its_node_refused_is_recreated_after_a_pause() {
         world.elapse(1);
         let began = world.now;
         let again = Step::DeletePod { ordinal: 2, reason: Stop::Ended };
-        assert!(
-            world.run(50, |_, step| *step == again),
-            "{:?}",
-            world.last()
-        );
+        world.until(50, |_, step| *step == again);
         assert_eq!(world.now - began, pause, "{exit:?}");
         world.settle();
         assert!(removals(&world).is_empty());
@@ -110,7 +102,7 @@ fn a_pod_that_its_node_refused_is_recreated_after_a_pause() {
 fn a_learner_that_misses_one_call_stays() {
     let mut world = cluster(3);
     world.spec.replicas = 4;
-    assert!(world.run(50, |world, _| world.pods.contains_key(&3)));
+    world.until(50, |world, _| world.pods.contains_key(&3));
     for member in world.members.iter_mut().filter(|member| member.learner) {
         member.caught_up_at = i64::MAX;
     }
@@ -139,7 +131,7 @@ pub(super) fn without_answer(world: &World, ordinal: Ordinal) -> Observed {
 fn a_voter_that_misses_one_call_keeps_its_replacement() {
     let mut world = cluster(3);
     world.claims.get_mut(&1).expect("a claim").deleting = true;
-    assert!(world.run(50, |world, _| world.pods.contains_key(&3)));
+    world.until(50, |world, _| world.pods.contains_key(&3));
     for member in world.members.iter_mut().filter(|member| member.learner) {
         member.caught_up_at = i64::MAX;
     }
@@ -156,7 +148,7 @@ fn a_voter_that_becomes_silent_keeps_its_replacement() {
         let replaced = world.member(1).expect("a member").id;
         world.replace = Some(replaced).filter(|_| asked);
         world.claims.get_mut(&1).expect("a claim").deleting = !asked;
-        assert!(world.run(50, |world, _| world.pods.contains_key(&3)));
+        world.until(50, |world, _| world.pods.contains_key(&3));
         let learner = world.member(3).expect("a member").id;
         let catch_up = |world: &mut World, at| {
             let mut members = world.members.iter_mut();
@@ -222,10 +214,9 @@ fn a_member_that_is_down_is_replaced_before_one_that_answers() {
         world.claims.get_mut(&answering).expect("a claim").deleting = true;
         world.claims.get_mut(&down).expect("a claim").damaged = true;
         world.elapse(1);
-        let changes = |_: &World, step: &Step| {
+        world.until(10, |_, step| {
             matches!(step, Step::AddLearner { .. } | Step::RemoveMember { .. })
-        };
-        assert!(world.run(10, changes), "{:?}", world.last());
+        });
         assert_eq!(removals(&world), [Removal::BadDisk], "{down}");
     }
 }
@@ -260,8 +251,7 @@ fn a_bad_disk_is_kept_until_another_member_votes() {
     let mut world = cluster(3);
     world.claims.get_mut(&1).expect("a claim").damaged = true;
     world.elapse(1);
-    let votes = |step: &Step| matches!(step, Step::Promote(_));
-    assert!(world.run(200, |_, step| votes(step)), "{:?}", world.last());
+    world.until(200, |_, step| matches!(step, Step::Promote(_)));
     let kept = world.claims.get(&1).expect("its claim is there");
     assert!(kept.retired && kept.data.is_some());
     world.settle();
@@ -331,11 +321,7 @@ fn a_stuck_pod_does_not_block_growth() {
         "no disk is replaced without a request"
     );
     world.claims.get_mut(&1).expect("a claim").deleting = true;
-    assert!(
-        world.run(400, |world, _| world.serving() == 3),
-        "{:?}",
-        world.last()
-    );
+    world.until(400, |world, _| world.serving() == 3);
     assert!(world.pods.contains_key(&1), "the pod is still terminating");
     assert!(world.member(3).is_some());
 }
@@ -355,11 +341,7 @@ fn with_lost_node() -> World {
 fn a_member_on_a_lost_node_is_replaced_after_the_time_in_the_spec() {
     let mut world = with_lost_node();
     let began = world.now;
-    assert!(
-        world.run(2000, |world, _| world.serving() == 3),
-        "{:?}",
-        world.last()
-    );
+    world.until(2000, |world, _| world.serving() == 3);
     assert!(world.now - began >= 1200, "{}", world.now - began);
     assert_eq!(removals(&world), [Removal::NodeLost]);
     assert!(world.pods.contains_key(&1), "the pod is still terminating");

@@ -39,7 +39,7 @@ fn a_stopped_member_restarts_if_it_is_wanted_again() {
     let mut world = cluster(3);
     world.spec.replicas = 2;
     let id = world.member(2).expect("a member").id;
-    assert!(world.run(50, |_, step| matches!(step, Step::DeletePod { .. })));
+    world.until(50, |_, step| matches!(step, Step::DeletePod { .. }));
     world.elapse(60);
     world.spec.replicas = 3;
     world.settle();
@@ -56,7 +56,7 @@ fn without_self_healing_a_deleted_claim_does_not_change_the_scale_in_order() {
         world.spec.replicas = 3;
         world.claims.get_mut(&1).expect("a claim").deleting = true;
         let goes = |step: &Step| matches!(step, Step::DeletePod { .. } | Step::RemoveMember { .. });
-        assert!(world.run(50, |_, step| goes(step)));
+        world.until(50, |_, step| goes(step));
         let first = world.taken.last();
         let highest = matches!(first, Some(Step::DeletePod { ordinal: 4, .. }));
         assert_eq!(highest, !heals, "self-healing {heals}: {first:?}");
@@ -107,10 +107,10 @@ fn planned_changes_wait_while_no_majority_agrees_on_the_data() {
     world.elapse(20);
     world.waits_for(&Why::Undecided);
     world.spec.replicas = 3;
+    // The user can still replace a member.
     let id = world.member(1).expect("a member").id;
     world.replace = Some(id);
-    let removed = world.run(200, |_, step| matches!(step, Step::RemoveMember { .. }));
-    assert!(removed, "the user replaces a member: {:?}", world.last());
+    world.until(200, |_, step| matches!(step, Step::RemoveMember { .. }));
     assert!(stopped(&world).is_empty(), "{:?}", stopped(&world));
     world.undecided = false;
     world.settle();
@@ -149,7 +149,7 @@ fn the_only_copy_is_not_restarted_for_a_template() {
 fn a_learner_with_nine_tenths_of_the_log_is_promoted() {
     let mut world = cluster(3);
     world.spec.replicas = 4;
-    assert!(world.run(50, |world, _| world.pods.contains_key(&3)));
+    world.until(50, |world, _| world.pods.contains_key(&3));
     for (raft_index, promotes) in [(899, false), (900, true)] {
         let mut seen = world.observe();
         let list = seen.membership.as_mut().expect("a list");
@@ -287,12 +287,7 @@ fn without_a_quorum_only_pods_that_cannot_start_get_the_new_template() {
     }
     world.elapse(1);
     world.template += 1;
-    let mended = world.run(40, |world, _| world.has_quorum());
-    assert!(
-        mended,
-        "the new template fixes the other members: {:?}",
-        world.last()
-    );
+    world.until(40, |world, _| world.has_quorum());
     assert!(!stopped(&world).contains(&2), "{:?}", stopped(&world));
     for (kind, image) in [
         (UpdateKind::OnDelete, None),
@@ -315,8 +310,7 @@ fn without_a_quorum_only_pods_that_cannot_start_get_the_new_template() {
 fn a_fenced_member_stays_down_and_the_others_keep_their_quorum() {
     let mut world = cluster(3);
     world.fenced.insert(0);
-    let fenced = |_: &World, step: &Step| why(step) == Some(&Why::Fenced(0));
-    assert!(world.run(50, fenced));
+    world.until(50, |_, step| why(step) == Some(&Why::Fenced(0)));
     world.fenced.insert(1);
     world.taken.clear();
     world.run(50, |_, _| false);
@@ -335,8 +329,7 @@ fn an_unfenceable_member_does_not_block_others() {
     let mut world = cluster(3);
     world.fenced.insert(0);
     world.pods.remove(&1);
-    let back = world.run(3, |world, _| world.pods.contains_key(&1));
-    assert!(back, "{:?}", world.last());
+    world.until(3, |world, _| world.pods.contains_key(&1));
 }
 
 #[test]
@@ -345,8 +338,7 @@ fn a_paused_cluster_is_not_changed() {
     world.spec.paused = true;
     world.spec.replicas = 5;
     world.pods.remove(&0);
-    let acts = world.run(50, |_, step| why(step) != Some(&Why::Paused));
-    assert!(!acts);
+    world.never(50, |step| why(step) != Some(&Why::Paused));
 }
 
 #[test]
@@ -355,8 +347,7 @@ fn a_supervised_rollout_waits_for_approval_before_the_leader() {
     world.spec.update_strategy =
         Some(UpdateStrategy { supervised: true, ..UpdateStrategy::default() });
     world.template += 1;
-    let asks = |_: &World, step: &Step| matches!(why(step), Some(Why::Approval(_)));
-    assert!(world.run(200, asks));
+    world.until(200, |_, step| matches!(why(step), Some(Why::Approval(_))));
     assert_eq!(stopped(&world).len(), 2);
 }
 
@@ -365,8 +356,9 @@ fn updates_that_skip_a_minor_version_are_refused() {
     let mut world = cluster(3);
     world.spec.version = Some("0.3.0".to_owned());
     world.template += 1;
-    let refused = |_: &World, step: &Step| matches!(why(step), Some(Why::VersionStep { .. }));
-    assert!(world.run(20, refused));
+    world.until(20, |_, step| {
+        matches!(why(step), Some(Why::VersionStep { .. }))
+    });
     assert!(stopped(&world).is_empty());
     // Members report the version of etcd that they implement.
     world.spec.version = Some("0.2.0".to_owned());
@@ -380,8 +372,9 @@ fn a_release_below_the_feature_level_is_refused() {
     world.level = Some(2);
     world.spec.version = Some("0.1.0".to_owned());
     world.template += 1;
-    let refused = |_: &World, step: &Step| matches!(why(step), Some(Why::LevelRisen { .. }));
-    assert!(world.run(20, refused));
+    world.until(20, |_, step| {
+        matches!(why(step), Some(Why::LevelRisen { .. }))
+    });
     assert!(stopped(&world).is_empty());
     let seen = world.observe();
     let notice = world.plan(&seen).notice("c", &seen).expect("a notice");
@@ -413,9 +406,9 @@ fn an_outage_does_not_lower_the_feature_level() {
     world.elapse(60);
     world.run(40, |_, _| false);
     assert!(stopped(&world).is_empty(), "{:?}", stopped(&world));
+    // A later release is allowed.
     world.spec.version = Some("0.2.0".to_owned());
-    let mended = world.run(40, |world, _| world.has_quorum());
-    assert!(mended, "a later release is allowed: {:?}", world.last());
+    world.until(40, |world, _| world.has_quorum());
 }
 
 #[test]

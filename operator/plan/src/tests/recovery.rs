@@ -193,11 +193,7 @@ fn another_survivor_can_be_named() {
     break_pod(&mut world, 2, None);
     world.elapse(1);
     world.recover = Some(1);
-    assert!(
-        world.run(100, |_, step| is_forced(step)),
-        "{:#?}",
-        world.last()
-    );
+    world.until(100, |_, step| is_forced(step));
     world.elapse(60);
     let stuck = world.pass();
     assert!(!stuck.acts(), "{stuck:?}");

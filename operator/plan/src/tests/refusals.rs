@@ -23,7 +23,7 @@ fn a_stuck_learner_does_not_block_voters() {
     world.run(50, |_, step| why(step) == Some(&Why::Refused));
     world.taken.clear();
     world.pods.remove(&2);
-    assert!(world.run(20, |world, _| world.pods.contains_key(&2)));
+    world.until(20, |world, _| world.pods.contains_key(&2));
     world.refuses = None;
     world.settle();
     assert_eq!(world.serving(), 4);
@@ -58,7 +58,7 @@ fn a_bootstrap_continues_despite_a_refused_pod() {
     refuses(&mut world, |step| {
         matches!(step, Step::StartMember(PodPlan { ordinal: 0, .. }))
     });
-    assert!(world.run(50, |world, _| world.pods.len() == 2));
+    world.until(50, |world, _| world.pods.len() == 2);
     assert!(!started(&world).is_empty());
 }
 
@@ -74,11 +74,7 @@ fn refused_objects_do_not_block_lost_pods() {
         world.budget = None;
         refuses(&mut world, refused);
         world.pods.remove(&1);
-        assert!(
-            world.run(20, |world, _| world.pods.contains_key(&1)),
-            "{:?}",
-            world.last()
-        );
+        world.until(20, |world, _| world.pods.contains_key(&1));
         world.refuses = None;
         world.settle();
     }
@@ -155,7 +151,7 @@ fn refused_growth_does_not_block_a_rollout() {
     world.template += 1;
     world.run(200, |_, _| false);
     assert!(world.pods.values().all(|pod| pod.template == 1));
-    assert!(world.run(20, |_, step| why(step) == Some(&Why::Refused)));
+    world.until(20, |_, step| why(step) == Some(&Why::Refused));
 }
 
 /// No pods can be built from the spec. Lost pods are recreated, but the cluster is not reported as up to date.
@@ -172,7 +168,7 @@ fn a_spec_that_makes_no_pod_is_reported() {
 #[test]
 fn a_first_start_reports_why_it_waits() {
     let mut world = World::new(EtcdClusterSpec::minimal(), 3);
-    assert!(world.run(50, |world, _| world.pods.len() == 3));
+    world.until(50, |world, _| world.pods.len() == 3);
     let mut seen = world.observe();
     for at in seen.ordinals.values_mut() {
         let pod = at.pod.as_mut().expect("a pod");

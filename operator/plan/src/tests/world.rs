@@ -156,6 +156,12 @@ impl World {
         false
     }
 
+    /// Like [`Self::run`], but fails if `end` returns true in none of the passes.
+    #[track_caller]
+    pub(super) fn until(&mut self, passes: usize, end: impl Fn(&Self, &Step) -> bool) {
+        assert!(self.run(passes, end), "{:#?}", self.last());
+    }
+
     /// Runs passes and asserts that none of them takes a step for which `is` returns true.
     #[track_caller]
     pub(super) fn never(&mut self, passes: usize, is: impl Fn(&Step) -> bool) {
@@ -170,9 +176,9 @@ impl World {
         assert_eq!(why(&step), Some(expected), "{step:?} {:?}", self.last());
     }
 
+    #[track_caller]
     pub(super) fn settle(&mut self) {
-        let done = self.run(400, |_, step| *step == Step::Done);
-        assert!(done, "the cluster settles: {:#?}", self.last());
+        self.until(400, |_, step| *step == Step::Done);
     }
 
     /// Returns the last 14 steps that were not waits, newest first.
