@@ -30,3 +30,9 @@ fn why(step: &Step) -> Option<&Why> {
         None
     }
 }
+
+/// Asserts that the step is a wait for this reason.
+#[track_caller]
+fn waits(step: &Step, expected: &Why) {
+    assert_eq!(why(step), Some(expected), "{step:?}");
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use witan_crd::{EtcdClusterSpec, OnCorruption, SelfHealing};
 
-use super::{faults::disk, why, world::World};
+use super::{faults::disk, waits, why, world::World};
 use crate::{
     IDLE,
     model::{
@@ -162,12 +162,7 @@ fn obstacles_are_reported_and_never_replaced() {
         break_pod(&mut world, 0, Some(obstacle));
         world.run(400, |_, _| false);
         assert!(removals(&world).is_empty(), "{obstacle:?}");
-        let last = world.pass();
-        let why = Why::Obstacle(0, obstacle);
-        assert!(
-            matches!(&last, Step::Wait { why: said, .. } if *said == why),
-            "{last:?}"
-        );
+        world.waits_for(&Why::Obstacle(0, obstacle));
     }
 }
 
@@ -227,11 +222,7 @@ fn a_sole_member_is_never_replaced() {
     world.claims.clear();
     world.pods.clear();
     world.elapse(1);
-    for _ in 0..200 {
-        let step = world.pass();
-        assert_eq!(why(&step), Some(&Why::DataLost), "{step:?}");
-        world.elapse(3);
-    }
+    world.never(200, |step| why(step) != Some(&Why::DataLost));
 }
 
 #[test]
@@ -281,8 +272,7 @@ fn different_cluster_ids_stop_everything() {
     let mut world = cluster(3);
     world.status.cluster_id = Some("beef".to_owned());
     let seen = world.observe();
-    let step = world.plan(&seen);
-    assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
+    waits(&world.plan(&seen), &Why::ClusterIdMismatch);
 }
 
 fn blank(cluster_id: u64, members: usize) -> ClusterReport {
@@ -314,15 +304,14 @@ fn a_leftover_disk_of_a_failed_bootstrap_is_deleted() {
     let step = planned(|_, claim, _, _| claim.deleting = true);
     assert_eq!(step, Step::DeletePod { ordinal: 2, reason });
     let step = planned(|_, claim, pod, _| (claim.deleting, pod.deleting) = (true, true));
-    assert_eq!(why(&step), Some(&Why::PodEnding(2)), "{step:?}");
+    waits(&step, &Why::PodEnding(2));
     for keeps in [
         (|said, _, _, _| said.blank = false)
             as fn(&mut ClusterReport, &mut ClaimSeen, &mut PodSeen, &mut bool),
         |_, claim, _, _| claim.served = true,
         |_, _, _, linearizable| *linearizable = false,
     ] {
-        let step = planned(keeps);
-        assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
+        waits(&planned(keeps), &Why::ClusterIdMismatch);
     }
 }
 
@@ -390,10 +379,8 @@ fn a_bootstrap_continues_despite_leftover_disks() {
             assert!(starts, "{step:?}");
             world.until(50, |world, _| world.pods.contains_key(&next));
         }
-        let step = planned(&world, false);
-        assert_eq!(why(&step), Some(&Why::Bootstrapping), "{step:?}");
-        let step = planned(&world, true);
-        assert_eq!(why(&step), Some(&Why::ClusterIdMismatch), "{step:?}");
+        waits(&planned(&world, false), &Why::Bootstrapping);
+        waits(&planned(&world, true), &Why::ClusterIdMismatch);
     }
 }
 
@@ -406,8 +393,7 @@ fn members_unreachable_only_from_the_operator_are_left_alone() {
         world.recover = recover;
         let mut seen = world.observe();
         seen.membership = None;
-        let step = world.plan(&seen);
-        assert_eq!(why(&step), Some(&Why::Unreachable), "{step:?}");
+        waits(&world.plan(&seen), &Why::Unreachable);
     }
 }
 
@@ -417,8 +403,7 @@ fn a_deleted_cluster_gets_no_objects() {
     let mut seen = world.observe();
     seen.deleting = true;
     seen.ordinals.clear();
-    let step = world.plan(&seen);
-    assert_eq!(why(&step), Some(&Why::Deleting), "{step:?}");
+    waits(&world.plan(&seen), &Why::Deleting);
 }
 
 /// Backups of manifests do not restore the status.

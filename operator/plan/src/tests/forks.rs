@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{cases::cluster, why, world::World};
+use super::{cases::cluster, waits, why, world::World};
 use crate::model::{BudgetSeen, ClusterReport, FORKED, ObjectState, Observed, Step, Why};
 
 /// Member 1 was started with --force-new-cluster by accident. The member keeps the cluster id, and a quorum confirms its list.
@@ -29,18 +29,16 @@ fn a_forced_member_removes_none_of_the_others() {
         list.reports.extend([(0, report), (2, report)]);
     };
     let step = planned(&world, &forked);
-    assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
+    waits(&step, &Why::Forked);
     let notice = step.notice("a", &world.observe());
     assert!(notice.is_some_and(|notice| notice.warning));
     // The other members are silent, but the status lists them.
-    let step = planned(&world, &|_| ());
-    assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
+    waits(&planned(&world, &|_| ()), &Why::Forked);
     // The status has the list of the forced member and reports the fork.
     world.status.members.truncate(0);
     let degraded = json!({"type": "Degraded", "status": "True", "reason": FORKED, "message": "", "lastTransitionTime": "2026-01-02T03:04:05Z"});
     world.status.conditions = vec![serde_json::from_value(degraded).expect("a condition")];
-    let step = planned(&world, &|_| ());
-    assert_eq!(why(&step), Some(&Why::Forked), "{step:?}");
+    waits(&planned(&world, &|_| ()), &Why::Forked);
     // The user deletes the pods and claims of the other members.
     let given_up = |seen: &mut Observed| {
         for ordinal in [0, 2] {
@@ -57,8 +55,7 @@ fn a_forced_member_removes_none_of_the_others() {
         let list = seen.membership.as_mut().expect("a list");
         list.listed_by_others.extend([0, 2]);
     };
-    let step = planned(&world, &electing);
-    assert_eq!(why(&step), Some(&Why::StillListed(0)), "{step:?}");
+    waits(&planned(&world, &electing), &Why::StillListed(0));
     let step = planned(&world, &|seen| {
         electing(seen);
         seen.ordinals.values_mut().for_each(|at| at.pod = None);

@@ -5,7 +5,7 @@ use witan_crd::{RecoveryPhase, RecoveryStatus};
 
 use super::{
     cases::{break_pod, cluster, started},
-    properties, why,
+    properties, waits,
     world::World,
 };
 use crate::model::{Bootstrap, Holder, Ordinal, Part, PodPlan, Step, Why};
@@ -141,8 +141,7 @@ fn other_members_keep_their_pods_while_the_name_of_the_survivors_pod_is_taken() 
     assert!(seen.pods().next().is_some(), "another pod is left");
     let holder = Holder { object: "Pod/world-1".to_owned(), ending: false };
     seen.taken.insert(Part::Pod(1), holder);
-    let step = world.plan(&seen);
-    assert_eq!(why(&step), Some(&Why::NameTaken(Part::Pod(1))), "{step:?}");
+    waits(&world.plan(&seen), &Why::NameTaken(Part::Pod(1)));
 }
 
 #[test]
@@ -218,8 +217,7 @@ fn voters_elsewhere_prevent_a_recovery() {
     if let Some(list) = &mut seen.membership {
         (list.leader, list.linearizable) = (None, false);
     }
-    let step = world.plan(&seen);
-    assert_eq!(why(&step), Some(&Why::ForeignVoters(1)), "{step:?}");
+    waits(&world.plan(&seen), &Why::ForeignVoters(1));
 }
 
 #[test]

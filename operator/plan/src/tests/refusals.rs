@@ -2,7 +2,7 @@
 
 use witan_crd::{ByteQuantity, EtcdClusterSpec};
 
-use super::{cases::cluster, cases::started, why, world::World};
+use super::{cases::cluster, cases::started, waits, why, world::World};
 use crate::{
     IDLE, SOON,
     model::{Holder, ObjectState, Obstacle, Part, PodPhase, PodPlan, Refusal, Step, Why},
@@ -134,8 +134,7 @@ fn a_refused_step_is_retried_after_a_wait() {
         said: "exceeded quota".to_owned(),
     };
     seen.refused = vec![refusal(true)];
-    let held = world.plan(&seen);
-    assert_eq!(why(&held), Some(&Why::Refused), "{held:?}");
+    waits(&world.plan(&seen), &Why::Refused);
     seen.refused = vec![refusal(false)];
     assert_eq!(world.plan(&seen), step);
 }
@@ -160,8 +159,7 @@ fn a_spec_that_makes_no_pod_is_reported() {
     let world = cluster(3);
     let mut seen = world.observe();
     seen.rejected = Some("spec.tolerations does not fit".to_owned());
-    let step = world.plan(&seen);
-    assert_eq!(why(&step), Some(&Why::SpecRejected), "{step:?}");
+    waits(&world.plan(&seen), &Why::SpecRejected);
 }
 
 /// An image that cannot be pulled is the most frequent failure of a first start.
@@ -176,13 +174,11 @@ fn a_first_start_reports_why_it_waits() {
         pod.obstacle = Some(Obstacle::CannotStart);
         pod.ready_changed = seen.now - 60;
     }
-    let step = world.plan(&seen);
     let pull = Why::Obstacle(0, Obstacle::CannotStart);
-    assert_eq!(why(&step), Some(&pull), "{step:?}");
+    waits(&world.plan(&seen), &pull);
     for at in seen.ordinals.values_mut() {
         let pod = at.pod.as_mut().expect("a pod");
         (pod.obstacle, pod.exit) = (None, Some(1));
     }
-    let step = world.plan(&seen);
-    assert_eq!(why(&step), Some(&Why::Exited(0, 1)), "{step:?}");
+    waits(&world.plan(&seen), &Why::Exited(0, 1));
 }

@@ -2,7 +2,7 @@
 
 use witan_crd::{EtcdClusterSpec, OpenObject, Storage, UpdateKind, UpdateStrategy};
 
-use super::{cases::cluster, evidence::without_answer, faults::disk, why, world::World};
+use super::{cases::cluster, evidence::without_answer, faults::disk, waits, world::World};
 use crate::model::{Obstacle, Removal, Role, Step, Stop, Why};
 
 #[test]
@@ -145,8 +145,7 @@ fn claims_too_small_for_the_data_delay_nothing_else() {
         }
         world.plan(&seen)
     };
-    let step = planned(&world);
-    assert_eq!(why(&step), Some(&Why::StorageTooSmall), "{step:?}");
+    waits(&planned(&world), &Why::StorageTooSmall);
     world.template += 1;
     let step = planned(&world);
     assert!(
