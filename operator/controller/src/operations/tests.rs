@@ -4,7 +4,10 @@ mod once;
 mod restore;
 
 use serde_json::{Value, json};
-use witan_crd::{EtcdOperationSpec, MoveLeader};
+use witan_crd::{
+    EtcdOperationSpec, MoveLeader,
+    OperationPhase::{Failed, Pending, Running, Succeeded},
+};
 use witan_plan::model::{MemberSeen, Membership, Observed};
 
 use super::*;
@@ -52,6 +55,13 @@ fn says(text: Option<String>, words: &str) {
     assert!(text.contains(words), "{text}");
 }
 
+/// Asserts the phase in a status, and returns the status.
+#[track_caller]
+fn in_phase(status: EtcdOperationStatus, phase: OperationPhase) -> EtcdOperationStatus {
+    assert_eq!(status.phase, Some(phase), "{status:?}");
+    status
+}
+
 fn requested(fake: &FakeApi) -> Value {
     fake.get(CLUSTER).expect("the cluster")["status"]["requests"]["operation"]["recoverQuorum"]
         .clone()
@@ -81,8 +91,7 @@ fn late() -> String {
 async fn an_operation_continues_after_a_restart_and_runs_once() {
     let fake = FakeApi::with_cluster(&json!({}));
     ask(&fake, "lost", &early(), &recovery());
-    let begun = pass(&fake, &started(&fake), "lost").await;
-    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    let begun = in_phase(pass(&fake, &started(&fake), "lost").await, Running);
     assert_eq!(begun.requested_by.as_deref(), Some("kubectl-create"));
     assert_eq!(
         requested(&fake),
@@ -92,13 +101,11 @@ async fn an_operation_continues_after_a_restart_and_runs_once() {
     assert_eq!(once::past(&fake)[0]["verb"], "RecoverQuorum");
     pass(&fake, &started(&fake), "lost").await;
     assert_eq!(requested(&fake), "orders-1");
-    let waits = pass(&fake, &started(&fake), "lost").await;
-    assert_eq!(waits.phase, Some(OperationPhase::Running), "{waits:?}");
+    in_phase(pass(&fake, &started(&fake), "lost").await, Running);
     let done = json!({"member": "orders-1", "phase": "Done", "startedAt": late()});
     fake.change(CLUSTER, &json!({"status": {"recovery": done}}));
     let operations = started(&fake);
-    let done = pass(&fake, &operations, "lost").await;
-    assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
+    let done = in_phase(pass(&fake, &operations, "lost").await, Succeeded);
     assert_eq!(done.conditions[0].status, "True");
     assert_eq!(once::past(&fake)[0]["result"], "Succeeded");
     assert_eq!(
@@ -129,11 +136,9 @@ async fn one_operation_of_a_cluster_runs_at_a_time() {
     let status = json!({"phase": "Failed"});
     fake.change("/etcdoperations/ended", &json!({"status": status}));
     let operations = started(&fake);
-    let waits = pass(&fake, &operations, "second").await;
-    assert_eq!(waits.phase, Some(OperationPhase::Pending));
+    let waits = in_phase(pass(&fake, &operations, "second").await, Pending);
     says(waits.message, "EtcdOperation first");
-    let begun = pass(&fake, &operations, "first").await;
-    assert_eq!(begun.phase, Some(OperationPhase::Running));
+    in_phase(pass(&fake, &operations, "first").await, Running);
     ask(&fake, "older", "2026-01-01T00:00:00Z", &spec);
     // A running operation takes precedence over an older operation.
     says(pass(&fake, &operations, "older").await.message, "first");
@@ -153,8 +158,7 @@ async fn an_operation_that_waits_for_another_does_not_observe_the_cluster() {
         serde_json::from_value::<EtcdOperation>(found.expect("the operation")).expect("its type")
     };
     assert!(operations.reconcile(&read("first")).await.is_err());
-    let waits = pass(&fake, &operations, "second").await;
-    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+    in_phase(pass(&fake, &operations, "second").await, Pending);
 }
 
 /// A restore waits for its backup, and a restart for a quorum. A recovery must wait for neither operation.
@@ -165,15 +169,13 @@ async fn a_repair_precedes_waiting_operations() {
     let lost = json!({"restore": {"backupRef": {"name": "gone"}}});
     for (name, spec) in [("all", json!({"restart": {}})), ("back", lost)] {
         ask(&fake, name, &early(), &spec);
-        let waits = pass(&fake, &operations, name).await;
-        assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+        in_phase(pass(&fake, &operations, name).await, Pending);
     }
     ask(&fake, "lost", &late(), &recovery());
     let waits = pass(&fake, &operations, "all").await.message;
     says(waits.clone(), "EtcdOperation lost (Pending)");
     says(waits, "delete lost");
-    let begun = pass(&fake, &operations, "lost").await;
-    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    in_phase(pass(&fake, &operations, "lost").await, Running);
 }
 
 #[tokio::test]
@@ -181,26 +183,23 @@ async fn a_recovery_begins_at_once_or_fails() {
     let fake = FakeApi::default();
     let operations = started(&fake);
     ask(&fake, "lost", &early(), &recovery());
-    let failed = pass(&fake, &operations, "lost").await;
+    let failed = in_phase(pass(&fake, &operations, "lost").await, Failed);
     says(failed.message, "a recovery does not wait");
-    assert_eq!(failed.phase, Some(OperationPhase::Failed));
     for more in [
         json!({"spec": {"paused": true}}),
         json!({"spec": {"replicas": 0}}),
     ] {
         fake.put_cluster(&more);
         ask(&fake, "lost", &early(), &recovery());
-        let failed = pass(&fake, &operations, "lost").await;
-        assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+        in_phase(pass(&fake, &operations, "lost").await, Failed);
     }
     fake.put_cluster(&json!({}));
     ask(&fake, "check", &early(), &json!({"consistencyCheck": {}}));
     pass(&fake, &operations, "check").await;
     ask(&fake, "lost", &late(), &recovery());
-    let failed = pass(&fake, &operations, "lost").await;
+    let failed = in_phase(pass(&fake, &operations, "lost").await, Failed);
     says(failed.message.clone(), "EtcdOperation check (Running)");
     says(failed.message, "delete check");
-    assert_eq!(failed.phase, Some(OperationPhase::Failed));
     assert_eq!(requested(&fake), Value::Null);
 }
 
@@ -226,8 +225,7 @@ async fn an_operation_does_nothing_to_a_later_cluster_of_the_same_name() {
     let operations = started(&fake);
     pass(&fake, &operations, "lost").await;
     fake.put_cluster(&json!({"metadata": {"uid": "another"}}));
-    let failed = pass(&fake, &operations, "lost").await;
-    assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+    in_phase(pass(&fake, &operations, "lost").await, Failed);
     assert_eq!(requested(&fake), Value::Null);
 }
 
@@ -242,8 +240,7 @@ async fn impossible_operations_fail_at_once_and_expire() {
         &json!({"rotateCertificates": {}, "ttlSecondsAfterFinished": 0}),
     );
     let operations = started(&fake);
-    let done = pass(&fake, &operations, "a").await;
-    assert_eq!(done.phase, Some(OperationPhase::Failed), "{done:?}");
+    in_phase(pass(&fake, &operations, "a").await, Failed);
     pass(&fake, &operations, "a").await;
     assert_eq!(fake.get("/etcdoperations/a"), None, "its TTL has passed");
     for (spec, words) in [
@@ -258,8 +255,7 @@ async fn impossible_operations_fail_at_once_and_expire() {
         (recovery(), "orders-1 is not a member"),
     ] {
         ask(&fake, "b", &early(), &spec);
-        let failed = pass(&fake, &operations, "b").await;
-        assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+        let failed = in_phase(pass(&fake, &operations, "b").await, Failed);
         says(failed.message, words);
     }
     for (more, words) in [
@@ -269,8 +265,7 @@ async fn impossible_operations_fail_at_once_and_expire() {
     ] {
         fake.put_cluster(&more);
         ask(&fake, "c", &early(), &json!({"restart": {}}));
-        let held = pass(&fake, &operations, "c").await;
-        assert_eq!(held.phase, Some(OperationPhase::Pending), "{held:?}");
+        let held = in_phase(pass(&fake, &operations, "c").await, Pending);
         says(held.message, words);
     }
 }
@@ -287,8 +282,7 @@ async fn a_replacement_that_waits_knows_its_member_by_id() {
         &early(),
         &json!({"replaceMember": {"name": "orders-1"}}),
     );
-    let waits = pass(&fake, &operations, "bad").await;
-    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+    let waits = in_phase(pass(&fake, &operations, "bad").await, Pending);
     assert_eq!(waits.member_id.as_deref(), Some("a1"));
     let next = |id| was_replaced(&waits, Some(&("orders-1".to_owned(), id)));
     assert_eq!(next(0xa1), None);
@@ -342,8 +336,7 @@ async fn a_recovery_continues_with_another_survivor() {
     let fake = FakeApi::with_cluster(&json!({"status": {"recovery": running}}));
     ask(&fake, "other", &early(), &recovery());
     let operations = started(&fake);
-    let begun = pass(&fake, &operations, "other").await;
-    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    in_phase(pass(&fake, &operations, "other").await, Running);
     pass(&fake, &operations, "other").await;
     assert_eq!(requested(&fake), "orders-1");
 }
@@ -364,8 +357,7 @@ async fn a_migration_is_requested_until_its_operation_ends() {
     );
     let on_delete = json!({"spec": {"updateStrategy": {"type": "OnDelete"}}});
     fake.change(CLUSTER, &on_delete);
-    let failed = pass(&fake, &operations, "move").await;
-    assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+    let failed = in_phase(pass(&fake, &operations, "move").await, Failed);
     says(failed.message, "OnDelete");
     assert_eq!(request(), Value::Null);
 }
@@ -382,8 +374,7 @@ async fn an_operation_in_an_unknown_phase_stays_and_others_wait() {
     let after = fake.get("/etcdoperations/later").expect("the operation");
     assert_eq!(after["status"], status);
     ask(&fake, "next", &late(), &json!({"restart": {}}));
-    let waits = pass(&fake, &operations, "next").await;
-    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+    let waits = in_phase(pass(&fake, &operations, "next").await, Pending);
     says(waits.message, "waiting for EtcdOperation later");
 }
 
@@ -395,7 +386,6 @@ async fn no_operation_starts_while_a_restore_is_in_an_unknown_phase() {
     });
     let fake = FakeApi::with_cluster(&json!({"status": {"restore": restore}}));
     ask(&fake, "next", &early(), &json!({"restart": {}}));
-    let waits = pass(&fake, &started(&fake), "next").await;
-    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+    let waits = in_phase(pass(&fake, &started(&fake), "next").await, Pending);
     says(waits.message, "status.restore.phase=Verifying");
 }

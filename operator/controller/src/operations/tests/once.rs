@@ -1,11 +1,14 @@
 //! An operation that replaces data or disks takes effect once, soon after its creation, and only on the intended cluster.
 
 use serde_json::{Value, json};
-use witan_crd::{EtcdClusterStatus, EtcdOperation, EtcdOperationStatus, OperationPhase};
+use witan_crd::{
+    EtcdClusterStatus, EtcdOperation, EtcdOperationStatus,
+    OperationPhase::{Failed, Pending, Running, Succeeded},
+};
 
 use super::{
     super::once,
-    CLUSTER, ask, early, late, recovery, requested,
+    CLUSTER, ask, early, in_phase, late, recovery, requested,
     restore::{at_stage, kept, next, put_backup, put_served, record, recorded, restore, served},
     says, seconds_ago,
 };
@@ -13,7 +16,7 @@ use crate::testing::{api::FakeApi, with};
 
 #[track_caller]
 fn is_refused(status: &EtcdOperationStatus, reason: &str, words: &str) {
-    assert_eq!(status.phase, Some(OperationPhase::Failed), "{status:?}");
+    assert_eq!(status.phase, Some(Failed), "{status:?}");
     assert_eq!(status.conditions[0].reason, reason);
     says(status.message.clone(), words);
 }
@@ -31,8 +34,7 @@ async fn a_recreated_operation_does_not_run_again() {
     assert_eq!(past(&fake)[0]["uid"], "monday");
     assert_eq!(past(&fake)[0]["result"], Value::Null);
     // The operator's own record does not stop the operation after a restart.
-    let runs = next(&fake, "monday").await;
-    assert_eq!(runs.phase, Some(OperationPhase::Running), "{runs:?}");
+    in_phase(next(&fake, "monday").await, Running);
     at_stage(&fake, "Done");
     let made = record(&fake);
     ask(&fake, "monday", &late(), &restore());
@@ -47,8 +49,7 @@ async fn an_operation_does_not_wait_for_a_later_cluster() {
     let fake = FakeApi::default();
     put_backup(&fake, "Succeeded");
     ask(&fake, "soon", &early(), &restore());
-    let waits = next(&fake, "soon").await;
-    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+    in_phase(next(&fake, "soon").await, Pending);
     put_served(&fake, &json!({}));
     let created = json!({"metadata": {"creationTimestamp": late()}});
     fake.change(CLUSTER, &created);
@@ -70,8 +71,7 @@ async fn an_operation_does_not_wait_for_a_later_cluster() {
         &seconds_ago(6000),
         &json!({"consistencyCheck": {}}),
     );
-    let waits = next(&fake, "check").await;
-    assert_eq!(waits.phase, Some(OperationPhase::Pending), "{waits:?}");
+    in_phase(next(&fake, "check").await, Pending);
 }
 
 #[tokio::test]
@@ -88,8 +88,7 @@ async fn an_operation_for_one_cluster_does_nothing_to_another_of_its_name() {
         &early(),
         &with(recovery(), &json!({"clusterUID": "u"})),
     );
-    let begun = next(&fake, "own").await;
-    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    in_phase(next(&fake, "own").await, Running);
 }
 
 #[tokio::test]
@@ -106,8 +105,7 @@ async fn the_backup_of_another_cluster_must_be_named() {
     assert_eq!(past(&fake)[0]["result"], "Failed");
     let named = json!({"restore": {"backupRef": {"name": "monday"}, "fromCluster": "carts"}});
     ask(&fake, "right", &early(), &named);
-    let begun = next(&fake, "right").await;
-    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    in_phase(next(&fake, "right").await, Running);
 }
 
 #[tokio::test]
@@ -118,8 +116,7 @@ async fn a_restore_replaces_the_kept_disks_of_the_previous_restore_only_on_reque
     let mut spec = restore();
     spec["restore"]["forgetKeptDisks"] = json!(true);
     ask(&fake, "sure", &early(), &spec);
-    let begun = next(&fake, "sure").await;
-    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    in_phase(next(&fake, "sure").await, Running);
 }
 
 #[tokio::test]
@@ -144,8 +141,7 @@ async fn undoing_a_restore_twice_does_nothing() {
     fake.remove("/etcdoperations/again");
     at_stage(&fake, "Done");
     ask(&fake, "thrice", &early(), &undo);
-    let done = next(&fake, "thrice").await;
-    assert_eq!(done.phase, Some(OperationPhase::Succeeded), "{done:?}");
+    let done = in_phase(next(&fake, "thrice").await, Succeeded);
     says(done.message, "nothing to do");
 }
 
@@ -163,7 +159,7 @@ async fn an_undo_of_one_restore_does_not_undo_another() {
         );
         let status = next(&fake, name).await;
         match meant {
-            "gone" => assert_eq!(status.phase, Some(OperationPhase::Running), "{status:?}"),
+            "gone" => assert_eq!(status.phase, Some(Running), "{status:?}"),
             _ => is_refused(&status, "Failed", "nothing to undo"),
         }
     }
@@ -174,8 +170,7 @@ async fn an_undo_of_one_restore_does_not_undo_another() {
 async fn an_operation_that_failed_before_it_began_does_not_begin_later() {
     let fake = FakeApi::with_cluster(&json!({"spec": {"paused": true}}));
     ask(&fake, "lost", &early(), &recovery());
-    let failed = next(&fake, "lost").await;
-    assert_eq!(failed.phase, Some(OperationPhase::Failed), "{failed:?}");
+    in_phase(next(&fake, "lost").await, Failed);
     assert_eq!(past(&fake)[0]["result"], "Failed");
     fake.change(CLUSTER, &json!({"spec": {"paused": false}}));
     ask(&fake, "lost", &late(), &recovery());
@@ -193,8 +188,7 @@ async fn an_operation_that_stops_members_does_not_stop_them_much_later() {
     next(&fake, "slow").await;
     let begun = |ago| json!({"status": {"startedAt": seconds_ago(ago)}});
     fake.change("/etcdoperations/slow", &begun(3500));
-    let runs = next(&fake, "slow").await;
-    assert_eq!(runs.phase, Some(OperationPhase::Running), "{runs:?}");
+    in_phase(next(&fake, "slow").await, Running);
     fake.change("/etcdoperations/slow", &begun(3600));
     is_refused(
         &next(&fake, "slow").await,

@@ -1,12 +1,16 @@
 //! In-place restores and the deadlines of operations. A new operator runs each pass.
 
 use serde_json::{Value, json};
-use witan_crd::{EtcdOperationStatus, OperationPhase, UndoRestore};
+use witan_crd::{
+    EtcdOperationStatus,
+    OperationPhase::{Failed, Pending, Running},
+    UndoRestore,
+};
 use witan_plan::model::{ClaimSeen, Observed, OrdinalSeen};
 
 use super::{
     super::{decide::Start, restore::may_return},
-    CLUSTER, ask, early, late, pass, recovery, requested, says, started,
+    CLUSTER, ask, early, in_phase, late, pass, recovery, requested, says, started,
 };
 use crate::testing::{api::FakeApi, named, with};
 
@@ -95,12 +99,10 @@ async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recor
     let fake = FakeApi::default();
     put_served(&fake, &json!({}));
     ask(&fake, "again", &early(), &restore());
-    let waits = next(&fake, "again").await;
-    assert_eq!(waits.phase, Some(OperationPhase::Pending));
+    let waits = in_phase(next(&fake, "again").await, Pending);
     says(waits.message, "monday does not exist");
     put_backup(&fake, "Succeeded");
-    let begun = next(&fake, "again").await;
-    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    let begun = in_phase(next(&fake, "again").await, Running);
     assert_eq!(
         begun.source.map(|source| source.name).as_deref(),
         Some("monday-1")
@@ -138,8 +140,7 @@ async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recor
         (&made["keptClusterID"], &made["number"]),
         (&json!("c1"), &json!(1))
     );
-    let again = next(&fake, "again").await;
-    assert_eq!(again.phase, Some(OperationPhase::Running));
+    in_phase(next(&fake, "again").await, Running);
     assert_eq!(record(&fake), made, "the restore is recorded only once");
     at_stage(&fake, "Starting");
     says(next(&fake, "again").await.progress, "undoRestore");
@@ -157,8 +158,7 @@ async fn a_backup_that_cannot_be_restored_stops_no_member() {
     let running = next(&fake, "again").await;
     says(running.progress, "the checksum differs");
     end_check(&fake, "again", "Failed");
-    let failed = next(&fake, "again").await;
-    assert_eq!(failed.phase, Some(OperationPhase::Failed));
+    let failed = in_phase(next(&fake, "again").await, Failed);
     says(failed.message.clone(), "no member was stopped");
     says(failed.message, "the checksum differs");
     assert_eq!(record(&fake), Value::Null);
@@ -200,13 +200,11 @@ async fn a_restore_stops_no_member_while_a_name_is_taken() {
         let other = json!({"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": {}});
         fake.put(other.clone());
         ask(&fake, "again", &early(), &restore());
-        let held = next(&fake, "again").await;
-        assert_eq!(held.phase, Some(OperationPhase::Pending));
+        let held = in_phase(next(&fake, "again").await, Pending);
         says(held.message.clone(), name);
         says(held.message, advice);
         fake.remove(&format!("/{name}"));
-        let begun = next(&fake, "again").await;
-        assert_eq!(begun.phase, Some(OperationPhase::Running));
+        in_phase(next(&fake, "again").await, Running);
         next(&fake, "again").await;
         // The name is taken while the backup is checked.
         fake.put(other);
@@ -228,13 +226,11 @@ async fn an_undo_stops_no_member_while_a_name_is_taken() {
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {},
     }));
     ask(&fake, "back", &early(), &json!({"undoRestore": {}}));
-    let held = next(&fake, "back").await;
-    assert_eq!(held.phase, Some(OperationPhase::Pending));
+    let held = in_phase(next(&fake, "back").await, Pending);
     says(held.message, "data-orders-3");
     // Members may be stopped, and the undo must replace the restore.
     at_stage(&fake, "Stopping");
-    let begun = next(&fake, "back").await;
-    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    in_phase(next(&fake, "back").await, Running);
 }
 
 #[tokio::test]
@@ -243,14 +239,12 @@ async fn a_restore_waits_for_the_secrets_of_the_members() {
     let root = json!({"enabled": true, "rootCredentialsSecretRef": {"name": "root"}});
     fake.change(CLUSTER, &json!({"spec": {"auth": root}}));
     ask(&fake, "again", &early(), &restore());
-    let held = next(&fake, "again").await;
-    assert_eq!(held.phase, Some(OperationPhase::Pending));
+    let held = in_phase(next(&fake, "again").await, Pending);
     says(held.message, "do not exist: root");
     fake.put(json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "root", "namespace": "shop"},
     }));
-    let begun = next(&fake, "again").await;
-    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    in_phase(next(&fake, "again").await, Running);
 }
 
 /// The restore replaces the backup from which the cluster should have started.
@@ -268,8 +262,7 @@ async fn a_restore_does_not_wait_for_the_secrets_of_the_backup_that_it_replaces(
     // The members also need this secret.
     says(next(&fake, "again").await.message, "do not exist: gone");
     fake.change(CLUSTER, &json!({"spec": {"auth": null}}));
-    let begun = next(&fake, "again").await;
-    assert_eq!(begun.phase, Some(OperationPhase::Running), "{begun:?}");
+    in_phase(next(&fake, "again").await, Running);
 }
 
 /// The members could not start again from the earlier disks.
@@ -299,8 +292,7 @@ async fn a_restore_starts_only_if_it_can_be_undone() {
     ] {
         fake.put_cluster(&cluster);
         ask(&fake, "again", &early(), &restore());
-        let failed = next(&fake, "again").await;
-        assert_eq!(failed.phase, Some(OperationPhase::Failed));
+        let failed = in_phase(next(&fake, "again").await, Failed);
         says(failed.message, words);
     }
 }
@@ -394,22 +386,15 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
     next(&fake, "lost").await;
     next(&fake, "lost").await;
     assert_eq!(requested(&fake), "orders-1");
-    assert_eq!(
-        next(&fake, "lost").await.phase,
-        Some(OperationPhase::Running)
-    );
+    in_phase(next(&fake, "lost").await, Running);
     begun_early(&fake, "lost");
     // Members were stopped, so the recovery cannot be left half done.
     let runs = json!({"member": "orders-1", "phase": "Running", "startedAt": late()});
     fake.change(CLUSTER, &json!({"status": {"recovery": runs}}));
-    assert_eq!(
-        next(&fake, "lost").await.phase,
-        Some(OperationPhase::Running)
-    );
+    in_phase(next(&fake, "lost").await, Running);
     assert_eq!(requested(&fake), "orders-1");
     fake.change(CLUSTER, &json!({"status": {"recovery": null}}));
-    let failed = next(&fake, "lost").await;
-    assert_eq!(failed.phase, Some(OperationPhase::Failed));
+    let failed = in_phase(next(&fake, "lost").await, Failed);
     assert_eq!(failed.conditions[0].reason, "DeadlineExceeded");
     says(failed.message, "60 s (spec.activeDeadlineSeconds)");
     assert_eq!(requested(&fake), Value::Null, "it must not start later");
@@ -423,10 +408,7 @@ async fn a_recorded_restore_does_not_fail_after_its_time() {
     ask(&fake, "again", &early(), &spec);
     recorded(&fake, "again").await;
     begun_early(&fake, "again");
-    assert_eq!(
-        next(&fake, "again").await.phase,
-        Some(OperationPhase::Running)
-    );
+    in_phase(next(&fake, "again").await, Running);
     fake.change(CLUSTER, &json!({"status": {"restore": null}}));
     let failed = next(&fake, "again").await;
     says(failed.message, "no member was stopped");
