@@ -51,20 +51,11 @@ async fn accept(store: &Store, verified: &BackupRecord) -> Result<BackupRecord, 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use object_store::memory::InMemory;
-
     use super::*;
-    use crate::{command::Retention, testing::record};
-
-    /// Stores a backup whose record is `record`.
-    async fn put(store: &Store, record: &BackupRecord) {
-        let bytes = vec![7; usize::try_from(record.bytes).unwrap()];
-        let data = format!("{}{DATA}", record.name);
-        store.put(&data, bytes.into()).await.unwrap();
-        store.put_record(record).await.unwrap();
-    }
+    use crate::{
+        command::Retention,
+        testing::{memory_store, put_backup, record},
+    };
 
     async fn left(store: &Store) -> Vec<String> {
         let complete = crate::inventory::complete(store).await.unwrap();
@@ -75,16 +66,16 @@ mod tests {
     #[tokio::test]
     async fn only_a_verified_backup_removes_verified_ones() {
         let (_asked, stop) = Stop::by_test();
-        let store = Store::of_test(Arc::new(InMemory::new()));
+        let store = memory_store();
         for (name, second) in [("a", 1), ("b", 2)] {
-            put(&store, &record(name, second)).await;
+            put_backup(&store, &record(name, second)).await;
         }
         let all = save::finish(&store, record("b", 2), Retention::default(), (None, &stop)).await;
         assert!(all.unwrap().removed.is_empty(), "there is no limit");
         let kept = Retention { keep_last: Some(2), keep_within: None };
         for (name, second, removed) in [("c", 3, ""), ("d", 4, ""), ("e", 5, "c"), ("f", 6, "d")] {
             let rejected = BackupRecord { unverified: true, ..record(name, second) };
-            put(&store, &rejected).await;
+            put_backup(&store, &rejected).await;
             let done = save::finish(&store, rejected, kept, (None, &stop)).await;
             assert_eq!(done.unwrap().removed.concat(), removed, "{name}");
         }
@@ -105,13 +96,13 @@ mod tests {
     /// Another pod of the job can replace a backup while it is verified.
     #[tokio::test]
     async fn a_backup_that_was_replaced_is_not_accepted() {
-        let store = Store::of_test(Arc::new(InMemory::new()));
+        let store = memory_store();
         let verified = record("a", 1);
         let missing = accept(&store, &verified).await.unwrap_err();
         assert_eq!(missing.reason, Reason::BackupBroken);
         let sha256 = "11".to_owned();
         let other = BackupRecord { sha256, unverified: true, ..record("a", 1) };
-        put(&store, &other).await;
+        put_backup(&store, &other).await;
         let replaced = accept(&store, &verified).await.unwrap_err();
         assert_eq!(replaced.reason, Reason::BackupBroken);
         assert_eq!(store.record("a").await.unwrap(), Some(other));

@@ -8,7 +8,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -16,6 +16,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
+use object_store::memory::InMemory;
 use sha2::{Digest as _, Sha256};
 use witan_api::backup::{BackupRecord, KeysHash};
 use witan_members::RunningRelease;
@@ -23,10 +24,24 @@ use witan_members::RunningRelease;
 use crate::{
     reason::{BackupError, Reason},
     source::{Report, Snapshot, Source},
+    store::Store,
 };
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
+}
+
+/// Returns an empty store in memory.
+pub(crate) fn memory_store() -> Store {
+    Store::of_test(Arc::new(InMemory::new()))
+}
+
+/// Stores the record of a backup, and a file of its size.
+pub(crate) async fn put_backup(store: &Store, record: &BackupRecord) {
+    let file = vec![7; usize::try_from(record.bytes).unwrap()];
+    let name = format!("{}.db", record.name);
+    store.put(&name, file.into()).await.unwrap();
+    store.put_record(record).await.unwrap();
 }
 
 /// Returns a snapshot with `bytes` bytes before its digest.

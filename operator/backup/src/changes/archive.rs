@@ -231,16 +231,12 @@ impl ClusterArchive {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use object_store::memory::InMemory;
-
     use super::*;
-    use crate::testing::changes::segment;
+    use crate::testing::{changes::segment, memory_store};
 
     /// Returns an archive whose log ends with revision 5, received at `time_ms`.
     async fn archive(time_ms: i64) -> ClusterArchive {
-        let store = Store::of_test(Arc::new(InMemory::new()));
+        let store = memory_store();
         let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
         archive.resume_at(Tail::begin(1_000, 4));
         let events = segment(7, &[(0, &[5])]).groups.remove(0).events;

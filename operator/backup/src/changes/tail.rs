@@ -72,16 +72,12 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use object_store::memory::InMemory;
-
     use super::*;
-    use crate::{store::Store, testing::changes::segment};
+    use crate::testing::{changes::segment, memory_store};
 
     /// Stores the segments of a log that starts after revision 4. Returns the store and the end of the log.
     async fn stored(log: &[Segment]) -> (SegmentStore, Tail) {
-        let store = Store::of_test(Arc::new(InMemory::new()));
+        let store = memory_store();
         let segments = SegmentStore::of(&store, "7").unwrap();
         let mut tail = Tail::begin(1_000, 4);
         for segment in log {

@@ -78,12 +78,8 @@ async fn digest(store: &Store, file: &str) -> Result<Digested, BackupError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use object_store::memory::InMemory;
-
     use super::*;
-    use crate::testing::{hex, record, snapshot};
+    use crate::testing::{hex, memory_store, record, snapshot};
 
     /// Uploads a snapshot of the backup `a`. Returns its record, which is not stored yet, and the ETag of the upload.
     async fn upload(store: &Store, bytes: usize) -> (BackupRecord, Option<String>) {
@@ -101,14 +97,10 @@ mod tests {
         settle_record(store, record.clone(), e_tag.as_deref()).await
     }
 
-    fn memory() -> Store {
-        Store::of_test(Arc::new(InMemory::new()))
-    }
-
     /// The first process hangs after its upload, and a second process saves the backup.
     #[tokio::test]
     async fn a_late_process_keeps_the_record_of_the_stored_snapshot() {
-        let store = memory();
+        let store = memory_store();
         let late = upload(&store, 500).await;
         let other = upload(&store, 500 + 7).await;
         assert_eq!(put(&store, &other).await.as_ref(), Ok(&other.0));
@@ -119,7 +111,7 @@ mod tests {
     /// The first process hangs before the end of its upload, which then replaces the snapshot of the second process.
     #[tokio::test]
     async fn the_process_whose_snapshot_remains_writes_its_record() {
-        let store = memory();
+        let store = memory_store();
         let other = upload(&store, 500).await;
         assert!(put(&store, &other).await.is_ok());
         let late = upload(&store, 500 + 7).await;
@@ -130,7 +122,7 @@ mod tests {
     /// The snapshot is replaced before the process that uploaded it writes the record.
     #[tokio::test]
     async fn a_record_of_a_replaced_snapshot_does_not_stay() {
-        let store = memory();
+        let store = memory_store();
         let replaced = upload(&store, 500).await;
         let other = upload(&store, 500 + 7).await;
         let error = put(&store, &replaced).await.unwrap_err();
@@ -142,7 +134,7 @@ mod tests {
     /// A third process saves the backup while the first process reads the snapshot of the second process.
     #[tokio::test]
     async fn the_record_of_another_process_is_not_deleted() {
-        let store = memory();
+        let store = memory_store();
         let replaced = upload(&store, 500).await;
         let third = upload(&store, 500 + 9).await;
         assert!(put(&store, &third).await.is_ok());

@@ -1,8 +1,7 @@
 //! Tests which backups the changes need, and that a failed backup is retried.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use object_store::memory::InMemory;
 use witan_api::changes::{Segment, SegmentId, encode};
 
 use super::*;
@@ -10,33 +9,23 @@ use crate::{
     changes::feed::tests::serve,
     command::ClientFlags,
     source::Report,
-    testing::{self, changes::segment, record, s3},
+    testing::{self, changes::segment, memory_store, put_backup, record, s3},
 };
 
 fn members(endpoint: &str) -> Members {
     Members::new(&[endpoint.to_owned()], &ClientFlags::default()).unwrap()
 }
 
-/// Stores a backup.
-async fn put(store: &Store, record: &BackupRecord) {
-    let data = vec![0; record.bytes as usize];
-    store
-        .put(&format!("{}.db", record.name), data.into())
-        .await
-        .unwrap();
-    store.put_record(record).await.unwrap();
-}
-
 /// Each attempt reads an entire snapshot, so an attempt at every tick of 5 s would be too expensive.
 #[tokio::test]
 async fn a_failed_backup_waits_for_its_retry_and_stays_in_the_status() {
-    let store = Store::of_test(Arc::new(InMemory::new()));
+    let store = memory_store();
     let (_asked, stop) = Stop::by_test();
     let (tell, status) = watch::channel(ChangesStatus::default());
     let mut archiver = Archiver::new(members("http://127.0.0.1:1"), &store, &stop, tell);
     // The cluster has a backup, but the changes do not follow it.
     let unfit = BackupRecord { cluster_id: "7".to_owned(), ..record("a", 20) };
-    put(&store, &unfit).await;
+    put_backup(&store, &unfit).await;
     let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
     archive.resume_at(Tail::begin(1_000, 4));
     archive.needs_backup = true;
@@ -72,7 +61,7 @@ async fn a_failed_backup_waits_for_its_retry_and_stays_in_the_status() {
         revision_digest: Some("ab".to_owned()),
         ..unfit
     };
-    put(&store, &fit).await;
+    put_backup(&store, &fit).await;
     archiver.handle(Event::Saved(Ok(fit))).await.unwrap();
     archiver.report_success();
     assert_eq!(*status.borrow(), ChangesStatus::default());
@@ -86,10 +75,10 @@ async fn changes_that_follow_no_backup_of_their_cluster_need_one() {
     let member = Report { cluster_id: 7, ..testing::report(&endpoint) };
     let (_asked, stop) = Stop::by_test();
     for others in [false, true] {
-        let store = Store::of_test(Arc::new(InMemory::new()));
+        let store = memory_store();
         if others {
             let ended = BackupRecord { revision_digest: Some("ab".to_owned()), ..record("a", 20) };
-            put(&store, &ended).await;
+            put_backup(&store, &ended).await;
         }
         let (tell, status) = watch::channel(ChangesStatus::default());
         let archiver = Archiver::new(members(&endpoint), &store, &stop, tell);
@@ -107,7 +96,7 @@ async fn a_new_generation_reports_which_points_in_time_are_missing() {
     let (endpoint, _) = serve().await;
     let member = Report { cluster_id: 7, ..testing::report(&endpoint) };
     let (_asked, stop) = Stop::by_test();
-    let store = Store::of_test(Arc::new(InMemory::new()));
+    let store = memory_store();
     let (tell, status) = watch::channel(ChangesStatus::default());
     let archiver = Archiver::new(members(&endpoint), &store, &stop, tell);
     let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
@@ -136,7 +125,7 @@ async fn no_generation_begins_while_the_store_cannot_be_read() {
     let (unreadable, _) = s3::start(None).await;
     let (tell, status) = watch::channel(ChangesStatus::default());
     let archiver = Archiver::new(members(&endpoint), &unreadable, &stop, tell);
-    let store = Store::of_test(Arc::new(InMemory::new()));
+    let store = memory_store();
     let mut archive = ClusterArchive::of(&store, 7).await.unwrap();
     let first = SegmentId { generation: 1_000, first: 2, number: 0 };
     let quiet = Segment { covered_ms: 2_000, ..segment(7, &[]) };

@@ -1,12 +1,9 @@
 //! Tests that a segment is written once, read unchanged, and kept while a snapshot needs it.
 
-use std::sync::Arc;
-
-use object_store::memory::InMemory;
 use witan_api::changes::LogReader;
 
 use super::*;
-use crate::testing::{TestFolder, changes::segment};
+use crate::testing::{TestFolder, changes::segment, memory_store};
 
 fn id(first: i64) -> SegmentId {
     SegmentId { generation: 1_000, first, number: 0 }
@@ -17,7 +14,7 @@ fn bytes(cluster_id: u64, revisions: &[i64]) -> Bytes {
 }
 
 fn memory() -> SegmentStore {
-    SegmentStore::of(&Store::of_test(Arc::new(InMemory::new())), "7").unwrap()
+    SegmentStore::of(&memory_store(), "7").unwrap()
 }
 
 #[tokio::test]
@@ -27,7 +24,7 @@ async fn each_cluster_has_its_segments() {
         .parse()
         .unwrap();
     let on_disk = Store::create(&at, &crate::command::S3Flags::default()).unwrap();
-    for store in [Store::of_test(Arc::new(InMemory::new())), on_disk] {
+    for store in [memory_store(), on_disk] {
         let (segments, other) = (
             SegmentStore::of(&store, "7").unwrap(),
             SegmentStore::of(&store, "8").unwrap(),
@@ -50,7 +47,7 @@ async fn each_cluster_has_its_segments() {
         segments.prune(&[(2_000, 3)]).await.unwrap();
         assert_eq!(segments.ids().await.unwrap(), [id(3)]);
     }
-    assert!(SegmentStore::of(&Store::of_test(Arc::new(InMemory::new())), "../7").is_err());
+    assert!(SegmentStore::of(&memory_store(), "../7").is_err());
 }
 
 #[tokio::test]

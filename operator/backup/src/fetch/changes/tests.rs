@@ -1,12 +1,9 @@
 //! Tests that changes are fetched up to a revision or a time, and only if all changes up to that point are stored.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use object_store::memory::InMemory;
 
 use super::*;
-use crate::testing::{TestFolder, changes::segment, record};
+use crate::testing::{TestFolder, changes::segment, memory_store, record};
 
 const FIRST: i64 = 1_000;
 
@@ -48,7 +45,7 @@ async fn segments() -> (Store, SegmentStore) {
 }
 
 async fn stored(begin: SegmentId, log: &[Segment]) -> (Store, SegmentStore) {
-    let store = Store::of_test(Arc::new(InMemory::new()));
+    let store = memory_store();
     let segments = SegmentStore::of(&store, "cafe").unwrap();
     append(&segments, begin, log).await;
     (store, segments)
@@ -148,7 +145,7 @@ async fn a_lost_or_broken_segment_is_refused() {
     missing(&store, Until::Time(at(145)), "revisions 21 to 24").await;
     let (target, _) = fetched(&store, Until::Time(at(135))).await.unwrap();
     assert_eq!(target.revision, 18);
-    let store = Store::of_test(Arc::new(InMemory::new()));
+    let store = memory_store();
     let segments = SegmentStore::of(&store, "cafe").unwrap();
     segments.append(id(11), vec![1; 100].into()).await.unwrap();
     let error = fetched(&store, Until::Revision(20)).await.unwrap_err();
