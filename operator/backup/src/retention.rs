@@ -165,6 +165,15 @@ mod tests {
         removed(kept, all, saved, true)
     }
 
+    /// Asserts the names of the removed backups for each row: both limits, the saved backup, and the names.
+    #[track_caller]
+    fn removes(all: &[BackupRecord], table: &[(Option<u32>, Option<u64>, &str, &str)]) {
+        for (last, within, saved, removed) in table {
+            let found = excess(all, *last, *within, saved);
+            assert_eq!(found, *removed, "{last:?} {within:?} {saved}");
+        }
+    }
+
     #[test]
     fn a_backup_stays_while_a_limit_keeps_it() {
         let names = [("a", 10), ("b", 20), ("c", 30), ("d", 40), ("e", 50)];
@@ -184,13 +193,7 @@ mod tests {
             (Some(1), None, "b", "acd"),
             (None, Some(1), "b", "acd"),
         ];
-        for (last, within, saved, removed) in table {
-            assert_eq!(
-                excess(&all, last, within, saved),
-                removed,
-                "{last:?} {within:?} {saved}"
-            );
-        }
+        removes(&all, &table);
     }
 
     /// Someone recreates a lost cluster, and its schedule continues.
@@ -265,7 +268,7 @@ mod tests {
             cut_off("d", 40),
             cut_off("e", 50),
         ];
-        for (last, within, saved, removed) in [
+        let table = [
             // `a` is older than all kept confirmed backups.
             (Some(2), None, "e", "a"),
             (Some(1), None, "e", "abd"),
@@ -274,13 +277,8 @@ mod tests {
             (None, Some(1), "e", "abd"),
             (None, Some(25), "e", "ab"),
             (Some(1), Some(100), "e", ""),
-        ] {
-            assert_eq!(
-                excess(&all, last, within, saved),
-                removed,
-                "{last:?} {within:?} {saved}"
-            );
-        }
+        ];
+        removes(&all, &table);
         // If there is no confirmed backup, the newest backups stay.
         let all = [cut_off("a", 10), cut_off("b", 20), cut_off("c", 30)];
         assert_eq!(excess(&all, Some(2), None, "c"), "a");
@@ -299,19 +297,14 @@ mod tests {
             rejected("f", 45),
             record("g", 50),
         ];
-        for (last, within, removed) in [
-            (Some(3), None, "a"),
-            (Some(2), None, "abd"),
-            (Some(1), None, "abcdef"),
-            (None, Some(1), "abcdef"),
-            (None, Some(25), "abcd"),
-        ] {
-            assert_eq!(
-                excess(&all, last, within, "g"),
-                removed,
-                "{last:?} {within:?}"
-            );
-        }
+        let table = [
+            (Some(3), None, "g", "a"),
+            (Some(2), None, "g", "abd"),
+            (Some(1), None, "g", "abcdef"),
+            (None, Some(1), "g", "abcdef"),
+            (None, Some(25), "g", "abcd"),
+        ];
+        removes(&all, &table);
         // Rejected backups do not displace a backup that a member without a quorum saved.
         let cut_off = BackupRecord { unconfirmed: true, ..record("a", 10) };
         let all = [
@@ -337,7 +330,7 @@ mod tests {
             rejected("f", 40),
             rejected("g", 50),
         ];
-        for (last, within, saved, removed) in [
+        let table = [
             (Some(4), None, "g", ""),
             (Some(2), None, "g", "be"),
             (Some(1), None, "g", "bef"),
@@ -347,13 +340,8 @@ mod tests {
             (Some(1), Some(30), "g", "b"),
             // The saved backup is kept, even if the clock went back.
             (Some(1), None, "b", "ef"),
-        ] {
-            assert_eq!(
-                excess(&all, last, within, saved),
-                removed,
-                "{last:?} {within:?} {saved}"
-            );
-        }
+        ];
+        removes(&all, &table);
     }
 
     #[test]
