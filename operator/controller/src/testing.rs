@@ -65,6 +65,15 @@ pub(crate) fn with(mut object: Value, more: &Value) -> Value {
     object
 }
 
+/// Returns the result of a command that saved or fetched a backup, merged with `more`.
+pub(crate) fn saved(more: &Value) -> Value {
+    let result = json!({
+        "name": "x", "location": "y", "revision": 7, "bytes": 3, "sha256": "aa", "clusterId": "c1",
+        "version": "3.7.0", "startedAt": "2026-01-02T03:05:00Z", "completedAt": "2026-01-02T03:06:00Z",
+    });
+    with(result, more)
+}
+
 /// Returns the EtcdCluster `shop/orders` with the uid `u`, merged with `more`.
 pub(crate) fn cluster(more: &Value) -> Value {
     let made = json!({

@@ -19,7 +19,7 @@ use crate::{
     observe::{Objects, Stores},
     resources::Cluster,
     rollouts::Rollouts,
-    testing::{NoMembers, api::FakeApi, operator},
+    testing::{NoMembers, api::FakeApi, operator, saved},
 };
 
 fn scope(fake: &FakeApi) -> Scope<NoMembers> {
@@ -74,10 +74,7 @@ async fn the_revision_that_the_first_member_has_fetched_is_recorded() {
     let mut named = Cluster::new(&read, &scope.operator.environment).expect("names");
     let observation = scope.observe(&mut named, Objects::default(), true).await;
     let mut observation = observation.expect("a pass");
-    let fetched = json!({
-        "name": "first", "location": "s3://b/first.db", "revision": 70, "bytes": 1, "sha256": "", "clusterId": "c1",
-        "version": "1.0.0", "startedAt": "2026-01-02T03:04:05Z", "completedAt": "2026-01-02T03:04:05Z", "toRevision": 77,
-    });
+    let fetched = saved(&json!({"toRevision": 77}));
     let ended = json!({"terminated": {"exitCode": 0, "message": fetched.to_string()}});
     let pod = json!({"metadata": {}, "status": {"initContainerStatuses": [
         {"name": "fetch", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": ended},

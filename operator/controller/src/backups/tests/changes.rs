@@ -80,12 +80,9 @@ async fn changes_are_late_while_their_pod_cannot_be_created() {
         "",
         (StatusCode::INTERNAL_SERVER_ERROR, down),
     );
-    let read = || -> EtcdBackupSchedule {
-        let found = fake.get("/etcdbackupschedules/hourly").expect("a schedule");
-        serde_json::from_value(found).expect("a schedule")
-    };
-    backups.reconcile_schedule(&read()).await.expect("a pass");
-    let conditions = read().status.expect("a status").conditions;
+    let read = read_schedule(&fake);
+    backups.reconcile_schedule(&read).await.expect("a pass");
+    let conditions = read_schedule(&fake).status.expect("a status").conditions;
     let stored = conditions.iter().find(|one| one.type_ == "ChangesStored");
     let stored = stored.expect("a condition");
     assert_eq!(

@@ -21,11 +21,7 @@ fn cut_off(hour: u8) -> EtcdBackup {
 
 #[test]
 fn a_status_shows_that_no_quorum_has_confirmed_the_backup() {
-    let saved = json!({
-        "name": "x", "location": "y", "revision": 7, "bytes": 3, "sha256": "aa", "clusterId": "c1",
-        "version": "3.7.0", "startedAt": "2026-01-02T03:05:00Z", "completedAt": "2026-01-02T03:06:00Z",
-        "unconfirmed": true, "warning": WHY,
-    });
+    let saved = testing::saved(&json!({"unconfirmed": true, "warning": WHY}));
     let pods = [pod(
         "5",
         json!({"phase": "Succeeded", "containerStatuses": [terminated("save", 0, &saved)]}),
@@ -89,10 +85,7 @@ async fn a_backup_in_an_unknown_phase_is_left_alone() {
     let mut waits = serde_json::to_value(backup(json!({"store": s3()}))).expect("JSON");
     waits["status"] = json!({"phase": "Verifying"});
     fake.put(waits);
-    backups(&fake)
-        .reconcile(&read(&fake))
-        .await
-        .expect("a pass");
+    reconciled(&backups(&fake), &fake).await;
     assert!(fake.all("/jobs/").is_empty());
     let found = fake.get("/etcdbackups/now").expect("a backup");
     assert_eq!(found["status"], json!({"phase": "Verifying"}));

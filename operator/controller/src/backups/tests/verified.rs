@@ -75,10 +75,7 @@ fn a_pod_template_of_an_earlier_release_still_finds_its_container() {
 
 #[test]
 fn a_failed_verification_fails_the_backup() {
-    let saved = json!({
-        "name": "x", "location": "y", "revision": 7, "bytes": 3, "sha256": "aa", "clusterId": "c",
-        "version": "3.7.0", "startedAt": "2026-01-02T03:05:00Z", "completedAt": "2026-01-02T03:06:00Z",
-    });
+    let saved = testing::saved(&json!({}));
     let pods = [pod(
         "4",
         json!({
@@ -100,11 +97,7 @@ fn a_failed_verification_fails_the_backup() {
 
 #[test]
 fn the_result_of_a_verified_backup_reports_the_retention() {
-    let mut saved = json!({
-        "name": "x", "location": "y", "revision": 7, "bytes": 3, "sha256": "aa", "clusterId": "c",
-        "version": "3.7.0", "startedAt": "2026-01-02T03:05:00Z", "completedAt": "2026-01-02T03:06:00Z",
-        "unverified": true,
-    });
+    let mut saved = testing::saved(&json!({"unverified": true}));
     let first = terminated("save", 0, &saved);
     saved["unverified"] = json!(false);
     saved["warning"] = json!("failed to apply the retention policy");
