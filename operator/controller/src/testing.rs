@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use witan_crd::EtcdCluster;
+use witan_crd::{CLUSTER, EtcdCluster};
 
 use self::api::{FakeApi, merge};
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
     options::Environment,
     resources::Cluster,
 };
+
+pub(crate) const CLAIM: &str = "PersistentVolumeClaim";
 
 pub(crate) struct NoMembers;
 
@@ -63,6 +65,24 @@ pub(crate) fn operator(fake: &FakeApi, member_image: &str) -> Operator<NoMembers
 pub(crate) fn with(mut object: Value, more: &Value) -> Value {
     merge(&mut object, more);
     object
+}
+
+/// Returns an object in the namespace `shop`, with additional metadata.
+pub(crate) fn object(version: &str, kind: &str, name: &str, meta: &Value) -> Value {
+    let object = json!({
+        "apiVersion": version, "kind": kind,
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"note": "of somebody else"},
+    });
+    with(object, &json!({"metadata": meta}))
+}
+
+/// Adds a pod of the cluster `orders` with an outdated template.
+pub(crate) fn outdated_pod(fake: &FakeApi, name: &str) {
+    let mut pod = object("v1", "Pod", name, &json!({"labels": {CLUSTER: "orders"}}));
+    pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true}]);
+    pod["spec"] = json!({"containers": [{"name": "etcd"}]});
+    fake.put(pod);
 }
 
 /// Returns the result of a command that saved or fetched a backup, merged with `more`.

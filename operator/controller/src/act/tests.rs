@@ -13,20 +13,8 @@ use super::{ActError, Actor};
 use crate::{
     observe::{Objects, Secrets, observe},
     resources::Cluster,
-    testing::{NoMembers, api::FakeApi, environment, with},
+    testing::{CLAIM, NoMembers, api::FakeApi, environment, object, outdated_pod},
 };
-
-const CLAIM: &str = "PersistentVolumeClaim";
-
-/// Returns an object in the namespace `shop`, with additional metadata.
-fn object(version: &str, kind: &str, name: &str, meta: &Value) -> Value {
-    let object = json!({
-        "apiVersion": version, "kind": kind,
-        "metadata": {"name": name, "namespace": "shop"},
-        "spec": {"note": "of somebody else"},
-    });
-    with(object, &json!({"metadata": meta}))
-}
 
 /// Observes the cluster, executes the step from `choose` and stores the status. Returns the step, its message and its result.
 async fn act(
@@ -350,14 +338,6 @@ async fn deleting_the_secret_of_an_authority_does_not_change_certificates() {
         after["data"]["ca.crt"], before["data"]["ca.crt"],
         "both are trusted"
     );
-}
-
-/// Adds a running pod of the cluster `orders` with an outdated template.
-fn outdated_pod(fake: &FakeApi, name: &str) {
-    let mut pod = object("v1", "Pod", name, &json!({"labels": {CLUSTER: "orders"}}));
-    pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true}]);
-    pod["spec"] = json!({"containers": [{"name": "etcd"}]});
-    fake.put(pod);
 }
 
 /// Adds a cluster that has served with another image. Member 0 has its disk but no pod.

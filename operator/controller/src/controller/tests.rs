@@ -19,7 +19,7 @@ use crate::{
     observe::{Objects, Stores},
     resources::Cluster,
     rollouts::Rollouts,
-    testing::{NoMembers, api::FakeApi, operator, saved},
+    testing::{CLAIM, NoMembers, api::FakeApi, object, operator, outdated_pod, saved},
 };
 
 fn scope(fake: &FakeApi) -> Scope<NoMembers> {
@@ -128,17 +128,10 @@ async fn the_repair_of_a_pod_needs_no_permit() {
     operator.rollouts = Rollouts::new(0);
     let status = json!({"clusterID": "c1", "bootstrapMembers": 1});
     fake.put_cluster(&json!({"spec": {"replicas": 1}, "status": status}));
-    let labels = json!({"witan.dev/cluster": "orders"});
-    fake.put(json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {},
-        "metadata": {"name": "data-orders-0", "namespace": "shop", "labels": labels},
-    }));
-    let owners = json!([{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true}]);
-    // The pod has an outdated template, and its container does not run.
-    fake.put(json!({
-        "apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "etcd"}]},
-        "metadata": {"name": "orders-0", "namespace": "shop", "labels": labels, "ownerReferences": owners},
-    }));
+    let labels = json!({"labels": {"witan.dev/cluster": "orders"}});
+    fake.put(object("v1", CLAIM, "data-orders-0", &labels));
+    // The container of the pod does not run.
+    outdated_pod(&fake, "orders-0");
     // The first pass applies the Services.
     for _ in 0..2 {
         assert!(pass(&scope).await);
@@ -174,17 +167,14 @@ async fn each_refusal_is_a_separate_warning() {
 
 /// Returns the claim of ordinal 1 of the cluster `orders`, as the API server would.
 fn claim_of_orders(labels: &Value) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {},
-        "metadata": {
-            "name": "data-orders-1", "namespace": "shop", "uid": "p", "labels": labels,
-            "annotations": {"witan.dev/cluster-id": "c1"},
-            "ownerReferences": [
-                {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": "o"},
-                {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true},
-            ],
-        },
-    })
+    let meta = json!({
+        "uid": "p", "labels": labels, "annotations": {"witan.dev/cluster-id": "c1"},
+        "ownerReferences": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": "o"},
+            {"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true},
+        ],
+    });
+    object("v1", CLAIM, "data-orders-1", &meta)
 }
 
 /// Once the generation is observed, a user may delete the cluster and expect its disks to be kept.
@@ -218,12 +208,9 @@ async fn a_claim_without_labels_belongs_to_the_pod_that_mounts_it() {
     let fake = FakeApi::default();
     let scope = scope(&fake);
     fake.put_cluster(&json!({"status": {"clusterID": "c1", "bootstrapMembers": 3}}));
-    let owners = json!([{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true}]);
-    fake.put(json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "orders-1", "namespace": "shop", "uid": "q", "labels": {"witan.dev/cluster": "orders"}, "ownerReferences": owners},
-        "spec": {"containers": [], "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-orders-1"}}]},
-    }));
+    outdated_pod(&fake, "orders-1");
+    let data = json!({"name": "data", "persistentVolumeClaim": {"claimName": "data-orders-1"}});
+    fake.change("/pods/orders-1", &json!({"spec": {"volumes": [data]}}));
     for owned in [true, false] {
         let mut claim = claim_of_orders(&json!({}));
         if !owned {

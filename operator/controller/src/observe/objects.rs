@@ -209,7 +209,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::testing::{api::FakeApi, named};
+    use crate::testing::{CLAIM, api::FakeApi, named, object};
 
     /// The pod may also be missing, for example after a drain of its node. If the claim were not found, its disk would be
     /// considered lost.
@@ -220,10 +220,8 @@ mod tests {
         let owners = json!([{"apiVersion": "witan.dev/v1", "kind": "EtcdCluster", "name": "orders", "uid": "u", "controller": true}]);
         for (owners, is_own) in [(owners, true), (Value::Null, false)] {
             let fake = FakeApi::default();
-            fake.put(json!({
-                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {},
-                "metadata": {"name": "data-orders-1", "namespace": "shop", "ownerReferences": owners},
-            }));
+            let meta = json!({"ownerReferences": owners});
+            fake.put(object("v1", CLAIM, "data-orders-1", &meta));
             let objects = Objects::from_api_server(&fake.client(), &named).await;
             let objects = objects.expect("objects");
             assert_eq!(objects.claim(1).is_some(), is_own);

@@ -12,7 +12,7 @@ use super::{
     super::{decide::Start, restore::may_return},
     CLUSTER, ask, early, in_phase, late, pass, recovery, requested, says, started,
 };
-use crate::testing::{api::FakeApi, named, saved, with};
+use crate::testing::{CLAIM, api::FakeApi, named, object, saved, with};
 
 /// Adds a cluster that has served, with a disk for each of three members.
 pub(super) fn put_served(fake: &FakeApi, status: &Value) {
@@ -21,13 +21,10 @@ pub(super) fn put_served(fake: &FakeApi, status: &Value) {
         "members": [{"name": "orders-0", "ordinal": 0}],
     });
     fake.put_cluster(&json!({"status": with(full, status)}));
+    let labels = json!({"labels": {"witan.dev/cluster": "orders"}});
     for ordinal in 0..3 {
         let name = format!("data-orders-{ordinal}");
-        fake.put(json!({
-            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-            "metadata": {"name": name, "namespace": "shop", "labels": {"witan.dev/cluster": "orders"}},
-            "spec": {},
-        }));
+        fake.put(object("v1", CLAIM, &name, &labels));
     }
 }
 
@@ -189,12 +186,11 @@ async fn a_restore_stops_no_member_while_a_name_is_taken() {
     // A claim that has lost its labels can still be a disk of the cluster.
     let label = "add the label witan.dev/cluster=orders";
     for (kind, name, advice) in [
-        ("PersistentVolumeClaim", "data-orders-3", label),
+        (CLAIM, "data-orders-3", label),
         ("Pod", "orders-4", "would need; delete it"),
     ] {
         let fake = served(&json!({}));
-        let metadata = json!({"name": name, "namespace": "shop"});
-        let other = json!({"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": {}});
+        let other = object("v1", kind, name, &json!({}));
         fake.put(other.clone());
         ask(&fake, "again", &early(), &restore());
         let held = in_phase(next(&fake, "again").await, Pending);
@@ -218,10 +214,7 @@ async fn a_restore_stops_no_member_while_a_name_is_taken() {
 async fn an_undo_stops_no_member_while_a_name_is_taken() {
     let fake = FakeApi::default();
     put_served(&fake, &json!({"restore": kept("Done")}));
-    let metadata = json!({"name": "data-orders-3", "namespace": "shop"});
-    fake.put(json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {},
-    }));
+    fake.put(object("v1", CLAIM, "data-orders-3", &json!({})));
     ask(&fake, "back", &early(), &json!({"undoRestore": {}}));
     let held = in_phase(next(&fake, "back").await, Pending);
     says(held.message, "data-orders-3");
@@ -238,9 +231,7 @@ async fn a_restore_waits_for_the_secrets_of_the_members() {
     ask(&fake, "again", &early(), &restore());
     let held = in_phase(next(&fake, "again").await, Pending);
     says(held.message, "do not exist: root");
-    fake.put(json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "root", "namespace": "shop"},
-    }));
+    fake.put(object("v1", "Secret", "root", &json!({})));
     in_phase(next(&fake, "again").await, Running);
 }
 
