@@ -84,17 +84,22 @@ async fn settle(fake: &FakeApi) -> String {
 #[tokio::test]
 async fn objects_of_other_owners_are_not_changed() {
     let druid = json!({"ownerReferences": [{"apiVersion": "druid.gardener.cloud/v1alpha1", "kind": "Etcd", "name": "orders", "uid": "d", "controller": true}]});
+    let (none, tls) = (json!({}), json!({"tls": {"client": {"managed": {}}}}));
+    let names = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
+    let named = json!({ "services": names });
     let others = [
-        ("v1", "Service", "orders-client", &druid),
-        ("v1", "Service", "orders-peer", &druid),
-        ("policy/v1", "PodDisruptionBudget", "orders", &druid),
-        ("v1", CLAIM, "data-orders-1", &json!({})),
-        ("v1", "Pod", "orders-2", &druid),
-        ("v1", "Secret", "orders-ca", &json!({})),
-        ("v1", "Secret", "orders-client-tls", &json!({})),
+        (&tls, "v1", "Service", "orders-client", &druid),
+        (&tls, "v1", "Service", "orders-peer", &druid),
+        (&named, "v1", "Service", "shop-etcd", &none),
+        (&named, "v1", "Service", "shop-etcd-headless", &none),
+        (&tls, "policy/v1", "PodDisruptionBudget", "orders", &druid),
+        (&tls, "v1", CLAIM, "data-orders-1", &none),
+        (&tls, "v1", "Pod", "orders-2", &druid),
+        (&tls, "v1", "Secret", "orders-ca", &none),
+        (&tls, "v1", "Secret", "orders-client-tls", &none),
     ];
-    for (version, kind, name, meta) in others {
-        let fake = FakeApi::with_cluster(&json!({"spec": {"tls": {"client": {"managed": {}}}}}));
+    for (spec, version, kind, name, meta) in others {
+        let fake = FakeApi::with_cluster(&json!({ "spec": spec }));
         fake.put(object(version, kind, name, meta));
         let end = format!("s/{name}");
         let before = fake.get(&end);
@@ -111,23 +116,6 @@ async fn objects_of_other_owners_are_not_changed() {
             said.starts_with("Bootstrapping"),
             "once the name is free: {said}"
         );
-    }
-}
-
-#[tokio::test]
-async fn a_service_of_another_owner_is_not_changed() {
-    let names = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});
-    for name in ["shop-etcd", "shop-etcd-headless"] {
-        let fake = FakeApi::with_cluster(&json!({"spec": {"services": names}}));
-        fake.put(object("v1", "Service", name, &json!({})));
-        let end = format!("/services/{name}");
-        let before = fake.get(&end);
-        let said = settle(&fake).await;
-        assert_eq!(fake.get(&end), before, "{name} is unchanged; {said}");
-        assert!(said.contains("NameTaken") && said.contains(name), "{said}");
-        fake.remove(&end);
-        let said = settle(&fake).await;
-        assert!(said.starts_with("Bootstrapping"), "{said}");
         let services = fake.all("/services/");
         assert_eq!(services.len(), 2, "none under a default name: {services:?}");
     }
