@@ -167,21 +167,30 @@ mod tests {
     use super::*;
     use crate::testing::named;
 
-    /// Otherwise, each pass would apply the budget again.
+    /// With `IfHealthyBudget`, a budget of 0 admits no eviction of a sole unready member. With `AlwaysAllow`, a drain could evict
+    /// unready members that still vote. If an applied budget were not current, each pass would apply it again.
     #[test]
-    fn an_applied_budget_is_current() {
-        for (options, needed, seen) in [
-            (json!({}), 0, Some(0)),
-            (json!({}), 2, Some(2)),
-            (json!({"minAvailable": "50%"}), 0, None),
-            (json!({"minAvailable": "50%"}), 2, None),
-            (json!({"maxUnavailable": 1}), 0, Some(0)),
-            (json!({"maxUnavailable": 1}), 2, None),
+    fn only_a_budget_of_zero_always_allows_evictions_and_each_budget_is_current() {
+        let (always, healthy) = ("AlwaysAllow", "IfHealthyBudget");
+        for (options, needed, seen, policy) in [
+            (json!({}), 0, Some(0), always),
+            (json!({}), 2, Some(2), healthy),
+            (json!({"minAvailable": 0}), 2, Some(0), always),
+            (json!({"minAvailable": 1}), 0, Some(1), healthy),
+            (json!({"minAvailable": "50%"}), 0, None, healthy),
+            (json!({"minAvailable": "50%"}), 2, None, healthy),
+            (json!({"maxUnavailable": 1}), 0, Some(0), always),
+            (json!({"maxUnavailable": 1}), 2, None, healthy),
         ] {
             let cluster = named(&json!({"spec": {"podDisruptionBudget": options}}));
-            let budget = budget_seen(&cluster, &resources::budget(&cluster, needed));
+            let applied = resources::budget(&cluster, needed);
+            let budget = budget_seen(&cluster, &applied);
             assert_eq!(budget.min_available, seen, "{options} {needed}");
             assert_eq!(budget.state, ObjectState::Current, "{options} {needed}");
+            let allows = applied
+                .spec
+                .and_then(|spec| spec.unhealthy_pod_eviction_policy);
+            assert_eq!(allows.as_deref(), Some(policy), "{options} {needed}");
         }
     }
 }

@@ -83,29 +83,6 @@ fn all_objects_match_the_snapshot() {
     );
 }
 
-/// With `IfHealthyBudget`, a budget of 0 admits no eviction of a sole unready member. With `AlwaysAllow`, a drain could evict
-/// unready members that still vote.
-#[test]
-fn only_a_budget_of_zero_always_allows_evictions_of_unready_pods() {
-    for (options, needed, policy) in [
-        (json!({}), 0, "AlwaysAllow"),
-        (json!({}), 2, "IfHealthyBudget"),
-        (json!({"minAvailable": 1}), 0, "IfHealthyBudget"),
-        (json!({"minAvailable": "50%"}), 2, "IfHealthyBudget"),
-        (json!({"maxUnavailable": 1}), 0, "AlwaysAllow"),
-        (json!({"maxUnavailable": 1}), 2, "IfHealthyBudget"),
-        (json!({"minAvailable": 0}), 2, "AlwaysAllow"),
-    ] {
-        let cluster = cluster(resource(json!({"podDisruptionBudget": options})));
-        let spec = budget(&cluster, needed).spec.expect("a spec");
-        assert_eq!(
-            spec.unhealthy_pod_eviction_policy.as_deref(),
-            Some(policy),
-            "{options} {needed}"
-        );
-    }
-}
-
 /// An address in another notation would never match the certificate, and each pass would issue a new certificate.
 #[test]
 fn an_address_matches_in_any_notation() {
