@@ -60,11 +60,13 @@ pub(super) fn stopped(world: &World) -> Vec<u32> {
     stopped.collect()
 }
 
-/// Stops the container of a pod until a test repairs it. If `obstacle` is `None`, the pod shows no reason.
-pub(super) fn break_pod(world: &mut World, ordinal: u32, obstacle: Option<Obstacle>) {
-    let pod = world.pods.get_mut(&ordinal).expect("the pod is there");
-    pod.obstacle = obstacle;
-    pod.broken = obstacle.is_none();
+/// Stops the containers of pods until a test repairs them. If `obstacle` is `None`, the pods show no reason.
+pub(super) fn break_pods(world: &mut World, ordinals: &[u32], obstacle: Option<Obstacle>) {
+    for ordinal in ordinals {
+        let pod = world.pods.get_mut(ordinal).expect("the pod is there");
+        pod.obstacle = obstacle;
+        pod.broken = obstacle.is_none();
+    }
 }
 
 #[test]
@@ -159,7 +161,7 @@ fn obstacles_are_reported_and_never_replaced() {
         Obstacle::NodeNotReady,
     ] {
         let mut world = cluster(3);
-        break_pod(&mut world, 0, Some(obstacle));
+        break_pods(&mut world, &[0], Some(obstacle));
         world.run(400, |_, _| false);
         assert!(removals(&world).is_empty(), "{obstacle:?}");
         world.waits_for(&Why::Obstacle(0, obstacle));
@@ -170,9 +172,7 @@ fn obstacles_are_reported_and_never_replaced() {
 #[test]
 fn without_a_quorum_nothing_is_removed() {
     let mut world = cluster(3);
-    for ordinal in [0, 1] {
-        break_pod(&mut world, ordinal, None);
-    }
+    break_pods(&mut world, &[0, 1], None);
     world.elapse(1);
     world.never(400, |step| !matches!(step, Step::Wait { .. }));
     world.waits_for(&Why::QuorumLost);

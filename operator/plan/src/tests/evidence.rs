@@ -3,7 +3,7 @@
 use witan_crd::{SelfHealing, Span};
 
 use super::{
-    cases::{break_pod, cluster, removals, stopped},
+    cases::{break_pods, cluster, removals, stopped},
     waits, why,
     world::World,
 };
@@ -52,7 +52,7 @@ fn scale_in_keeps_an_answering_member_below_the_highest_ordinal() {
 fn a_silent_member_gets_another_pod_and_keeps_its_disk() {
     let mut world = cluster(3);
     let id = world.member(2).expect("a member").id;
-    break_pod(&mut world, 2, None);
+    break_pods(&mut world, &[2], None);
     world.elapse(1);
     let began = world.now;
     let again = Step::DeletePod { ordinal: 2, reason: Stop::Silent };
@@ -156,7 +156,7 @@ fn a_voter_that_becomes_silent_keeps_its_replacement() {
         };
         catch_up(&mut world, i64::MAX);
         world.run(10, |_, _| false);
-        break_pod(&mut world, 1, None);
+        break_pods(&mut world, &[1], None);
         world.elapse(1);
         world.never(20, |step| matches!(step, Step::RemoveMember { .. }));
         catch_up(&mut world, 0);
@@ -172,7 +172,7 @@ fn a_voter_that_becomes_silent_keeps_its_replacement() {
 fn a_voter_that_misses_one_call_keeps_its_pod() {
     let mut world = cluster(3);
     world.cut(0);
-    break_pod(&mut world, 1, None);
+    break_pods(&mut world, &[1], None);
     world.elapse(1);
     world.run(10, |_, _| false);
     assert!(world.has_quorum() && !world.pods[&0].ready);
@@ -187,7 +187,7 @@ fn a_voter_that_misses_one_call_keeps_its_pod() {
 fn a_silent_voter_that_the_quorum_needs_keeps_its_pod() {
     let mut world = cluster(3);
     world.cut(0);
-    break_pod(&mut world, 1, None);
+    break_pods(&mut world, &[1], None);
     world.elapse(1);
     world.run(10, |_, _| false);
     let status = |world: &World, ordinal| {
@@ -311,7 +311,7 @@ fn a_bad_disk_is_replaced_despite_a_changed_template() {
 #[test]
 fn a_stuck_pod_does_not_block_growth() {
     let mut world = cluster(3);
-    break_pod(&mut world, 1, None);
+    break_pods(&mut world, &[1], None);
     world.cut(1);
     world.delete_pod(1);
     world.run(400, |_, _| false);
@@ -330,7 +330,7 @@ fn with_lost_node() -> World {
     let mut world = cluster(3);
     let node_lost_after = Some(Span("20m".to_owned()));
     world.spec.self_healing = Some(SelfHealing { node_lost_after, ..SelfHealing::default() });
-    break_pod(&mut world, 1, None);
+    break_pods(&mut world, &[1], None);
     world.cut(1);
     world.delete_pod(1);
     world

@@ -28,7 +28,7 @@ impl World {
                 }
             }
             Step::RetireClaim { held: false, .. } | Step::ReviveClaim(_) if self.stops_all() => {
-                self.judge_set_aside(step);
+                assert!(self.pods.is_empty(), "no member runs: {step:?}");
             }
             Step::ReviveClaim(_) => panic!("only a restore uses a disk again: {step:?}"),
             Step::BeginRestored { .. } | Step::ReturnToDisks => self.judge_exchange(step),

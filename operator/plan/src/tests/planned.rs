@@ -6,8 +6,7 @@ use witan_crd::{
 };
 
 use super::{
-    cases::{break_pod, cluster, removals, stopped},
-    faults::disk,
+    cases::{break_pods, cluster, removals, stopped},
     why,
     world::World,
 };
@@ -168,7 +167,7 @@ fn a_learner_with_nine_tenths_of_the_log_is_promoted() {
 #[test]
 fn scaling_in_prefers_a_member_that_does_not_serve() {
     let mut world = cluster(5);
-    break_pod(&mut world, 1, Some(Obstacle::NodeNotReady));
+    break_pods(&mut world, &[1], Some(Obstacle::NodeNotReady));
     world.elapse(1);
     world.spec.replicas = 4;
     world.settle();
@@ -199,8 +198,7 @@ fn scale_in_removes_the_highest_ordinal_and_gives_others_time() {
             .iter()
             .filter_map(|ordinal| Some((world.member(*ordinal)?.id, *ordinal)))
             .collect();
-        down.iter()
-            .for_each(|ordinal| break_pod(&mut world, *ordinal, None));
+        break_pods(&mut world, down, None);
         world.elapse(1);
         world.spec.replicas = to;
         let began = world.now;
@@ -232,7 +230,7 @@ fn a_member_that_restarts_while_the_cluster_scales_in_stays() {
     for (from, to) in [(4, 3), (5, 3), (5, 4), (7, 3)] {
         let mut world = cluster(from);
         let id = world.member(1).expect("a member").id;
-        break_pod(&mut world, 1, None);
+        break_pods(&mut world, &[1], None);
         world.elapse(1);
         world.spec.replicas = to;
         world.run(10, |_, _| false);
@@ -282,9 +280,7 @@ fn refused_growth_is_reported_and_blocks_nothing() {
 #[test]
 fn without_a_quorum_only_pods_that_cannot_start_get_the_new_template() {
     let mut world = cluster(3);
-    for ordinal in [0, 1] {
-        break_pod(&mut world, ordinal, None);
-    }
+    break_pods(&mut world, &[0, 1], None);
     world.elapse(1);
     world.template += 1;
     world.until(40, |world, _| world.has_quorum());
@@ -296,9 +292,7 @@ fn without_a_quorum_only_pods_that_cannot_start_get_the_new_template() {
         let mut world = cluster(3);
         world.spec.update_strategy = Some(UpdateStrategy { kind, ..UpdateStrategy::default() });
         world.spec.version = image.map(str::to_owned);
-        for ordinal in [0, 1] {
-            break_pod(&mut world, ordinal, None);
-        }
+        break_pods(&mut world, &[0, 1], None);
         world.template += 1;
         world.elapse(1);
         world.run(40, |_, _| false);
@@ -398,9 +392,7 @@ fn an_outage_does_not_lower_the_feature_level() {
     let mut world = cluster(3);
     world.level = Some(2);
     world.status.feature_level = Some(2);
-    for ordinal in 0..3 {
-        break_pod(&mut world, ordinal, None);
-    }
+    break_pods(&mut world, &[0, 1, 2], None);
     world.spec.version = Some("0.1.0".to_owned());
     world.template += 1;
     world.elapse(60);
@@ -414,10 +406,7 @@ fn an_outage_does_not_lower_the_feature_level() {
 #[test]
 fn disks_grow_one_by_one() {
     let mut world = cluster(3);
-    world.spec.storage = disk().map(|mut storage| {
-        storage.size = Some(witan_crd::ByteQuantity("16Gi".to_owned()));
-        storage
-    });
+    world.spec.storage.as_mut().expect("a disk").size = Some(ByteQuantity("16Gi".to_owned()));
     world.settle();
     assert!(world.claims.values().all(|claim| claim.bytes == 16 << 30));
     assert!(stopped(&world).is_empty());

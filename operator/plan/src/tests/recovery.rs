@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::{RecoveryPhase, RecoveryStatus};
 
 use super::{
-    cases::{break_pod, cluster, started},
+    cases::{break_pods, cluster, started},
     properties, waits,
     world::World,
 };
@@ -98,9 +98,7 @@ fn the_survivor_continues_alone_and_gets_new_members() {
 #[test]
 fn disks_of_others_are_kept_and_not_started() {
     let mut world = cluster(3);
-    for ordinal in [0, 2] {
-        break_pod(&mut world, ordinal, None);
-    }
+    break_pods(&mut world, &[0, 2], None);
     world.elapse(30);
     let disks = [0, 2].map(|ordinal| world.disk(ordinal));
     world.recover = Some(1);
@@ -189,7 +187,7 @@ fn another_survivor_can_be_named() {
     let mut world = cluster(3);
     lose(&mut world, [0]);
     world.claims.get_mut(&1).expect("a claim").damaged = true;
-    break_pod(&mut world, 2, None);
+    break_pods(&mut world, &[2], None);
     world.elapse(1);
     world.recover = Some(1);
     world.until(100, |_, step| is_forced(step));

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use witan_crd::{RestorePhase, RestorePoint, RestoreStatus};
 
 use super::{
-    cases::{break_pod, cluster, started, stopped},
+    cases::{break_pods, cluster, started, stopped},
     properties,
     world::World,
 };
@@ -51,11 +51,6 @@ impl World {
             restore.phase = RestorePhase::Starting;
             self.status.cluster_id.clone_from(&restore.cluster_id);
         }
-    }
-
-    /// Asserts that a disk is retired or revived only while no member runs.
-    pub(super) fn judge_set_aside(&self, step: &Step) {
-        assert!(self.pods.is_empty(), "no member runs: {step:?}");
     }
 
     /// Asserts that no member of either cluster runs, and that no member can start from a disk of the other cluster.
@@ -195,9 +190,7 @@ fn a_restore_stops_all_members_and_starts_new_ones_on_new_disks() {
 #[test]
 fn a_dead_cluster_is_restored() {
     let mut world = cluster(3);
-    for ordinal in [0, 1, 2] {
-        break_pod(&mut world, ordinal, None);
-    }
+    break_pods(&mut world, &[0, 1, 2], None);
     world.elapse(60);
     world.restore();
     world.settle();
