@@ -15,6 +15,22 @@ use crate::{
 
 const DAY: i64 = 24 * 3600;
 
+/// The certificates of a cluster with managed TLS for clients, in the order in which they are issued.
+const ROLES: [CertificateRole; 3] = [
+    CertificateRole::Authority,
+    CertificateRole::Server,
+    CertificateRole::Operator,
+];
+
+/// Returns the observation of a new cluster whose services exist.
+fn with_services() -> Observed {
+    Observed {
+        client_service: ObjectState::Current,
+        peer_service: ObjectState::Current,
+        ..Observed::default()
+    }
+}
+
 fn with_tls(managed: ManagedCertificate) -> EtcdClusterSpec {
     let client = serde_json::from_value(serde_json::json!({"managed": {}}));
     let mut client: ServerTlsSource = client.expect("a source");
@@ -37,17 +53,9 @@ fn issued(spec: &EtcdClusterSpec, seen: &Observed) -> Option<CertificateRole> {
 #[test]
 fn certificates_are_issued_in_order_and_renewed_before_their_end() {
     let spec = with_tls(ManagedCertificate::default());
-    let mut seen = Observed {
-        client_service: ObjectState::Current,
-        peer_service: ObjectState::Current,
-        ..Observed::default()
-    };
+    let mut seen = with_services();
     let fresh = CertificateSeen { not_after: 90 * DAY, fits: true };
-    for role in [
-        CertificateRole::Authority,
-        CertificateRole::Server,
-        CertificateRole::Operator,
-    ] {
+    for role in ROLES {
         assert_eq!(issued(&spec, &seen), Some(role));
         seen.certificates.insert(role, fresh.clone());
     }
@@ -80,17 +88,8 @@ fn a_certificate_shorter_than_its_renewal_is_renewed_at_half() {
     };
     let spec = with_tls(managed);
     let fresh = CertificateSeen { not_after: DAY, fits: true };
-    let roles = [
-        CertificateRole::Authority,
-        CertificateRole::Server,
-        CertificateRole::Operator,
-    ];
-    let mut seen = Observed {
-        client_service: ObjectState::Current,
-        peer_service: ObjectState::Current,
-        certificates: roles.map(|role| (role, fresh.clone())).into(),
-        ..Observed::default()
-    };
+    let certificates = ROLES.map(|role| (role, fresh.clone())).into();
+    let mut seen = Observed { certificates, ..with_services() };
     assert_eq!(issued(&spec, &seen), None);
     seen.now = DAY / 2;
     assert_eq!(issued(&spec, &seen), Some(CertificateRole::Server));
@@ -109,12 +108,8 @@ fn with_cert_manager() -> EtcdClusterSpec {
 fn the_first_pod_waits_for_cert_manager() {
     let spec = with_cert_manager();
     let role = CertificateRole::Peer;
-    let mut seen = Observed {
-        client_service: ObjectState::Current,
-        peer_service: ObjectState::Current,
-        missing_secrets: ["c-peer-tls".to_owned()].into(),
-        ..Observed::default()
-    };
+    let mut seen = with_services();
+    seen.missing_secrets = ["c-peer-tls".to_owned()].into();
     let step = |seen: &Observed| plan(&spec, &EtcdClusterStatus::default(), seen);
     let mut asked = ObservedRequest {
         request: Some(ObjectState::Missing),
@@ -144,13 +139,10 @@ fn the_first_pod_waits_for_cert_manager() {
 fn without_cert_manager_no_cluster_starts_and_running_ones_are_maintained() {
     let spec = with_cert_manager();
     let unknown = |issued| ObservedRequest { request: None, issued, owned: false };
-    let seen = Observed {
-        client_service: ObjectState::Current,
-        peer_service: ObjectState::Current,
-        missing_secrets: ["c-peer-tls".to_owned()].into(),
-        requests: [(CertificateRole::Peer, unknown(false))].into(),
-        ..Observed::default()
-    };
+    let mut seen = with_services();
+    seen.missing_secrets = ["c-peer-tls".to_owned()].into();
+    let request = unknown(false);
+    seen.requests.insert(CertificateRole::Peer, request);
     let wait = Step::Wait { why: Why::CertManagerMissing, after: IDLE };
     let first = plan(&spec, &EtcdClusterStatus::default(), &seen);
     assert_eq!(first, wait);
