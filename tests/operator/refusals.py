@@ -4,6 +4,7 @@ no disk, and continues other repairs.
 Each case has its own cluster. The helpers are in `trouble.py` and `drive.py`."""
 
 import base64
+import contextlib
 import time
 
 from api import Refused, eventually
@@ -76,16 +77,25 @@ class Refusals:
                     before = self.uids(name)
             assert not wrong, "\n".join(wrong)
 
+    @contextlib.contextmanager
     def policy(self):
-        """Returns a context in which pods with a label are refused, as a webhook would refuse them."""
+        """Refuses pods with a label until the end of the context, as a webhook would refuse them."""
         rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
         check = {"expression": "!('blocked' in object.metadata.?labels.orValue({}))", "message": BLOCKED}
-        return Made(self.api, {
+        objects = {
             f"{POLICIES}/blocked": {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "blocked"},
                                     "spec": {"matchConstraints": {"resourceRules": rules}, "validations": [check]}},
             f"{BINDINGS}/blocked": {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": "blocked"},
                                     "spec": {"policyName": "blocked", "validationActions": ["Deny"]}},
-        }, self.is_blocked)
+        }
+        for path, body in objects.items():
+            self.api.apply(path, body)
+        try:
+            eventually("the objects take effect", self.is_blocked)
+            yield
+        finally:
+            for path in objects:
+                self.api.delete(path)
 
     def is_blocked(self):
         security = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -170,19 +180,3 @@ class Refusals:
                 self.node.held.clear()
             self.until_ready("after the volume is attached", name)
             assert self.members_and_disks(name) == kept
-
-
-class Made:
-    """Creates objects, and deletes them at the end of the context."""
-
-    def __init__(self, api, objects, works):
-        self.api, self.objects, self.works = api, objects, works
-
-    def __enter__(self):
-        for path, body in self.objects.items():
-            self.api.apply(path, body)
-        eventually("the objects take effect", self.works)
-
-    def __exit__(self, *_):
-        for path in self.objects:
-            self.api.delete(path)
