@@ -2,7 +2,6 @@
 Simulates its variables, its probe, its restarts with back-off, and its termination message. Images are names of programs."""
 
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -118,8 +117,7 @@ class Container:
             self.waits, self.start_at = ("CreateContainerConfigError", str(missing)), time.monotonic() + RETRY_S
             return
         program = self.node.images[image]
-        command = self.spec.get("command") or [f"/usr/local/bin/{os.path.basename(program)}"]
-        command = [expand(each, variables) for each in command + self.spec.get("args", [])]
+        command = [f"/usr/local/bin/{os.path.basename(program)}", *self.spec.get("args", [])]
         with open(os.path.join(self.node.folder, f"{self.pod.namespace}-{self.pod.name}.log"), "ab") as output:
             self.process = subprocess.Popen(
                 ["ip", "netns", "exec", self.pod.net, "unshare", "--mount", "--propagation", "private", "sh", "-c", self.script(program), "sh", *command],
@@ -156,24 +154,19 @@ class Container:
         """Returns the variables. Raises `Missing` if a referenced object or key is missing."""
         values = {"PATH": "/usr/local/bin:/usr/bin:/usr/sbin:/sbin:/bin", "HOSTNAME": self.pod.name,
                   "KUBERNETES_SERVICE_HOST": API_ADDRESS, "KUBERNETES_SERVICE_PORT": str(API_PORT)}
-        data = self.pod.volumes.data
-        for each in self.spec.get("envFrom", []):
-            kind = "secretRef" if "secretRef" in each else "configMapRef"
-            for key, value in data(kind, each[kind]).items():
-                values[each.get("prefix", "") + key] = value.decode()
         for each in self.spec.get("env", []):
             ways = each.get("valueFrom", {})
             if "fieldRef" in ways:
                 values[each["name"]] = self.pod.field(ways["fieldRef"]["fieldPath"])
             elif ways:
-                (kind, way), = ways.items()
-                found = data(kind, way)
+                way = ways["secretKeyRef"]
+                found = self.pod.volumes.data("secretKeyRef", way)
                 if way["key"] in found:
                     values[each["name"]] = found[way["key"]].decode()
                 elif not way.get("optional"):
                     raise Missing(f"couldn't find key {way['key']} in {way['name']}")
             else:
-                values[each["name"]] = expand(each.get("value", ""), values)
+                values[each["name"]] = each.get("value", "")
         return values
 
     # probe
@@ -207,8 +200,3 @@ def bind(source, place, read_only=False):
     source, place = shlex.quote(source), shlex.quote(place)
     made = f'mkdir -p "$(dirname {place})" && if [ -d {source} ]; then mkdir -p {place}; else touch {place}; fi && mount --bind {source} {place}'
     return f"{made} && mount -o remount,bind,ro {place}" if read_only else made
-
-
-def expand(text, variables):
-    """Expands $(NAME) for existing variables, and $$ to a dollar sign."""
-    return re.sub(r"\$\$|\$\(([^)]+)\)", lambda found: "$" if found[0] == "$$" else variables.get(found[1], found[0]), text)

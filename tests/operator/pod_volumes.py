@@ -6,10 +6,7 @@ import os
 
 USER = 65532
 # by kind of reference in a volume or a variable: the resource's plural, and the field with the object's name
-KINDS = {
-    "secret": ("secrets", "secretName"), "configMap": ("configmaps", "name"), "secretRef": ("secrets", "name"), "configMapRef": ("configmaps", "name"),
-    "secretKeyRef": ("secrets", "name"), "configMapKeyRef": ("configmaps", "name"),
-}
+KINDS = {"secret": ("secrets", "secretName"), "configMap": ("configmaps", "name"), "secretKeyRef": ("secrets", "name")}
 WRITABLE = {"emptyDir", "persistentVolumeClaim"}
 
 
@@ -62,13 +59,7 @@ class Volumes:
     def source(self, mount):
         """Returns the path that a container mounts, and whether it is read-only."""
         volume = next(each for each in self.listed() if each["name"] == mount["name"])
-        place = self.folders[mount["name"]]
-        if mount.get("subPath"):
-            place = os.path.join(place, mount["subPath"])
-            if not os.path.exists(place):
-                os.makedirs(place)
-                self.own(place)
-        return place, bool(mount.get("readOnly")) or not WRITABLE & set(volume)
+        return self.folders[mount["name"]], bool(mount.get("readOnly")) or not WRITABLE & set(volume)
 
     def data(self, kind, reference):
         """Returns the keys of the secret or config map that a volume or variable names."""
@@ -107,7 +98,7 @@ class Volumes:
         user = own.get("runAsUser", pod.get("runAsUser", USER))
         return user, own.get("runAsGroup", pod.get("runAsGroup", user)), pod.get("fsGroup")
 
-    def own(self, folder, mode=0o2775):
+    def own(self, folder, mode):
         _, group, fs_group = self.user(self.pod.spec["containers"][0])
         os.chown(folder, 0, fs_group if fs_group is not None else group)
         os.chmod(folder, mode)
