@@ -38,9 +38,7 @@ impl World {
                 if let Some(pod) = self.pods.get_mut(ordinal) {
                     pod.role = *role;
                 }
-                if let Some(claim) = self.claims.get_mut(ordinal) {
-                    claim.voted |= *role == Role::Voter;
-                }
+                self.with_claim(*ordinal, |claim| claim.voted |= *role == Role::Voter);
             }
             Step::MoveLeader { to, .. } => self.leader = Some(*to),
             Step::RemoveMember { id, .. } => self.remove(*id),
@@ -86,13 +84,14 @@ impl World {
             url.map(|url| DiscoveryStatus { url: Some(url), ..DiscoveryStatus::default() });
     }
 
-    fn with_claim(&mut self, ordinal: Ordinal, change: impl FnOnce(&mut FakeClaim)) {
-        self.claims.get_mut(&ordinal).map(change);
-    }
-
     fn own_claim(&mut self, ordinal: Ordinal) {
         let owned = self.owns_claims();
         self.with_claim(ordinal, |claim| claim.owned = owned);
+    }
+
+    /// Changes a claim, if it exists.
+    pub(super) fn with_claim(&mut self, ordinal: Ordinal, change: impl FnOnce(&mut FakeClaim)) {
+        self.claims.get_mut(&ordinal).map(change);
     }
 
     /// Creates the claim, if there is none, and the pod, which runs after up to 11 s. Sometimes stops after the claim.

@@ -27,7 +27,9 @@ impl World {
             3 if self.may_lose(ordinal) => self.with_pod(ordinal, |pod| pod.broken = true),
             4 if self.may_lose(ordinal) => self.lose_disk(ordinal),
             5 if self.may_lose(ordinal) => self.corrupt(ordinal),
-            6 if self.all_stay() || self.may_lose(ordinal) => self.delete_claim(ordinal),
+            6 if self.all_stay() || self.may_lose(ordinal) => {
+                self.with_claim(ordinal, |claim| claim.deleting = true)
+            }
             7 | 8 => self.spec.replicas = 1 + i32::try_from(self.random.below(7)).unwrap_or(0),
             9 if self.all_keep_their_disks() => self.spec.replicas = 0,
             // Until the cluster has served, a restart of a member without a disk could lose its vote.
@@ -44,11 +46,7 @@ impl World {
             16 => self.authority.requested = self.spec.tls.is_some(),
             17 if self.all_keep_their_disks() => ordinals.iter().for_each(|o| self.delete_pod(*o)),
             18 | 19 => self.cut(ordinal),
-            20 if self.may_lose(ordinal) => {
-                if let Some(claim) = self.claims.get_mut(&ordinal) {
-                    claim.damaged = true;
-                }
-            }
+            20 if self.may_lose(ordinal) => self.with_claim(ordinal, |claim| claim.damaged = true),
             21 if self.spec.is_durable() => {
                 self.template += 1;
                 let code = if self.random.below(2) == 0 { 1 } else { 27 };
@@ -58,11 +56,7 @@ impl World {
             23 => self.refuse(),
             24 => self.toggle_retention(),
             25 | 26 if self.spec.is_durable() => self.class += 1,
-            27 => {
-                if let Some(claim) = self.claims.get_mut(&ordinal) {
-                    claim.unlabeled = true;
-                }
-            }
+            27 => self.with_claim(ordinal, |claim| claim.unlabeled = true),
             28 => {
                 self.forked = match self.forked {
                     None => Some(ordinal),
@@ -197,12 +191,6 @@ impl World {
         let mut members = self.members.iter_mut();
         if let Some(member) = members.find(|member| member.ordinal == Some(ordinal)) {
             member.corrupt = true;
-        }
-    }
-
-    fn delete_claim(&mut self, ordinal: Ordinal) {
-        if let Some(claim) = self.claims.get_mut(&ordinal) {
-            claim.deleting = true;
         }
     }
 

@@ -59,9 +59,7 @@ fn is_forced(step: &Step) -> bool {
 /// Loses the volumes of claims, and advances the clock by a second.
 fn lose(world: &mut World, ordinals: impl IntoIterator<Item = u32>) {
     for ordinal in ordinals {
-        if let Some(claim) = world.claims.get_mut(&ordinal) {
-            claim.lost = true;
-        }
+        world.with_claim(ordinal, |claim| claim.lost = true);
     }
     world.elapse(1);
 }
