@@ -253,17 +253,16 @@ mod tests {
         named(&json!({"metadata": {"name": "a", "namespace": "ns"}, "status": status}))
     }
 
+    /// Chooses the list of a new cluster without pods and claims.
+    fn chosen(answers: &[Answer]) -> Option<Membership> {
+        choose(&cluster(Value::Null), answers, &BTreeSet::new())
+    }
+
     #[test]
     fn the_leaders_list_counts() {
-        let cluster = cluster(Value::Null);
         let old = vec![entry(0, false), entry(1, false)];
         let new = vec![entry(0, false), entry(1, false), entry(2, true)];
-        let seen = choose(
-            &cluster,
-            &[answer(1, 2, false, old), answer(2, 2, true, new)],
-            &BTreeSet::new(),
-        )
-        .unwrap();
+        let seen = chosen(&[answer(1, 2, false, old), answer(2, 2, true, new)]).unwrap();
         assert_eq!(seen.members.len(), 3);
         assert_eq!((seen.linearizable, seen.leader), (true, Some(2)));
         assert_eq!(
@@ -277,7 +276,6 @@ mod tests {
 
     #[test]
     fn only_the_corrupt_alarms_of_removed_members_are_stale() {
-        let cluster = cluster(Value::Null);
         let all = vec![entry(1, false), entry(2, false)];
         let mut answers = [answer(1, 1, true, all.clone()), answer(2, 1, true, all)];
         let raise = |answer: &mut Answer, alarm: AlarmType, member_id| {
@@ -294,11 +292,11 @@ mod tests {
         raise(&mut answers[1], AlarmType::Corrupt, 7);
         raise(&mut answers[1], AlarmType::Nospace, 7);
         raise(&mut answers[1], AlarmType::Nospace, 8);
-        let seen = choose(&cluster, &answers, &BTreeSet::new()).unwrap();
+        let seen = chosen(&answers).unwrap();
         assert_eq!((seen.stale_corrupt, seen.undecided), (vec![5, 6], false));
         // The alarm of the whole cluster.
         raise(&mut answers[0], AlarmType::Corrupt, 0);
-        let seen = choose(&cluster, &answers, &BTreeSet::new()).unwrap();
+        let seen = chosen(&answers).unwrap();
         assert_eq!((seen.stale_corrupt, seen.undecided), (vec![5, 6], true));
     }
 
@@ -373,7 +371,6 @@ mod tests {
 
     #[test]
     fn a_cluster_has_the_highest_level_that_its_members_report() {
-        let cluster = cluster(Value::Null);
         let list = vec![entry(1, false), entry(2, false), entry(3, false)];
         let of = |id, cluster_id, cluster_level| {
             let mut answer = answer(id, 1, id == 1, list.clone());
@@ -387,9 +384,8 @@ mod tests {
             }
             answer
         };
-        let chosen = |answers: &[Answer]| choose(&cluster, answers, &BTreeSet::new()).unwrap();
         // a-1 has not applied the new level yet, and a-3 is in another cluster.
-        let seen = chosen(&[of(1, 7, Some(1)), of(2, 7, Some(2)), of(3, 8, Some(3))]);
+        let seen = chosen(&[of(1, 7, Some(1)), of(2, 7, Some(2)), of(3, 8, Some(3))]).unwrap();
         assert_eq!(seen.level, Some(2));
         let members = seen.members.iter();
         let running = members.map(|member| (member.release.as_deref(), member.level));
@@ -397,7 +393,7 @@ mod tests {
             running.collect::<Vec<_>>(),
             ["0.1.0", "0.2.0", "0.3.0"].map(|release| (Some(release), Some(2)))
         );
-        assert_eq!(chosen(&[of(1, 7, None)]).level, None);
+        assert_eq!(chosen(&[of(1, 7, None)]).unwrap().level, None);
     }
 
     /// The operator deletes only blank disks without the user's consent.
@@ -422,17 +418,10 @@ mod tests {
 
     #[test]
     fn a_list_that_no_quorum_confirmed_has_no_leader() {
-        let cluster = cluster(Value::Null);
         let alone = [answer(1, 2, false, vec![entry(1, false)])];
-        let seen = choose(&cluster, &alone, &BTreeSet::new()).unwrap();
+        let seen = chosen(&alone).unwrap();
         assert_eq!((seen.linearizable, seen.leader), (false, None));
-        assert!(
-            choose(
-                &cluster,
-                &[Answer { member: "a-0".to_owned(), report: Err(CallError::NoMember) }],
-                &BTreeSet::new(),
-            )
-            .is_none()
-        );
+        let silent = Answer { member: "a-0".to_owned(), report: Err(CallError::NoMember) };
+        assert!(chosen(&[silent]).is_none());
     }
 }
