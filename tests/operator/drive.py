@@ -98,9 +98,9 @@ class Drive(Backups, Claims, Operations, Plugin, Recovery, Restores, Secure, Spa
         self.api.create("/apis/storage.k8s.io/v1/storageclasses", {"metadata": {"name": "fast"}, "provisioner": "kubernetes.io/host-path"})
         self.install()
 
-    def kubectl(self, *arguments, text=None):
-        return subprocess.run([f"{self.world.kube}/kubectl", f"--kubeconfig={self.world.kubeconfig}", *arguments],
-                              input=text, capture_output=True, text=True, check=True).stdout
+    def kubectl(self, *arguments):
+        command = [f"{self.world.kube}/kubectl", f"--kubeconfig={self.world.kubeconfig}", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     def install(self):
         """Installs the definition and the permissions of the chart, and starts the operator with exactly these."""

@@ -102,9 +102,9 @@ class Trouble:
     def node_of(self, name, pod):
         return self.pods(name)[pod]["spec"]["nodeName"]
 
-    def other_follower(self, name, *, on=None, away=None):
-        """Returns a follower, on a node or away from it."""
-        return next(pod for pod in sorted(self.pods(name)) if pod != self.leader(name) and self.node_of(name, pod) != away and on in (None, self.node_of(name, pod)))
+    def other_follower(self, name, away):
+        """Returns a follower that is not on the node `away`."""
+        return next(pod for pod in sorted(self.pods(name)) if pod != self.leader(name) and self.node_of(name, pod) != away)
 
     # cases
 
