@@ -117,7 +117,8 @@ async fn discover(arguments: &StartArguments, domain: &str) -> Result<Vec<Endpoi
         true => String::new(),
         false => format!("-{suffix}"),
     };
-    let tls = TlsClient::for_http1(&settings(arguments))?;
+    let ca = arguments.trusted_ca_file.clone();
+    let tls = TlsClient::for_http1(&ClientSettings { ca, ..ClientSettings::default() })?;
     let (mut names, mut has_records, mut endpoints) = (Vec::new(), false, Vec::new());
     for (service, is_tls) in SERVICES {
         let name = format!("{service}{suffix}._tcp.{domain}");
@@ -143,20 +144,6 @@ async fn discover(arguments: &StartArguments, domain: &str) -> Result<Vec<Endpoi
     match has_records {
         true => Ok(endpoints),
         false => Err(DnsError::NoRecords(names).into()),
-    }
-}
-
-/// Returns the TLS settings for the verification.
-fn settings(arguments: &StartArguments) -> ClientSettings {
-    ClientSettings {
-        dial_timeout: VERIFY_TIMEOUT,
-        request_timeout: VERIFY_TIMEOUT,
-        keepalive_time: Duration::ZERO,
-        keepalive_timeout: Duration::ZERO,
-        ca: arguments.trusted_ca_file.clone(),
-        key_pair: None,
-        skip_verify: false,
-        user: None,
     }
 }
 
