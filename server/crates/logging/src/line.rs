@@ -147,10 +147,6 @@ impl Visit for EventFields {
         self.text(field, value);
     }
 
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.text(field, &value.to_string());
-    }
-
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.plain(field, &value);
     }
