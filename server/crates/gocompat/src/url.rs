@@ -26,16 +26,14 @@ pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     let (scheme, rest) = split_scheme(text)?;
     let rest = rest.split_once('?').map_or(rest, |(before, _)| before);
     if !rest.starts_with('/') {
-        let first = rest.split('/').next().unwrap_or_default();
-        if scheme.is_empty() && first.contains(':') {
-            return Err("first path segment in URL cannot contain colon".into());
-        }
         // A URL with a scheme and without a leading slash is opaque.
         if !scheme.is_empty() {
             return Ok(GoUrl { scheme, host: "", path: "" });
         }
-        check_escapes(rest)?;
-        return Ok(GoUrl { scheme, host: "", path: rest });
+        let first = rest.split('/').next().unwrap_or_default();
+        if first.contains(':') {
+            return Err("first path segment in URL cannot contain colon".into());
+        }
     }
     let Some(after) = rest
         .strip_prefix("//")
