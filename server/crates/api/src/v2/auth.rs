@@ -101,8 +101,7 @@ pub struct Permissions {
 }
 
 /// A role in a response.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Role {
     pub role: String,
     pub permissions: Permissions,
@@ -118,16 +117,8 @@ pub struct RoleChange {
     pub revoke: Option<Permissions>,
 }
 
-/// The list of roles.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoleList {
-    /// The roles, sorted by name.
-    pub roles: Vec<Role>,
-}
-
 /// A user in the response to a change.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct User {
     pub user: String,
     /// Names of the user's roles; `null` for a new user without roles.
@@ -152,22 +143,6 @@ impl fmt::Debug for UserChange {
             .field("user", &self.user)
             .finish_non_exhaustive()
     }
-}
-
-/// A user in a response, with its roles and their permissions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UserShown {
-    pub user: String,
-    /// Roles of the user; omitted if there are none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub roles: Vec<Role>,
-}
-
-/// The list of users.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UserList {
-    /// The users, sorted by name; `null` if there are none.
-    pub users: Option<Vec<UserShown>>,
 }
 
 #[cfg(test)]

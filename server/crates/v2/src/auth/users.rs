@@ -30,7 +30,7 @@ pub(super) async fn list(
     read_auth(ctx, request, |auth| Ok(least_bytes(auth)), write_list).await
 }
 
-/// Appends the users, or `null` if there are none, as a `UserList` and a newline.
+/// Appends an object with the list of users, sorted by name, or `null` if there are none, and a newline.
 fn write_list(out: &mut dyn Sink, auth: &Auth) {
     let mut before: &[u8] = b"{\"users\":[";
     for user in auth.users() {
@@ -45,7 +45,8 @@ fn write_list(out: &mut dyn Sink, auth: &Auth) {
     out.extend_from_slice(end);
 }
 
-/// Appends a user as a `UserShown`. Omits roles that do not exist, and the field `roles` if the user has no other role.
+/// Appends a user with its roles and their permissions. Omits roles that do not exist, and the field `roles` if the user has
+/// no other role.
 fn push_user(out: &mut dyn Sink, auth: &Auth, user: &auth::User) {
     let mut names = Auth::path_roles(user);
     names.retain(|name| auth.role(name).is_some() || name == ROOT);
@@ -185,7 +186,8 @@ async fn hash(ctx: &Context, password: String) -> Result<Bytes, AuthHttpError> {
 mod tests {
     use std::cell::Cell;
 
-    use witan_api::v2::auth::{UserList, UserShown};
+    use serde::Serialize;
+    use witan_api::v2::auth::Role;
     use witan_base::{
         account::{Resource, Totals},
         metrics::Register,
@@ -194,6 +196,14 @@ mod tests {
 
     use super::*;
     use crate::auth::render;
+
+    /// A user in a list.
+    #[derive(Serialize)]
+    struct UserShown {
+        user: String,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        roles: Vec<Role>,
+    }
 
     /// Returns a state with the role `r`, which has this pattern, and with users of these names and roles.
     fn state(pattern: String, users: impl IntoIterator<Item = (String, Vec<String>)>) -> Auth {
@@ -215,9 +225,10 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_encoded_like_their_type() {
+    fn lists_are_encoded_like_their_elements() {
         let encoded = |users: Option<Vec<UserShown>>| {
-            String::from_utf8(json::encode(&UserList { users })).unwrap() + "\n"
+            let users = String::from_utf8(json::encode(&users)).unwrap();
+            format!("{{\"users\":{users}}}\n")
         };
         assert_eq!(listed(&Auth::default()), encoded(None));
         let names: [(&str, &[&str]); 3] = [("<a>", &["gone", "r"]), ("b", &[]), ("root", &[])];
