@@ -44,8 +44,8 @@ pub struct NodeMetrics {
 /// Gauges that are set at each scrape, most of them with the function that returns their value.
 #[derive(Debug)]
 struct StateSeries {
-    of_node: Vec<NodeGauge>,
-    of_view: Vec<ViewGauge>,
+    of_node: [NodeGauge; 15],
+    of_view: [ViewGauge; 10],
     id: IntGaugeVec,
     alarms: LabeledGauges,
     cluster_version: LabeledGauges,
@@ -55,14 +55,6 @@ struct StateSeries {
 type NodeGauge = (IntGauge, fn(&Node) -> i64);
 
 type ViewGauge = (IntGauge, fn(&Node, &View) -> i64);
-
-fn of_node(series: IntGauge, value: fn(&Node) -> i64) -> NodeGauge {
-    (series, value)
-}
-
-fn of_view(series: IntGauge, value: fn(&Node, &View) -> i64) -> ViewGauge {
-    (series, value)
-}
 
 impl NodeMetrics {
     /// Registers the node's metrics.
@@ -153,36 +145,36 @@ impl StateSeries {
         level.with_label_values(&["own"]).set(levels::OWN.into());
         let memory = on.gauges("witan_memory_bytes", "Memory of this process in bytes, by kind: 'values' can be dropped and read from disk again, 'other' cannot.", &["kind"]);
         Self {
-            of_node: vec![
-                of_node(on.gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not."), |node| (node.status().leader != MemberId::NONE).into()),
-                of_node(on.gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise."), |node| (node.status().role == Role::Leader).into()),
-                of_node(on.gauge("etcd_server_proposals_committed_total", "The total number of consensus proposals committed."), |node| gauge(node.status().committed)),
-                of_node(on.gauge("etcd_server_proposals_applied_total", "The total number of consensus proposals applied."), |node| gauge(node.status().applied)),
+            of_node: [
+                (on.gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not."), |node| (node.status().leader != MemberId::NONE).into()),
+                (on.gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise."), |node| (node.status().role == Role::Leader).into()),
+                (on.gauge("etcd_server_proposals_committed_total", "The total number of consensus proposals committed."), |node| gauge(node.status().committed)),
+                (on.gauge("etcd_server_proposals_applied_total", "The total number of consensus proposals applied."), |node| gauge(node.status().applied)),
                 // As in etcd, -1 means no quota. With 0, the used share would be infinite.
-                of_node(on.gauge("etcd_server_quota_backend_bytes", "Current storage quota in bytes."), |node| node.quota_bytes().map_or(-1, gauge)),
-                of_node(on.gauge("witan_v2_size_bytes", "Size of the v2 tree and its history in bytes. It counts against the quota."), |node| gauge(node.shared.status.tree_bytes.load(Relaxed))),
-                of_node(on.gauge("witan_auth_size_bytes", "Size of users, roles, permissions and members in bytes. It counts against the quota."), |node| gauge(node.shared.status.auth_bytes.load(Relaxed))),
-                of_node(on.gauge("witan_disk_free_bytes", "Free space in bytes on the file system that holds the data directory."), |node| gauge(node.disk().free_bytes())),
-                of_node(on.gauge("witan_disk_reserve_bytes", "Free space in bytes below which this member refuses writes, or 0 if free space is not checked."), |node| gauge(node.disk().reserve_bytes())),
-                of_node(on.gauge("witan_disk_ballast_bytes", "Size of the ballast file in bytes."), |node| gauge(node.disk().ballast_bytes())),
-                of_node(on.gauge("witan_disk_held_bytes", "Size in bytes of outdated checkpoint files that stay because a snapshot, a hash or a large read can still read values from them."), |node| gauge(node.disk().held_bytes())),
-                of_node(on.gauge("witan_memory_budget_bytes", "Memory budget of this process in bytes. Writes are refused while 'other' memory takes more than seven eighths of it."), |node| gauge(node.memory().bytes())),
-                of_node(memory.with_label_values(&["values"]), |node| gauge(node.memory().cache().resident_bytes())),
-                of_node(memory.with_label_values(&["other"]), |node| gauge(node.memory().other_bytes())),
-                of_node(on.gauge("etcd_debugging_store_watchers", "Count of currently active v2 watchers."), |node| gauge(node.watchers() as u64)),
+                (on.gauge("etcd_server_quota_backend_bytes", "Current storage quota in bytes."), |node| node.quota_bytes().map_or(-1, gauge)),
+                (on.gauge("witan_v2_size_bytes", "Size of the v2 tree and its history in bytes. It counts against the quota."), |node| gauge(node.shared.status.tree_bytes.load(Relaxed))),
+                (on.gauge("witan_auth_size_bytes", "Size of users, roles, permissions and members in bytes. It counts against the quota."), |node| gauge(node.shared.status.auth_bytes.load(Relaxed))),
+                (on.gauge("witan_disk_free_bytes", "Free space in bytes on the file system that holds the data directory."), |node| gauge(node.disk().free_bytes())),
+                (on.gauge("witan_disk_reserve_bytes", "Free space in bytes below which this member refuses writes, or 0 if free space is not checked."), |node| gauge(node.disk().reserve_bytes())),
+                (on.gauge("witan_disk_ballast_bytes", "Size of the ballast file in bytes."), |node| gauge(node.disk().ballast_bytes())),
+                (on.gauge("witan_disk_held_bytes", "Size in bytes of outdated checkpoint files that stay because a snapshot, a hash or a large read can still read values from them."), |node| gauge(node.disk().held_bytes())),
+                (on.gauge("witan_memory_budget_bytes", "Memory budget of this process in bytes. Writes are refused while 'other' memory takes more than seven eighths of it."), |node| gauge(node.memory().bytes())),
+                (memory.with_label_values(&["values"]), |node| gauge(node.memory().cache().resident_bytes())),
+                (memory.with_label_values(&["other"]), |node| gauge(node.memory().other_bytes())),
+                (on.gauge("etcd_debugging_store_watchers", "Count of currently active v2 watchers."), |node| gauge(node.watchers() as u64)),
             ],
-            of_view: vec![
-                of_view(on.gauge("etcd_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes."), |_, view| gauge(view.machine.kv.size_bytes())),
-                of_view(on.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes. Old name of etcd_mvcc_db_total_size_in_bytes."), |_, view| gauge(view.machine.kv.size_bytes())),
+            of_view: [
+                (on.gauge("etcd_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes."), |_, view| gauge(view.machine.kv.size_bytes())),
+                (on.gauge("etcd_debugging_mvcc_db_total_size_in_bytes", "Total size of the v3 key space in bytes. Old name of etcd_mvcc_db_total_size_in_bytes."), |_, view| gauge(view.machine.kv.size_bytes())),
                 // A compaction leaves no free pages.
-                of_view(on.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Total size of the v3 key space in bytes. Equal to etcd_mvcc_db_total_size_in_bytes."), |_, view| gauge(view.machine.kv.size_bytes())),
-                of_view(on.gauge("etcd_server_is_learner", "Whether or not this member is a learner. 1 if is, 0 otherwise."), |node, view| node.is_learner(view).into()),
-                of_view(level.with_label_values(&["cluster"]), |_, view| view.machine.members.level().into()),
-                of_view(on.gauge("witan_v3_live_bytes", "Size of the v3 key space in bytes, without old revisions."), |_, view| gauge(view.machine.kv.live_size_bytes())),
-                of_view(on.gauge("etcd_debugging_mvcc_keys_total", "Total number of v3 keys."), |_, view| gauge(view.machine.kv.len() as u64)),
-                of_view(on.gauge("etcd_debugging_mvcc_current_revision", "The current revision of the v3 key space."), |_, view| view.machine.kv.revision().0),
-                of_view(on.gauge("etcd_debugging_mvcc_compact_revision", "The revision of the last compaction."), |_, view| view.machine.kv.compacted().0),
-                of_view(on.gauge("etcd_debugging_auth_revision", "The current revision of users, roles and permissions."), |_, view| gauge(view.machine.auth.revision())),
+                (on.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Total size of the v3 key space in bytes. Equal to etcd_mvcc_db_total_size_in_bytes."), |_, view| gauge(view.machine.kv.size_bytes())),
+                (on.gauge("etcd_server_is_learner", "Whether or not this member is a learner. 1 if is, 0 otherwise."), |node, view| node.is_learner(view).into()),
+                (level.with_label_values(&["cluster"]), |_, view| view.machine.members.level().into()),
+                (on.gauge("witan_v3_live_bytes", "Size of the v3 key space in bytes, without old revisions."), |_, view| gauge(view.machine.kv.live_size_bytes())),
+                (on.gauge("etcd_debugging_mvcc_keys_total", "Total number of v3 keys."), |_, view| gauge(view.machine.kv.len() as u64)),
+                (on.gauge("etcd_debugging_mvcc_current_revision", "The current revision of the v3 key space."), |_, view| view.machine.kv.revision().0),
+                (on.gauge("etcd_debugging_mvcc_compact_revision", "The revision of the last compaction."), |_, view| view.machine.kv.compacted().0),
+                (on.gauge("etcd_debugging_auth_revision", "The current revision of users, roles and permissions."), |_, view| gauge(view.machine.auth.revision())),
             ],
             id: on.gauges("etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.", &["server_id"]),
             alarms: LabeledGauges::new(on.gauges("etcd_debugging_server_alarms", "Alarms of all members. 1 for each active alarm, by the member that raised it.", &["server_id", "alarm_type"])),
