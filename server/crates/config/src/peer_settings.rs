@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use witan_gocompat::text;
 
 use super::{
-    Address, Config, ConfigError, Url,
+    Address, ConfigError, Url,
     feature_gates::{FeatureGates, SET_MEMBER_LOCAL_ADDR},
     values::FlagValues,
 };
@@ -31,12 +31,6 @@ pub struct PeerSettings {
     pub ready_timeout: Duration,
     /// `--feature-gates SetMemberLocalAddr`: source address of connections; `None` leaves the choice to the system.
     pub local_address: Option<IpAddr>,
-}
-
-impl Default for PeerSettings {
-    fn default() -> Self {
-        Config::default().peers
-    }
 }
 
 impl FlagValues {

@@ -86,7 +86,7 @@ fn started(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry) -> Running 
         bound,
         members,
         PeerDialer::default(),
-        PeerSettings::default(),
+        Config::default().peers,
     )
 }
 
@@ -235,7 +235,7 @@ fn a_member_that_reads_nothing_but_sends_keeps_its_streams() {
     let (mut bound, members, _) = sockets(2);
     let settings = PeerSettings {
         read_timeout: 3 * link::PING_INTERVAL / 2,
-        ..PeerSettings::default()
+        ..Config::default().peers
     };
     let mut start = |at: usize, id| {
         started_with(
@@ -300,7 +300,7 @@ fn a_silent_stream_is_closed() {
     let (mut bound, members, addresses) = sockets(2);
     let settings = PeerSettings {
         read_timeout: Duration::from_millis(50),
-        ..PeerSettings::default()
+        ..Config::default().peers
     };
     let dialer = PeerDialer::default();
     let mut two = started_with(2, bound.remove(1), &members, dialer, settings);

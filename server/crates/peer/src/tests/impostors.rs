@@ -133,7 +133,7 @@ fn bound() -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
 
 fn started_by(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry, tls: PeerTls) -> Running {
     let dialer = PeerDialer { tls: Some(tls), local_address: None };
-    started_with(id, bound, members, dialer, PeerSettings::default())
+    started_with(id, bound, members, dialer, Config::default().peers)
 }
 
 /// Opens a stream as `member` from a host with a certificate. Returns the reason why the other member refuses the stream, or

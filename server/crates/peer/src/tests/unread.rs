@@ -50,7 +50,7 @@ fn a_stream_that_acknowledges_nothing_is_opened_again() {
         // Silence does not end the stream.
         read_timeout: 10 * PATIENCE,
         write_timeout: Duration::from_millis(500),
-        ..PeerSettings::default()
+        ..Config::default().peers
     };
     let dialer = PeerDialer::default();
     let mut one = started_with(1, bound.remove(0), &members, dialer, settings);
