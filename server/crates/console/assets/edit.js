@@ -4,26 +4,12 @@ import { getKey, swap } from "./api.js";
 import { equal, keyOf, keyText } from "./bytes.js";
 import { ask, button, field, h, notify, trouble } from "./dom.js";
 import { address } from "./keys.js";
-import { diffView, valueEditor, valueView } from "./values.js";
+import { diffView, editValue, valueView } from "./values.js";
 
 /** Shows a form that edits a key in `place`. `again` redraws the key after the form is saved or canceled. */
 export function editKey(place, kv, again) {
-  const editor = valueEditor(kv.value);
-  const problem = h("div", {});
-  const save = async (event) => {
-    event.preventDefault();
-    try {
-      const mine = editor.read();
-      await write({ place, key: kv.key, mine, before: kv, again });
-    } catch (error) {
-      problem.replaceChildren(trouble(error));
-    }
-  };
-  place.replaceChildren(h("form", { class: "card", onsubmit: save, "aria-label": "Edit the value" },
-    editor.view, problem,
-    h("div", { class: "row" }, h("button", { class: "main" }, "Save"), button("Cancel", again),
-      h("span", { class: "quiet" }, `The value is saved only if the revision is still ${kv.modified}.`))));
-  editor.focus();
+  const note = `The value is saved only if the revision is still ${kv.modified}.`;
+  editValue(place, kv.value, note, again, (mine) => write({ place, key: kv.key, mine, before: kv, again }));
 }
 
 /** Writes a value if the key is unchanged since `before`. Otherwise shows the conflict. */

@@ -4,7 +4,7 @@
 import { v2 } from "./api.js";
 import { fromText, utf8 } from "./bytes.js";
 import { ask, button, count, facts, field, h, name, notify, size, span, trouble } from "./dom.js";
-import { diffView, valueEditor, valueView } from "./values.js";
+import { diffView, editValue, valueView } from "./values.js";
 
 /** Number of entries to draw before the user requests more. */
 const PAGE = 200;
@@ -73,21 +73,9 @@ function key(node) {
 
 /** Shows a form that edits a key. Saving restarts the key's time to live. */
 function edit(work, node) {
-  const editor = valueEditor(fromText(node.value ?? ""));
-  const problem = h("div", {});
-  const save = (event) => {
-    event.preventDefault();
-    try {
-      swap(work, node, textOf(editor.read()));
-    } catch (error) {
-      problem.replaceChildren(trouble(error));
-    }
-  };
-  const kept = node.ttl !== undefined && ` Its time to live starts again with ${span(node.ttl)}.`;
-  work.replaceChildren(h("form", { class: "card", onsubmit: save, "aria-label": "Edit the value" }, editor.view, problem,
-    h("div", { class: "row" }, h("button", { class: "main" }, "Save"), button("Cancel", redraw),
-      h("span", { class: "quiet" }, `The value is saved only if the index is still ${node.modifiedIndex}.`, kept))));
-  editor.focus();
+  const kept = node.ttl === undefined ? "" : ` Its time to live starts again with ${span(node.ttl)}.`;
+  const note = `The value is saved only if the index is still ${node.modifiedIndex}.${kept}`;
+  editValue(work, fromText(node.value ?? ""), note, redraw, (mine) => swap(work, node, textOf(mine)));
 }
 
 /** Returns the text of a value. Throws an error for bytes that are not UTF-8, which v2 cannot store. */

@@ -2,7 +2,7 @@
 
 import { fromHex, fromText, hexLines, prettyJson, toHex, utf8 } from "./bytes.js";
 import { diffLines, shorten } from "./diff.js";
-import { button, field, h, size } from "./dom.js";
+import { button, field, h, size, trouble } from "./dom.js";
 
 /** Number of characters to show at first and to add on request. A browser takes seconds to show a megabyte. */
 const SHOWN = 32 << 10;
@@ -81,8 +81,8 @@ export function diffView(before, after) {
     rest > 0 && h("div", { class: "skipped" }, `${rest} more lines`));
 }
 
-/** Creates an editor for a value. `read` returns its bytes and throws an error for invalid text. */
-export function valueEditor(bytes) {
+/** Shows a form that edits a value in `place`. Passes the new bytes to `save`, and shows its error if it fails. */
+export function editValue(place, bytes, note, cancel, save) {
   const text = utf8(bytes);
   // A text field normalizes line ends to `\n`, so values with other line ends are edited as hexadecimal.
   const plain = text !== null && bestForm(bytes) !== "hex" && !text.includes("\r");
@@ -92,9 +92,18 @@ export function valueEditor(bytes) {
   });
   area.value = plain ? text : toHex(bytes);
   const hint = plain ? "Saved exactly as written, as UTF-8." : "Hexadecimal: this value is not plain text.";
-  return {
-    view: field("Value", area, hint),
-    read: () => (plain ? fromText(area.value) : fromHex(area.value)),
-    focus: () => area.focus(),
+  const problem = h("div", {});
+  const submit = async (event) => {
+    event.preventDefault();
+    try {
+      await save(plain ? fromText(area.value) : fromHex(area.value));
+    } catch (error) {
+      problem.replaceChildren(trouble(error));
+    }
   };
+  place.replaceChildren(h("form", { class: "card", onsubmit: submit, "aria-label": "Edit the value" },
+    field("Value", area, hint), problem,
+    h("div", { class: "row" }, h("button", { class: "main" }, "Save"), button("Cancel", cancel),
+      h("span", { class: "quiet" }, note))));
+  area.focus();
 }
