@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use witan_gocompat::text::parse_uint;
+
 /// A URL on which a member listens or at which it is reachable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Url {
@@ -168,10 +170,11 @@ fn tcp(url: &str, authority: &str) -> Result<Address, UrlError> {
         None if host.contains(':') => return Err(bad()),
         None => host,
     };
-    let port = match port.parse() {
-        Ok(port) => port,
-        Err(_) if port.is_empty() => return Err(bad()),
-        Err(_) => {
+    let number = parse_uint(port.as_bytes()).and_then(|port| u16::try_from(port).ok());
+    let port = match number {
+        Some(port) => port,
+        None if port.is_empty() => return Err(bad()),
+        None => {
             return Err(UrlError::Port { url: url.to_owned(), port: port.to_owned() });
         }
     };
@@ -223,6 +226,10 @@ mod tests {
         assert_eq!(
             error("http://a:1/path"),
             "URL must not contain a path: http://a:1/path"
+        );
+        assert_eq!(
+            error("http://a:+1"),
+            "parse \"http://a:+1\": invalid port \":+1\" after host"
         );
         assert_eq!(
             error("http://::1:1"),
