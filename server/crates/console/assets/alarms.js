@@ -36,18 +36,16 @@ export async function show({ root, signal }) {
   root.append(place);
   let shown = "";
   await repeat(signal, ASK_MS, async () => {
-    try {
-      const [{ alarms }, { members }, status] = await Promise.all([
-        v3("maintenance/alarm", { action: "GET" }), v3("cluster/member/list", { linearizable: false }), v3("maintenance/status"),
-      ]);
-      const now = JSON.stringify([alarms, members]);
-      if (signal.aborted || now === shown) return;
-      shown = now;
-      place.replaceChildren(...((alarms ?? []).length > 0 ? alarms.map((alarm) => card(alarm, members, status)) : calm(status)));
-    } catch (error) {
-      shown = "";
-      if (!signal.aborted) place.replaceChildren(trouble(error));
-    }
+    const [{ alarms }, { members }, status] = await Promise.all([
+      v3("maintenance/alarm", { action: "GET" }), v3("cluster/member/list", { linearizable: false }), v3("maintenance/status"),
+    ]);
+    const now = JSON.stringify([alarms, members]);
+    if (signal.aborted || now === shown) return;
+    shown = now;
+    place.replaceChildren(...((alarms ?? []).length > 0 ? alarms.map((alarm) => card(alarm, members, status)) : calm(status)));
+  }, (error) => {
+    shown = "";
+    place.replaceChildren(trouble(error));
   });
 }
 

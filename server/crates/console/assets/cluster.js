@@ -25,15 +25,11 @@ export async function show({ root, signal }) {
     h("h2", {}, "This member"), parts.own);
   const seen = { samples: [], metrics: null, rates: {}, at: 0 };
   await repeat(signal, SECOND_MS, async () => {
-    try {
-      await look(seen);
-      if (signal.aborted) return;
-      parts.trouble.replaceChildren();
-      render(parts, seen);
-    } catch (error) {
-      if (!signal.aborted) parts.trouble.replaceChildren(trouble(error));
-    }
-  });
+    await look(seen);
+    if (signal.aborted) return;
+    parts.trouble.replaceChildren();
+    render(parts, seen);
+  }, (error) => parts.trouble.replaceChildren(trouble(error)));
 }
 
 /** Requests all data to be drawn and stores it in `seen`. Fails if the status or the member list is not available. */

@@ -46,13 +46,7 @@ export async function show({ root, signal }) {
   };
   const tick = setInterval(() => seen.rows.forEach((one) => one.tick()), 1000);
   signal.addEventListener("abort", () => clearInterval(tick));
-  await repeat(signal, ASK_MS, async () => {
-    try {
-      await read();
-    } catch (error) {
-      if (!signal.aborted) state.replaceChildren(trouble(error));
-    }
-  });
+  await repeat(signal, ASK_MS, read, (error) => state.replaceChildren(trouble(error)));
 }
 
 /** Draws the buttons that turn the page, unless nothing has changed. */
