@@ -1,5 +1,6 @@
 //! All HTTP/1 paths except the gateway's, with their methods and the required access.
 
+use self::PathScope::{One, Token, Tree};
 use super::Access::{self, Public, Root, V2Keys, V3User};
 use crate::{discovery, top};
 
@@ -81,68 +82,59 @@ const ROOT_ONLY: &[(&str, Access)] = &[("GET", Root), ("PUT", Root), ("DELETE", 
 /// All routes. The first route that matches a path applies.
 #[rustfmt::skip]
 pub const HTTP: &[HttpRoute] = &[
-    tree("/v2/keys", Resource::V2(V2Resource::Keys), &[("GET", V2Keys), ("HEAD", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
-    tree("/v2/members", Resource::V2(V2Resource::Members), &[("GET", V3User), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),
-    one("/v2/auth/enable", Resource::V2(V2Resource::Auth), &[("GET", Public), ("PUT", Root), ("DELETE", Root)]),
-    tree("/v2/auth/users", Resource::V2(V2Resource::Auth), ROOT_ONLY),
-    tree("/v2/auth/roles", Resource::V2(V2Resource::Auth), ROOT_ONLY),
-    one("/v2/machines", Resource::V2(V2Resource::Machines), READ_BY_USERS),
-    one("/v2/stats/self", Resource::V2(V2Resource::StatsSelf), SHOWN_TO_USERS),
-    one("/v2/stats/leader", Resource::V2(V2Resource::StatsLeader), SHOWN_TO_USERS),
-    one("/v2/stats/store", Resource::V2(V2Resource::StatsStore), PUBLIC_GET),
-    tree("/v1/keys/_etcd/machines", Resource::V1, SHOWN_TO_USERS),
-    tree("/v1/keys", Resource::V1, &[("GET", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
-    tree("/v1/watch", Resource::V1, &[("GET", V2Keys), ("POST", V2Keys)]),
-    one("/v1/leader", Resource::V1, SHOWN_TO_USERS),
-    one("/leader", Resource::V1, SHOWN_TO_USERS),
-    one("/v1/machines", Resource::V1, SHOWN_TO_USERS),
-    one("/machines", Resource::V1, SHOWN_TO_USERS),
-    one("/v1/stats/self", Resource::V1, SHOWN_TO_USERS),
-    one("/v1/stats/leader", Resource::V1, SHOWN_TO_USERS),
-    one("/v1/stats/store", Resource::V1, PUBLIC_GET),
-    one("/version", Resource::Operations, PUBLIC_GET),
-    one("/health", Resource::Operations, PUBLIC_GET),
-    tree("/livez", Resource::Operations, PUBLIC_GET),
-    tree("/readyz", Resource::Operations, PUBLIC_GET),
+    route("/v2/keys", Tree, Resource::V2(V2Resource::Keys), &[("GET", V2Keys), ("HEAD", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
+    route("/v2/members", Tree, Resource::V2(V2Resource::Members), &[("GET", V3User), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),
+    route("/v2/auth/enable", One, Resource::V2(V2Resource::Auth), &[("GET", Public), ("PUT", Root), ("DELETE", Root)]),
+    route("/v2/auth/users", Tree, Resource::V2(V2Resource::Auth), ROOT_ONLY),
+    route("/v2/auth/roles", Tree, Resource::V2(V2Resource::Auth), ROOT_ONLY),
+    route("/v2/machines", One, Resource::V2(V2Resource::Machines), READ_BY_USERS),
+    route("/v2/stats/self", One, Resource::V2(V2Resource::StatsSelf), SHOWN_TO_USERS),
+    route("/v2/stats/leader", One, Resource::V2(V2Resource::StatsLeader), SHOWN_TO_USERS),
+    route("/v2/stats/store", One, Resource::V2(V2Resource::StatsStore), PUBLIC_GET),
+    route("/v1/keys/_etcd/machines", Tree, Resource::V1, SHOWN_TO_USERS),
+    route("/v1/keys", Tree, Resource::V1, &[("GET", V2Keys), ("PUT", V2Keys), ("POST", V2Keys), ("DELETE", V2Keys)]),
+    route("/v1/watch", Tree, Resource::V1, &[("GET", V2Keys), ("POST", V2Keys)]),
+    route("/v1/leader", One, Resource::V1, SHOWN_TO_USERS),
+    route("/leader", One, Resource::V1, SHOWN_TO_USERS),
+    route("/v1/machines", One, Resource::V1, SHOWN_TO_USERS),
+    route("/machines", One, Resource::V1, SHOWN_TO_USERS),
+    route("/v1/stats/self", One, Resource::V1, SHOWN_TO_USERS),
+    route("/v1/stats/leader", One, Resource::V1, SHOWN_TO_USERS),
+    route("/v1/stats/store", One, Resource::V1, PUBLIC_GET),
+    route("/version", One, Resource::Operations, PUBLIC_GET),
+    route("/health", One, Resource::Operations, PUBLIC_GET),
+    route("/livez", Tree, Resource::Operations, PUBLIC_GET),
+    route("/readyz", Tree, Resource::Operations, PUBLIC_GET),
     // As in etcd, every method is handled as GET.
-    one("/metrics", Resource::Operations, &[("GET", Public), ("HEAD", Public), ("POST", Public), ("PUT", Public), ("DELETE", Public)]),
+    route("/metrics", One, Resource::Operations, &[("GET", Public), ("HEAD", Public), ("POST", Public), ("PUT", Public), ("DELETE", Public)]),
     // Shows the command line and Raft's state.
-    one("/debug/vars", Resource::Operations, &[("GET", Root)]),
+    route("/debug/vars", One, Resource::Operations, &[("GET", Root)]),
     // Contains keys, user names and member addresses.
-    one("/debug/flight-recorder", Resource::FlightRecorder, &[("GET", Root)]),
+    route("/debug/flight-recorder", One, Resource::FlightRecorder, &[("GET", Root)]),
     // Shows key names and client addresses.
-    one(top::PATH, Resource::Operations, &[("GET", Root)]),
-    one("/config/local/log", Resource::LogLevel, &[("PUT", Root)]),
-    one("/follow", Resource::Follow, &[("GET", Root)]),
-    one("/follow/cut-over", Resource::Follow, &[("POST", Root)]),
-    one("/follow/source-gone", Resource::Follow, &[("POST", Root)]),
-    one("/level", Resource::Level, &[("GET", Root)]),
-    one("/level/raise", Resource::Level, &[("POST", Root)]),
-    one("/openapi.json", Resource::OpenApi, &[("GET", Public), ("HEAD", Public)]),
+    route(top::PATH, One, Resource::Operations, &[("GET", Root)]),
+    route("/config/local/log", One, Resource::LogLevel, &[("PUT", Root)]),
+    route("/follow", One, Resource::Follow, &[("GET", Root)]),
+    route("/follow/cut-over", One, Resource::Follow, &[("POST", Root)]),
+    route("/follow/source-gone", One, Resource::Follow, &[("POST", Root)]),
+    route("/level", One, Resource::Level, &[("GET", Root)]),
+    route("/level/raise", One, Resource::Level, &[("POST", Root)]),
+    route("/openapi.json", One, Resource::OpenApi, &[("GET", Public), ("HEAD", Public)]),
     // The files contain no data. The page requests data with the credentials of its user.
-    tree("/console", Resource::Console, &[("GET", Public), ("HEAD", Public)]),
+    route("/console", Tree, Resource::Console, &[("GET", Public), ("HEAD", Public)]),
     // Every method creates a token, as in the public service.
-    one(discovery::NEW, Resource::NewToken, &[("GET", Root), ("HEAD", Root), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),
+    route(discovery::NEW, One, Resource::NewToken, &[("GET", Root), ("HEAD", Root), ("POST", Root), ("PUT", Root), ("DELETE", Root)]),
     // The token itself is the credential, because members without a cluster have no user.
-    HttpRoute { path: "/<token>", scope: PathScope::Token, resource: Resource::Token, methods: &[("GET", Public), ("HEAD", Public), ("PUT", Public), ("DELETE", Public)] },
+    route("/<token>", Token, Resource::Token, &[("GET", Public), ("HEAD", Public), ("PUT", Public), ("DELETE", Public)]),
 ];
 
-/// Creates a route for this path only.
-const fn one(
+const fn route(
     path: &'static str,
+    scope: PathScope,
     resource: Resource,
     methods: &'static [(&'static str, Access)],
 ) -> HttpRoute {
-    HttpRoute { path, scope: PathScope::One, resource, methods }
-}
-
-/// Creates a route for this path and everything below it.
-const fn tree(
-    path: &'static str,
-    resource: Resource,
-    methods: &'static [(&'static str, Access)],
-) -> HttpRoute {
-    HttpRoute { path, scope: PathScope::Tree, resource, methods }
+    HttpRoute { path, scope, resource, methods }
 }
 
 impl HttpRoute {
