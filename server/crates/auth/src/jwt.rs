@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, fmt, fs, time::Duration};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::json;
 use witan_gocompat::text::parse_duration;
 use witan_machine::auth::Caller;
 
@@ -30,14 +31,6 @@ impl fmt::Debug for Jwt {
             .field("method", &self.method)
             .finish_non_exhaustive()
     }
-}
-
-/// The claims of a token that this member issues.
-#[derive(Serialize)]
-struct IssuedClaims {
-    username: String,
-    revision: f64,
-    exp: i64,
 }
 
 /// The claims of a received token. Tokens of other issuers can lack `exp` and `nbf`.
@@ -131,11 +124,11 @@ impl Jwt {
         now_s: i64,
     ) -> Option<jsonwebtoken::errors::Result<String>> {
         let ttl_s = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
-        let claims = IssuedClaims {
-            username: user.to_owned(),
-            revision: revision as f64,
-            exp: now_s.saturating_add(ttl_s),
-        };
+        let claims = json!({
+            "username": user,
+            "revision": revision as f64,
+            "exp": now_s.saturating_add(ttl_s),
+        });
         let header = Header::new(self.method);
         Some(encode(&header, &claims, self.signs.as_ref()?))
     }
@@ -174,7 +167,7 @@ impl VerifiedClaims {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
 
