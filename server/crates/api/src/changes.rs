@@ -9,8 +9,6 @@
 //!
 //! Not here: writing segments (`operator/backup`) and applying them (the server's `offline`).
 
-use std::fmt;
-
 use bytes::Bytes;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
@@ -151,42 +149,30 @@ pub fn generation_at(ids: &[SegmentId], time_ms: i64) -> Option<i64> {
 }
 
 /// The reason why a file cannot be decoded as a segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// The segment has this other format version.
+    #[error("its format version is {0:?}; read it with the release that wrote it")]
     Foreign(char),
     /// The segment has a field or a kind of change that a later release added.
+    #[error(
+        "a later release wrote it and added data that this release does not know; read it with that release"
+    )]
     Later,
     /// The segment is damaged or belongs to another log.
+    #[error("it is broken: {0}")]
     Broken(String),
     /// The segments that contain these revisions are missing.
+    #[error(
+        "the changes of the revisions {first} to {last} are missing: an earlier segment is lost; restore to an \
+         earlier revision or begin from a later snapshot"
+    )]
     Missing {
         /// The first missing revision.
         first: i64,
         /// The last missing revision.
         last: i64,
     },
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Foreign(version) => write!(
-                f,
-                "its format version is {version:?}; read it with the release that wrote it"
-            ),
-            Self::Later => write!(
-                f,
-                "a later release wrote it and added data that this release does not know; read it with that release"
-            ),
-            Self::Broken(why) => write!(f, "it is broken: {why}"),
-            Self::Missing { first, last } => write!(
-                f,
-                "the changes of the revisions {first} to {last} are missing: an earlier segment is lost; restore to an \
-                 earlier revision or begin from a later snapshot"
-            ),
-        }
-    }
 }
 
 /// Decodes the segments of a generation in order and checks that each follows the previous one. Reading can begin at any
