@@ -78,14 +78,6 @@ pub(super) fn json<T: serde::Serialize>(found: &T) -> Result<String, OfflineErro
     }
 }
 
-#[derive(Debug, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-struct KeysHash {
-    hash: u32,
-    hash_revision: i64,
-    compact_revision: i64,
-}
-
 /// Formats the hash of the keys in a snapshot or in etcd's backend at `revision`; 0 means the last revision. Waits up to
 /// `timeout` if another process holds the lock on the file. Fails with `Compacted` or `FutureRevision` if the revision is not
 /// available.
@@ -108,23 +100,21 @@ pub(super) fn hash_kv(
         false => OfflineError::FutureRevision,
     })?;
     let hash = keys.hash(hash_revision);
-    let found = KeysHash {
-        hash: hash.map_err(OfflineError::broken(path))?,
-        hash_revision: hash_revision.0,
-        compact_revision: match kv.compacted().0 {
-            0 => NEVER_COMPACTED,
-            compacted => compacted,
-        },
+    let hash = hash.map_err(OfflineError::broken(path))?;
+    let compact_revision = match kv.compacted().0 {
+        0 => NEVER_COMPACTED,
+        compacted => compacted,
     };
     let columns = [
-        column("HASH", "Hash", &found.hash),
-        column("HASH REVISION", "Hash revision", &found.hash_revision),
-        column(
-            "COMPACT REVISION",
-            "Compact revision",
-            &found.compact_revision,
-        ),
+        column("HASH", "Hash", &hash),
+        column("HASH REVISION", "Hash revision", &hash_revision.0),
+        column("COMPACT REVISION", "Compact revision", &compact_revision),
     ];
+    let found = serde_json::json!({
+        "hash": hash,
+        "hashRevision": hash_revision.0,
+        "compactRevision": compact_revision,
+    });
     show(format, &columns, &found)
 }
 
