@@ -26,7 +26,7 @@ mod tests;
 mod url;
 mod values;
 
-use std::{collections::HashSet, ffi::OsString, path::PathBuf, time::Duration};
+use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 use tracing::level_filters::LevelFilter;
 
@@ -42,7 +42,6 @@ pub use source::environment;
 pub use url::{Address, Url, UrlError};
 pub use values::Environment;
 
-use source::CommandLine;
 use values::FlagValues;
 
 /// Default of `--name`.
@@ -123,21 +122,6 @@ pub enum Invocation {
 }
 
 impl Config {
-    /// Loads the configuration from arguments (without the program's name), environment and, if given, a file.
-    pub fn load(
-        arguments: impl Iterator<Item = OsString>,
-        environment: &Environment,
-    ) -> Result<Invocation, ConfigError> {
-        Ok(match source::command_line(arguments)? {
-            CommandLine::Help => Invocation::Help(help::text()),
-            CommandLine::Version => Invocation::Version,
-            CommandLine::Flags(line) => {
-                let values = source::collect_values(line, environment)?;
-                Invocation::Start(Box::new(values.config(environment)?))
-            }
-        })
-    }
-
     /// Returns this member's URLs in the initial cluster. Fails if the initial cluster lacks this member or contains a URL
     /// twice. In a new cluster, these URLs must be the advertised peer URLs. With SRV discovery, only checks that the initial
     /// cluster contains this member. As in etcd, the `--initial-` flags apply only to an empty data directory; do not call this

@@ -1,13 +1,15 @@
-//! Collects the given values, either from the command line and the environment or from a file.
+//! Loads the configuration. Collects the given values, either from the command line and the environment or from a file.
 
 use std::{collections::HashMap, ffi::OsString, path::Path};
 
 use clap::{Arg, ArgAction, Command, parser::ValueSource};
 
 use super::{
+    Config, Invocation,
     error::ConfigError,
     file,
     flags::{self, FlagKind},
+    help,
     values::{Environment, FlagValues},
 };
 
@@ -23,7 +25,7 @@ const CONFIG_FILE: &str = "config-file";
 
 /// Collects the values of all flags: from the configuration file if one is given, otherwise from the command line and the
 /// environment. Warns that a configuration file replaces all flags and variables.
-pub(super) fn collect_values(
+fn collect_values(
     line: HashMap<&'static str, String>,
     environment: &Environment,
 ) -> Result<FlagValues, ConfigError> {
@@ -48,36 +50,33 @@ pub(super) fn collect_values(
     Ok(values)
 }
 
-pub(super) enum CommandLine {
-    Help,
-    Version,
-    /// The values of flags by name.
-    Flags(HashMap<&'static str, String>),
-}
-
-/// Parses the command line. `--help` takes precedence over `--version`, and both over other flags. An invalid argument is an
-/// error even with `--help`.
-pub(super) fn command_line(
-    arguments: impl Iterator<Item = OsString>,
-) -> Result<CommandLine, ConfigError> {
-    let arguments = normalize_dashes(arguments)?;
-    let matches = command()
-        .try_get_matches_from(arguments)
-        .map_err(|error| ConfigError::Arguments(error.render().to_string()))?;
-    if matches.get_flag("help") {
-        return Ok(CommandLine::Help);
-    }
-    if matches.get_flag("version") {
-        return Ok(CommandLine::Version);
-    }
-    let mut given = HashMap::new();
-    for flag in flags::all() {
-        let on_line = matches.value_source(flag.name) == Some(ValueSource::CommandLine);
-        if on_line && let Some(text) = matches.get_one::<String>(flag.name) {
-            given.insert(flag.name, text.clone());
+impl Config {
+    /// Loads the configuration from arguments (without the program's name), environment and, if given, a file. `--help` takes
+    /// precedence over `--version`, and both over other flags. An invalid argument is an error even with `--help`.
+    pub fn load(
+        arguments: impl Iterator<Item = OsString>,
+        environment: &Environment,
+    ) -> Result<Invocation, ConfigError> {
+        let arguments = normalize_dashes(arguments)?;
+        let matches = command()
+            .try_get_matches_from(arguments)
+            .map_err(|error| ConfigError::Arguments(error.render().to_string()))?;
+        if matches.get_flag("help") {
+            return Ok(Invocation::Help(help::text()));
         }
+        if matches.get_flag("version") {
+            return Ok(Invocation::Version);
+        }
+        let mut given = HashMap::new();
+        for flag in flags::all() {
+            let on_line = matches.value_source(flag.name) == Some(ValueSource::CommandLine);
+            if on_line && let Some(text) = matches.get_one::<String>(flag.name) {
+                given.insert(flag.name, text.clone());
+            }
+        }
+        let values = collect_values(given, environment)?;
+        Ok(Invocation::Start(Box::new(values.config(environment)?)))
     }
-    Ok(CommandLine::Flags(given))
 }
 
 /// Builds clap's parser. The value of a boolean flag is optional and follows `=`; any other flag requires a value.
