@@ -18,17 +18,14 @@ const STYLE: &str = "body{font-family:sans-serif;margin:2em;max-width:60em}\
                      table{border-collapse:collapse}\
                      td,th{border:1px solid #999;padding:.3em .6em;text-align:left}";
 
-pub(super) struct Shown {
-    /// The value for `--discovery`; empty if the host is unknown.
-    pub(super) url: String,
-    /// The cluster's size; `None` if the token has no valid size.
-    pub(super) size: Option<u64>,
-    /// The token's directory, which contains the registrations.
-    pub(super) directory: Node,
-}
-
-/// Responds with the page, with headers that keep the token secret and forbid scripts.
-pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
+/// Responds with the page, with headers that keep the token secret and forbid scripts. The parameters of `html` apply.
+pub(super) fn answer(
+    request: &HttpRequest,
+    url: Option<&str>,
+    token_size: Option<u64>,
+    directory: &Node,
+) -> HttpResponse {
+    let page = html(url, token_size, directory);
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
         // The token is a secret: no cache may store the page, and no other site may receive its URL.
@@ -40,18 +37,19 @@ pub(super) fn answer(request: &HttpRequest, shown: &Shown) -> HttpResponse {
             "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
         ))
         .insert_header((VARY, "Accept"))
-        .body(reply::framed(request, html(shown).into_bytes()))
+        .body(reply::framed(request, page.into_bytes()))
 }
 
 /// Renders the page. The registrations are in order of creation; those beyond the size are marked as surplus. Each missing
-/// member has a row, up to `SIZE_MAX`.
-fn html(shown: &Shown) -> String {
-    let mut members: Vec<&Node> = shown.directory.nodes.iter().flatten().collect();
+/// member has a row, up to `SIZE_MAX`. `url` is the value for `--discovery`, or `None` if the host is unknown. `token_size` is
+/// `None` if the token has no valid size. `directory` contains the registrations.
+fn html(url: Option<&str>, token_size: Option<u64>, directory: &Node) -> String {
+    let mut members: Vec<&Node> = directory.nodes.iter().flatten().collect();
     // The members that registered first form the cluster.
     members.sort_by_key(|node| node.created);
-    let size = shown.size.unwrap_or(0);
+    let size = token_size.unwrap_or(0);
     let registered = (members.len() as u64).min(size);
-    let summary = match (shown.size, size - registered) {
+    let summary = match (token_size, size - registered) {
         (None, _) => "This token has no size, so members cannot use it.".to_owned(),
         (Some(_), 0) => format!("{size} of {size} members have registered."),
         (Some(_), missing) => {
@@ -80,11 +78,11 @@ fn html(shown: &Shown) -> String {
         out += &format!("<tr><td>{at}</td><td colspan=\"3\">missing</td></tr>\n");
     }
     out.push_str("</table>\n");
-    if registered < size && !shown.url.is_empty() {
-        let url = escape(&shown.url);
+    if let Some(url) = url.filter(|_| registered < size) {
+        let url = escape(url);
         out += &format!("<p>Start the missing members with <code>--discovery {url}</code></p>\n");
     }
-    if let Some(expires_ns) = shown.directory.expires_ns {
+    if let Some(expires_ns) = directory.expires_ns {
         let time = text::time(expires_ns);
         out += &format!(
             "<p>The token expires at {time}. A cluster that has started no longer needs it.</p>\n"
@@ -136,11 +134,8 @@ mod tests {
         };
         let mut nodes: Vec<Node> = values.iter().enumerate().map(node).collect();
         nodes.reverse();
-        html(&Shown {
-            url: "http://h/t".to_owned(),
-            size,
-            directory: Node { nodes: Some(nodes), ..Node::default() },
-        })
+        let directory = Node { nodes: Some(nodes), ..Node::default() };
+        html(Some("http://h/t"), size, &directory)
     }
 
     #[test]

@@ -221,13 +221,10 @@ impl TokenRequest<'_> {
     async fn page(&self) -> Result<HttpResponse, V2Error> {
         let view = self.ctx.node.read().await?;
         let tree = &view.machine.tree;
-        let shown = page::Shown {
-            url: base_url(self.ctx, self.request)
-                .map_or_else(String::new, |base| format!("{base}/{}", self.token)),
-            size: self.size(tree),
-            directory: self.directory(tree)?,
-        };
-        Ok(page::answer(self.request, &shown))
+        let url = base_url(self.ctx, self.request);
+        let url = url.map(|base| format!("{base}/{}", self.token));
+        let (size, directory) = (self.size(tree), self.directory(tree)?);
+        Ok(page::answer(self.request, url.as_deref(), size, &directory))
     }
 
     /// Returns the size in the token's directory, or `None` if a client created the directory without a valid size.
