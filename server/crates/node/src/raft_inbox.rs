@@ -29,11 +29,7 @@ pub(super) struct RaftInbox {
 pub(super) type Executed = (Box<ExecutedCommand>, Duration);
 
 /// A snapshot message and the received state. The storage accepts no other snapshot while this one exists.
-#[derive(Debug)]
-pub(super) struct ReceivedState {
-    pub(super) envelope: Envelope,
-    pub(super) snapshot: ReceivedSnapshot,
-}
+pub(super) type ReceivedState = (Envelope, ReceivedSnapshot);
 
 #[derive(Debug, Default)]
 pub(super) struct RaftBatch {
@@ -63,7 +59,7 @@ impl RaftInbox {
 impl Node {
     /// Passes another member's snapshot message and the received state to the replica. Replaces a snapshot that still waits.
     pub fn receive_snapshot(&self, envelope: Envelope, snapshot: ReceivedSnapshot) {
-        let received = Box::new(ReceivedState { envelope, snapshot });
+        let received = Box::new((envelope, snapshot));
         let before = self.put(|queued| queued.snapshot.replace(received));
         // Drop the earlier snapshot after the unlock, because dropping a large state takes a long time.
         drop(before);

@@ -344,8 +344,7 @@ impl ReplicaLoop {
     }
 
     /// Passes a received snapshot to the replica, whose next turn installs or drops it.
-    fn offer_snapshot(&mut self, received: ReceivedState) {
-        let ReceivedState { mut envelope, snapshot } = received;
+    fn offer_snapshot(&mut self, (mut envelope, snapshot): ReceivedState) {
         envelope.snapshot = Some(Box::new(snapshot.view.clone()));
         self.host.incoming =
             Some(IncomingState { received: snapshot, replaced: self.replica.view() });
