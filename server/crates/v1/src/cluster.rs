@@ -1,11 +1,8 @@
 //! Cluster information of v1: leader, client URLs, members as files, statistics.
 
 use actix_web::{HttpRequest, HttpResponse, http::header::LOCATION};
-use witan_api::v1::{
-    MACHINE_RECORDS,
-    error::ErrorCode,
-    stats::{V1LeaderInfo, V1LeaderStats, V1SelfStats, V1StoreStats},
-};
+use serde_json::Value;
+use witan_api::v1::{MACHINE_RECORDS, error::ErrorCode};
 use witan_dialect::Context;
 use witan_gocompat::{json, text};
 use witan_machine::{member::Member, view::View};
@@ -83,8 +80,7 @@ pub(super) async fn stats(
         V1Stats::Leader => {
             let leader = leader_of(node, &view)?;
             if leader.member_id() == node.identity().member_id {
-                let stats =
-                    V1LeaderStats { leader: leader.name.clone(), ..V1LeaderStats::default() };
+                let stats = serde_json::json!({ "leader": leader.name, "followers": {} });
                 return Ok(text(request, json::encode(&stats)));
             }
             let url = leader.client_urls.first().ok_or_else(no_leader)?;
@@ -107,8 +103,9 @@ fn no_leader() -> V1Error {
     V1Error::new(ErrorCode::LeaderElection, "")
 }
 
-/// Returns this member's role, its start time, and how long it has known the leader. Leaves the other fields empty.
-fn of_self(node: &Node, view: &View) -> V1SelfStats {
+/// Returns this member's role, its start time, the leader's name (empty if unknown), and how long the member has known this
+/// leader. The counts of append messages are always 0.
+fn of_self(node: &Node, view: &View) -> Value {
     let state = match node.status().role {
         Role::Follower => "follower",
         Role::PreCandidate | Role::Candidate => "candidate",
@@ -120,28 +117,25 @@ fn of_self(node: &Node, view: &View) -> V1SelfStats {
         Some(_) if since_ns != 0 => witan_node::now_ns().saturating_sub(since_ns),
         Some(_) | None => 0,
     };
-    V1SelfStats {
-        state: state.into(),
-        start_time: text::time(node.identity().started_ns),
-        leader_info: V1LeaderInfo {
-            leader: leader.map_or_else(String::new, |leader| leader.name.clone()),
-            uptime: text::duration(uptime_ns),
-        },
-        ..V1SelfStats::default()
-    }
+    let leader = leader.map_or("", |leader| leader.name.as_str());
+    serde_json::json!({
+        "state": state,
+        "startTime": text::time(node.identity().started_ns),
+        "leaderInfo": { "leader": leader, "uptime": text::duration(uptime_ns) },
+        "recvAppendRequestCnt": 0,
+        "sendAppendRequestCnt": 0,
+    })
 }
 
 /// Converts v2's counters to v1's. v1 counts successes and failures together, and creations and updates as sets.
-fn of_store(counts: &WriteCounts, [found, failed]: [u64; 2]) -> V1StoreStats {
-    V1StoreStats {
-        gets: found + failed,
-        sets: counts.sets_success
-            + counts.sets_fail
-            + counts.create_success
-            + counts.create_fail
-            + counts.update_success
-            + counts.update_fail,
-        deletes: counts.delete_success + counts.delete_fail,
-        test_and_sets: counts.compare_and_swap_success + counts.compare_and_swap_fail,
-    }
+fn of_store(counts: &WriteCounts, [found, failed]: [u64; 2]) -> Value {
+    let sets = counts.sets_success + counts.sets_fail;
+    let creations = counts.create_success + counts.create_fail;
+    let updates = counts.update_success + counts.update_fail;
+    serde_json::json!({
+        "gets": found + failed,
+        "sets": sets + creations + updates,
+        "deletes": counts.delete_success + counts.delete_fail,
+        "testAndSets": counts.compare_and_swap_success + counts.compare_and_swap_fail,
+    })
 }

@@ -1,10 +1,9 @@
-//! The v1 dialect: JSON over HTTP as in etcd 0.1. Contains types, names and the error table. The server parses requests and
-//! renders responses.
+//! The v1 dialect: JSON over HTTP as in etcd 0.1. Contains names and the error table. The server parses requests and renders
+//! responses.
 //!
 //! The order of fields and the rules for omitted fields are part of the contract, because clients compare bytes.
 
 pub mod error;
-pub mod stats;
 
 /// Prefix of the key space.
 pub const KEYS: &str = "/v1/keys";
