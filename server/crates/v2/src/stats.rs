@@ -1,16 +1,16 @@
 //! `/v2/stats/{self,leader,store}`.
 
+use std::collections::BTreeMap;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header::CONTENT_TYPE},
 };
 use serde::Serialize;
+use serde_json::Value;
 use witan_api::v2::{
     members::ErrorMessage,
-    stats::{
-        CountsStats, FollowerStats, LatencyStats, LeaderInfo, LeaderStats, NOT_LEADER, SelfStats,
-        StoreStats,
-    },
+    stats::{NOT_LEADER, StoreStats},
 };
 use witan_dialect::{Context, reply};
 use witan_gocompat::{json, text};
@@ -21,42 +21,48 @@ use witan_tree::WriteCounts;
 /// The minimum latency before the first measurement, as in etcd.
 const NO_LATENCY_MS: f64 = 9_223_372_036_854_775_808.0;
 
-/// Answers `/v2/stats/self` with this member's role, leader and append traffic.
+/// Answers `/v2/stats/self` with this member's role, leader and append traffic: numbers of messages, and recent rates of
+/// messages and bytes per second.
 pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let node = &ctx.node;
     let identity = node.identity();
     let [sent, received] = node.append_traffic();
-    let stats = SelfStats {
-        name: identity.name.clone(),
-        id: identity.member_id.to_string(),
-        state: format!("State{:?}", node.status().role),
-        start_time: text::time(identity.started_ns),
-        leader_info: leader_info(node),
-        recv_append_request_cnt: received.messages,
-        recv_pkg_rate: received.message_rate,
-        recv_bandwidth_rate: received.byte_rate,
-        send_append_request_cnt: sent.messages,
-        send_pkg_rate: sent.message_rate,
-        send_bandwidth_rate: sent.byte_rate,
-    };
+    let mut stats = serde_json::json!({
+        "name": identity.name,
+        "id": identity.member_id.to_string(),
+        "state": format!("State{:?}", node.status().role),
+        "startTime": text::time(identity.started_ns),
+        "leaderInfo": leader_info(node),
+    });
+    for (direction, traffic) in [("recv", received), ("send", sent)] {
+        stats[format!("{direction}AppendRequestCnt")] = traffic.messages.into();
+        let rates = [
+            ("Pkg", traffic.message_rate),
+            ("Bandwidth", traffic.byte_rate),
+        ];
+        // Like etcd, omit rates of 0.
+        for (what, rate) in rates.into_iter().filter(|(_, rate)| *rate != 0.0) {
+            stats[format!("{direction}{what}Rate")] = rate.into();
+        }
+    }
     answer(request, StatusCode::OK, &stats)
 }
 
 /// Returns the leader's ID, and when and how long ago this member learned of the leader. Without a leader, returns an empty ID
 /// and Go's zero time.
-fn leader_info(node: &Node) -> LeaderInfo {
-    match (node.status().leader, node.leader_since_ns()) {
-        (MemberId::NONE, _) | (_, 0) => LeaderInfo {
-            leader: String::new(),
-            uptime: text::duration(0),
-            start_time: "0001-01-01T00:00:00Z".into(), // Go's zero time
-        },
-        (leader, since_ns) => LeaderInfo {
-            leader: leader.to_string(),
-            uptime: text::duration(witan_node::now_ns().saturating_sub(since_ns)),
-            start_time: text::time(since_ns),
-        },
-    }
+fn leader_info(node: &Node) -> Value {
+    let (leader, uptime_ns, since) = match (node.status().leader, node.leader_since_ns()) {
+        (MemberId::NONE, _) | (_, 0) => (String::new(), 0, "0001-01-01T00:00:00Z".to_owned()),
+        (leader, since_ns) => {
+            let uptime_ns = witan_node::now_ns().saturating_sub(since_ns);
+            (leader.to_string(), uptime_ns, text::time(since_ns))
+        }
+    };
+    serde_json::json!({
+        "leader": leader,
+        "uptime": text::duration(uptime_ns),
+        "startTime": since,
+    })
 }
 
 /// Answers `/v2/stats/leader` with the leader's counts for each follower. If this member is not the leader, answers with 403.
@@ -68,31 +74,32 @@ pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     }
     let followers = ctx.node.followers();
     let followers = followers.iter();
-    let stats = LeaderStats {
-        leader: id.to_string(),
-        followers: followers
-            .map(|(id, counts)| (id.to_string(), follower(counts)))
-            .collect(),
-    };
+    // As in etcd, the IDs are sorted as text.
+    let followers: BTreeMap<String, Value> = followers
+        .map(|(id, counts)| (id.to_string(), follower(counts)))
+        .collect();
+    let stats = serde_json::json!({ "leader": id.to_string(), "followers": followers });
     answer(request, StatusCode::OK, &stats)
 }
 
-/// Converts a follower's counts. Before the first measurement, the minimum latency is `NO_LATENCY_MS`.
-fn follower(counts: &FollowerCounts) -> FollowerStats {
+/// Converts a follower's numbers of append messages, and their round-trip times in milliseconds. Before the first measurement,
+/// the minimum is `NO_LATENCY_MS`.
+fn follower(counts: &FollowerCounts) -> Value {
     let trips = &counts.trips;
-    FollowerStats {
-        latency: LatencyStats {
-            current: trips.last,
-            average: trips.mean(),
-            standard_deviation: trips.deviation(),
-            minimum: match trips.count {
-                0 => NO_LATENCY_MS,
-                _ => trips.least,
-            },
-            maximum: trips.most,
+    let minimum = match trips.count {
+        0 => NO_LATENCY_MS,
+        _ => trips.least,
+    };
+    serde_json::json!({
+        "latency": {
+            "current": trips.last,
+            "average": trips.mean(),
+            "standardDeviation": trips.deviation(),
+            "minimum": minimum,
+            "maximum": trips.most,
         },
-        counts: CountsStats { fail: counts.failed, success: counts.sent },
-    }
+        "counts": { "fail": counts.failed, "success": counts.sent },
+    })
 }
 
 /// Answers `/v2/stats/store` with the counts of v2 operations and watchers. If no state is available, answers with 500.
