@@ -73,12 +73,6 @@ read_fields! {
     UserChange { user, password, roles, grant, revoke }
 }
 
-/// Whether v2 authentication is enabled, as a JSON object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Enabled {
-    pub enabled: bool,
-}
-
 /// Patterns of paths. A list is `null` if it was never set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Patterns {
@@ -115,14 +109,6 @@ pub struct RoleChange {
     pub permissions: Option<Permissions>,
     pub grant: Option<Permissions>,
     pub revoke: Option<Permissions>,
-}
-
-/// A user in the response to a change.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct User {
-    pub user: String,
-    /// Names of the user's roles; `null` for a new user without roles.
-    pub roles: Option<Vec<String>>,
 }
 
 /// A user in a request that creates or changes the user.

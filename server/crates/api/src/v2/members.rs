@@ -1,31 +1,9 @@
-//! JSON of `/v2/members`. Fields have the order on the wire.
+//! Errors of `/v2/members` and other v2 paths.
 
-use serde::{Deserialize, Serialize};
-
-/// The list of members, ordered by numeric ID.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberList {
-    /// All members.
-    pub members: Vec<Member>,
-}
-
-/// A member.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
-    /// ID in lower-case hexadecimal without leading zeros.
-    pub id: String,
-    /// Name; empty until the member has started.
-    pub name: String,
-    /// URLs for other members.
-    #[serde(rename = "peerURLs")]
-    pub peer_urls: Vec<String>,
-    /// URLs for clients; empty until the member has started.
-    #[serde(rename = "clientURLs")]
-    pub client_urls: Vec<String>,
-}
+use serde::Serialize;
 
 /// Error body of all v2 paths except `/v2/keys`, without a final newline.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ErrorMessage {
     /// Error message.
     pub message: String,

@@ -14,7 +14,7 @@ use actix_web::{
 };
 use serde::de::DeserializeOwned;
 use witan_api::v2::{
-    auth::{ENABLE, Enabled, INVALID_JSON, INVALID_PATH, ROLES, USERS},
+    auth::{ENABLE, INVALID_JSON, INVALID_PATH, ROLES, USERS},
     members::INTERNAL,
 };
 use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
@@ -178,7 +178,7 @@ async fn serve(
     match (resource, request.method().as_str()) {
         (AuthResource::Enable, "GET") => {
             let enabled = ctx.node.view().await?.machine.auth.path_auth_enabled();
-            let enabled = Enabled { enabled };
+            let enabled = serde_json::json!({ "enabled": enabled });
             Ok(json_response(ctx, request, StatusCode::OK, &enabled))
         }
         (AuthResource::Enable, "PUT") => propose(ctx, auth::Enable {}).await,

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use bytes::Bytes;
+use serde_json::Value;
 use witan_api::v2::{
-    auth::{OTHER_USER, ROLES_AND_GRANT, User, UserChange},
+    auth::{OTHER_USER, ROLES_AND_GRANT, UserChange},
     members::INTERNAL,
 };
 use witan_auth::HashError;
@@ -138,17 +139,18 @@ pub(super) async fn put(
         revoke,
     };
     let done = ctx.node.propose(ByPath(update)).await?;
-    let user = User { user, roles: Some(done.output) };
+    let user = serde_json::json!({ "user": user, "roles": done.output });
     Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
 /// Creates a user with a hashed password, or fails with 400 if the password is empty. The user root always gets the role root.
+/// Returns the user as JSON. Its roles are `null` if the request names none.
 async fn create(
     ctx: &Context,
     name: String,
     password: Option<String>,
     mut roles: Option<Vec<String>>,
-) -> Result<User, AuthHttpError> {
+) -> Result<Value, AuthHttpError> {
     let Some(password) = password else {
         return Err(AuthHttpError::bad(&format!(
             "auth: Cannot create user {name} with an empty password"
@@ -164,7 +166,7 @@ async fn create(
         roles: roles.clone().unwrap_or_default(),
     };
     ctx.node.propose(ByPath(user)).await?;
-    Ok(User { user: name, roles })
+    Ok(serde_json::json!({ "user": name, "roles": roles }))
 }
 
 /// Returns the bcrypt hash of a password. Fails with 400 if the password is too long, with 503 if too many passwords are

@@ -9,18 +9,18 @@ use actix_web::{
     http::{StatusCode, header::CONTENT_TYPE},
     web,
 };
+use serde_json::Value;
 use witan_api::{
     ids,
     v2::members::{
-        ID_EXISTS, INTERNAL, Member, MemberList, NO_LEADER_TEXT, NO_SUCH_MEMBER, NOT_FOUND,
-        PEER_URL_EXISTS, REMOVED,
+        ID_EXISTS, INTERNAL, NO_LEADER_TEXT, NO_SUCH_MEMBER, NOT_FOUND, PEER_URL_EXISTS, REMOVED,
     },
 };
 use witan_dialect::{Context, reply};
 use witan_logging::LogLimit;
 use witan_machine::{
     command::{ChangeMembers, UpdatePeerUrls},
-    member::{Member as Known, MemberId, MemberRegistry, MembershipError},
+    member::{Member, MemberId, MemberRegistry, MembershipError},
 };
 use witan_node::{NodeError, ProposeError, Reconfiguration};
 
@@ -107,10 +107,11 @@ fn missing_id(ctx: &Context) -> HttpResponse {
     response
 }
 
-/// Lists the members in this member's state.
+/// Lists the members in this member's state, ordered by numeric ID.
 async fn list(ctx: &Context, request: &HttpRequest) -> Result<HttpResponse, MembersHttpError> {
     let members = members(ctx).await?;
-    let list = MemberList { members: members.by_id.values().map(api_member).collect() };
+    let members: Vec<Value> = members.by_id.values().map(api_member).collect();
+    let list = serde_json::json!({ "members": members });
     Ok(json_response(ctx, request, StatusCode::OK, &list))
 }
 
@@ -135,10 +136,10 @@ async fn add(
     let urls = body::peer_urls(request, payload).await?;
     check_quorum(ctx, Reconfiguration::Add { learner: false }).await?;
     let added_at = witan_node::now_s();
-    let member = Known {
+    let member = Member {
         id: ids::member_id(&urls, "", Some(added_at)),
         peer_urls: urls,
-        ..Known::default()
+        ..Member::default()
     };
     let created = api_member(&member);
     let change = ChangeMembers { add: Some(member), voters: true, ..ChangeMembers::default() };
@@ -239,13 +240,14 @@ async fn check_exists(ctx: &Context, id: MemberId) -> Result<(), MembersHttpErro
     }
 }
 
-fn api_member(member: &Known) -> Member {
-    Member {
-        id: member.member_id().to_string(),
-        name: member.name.clone(),
-        peer_urls: member.peer_urls.clone(),
-        client_urls: member.client_urls.clone(),
-    }
+/// Returns a member as JSON. The name and the client URLs are empty until the member has started.
+fn api_member(member: &Member) -> Value {
+    serde_json::json!({
+        "id": member.member_id().to_string(),
+        "name": member.name,
+        "peerURLs": member.peer_urls,
+        "clientURLs": member.client_urls,
+    })
 }
 
 #[cfg(test)]
