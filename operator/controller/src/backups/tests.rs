@@ -111,6 +111,11 @@ fn of_job(status: Value) -> Job {
     serde_json::from_value(object).expect("a job")
 }
 
+/// Returns the status of a backup whose Job has this status and these pods.
+fn of_pods(backup: &EtcdBackup, job: Value, pods: &[Pod]) -> EtcdBackupStatus {
+    progress::status(backup, &of_job(job), pods, None, Timestamp::UNIX_EPOCH)
+}
+
 fn pod(created: &str, status: Value) -> Pod {
     let object = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -146,14 +151,7 @@ fn a_status_shows_what_was_stored() {
         ),
     ];
     let backup = backup(json!({"store": s3()}));
-    let now = time("2026-01-02T04:00:00Z");
-    let running = progress::status(
-        &backup,
-        &of_job(json!({"failed": 1})),
-        &pods[1..],
-        None,
-        now,
-    );
+    let running = of_pods(&backup, json!({"failed": 1}), &pods[1..]);
     assert_eq!(running.phase, Some(BackupPhase::Running));
     assert_eq!(
         running.message.as_deref(),
@@ -163,14 +161,14 @@ fn a_status_shows_what_was_stored() {
 
     let done = json!({"conditions": [{"type": "Complete", "status": "True"}], "completionTime": "2026-01-02T03:06:00Z"});
     // The pods may have been deleted before they are read.
-    let lost = progress::status(&backup, &of_job(done.clone()), &[], None, now);
+    let lost = of_pods(&backup, done.clone(), &[]);
     assert_eq!(lost.phase, Some(BackupPhase::Failed));
     assert_eq!(lost.conditions[0].reason, "ResultMissing");
     assert_eq!(
         lost.completed_at.map(|at| at.0),
         Some(time("2026-01-02T03:06:00Z"))
     );
-    let status = progress::status(&backup, &of_job(done), &pods, None, now);
+    let status = of_pods(&backup, done, &pods);
     assert_eq!(status.phase, Some(BackupPhase::Succeeded));
     assert_eq!(
         (status.revision, status.bytes, status.size.as_deref()),
@@ -195,13 +193,7 @@ fn a_pod_that_cannot_start_is_named() {
     }]});
     let backup = backup(json!({"store": s3()}));
     let pods = [pod("4", waits)];
-    let status = progress::status(
-        &backup,
-        &of_job(json!({})),
-        &pods,
-        None,
-        Timestamp::UNIX_EPOCH,
-    );
+    let status = of_pods(&backup, json!({}), &pods);
     assert_eq!(
         status.message.as_deref(),
         Some("pod now-4: secret \"s3\" not found")

@@ -26,9 +26,9 @@ fn a_status_shows_that_no_quorum_has_confirmed_the_backup() {
         "5",
         json!({"phase": "Succeeded", "containerStatuses": [terminated("save", 0, &saved)]}),
     )];
-    let done = of_job(json!({"conditions": [{"type": "Complete", "status": "True"}]}));
+    let done = json!({"conditions": [{"type": "Complete", "status": "True"}]});
     let mut backup = backup(json!({"store": s3()}));
-    let status = progress::status(&backup, &done, &pods, None, Timestamp::UNIX_EPOCH);
+    let status = of_pods(&backup, done, &pods);
     assert_eq!(status.phase, Some(BackupPhase::Succeeded));
     assert_eq!(status.message.as_deref(), Some(WHY));
     let [succeeded, confirmed] = &status.conditions[..] else {

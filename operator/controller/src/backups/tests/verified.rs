@@ -88,7 +88,7 @@ fn a_failed_verification_fails_the_backup() {
     )];
     let failed = json!({"conditions": [{"type": "Failed", "status": "True", "message": "limit"}]});
     let backup = backup(json!({"store": s3(), "verify": "Restore"}));
-    let status = progress::status(&backup, &of_job(failed), &pods, None, Timestamp::UNIX_EPOCH);
+    let status = of_pods(&backup, failed, &pods);
     assert_eq!(status.phase, Some(BackupPhase::Failed));
     let text = "pod now-4: container restore ended with exit code 1: snapshot file is damaged";
     assert_eq!(status.message.as_deref(), Some(text));
@@ -108,9 +108,9 @@ fn the_result_of_a_verified_backup_reports_the_retention() {
             "containerStatuses": [terminated("accept", 0, &saved)],
         }),
     )];
-    let done = of_job(json!({"conditions": [{"type": "Complete", "status": "True"}]}));
+    let done = json!({"conditions": [{"type": "Complete", "status": "True"}]});
     let backup = backup(json!({"store": s3(), "verify": "Restore"}));
-    let status = progress::status(&backup, &done, &pods, None, Timestamp::UNIX_EPOCH);
+    let status = of_pods(&backup, done, &pods);
     assert_eq!(status.phase, Some(BackupPhase::Succeeded));
     let text = "failed to apply the retention policy";
     assert_eq!(status.message.as_deref(), Some(text));
