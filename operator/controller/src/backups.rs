@@ -21,22 +21,21 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{
-    Client, Resource as _, ResourceExt as _,
+    Resource as _, ResourceExt as _,
     api::{ListParams, ObjectMeta},
-    runtime::{controller::Action, events::Recorder, watcher},
+    runtime::{controller::Action, watcher},
 };
 use tokio::sync::Mutex;
 use witan_crd::{
     BackupPhase, EtcdBackup, EtcdBackupSchedule, EtcdBackupSpec, EtcdBackupStatus, EtcdCluster,
 };
+use witan_members::Members;
 use witan_plan::model::Notice;
 
 use crate::{
     announce,
     api_server::{create_missing, delete, get, list, list_readable, write_status},
-    metrics::Metrics,
     operator::Operator,
-    options::Environment,
     passes::{self, PassError, PassResult, Passes, with_timeout},
     resources::{BACKUP, BACKUP_OF, Cluster, SCHEDULE, backup::job, is_owned},
     warnings,
@@ -49,30 +48,20 @@ const POLL: Duration = Duration::from_secs(10);
 /// The time limit of a pass.
 const PASS_LONGEST: Duration = Duration::from_secs(60);
 
-pub(crate) struct Backups {
-    client: Client,
-    environment: Environment,
-    recorder: Recorder,
-    metrics: Arc<Metrics>,
+pub(crate) struct Backups<M> {
+    operator: Arc<Operator<M>>,
     /// Locked while deciding which backup of a cluster starts.
     turn: Mutex<()>,
 }
 
-impl Backups {
-    /// Shares the client, the environment, the recorder and the metrics of the operator.
-    pub(crate) fn new<M>(operator: &Operator<M>) -> Self {
-        Self {
-            client: operator.client.clone(),
-            environment: operator.environment.clone(),
-            recorder: operator.recorder.clone(),
-            metrics: operator.metrics.clone(),
-            turn: Mutex::default(),
-        }
+impl<M: Members> Backups<M> {
+    pub(crate) fn new(operator: Arc<Operator<M>>) -> Self {
+        Self { operator, turn: Mutex::default() }
     }
 
     /// Returns a stream that runs the passes over the backups and schedules of a namespace (`None` for all).
     pub(crate) fn stream(self: Arc<Self>, namespace: Option<&str>) -> BoxStream<'static, ()> {
-        let (client, metrics) = (&self.client, &self.metrics);
+        let (client, metrics) = (&self.operator.client, &self.operator.metrics);
         let jobs = passes::related::<Job, EtcdBackup>(client, namespace, passes::ours(), |job| {
             let mut owners = job.owner_references().iter();
             let backup = owners.find(|owner| owner.kind == EtcdBackup::kind(&()))?;
@@ -102,8 +91,8 @@ impl Backups {
             return Ok(Action::await_change());
         }
         let namespace = backup.namespace().unwrap_or_default();
-        let name = backup.name_any();
-        let found = get::<Job>(&self.client, &namespace, &name, "read the job").await?;
+        let (client, name) = (&self.operator.client, backup.name_any());
+        let found = get::<Job>(client, &namespace, &name, "read the job").await?;
         let now = Timestamp::now();
         let status = match found {
             Some(job) if !is_owned(&job, backup.uid().as_deref()) => {
@@ -112,10 +101,10 @@ impl Backups {
             }
             Some(job) => {
                 let (label, action) = ((BACKUP, name.as_str()), "list the pods of the job");
-                let mut pods = list::<Pod>(&self.client, &namespace, label, action).await?;
+                let mut pods = list::<Pod>(client, &namespace, label, action).await?;
                 // Users can put the label on any pod.
                 pods.retain(|pod| is_owned(pod, job.uid().as_deref()));
-                let refused = warnings::why_no_pods(&self.client, &job, pods.len()).await;
+                let refused = warnings::why_no_pods(client, &job, pods.len()).await;
                 progress::status(backup, &job, &pods, refused, now)
             }
             None => match self.begin(backup, &namespace).await? {
@@ -124,7 +113,7 @@ impl Backups {
             },
         };
         let action = "write the status of the EtcdBackup";
-        if status != before && write_status(&self.client, backup, &status, action).await? {
+        if status != before && write_status(client, backup, &status, action).await? {
             self.announce(backup, &before, &status).await;
         }
         Ok(match status.phase {
@@ -143,12 +132,12 @@ impl Backups {
         backup: &EtcdBackup,
         namespace: &str,
     ) -> Result<Result<Job, String>, PassError> {
-        let name = &backup.spec.cluster_ref.name;
+        let (client, name) = (&self.operator.client, &backup.spec.cluster_ref.name);
         let action = "read the EtcdCluster";
-        let Some(cluster) = get::<EtcdCluster>(&self.client, namespace, name, action).await? else {
+        let Some(cluster) = get::<EtcdCluster>(client, namespace, name, action).await? else {
             return Ok(Err(no_cluster(namespace, name)));
         };
-        let named = Cluster::new(&cluster, &self.environment)?;
+        let named = Cluster::new(&cluster, &self.operator.environment)?;
         let wanted = match job(backup, &named) {
             Ok(wanted) => wanted,
             Err(error) => return Ok(Err(error.to_string())),
@@ -156,7 +145,7 @@ impl Backups {
         // Without the lock, two concurrent passes could both find no other backup.
         let _turn = self.turn.lock().await;
         let same = (BACKUP_OF, name.as_str());
-        let same = list::<Job>(&self.client, namespace, same, "list the jobs").await?;
+        let same = list::<Job>(client, namespace, same, "list the jobs").await?;
         let mut others = same.iter().filter(|job| job.labels().contains_key(BACKUP));
         let other = |job: &&Job| job.name_any() != backup.name_any() && !progress::is_over(job);
         if let Some(other) = others.find(other) {
@@ -165,7 +154,7 @@ impl Backups {
                 "waiting for EtcdBackup {other}: only one backup of a cluster runs at a time"
             )));
         }
-        let created = create_missing(&self.client, namespace, &wanted, "create the job").await?;
+        let created = create_missing(client, namespace, &wanted, "create the job").await?;
         // The next pass reads a job that an earlier pass has created.
         Ok(created.map(|job| job.unwrap_or(wanted)))
     }
@@ -179,11 +168,11 @@ impl Backups {
         status: &EtcdBackupStatus,
     ) {
         let namespace = backup.namespace().unwrap_or_default();
-        let cluster = &backup.spec.cluster_ref.name;
+        let (metrics, cluster) = (&self.operator.metrics, &backup.spec.cluster_ref.name);
         let message = status.message.clone().unwrap_or_default();
         let (reason, message) = match status.phase {
             Some(BackupPhase::Succeeded) => {
-                self.metrics.backup(&namespace, cluster, true);
+                metrics.backup(&namespace, cluster, true);
                 let (name, size) = (status.name.as_deref(), status.size.as_deref());
                 let stored = format!("stored {}", name.unwrap_or_default());
                 let stored = format!("{stored}, {} bytes", size.unwrap_or("unknown"));
@@ -193,7 +182,7 @@ impl Backups {
                 }
             }
             Some(BackupPhase::Failed) => {
-                self.metrics.backup(&namespace, cluster, false);
+                metrics.backup(&namespace, cluster, false);
                 ("BackupFailed", message)
             }
             Some(BackupPhase::Pending | BackupPhase::Running | BackupPhase::Unknown) | None => {
@@ -205,26 +194,27 @@ impl Backups {
         };
         let warning = reason != "BackupSucceeded";
         let notice = Notice { reason, member: None, message, warning };
-        announce::publish(&self.recorder, backup, &notice).await;
+        announce::publish(&self.operator.recorder, backup, &notice).await;
     }
 
     /// Creates a due backup, deletes expired backups, reconciles the pod that stores changes, and writes the status. Sets the
     /// metrics and publishes events about new failures.
     async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> PassResult {
+        let (client, metrics) = (&self.operator.client, &self.operator.metrics);
         let namespace = schedule.namespace().unwrap_or_default();
         let name = schedule.name_any();
         if schedule.metadata.deletion_timestamp.is_some() {
-            self.metrics.forget_schedule(&namespace, &name);
+            metrics.forget_schedule(&namespace, &name);
             return Ok(Action::await_change());
         }
         let ours = ListParams::default().labels(&format!("{SCHEDULE}={name}"));
-        let (client, action) = (&self.client, "list the EtcdBackups");
+        let action = "list the EtcdBackups";
         let ours = list_readable::<EtcdBackup>(client, &namespace, ours, action).await?;
         let now = Timestamp::now();
         let mut due = schedule::due(schedule, &ours, now);
         let success = due.status.last_success_time.as_ref();
         let success = success.map(|time| time.0.as_second());
-        let punctuality = &self.metrics.schedule;
+        let punctuality = &metrics.schedule;
         punctuality.set(&namespace, &name, success, due.overdue);
         if let Some(time) = due.create {
             let (backup, action) = (scheduled(schedule, time), "create an EtcdBackup");
@@ -240,7 +230,7 @@ impl Backups {
         }
         let expired = |backup: &&EtcdBackup| due.delete.contains(&backup.name_any());
         for old in ours.iter().filter(expired) {
-            delete(&self.client, old, "delete an old EtcdBackup").await?;
+            delete(client, old, "delete an old EtcdBackup").await?;
         }
         self.reconcile_changes(schedule, &mut due).await?;
         let before = schedule.status.clone().unwrap_or_default();
@@ -249,14 +239,14 @@ impl Backups {
             let after = &due.status.conditions;
             let gap = changes::new_gap(&before.conditions, after).map(str::to_owned);
             if gap.is_some() {
-                self.metrics.gaps(&namespace, &name, 1);
+                metrics.gaps(&namespace, &name, 1);
             }
             let worse = worsened(&before.conditions, after).into_iter();
             let told = worse.map(|text| ("BackupScheduleNotReady", text));
             let told = told.chain(gap.map(|text| ("ChangesMissing", text)));
             for (reason, message) in told {
                 let notice = Notice { reason, member: None, message, warning: true };
-                announce::publish(&self.recorder, schedule, &notice).await;
+                announce::publish(&self.operator.recorder, schedule, &notice).await;
             }
         }
         Ok(Action::requeue(due.requeue_after))
@@ -270,7 +260,7 @@ impl Backups {
         due: &mut schedule::Due,
     ) -> Result<(), PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
-        let name = schedule.name_any();
+        let (metrics, name) = (&self.operator.metrics, schedule.name_any());
         let now = Timestamp::now();
         let seen = match self.reconcile_changes_pod(schedule, now).await {
             // Without a value, the condition and the metric would not change while no changes are stored.
@@ -281,16 +271,16 @@ impl Backups {
             seen => seen?,
         };
         let (Some(every), Some(seen)) = (changes::asked(schedule), seen) else {
-            self.metrics.changes.forget(&namespace, &name);
+            metrics.changes.forget(&namespace, &name);
             return Ok(());
         };
         let (status, condition) = changes::status(schedule, &seen, every, now);
         let last = status.last_time.as_ref().map(|time| time.0.as_second());
         // Recent changes are not stored, or stored changes cannot be restored.
         let late = condition.status == "False";
-        self.metrics.changes.set(&namespace, &name, last, late);
+        metrics.changes.set(&namespace, &name, last, late);
         // The counter starts at 0, so that a query sees the first gap.
-        self.metrics.gaps(&namespace, &name, 0);
+        metrics.gaps(&namespace, &name, 0);
         due.status.changes = Some(status);
         due.status.conditions.push(condition);
         due.requeue_after = due.requeue_after.min(seen.requeue_after());
@@ -298,23 +288,23 @@ impl Backups {
     }
 }
 
-impl Passes<EtcdBackup> for Backups {
+impl<M: Members> Passes<EtcdBackup> for Backups<M> {
     async fn pass(&self, backup: &EtcdBackup) -> PassResult {
         let outcome = with_timeout(PASS_LONGEST, self.reconcile(backup)).await;
-        let cluster = &backup.spec.cluster_ref.name;
-        outcome.inspect_err(|_| self.metrics.failed_pass(backup, cluster))
+        let (metrics, cluster) = (&self.operator.metrics, &backup.spec.cluster_ref.name);
+        outcome.inspect_err(|_| metrics.failed_pass(backup, cluster))
     }
 }
 
-impl Passes<EtcdBackupSchedule> for Backups {
+impl<M: Members> Passes<EtcdBackupSchedule> for Backups<M> {
     async fn pass(&self, schedule: &EtcdBackupSchedule) -> PassResult {
         let outcome = with_timeout(PASS_LONGEST, self.reconcile_schedule(schedule)).await;
-        let cluster = &schedule.spec.cluster_ref.name;
-        outcome.inspect_err(|_| self.metrics.failed_pass(schedule, cluster))
+        let (metrics, cluster) = (&self.operator.metrics, &schedule.spec.cluster_ref.name);
+        outcome.inspect_err(|_| metrics.failed_pass(schedule, cluster))
     }
 
     fn forget(&self, namespace: &str, name: &str) {
-        self.metrics.forget_schedule(namespace, name);
+        self.operator.metrics.forget_schedule(namespace, name);
     }
 }
 

@@ -134,7 +134,7 @@ async fn work<M: Members>(
 ) -> bool {
     let mut ready = Vec::new();
     let mut queues = Vec::new();
-    let backups = Arc::new(Backups::new(&*operator));
+    let backups = Arc::new(Backups::new(operator.clone()));
     let operations = Arc::new(Operations::new(operator.clone()));
     for scope in scopes {
         let (stores, queue) = controller::watch(operator.clone(), scope.as_deref());

@@ -10,7 +10,7 @@ use k8s_openapi::{
 use kube::ResourceExt as _;
 use witan_api::backup::{ChangesGap, ChangesStatus};
 use witan_crd::{BackupChanges, BackupChangesStatus, EtcdBackupSchedule, EtcdCluster, pod_phase};
-use witan_members::page;
+use witan_members::{Members, page};
 
 use super::{Backups, no_cluster, progress, scheduled};
 use crate::{
@@ -51,7 +51,7 @@ impl Seen {
     }
 }
 
-impl Backups {
+impl<M: Members> Backups<M> {
     /// Creates the pod of a schedule, or deletes pods that have ended or do not match the schedule, and reads the progress.
     /// Returns `None` if the schedule stores no changes or is paused.
     pub(super) async fn reconcile_changes_pod(
@@ -60,8 +60,9 @@ impl Backups {
         now: Timestamp,
     ) -> Result<Option<Seen>, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
-        let (name, action) = (schedule.name_any(), "list the pods that store changes");
-        let mut pods = list::<Pod>(&self.client, &namespace, (CHANGES, &name), action).await?;
+        let (client, name) = (&self.operator.client, schedule.name_any());
+        let action = "list the pods that store changes";
+        let mut pods = list::<Pod>(client, &namespace, (CHANGES, &name), action).await?;
         pods.retain(|pod| is_owned(pod, schedule.uid().as_deref()));
         let wanted = match asked(schedule) {
             Some(changes) => self.wanted(schedule, changes, now).await?.map_err(Some),
@@ -71,7 +72,7 @@ impl Backups {
             let ended = matches!(pod_phase(pod), Some("Failed" | "Succeeded"));
             let fits = !ended && wanted.as_ref().is_ok_and(|wanted| is_current(wanted, pod));
             if !fits && pod.metadata.deletion_timestamp.is_none() {
-                delete(&self.client, pod, "delete a pod that stores changes").await?;
+                delete(client, pod, "delete a pod that stores changes").await?;
             }
         }
         let wanted = match wanted {
@@ -82,7 +83,7 @@ impl Backups {
         // Wait until a terminating pod is gone. Otherwise, two pods would store the same changes.
         if pods.is_empty() {
             let action = "create the pod that stores changes";
-            let trouble = match create_missing(&self.client, &namespace, &wanted, action).await? {
+            let trouble = match create_missing(client, &namespace, &wanted, action).await? {
                 Ok(Some(_)) => None,
                 Ok(None) => Some(format!(
                     "another pod has the name {}: the pod that stores changes is created when that pod is gone; if its node is permanently lost, force-delete it",
@@ -103,12 +104,12 @@ impl Backups {
         now: Timestamp,
     ) -> Result<Result<Pod, String>, PassError> {
         let namespace = schedule.namespace().unwrap_or_default();
-        let (name, action) = (&schedule.spec.cluster_ref.name, "read the EtcdCluster");
-        let Some(cluster) = get::<EtcdCluster>(&self.client, &namespace, name, action).await?
-        else {
+        let (client, name) = (&self.operator.client, &schedule.spec.cluster_ref.name);
+        let action = "read the EtcdCluster";
+        let Some(cluster) = get::<EtcdCluster>(client, &namespace, name, action).await? else {
             return Ok(Err(no_cluster(&namespace, name)));
         };
-        let named = Cluster::new(&cluster, &self.environment)?;
+        let named = Cluster::new(&cluster, &self.operator.environment)?;
         let of = scheduled(schedule, now);
         let pod = changes_pod(schedule, &of, changes, &named);
         Ok(pod.map_err(|error| error.to_string()))

@@ -4,6 +4,8 @@ mod changes;
 mod unconfirmed;
 mod verified;
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use k8s_openapi::{
     api::{batch::v1::Job, core::v1::Pod},
@@ -358,8 +360,8 @@ fn an_invalid_schedule_is_reported() {
     }
 }
 
-fn backups(fake: &FakeApi) -> Backups {
-    Backups::new(&testing::operator(fake, "witan:1.0.0"))
+fn backups(fake: &FakeApi) -> Backups<testing::NoMembers> {
+    Backups::new(Arc::new(testing::operator(fake, "witan:1.0.0")))
 }
 
 #[tokio::test]
@@ -390,7 +392,7 @@ async fn a_failed_pass_over_a_backup_is_counted() {
     let down = (StatusCode::INTERNAL_SERVER_ERROR, "failed calling webhook");
     fake.refuse("/jobs/now", "", down);
     backups.pass(&read(&fake)).await.expect_err("no job");
-    let shown = backups.metrics.render();
+    let shown = backups.operator.metrics.render();
     let failed = r#"witan_operator_reconcile_errors_total{name="orders",namespace="shop"} 1"#;
     assert!(shown.contains(failed), "{shown}");
 }

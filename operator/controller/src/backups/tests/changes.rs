@@ -90,7 +90,7 @@ async fn changes_are_late_while_their_pod_cannot_be_created() {
         ("False", "Late")
     );
     assert!(stored.message.contains(down), "{}", stored.message);
-    let shown = backups.metrics.render();
+    let shown = backups.operator.metrics.render();
     let late = r#"witan_operator_backup_changes_late{name="hourly",namespace="shop"} 1"#;
     assert!(shown.contains(late), "{shown}");
 }
