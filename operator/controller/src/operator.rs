@@ -16,7 +16,7 @@ use crate::{
     api_server::{ApiFailure, get},
     metrics::Metrics,
     observe::{Objects, Observation, Secrets, observe},
-    options::Environment,
+    options::{Environment, Options},
     passes::PassError,
     resources::Cluster,
     retries::AllRetries,
@@ -40,21 +40,14 @@ pub(crate) struct Operator<M> {
     pub(crate) retries: AllRetries,
 }
 
-/// Maximum numbers of clusters that the operator handles concurrently.
-pub(crate) struct Limits {
-    pub(crate) passes: u16,
-    pub(crate) rollouts: u16,
-}
-
 impl<M: Members> Operator<M> {
     /// Creates an operator that acts from now on. Its events contain `identity`.
     pub(crate) fn new(
         client: Client,
         members: M,
         metrics: Arc<Metrics>,
-        environment: Environment,
+        options: &Options,
         identity: &str,
-        limits: Limits,
     ) -> Self {
         let reporter = Reporter {
             controller: "witan.dev/operator".to_owned(),
@@ -63,16 +56,16 @@ impl<M: Members> Operator<M> {
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             secrets: Secrets::default(),
-            passes: Semaphore::new(limits.passes.into()),
-            rollouts: Rollouts::new(limits.rollouts),
-            limit: limits.passes.into(),
+            passes: Semaphore::new(options.max_concurrent_reconciles.into()),
+            rollouts: Rollouts::new(options.max_concurrent_rollouts),
+            limit: options.max_concurrent_reconciles.into(),
             acting_since: Timestamp::now().as_second(),
             stopping: AtomicBool::new(false),
             retries: AllRetries::default(),
             client,
             members,
             metrics,
-            environment,
+            environment: options.environment.clone(),
         }
     }
 

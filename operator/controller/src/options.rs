@@ -85,15 +85,7 @@ fn names(list: &[String]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Command, FromArgMatches as _};
-
-    use super::*;
-
-    fn parse(arguments: &[&str]) -> Options {
-        let line = [&["run"], arguments].concat();
-        let matches = Options::augment_args(Command::new("run")).get_matches_from(line);
-        Options::from_arg_matches(&matches).expect("the flags are valid")
-    }
+    use crate::testing::options as parse;
 
     #[test]
     fn namespaces_are_a_list_or_all() {

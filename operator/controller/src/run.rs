@@ -22,7 +22,7 @@ use crate::{
     election::Election,
     metrics::Metrics,
     operations::Operations,
-    operator::{Limits, Operator},
+    operator::Operator,
     options::Options,
     serve,
 };
@@ -68,17 +68,8 @@ async fn run_elected(options: &Options) -> Result<(), Box<dyn Error>> {
         }
     }
     metrics.acts(true);
-    let operator = Operator::new(
-        client,
-        GrpcMembers::default(),
-        metrics.clone(),
-        options.environment.clone(),
-        &identity,
-        Limits {
-            passes: options.max_concurrent_reconciles,
-            rollouts: options.max_concurrent_rollouts,
-        },
-    );
+    let members = GrpcMembers::default();
+    let operator = Operator::new(client, members, metrics.clone(), options, &identity);
     let operator = Arc::new(operator);
     let lost = async {
         match &election {

@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 
+use clap::{Args as _, Command, FromArgMatches as _};
 use witan_api::backup::KeysHash;
 use witan_members::{Address, Answer, CallError, Change, Members};
 
@@ -14,8 +15,8 @@ use witan_crd::{CLUSTER, EtcdCluster};
 use self::api::{FakeApi, merge};
 use crate::{
     metrics::Metrics,
-    operator::{Limits, Operator},
-    options::Environment,
+    operator::Operator,
+    options::{Environment, Options},
     resources::Cluster,
 };
 
@@ -47,18 +48,23 @@ pub(crate) fn environment(member_image: &str) -> &'static Environment {
     }))
 }
 
+/// Parses the flags of `run`.
+pub(crate) fn options(arguments: &[&str]) -> Options {
+    let line = [&["run"], arguments].concat();
+    let matches = Options::augment_args(Command::new("run")).get_matches_from(line);
+    Options::from_arg_matches(&matches).expect("the flags are valid")
+}
+
 /// Returns an operator right after startup, whose members do not answer.
 pub(crate) fn operator(fake: &FakeApi, member_image: &str) -> Operator<NoMembers> {
     let metrics = Arc::new(Metrics::new());
-    let environment = environment(member_image).clone();
-    Operator::new(
-        fake.client(),
-        NoMembers,
-        metrics,
-        environment,
-        "test",
-        Limits { passes: 1, rollouts: 1 },
-    )
+    let options = Options {
+        environment: environment(member_image).clone(),
+        max_concurrent_reconciles: 1,
+        max_concurrent_rollouts: 1,
+        ..options(&[])
+    };
+    Operator::new(fake.client(), NoMembers, metrics, &options, "test")
 }
 
 /// Merges `more` into an object recursively. A null removes a field.
