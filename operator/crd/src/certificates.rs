@@ -1,13 +1,11 @@
 //! The certificates of a cluster: their sources and their secrets.
 
 use kube::ResourceExt as _;
-use serde::{Deserialize, Serialize};
 
 use super::{CertificateSource, EtcdCluster, EtcdClusterSpec};
 
 /// A certificate that the operator issues, or the CA that signs these certificates.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
 pub enum CertificateRole {
     /// The CA of the cluster: secret `<cluster>-ca`.
     Authority,
