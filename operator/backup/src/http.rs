@@ -36,8 +36,6 @@ const INTERRUPTED: [io::ErrorKind; 4] = [
     io::ErrorKind::UnexpectedEof,
 ];
 
-type Connector = TimeoutConnector<HttpsConnector<TcpConnector>>;
-
 #[derive(Debug)]
 pub(crate) struct HyperConnector {
     tls: ClientConfig,
@@ -87,7 +85,7 @@ impl HttpConnector for HyperConnector {
 
 #[derive(Debug)]
 struct HyperService {
-    client: Client<Connector, HttpRequestBody>,
+    client: Client<TimeoutConnector<HttpsConnector<TcpConnector>>, HttpRequestBody>,
 }
 
 impl HttpService for HyperService {
