@@ -45,6 +45,8 @@ impl<M: Members> Operations<M> {
         let uid = operation.uid().unwrap_or_default();
         let (label, action) = ((OPERATION, uid.as_str()), "list the pods of the check");
         let mut pods = list::<Pod>(client, &cluster.namespace, label, action).await?;
+        // Users can put the label on any pod.
+        pods.retain(|pod| is_owned(pod, job.uid().as_deref()));
         pods.sort_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
         let mut newest = pods.iter().rev();
         if jobs::condition(&job, "Complete").is_some() {

@@ -60,10 +60,14 @@ fn end_check(fake: &FakeApi, operation: &str, condition: &str) {
 
 /// Adds the pod of an operation's check, whose container `fetch` has terminated.
 fn end_fetch(fake: &FakeApi, operation: &str, exit_code: i32, said: &Value) {
+    let job = fake.get(&format!("/jobs/restore-check-{operation}"));
+    let uid = job.expect("the job")["metadata"]["uid"].clone();
+    let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "check", "uid": uid});
+    let labels = json!({"witan.dev/operation": operation});
     let ended = json!({"terminated": {"exitCode": exit_code, "message": said.to_string()}});
     fake.put(json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "p", "namespace": "shop", "labels": {"witan.dev/operation": operation}},
+        "metadata": {"name": "p", "namespace": "shop", "labels": labels, "ownerReferences": [owner]},
         "status": {"initContainerStatuses": [{"name": "fetch", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": ended}]},
     }));
 }
@@ -161,6 +165,20 @@ async fn a_backup_that_cannot_be_restored_stops_no_member() {
     assert_eq!(record(&fake), Value::Null);
 }
 
+/// Users can put the label on any pod.
+#[tokio::test]
+async fn a_check_reads_only_the_pods_of_its_job() {
+    let fake = served(&json!({}));
+    ask(&fake, "again", &early(), &restore());
+    next(&fake, "again").await;
+    next(&fake, "again").await;
+    let said = json!({"reason": "BackupBroken", "message": "the checksum differs"});
+    end_fetch(&fake, "again", 1, &said);
+    fake.change("/pods/p", &json!({"metadata": {"ownerReferences": null}}));
+    let running = next(&fake, "again").await.progress;
+    assert!(!running.unwrap_or_default().contains("the checksum differs"));
+}
+
 /// The check determines the revision. Every member starts from it, even if the store has later changes.
 #[tokio::test]
 async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
@@ -170,6 +188,8 @@ async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
         let mut spec = restore();
         spec["restore"]["toTime"] = json!(at);
         ask(&fake, "again", &early(), &spec);
+        next(&fake, "again").await;
+        next(&fake, "again").await;
         let fetched = saved(&json!({"toRevision": 77}));
         end_fetch(&fake, "again", exit_code, &fetched);
         let source = recorded(&fake, "again").await["source"].clone();
