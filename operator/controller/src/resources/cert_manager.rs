@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{CustomResource, Resource as _, ResourceExt as _};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use witan_crd::{CertificateRole, IssuerRef, Span, secret_file};
+use serde_json::{Map, Value, json};
+use witan_crd::{CertificateRole, secret_file};
 
-use super::{Cluster, tls, with_fingerprint};
+use super::{Cluster, merge::built, tls, with_fingerprint};
 
 /// cert-manager's annotation on the secrets that it writes.
 const WRITTEN_FOR: &str = "cert-manager.io/certificate-name";
 
-/// The fields of a Certificate that the operator sets.
+/// The fields of a Certificate. The operator sets them and reads none.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "cert-manager.io",
@@ -23,25 +23,9 @@ const WRITTEN_FOR: &str = "cert-manager.io/certificate-name";
     schema = "disabled",
     derive = "PartialEq"
 )]
-#[serde(rename_all = "camelCase")]
 pub(crate) struct CertificateSpec {
-    pub(crate) secret_name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) common_name: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) dns_names: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) ip_addresses: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) duration: Option<Span>,
-    /// How long before its expiry a certificate is renewed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) renew_before: Option<Span>,
-    #[serde(default)]
-    pub(crate) usages: Vec<String>,
-    #[serde(default)]
-    pub(crate) private_key: Value,
-    pub(crate) issuer_ref: IssuerRef,
+    #[serde(flatten)]
+    fields: Map<String, Value>,
 }
 
 /// Returns the Certificate for a role; `None` if the role's source is not cert-manager.
@@ -50,22 +34,23 @@ pub(crate) fn certificate(cluster: &Cluster<'_>, role: CertificateRole) -> Optio
     let asked = source.cert_manager.as_ref()?;
     let names = tls::names(cluster, role);
     let is_address = |name: &String| name.parse::<IpAddr>().is_ok();
-    let (ip_addresses, dns_names) = names.into_iter().partition(is_address);
+    let (ip_addresses, dns_names): (Vec<_>, Vec<_>) = names.into_iter().partition(is_address);
     let name = cluster.resource.secret_name(role);
-    let usages = ["digital signature", "server auth", "client auth"];
-    let spec = CertificateSpec {
-        secret_name: name.clone(),
-        common_name: Some(tls::common_name(cluster, role)),
-        dns_names,
-        ip_addresses,
-        duration: asked.duration.clone(),
-        renew_before: asked.renew_before.clone(),
-        usages: usages.map(str::to_owned).to_vec(),
-        private_key: json!({
+    let mut spec: CertificateSpec = built(json!({
+        "secretName": name,
+        "commonName": tls::common_name(cluster, role),
+        "dnsNames": dns_names,
+        "ipAddresses": ip_addresses,
+        "duration": asked.duration,
+        "renewBefore": asked.renew_before,
+        "usages": ["digital signature", "server auth", "client auth"],
+        "privateKey": {
             "algorithm": "ECDSA", "size": 256, "encoding": "PKCS8", "rotationPolicy": "Always",
-        }),
-        issuer_ref: asked.issuer_ref.clone(),
-    };
+        },
+        "issuerRef": asked.issuer_ref,
+    }));
+    // cert-manager has its own defaults for omitted fields.
+    spec.fields.retain(|_, value| !value.is_null() && *value != json!([]));
     let mut request = Certificate::new(&name, spec);
     request.metadata = cluster.meta(name);
     Some(with_fingerprint(request))
@@ -119,15 +104,15 @@ mod tests {
             said["spec"]["ipAddresses"],
             json!(["127.0.0.1", "192.0.2.1"])
         );
-        let names = &server.spec.dns_names;
-        assert!(names.contains(&"a-client.prod.svc".to_owned()), "{names:?}");
-        assert!(names.contains(&"*.a-peer.prod.svc".to_owned()), "{names:?}");
+        let names = said["spec"]["dnsNames"].as_array().expect("names");
+        assert!(names.contains(&json!("a-client.prod.svc")), "{names:?}");
+        assert!(names.contains(&json!("*.a-peer.prod.svc")), "{names:?}");
         let issuer = json!({"name": "ours", "kind": "Issuer", "group": "cert-manager.io"});
         assert_eq!(said["spec"]["issuerRef"], issuer);
         assert_eq!(said["spec"]["duration"], "24h");
         assert_eq!(said["spec"].get("renewBefore"), None, "the default");
         let operator = certificate(&cluster, CertificateRole::Operator).expect("a request");
-        assert_eq!(operator.spec.common_name.as_deref(), Some("root"));
+        assert_eq!(operator.spec.fields["commonName"], "root");
     }
 
     #[test]
