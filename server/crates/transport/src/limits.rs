@@ -33,13 +33,11 @@ pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 /// Maximum number of response bytes that an HTTP/2 stream takes from a body in one step.
 pub(super) const BODY_PIECE_BYTES: usize = 128 << 10;
 
-/// Maximum number of open client connections; when it is reached, none is accepted until a connection closes.
+/// Maximum number of open client connections; when it is reached, none is accepted until a connection closes. The metrics URLs
+/// have their own connections, 1 for every `METRICS_PART` of these.
 pub(super) const CONNECTIONS_MAX: usize = 32_768;
 
-/// Maximum number of open connections to the metrics URLs; when it is reached, none is accepted until a connection closes.
-pub(super) const METRICS_CONNECTIONS_MAX: usize = 1024;
-
-/// If file descriptors are scarce, 1 of every `METRICS_PART` connections is reserved for the metrics URLs.
+/// 1 of every `METRICS_PART` connections is reserved for the metrics URLs.
 const METRICS_PART: usize = 32;
 
 /// Number of file descriptors reserved for files and peers, as in etcd.
@@ -66,6 +64,6 @@ pub(super) fn connections() -> ConnectionLimits {
     let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let all = descriptors.saturating_sub(DESCRIPTORS_RESERVED);
-    let metrics = (all / METRICS_PART).min(METRICS_CONNECTIONS_MAX);
+    let metrics = all.min(CONNECTIONS_MAX) / METRICS_PART;
     ConnectionLimits { clients: (all - metrics).min(CONNECTIONS_MAX), metrics }
 }
