@@ -11,14 +11,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use witan_logging::LogLimit;
+use witan_transport::{CONNECTIONS_MAX, client_descriptors};
 
 use super::pool::{Endpoint, Pool};
-
-/// Maximum number of open client connections; when it is reached, no connection is accepted until one closes.
-const CONNECTIONS_MAX: usize = 32_768;
-
-/// Number of file descriptors reserved for everything except connections.
-const DESCRIPTORS_RESERVED: usize = 150;
 
 /// Timeout for connecting to an endpoint. It limits the delay that an unresponsive host causes.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,10 +52,7 @@ pub(super) async fn run(listener: TcpListener, pool: Pool, retry_delay: Duration
 
 /// Returns `CONNECTIONS_MAX`, or less if the limit of open files is lower. A connection uses two file descriptors.
 fn connections_max() -> usize {
-    let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
-    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let pairs = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2;
-    pairs.clamp(1, CONNECTIONS_MAX)
+    (client_descriptors() / 2).clamp(1, CONNECTIONS_MAX)
 }
 
 /// Waits until another connection may be opened and returns its permit. Logs some of the waits.

@@ -33,15 +33,15 @@ pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 /// Maximum number of response bytes that an HTTP/2 stream takes from a body in one step.
 pub(super) const BODY_PIECE_BYTES: usize = 128 << 10;
 
-/// Maximum number of open client connections; when it is reached, none is accepted until a connection closes. The metrics URLs
-/// have their own connections, 1 for every `METRICS_PART` of these.
-pub(super) const CONNECTIONS_MAX: usize = 32_768;
+/// Maximum number of open client connections of a member or a gateway; when it is reached, none is accepted until a connection
+/// closes. A member's metrics URLs have their own connections, 1 for every `METRICS_PART` of these.
+pub const CONNECTIONS_MAX: usize = 32_768;
 
 /// 1 of every `METRICS_PART` connections is reserved for the metrics URLs.
 const METRICS_PART: usize = 32;
 
-/// Number of file descriptors reserved for files and peers, as in etcd.
-pub(super) const DESCRIPTORS_RESERVED: usize = 150;
+/// Number of file descriptors reserved for everything except clients, as in etcd.
+const DESCRIPTORS_RESERVED: usize = 150;
 
 /// Length of the kernel's queue of connections to be accepted.
 pub(super) const BACKLOG: u32 = 4096;
@@ -58,12 +58,16 @@ pub(super) struct ConnectionLimits {
     pub(super) metrics: usize,
 }
 
-/// Returns the connection limits. Together, they leave `DESCRIPTORS_RESERVED` of the file descriptors that the soft limit
-/// permits.
-pub(super) fn connections() -> ConnectionLimits {
+/// Returns the number of file descriptors that clients may use: the soft limit minus `DESCRIPTORS_RESERVED`.
+pub fn client_descriptors() -> usize {
     let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let all = descriptors.saturating_sub(DESCRIPTORS_RESERVED);
+    descriptors.saturating_sub(DESCRIPTORS_RESERVED)
+}
+
+/// Returns the connection limits, together at most [`client_descriptors`].
+pub(super) fn connections() -> ConnectionLimits {
+    let all = client_descriptors();
     let metrics = all.min(CONNECTIONS_MAX) / METRICS_PART;
     ConnectionLimits { clients: (all - metrics).min(CONNECTIONS_MAX), metrics }
 }
