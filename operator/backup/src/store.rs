@@ -10,6 +10,7 @@ use object_store::{
     path::Path,
 };
 use witan_api::backup::BackupRecord;
+use witan_members::page::PAGE_BYTES_MAX;
 
 use crate::{
     command::S3Flags,
@@ -19,9 +20,6 @@ use crate::{
     s3, staged, store_error,
     upload::PartUpload,
 };
-
-/// Maximum size in bytes of a backup's record; a larger file is not a record. A record is a few hundred bytes long.
-const RECORD_BYTES_MAX: u64 = 1 << 20;
 
 pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
@@ -141,7 +139,7 @@ impl Store {
         Ok(record.ok())
     }
 
-    /// Reads a file. Returns `None` if it does not exist, and no bytes if it is larger than [`RECORD_BYTES_MAX`].
+    /// Reads a file. Returns `None` if it does not exist, and no bytes if it is larger than [`PAGE_BYTES_MAX`].
     pub(crate) async fn small_file(&self, file: &str) -> Result<Option<Vec<u8>>, BackupError> {
         let failed = |error| self.failed("read", file, &error);
         let found = match self.objects.get(&self.path(file)).await {
@@ -149,7 +147,7 @@ impl Store {
             Err(error) if store_error::is_missing_object(&error) => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
-        if found.meta.size > RECORD_BYTES_MAX {
+        if found.meta.size > PAGE_BYTES_MAX as u64 {
             return Ok(Some(Vec::new()));
         }
         Ok(Some(found.bytes().await.map_err(failed)?.to_vec()))
