@@ -5,8 +5,9 @@
 /// Size in bytes of a frame's header.
 pub const HEAD_BYTES: usize = 9;
 
-/// Maximum size in bytes of a frame's payload; a longer frame ends the connection. Every peer must accept this size.
-pub const PAYLOAD_MAX: usize = 16_384;
+/// HTTP/2's default of [`MAX_FRAME_SIZE`], in bytes: every peer accepts a payload of this size. A longer payload ends the
+/// connection.
+pub const FRAME_SIZE: usize = 16_384;
 
 // Types of frames.
 pub const DATA: u8 = 0;
@@ -78,7 +79,7 @@ impl<'a> Frame<'a> {
             return Ok(None);
         };
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
-        if length > PAYLOAD_MAX {
+        if length > FRAME_SIZE {
             return Err(Reason::FrameSize);
         }
         Ok(Some(HEAD_BYTES + length))
@@ -123,9 +124,9 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Appends a frame's header. `length` is the length of the payload, at most [`PAYLOAD_MAX`].
+/// Appends a frame's header. `length` is the length of the payload, at most [`FRAME_SIZE`].
 pub fn head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) {
-    debug_assert!(length <= PAYLOAD_MAX, "a frame of {length} bytes");
+    debug_assert!(length <= FRAME_SIZE, "a frame of {length} bytes");
     let [_, a, b, c] = (length as u32).to_be_bytes();
     let [s1, s2, s3, s4] = stream.to_be_bytes();
     out.extend_from_slice(&[a, b, c, kind, flags, s1, s2, s3, s4]);

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::{
     Service,
-    frame::{self, END_HEADERS, END_STREAM, PAYLOAD_MAX, Reason},
+    frame::{self, END_HEADERS, END_STREAM, FRAME_SIZE, Reason},
     hpack::Encoder,
     limits::{HEADER_LIST_BYTES_MAX, OUTPUT_MAX, VISIT_BYTES, WINDOW_BYTES},
     stream::{Stream, unsent},
@@ -138,7 +138,7 @@ impl FrameWriter {
         message: &[u8],
     ) -> bool {
         let length = message.len() as i64;
-        let large = message.len() > PAYLOAD_MAX || self.is_full();
+        let large = message.len() > FRAME_SIZE || self.is_full();
         if large || length > self.send_window || length > self.window(stream) {
             return false;
         }
@@ -179,7 +179,7 @@ impl FrameWriter {
                 return false;
             }
             let window = usize::try_from(self.send_window.min(own)).unwrap_or(0);
-            let length = stream.pending.len().min(PAYLOAD_MAX).min(window).min(left);
+            let length = stream.pending.len().min(FRAME_SIZE).min(window).min(left);
             left -= length;
             self.sent += length as u64;
             self.send_window -= length as i64;
@@ -217,7 +217,7 @@ impl FrameWriter {
         self.answered = true;
         let mut flags = if end { END_STREAM } else { 0 };
         let mut kind = frame::HEADERS;
-        let mut parts = block.chunks(PAYLOAD_MAX).peekable();
+        let mut parts = block.chunks(FRAME_SIZE).peekable();
         while let Some(part) = parts.next() {
             if parts.peek().is_none() {
                 flags |= END_HEADERS;

@@ -106,7 +106,7 @@ fn every_call_that_reads_a_stream_counts() {
 /// Starts a call with a message of this size that never gets a response.
 fn call_with(client: &mut Client, stream: u32, bytes: usize) {
     client.send(frame::HEADERS, END_HEADERS, stream, &block("/never"));
-    for part in message(&vec![7; bytes]).chunks(PAYLOAD_MAX) {
+    for part in message(&vec![7; bytes]).chunks(FRAME_SIZE) {
         client.send(frame::DATA, 0, stream, part);
     }
 }
@@ -244,9 +244,9 @@ fn unfinished_messages_of_streams_are_counted() {
         let mut frames = frame(frame::HEADERS, END_HEADERS, stream, &block("/parts"));
         frames.extend(frame(frame::DATA, 0, stream, &[0, 0, 16, 0, 0]));
         for _ in 0..15 {
-            frames.extend(frame(frame::DATA, 0, stream, &[7; PAYLOAD_MAX]));
+            frames.extend(frame(frame::DATA, 0, stream, &[7; FRAME_SIZE]));
         }
-        sent += 15 * PAYLOAD_MAX;
+        sent += 15 * FRAME_SIZE;
         client.write(&frames);
         assert!(client.connection.audit().requests.0 <= 5 << 20);
     }
@@ -272,8 +272,8 @@ fn a_message_larger_than_the_window_is_delivered() {
     let mut client = Client::plain();
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/parts"));
     let large = message(&vec![7; 3 << 20]);
-    for (n, part) in large.chunks(PAYLOAD_MAX).enumerate() {
-        let end = (n + 1) * PAYLOAD_MAX >= large.len();
+    for (n, part) in large.chunks(FRAME_SIZE).enumerate() {
+        let end = (n + 1) * FRAME_SIZE >= large.len();
         client.send(frame::DATA, if end { END_STREAM } else { 0 }, 1, part);
     }
     // The response waits for the windows.
@@ -321,7 +321,7 @@ fn waiting_input_is_processed_although_nothing_can_be_sent() {
     let large = message(&[0; 80_000]);
     for stream in [1, 3] {
         client.send(frame::HEADERS, END_HEADERS, stream, &block("/parts"));
-        for part in large.chunks(PAYLOAD_MAX) {
+        for part in large.chunks(FRAME_SIZE) {
             client.send(frame::DATA, 0, stream, part);
         }
         assert!(client.connection.wants_input(), "stream {stream}");
@@ -374,7 +374,7 @@ fn a_large_header_list_is_accepted_and_a_larger_list_gets_an_error() {
         field
     };
     let send = |client: &mut Client, stream, block: &[u8]| {
-        let mut parts = block.chunks(PAYLOAD_MAX).peekable();
+        let mut parts = block.chunks(FRAME_SIZE).peekable();
         let mut kind = frame::HEADERS;
         while let Some(part) = parts.next() {
             let last = if parts.peek().is_none() {

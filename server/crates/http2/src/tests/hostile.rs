@@ -18,8 +18,8 @@ fn a_client_cannot_send_beyond_its_window() {
     let mut client = Client::plain();
     client.send(frame::HEADERS, END_HEADERS, 1, &block("/deaf"));
     // The call does not read, so the window is not reopened.
-    for _ in 0..WINDOW_BYTES as usize / PAYLOAD_MAX {
-        client.send(frame::DATA, 0, 1, &message(&[0; PAYLOAD_MAX - 5]));
+    for _ in 0..WINDOW_BYTES as usize / FRAME_SIZE {
+        client.send(frame::DATA, 0, 1, &message(&[0; FRAME_SIZE - 5]));
     }
     let before = client.all();
     assert!(before.iter().all(|got| got.kind != frame::RST_STREAM));

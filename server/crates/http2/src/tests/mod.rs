@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     Config, Connection, KeepAlive, PREFACE, Resource,
-    frame::{self, ACK, END_HEADERS, END_STREAM, Frame, HEAD_BYTES, PAYLOAD_MAX, Reason},
+    frame::{self, ACK, END_HEADERS, END_STREAM, FRAME_SIZE, Frame, HEAD_BYTES, Reason},
     limits::WINDOW_BYTES,
     ping::{KEEP_ALIVE, SHUTTING_DOWN},
 };
@@ -300,7 +300,7 @@ fn an_answer_waits_for_the_windows() {
     let mut received = 10;
     while received + 10 < 65_535 {
         let got = client.next();
-        assert!(got.payload.len() <= PAYLOAD_MAX);
+        assert!(got.payload.len() <= FRAME_SIZE);
         assert_eq!((got.kind, got.stream), (frame::DATA, 1));
         received += got.payload.len();
     }
@@ -327,7 +327,7 @@ fn a_large_message_is_accepted_and_a_larger_message_is_refused_at_its_start() {
     let mut body = vec![0];
     body.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
     body.extend_from_slice(&message);
-    for chunk in body.chunks(PAYLOAD_MAX) {
+    for chunk in body.chunks(FRAME_SIZE) {
         while sent + chunk.len() > WINDOW_BYTES as usize + opened[0].min(opened[1]) {
             let got = client.next();
             assert_eq!(got.kind, frame::WINDOW_UPDATE);

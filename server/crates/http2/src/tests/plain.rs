@@ -36,9 +36,9 @@ fn content_larger_than_the_windows_is_delivered() {
     let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
     client.number(frame::WINDOW_UPDATE, 0, (1 << 31) - 1 - 65_535);
     begin(&mut client, 1, "/content");
-    let part = vec![b'x'; PAYLOAD_MAX];
+    let part = vec![b'x'; FRAME_SIZE];
     let mut echoed = 0;
-    for _ in 0..4 * WINDOW_BYTES as usize / PAYLOAD_MAX {
+    for _ in 0..4 * WINDOW_BYTES as usize / FRAME_SIZE {
         client.send(frame::DATA, 0, 1, &part);
         let got = client.all().into_iter();
         let data = got.filter(|got| got.kind == frame::DATA);
