@@ -60,10 +60,10 @@ impl PasswordHasher {
         })
     }
 
-    /// Returns the hash of a password with a random salt. Fails with `TooLong` above `password::BYTES_MAX`, and with `TooMany`
-    /// if too many passwords are waiting or this password has waited too long.
+    /// Returns the hash of a password with a random salt. Fails with `TooLong` above `password::BCRYPT_BYTES`, and with
+    /// `TooMany` if too many passwords are waiting or this password has waited too long.
     pub async fn hash(&self, account: &Account, password: String) -> Result<Bytes, HashError> {
-        if password.len() > password::BYTES_MAX {
+        if password.len() > password::BCRYPT_BYTES {
             return Err(HashError::TooLong);
         }
         let salt = rand::generate::<[u8; 16]>(&SystemRandom::new());
@@ -76,8 +76,8 @@ impl PasswordHasher {
 
     /// Returns whether a password matches the stored hash `hashed`. If `hashed` is `None`, compares with a dummy hash, which
     /// takes as long, and returns `false`. Skips hashing for a recently verified password and for a password above
-    /// `password::BYTES_MAX`, which never matches. Fails with `TooMany` if too many passwords are waiting or this password has
-    /// waited too long.
+    /// `password::BCRYPT_BYTES`, which never matches. Fails with `TooMany` if too many passwords are waiting or this password
+    /// has waited too long.
     pub(super) async fn matches(
         &self,
         account: &Account,
@@ -85,7 +85,7 @@ impl PasswordHasher {
         hashed: Option<&Bytes>,
     ) -> Result<bool, HashError> {
         // A password can fill an entire request, and no account is charged for its copy.
-        if password.len() > password::BYTES_MAX {
+        if password.len() > password::BCRYPT_BYTES {
             return Ok(false);
         }
         if hashed.is_some_and(|hashed| self.verified.contains(password, hashed)) {

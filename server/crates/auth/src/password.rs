@@ -9,8 +9,8 @@ use bcrypt::bcrypt;
 
 use super::HashError;
 
-/// Maximum size in bytes of a password; a longer password cannot be set and never matches. bcrypt reads no further bytes.
-pub(super) const BYTES_MAX: usize = 72;
+/// Number of bytes of a password that bcrypt reads. A longer password cannot be set and never matches.
+pub(super) const BCRYPT_BYTES: usize = 72;
 const SALT_DIGITS: usize = 22;
 const HASH_BYTES: usize = 23;
 const HASH_DIGITS: usize = 31;
@@ -26,10 +26,10 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Hashes a password in Go's format. Fails with `TooLong` above `BYTES_MAX`. `cost` must be in `COSTS`. Cost 10 takes 60 ms;
+/// Hashes a password in Go's format. Fails with `TooLong` above `BCRYPT_BYTES`. `cost` must be in `COSTS`. Cost 10 takes 60 ms;
 /// each step doubles the time.
 pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, HashError> {
-    if password.len() > BYTES_MAX {
+    if password.len() > BCRYPT_BYTES {
         return Err(HashError::TooLong);
     }
     let hashed = bcrypt(cost, salt, &key(password));
@@ -38,13 +38,13 @@ pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, HashErr
 }
 
 /// Returns whether a password matches a hash, by hashing the password. Returns `false` for an invalid hash and for a password
-/// above `BYTES_MAX`.
+/// above `BCRYPT_BYTES`.
 pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
     let Some((cost, salt, expect)) = parse(hashed) else {
         return false;
     };
     // A longer password was never hashed.
-    if password.len() > BYTES_MAX {
+    if password.len() > BCRYPT_BYTES {
         return false;
     }
     let found = bcrypt(cost, salt, &key(password));
@@ -61,12 +61,12 @@ pub(super) fn dummy_hash(cost: u32) -> String {
     format!("$2a${cost:02}${salt}{hashed}")
 }
 
-/// Returns bcrypt's key for a password: its bytes and a zero byte, truncated to `BYTES_MAX`.
+/// Returns bcrypt's key for a password: its bytes and a zero byte, truncated to `BCRYPT_BYTES`.
 fn key(password: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(BYTES_MAX + 1);
+    let mut key = Vec::with_capacity(BCRYPT_BYTES + 1);
     key.extend_from_slice(password.as_bytes());
     key.push(0);
-    key.truncate(BYTES_MAX);
+    key.truncate(BCRYPT_BYTES);
     key
 }
 
