@@ -21,9 +21,6 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use witan_base::sync::Mutex;
 
-/// Longest acknowledgment timeout that the kernel accepts.
-const ACKNOWLEDGMENT_TIMEOUT_MAX: Duration = Duration::from_millis((1 << 31) - 1);
-
 /// The owner's half of a stream to another member.
 #[derive(Debug)]
 pub struct DialedStream(Arc<Connection>);
@@ -74,7 +71,9 @@ impl DirectWriter {
     /// default, the kernel waits for about 15 minutes. Replaces a timeout that is too long for the kernel with the kernel's
     /// maximum.
     pub fn set_acknowledgment_timeout(&self, timeout: Duration) -> io::Result<()> {
-        let timeout = timeout.min(ACKNOWLEDGMENT_TIMEOUT_MAX);
+        // The kernel takes a signed 32-bit number of milliseconds.
+        let longest = Duration::from_millis((1 << 31) - 1);
+        let timeout = timeout.min(longest);
         SockRef::from(&self.0.socket).set_tcp_user_timeout(Some(timeout))
     }
 
