@@ -7,9 +7,8 @@ use witan_api::backup::{BackupRecord, FetchedBackup};
 
 use crate::reason::BackupError;
 
-/// Maximum size in bytes of a result; when it is exceeded, strings and lists are truncated. Kubernetes keeps this many bytes of
-/// a termination message.
-const RESULT_BYTES_MAX: usize = 4096;
+/// Number of bytes of a termination message that Kubernetes keeps. The strings and lists of a longer result are truncated.
+const TERMINATION_MESSAGE_BYTES: usize = 4096;
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -20,17 +19,17 @@ pub(crate) enum CommandResult {
 }
 
 impl CommandResult {
-    /// Writes the result to a file, as JSON of at most [`RESULT_BYTES_MAX`] bytes.
+    /// Writes the result to a file, as JSON of at most [`TERMINATION_MESSAGE_BYTES`] bytes.
     pub(crate) fn write(self, path: &Path) -> io::Result<()> {
         fs::write(path, self.json()?)
     }
 
-    /// Returns the JSON. Truncates strings and lists until the JSON fits [`RESULT_BYTES_MAX`], or until nothing is left to
-    /// truncate.
+    /// Returns the JSON. Truncates strings and lists until the JSON fits [`TERMINATION_MESSAGE_BYTES`], or until nothing is
+    /// left to truncate.
     fn json(mut self) -> io::Result<String> {
         loop {
             let json = serde_json::to_string(&self)?;
-            let over = json.len().saturating_sub(RESULT_BYTES_MAX);
+            let over = json.len().saturating_sub(TERMINATION_MESSAGE_BYTES);
             if over == 0 || !self.shorten(over) {
                 return Ok(json);
             }
@@ -72,7 +71,7 @@ mod tests {
         let message = "é\n".repeat(4000);
         let failed = CommandResult::Failed(BackupError::new(Reason::StoreFull, message));
         let json = failed.json().unwrap();
-        assert!(json.len() <= RESULT_BYTES_MAX);
+        assert!(json.len() <= TERMINATION_MESSAGE_BYTES);
         let read: BackupError = serde_json::from_str(&json).unwrap();
         assert_eq!(read.reason, Reason::StoreFull);
         assert!(read.message.starts_with("é\né"));
@@ -80,7 +79,7 @@ mod tests {
         let mut saved = record("a", 1);
         saved.removed = (0..100).map(|at| format!("{at:0100}")).collect();
         let json = CommandResult::Backup(saved).json().unwrap();
-        assert!(json.len() <= RESULT_BYTES_MAX);
+        assert!(json.len() <= TERMINATION_MESSAGE_BYTES);
         let read: BackupRecord = serde_json::from_str(&json).unwrap();
         assert!(read.removed.len() > 30);
     }
