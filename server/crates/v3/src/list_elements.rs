@@ -12,7 +12,7 @@ use witan_api::v3::{
 use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 
 use super::RpcResult;
-use crate::{error::RpcError, gateway::MESSAGE_DEPTH_MAX};
+use crate::{error::RpcError, gateway::RECURSION_LIMIT};
 
 /// Size in bytes of an operation in memory, in the request and in its command.
 const ELEMENT_BYTES: usize = 2 * size_of::<RequestOp>();
@@ -77,7 +77,7 @@ fn count_field(
         found.texts += usize::from(field.list && !is_message);
         if let FieldKind::Message(nested) = field.kind
             && wire_type == WireType::LengthDelimited
-            && depth < MESSAGE_DEPTH_MAX
+            && depth < RECURSION_LIMIT
         {
             return merge_loop(found, rest, DecodeContext::default(), |found, rest, _| {
                 count_field(found, rest, nested, depth + 1)

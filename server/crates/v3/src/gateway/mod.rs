@@ -41,7 +41,7 @@ use witan_dialect::{
 use witan_gocompat::json;
 use witan_machine::member::MemberId;
 
-pub(crate) use self::reader::MESSAGE_DEPTH_MAX;
+pub(crate) use self::reader::RECURSION_LIMIT;
 use self::{deadline::Deadline, encoding::Encoding, error::GatewayError, reader::JsonDialect};
 use super::{RpcResult, authorize, concurrency::election, kv::txn, lease, messages, watch};
 use crate::error::RpcError;

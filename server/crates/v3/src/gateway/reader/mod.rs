@@ -16,8 +16,8 @@ use witan_gocompat::json::Scanner;
 use self::text::MessageWriter;
 use super::encoding::{Encoding, NamedField};
 
-/// Maximum nesting depth of messages; deeper messages are refused. prost has the same limit.
-pub(crate) const MESSAGE_DEPTH_MAX: usize = 100;
+/// Protobuf's limit on nested messages, which prost also has. Deeper messages are refused.
+pub(crate) const RECURSION_LIMIT: usize = 100;
 
 /// Maximum number of bytes that `jsonpb` scans for one body; when it is exceeded, the body is refused. `jsonpb` scans each
 /// level of nesting again, so a deep and large body would block a worker. A body of typical size can nest 20 levels deep.
@@ -68,9 +68,9 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads an object and appends its fields to the message. `jsonpb` reads `null` as an object without fields. Fails if
-    /// `depth` exceeds `MESSAGE_DEPTH_MAX`.
+    /// `depth` exceeds `RECURSION_LIMIT`.
     fn message(&mut self, shape: &MessageShape, depth: usize) -> ReadResult<()> {
-        let too_deep = depth > MESSAGE_DEPTH_MAX;
+        let too_deep = depth > RECURSION_LIMIT;
         match self.dialect {
             JsonDialect::Jsonpb if too_deep => Err("exceeded max depth".into()),
             JsonDialect::Protojson(_) if too_deep => {
