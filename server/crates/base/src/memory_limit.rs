@@ -10,11 +10,6 @@ use std::{
 /// the word `max`.
 const UNLIMITED_BYTES: u64 = 1 << 62;
 
-/// Minimum size in bytes of the reserve, which is never more than a quarter of the limit.
-const RESERVE_BYTES_MIN: u64 = 64 << 20;
-/// Maximum size in bytes of the reserve; a larger memory limit does not increase the reserve further.
-const RESERVE_BYTES_MAX: u64 = 512 << 20;
-
 /// The memory limit of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimit {
@@ -43,8 +38,9 @@ impl MemoryLimit {
     /// Returns the number of bytes that the budget leaves free for the file cache, sockets and growth between two measurements.
     /// The reserve is an eighth of the limit, but at least 64 MiB (or a quarter of the limit, if less) and at most 512 MiB.
     pub fn reserve_bytes(self) -> u64 {
-        let least = RESERVE_BYTES_MIN.min(self.bytes / 4);
-        (self.bytes / 8).max(least).min(RESERVE_BYTES_MAX)
+        (self.bytes / 8)
+            .clamp(64 << 20, 512 << 20)
+            .min(self.bytes / 4)
     }
 }
 
