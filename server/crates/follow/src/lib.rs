@@ -53,10 +53,10 @@ use seed::SnapshotFolder;
 use status::CutOverRequest;
 
 /// First delay before the next endpoint is tried. The delay doubles after each session.
-const RETRY: Duration = Duration::from_millis(500);
+const FIRST_RETRY: Duration = Duration::from_millis(500);
 
-/// Maximum delay before the next endpoint is tried; a longer delay is shortened.
-const RETRY_MAX: Duration = Duration::from_secs(5);
+/// The delay at which the doubling stops.
+const LAST_RETRY: Duration = Duration::from_secs(5);
 
 /// Interval at which leases and users are copied and, after the cut-over, the fence is checked.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
@@ -85,7 +85,7 @@ async fn run(
     handle: FollowHandle,
     mut requests: mpsc::Receiver<CutOverRequest>,
 ) {
-    let mut pause = RETRY;
+    let mut pause = FIRST_RETRY;
     loop {
         let begun = Instant::now();
         let outcome = match members(&node).await {
@@ -115,11 +115,11 @@ async fn run(
         while let Ok(request) = requests.try_recv() {
             let _ = request.send(Err(CutOverRefused::Failed(refusal.clone())));
         }
-        if begun.elapsed() > RETRY_MAX {
-            pause = RETRY;
+        if begun.elapsed() > LAST_RETRY {
+            pause = FIRST_RETRY;
         }
         sleep(pause).await;
-        pause = RETRY_MAX.min(pause * 2);
+        pause = LAST_RETRY.min(pause * 2);
     }
 }
 

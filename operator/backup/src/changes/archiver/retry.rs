@@ -6,9 +6,8 @@ use crate::reason::BackupError;
 
 /// The wait after the first failure of a backup. Each further consecutive failure doubles the wait.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
-/// Maximum wait before a retry; a longer wait is shortened to this value. A store that fails for hours costs a member at most
-/// two snapshots an hour.
-const WAIT_MAX: Duration = Duration::from_secs(1800);
+/// The wait at which the doubling stops. A store that fails for hours costs a member at most two snapshots an hour.
+const LAST_WAIT: Duration = Duration::from_secs(1800);
 
 /// A failed backup.
 #[derive(Debug)]
@@ -21,7 +20,7 @@ pub(super) struct FailedBackup {
 impl FailedBackup {
     /// Sets the time of the next attempt. `last` is the failure of the preceding attempt, whose wait is doubled.
     pub(super) fn after(last: Option<&Self>, error: &BackupError, now: Instant) -> Self {
-        let wait = last.map_or(FIRST_WAIT, |last| last.wait * 2).min(WAIT_MAX);
+        let wait = last.map_or(FIRST_WAIT, |last| last.wait * 2).min(LAST_WAIT);
         let message = format!(
             "the stored changes cannot be restored yet, because the backup from which they start failed; the next attempt starts in {} s: {}",
             wait.as_secs(),
