@@ -8,6 +8,9 @@ use witan_members::{Address, CallError};
 
 use super::{command::MemberFlags, error::PluginError, reach::Reach, target::Target};
 
+/// Maximum number of keys or prefixes that a command remembers; `revert` fails beyond it, and the keys of further prefixes of
+/// `top` share one row.
+pub(super) const REMEMBERED_MAX: usize = 10_000;
 const PAGE_KEYS: i64 = 1_000;
 /// Default maximum number of operations in a transaction.
 const TXN_OPS_DEFAULT: i32 = 128;

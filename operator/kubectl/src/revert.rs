@@ -19,13 +19,10 @@ use witan_members::CallError;
 use super::{
     command::PrefixAt,
     error::PluginError,
-    keys::Keys,
+    keys::{Keys, REMEMBERED_MAX},
     output::print,
     table::{Table, counted, or_unknown},
 };
-
-/// Maximum number of keys that differ; when it is exceeded, the command fails and suggests a longer prefix.
-const DIFFERENCES_MAX: usize = 10_000;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,7 +54,7 @@ enum Change {
 }
 
 /// Compares the keys with a prefix at the newest revision and at an earlier revision. Fails if the earlier revision is in the
-/// future or compacted, or if more than [`DIFFERENCES_MAX`] keys differ.
+/// future or compacted, or if more than [`REMEMBERED_MAX`] keys differ.
 pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Differences, PluginError> {
     let prefix = at.prefix.as_bytes();
     let (_, newest) = keys.get(prefix, 0).await?;
@@ -87,9 +84,9 @@ pub(super) async fn differences(keys: &Keys, at: &PrefixAt) -> Result<Difference
         let own = (order.is_le()).then(|| now.pop_front()).flatten();
         let old = (order.is_ge()).then(|| then.pop_front()).flatten();
         found.extend(difference(own.as_ref(), old.as_ref()));
-        if found.len() > DIFFERENCES_MAX {
+        if found.len() > REMEMBERED_MAX {
             return Err(words!(
-                "more than {DIFFERENCES_MAX} keys differ; choose a longer prefix"
+                "more than {REMEMBERED_MAX} keys differ; choose a longer prefix"
             ));
         }
     }

@@ -16,14 +16,12 @@ use witan_api::v3::mvccpb::KeyValue;
 use super::{
     command::TopFlags,
     error::PluginError,
-    keys::Keys,
+    keys::{Keys, REMEMBERED_MAX},
     output::{print_as, tell},
     table::{Table, bytes, counted},
     target::Target,
 };
 
-/// Maximum number of prefixes with their own rows; the keys of further prefixes share one row.
-const ROWS_MAX: usize = 10_000;
 /// Maximum number of values to read for each prefix. The sizes of the other values are estimated from the mean.
 const ROW_SAMPLES: u64 = 16;
 /// Maximum number of values to read in total.
@@ -122,10 +120,10 @@ impl KeyCounts {
         row.sampled_bytes += length;
     }
 
-    /// Returns the row for the prefix of a key, or the row [`OTHERS`] if there are already [`ROWS_MAX`] rows.
+    /// Returns the row for the prefix of a key, or the row [`OTHERS`] if there are already [`REMEMBERED_MAX`] rows.
     fn row(&mut self, key: &[u8], flags: &TopFlags) -> &mut Row {
         let mut name = counted_prefix(key, flags);
-        if self.rows.len() >= ROWS_MAX && !self.rows.contains_key(&name) {
+        if self.rows.len() >= REMEMBERED_MAX && !self.rows.contains_key(&name) {
             OTHERS.clone_into(&mut name);
         }
         self.rows.entry(name).or_default()

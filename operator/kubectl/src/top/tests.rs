@@ -80,10 +80,10 @@ fn a_table_of_prefixes() {
 fn rows_and_samples_are_bounded() {
     let flags = flags(&[]);
     let mut count = KeyCounts::default();
-    let page: Vec<_> = (0..ROWS_MAX + 5)
+    let page: Vec<_> = (0..REMEMBERED_MAX + 5)
         .map(|n| kv(&format!("/{n:06}/a"), 1, ""))
         .collect();
     assert_eq!(count.add(&page, &flags).len() as u64, SAMPLES);
-    assert_eq!(count.rows.len(), ROWS_MAX + 1);
+    assert_eq!(count.rows.len(), REMEMBERED_MAX + 1);
     assert_eq!(count.rows[OTHERS].keys, 5);
 }
