@@ -5,7 +5,7 @@ use std::{collections::VecDeque, rc::Rc};
 use bytes::Bytes;
 use http::HeaderName;
 
-use super::{FIELD_OVERHEAD, TABLE_BYTES, huffman, table::STATIC};
+use super::{FIELD_OVERHEAD, STATIC, TABLE_BYTES, huffman};
 
 /// The error for an invalid block. The connection must end, because the tables of both sides now differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
