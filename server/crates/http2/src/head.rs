@@ -1,10 +1,24 @@
-//! The parsed head of a request. `head_cache` reads header blocks.
+//! The parsed head of a request, and the escaping of its target. `head_cache` reads header blocks.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, header, request};
+use percent_encoding::{AsciiSet, percent_encode};
 
 use crate::{Refusal, message::Encoding};
+
+/// The ASCII characters of a target that Go accepts and [`http::Uri`] rejects. It also rejects all bytes above ASCII.
+const ESCAPED: &AsciiSet = &AsciiSet::EMPTY
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// How a call receives its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,5 +75,15 @@ impl<M> Head<M> {
     /// Returns whether `content-length` announces a body.
     pub(crate) fn has_content(&self) -> bool {
         self.content_length.is_some_and(|length| length > 0)
+    }
+}
+
+/// Percent-encodes the bytes of a target that [`http::Uri`] rejects. Borrows the target if it contains no such byte.
+pub fn escaped_target(target: &[u8]) -> Cow<'_, [u8]> {
+    let escaped = Cow::from(percent_encode(target, ESCAPED));
+    if escaped.len() == target.len() {
+        Cow::Borrowed(target)
+    } else {
+        Cow::Owned(escaped.into_owned().into_bytes())
     }
 }

@@ -8,11 +8,10 @@ use http::{
 };
 
 use crate::{
-    Head, Refusal, Service,
+    Head, Refusal, Service, escaped_target,
     hpack::{Decoder, FieldName, HeaderField, HpackError},
     limits::{CACHED_HEAD_BYTES, CACHED_HEADS, HEADER_LIST_BYTES_MAX},
     message::Encoding,
-    target,
 };
 
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -218,7 +217,7 @@ impl RequestFields {
 /// Parses a path with an optional query, or returns `None` for any other text. If the request is not gRPC, accepts all paths
 /// that Go's HTTP library accepts and escapes their special characters.
 fn path(given: Bytes, grpc: bool) -> Option<Uri> {
-    let path = match target::escaped(&given) {
+    let path = match escaped_target(&given) {
         Cow::Owned(escaped) if !grpc => Uri::from_maybe_shared(escaped),
         Cow::Owned(_) | Cow::Borrowed(_) => Uri::from_maybe_shared(given),
     };

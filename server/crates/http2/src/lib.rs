@@ -28,14 +28,13 @@ mod send;
 mod service;
 mod status;
 mod stream;
-pub mod target;
 #[cfg(test)]
 mod tests;
 
 pub use body::{Aborted, Body, RequestStream};
 pub use config::{Config, KeepAlive};
 pub use connection::{Audit, Connection};
-pub use head::{Head, RequestMode};
+pub use head::{Head, RequestMode, escaped_target};
 pub use service::{CallRequest, CallResponse, Refusal, Resource, Service};
 pub use status::{Code, MESSAGE_BYTES_MAX, Status};
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use witan_http2::target;
+use witan_http2::escaped_target;
 
 use super::header::{self, HeaderMeaning};
 
@@ -181,7 +181,7 @@ impl RequestFilter {
     /// Passes a part of the request line after the method. Escapes bytes that actix rejects.
     fn target(&mut self, rest: &[u8]) -> FilterAction {
         let taken = self.rest_of_line(rest);
-        match target::escaped(&rest[..taken]) {
+        match escaped_target(&rest[..taken]) {
             Cow::Borrowed(_) => FilterAction::Pass(taken),
             Cow::Owned(escaped) => FilterAction::Replace(taken, escaped),
         }
