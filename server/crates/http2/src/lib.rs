@@ -22,7 +22,6 @@ pub mod hpack;
 pub mod limits;
 mod message;
 mod meter;
-mod ping;
 mod ready;
 mod send;
 mod service;

@@ -16,6 +16,7 @@ mod timers;
 use std::{collections::VecDeque, mem, rc::Rc, sync::Arc, task::Waker, time::Instant};
 
 pub use audit::Audit;
+pub(crate) use control::{KEEP_ALIVE, SHUTTING_DOWN};
 
 use crate::{
     CallResponse, Config, PREFACE, Resource, Service,
@@ -26,11 +27,11 @@ use crate::{
         STREAMS_FREE, STREAMS_MAX, TURN_CALLS, TURN_WORK, UNRESERVED_BYTES,
     },
     meter::ResourceMeter,
-    ping::{self, Pings},
     ready::ReadyList,
     send::FrameWriter,
     stream::{ResourceMeters, Streams},
 };
+use control::{Pings, TOO_MANY_PINGS};
 use ended::EndedStreams;
 use receive::OpenBlock;
 use timers::ConnectionTimers;
@@ -235,7 +236,7 @@ impl<S: Service> Connection<S> {
     pub fn shut_down(&mut self) {
         if self.phase == Phase::Open && !mem::replace(&mut self.shutting_down, true) {
             frame::goaway(&mut self.writer.output, (1 << 31) - 1, Reason::NoError, b"");
-            frame::ping(&mut self.writer.output, 0, ping::SHUTTING_DOWN);
+            frame::ping(&mut self.writer.output, 0, SHUTTING_DOWN);
             for (slot, _) in self.streams.iter() {
                 self.streams.wake(slot);
             }
@@ -415,7 +416,7 @@ impl<S: Service> Connection<S> {
         self.open_block = None;
         self.partial = Vec::new();
         let debug_data = if self.pings.too_many() {
-            ping::TOO_MANY
+            TOO_MANY_PINGS
         } else {
             b""
         };

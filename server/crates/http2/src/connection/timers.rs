@@ -5,12 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Connection, Phase};
+use super::{Connection, KEEP_ALIVE, Phase};
 use crate::{
     KeepAlive, Refusal, Service,
     frame::{self, Reason},
     limits::{BODY_TIMEOUT, CHECK_INTERVAL, PROGRESS_BYTES_MIN, STALL_TIMEOUT},
-    ping,
     stream::Receiving,
 };
 
@@ -103,7 +102,7 @@ impl<S: Service> Connection<S> {
                 self.timers.deadlines.clear();
                 self.phase = Phase::Closed;
             } else {
-                frame::ping(&mut self.writer.output, 0, ping::KEEP_ALIVE);
+                frame::ping(&mut self.writer.output, 0, KEEP_ALIVE);
             }
         }
         Ok(())

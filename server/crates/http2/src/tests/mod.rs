@@ -13,9 +13,9 @@ use std::{
 
 use crate::{
     Config, Connection, KeepAlive, PREFACE, Resource,
+    connection::{KEEP_ALIVE, SHUTTING_DOWN},
     frame::{self, ACK, END_HEADERS, END_STREAM, FRAME_SIZE, Frame, HEAD_BYTES, Reason},
     limits::WINDOW_BYTES,
-    ping::{KEEP_ALIVE, SHUTTING_DOWN},
 };
 
 mod bounds;
