@@ -25,7 +25,6 @@ mod meter;
 mod ready;
 mod send;
 mod service;
-mod status;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -34,8 +33,9 @@ pub use body::{Aborted, Body, RequestStream};
 pub use config::{Config, KeepAlive};
 pub use connection::{Audit, Connection};
 pub use head::{Head, RequestMode, escaped_target};
-pub use service::{CallRequest, CallResponse, Refusal, Resource, Service};
-pub use status::{Code, MESSAGE_BYTES_MAX, Status};
+pub use service::{
+    CallRequest, CallResponse, Code, MESSAGE_BYTES_MAX, Refusal, Resource, Service, Status,
+};
 
 /// The first bytes that every client sends.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
