@@ -1,10 +1,31 @@
 //! Parts shared by every layer of the server, independent of protocols, disks and Raft.
 //!
-//! Reading order: `account` → `panics` → `metrics` → `memory_limit` → `sync`, `version`.
+//! Reading order: `account` → `panics` → `metrics` → `memory_limit` → `version`.
 
 pub mod account;
 pub mod memory_limit;
 pub mod metrics;
 pub mod panics;
-pub mod sync;
 pub mod version;
+
+/// A mutex that stays usable after a panic.
+pub mod sync {
+    use std::sync::{self, MutexGuard, PoisonError};
+
+    /// A mutex without poisoning. After a contained panic, the data is consistent, because code that changes the data cannot
+    /// panic.
+    #[derive(Debug, Default)]
+    pub struct Mutex<T>(sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        /// Creates an unlocked mutex.
+        pub const fn new(value: T) -> Self {
+            Self(sync::Mutex::new(value))
+        }
+
+        /// Locks the mutex. Blocks until the mutex is free.
+        pub fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+}
