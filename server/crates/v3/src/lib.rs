@@ -3,8 +3,8 @@
 //! Each call is one function, `async fn(ctx, request) -> RpcResult<response>`, which gRPC and the gateway share.
 //!
 //! Reading order: `error` (codes and messages) → `kv` (one file per call) → `authorize` → `range_stream`, `lease`, `cluster`,
-//! `maintenance`, `snapshot`, `auth` → `header`, `error_map` → `services` (gRPC) → `messages`, `list_elements` (decoding),
-//! `long_range` (encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
+//! `maintenance`, `snapshot`, `auth` → `error_map` → `services` (gRPC) → `messages`, `list_elements` (decoding), `long_range`
+//! (encoding) → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
 
 mod auth;
 mod authorize;
@@ -15,7 +15,6 @@ mod error_map;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod gateway;
-mod header;
 mod health;
 mod kv;
 mod lease;
@@ -53,6 +52,34 @@ pub mod operation {
             delete_range::operation as delete_range, put::operation as put, txn::operation as txn,
         },
     };
+}
+
+/// Builds response headers.
+mod header {
+    use witan_api::v3::etcdserverpb::ResponseHeader;
+    use witan_machine::revision::Revision;
+    use witan_node::Node;
+
+    /// Builds a header with this revision, the cluster ID, the member ID and this member's current Raft term. Never returns
+    /// `None`.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the field of a response is optional"
+    )]
+    pub(super) fn at(node: &Node, revision: Revision) -> Option<ResponseHeader> {
+        let identity = node.identity();
+        Some(ResponseHeader {
+            cluster_id: identity.cluster_id,
+            member_id: identity.member_id.0,
+            revision: revision.0,
+            raft_term: node.status().term,
+        })
+    }
+
+    /// Builds a header with revision 0, for membership calls.
+    pub(super) fn bare(node: &Node) -> Option<ResponseHeader> {
+        at(node, Revision::NONE)
+    }
 }
 
 /// The gRPC services of the v3 dialect.
