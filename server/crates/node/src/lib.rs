@@ -2,7 +2,7 @@
 //!
 //! Reading order: `replica_loop` owns the replica. `raft_inbox` and `waker` bring its inputs, and `host` carries out its
 //! effects. `checkpoints` decides when the state is written, and `executor` runs long commands. `completions` returns answers
-//! to waiting tasks. `latest_view`, `jobs` and `held_views` give states to readers. `tree_watchers` and `watch_streams` are the
+//! to waiting tasks. `status`, `jobs` and `held_views` give states to readers. `tree_watchers` and `watch_streams` are the
 //! watches of v2 and v3. `admission` checks commands before they are proposed. `memory` keeps the process within its memory
 //! budget and decides whether a received snapshot fits.
 //!
@@ -24,7 +24,6 @@ mod held_views;
 mod host;
 mod jobs;
 mod labeled_gauges;
-mod latest_view;
 mod leadership;
 mod lease_questions;
 mod logged_state;
@@ -121,7 +120,7 @@ struct Shared {
     leader: watch::Sender<MemberId>,
     election_timeout: Duration,
     status: status::PublishedStatus,
-    latest: latest_view::LatestView,
+    latest: status::LatestView,
     held_views: held_views::HeldViews,
     watchers: tree_watchers::TreeWatchers,
     watch_streams: watch_streams::WatchStreams,
@@ -180,7 +179,7 @@ impl Shared {
             leader: watch::Sender::default(),
             election_timeout: parts.election_timeout,
             status: status::PublishedStatus::default(),
-            latest: latest_view::LatestView::default(),
+            latest: status::LatestView::default(),
             held_views: held_views::HeldViews::new(parts.quota_bytes),
             watchers: tree_watchers::TreeWatchers::default(),
             watch_streams: watch_streams::WatchStreams::default(),

@@ -1,5 +1,5 @@
-//! Facts about this member that need no request to the replica's thread: its state, disk, memory and process. The thread
-//! publishes the replica's status as a lock-free copy.
+//! Facts about this member that need no request to the replica's thread: its state, disk, memory and process. After each turn,
+//! the thread publishes its status as a lock-free copy. It publishes the state itself if a read has requested it.
 
 use std::{
     collections::BTreeSet,
@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use witan_base::sync::Mutex;
 use witan_machine::{
     StateMachine,
     alarm::{Alarm, AlarmType},
@@ -120,6 +121,42 @@ impl PublishedStatus {
             applied: self.applied.load(Relaxed),
             role: Role::try_from(i32::from(self.role.load(Relaxed))).unwrap_or_default(),
         }
+    }
+}
+
+/// The published state after the last turn, and whether it is linearizable. Empty until a read requests the state, so that a
+/// write-only load copies no data.
+///
+/// Only the replica's thread publishes a state, and it withdraws the state before any client can learn of a later state. A
+/// client that has received the answer to a write therefore never reads an older state. If this member is the only voter, the
+/// published state is linearizable.
+#[derive(Debug, Default)]
+pub(super) struct LatestView(Mutex<Option<(Arc<View>, bool)>>);
+
+impl LatestView {
+    /// Returns the published state, or `None` if no read has requested a state since the last turn.
+    pub(super) fn get(&self) -> Option<Arc<View>> {
+        let latest = self.0.lock();
+        latest.as_ref().map(|(view, _)| view.clone())
+    }
+
+    /// Returns the published state if it is linearizable, otherwise `None`.
+    pub(super) fn linearizable(&self) -> Option<Arc<View>> {
+        let latest = self.0.lock();
+        let (view, is_linearizable) = latest.as_ref()?;
+        is_linearizable.then(|| view.clone())
+    }
+
+    /// Publishes a state. Only the replica's thread calls this, between turns.
+    pub(super) fn publish(&self, view: Arc<View>, linearizable: bool) {
+        *self.0.lock() = Some((view, linearizable));
+    }
+
+    /// Withdraws the published state. The replica's thread calls this before it changes its state.
+    pub(super) fn clear(&self) {
+        let taken = self.0.lock().take();
+        // Drop the view after the unlock, because it can hold the last reference to a large amount of memory.
+        drop(taken);
     }
 }
 
