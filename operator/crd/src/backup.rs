@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use super::{
     security::SecretRef,
@@ -11,6 +12,7 @@ use super::{
 };
 
 /// A snapshot of a cluster in a store.
+#[skip_serializing_none]
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "witan.dev",
@@ -49,7 +51,6 @@ pub struct EtcdBackupSpec {
     )]
     pub folder: String,
     /// Earlier backups in the same directory that are kept when this backup succeeds. By default, all are kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<BackupRetention>,
     /// The settings that backups and schedules share.
     #[serde(flatten)]
@@ -57,6 +58,7 @@ pub struct EtcdBackupSpec {
 }
 
 /// Where and how a snapshot is taken, stored and verified.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupSettings {
@@ -70,11 +72,9 @@ pub struct BackupSettings {
     #[serde(default = "timeout")]
     pub timeout: Span,
     /// Name of the ServiceAccount of the backup pod, for stores that use workload identity. If not set, no token is mounted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub service_account_name: Option<String>,
     /// Pod template that is merged into the backup pod: objects by key, containers and volumes by name.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<OpenObject>,
 }
 
@@ -83,19 +83,19 @@ fn timeout() -> Span {
 }
 
 /// A store of snapshots.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.s3) != has(self.persistentVolumeClaim)").message("store needs exactly one of s3 or persistentVolumeClaim"))]
 pub struct BackupStore {
     /// A bucket of an S3-compatible object store.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Store>,
     /// A PersistentVolumeClaim.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim: Option<VolumeStore>,
 }
 
 /// A bucket of an S3-compatible object store.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.kmsKeyID) || (has(self.serverSideEncryption) && self.serverSideEncryption == 'aws:kms')").message("kmsKeyID needs serverSideEncryption: aws:kms"))]
@@ -111,7 +111,6 @@ pub struct S3Store {
     )]
     pub prefix: String,
     /// URL of the object store. If not set, AWS S3 is used.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = "^https?://"))]
     pub endpoint: Option<String>,
     /// AWS region of the bucket.
@@ -123,16 +122,13 @@ pub struct S3Store {
     pub path_style: bool,
     /// Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if needed, AWS_SESSION_TOKEN. If not set, the pod uses the
     /// identity of its ServiceAccount or node.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
     /// Secret with CA certificates in `ca.crt`. They are trusted for the store's certificate in addition to the public CAs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretRef>,
     /// Server-side encryption of the objects. If not set, the bucket's default applies.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub server_side_encryption: Option<Encryption>,
     /// ID of the KMS key for `aws:kms`. If not set, the account's default key is used.
-    #[serde(rename = "kmsKeyID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "kmsKeyID")]
     #[schemars(length(max = 2048))]
     pub kms_key_id: Option<String>,
 }
@@ -179,67 +175,53 @@ pub enum Verify {
 }
 
 /// Retention of backups. A backup is kept if either field keeps it. The newest backup is always kept.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.keepLast) || has(self.keepWithin)").message("retention needs keepLast or keepWithin"))]
 pub struct BackupRetention {
     /// Number of newest backups to keep.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub keep_last: Option<u32>,
     /// How long a backup is kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_within: Option<Span>,
 }
 
 /// Status of an EtcdBackup.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EtcdBackupStatus {
     /// Phase of the backup.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<BackupPhase>,
     /// Time when the Job was created.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
     /// Time when the backup succeeded or failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
     /// URL of the directory that contains the backup: `s3://bucket/prefix`, or `file:///folder` in a volume.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
     /// Name of the backup in that directory, without the file extensions `.db` and `.json`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Lowest possible revision of the snapshot. The snapshot can contain later revisions.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
     /// Size of the snapshot in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
     /// Size of the snapshot, rounded, with its unit.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
     /// SHA-256 checksum of the stored file, in hexadecimal.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// ID of the cluster, in hexadecimal.
-    #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "clusterID")]
     pub cluster_id: Option<String>,
     /// Version of the member from which the snapshot was taken.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Witan release of that member.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
     /// Feature level of the cluster. A release that supports only lower levels cannot restore the backup.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<i64>,
     /// Not set. Release 0.1.0 of the operator sets it, and the API server refuses a status with an undeclared field.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_attempts: Option<i32>,
     /// Why the backup has not succeeded.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Conditions of the backup. `Succeeded` is True or False after the last attempt, and Unknown before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -305,6 +287,7 @@ impl EtcdBackup {
 }
 
 /// Takes backups of a cluster on a schedule.
+#[skip_serializing_none]
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "witan.dev",
@@ -340,11 +323,9 @@ pub struct EtcdBackupScheduleSpec {
     pub paused: bool,
     /// Stores the changes between backups, so that a cluster can be restored to any revision or time since the oldest backup. If
     /// not set, changes are not stored.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<BackupChanges>,
     /// Backups of this schedule that are kept in the store, with the changes since the oldest kept backup. By default, all are
     /// kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<BackupRetention>,
     /// The settings of the backups.
     #[serde(flatten)]
@@ -366,41 +347,35 @@ fn every_seconds() -> u32 {
 }
 
 /// The last changes that are stored.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BackupChangesStatus {
     /// Last revision that is known to be stored. Later revisions may also be stored.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_revision: Option<i64>,
     /// Time until which all changes are stored. Updated every 15 seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_time: Option<Time>,
     /// ID of the cluster, in hexadecimal.
-    #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "clusterID")]
     pub cluster_id: Option<String>,
 }
 
 /// Status of an EtcdBackupSchedule.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EtcdBackupScheduleStatus {
     /// Scheduled time of the last backup.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Time>,
     /// Scheduled time of the next backup.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub next_schedule_time: Option<Time>,
     /// Completion time of the last successful backup.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_success_time: Option<Time>,
     /// Name of the last successful EtcdBackup.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_backup: Option<String>,
     /// Name of the running EtcdBackup.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<String>,
     /// The last changes that are stored.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<BackupChangesStatus>,
     /// Conditions of the schedule. `Ready` is False if the schedule is invalid or paused, or if its backups fail or are late.
     /// With `spec.changes`, `ChangesStored` is False if recent changes are not stored yet or stored changes cannot be restored.

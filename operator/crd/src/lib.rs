@@ -34,6 +34,7 @@ use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 pub use backup::{
     BackupChanges, BackupChangesStatus, BackupPhase, BackupRetention, BackupSettings, BackupStore,
@@ -76,6 +77,7 @@ pub use text::{ByteQuantity, OpenObject, Span};
 pub const REPLICAS_DEFAULT: i32 = 3;
 
 /// Desired state of an etcd cluster of Witan members.
+#[skip_serializing_none]
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "witan.dev",
@@ -132,14 +134,12 @@ pub struct EtcdClusterSpec {
     #[schemars(range(min = 0, max = 9))]
     pub replicas: i32,
     /// Version of the members. It replaces the tag of the operator's default member image.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),
         regex(pattern = r"^v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.-]+)?$")
     )]
     pub version: Option<String>,
     /// Full image of the members. It overrides the operator's default member image and `version`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub image: Option<String>,
     /// When the kubelet pulls the image.
@@ -153,28 +153,20 @@ pub struct EtcdClusterSpec {
     #[serde(default)]
     pub paused: bool,
     /// How the initial members find each other, or the backup that they restore. By default, they get a static list of members.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap: Option<BootstrapSource>,
     /// Disks of the members. By default, each member has a PersistentVolumeClaim of 8Gi.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
     /// Whether PersistentVolumeClaims are kept when a member is removed or the cluster is deleted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim_retention_policy: Option<ClaimRetention>,
     /// TLS for clients and between members. By default, neither client nor peer connections use TLS.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// Authentication of clients by user and password.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
     /// Server options.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub options: Option<Options>,
     /// Resource requests and limits of the member container.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<OpenObject>,
     /// Affinity of the member pods. Its `podAntiAffinity` overrides `podAntiAffinityPreset`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub affinity: Option<OpenObject>,
     /// Whether members must (`hard`), should (`soft`) or need not (`none`) run on different nodes. Ignored if `affinity` sets
     /// `podAntiAffinity`.
@@ -193,34 +185,27 @@ pub struct EtcdClusterSpec {
     #[schemars(length(max = 32))]
     pub tolerations: Vec<OpenObject>,
     /// Name of the PriorityClass of the member pods.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub priority_class_name: Option<String>,
     /// Name of the ServiceAccount of the member pods. Its token is not mounted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub service_account_name: Option<String>,
     /// Pod template that is merged into the member pods: objects by key, containers and volumes by name.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<OpenObject>,
     /// Labels and annotations that are added to all objects of the cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub additional_metadata: Option<AdditionalMetadata>,
     /// PodDisruptionBudget that limits how many members can be evicted at the same time.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_disruption_budget: Option<BudgetOptions>,
     /// How the operator rolls out changes of the pod template.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub update_strategy: Option<UpdateStrategy>,
     /// When and how the operator replaces failed members.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub self_healing: Option<SelfHealing>,
     /// Services through which clients and members connect.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub services: Option<Services>,
 }
 
 /// How the initial members find each other, or the backup that they restore. By default, they get a static list of members.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -229,14 +214,13 @@ pub struct EtcdClusterSpec {
 )]
 pub struct BootstrapSource {
     /// The members find each other through a discovery service. The service is used only at the first start.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
     /// Each of the initial members restores this backup.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<Restore>,
 }
 
 /// A discovery service and a token registered with it.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -244,21 +228,19 @@ pub struct BootstrapSource {
 )]
 pub struct Discovery {
     /// URL of an existing discovery token. The size of the token must equal `replicas`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = r"^https?://"))]
     pub url: Option<String>,
     /// The operator creates the token.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub local: Option<LocalDiscovery>,
 }
 
 /// The service on which the operator creates a discovery token.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalDiscovery {
     /// An EtcdCluster in the same namespace on which the token is created. If not set, the token is created at the operator's
     /// `--discovery-service-url`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_ref: Option<SecretRef>,
 }
 

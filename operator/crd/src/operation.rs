@@ -9,10 +9,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use super::restore::{RestoreInPlace, RestorePoint};
 
 /// The operation to run on the cluster. Exactly one operation must be set.
+#[skip_serializing_none]
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "witan.dev",
@@ -62,52 +64,40 @@ pub struct EtcdOperationSpec {
     #[schemars(length(min = 1, max = 45))]
     pub cluster_name: String,
     /// UID of the EtcdCluster. If set, the operation fails on another EtcdCluster with the same name.
-    #[serde(rename = "clusterUID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "clusterUID")]
     #[schemars(length(min = 1, max = 63))]
     pub cluster_uid: Option<String>,
     /// Transfers leadership to another voter.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub move_leader: Option<MoveLeader>,
     /// Replaces a member with a new member on a new disk.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub replace_member: Option<ReplaceMember>,
     /// Restarts all members one at a time, the leader last.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<NoSettings>,
     /// Replaces all members, one at a time and the leader last, with members that have new PersistentVolumeClaims. The operator
     /// does the same by itself if a change of `spec.storage` cannot be applied to existing claims.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub migrate_storage: Option<NoSettings>,
     /// Renews the CA of the cluster and the certificates that the operator issues.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rotate_certificates: Option<NoSettings>,
     /// Compares the hashes of the key spaces of all members at one revision.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub consistency_check: Option<NoSettings>,
     /// Forces a new cluster from one member after the quorum is permanently lost.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub recover_quorum: Option<RecoverQuorum>,
     /// Stops all members, keeps their disks, and starts the same number of new members from a backup.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreInPlace>,
     /// Stops all members and starts the cluster from the disks that a restore kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub undo_restore: Option<UndoRestore>,
     /// Deadline in seconds, relative to the start of the operation. When it expires, the operation fails with the reason
     /// DeadlineExceeded. For `restore`, `undoRestore` and `recoverQuorum` (default 3600), the deadline applies only until they
     /// begin to stop members. The other operations have no deadline by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,
     /// Deadline in seconds for the start of the operation, relative to the creation of the resource. When it expires, the
     /// operation fails with the reason StartDeadlineExceeded. The default is 600 for `restore`, `undoRestore`, `recoverQuorum`,
     /// `replaceMember` and `migrateStorage`. The other operations wait indefinitely.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub start_deadline_seconds: Option<i64>,
     /// Number of seconds to keep the resource after the operation ends. By default, `restore`, `undoRestore`, `recoverQuorum`,
     /// `replaceMember` and `migrateStorage` are kept, and the other operations are deleted after a day.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: Option<i64>,
 }
@@ -117,10 +107,10 @@ pub struct EtcdOperationSpec {
 pub struct NoSettings {}
 
 /// Transfers leadership to another voter.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct MoveLeader {
     /// Name of the new leader. By default, the operator selects the healthy voter with the most recent log.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub to: Option<String>,
 }
@@ -134,10 +124,10 @@ pub struct ReplaceMember {
 }
 
 /// Starts the cluster from the disks that a restore kept.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct UndoRestore {
     /// Name of the EtcdOperation whose restore is undone. By default, the last restore that stopped members is undone.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub operation: Option<String>,
 }
@@ -217,45 +207,36 @@ impl EtcdOperationSpec {
 }
 
 /// Status of an EtcdOperation.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EtcdOperationStatus {
     /// Kind of the operation, such as `MoveLeader`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub verb: Option<String>,
     /// Phase of the operation.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<OperationPhase>,
     /// Start time. Recorded before the operation changes anything.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
     /// Time when the operation succeeded or failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
     /// Result of the operation, or why it has not started.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Last observed progress of the operation.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
     /// Field manager that created the resource, such as `kubectl-create`. The user is recorded only in the audit log of the API
     /// server.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
     /// UID of the EtcdCluster on which the operation started. The operation never changes a later EtcdCluster with the same name.
-    #[serde(rename = "clusterUID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "clusterUID")]
     pub cluster_uid: Option<String>,
     /// Name of the member that the operation changes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
     /// ID of that member, in hexadecimal.
-    #[serde(rename = "memberID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "memberID")]
     pub member_id: Option<String>,
     /// Snapshot that a restore uses, resolved when the operation starts.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<RestorePoint>,
     /// Revision at which the key spaces were compared.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
     /// Hash of each member's key space at that revision.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use super::text::ByteQuantity;
 
@@ -38,12 +39,12 @@ pub const OPERATOR_FLAGS: [&str; 26] = [
 ];
 
 /// Server options. Use `extraArgs` for flags that have no field here.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [{"rule": "self.autoCompactionMode != 'revision' || self.autoCompactionRetention.matches('^[0-9]+$')", "message": "autoCompactionRetention must be a plain number with autoCompactionMode: revision"}, {"rule": "self.electionTimeoutMs >= 5 * self.heartbeatIntervalMs", "message": "electionTimeoutMs must be at least 5 x heartbeatIntervalMs"}, {"rule": format!("!has(self.extraArgs) || self.extraArgs.all(k, !(k in ['{}']))", OPERATOR_FLAGS.join("','")), "message": "options.extraArgs must not contain flags that the operator manages"}]))]
 pub struct Options {
     /// Quota of the key space. Beyond it, the members raise the NOSPACE alarm and refuse writes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub quota_backend_bytes: Option<ByteQuantity>,
     /// Whether automatic compaction keeps old revisions by age (`periodic`) or by number (`revision`).
     pub auto_compaction_mode: CompactionMode,
@@ -57,11 +58,9 @@ pub struct Options {
     #[schemars(range(min = 50, max = 50000))]
     pub election_timeout_ms: i32,
     /// Maximum size of a request in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1024))]
     pub max_request_bytes: Option<i64>,
     /// Maximum number of operations in a transaction.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_txn_ops: Option<i32>,
     /// Minimum level of logged messages.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use super::text::{Span, share_schema};
 
@@ -47,6 +48,7 @@ pub struct AdditionalMetadata {
 }
 
 /// PodDisruptionBudget that limits how many members can be evicted at the same time.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [{"rule": "!(has(self.minAvailable) && has(self.maxUnavailable))", "message": "set at most one of minAvailable, maxUnavailable"}]))]
@@ -54,11 +56,9 @@ pub struct BudgetOptions {
     /// Whether the operator creates a PodDisruptionBudget. The operator adapts it to the number of voters.
     pub enabled: bool,
     /// Number or percentage of voters that must remain available. The default is a quorum.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "share_schema")]
     pub min_available: Option<IntOrString>,
     /// Number or percentage of voters that can be evicted. The default is the number of voters minus a quorum.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "share_schema")]
     pub max_unavailable: Option<IntOrString>,
 }
@@ -106,6 +106,7 @@ pub enum UpdateKind {
 }
 
 /// When and how the operator replaces failed members.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SelfHealing {
@@ -117,14 +118,12 @@ pub struct SelfHealing {
     /// How long a member that does not answer is kept while its node does not report or its pod is terminating. Then the
     /// operator replaces the member, even though its disk may still exist. Time before the operator started is ignored. By
     /// default, the operator waits until the node returns or you intervene.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub node_lost_after: Option<Span>,
     /// Whether the operator replaces a member whose data differs from the other members' data, or only reports it.
     pub on_corruption: OnCorruption,
     /// Lets the operator compact old revisions when the NOSPACE alarm is raised, at most every ten minutes. The operator
     /// disarms the alarm if enough space is free. Watches and reads of compacted revisions fail. By default, the operator does
     /// not compact.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub compact_on_no_space: Option<CompactOnNoSpace>,
 }
 
@@ -165,23 +164,22 @@ pub enum OnCorruption {
 }
 
 /// Services through which clients and members connect.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Services {
     /// The Service for clients.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientService>,
     /// The headless Service, which gives each member its DNS name.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<PeerService>,
 }
 
 /// The Service for clients.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientService {
     /// Name of the Service. The default is `<cluster>-client`. Immutable.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,
     /// Type of the Service.
@@ -194,17 +192,16 @@ pub struct ClientService {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The `trafficDistribution` of the Service, such as PreferClose.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub traffic_distribution: Option<String>,
 }
 
 /// The headless Service.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PeerService {
     /// Name of the Service. The default is `<cluster>-peer`. Immutable.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,
 }

@@ -4,10 +4,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use super::{backup::BackupStore, security::SecretRef};
 
 /// A backup, and the revision at which the restored cluster continues.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -17,13 +19,10 @@ use super::{backup::BackupStore, security::SecretRef};
 )]
 pub struct Restore {
     /// A successful EtcdBackup in the same namespace.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_ref: Option<SecretRef>,
     /// Store from which the snapshot is read. Here, `prefix` is the full path of the directory that contains the snapshot.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<BackupStore>,
     /// Name of the backup in the store, or of a snapshot file saved by etcdctl, such as `old.db`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 200),
         regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$")
@@ -31,11 +30,9 @@ pub struct Restore {
     pub name: Option<String>,
     /// Also restores the changes after the snapshot, up to this revision. The changes must have been stored by the same
     /// EtcdBackupSchedule as the snapshot.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub to_revision: Option<i64>,
     /// Also restores the changes after the snapshot, up to this time. The restore waits until all these changes are stored.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub to_time: Option<Time>,
     /// Number to add to the revision of the restored cluster. The skipped revisions are treated as compacted. A client that has
     /// seen later revisions than the backup contains therefore restarts its watches and misses no changes.
@@ -45,6 +42,7 @@ pub struct Restore {
 }
 
 /// A backup that replaces the data of an EtcdCluster.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RestoreInPlace {
@@ -52,7 +50,6 @@ pub struct RestoreInPlace {
     #[serde(flatten)]
     pub from: Restore,
     /// Name of the EtcdCluster that was backed up, if it is a different cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 45))]
     pub from_cluster: Option<String>,
     /// If true, the restore starts even if PersistentVolumeClaims of an earlier restore are still kept. Afterward, `undoRestore`
@@ -62,6 +59,7 @@ pub struct RestoreInPlace {
 }
 
 /// A snapshot in a store, and the end of the changes to restore after it.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RestorePoint {
@@ -72,10 +70,8 @@ pub struct RestorePoint {
     /// Name of the backup or of the snapshot file.
     pub name: String,
     /// Revision up to which changes are restored. With `toTime`, the last revision at that time, as soon as it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub to_revision: Option<i64>,
     /// Time up to which changes are restored.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub to_time: Option<Time>,
     /// Number to add to the revision of the restored cluster.
     #[serde(default)]
@@ -95,6 +91,7 @@ impl RestorePoint {
 }
 
 /// An in-place restore. It is recorded before any member is stopped.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RestoreStatus {
@@ -111,22 +108,20 @@ pub struct RestoreStatus {
     /// Time when the restore was recorded.
     pub started_at: Time,
     /// Snapshot from which all members start. Not set if the cluster returns to disks that an earlier restore kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<RestorePoint>,
     /// Lowest ordinal of the new members. Set when they can start.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_ordinal: Option<i32>,
     /// PersistentVolumeClaims to which the cluster returns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<String>,
     /// ID of the cluster on these disks, in hexadecimal.
-    #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "clusterID")]
     pub cluster_id: Option<String>,
     /// PersistentVolumeClaims of the stopped members. They are kept, and no member starts from them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_disks: Vec<String>,
     /// ID of the cluster on the kept disks, in hexadecimal. Not set if that cluster never served.
-    #[serde(rename = "keptClusterID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "keptClusterID")]
     pub kept_cluster_id: Option<String>,
 }
 

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use super::text::Span;
 
@@ -21,29 +22,26 @@ pub fn secret_file<'a>(secret: &'a Secret, name: &str) -> Option<&'a [u8]> {
 }
 
 /// TLS of the client port and the peer port.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
     /// TLS between members. The members verify each other's certificates.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<PeerTlsSource>,
     /// TLS for clients.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<ServerTlsSource>,
 }
 
 /// The source of a certificate.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateSource {
     /// The operator issues the certificate from a CA of the cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedCertificate>,
     /// cert-manager issues the certificate. The operator creates the Certificate.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_manager: Option<CertManagerCertificate>,
     /// Secret with tls.crt, tls.key and ca.crt.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
     /// Additional DNS names in the issued certificate.
     #[serde(
@@ -74,6 +72,7 @@ pub struct PeerTlsSource {
 }
 
 /// The source of the certificate that members use for clients.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.managed), has(self.certManager), has(self.secretRef)].exists_one(given, given)").message("tls.client needs exactly one of managed, certManager, secretRef"), validation = Rule::new("!has(self.managed) || !has(self.managed.duration) || duration(self.managed.duration) >= duration('1m')").message("tls.client.managed.duration must be at least 1m, because a certificate is renewed at half of its lifetime"), validation = Rule::new("has(self.managed) == has(oldSelf.managed) && has(self.certManager) == has(oldSelf.certManager)").message("tls.client cannot change between managed, certManager and secretRef: members with certificates from different CAs would reject each other").reason(Reason::FieldValueForbidden))]
@@ -82,7 +81,6 @@ pub struct ServerTlsSource {
     #[serde(flatten)]
     pub source: CertificateSource,
     /// Secret with the client certificate of the operator (tls.crt, tls.key and ca.crt). For use with `secretRef`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub operator_secret_ref: Option<SecretRef>,
     /// Whether clients must present a certificate.
     #[serde(default = "yes")]
@@ -113,16 +111,15 @@ impl Default for ManagedCertificate {
 }
 
 /// A certificate that the operator requests from cert-manager.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertManagerCertificate {
     /// The issuer of the certificate.
     pub issuer_ref: IssuerRef,
     /// Lifetime of the certificate. If not set, cert-manager's default applies.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<Span>,
     /// How long before its expiry the certificate is renewed. If not set, cert-manager's default applies.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub renew_before: Option<Span>,
 }
 
@@ -153,6 +150,7 @@ fn issuer_group() -> String {
 }
 
 /// Authentication of clients by user and password.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!self.enabled || has(self.rootCredentialsSecretRef)").message("auth.enabled needs auth.rootCredentialsSecretRef (kubernetes.io/basic-auth)"))]
@@ -160,6 +158,5 @@ pub struct Auth {
     /// Whether authentication is enabled.
     pub enabled: bool,
     /// Secret of type kubernetes.io/basic-auth with the password of the user root.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub root_credentials_secret_ref: Option<SecretRef>,
 }

@@ -5,6 +5,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use super::{
     operation::OperationPhase,
@@ -12,89 +13,69 @@ use super::{
 };
 
 /// Status of an EtcdCluster.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EtcdClusterStatus {
     /// Generation of the spec that this status describes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Human-readable summary of the cluster's state.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Number of member pods.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
     /// Number of ready members.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i32>,
     /// Number of members whose pods and claims are up to date.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_replicas: Option<i32>,
     /// Number of learners.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub learners: Option<i32>,
     /// Label selector of the pods.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
     /// Lowest version of the members.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub current_version: Option<String>,
     /// The version in the spec.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub target_version: Option<String>,
     /// Feature level of the cluster. A release that supports only lower levels cannot run its members.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub feature_level: Option<i64>,
     /// ID of the cluster, in hexadecimal. Set when a quorum first serves. A cluster with an ID is never bootstrapped again.
-    #[serde(rename = "clusterID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "clusterID")]
     pub cluster_id: Option<String>,
     /// Last spec, as JSON, whose pods the API server admitted. While the API server refuses the current spec, lost pods are
     /// recreated from this spec.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub admitted_spec: Option<String>,
     /// Number of members at bootstrap. Recorded before the first pod is created.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap_members: Option<i32>,
     /// Name of the leader.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
     /// Not set. Release 0.1.0 of the operator sets it, and the API server refuses a status with an undeclared field.
-    #[serde(rename = "leaderID", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "leaderID")]
     pub leader_id: Option<String>,
     /// Size of the key space.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub db_size: Option<String>,
     /// Active alarms.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
     /// URL at which clients inside Kubernetes connect.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_endpoint: Option<String>,
     /// Members of the cluster.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub members: Vec<MemberStatus>,
     /// Current action of the operator.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationStatus>,
     /// Discovery token and the members registered with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub discovery: Option<DiscoveryStatus>,
     /// URL of the snapshot from which the initial members start. Recorded before the first pod is created.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub restored_from: Option<String>,
     /// Revision up to which changes after that snapshot were restored. For a restore to a point in time, the first member
     /// determines this revision for all members.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub restored_revision: Option<i64>,
     /// Requests made by EtcdOperations. Only the operator writes this field.
     #[serde(skip_serializing_if = "Requests::is_empty")]
     pub requests: Requests,
     /// Recovery from a lost quorum, requested by an EtcdOperation. Recorded before the operator changes anything.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryStatus>,
     /// Last in-place restore. Recorded before any member is stopped.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreStatus>,
     /// The most recent operations that replace data or disks. Each is recorded before it starts. An EtcdOperation with the same
     /// name does not run again.
@@ -102,7 +83,6 @@ pub struct EtcdClusterStatus {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub past_operations: Vec<PastOperation>,
     /// Last compaction because of the NOSPACE alarm.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub compaction: Option<CompactionStatus>,
     /// Certificates that the operator or cert-manager issued.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -130,28 +110,23 @@ impl EtcdClusterStatus {
 }
 
 /// A member.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberStatus {
     /// Name of the member and its pod.
     pub name: String,
     /// ID of the member, in hexadecimal.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Ordinal of the member's pod. Not set for a member without a pod of this cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ordinal: Option<i32>,
     /// Phase of the member.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<MemberPhase>,
     /// Version of etcd that the member reports to clients.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Witan release that the member runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
     /// Highest feature level that the member supports.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<i64>,
     /// Whether the member serves and has no CORRUPT alarm.
     #[serde(default)]
@@ -163,19 +138,14 @@ pub struct MemberStatus {
     #[serde(default)]
     pub is_learner: bool,
     /// Time since which the member has not answered although other members have.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<Time>,
     /// Time since which the CORRUPT alarm has been active for the member.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub corrupt_since: Option<Time>,
     /// Index of the last applied entry of the Raft log.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub raft_index: Option<i64>,
     /// Size of the member's key space.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub db_size: Option<String>,
     /// Why the member is not ready.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
@@ -203,6 +173,7 @@ pub enum MemberPhase {
 }
 
 /// Current action of the operator.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationStatus {
@@ -210,16 +181,15 @@ pub struct OperationStatus {
     #[serde(rename = "type")]
     pub kind: String,
     /// Name of the member that the action changes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
     /// Human-readable message.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Time when the action started.
     pub started_at: Time,
 }
 
 /// An operation that has started, and possibly ended.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PastOperation {
@@ -232,23 +202,20 @@ pub struct PastOperation {
     /// Time when the operation started.
     pub started_at: Time,
     /// Result of the operation. Set when the operation ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<OperationPhase>,
 }
 
 /// Requests made by EtcdOperations. Only the operator writes this field.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Requests {
     /// Request of the EtcdOperation that replaces a member, recovers the quorum or migrates the storage. Removed when the
     /// operation ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationRequest>,
     /// UID of the last EtcdOperation that requested a restart of the members.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<String>,
     /// UID of the last EtcdOperation that requested a renewal of the certificates and the CA.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rotate_certificates: Option<String>,
 }
 
@@ -259,6 +226,7 @@ impl Requests {
 }
 
 /// Request of a running EtcdOperation.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationRequest {
@@ -267,10 +235,8 @@ pub struct OperationRequest {
     /// UID of the EtcdOperation.
     pub uid: String,
     /// ID of the member to replace, in hexadecimal.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub replace_member: Option<String>,
     /// Name of the member from which a new cluster is forced.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub recover_quorum: Option<String>,
     /// Whether the operator replaces the members whose claims were created before this operation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -315,17 +281,15 @@ pub struct CompactionStatus {
 }
 
 /// Discovery token and the members registered with it.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DiscoveryStatus {
     /// URL of the token.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Number of registered members.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub registered: Option<i32>,
     /// Cluster size for which the discovery token was created.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<i32>,
     /// Names of the members of this cluster that are not registered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -333,12 +297,12 @@ pub struct DiscoveryStatus {
 }
 
 /// A certificate that the operator or cert-manager issued.
+#[skip_serializing_none]
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
     /// Name of the Secret that contains the certificate.
     pub name: String,
     /// Time when the certificate expires.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
 }

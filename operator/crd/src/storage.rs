@@ -3,6 +3,7 @@
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with_macros::skip_serializing_none;
 
 use super::text::{ByteQuantity, OpenObject};
 
@@ -10,6 +11,7 @@ use super::text::{ByteQuantity, OpenObject};
 const SIZE_DEFAULT: &str = "8Gi";
 
 /// Disks of the members. By default, each member has a PersistentVolumeClaim of 8Gi.
+#[skip_serializing_none]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -20,11 +22,9 @@ const SIZE_DEFAULT: &str = "8Gi";
 pub struct Storage {
     /// Size of each disk. If the size increases, the claims are expanded if the StorageClass allows it. If the size decreases,
     /// the operator replaces the members, one at a time, with members that have new claims.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<ByteQuantity>,
     /// Name of the StorageClass of the claims. If not set, the default class is used. If the class changes, the operator replaces
     /// the members, one at a time, with members that have new claims.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
     /// Access modes of the claims. The default is ReadWriteOnce. If they change, the operator replaces the members, one at a
@@ -33,14 +33,11 @@ pub struct Storage {
     #[schemars(length(max = 4))]
     pub access_modes: Vec<AccessMode>,
     /// `Memory` keeps the data in the node's memory, limited by `size`. A member loses its data when its pod is deleted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub medium: Option<Medium>,
     /// PersistentVolumeClaim template (metadata and spec), instead of `size`. If its spec changes, the operator replaces the
     /// members, one at a time, with members that have new claims.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_claim_template: Option<OpenObject>,
     /// An emptyDir volume instead of a claim. A member loses its data when its pod is deleted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub empty_dir: Option<OpenObject>,
 }
 
@@ -69,8 +66,7 @@ pub enum Medium {
 pub struct ClaimRetention {
     /// What happens to the claims when the EtcdCluster is deleted.
     pub when_deleted: Retention,
-    /// What happens to the claim when scaling down removes a member, or when a member is replaced. No member starts from a kept
-    /// claim.
+    /// What happens to the claim of a member that is removed or replaced. No member starts from a kept claim.
     pub when_scaled: Retention,
 }
 
