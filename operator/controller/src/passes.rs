@@ -78,6 +78,12 @@ pub(crate) type Requests =
 
 type Pass = BoxFuture<'static, PassResult>;
 
+/// Returns the delay after a failed pass over the object with this namespace and name.
+type Retry = Box<dyn Fn(&str, &str) -> Duration + Send + Sync>;
+
+/// Forgets the deleted object with this namespace and name.
+type Forget = Box<dyn Fn(&str, &str) + Send>;
+
 /// Runs passes over the objects of a kind in a namespace (`None` for all), and for each request of `others`. Forgets objects
 /// that this release cannot parse. Returns the store of the objects, and a stream that runs the passes while it is polled.
 pub(crate) fn run<K: Object>(
@@ -124,8 +130,8 @@ fn apply(
     store: Store<DynamicObject>,
     queue: Requests,
     pass: Box<dyn Fn(Arc<DynamicObject>, Arc<()>) -> Pass + Send>,
-    retry: Box<dyn Fn(&str, &str) -> Duration + Send + Sync>,
-    forget: Box<dyn Fn(&str, &str) + Send>,
+    retry: Retry,
+    forget: Forget,
     watch_failed: Box<dyn Fn() + Send>,
 ) -> impl Stream<Item = ()> + Send {
     let failed = move |object: Arc<DynamicObject>, error: &PassError, _: Arc<()>| {
