@@ -15,9 +15,7 @@ pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     let healing = joined.pass.spec.self_healing();
     let keep = healing.compact_on_no_space?.keep_revisions;
     let members = || joined.list.members.iter();
-    if !members().any(|member| member.no_space) {
-        return None;
-    }
+    joined.list.no_space().next()?;
     let last = joined.pass.status.compaction.as_ref();
     let last = last.filter(|last| {
         let age = joined.now().saturating_sub(last.compacted_at.0.as_second());

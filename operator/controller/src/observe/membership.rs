@@ -55,7 +55,8 @@ pub(super) fn choose(
         linearizable: best.linearizable,
         leader: Some(best.leader_id).filter(|id| *id != 0 && best.linearizable),
         level: level(best, &reports),
-        stale_corrupt: stale_corrupt(&members, &reports),
+        stale_corrupt: stale(AlarmType::Corrupt, &members, &reports),
+        stale_no_space: stale(AlarmType::Nospace, &members, &reports),
         undecided: ids_with(AlarmType::Corrupt, &reports).contains(&0),
         members,
     })
@@ -198,12 +199,14 @@ fn member(entry: &Member, best: &Report, reports: &[&Report]) -> MemberSeen {
     }
 }
 
-/// Returns the ids of removed members that still have the CORRUPT alarm. Omits two alarms that protect the entire cluster. The
-/// alarm with id 0 stops writes because no majority agrees. The fence of a cut-over also raises NOSPACE for this id.
-fn stale_corrupt(members: &[MemberSeen], reports: &[&Report]) -> Vec<u64> {
-    let fenced = ids_with(AlarmType::Nospace, reports);
-    let mut stale = ids_with(AlarmType::Corrupt, reports);
-    stale.retain(|id| *id != 0 && !fenced.contains(id));
+/// Returns the ids that have an alarm of this type, although no member has the id. Omits two alarms that protect the entire
+/// cluster. The CORRUPT alarm with id 0 stops writes because no majority agrees. The fence of a cut-over raises CORRUPT and
+/// NOSPACE for the same id.
+fn stale(alarm_type: AlarmType, members: &[MemberSeen], reports: &[&Report]) -> Vec<u64> {
+    let [corrupt, no_space] =
+        [AlarmType::Corrupt, AlarmType::Nospace].map(|it| ids_with(it, reports));
+    let mut stale = ids_with(alarm_type, reports);
+    stale.retain(|id| *id != 0 && !(corrupt.contains(id) && no_space.contains(id)));
     stale.retain(|id| members.iter().all(|member| member.id != *id));
     stale.into_iter().collect()
 }
@@ -275,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_corrupt_alarms_of_removed_members_are_stale() {
+    fn only_the_alarms_of_removed_members_are_stale() {
         let all = vec![entry(1, false), entry(2, false)];
         let mut answers = [answer(1, 1, true, all.clone()), answer(2, 1, true, all)];
         let raise = |answer: &mut Answer, alarm: AlarmType, member_id| {
@@ -292,7 +295,10 @@ mod tests {
         raise(&mut answers[1], AlarmType::Corrupt, 7);
         raise(&mut answers[1], AlarmType::Nospace, 7);
         raise(&mut answers[1], AlarmType::Nospace, 8);
+        raise(&mut answers[1], AlarmType::Nospace, 2);
         let seen = chosen(&answers).unwrap();
+        assert_eq!(seen.no_space().collect::<Vec<_>>(), [2, 8]);
+        assert_eq!(seen.stale_no_space, [8]);
         assert_eq!((seen.stale_corrupt, seen.undecided), (vec![5, 6], false));
         // The alarm of the whole cluster.
         raise(&mut answers[0], AlarmType::Corrupt, 0);

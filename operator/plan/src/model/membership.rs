@@ -22,6 +22,8 @@ pub struct Membership {
     pub listed_by_others: BTreeSet<Ordinal>,
     /// Ids of removed members whose CORRUPT alarm is still raised.
     pub stale_corrupt: Vec<MemberId>,
+    /// Ids of removed members whose NOSPACE alarm is still raised, and of members of the cluster whose backup was restored.
+    pub stale_no_space: Vec<MemberId>,
     /// Whether the CORRUPT alarm with id 0 is raised: the members' data differs, and no majority agrees on one state.
     pub undecided: bool,
     /// All members, including silent members, in ascending order of their ids.
@@ -96,6 +98,13 @@ impl Membership {
     pub fn forked(&self) -> impl Iterator<Item = Ordinal> {
         let forked = self.reports.iter().filter(|(_, report)| report.forked);
         forked.map(|(ordinal, _)| *ordinal)
+    }
+
+    /// Iterates over the ids for which the NOSPACE alarm is raised. One of them is enough for the cluster to refuse writes.
+    pub fn no_space(&self) -> impl Iterator<Item = MemberId> {
+        let members = self.members.iter().filter(|member| member.no_space);
+        let stale = self.stale_no_space.iter().copied();
+        members.map(|member| member.id).chain(stale)
     }
 
     /// Iterates over the voters.

@@ -166,6 +166,7 @@ impl World {
             leader: self.leader,
             level: self.level,
             stale_corrupt: self.stale_corrupt.clone(),
+            stale_no_space: Vec::new(),
             undecided: self.undecided,
             members: members.collect(),
         })
