@@ -59,6 +59,17 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
     }
 }
 
+/// Returns whether the members must not run the wanted version. Either its release does not support the feature level of the
+/// cluster, or a pod would skip a minor version.
+pub fn is_version_refused(
+    spec: &EtcdClusterSpec,
+    status: &EtcdClusterStatus,
+    seen: &Observed,
+) -> bool {
+    let pass = Pass { spec, status, seen };
+    pass.refused_version().is_some()
+}
+
 /// Returns the next step of a cluster without a quorum. While no recovery can begin, the step restarts members.
 fn without_quorum(pass: &Pass<'_>) -> Step {
     let Some(step) = recover::step(pass) else {

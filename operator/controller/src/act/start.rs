@@ -4,7 +4,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
 use witan_crd::{EtcdCluster, EtcdClusterSpec};
 use witan_members::Members;
-use witan_plan::model::{Bootstrap, Ordinal, PeerTls, PodPlan};
+use witan_plan::{
+    is_version_refused,
+    model::{Bootstrap, Ordinal, PeerTls, PodPlan},
+};
 
 use super::{ActResult, Actor};
 use crate::{
@@ -14,11 +17,17 @@ use crate::{
 
 impl<M: Members> Actor<'_, M> {
     /// Applies a member's claim if the spec has claims. Then creates the member's pod. An invalid spec must not cause quorum
-    /// loss. Therefore, if the API server refuses the pod of a restarting member, creates it from the last admitted template.
-    /// Returns the first error if this is not possible.
+    /// loss. Therefore, if the plan refuses the wanted version, creates the pod from the last admitted template. Does the same
+    /// if the API server refuses the pod of a restarting member. Returns the first error if this is not possible.
     pub(super) async fn start(&self, plan: &PodPlan) -> ActResult {
         if self.cluster.spec().is_durable() {
             self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
+        }
+        let former = "create the pod of a member from its former template";
+        if self.is_version_refused(plan)
+            && let Some(pod) = self.former_pod(plan, None)
+        {
+            return self.create(&pod, former).await;
         }
         let present = async {
             let pod = resources::pod(self.cluster, plan)?;
@@ -27,22 +36,28 @@ impl<M: Members> Actor<'_, M> {
         let Err(error) = present.await else {
             return Ok(());
         };
-        let refusal = error.refusal();
-        let Some(pod) = refusal.and_then(|said| self.former_pod(plan, &said)) else {
+        // The claim of a new member can be a leftover.
+        let restarts = plan.bootstrap == Bootstrap::Restart;
+        let refusal = error.refusal().filter(|_| restarts);
+        let Some(pod) = refusal.and_then(|said| self.former_pod(plan, Some(&said))) else {
             return Err(error);
         };
-        let action = "create the pod of a member from its former template";
-        self.create(&pod, action).await.map_err(|_| error)
+        self.create(&pod, former).await.map_err(|_| error)
     }
 
-    /// Builds the pod of a restarting member from the last admitted spec, but with the storage and TLS of the current spec. The
-    /// annotation [`REFUSED`] contains the fingerprint of the refused template and the `refusal`. Returns `None` if the last
-    /// admitted template is the current template, or if none is recorded. Also returns `None` for a new member, whose claim can
-    /// be a leftover.
-    fn former_pod(&self, plan: &PodPlan, refusal: &str) -> Option<Pod> {
-        if plan.bootstrap != Bootstrap::Restart {
-            return None;
-        }
+    /// Returns whether a member of the running cluster must not start with the wanted version. Such a member would exit, because
+    /// its release cannot read the data or does not support the feature level.
+    fn is_version_refused(&self, plan: &PodPlan) -> bool {
+        let runs = matches!(plan.bootstrap, Bootstrap::Restart | Bootstrap::Join { .. });
+        let status = self.cluster.resource.status.as_ref();
+        let seen = &self.observation.seen;
+        runs && status.is_some_and(|status| is_version_refused(self.cluster.spec(), status, seen))
+    }
+
+    /// Builds the pod of a member from the last admitted spec, but with the storage and TLS of the current spec. If the API
+    /// server has refused the current template, the annotation [`REFUSED`] contains its fingerprint and the `refusal`. Returns
+    /// `None` if the last admitted template is the current template, or if none is recorded.
+    fn former_pod(&self, plan: &PodPlan, refusal: Option<&str>) -> Option<Pod> {
         let present = self.cluster.spec();
         let status = self.cluster.resource.status.as_ref()?;
         let former: EtcdClusterSpec = serde_json::from_str(status.admitted_spec.as_ref()?).ok()?;
@@ -59,7 +74,8 @@ impl<M: Members> Actor<'_, M> {
                 return None;
             }
             let annotations = pod.metadata.annotations.get_or_insert_default();
-            annotations.insert(REFUSED.to_owned(), format!("{refused}: {refusal}"));
+            let refusal = refusal.map(|said| (REFUSED.to_owned(), format!("{refused}: {said}")));
+            annotations.extend(refusal);
         }
         Some(pod)
     }

@@ -361,6 +361,31 @@ async fn a_lost_pod_gets_the_last_admitted_template() {
     }
 }
 
+/// A release below the feature level cannot read the disk, so each lost pod would reduce the quorum.
+#[tokio::test]
+async fn a_lost_pod_keeps_its_release_if_the_plan_refuses_the_wanted_one() {
+    let join = |ordinal| {
+        let (bootstrap, peer_tls) = (Bootstrap::Join { members: vec![] }, PeerTls::Off);
+        Step::StartMember(PodPlan { ordinal, bootstrap, peer_tls, role: Role::Learner })
+    };
+    let admitted = json!({"version": "0.2.0"}).to_string();
+    for (level, image) in [(1, "witan:0.1.0"), (2, "witan:0.2.0")] {
+        for (step, pod) in [(start(0), "/pods/orders-0"), (join(1), "/pods/orders-1")] {
+            let fake = FakeApi::default();
+            with_a_lost_pod(&fake, &json!({"version": "0.1.0"}));
+            let status = json!({"featureLevel": level, "admittedSpec": admitted});
+            fake.change("/etcdclusters/orders", &json!({ "status": status }));
+            try_step(&fake, &step, || {}).await.expect("a pod");
+            let pod = fake.get(pod).expect("a pod");
+            let used = pod["spec"]["containers"][0]["image"].as_str();
+            let used = used.and_then(|used| used.strip_prefix("registry.example/"));
+            assert_eq!(used, Some(image), "{step:?}");
+            let refusal = &pod["metadata"]["annotations"]["witan.dev/refused-template"];
+            assert_eq!(*refusal, Value::Null, "the API server refused nothing");
+        }
+    }
+}
+
 /// Without a dry run that reports refusals, the pod would be deleted and recreated in a loop.
 #[tokio::test]
 async fn a_refused_template_needs_a_successful_dry_run() {
