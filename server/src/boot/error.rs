@@ -84,7 +84,7 @@ impl BootError {
             Self::Corrupt { .. } => CORRUPT_EXIT_CODE,
             Self::Inconsistent(_) => INCONSISTENT_EXIT_CODE,
             Self::Removed => node::EXIT_REMOVED,
-            Self::Join(JoinError::Bootstrapped(_)) => node::EXIT_LOG_LOST,
+            Self::Join(JoinError::Bootstrapped(_) | JoinError::Alone) => node::EXIT_LOG_LOST,
             Self::Join(JoinError::Etcd(_)) => EtcdMember::EXIT_CODE,
             Self::Adopt(AdoptError::Storage(error)) => error.exit_code(),
             Self::Config(_)
@@ -102,7 +102,17 @@ impl BootError {
 
 #[cfg(test)]
 mod tests {
+    use witan_machine::member::MemberId;
+
     use super::*;
+
+    /// The operator replaces a member whose process exits with this code.
+    #[test]
+    fn a_member_that_has_lost_its_data_has_its_own_exit_code() {
+        for error in [JoinError::Alone, JoinError::Bootstrapped(MemberId(1))] {
+            assert_eq!(BootError::from(error).exit_code(), 35);
+        }
+    }
 
     #[test]
     fn data_of_a_later_release_and_damaged_data_have_different_exit_codes() {

@@ -245,6 +245,16 @@ fn exit_codes_distinguish_a_bad_disk_from_other_failures() {
     }
 }
 
+/// The node was set up again, and its local volume is empty.
+#[test]
+fn a_member_with_an_emptied_disk_is_replaced() {
+    let mut world = cluster(3);
+    world.claims.get_mut(&1).expect("a claim").data = None;
+    world.pods.remove(&1);
+    world.settle();
+    assert_eq!(removals(&world), [Removal::BadDisk]);
+}
+
 #[test]
 fn a_bad_disk_is_kept_until_another_member_votes() {
     let mut world = cluster(3);

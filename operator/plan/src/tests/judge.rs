@@ -265,7 +265,8 @@ impl World {
             reason != Removal::DiskLost || !whole,
             "its disk is lost: {step:?}"
         );
-        let damaged = claim.is_some_and(|claim| claim.damaged) && self.spec.is_durable();
+        let damaged = claim.is_some_and(|claim| claim.damaged || claim.data.is_none());
+        let damaged = damaged && self.spec.is_durable();
         assert!(
             reason != Removal::BadDisk || damaged,
             "its disk is bad: {step:?}"

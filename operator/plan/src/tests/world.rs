@@ -227,7 +227,7 @@ impl World {
         let started = self.member(ordinal).is_some_and(|member| member.started);
         let emptied =
             started && pod.bootstrap == Bootstrap::Restart && self.disk(ordinal).is_none();
-        let emptied = (self.spec.is_durable() && emptied).then_some(1);
+        let emptied = (self.spec.is_durable() && emptied).then_some(35);
         pod.exit
             .or(bad.map(|(_, code)| code))
             .or(damaged)

@@ -40,6 +40,12 @@ pub enum JoinError {
     )]
     Unreachable(String),
     #[error(
+        "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given \
+         URLs: --initial-cluster names no other member, and this member has no data. If its data is lost, remove it from \
+         the cluster (member remove), add it again, and name all members in --initial-cluster"
+    )]
+    Alone,
+    #[error(
         "error validating peerURLs {known}: member count is unequal: --initial-cluster names {given} \
          members. It must name this member and all members of the cluster"
     )]
@@ -70,8 +76,8 @@ pub enum JoinError {
 
 /// Queries the other members of `--initial-cluster`. Returns the first state of a member that joins their cluster, or `None` if
 /// this member starts a new cluster. Fails if another member runs etcd, or knows that this member has already run. A member
-/// that joins also fails if no member answers, the members do not match, or the feature level is too high. For a new cluster,
-/// ignores members that do not answer.
+/// that joins also fails if no other member is named or answers, the members do not match, or the feature level is too high.
+/// For a new cluster, ignores members that do not answer.
 pub async fn query_members(
     config: &Config,
     dialer: &PeerDialer,
@@ -86,6 +92,8 @@ pub async fn query_members(
             of_etcd?;
             check_not_started(super::own_id(config), &clusters).map(|()| None)
         }
+        // Only a member that had data starts with such flags, because no member can join alone.
+        ClusterState::Existing if urls.is_empty() => Err(JoinError::Alone),
         ClusterState::Existing => {
             let cluster = fetch_clusters_with_retry(&urls, dialer).await;
             let cluster = cluster.map_err(JoinError::Unreachable)?;
@@ -99,7 +107,7 @@ pub async fn query_members(
 }
 
 /// Queries the members at these URLs for up to [`JOIN_PATIENCE`] until one answers. Returns all responses of that round, or the
-/// error of each member in the last round. Fails immediately, with an empty message, if there are no URLs.
+/// error of each member in the last round.
 async fn fetch_clusters_with_retry(
     urls: &[&Url],
     dialer: &PeerDialer,
@@ -111,7 +119,7 @@ async fn fetch_clusters_with_retry(
         if !clusters.is_empty() {
             return Ok(clusters);
         }
-        if urls.is_empty() || Instant::now() + JOIN_RETRY > until {
+        if Instant::now() + JOIN_RETRY > until {
             return Err(failures.join(", "));
         }
         if !std::mem::replace(&mut warned, true) {
@@ -280,6 +288,15 @@ mod tests {
             ..peer::Member::default()
         };
         RemoteCluster { id: 0xC1, members: urls.iter().map(member).collect() }
+    }
+
+    /// The disk of a member that an operator restarts can be replaced by an empty one.
+    #[tokio::test]
+    async fn a_member_without_data_does_not_join_alone() {
+        let mut alone = config(ClusterState::Existing);
+        alone.initial_cluster.remove(0);
+        let refusal = query_members(&alone, &PeerDialer::default()).await;
+        assert!(matches!(refusal, Err(JoinError::Alone)), "{refusal:?}");
     }
 
     #[test]
