@@ -5,7 +5,7 @@ use kube::api::PostParams;
 use witan_crd::{EtcdCluster, EtcdClusterSpec};
 use witan_members::Members;
 use witan_plan::{
-    is_version_refused,
+    ReleaseVersion, is_version_refused,
     model::{Bootstrap, Ordinal, PeerTls, PodPlan},
 };
 
@@ -54,16 +54,28 @@ impl<M: Members> Actor<'_, M> {
         runs && status.is_some_and(|status| is_version_refused(self.cluster.spec(), status, seen))
     }
 
+    /// Returns the highest version of the running pods other than the wanted version; `None` if no pod has another version.
+    fn running_version(&self) -> Option<String> {
+        let seen = &self.observation.seen;
+        let versions = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
+        let others = versions.filter(|version| seen.wanted_version.as_ref() != Some(*version));
+        let last = others.max_by_key(|version| ReleaseVersion::parse(version));
+        last.cloned()
+    }
+
     /// Builds the pod of a member from the last admitted spec, but with the storage and TLS of the current spec. If the API
-    /// server has refused the current template, the annotation [`REFUSED`] contains its fingerprint and the `refusal`. Returns
-    /// `None` if the last admitted template is the current template, or if none is recorded.
+    /// server has refused the current template, the annotation [`REFUSED`] contains its fingerprint and the `refusal`. Otherwise,
+    /// a spec without a version gets the version of the other pods, because the operator's default has changed. Returns `None`
+    /// if the last admitted template is the current template, or if none is recorded.
     fn former_pod(&self, plan: &PodPlan, refusal: Option<&str>) -> Option<Pod> {
         let present = self.cluster.spec();
         let status = self.cluster.resource.status.as_ref()?;
         let former: EtcdClusterSpec = serde_json::from_str(status.admitted_spec.as_ref()?).ok()?;
         // Claims and certificates follow the current spec.
         let (storage, tls) = (present.storage.clone(), present.tls.clone());
-        let spec = EtcdClusterSpec { storage, tls, ..former };
+        let running = || self.running_version().filter(|_| refusal.is_none());
+        let version = former.version.clone().or_else(running);
+        let spec = EtcdClusterSpec { storage, tls, version, ..former };
         let resource = EtcdCluster { spec, ..self.cluster.resource.clone() };
         let named = Cluster::new(&resource, self.cluster.environment).ok()?;
         let trust = self.cluster.trust.clone();

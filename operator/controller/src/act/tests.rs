@@ -386,6 +386,22 @@ async fn a_lost_pod_keeps_its_release_if_the_plan_refuses_the_wanted_one() {
     }
 }
 
+/// The spec has no version, and an update of the operator has changed its default image.
+#[tokio::test]
+async fn a_lost_pod_keeps_the_release_of_the_others_if_the_plan_refuses_the_default_one() {
+    let fake = FakeApi::default();
+    with_a_lost_pod(&fake, &json!({}));
+    let status = json!({"admittedSpec": "{}"});
+    fake.change("/etcdclusters/orders", &json!({ "status": status }));
+    outdated_pod(&fake, "orders-1");
+    let labels = json!({"app.kubernetes.io/version": "2.1.0"});
+    fake.change("/pods/orders-1", &json!({"metadata": {"labels": labels}}));
+    try_step(&fake, &start(0), || {}).await.expect("a pod");
+    let pod = fake.get("/pods/orders-0").expect("a pod");
+    let image = &pod["spec"]["containers"][0]["image"];
+    assert_eq!(*image, "registry.example/witan:2.1.0");
+}
+
 /// Without a dry run that reports refusals, the pod would be deleted and recreated in a loop.
 #[tokio::test]
 async fn a_refused_template_needs_a_successful_dry_run() {
