@@ -105,8 +105,11 @@ fn advance(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     if pod.deleting {
         return soon(Why::PodEnding(survivor));
     }
+    // A running container may be reading its disk.
+    let mends = pod.outdated && !pod.running && pass.is_stuck(pod) && pass.may_update();
     let reason = match (pod.start, pod.phase) {
         (StartKind::Forced, PodPhase::Ended) if pass.may_recreate(pod) => Stop::Ended,
+        (StartKind::Forced, _) if mends => Stop::Outdated,
         (
             StartKind::Forced,
             PodPhase::Ended | PodPhase::Pending | PodPhase::Running | PodPhase::Unknown,

@@ -202,6 +202,27 @@ fn another_survivor_can_be_named() {
     assert_eq!(world.voters(), 3);
 }
 
+/// The survivor cannot start with the template, for example because of a wrong flag, and the user corrects the spec.
+#[test]
+fn the_survivor_gets_a_corrected_template() {
+    let mut world = cluster(3);
+    lose(&mut world, [0, 2]);
+    world.template += 1;
+    world.bad_template = Some((world.template, 1));
+    world.recover = Some(1);
+    assert!(
+        world.run(100, |_, step| is_forced(step)),
+        "{:#?}",
+        world.last()
+    );
+    world.elapse(60);
+    let stuck = world.pass();
+    assert!(!stuck.acts(), "{stuck:?}");
+    world.template += 1;
+    world.settle();
+    assert_eq!(phase(&world), Some(RecoveryPhase::Done));
+}
+
 /// A member outside Kubernetes may be running, whatever the state of the pods.
 #[test]
 fn voters_elsewhere_prevent_a_recovery() {
