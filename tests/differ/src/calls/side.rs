@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
-use witan_e2e::{Kind, Launch, Server, http::Connection};
+use witan_e2e::{Kind, Launch, Server};
 
 use super::step::Call;
 
@@ -61,13 +61,9 @@ impl Side {
 
     fn send(&self, call: &Call) -> (u16, Value) {
         let token = call.caller.as_ref().and_then(|name| self.tokens.get(name));
-        let headers = token.map(|token| ("Authorization", token.as_str()));
-        let mut connection = Connection::open(&self.server.address()).expect("the server listens");
         let (target, body) = (format!("/v3/{}", call.path), call.body.to_string());
-        connection
-            .send("POST", &target, headers.as_slice(), body.as_bytes())
-            .expect("the server reads");
-        let answer = connection.response("POST").expect("the server answers");
+        let token = token.map(String::as_str);
+        let answer = self.server.http_as(token, "POST", &target, &body);
         (answer.status, answer.json())
     }
 
