@@ -24,7 +24,6 @@ use crate::{
 struct Wire {
     to_server: VecDeque<u8>,
     to_client: Vec<u8>,
-    shut: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -62,7 +61,6 @@ impl AsyncWrite for Pipe {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.borrow_mut().shut = true;
         Poll::Ready(Ok(()))
     }
 }
