@@ -17,14 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use witan_members::{GrpcMembers, Members};
 
 use crate::{
-    backups::Backups,
-    controller,
-    election::Election,
-    metrics::Metrics,
-    operations::Operations,
-    operator::Operator,
-    options::Options,
-    serve,
+    backups::Backups, controller, election::Election, metrics::Metrics, operations::Operations,
+    operator::Operator, options::Options, serve,
 };
 
 /// The read timeout of a connection to the API server. kube sets no timeout, and a watch ends after 295 s.

@@ -439,7 +439,7 @@ fn read(fake: &FakeApi) -> EtcdBackup {
 }
 
 /// Runs one pass over the backup and returns its status afterward.
-async fn reconciled(backups: &Backups, fake: &FakeApi) -> EtcdBackupStatus {
+async fn reconciled(backups: &Backups<testing::NoMembers>, fake: &FakeApi) -> EtcdBackupStatus {
     backups.reconcile(&read(fake)).await.expect("a pass");
     read(fake).status.expect("a status")
 }

@@ -50,7 +50,8 @@ pub(crate) fn certificate(cluster: &Cluster<'_>, role: CertificateRole) -> Optio
         "issuerRef": asked.issuer_ref,
     }));
     // cert-manager has its own defaults for omitted fields.
-    spec.fields.retain(|_, value| !value.is_null() && *value != json!([]));
+    spec.fields
+        .retain(|_, value| !value.is_null() && *value != json!([]));
     let mut request = Certificate::new(&name, spec);
     request.metadata = cluster.meta(name);
     Some(with_fingerprint(request))
