@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde_json::json;
 use witan_snapshot as snapshot;
 
 use super::{
@@ -12,63 +12,48 @@ use super::{
     value_cache,
 };
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Info {
-    name: String,
-    member_id: String,
-    cluster_id: String,
-    /// Term of the last log entry, whose index is `index`. Among the remaining members, the member with the highest term, and
-    /// then the highest index, lacks the fewest acknowledged writes.
-    term: u64,
-    index: u64,
-    revision: i64,
-    keys: usize,
-    /// The hash of all keys at the revision, computed like HashKV.
-    hash: u32,
-    v2_index: u64,
-}
-
-/// Reads a data directory and returns the output to print. Fails if `format` is neither `simple` nor `json`.
+/// Reads a data directory and returns the output to print: lines of text or JSON. Fails if `format` is neither `simple` nor
+/// `json`.
 pub(super) fn info(dir: &Path, format: &str) -> Result<String, OfflineError> {
-    let show: fn(&Info) -> Result<String, OfflineError> = match format {
-        "simple" => |info| Ok(info.lines()),
-        "json" => show::json,
-        _ => return Err(OfflineError::Format),
-    };
+    if !matches!(format, "simple" | "json") {
+        return Err(OfflineError::Format);
+    }
     let read = stopped::read(dir, &value_cache())?;
     let StoppedMember { hold: _hold, identity, view, last } = read;
     let kv = &view.machine.kv;
     let known = view.machine.members.by_id.get(&identity.member_id);
+    let name = known.map_or("", |member| member.name.as_str());
+    let member_id = identity.member_id.to_string();
+    let cluster_id = format!("{:x}", identity.cluster_id);
+    // Among the remaining members, the member with the highest term of its last log entry, and then the highest index, lacks
+    // the fewest acknowledged writes.
     let (index, term) = last;
-    show(&Info {
-        name: known.map(|member| member.name.clone()).unwrap_or_default(),
-        member_id: identity.member_id.to_string(),
-        cluster_id: format!("{:x}", identity.cluster_id),
-        term,
-        index,
-        revision: kv.revision().0,
-        keys: kv.len(),
-        hash: snapshot::of_keys(kv, kv.revision()),
-        v2_index: view.machine.tree.index(),
-    })
-}
-
-impl Info {
-    /// Formats the summary as text, one field per line.
-    fn lines(&self) -> String {
-        let rows = [
-            ("member", format!("{} ({})", self.name, self.member_id)),
-            ("cluster", self.cluster_id.clone()),
-            (
-                "last entry",
-                format!("index {} of term {}", self.index, self.term),
-            ),
-            ("revision", self.revision.to_string()),
-            ("keys", format!("{}, hash {}", self.keys, self.hash)),
-            ("index of v2", self.v2_index.to_string()),
-        ];
-        rows.map(|(name, value)| format!("{name:<12} {value}\n"))
-            .concat()
+    let (revision, keys) = (kv.revision().0, kv.len());
+    // The hash of all keys at the revision, computed like HashKV.
+    let hash = snapshot::of_keys(kv, kv.revision());
+    let v2_index = view.machine.tree.index();
+    if format == "json" {
+        return show::json(&json!({
+            "name": name,
+            "memberId": member_id,
+            "clusterId": cluster_id,
+            "term": term,
+            "index": index,
+            "revision": revision,
+            "keys": keys,
+            "hash": hash,
+            "v2Index": v2_index,
+        }));
     }
+    let rows = [
+        ("member", format!("{name} ({member_id})")),
+        ("cluster", cluster_id),
+        ("last entry", format!("index {index} of term {term}")),
+        ("revision", revision.to_string()),
+        ("keys", format!("{keys}, hash {hash}")),
+        ("index of v2", v2_index.to_string()),
+    ];
+    Ok(rows
+        .map(|(name, value)| format!("{name:<12} {value}\n"))
+        .concat())
 }
