@@ -111,7 +111,7 @@ pub const HTTP: &[HttpRoute] = &[
     route("/debug/vars", One, Resource::Operations, &[("GET", Root)]),
     // Contains keys, user names and member addresses.
     route("/debug/flight-recorder", One, Resource::FlightRecorder, &[("GET", Root)]),
-    // Shows key names and client addresses.
+    // Shows prefixes of keys.
     route(top::PATH, One, Resource::Operations, &[("GET", Root)]),
     route("/config/local/log", One, Resource::LogLevel, &[("PUT", Root)]),
     route("/follow", One, Resource::Follow, &[("GET", Root)]),
