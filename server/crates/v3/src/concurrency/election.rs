@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tonic::Status;
 use witan_api::v3::{
     etcdserverpb::{
@@ -149,16 +149,6 @@ pub(crate) async fn observe(
     request: LeaderRequest,
     needs_leader: bool,
 ) -> RpcResult<impl Stream<Item = Result<LeaderResponse, Status>> + Send + use<>> {
-    Ok(observed(ctx, request, needs_leader))
-}
-
-/// Returns the stream of an election's leaders and their values; see [`observe`]. If the leader cannot be read, the error is
-/// the last item.
-fn observed(
-    ctx: &Context,
-    request: LeaderRequest,
-    needs_leader: bool,
-) -> impl Stream<Item = Result<LeaderResponse, Status>> + Send + use<> {
     let observer = Observer {
         ctx: ctx.clone(),
         name: request.name,
@@ -166,11 +156,11 @@ fn observed(
         followed: None,
         ready: VecDeque::new(),
     };
-    stream::try_unfold(observer, |mut observer| async {
+    Ok(stream::try_unfold(observer, |mut observer| async {
         let response = observer.next().await.transpose();
         let response = response.map_err(RpcError::plain)?;
         Ok(response.map(|response| (response, observer)))
-    })
+    }))
 }
 
 /// Streams the leaders of the election named in the first request. If the stream ends without a request, observes the election
@@ -185,15 +175,12 @@ where
 {
     let ctx = ctx.clone();
     let first = async move {
-        requests
-            .next()
-            .await
-            .unwrap_or_else(|| Ok(LeaderRequest::default()))
+        let request = requests.next().await;
+        let request = request.unwrap_or_else(|| Ok(LeaderRequest::default()))?;
+        let leaders = observe(&ctx, request, needs_leader).await;
+        leaders.map_err(Status::from)
     };
-    stream::once(first).flat_map(move |request| match request {
-        Ok(request) => observed(&ctx, request, needs_leader).left_stream(),
-        Err(status) => stream::iter([Err(status)]).right_stream(),
-    })
+    stream::once(first).try_flatten()
 }
 
 struct Observer {
