@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, MemberStatus, RestorePhase, Storage, quorum};
+use witan_crd::{EtcdClusterSpec, EtcdClusterStatus, MemberStatus, Storage, quorum};
 use witan_machine::levels::Level;
 
 use super::releases::{ReleaseVersion, level_of};
@@ -177,17 +177,11 @@ impl<'a> Pass<'a> {
         reported.or_else(|| recorded.and_then(|level| Level::try_from(level).ok()))
     }
 
-    /// Returns a reason if a pod would skip a minor version. Ignores versions that cannot be parsed. Without pods, uses the
-    /// version in the status, unless a restore exchanges the disks.
+    /// Returns a reason if a pod would skip a minor version. Ignores versions that cannot be parsed.
     fn version_step(&self, wanted: &str) -> Option<Why> {
         let to = ReleaseVersion::parse(wanted)?;
-        let restore = self.status.restore.as_ref();
-        let restores = restore.is_some_and(|restore| restore.phase != RestorePhase::Done);
-        let has_pods = self.pods().next().is_some();
-        let last = self.status.current_version.as_ref();
-        let last = last.filter(|_| !has_pods && !restores);
-        let running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());
-        let from = running.chain(last).find(|version| {
+        let mut running = self.pods().filter_map(|(_, pod)| pod.version.as_ref());
+        let from = running.find(|version| {
             ReleaseVersion::parse(version).is_some_and(|from| !from.is_next_to(&to))
         })?;
         let (from, to) = (from.clone(), wanted.to_owned());

@@ -360,20 +360,6 @@ fn updates_that_skip_a_minor_version_are_refused() {
     assert_eq!(stopped(&world).len(), 3);
 }
 
-/// The cluster was hibernated, and the version changed before the cluster was started again.
-#[test]
-fn a_cluster_without_pods_skips_no_minor_version() {
-    let mut world = cluster(3);
-    world.pods.clear();
-    world.status.current_version = Some("0.1.0".to_owned());
-    for (version, is_refused) in [("0.2.0", false), ("0.3.0", true)] {
-        world.spec.version = Some(version.to_owned());
-        let seen = world.observe();
-        let refused = crate::is_version_refused(&world.spec, &world.status, &seen);
-        assert_eq!(refused, is_refused, "{version}");
-    }
-}
-
 #[test]
 fn a_release_below_the_feature_level_is_refused() {
     let mut world = cluster(3);
