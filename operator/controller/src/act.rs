@@ -182,12 +182,11 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Disarms all NOSPACE alarms, and records in the status that the alarm was disarmed.
+    /// Disarms the NOSPACE alarms of all members, and records in the status that the alarm was disarmed.
     async fn disarm_no_space(&self, status: &mut EtcdClusterStatus) -> ActResult {
-        let list = self.observation.seen.membership.as_ref();
-        let ids: Vec<MemberId> = list.map_or_else(Vec::new, |list| list.no_space().collect());
-        for id in ids {
-            self.change(None, Change::DisarmNoSpace(id)).await?;
+        let members = self.observation.seen.members();
+        for member in members.filter(|member| member.no_space) {
+            self.change(None, Change::DisarmNoSpace(member.id)).await?;
         }
         if let Some(compaction) = &mut status.compaction {
             compaction.disarmed = true;

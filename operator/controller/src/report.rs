@@ -217,8 +217,8 @@ fn certificates(cluster: &Cluster<'_>, seen: &Observed) -> Vec<CertificateStatus
     seen.certificates.iter().map(each).collect()
 }
 
-/// Returns the raised alarms, such as `NOSPACE:name-0`. `CORRUPT:0` means that no majority agrees on the data. The NOSPACE alarm
-/// of an id without a member shows the id, because it also makes the cluster refuse writes.
+/// Returns the raised alarms, such as `NOSPACE:name-0`. `CORRUPT:0` means that no majority agrees on the data. A NOSPACE alarm
+/// without a member is shown with its id, because it also makes the cluster refuse writes.
 fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     let of = |member: &MemberSeen| {
         let kinds = [(member.no_space, "NOSPACE"), (member.corrupt, "CORRUPT")];
@@ -229,10 +229,10 @@ fn alarms(cluster: &str, seen: &Observed) -> Vec<String> {
     let undecided = seen.membership.as_ref().is_some_and(|list| list.undecided);
     let whole = undecided.then(|| "CORRUPT:0".to_owned());
     let lists = seen.membership.iter();
-    let stale = lists.flat_map(|list| &list.stale_no_space);
-    let stale = stale.map(|id| format!("NOSPACE:{id:x}"));
+    let foreign = lists.flat_map(|list| &list.foreign_no_space);
+    let foreign = foreign.map(|id| format!("NOSPACE:{id:x}"));
     let members = seen.members().flat_map(of);
-    members.chain(stale).chain(whole).collect()
+    members.chain(foreign).chain(whole).collect()
 }
 
 const NO_SPACE: &str = "the quota is used up, or a disk or memory budget is full, so v3 writes are refused. Compact old revisions, \
@@ -351,7 +351,7 @@ mod tests {
         let list = Membership { undecided: true, ..Membership::default() };
         let seen = Observed { membership: Some(list), ..Observed::default() };
         assert_eq!(alarms("a", &seen), ["CORRUPT:0"]);
-        let list = Membership { stale_no_space: vec![0x1f], ..Membership::default() };
+        let list = Membership { foreign_no_space: [0x1f].into(), ..Membership::default() };
         let seen = Observed { membership: Some(list), ..Observed::default() };
         assert_eq!(alarms("a", &seen), ["NOSPACE:1f"], "it has no member");
         assert!(alarms("a", &Observed::default()).is_empty());

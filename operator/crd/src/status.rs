@@ -40,8 +40,8 @@ pub struct EtcdClusterStatus {
     /// ID of the cluster, in hexadecimal. Set when a quorum first serves. A cluster with an ID is never bootstrapped again.
     #[serde(rename = "clusterID")]
     pub cluster_id: Option<String>,
-    /// Last spec, as JSON, whose pods the API server admitted. While the API server refuses the current spec, lost pods are
-    /// recreated from this spec.
+    /// Last spec, as JSON, whose pods the API server admitted. Lost pods are recreated from this spec while the API server
+    /// refuses the current spec, or while the operator refuses its version.
     pub admitted_spec: Option<String>,
     /// Number of members at bootstrap. Recorded before the first pod is created.
     pub bootstrap_members: Option<i32>,

@@ -15,7 +15,9 @@ pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     let healing = joined.pass.spec.self_healing();
     let keep = healing.compact_on_no_space?.keep_revisions;
     let members = || joined.list.members.iter();
-    joined.list.no_space().next()?;
+    if !members().any(|member| member.no_space) {
+        return None;
+    }
     let last = joined.pass.status.compaction.as_ref();
     let last = last.filter(|last| {
         let age = joined.now().saturating_sub(last.compacted_at.0.as_second());

@@ -48,7 +48,8 @@ impl<M: Members> Actor<'_, M> {
     /// Returns whether a member of the running cluster must not start with the wanted version. Such a member would exit, because
     /// its release cannot read the data or does not support the feature level.
     fn is_version_refused(&self, plan: &PodPlan) -> bool {
-        let runs = matches!(plan.bootstrap, Bootstrap::Restart | Bootstrap::Join { .. });
+        use Bootstrap::{Forced, Join, Restart};
+        let runs = matches!(plan.bootstrap, Restart | Forced | Join { .. });
         let status = self.cluster.resource.status.as_ref();
         let seen = &self.observation.seen;
         runs && status.is_some_and(|status| is_version_refused(self.cluster.spec(), status, seen))

@@ -370,7 +370,9 @@ async fn a_lost_pod_keeps_its_release_if_the_plan_refuses_the_wanted_one() {
     };
     let admitted = json!({"version": "0.2.0"}).to_string();
     for (level, image) in [(1, "witan:0.1.0"), (2, "witan:0.2.0")] {
-        for (step, pod) in [(start(0), "/pods/orders-0"), (join(1), "/pods/orders-1")] {
+        let forced = Step::StartMember(PodPlan::voter(0, Bootstrap::Forced, PeerTls::Off));
+        let [first, second] = ["/pods/orders-0", "/pods/orders-1"];
+        for (step, pod) in [(start(0), first), (forced, first), (join(1), second)] {
             let fake = FakeApi::default();
             with_a_lost_pod(&fake, &json!({"version": "0.1.0"}));
             let status = json!({"featureLevel": level, "admittedSpec": admitted});

@@ -44,6 +44,8 @@ pub(super) fn choose(
     });
     let mut members: Vec<MemberSeen> = members.collect();
     members.sort_by_key(|member| member.id);
+    let corrupt = foreign(AlarmType::Corrupt, &members, &reports);
+    let no_space = foreign(AlarmType::Nospace, &members, &reports);
     let of_pods = answered.iter().filter_map(|(ordinal, report)| {
         let report = cluster_report(best, report);
         Some(((*ordinal)?, report))
@@ -55,9 +57,10 @@ pub(super) fn choose(
         linearizable: best.linearizable,
         leader: Some(best.leader_id).filter(|id| *id != 0 && best.linearizable),
         level: level(best, &reports),
-        stale_corrupt: stale(AlarmType::Corrupt, &members, &reports),
-        stale_no_space: stale(AlarmType::Nospace, &members, &reports),
-        undecided: ids_with(AlarmType::Corrupt, &reports).contains(&0),
+        // The fence of a cut-over raises both alarms for the same id.
+        stale_corrupt: &(&corrupt - &no_space) - &BTreeSet::from([0]),
+        foreign_no_space: &no_space - &corrupt,
+        undecided: corrupt.contains(&0),
         members,
     })
 }
@@ -199,16 +202,11 @@ fn member(entry: &Member, best: &Report, reports: &[&Report]) -> MemberSeen {
     }
 }
 
-/// Returns the ids that have an alarm of this type, although no member has the id. Omits two alarms that protect the entire
-/// cluster. The CORRUPT alarm with id 0 stops writes because no majority agrees. The fence of a cut-over raises CORRUPT and
-/// NOSPACE for the same id.
-fn stale(alarm_type: AlarmType, members: &[MemberSeen], reports: &[&Report]) -> Vec<u64> {
-    let [corrupt, no_space] =
-        [AlarmType::Corrupt, AlarmType::Nospace].map(|it| ids_with(it, reports));
-    let mut stale = ids_with(alarm_type, reports);
-    stale.retain(|id| *id != 0 && !(corrupt.contains(id) && no_space.contains(id)));
-    stale.retain(|id| members.iter().all(|member| member.id != *id));
-    stale.into_iter().collect()
+/// Returns the ids that have an alarm of this type and belong to no member.
+fn foreign(alarm_type: AlarmType, members: &[MemberSeen], reports: &[&Report]) -> BTreeSet<u64> {
+    let mut ids = ids_with(alarm_type, reports);
+    ids.retain(|id| members.iter().all(|member| member.id != *id));
+    ids
 }
 
 /// Returns the ids that have an alarm of this type, whether they belong to members or not.
@@ -297,13 +295,12 @@ mod tests {
         raise(&mut answers[1], AlarmType::Nospace, 8);
         raise(&mut answers[1], AlarmType::Nospace, 2);
         let seen = chosen(&answers).unwrap();
-        assert_eq!(seen.no_space().collect::<Vec<_>>(), [2, 8]);
-        assert_eq!(seen.stale_no_space, [8]);
-        assert_eq!((seen.stale_corrupt, seen.undecided), (vec![5, 6], false));
+        assert_eq!(seen.foreign_no_space, BTreeSet::from([8]));
+        assert_eq!((seen.stale_corrupt, seen.undecided), (BTreeSet::from([5, 6]), false));
         // The alarm of the whole cluster.
         raise(&mut answers[0], AlarmType::Corrupt, 0);
         let seen = chosen(&answers).unwrap();
-        assert_eq!((seen.stale_corrupt, seen.undecided), (vec![5, 6], true));
+        assert_eq!((seen.stale_corrupt, seen.undecided), (BTreeSet::from([5, 6]), true));
     }
 
     /// `a-2` was started with --force-new-cluster through a variable in its pod. The two other members serve as a quorum.

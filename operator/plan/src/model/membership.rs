@@ -20,10 +20,11 @@ pub struct Membership {
     pub level: Option<u32>,
     /// Ordinals that other pods list as members although this list does not.
     pub listed_by_others: BTreeSet<Ordinal>,
-    /// Ids of removed members whose CORRUPT alarm is still raised.
-    pub stale_corrupt: Vec<MemberId>,
-    /// Ids of removed members whose NOSPACE alarm is still raised, and of members of the cluster whose backup was restored.
-    pub stale_no_space: Vec<MemberId>,
+    /// Ids of removed members whose CORRUPT alarm is still raised. The fence of a cut-over is not one of them.
+    pub stale_corrupt: BTreeSet<MemberId>,
+    /// Ids whose NOSPACE alarm is raised, of removed members or of the cluster whose backup was restored. The operator does not
+    /// disarm them, because a cut-over raises this alarm before the second alarm of its fence.
+    pub foreign_no_space: BTreeSet<MemberId>,
     /// Whether the CORRUPT alarm with id 0 is raised: the members' data differs, and no majority agrees on one state.
     pub undecided: bool,
     /// All members, including silent members, in ascending order of their ids.
@@ -98,13 +99,6 @@ impl Membership {
     pub fn forked(&self) -> impl Iterator<Item = Ordinal> {
         let forked = self.reports.iter().filter(|(_, report)| report.forked);
         forked.map(|(ordinal, _)| *ordinal)
-    }
-
-    /// Iterates over the ids for which the NOSPACE alarm is raised. One of them is enough for the cluster to refuse writes.
-    pub fn no_space(&self) -> impl Iterator<Item = MemberId> {
-        let members = self.members.iter().filter(|member| member.no_space);
-        let stale = self.stale_no_space.iter().copied();
-        members.map(|member| member.id).chain(stale)
     }
 
     /// Iterates over the voters.

@@ -165,8 +165,8 @@ impl World {
             linearizable: self.leader.is_some(),
             leader: self.leader,
             level: self.level,
-            stale_corrupt: self.stale_corrupt.clone(),
-            stale_no_space: Vec::new(),
+            stale_corrupt: self.stale_corrupt.iter().copied().collect(),
+            foreign_no_space: BTreeSet::new(),
             undecided: self.undecided,
             members: members.collect(),
         })

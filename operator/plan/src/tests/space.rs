@@ -63,19 +63,6 @@ fn the_alarm_is_disarmed_once_space_is_free() {
     );
 }
 
-/// Only an id without a member has the alarm: the member was replaced, or the backup had the alarm.
-#[test]
-fn the_alarm_of_a_removed_member_is_handled_like_that_of_a_member() {
-    let (mut world, mut seen) = full();
-    of_members(&mut seen, |member| member.no_space = false);
-    assert_eq!(world.plan(&seen), Step::Done);
-    seen.membership.as_mut().expect("members").stale_no_space = vec![9];
-    assert_eq!(world.plan(&seen), Step::Compact(400));
-    compacted(&mut world, 1, false);
-    of_members(&mut seen, |member| member.db_size = QUOTA - 1);
-    assert_eq!(world.plan(&seen), Step::DisarmNoSpace);
-}
-
 #[test]
 fn compactions_do_not_follow_each_other_immediately() {
     let (mut world, seen) = full();
