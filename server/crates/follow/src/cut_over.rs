@@ -125,8 +125,8 @@ impl Copier<'_> {
             self.copy_to(revision).await?;
             self.sync_leases().await?;
             match self.users_changed().await? {
-                (_, Some(true)) => Err(CopyError::UsersChanged),
-                (_, Some(false) | None) => Ok(()),
+                Some((_, true)) => Err(CopyError::UsersChanged),
+                Some((_, false)) | None => Ok(()),
             }
         };
         fence::take_over(&calls, recorded, copy).await.map(drop)

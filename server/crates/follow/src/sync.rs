@@ -93,9 +93,9 @@ impl Copier<'_> {
     /// Copies users and roles from a snapshot if their revision has changed. During a cut-over (`in_cut_over`), ignores the
     /// limit on snapshots, and also copies them if the source does not report their revision.
     pub(super) async fn sync_users(&mut self, in_cut_over: bool) -> Result<(), CopyError> {
-        let (told, changed) = self.users_changed().await?;
-        let may_ask = in_cut_over || Instant::now() >= self.users_at;
-        if !(changed.unwrap_or(in_cut_over) && may_ask) {
+        let told = self.users_changed().await?;
+        let is_due = in_cut_over || Instant::now() >= self.users_at;
+        if !is_due || !told.map_or(in_cut_over, |(_, changed)| changed) {
             return Ok(());
         }
         let begun = Instant::now();
@@ -103,17 +103,17 @@ impl Copier<'_> {
         tracing::info!(revision = auth.revision(), "copying users and roles");
         let users = FollowUsers::of(&auth);
         self.calls.propose(FollowOperation::Users(users)).await?;
-        self.auth_revision = told;
+        self.auth_revision = told.map(|(revision, _)| revision);
         self.users_at = Instant::now() + begun.elapsed() * SNAPSHOT_SHARE;
         Ok(())
     }
 
-    /// Returns the revision of the source's users and roles and whether it differs from the copied revision. Both are `None`
-    /// if the source does not report the revision.
-    pub(super) async fn users_changed(&self) -> Result<(Option<u64>, Option<bool>), CopyError> {
+    /// Returns the revision of the source's users and roles and whether it differs from the copied revision. Returns `None` if
+    /// the source does not report the revision.
+    pub(super) async fn users_changed(&self) -> Result<Option<(u64, bool)>, CopyError> {
         let told = self.calls.session.auth_revision().await?;
         let view = self.calls.node.read().await?;
         let copied = self.auth_revision.unwrap_or(view.machine.auth.revision());
-        Ok((told, told.map(|there| there != copied)))
+        Ok(told.map(|revision| (revision, revision != copied)))
     }
 }
