@@ -65,20 +65,20 @@ impl<M: Members> Backups<M> {
         let mut pods = list::<Pod>(client, &namespace, (CHANGES, &name), action).await?;
         pods.retain(|pod| is_owned(pod, schedule.uid().as_deref()));
         let wanted = match asked(schedule) {
-            Some(changes) => self.wanted(schedule, changes, now).await?.map_err(Some),
-            None => Err(None),
+            Some(changes) => Some(self.wanted(schedule, changes, now).await?),
+            None => None,
         };
         for pod in &pods {
             let ended = matches!(pod_phase(pod), Some("Failed" | "Succeeded"));
-            let fits = !ended && wanted.as_ref().is_ok_and(|wanted| is_current(wanted, pod));
-            if !fits && pod.metadata.deletion_timestamp.is_none() {
+            let fits = matches!(&wanted, Some(Ok(wanted)) if is_current(wanted, pod));
+            if (ended || !fits) && pod.metadata.deletion_timestamp.is_none() {
                 delete(client, pod, "delete a pod that stores changes").await?;
             }
         }
         let wanted = match wanted {
-            Ok(wanted) => wanted,
-            Err(None) => return Ok(None),
-            Err(trouble) => return Ok(Some(Seen { answer: None, trouble })),
+            Some(Ok(wanted)) => wanted,
+            Some(Err(why)) => return Ok(Some(Seen { answer: None, trouble: Some(why) })),
+            None => return Ok(None),
         };
         // Wait until a terminating pod is gone. Otherwise, two pods would store the same changes.
         if pods.is_empty() {
