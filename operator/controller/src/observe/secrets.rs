@@ -13,7 +13,7 @@ use kube::{Client, ResourceExt as _};
 use witan_base::sync::Mutex;
 use witan_crd::{CertificateRole, secret_file};
 use witan_members::{ClientTls, Login};
-use witan_plan::model::{CertificateSeen, Holder, ObservedRequest, Part};
+use witan_plan::model::{CertificateSeen, Holder, ObjectState, ObservedRequest, Part};
 
 use crate::{
     api_server::{ApiFailure, cannot, get, typed, untyped},
@@ -114,36 +114,35 @@ impl SecretsSeen {
     ) -> Result<(), ApiFailure> {
         let name = cluster.resource.secret_name(role);
         let api = untyped::<Certificate>(client, &cluster.namespace);
-        let live = match api.get(&name).await {
-            Ok(live) => Some(Some(typed(&live).map_err(cannot(CERTIFICATES))?)),
+        let (request, mut live) = match api.get(&name).await {
+            Ok(live) => {
+                let live: Certificate = typed(&live).map_err(cannot(CERTIFICATES))?;
+                (Some(state(Some(&live), wanted)), Some(live))
+            }
             // A 404 for a missing object names the object; a 404 for an unknown kind does not.
             Err(kube::Error::Api(refusal)) if refusal.code == 404 => {
                 let details = refusal.details.as_ref();
                 let is_known = details.is_some_and(|details| details.name == name);
-                is_known.then_some(None)
+                (is_known.then_some(ObjectState::Missing), None)
             }
             Err(error) => return Err(cannot(CERTIFICATES)(error)),
         };
-        let request = live.as_ref().map(|live| state(live.as_ref(), wanted));
-        let mut live = live.flatten();
-        let ours = |of: Ownership| of == Ownership::Ours;
-        if let Some(other) = live.take_if(|live| !ours(ownership(cluster, live))) {
+        let is_other = |of: Ownership| of != Ownership::Ours;
+        if let Some(other) = live.take_if(|live| is_other(ownership(cluster, live))) {
             self.taken
                 .insert(Part::Request(role), holder(cluster, &other));
         } else if live.is_none()
             && let Some(secret) = secret
-            && !ours(ownership(cluster, secret))
+            && is_other(ownership(cluster, secret))
             && !cert_manager::has_written(secret)
         {
             // cert-manager would overwrite the secret.
             self.taken
                 .insert(Part::Secret(role), holder(cluster, secret));
         }
-        let secret = secret.filter(|_| {
-            let parts = [Part::Request(role), Part::Secret(role)];
-            parts.iter().all(|part| !self.taken.contains_key(part))
-        });
-        let complete = secret.filter(|secret| cert_manager::is_complete(secret));
+        let mut parts = [Part::Request(role), Part::Secret(role)].into_iter();
+        let is_taken = parts.any(|part| self.taken.contains_key(&part));
+        let complete = secret.filter(|found| !is_taken && cert_manager::is_complete(found));
         let issued = complete.is_some();
         let uid = live.as_ref().and_then(|live| live.uid());
         let owned = complete.is_some_and(|secret| is_owned(secret, uid.as_deref()));
