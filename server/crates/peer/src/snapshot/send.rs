@@ -163,69 +163,70 @@ async fn send_parts(
 /// is full. Stops early if the stream has ended.
 pub(super) fn queue_parts(view: &View, resume: &Resume, parts: &mpsc::Sender<Part>) {
     let mut count = RecordCounter::default();
-    let (mut offset, mut chunk) = (resume.bytes, BytesMut::new());
-    let (mut ended, mut begun) = (false, Instant::now());
-    each_record(view, &mut |change| {
+    let (mut offset, mut begun) = (resume.bytes, Instant::now());
+    let mut chunk = BytesMut::new();
+    let queue = |part| parts.blocking_send(part).is_ok();
+    let is_complete = each_record(view, &mut |change| {
         let RecordChange::Put { key, value } = change else {
             // A complete state has no deletions.
             return true;
         };
         count.add(&key, &value);
         if count.records() <= resume.records {
-            let last = count.records() == resume.records;
-            if last && (count.bytes(), &key) != (resume.bytes, &resume.last_key) {
-                ended = true;
-                let _ = parts.blocking_send(Part::Restart);
-            } else if begun.elapsed() >= ALIVE_INTERVAL {
-                // Reading the skipped records from the disk may take longer than the receiver waits for a part.
-                begun = Instant::now();
-                ended = parts
-                    .blocking_send(Part::Records(offset, Bytes::new()))
-                    .is_err();
+            let is_last = count.records() == resume.records;
+            if is_last && (count.bytes(), &key) != (resume.bytes, &resume.last_key) {
+                queue(Part::Restart);
+                return false;
             }
-            return !ended;
+            if begun.elapsed() < ALIVE_INTERVAL {
+                return true;
+            }
+            // Reading the skipped records from the disk may take longer than the receiver waits for a part.
+            begun = Instant::now();
+            return queue(Part::Records(offset, Bytes::new()));
         }
         if chunk.capacity() < CHUNK_ROOM_BYTES {
             chunk.reserve(CHUNK_ROOM_BYTES);
         }
         encode_record(&mut chunk, &key, &value);
-        while chunk.len() >= CHUNK_BYTES && !ended {
+        while chunk.len() >= CHUNK_BYTES {
             let bytes = chunk.split_to(CHUNK_BYTES).freeze();
-            // An error means that the stream has ended.
-            ended = parts.blocking_send(Part::Records(offset, bytes)).is_err();
+            if !queue(Part::Records(offset, bytes)) {
+                return false;
+            }
             offset += CHUNK_BYTES as u64;
         }
-        !ended
+        true
     });
-    if ended {
+    if !is_complete {
         return;
     }
     if count.records() < resume.records {
-        let _ = parts.blocking_send(Part::Restart);
+        queue(Part::Restart);
         return;
     }
     if !chunk.is_empty() {
-        let _ = parts.blocking_send(Part::Records(offset, chunk.freeze()));
+        queue(Part::Records(offset, chunk.freeze()));
     }
-    let _ = parts.blocking_send(Part::End(count.totals()));
+    queue(Part::End(count.totals()));
 }
 
-/// Passes the records of a state to `take`, in the order of [`View::changes`], until `take` returns `false`. Values that are
-/// only on disk are read one block at a time, so that no block is read after `take` has returned `false`.
-pub(super) fn each_record(view: &View, take: &mut dyn FnMut(RecordChange) -> bool) {
+/// Passes the records of a state to `take`, in the order of [`View::changes`], until `take` returns `false`. Returns whether
+/// `take` got all records. Reads one block at a time if values are only on disk, and no block after `take` returned `false`.
+pub(super) fn each_record(view: &View, take: &mut dyn FnMut(RecordChange) -> bool) -> bool {
     let (mut more, mut is_first) = (true, true);
     view.records_except_blocks(&mut |change| {
         more = more && take(change);
         // The first record contains the counters of the key space. The blocks of the key space follow.
-        if std::mem::take(&mut is_first) {
+        if std::mem::take(&mut is_first) && more {
             let mut blocks = view.machine.kv.blocks();
-            more = more
-                && blocks.all(|block| {
-                    let key = record::block_key(block.number());
-                    take(RecordChange::Put { key, value: block.encode() })
-                });
+            more = blocks.all(|block| {
+                let key = record::block_key(block.number());
+                take(RecordChange::Put { key, value: block.encode() })
+            });
         }
     });
+    more
 }
 
 /// Waits for the receiver's outcome, as long as the receiver reports that it is alive. Fails at any other part.
