@@ -138,7 +138,7 @@ impl Checkpoint {
             let candidates = [manifest, previous].into_iter();
             for candidate in candidates.filter(|candidate| !candidate.chain.is_empty()) {
                 self.manifest = candidate;
-                let error = match self.load() {
+                match self.load() {
                     Ok(view) => {
                         self.fell_back |= refusal.is_some();
                         self.base_required = self.fell_back;
@@ -150,15 +150,15 @@ impl Checkpoint {
                         }
                         return Ok(Some(view));
                     }
-                    Err(error) => error,
-                };
-                let is_later = error.is_later();
-                let error = error.refusal(&self.folder.dir);
-                if is_later {
-                    return Err(error);
+                    Err(error) if error.is_later() => {
+                        return Err(error.refusal(&self.folder.dir));
+                    }
+                    Err(error) => {
+                        let error = error.refusal(&self.folder.dir);
+                        tracing::warn!(%error, "a checkpoint is damaged; looking for an earlier checkpoint");
+                        refusal = refusal.or(Some(error));
+                    }
                 }
-                tracing::warn!(%error, "a checkpoint is damaged; looking for an earlier checkpoint");
-                refusal = refusal.or(Some(error));
             }
         }
         refusal.map_or(Ok(None), Err)
