@@ -175,12 +175,12 @@ impl Checkpoint {
         let dir = &self.folder.dir;
         let current = std::iter::once(CURRENT.to_owned());
         let names = current.chain(copies.iter().map(|number| copy_name(*number)));
-        let (mut manifests, mut damaged, mut newest) = (Vec::new(), false, false);
+        let (mut manifests, mut damaged, mut reads_current) = (Vec::new(), false, false);
         for name in names {
             let path = dir.join(&name);
             match Manifest::read(&path) {
                 Ok(Some(found)) => {
-                    newest |= name == CURRENT;
+                    reads_current |= name == CURRENT;
                     manifests.push(found);
                     if origin != Origin::Copied {
                         break;
@@ -195,13 +195,13 @@ impl Checkpoint {
             let what = "the file does not list a checkpoint";
             return Err(OpenError::checkpoint(&dir.join(CURRENT), what));
         }
-        self.fell_back = !newest && !manifests.is_empty();
-        let copy = copies.first().copied();
-        let is_of_newest = |number: &u64| {
+        self.fell_back = !reads_current && !manifests.is_empty();
+        let equals_current = |number: &u64| {
             let copy = fs::read(dir.join(copy_name(*number)));
-            newest && copy.is_ok_and(|copy| fs::read(dir.join(CURRENT)).is_ok_and(|it| it == copy))
+            copy.is_ok_and(|copy| fs::read(dir.join(CURRENT)).is_ok_and(|it| it == copy))
         };
-        self.copy = copy.filter(is_of_newest);
+        let newest = copies.first().copied();
+        self.copy = newest.filter(|number| reads_current && equals_current(number));
         Ok(manifests)
     }
 
