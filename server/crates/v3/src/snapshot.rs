@@ -54,11 +54,12 @@ pub(crate) async fn snapshot(
     authorize::check_admin_on(ctx, &job.machine)?;
     let (send, chunks) = mpsc::channel(CHUNKS_AHEAD);
     let (took, metrics) = (ctx.v3_metrics.snapshot.clone(), ctx.panics.clone());
-    let (end, end_signal, runtime) = (job.end_signal(), job.end_signal(), Handle::current());
+    let end = job.end_signal();
+    let end_of_job = job.end_signal();
     let writer = ChunkWriter {
         send: send.clone(),
         end: job.end_signal(),
-        runtime,
+        runtime: Handle::current(),
         left: 0,
         chunk: BytesMut::with_capacity(CHUNK_BYTES),
         digest: Sha256::new(),
@@ -70,28 +71,24 @@ pub(crate) async fn snapshot(
             metrics.panicked(PanicSource::Job);
             Err(io::Error::other("internal error"))
         });
-        let status = match written {
+        match written {
             Ok(bytes) => {
                 let elapsed = begun.elapsed();
                 took.observe(elapsed.as_secs_f64());
                 tracing::info!(bytes, took = ?elapsed, "sent a snapshot");
-                return;
             }
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                match end_signal.is_told() {
-                    true => tracing::warn!(
-                        "ended a snapshot, because too much has changed since it started"
-                    ),
-                    false => tracing::warn!(
-                        "a client disconnected during a snapshot or read it too slowly"
-                    ),
-                }
-                return;
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                let status = Status::internal(error.to_string());
+                tracing::error!(error = status.message(), "failed to create a snapshot");
+                let _ = send.blocking_send(Err(status));
             }
-            Err(error) => Status::internal(error.to_string()),
-        };
-        tracing::error!(error = status.message(), "failed to create a snapshot");
-        let _ = send.blocking_send(Err(status));
+            Err(_) if end_of_job.is_told() => {
+                tracing::warn!("ended a snapshot, because too much has changed since it started");
+            }
+            Err(_) => {
+                tracing::warn!("a client disconnected during a snapshot or read it too slowly");
+            }
+        }
     };
     // The task ends when the file is complete, the client disconnects, or the snapshot pins too much memory.
     drop(panics::spawn(move || job.run_here(file)));
