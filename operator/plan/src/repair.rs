@@ -10,8 +10,8 @@ use super::{
     recover, surge,
 };
 use crate::model::{
-    Bootstrap, ClaimSeen, JoinMember, MemberSeen, Obstacle, Ordinal, PodPhase, PodPlan, PodSeen,
-    Removal, Role, StartKind, Step, Stop, Why,
+    Bootstrap, ClaimSeen, JoinMember, MemberId, MemberSeen, Obstacle, Ordinal, PodPhase, PodPlan,
+    PodSeen, Removal, Role, StartKind, Step, Stop, Why,
 };
 
 /// Time in seconds for a corrupt member to rebuild its state. The cluster refuses v3 writes while a member is corrupt.
@@ -175,49 +175,49 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     let (mut wait, mut last) = (None, None);
     let heals = joined.pass.spec.self_healing().enabled;
     for (ordinal, member) in joined.own().filter(|(_, member)| !member.learner) {
-        match decide_voter(joined, ordinal, member) {
-            VoterDecision::Well => {}
-            VoterDecision::Wait(step) => wait = wait.or(Some(step)),
+        let decision = decide_voter(joined, ordinal, member);
+        let is_last = matches!(decision, VoterDecision::Surge(_));
+        let step = match decision {
+            VoterDecision::Well => continue,
+            VoterDecision::Wait(step) => step,
             VoterDecision::Recreate if !joined.can_spare(member.id) => {
-                wait = wait.or(Some(soon(Why::CannotReplace(ordinal))));
+                soon(Why::CannotReplace(ordinal))
             }
             VoterDecision::Recreate
                 if heals && !evidence::recreated_within_hour(joined, ordinal) =>
             {
-                let reason = Stop::Silent;
-                return Some(Step::DeletePod { ordinal, reason });
+                Step::DeletePod { ordinal, reason: Stop::Silent }
             }
-            VoterDecision::Recreate => wait = wait.or(Some(soon(Why::Silent(ordinal)))),
-            VoterDecision::Surge(reason) => {
-                let step = surge::step(joined, ordinal, member.id, reason);
-                if step.acts() {
-                    last = last.or(Some(step));
-                } else {
-                    wait = wait.or(Some(step));
-                }
-            }
-            VoterDecision::Remove(reason) => {
-                let requested = matches!(reason, Removal::ScaleIn | Removal::Requested);
-                let learner = joined.list.members.iter().find(|member| member.learner);
-                if !(heals || requested) || !joined.may_remove(member.id) {
-                    wait = wait.or(Some(idle(Why::CannotReplace(ordinal))));
-                    continue;
-                }
-                if let Some(learner) = learner.filter(|_| reason != Removal::ScaleIn) {
-                    if learner::cannot_start(joined, learner) {
-                        let reason = Removal::StuckLearner;
-                        return Some(Step::RemoveMember { id: learner.id, reason });
-                    }
-                    wait = wait.or(Some(idle(Why::CannotReplace(ordinal))));
-                    continue;
-                }
-                let id = member.id;
-                let remove = Step::RemoveMember { id, reason };
-                return joined.hand_over(id).or(Some(remove));
-            }
+            VoterDecision::Recreate => soon(Why::Silent(ordinal)),
+            VoterDecision::Surge(reason) => surge::step(joined, ordinal, member.id, reason),
+            VoterDecision::Remove(reason) => remove(joined, ordinal, member.id, reason),
+        };
+        match step.acts() {
+            true if !is_last => return Some(step),
+            true => last = last.or(Some(step)),
+            false => wait = wait.or(Some(step)),
         }
     }
     last.or(wait)
+}
+
+/// Returns the step that removes a voter, or first a learner that cannot start. Returns a wait while the voter must stay.
+fn remove(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: Removal) -> Step {
+    let waits = idle(Why::CannotReplace(ordinal));
+    let remove = Step::RemoveMember { id, reason };
+    let requested = matches!(reason, Removal::ScaleIn | Removal::Requested);
+    let allowed = requested || joined.pass.spec.self_healing().enabled;
+    if !allowed || !joined.may_remove(id) {
+        return waits;
+    }
+    let learner = joined.list.members.iter().find(|member| member.learner);
+    match learner.filter(|_| reason != Removal::ScaleIn) {
+        Some(learner) if learner::cannot_start(joined, learner) => {
+            Step::RemoveMember { id: learner.id, reason: Removal::StuckLearner }
+        }
+        Some(_) => waits,
+        None => joined.hand_over(id).unwrap_or(remove),
+    }
 }
 
 enum VoterDecision {
