@@ -198,10 +198,9 @@ impl<M: Members> Scope<M> {
                 if step.updates() {
                     self.operator.rollouts.forget(&this);
                 }
-                let failed = |tries: &mut Retries| tries.hold(step, false, &said, Instant::now());
-                if retries.with(&this, failed) {
-                    let (step, idle) = (step.clone(), false);
-                    let notice = Refusal { step, held: true, idle, said }.notice();
+                let refusal = Refusal { step: step.clone(), held: true, idle: false, said };
+                let notice = refusal.notice();
+                if retries.with(&this, |tries| tries.hold(refusal, Instant::now())) {
                     announce::publish(&self.operator.recorder, cluster, &notice).await;
                 }
             }

@@ -84,25 +84,20 @@ impl Retries {
         self.refused.iter().map(held).collect()
     }
 
-    /// Holds a step back with exponential backoff. Returns whether `message` differs from the step's last message. `idle` means
-    /// that the step succeeded without effect. Beyond [`REFUSED_REMEMBERED`] steps, the oldest refusal is forgotten.
-    pub(crate) fn hold(&mut self, step: &Step, idle: bool, message: &str, now: Instant) -> bool {
+    /// Holds a refused step back with exponential backoff. Returns whether the message differs from the step's last message.
+    /// Beyond [`REFUSED_REMEMBERED`] steps, the oldest refusal is forgotten.
+    pub(crate) fn hold(&mut self, refusal: Refusal, now: Instant) -> bool {
         let mut refused = self.refused.iter();
-        let at = refused.position(|entry| entry.refusal.step == *step);
+        let at = refused.position(|entry| entry.refusal.step == refusal.step);
         let before = at.map(|at| self.refused.remove(at));
         let times = before.as_ref().map_or(0, |entry| entry.times);
         if self.refused.len() == REFUSED_REMEMBERED {
             self.refused.remove(0);
         }
-        let refusal = Refusal {
-            step: step.clone(),
-            held: true,
-            idle,
-            said: message.to_owned(),
-        };
+        let is_new = before.is_none_or(|entry| entry.refusal.said != refusal.said);
         let entry = Entry { refusal, times: times + 1, until: now + delay(times) };
         self.refused.push(entry);
-        before.is_none_or(|entry| entry.refusal.said != message)
+        is_new
     }
 
     /// Counts a temporary refusal of a step. Returns whether the members have refused the step more than [`PREMATURE`] times in
@@ -140,7 +135,8 @@ impl Retries {
             self.refused.retain(|entry| entry.refusal.step != *step);
             return false;
         }
-        self.hold(step, true, IDLE, now)
+        let (step, said) = (step.clone(), IDLE.to_owned());
+        self.hold(Refusal { step, held: true, idle: true, said }, now)
     }
 }
 
@@ -171,18 +167,18 @@ mod tests {
 
     use super::*;
 
+    fn refusal(step: Step, said: &str) -> Refusal {
+        let said = said.to_owned();
+        Refusal { step, held: true, idle: false, said }
+    }
+
     #[test]
     fn a_refused_step_is_held_for_longer_each_time() {
         let (mut tries, now) = (Retries::default(), Instant::now());
-        assert!(
-            tries.hold(&Step::ApplyServices, false, "quota", now),
-            "new words"
-        );
-        assert!(!tries.hold(&Step::ApplyServices, false, "quota", now));
-        assert!(
-            tries.hold(&Step::ApplyServices, false, "webhook", now),
-            "new words"
-        );
+        let refused = |said| refusal(Step::ApplyServices, said);
+        assert!(tries.hold(refused("quota"), now), "new words");
+        assert!(!tries.hold(refused("quota"), now));
+        assert!(tries.hold(refused("webhook"), now), "new words");
         let held = |tries: &mut Retries, after| {
             let refused = tries.refresh_refusals(&Observed::default(), now + after);
             refused.first().map(|refusal| refusal.held)
@@ -210,7 +206,7 @@ mod tests {
     #[test]
     fn another_generation_of_the_spec_is_tried_at_once() {
         let (mut tries, now) = (Retries::default(), Instant::now());
-        tries.hold(&Step::ApplyServices, false, "quota", now);
+        tries.hold(refusal(Step::ApplyServices, "quota"), now);
         assert_eq!(tries.refresh_refusals(&Observed::default(), now).len(), 1);
         let changed = Observed { generation: 1, ..Observed::default() };
         assert!(tries.refresh_refusals(&changed, now).is_empty());
@@ -276,7 +272,7 @@ mod tests {
     fn remembered_refusals_are_bounded() {
         let (mut tries, now) = (Retries::default(), Instant::now());
         for ordinal in 0..100 {
-            tries.hold(&Step::DeleteClaim(ordinal), false, "no", now);
+            tries.hold(refusal(Step::DeleteClaim(ordinal), "no"), now);
         }
         assert_eq!(
             tries.refresh_refusals(&Observed::default(), now).len(),
