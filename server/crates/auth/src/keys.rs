@@ -68,7 +68,7 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
         let remedy = if weak { REMEDY_RSA } else { "" };
         format!("priv-key: {error}{remedy}")
     };
-    let der_of_pkcs8 = match &der {
+    let pkcs8 = match &der {
         PrivateKeyDer::Pkcs8(key) => Cow::Borrowed(key.secret_pkcs8_der()),
         PrivateKeyDer::Pkcs1(key) => {
             let pair = RsaKeyPair::from_der(key.secret_pkcs1_der()).map_err(rejected)?;
@@ -82,27 +82,25 @@ fn private_key(method: Algorithm, pem: &[u8]) -> Result<(EncodingKey, DecodingKe
             );
         }
     };
-    let der_of_pkcs8 = &*der_of_pkcs8;
     let ec = |algorithm| -> Result<(EncodingKey, DecodingKey), String> {
-        let pair = EcdsaKeyPair::from_pkcs8(algorithm, der_of_pkcs8, &SystemRandom::new());
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8, &SystemRandom::new());
         let own = DecodingKey::from_ec_der(pair.map_err(rejected)?.public_key().as_ref());
-        Ok((EncodingKey::from_ec_der(der_of_pkcs8), own))
+        Ok((EncodingKey::from_ec_der(&pkcs8), own))
     };
     if method == Algorithm::ES256 {
-        return ec(&ECDSA_P256_SHA256_FIXED_SIGNING);
-    }
-    if method == Algorithm::ES384 {
-        return ec(&ECDSA_P384_SHA384_FIXED_SIGNING);
-    }
-    if method == Algorithm::EdDSA {
-        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der_of_pkcs8);
+        ec(&ECDSA_P256_SHA256_FIXED_SIGNING)
+    } else if method == Algorithm::ES384 {
+        ec(&ECDSA_P384_SHA384_FIXED_SIGNING)
+    } else if method == Algorithm::EdDSA {
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&pkcs8);
         let own = DecodingKey::from_ed_der(pair.map_err(rejected)?.public_key().as_ref());
-        return Ok((EncodingKey::from_ed_der(der_of_pkcs8), own));
+        Ok((EncodingKey::from_ed_der(&pkcs8), own))
+    } else {
+        let pair = RsaKeyPair::from_pkcs8(&pkcs8).map_err(rejected)?;
+        let own = DecodingKey::from_rsa_der(pair.public().as_ref());
+        let signs = EncodingKey::from_rsa_pem(pem);
+        Ok((signs.map_err(|error| format!("priv-key: {error}"))?, own))
     }
-    let pair = RsaKeyPair::from_pkcs8(der_of_pkcs8).map_err(rejected)?;
-    let own = DecodingKey::from_rsa_der(pair.public().as_ref());
-    let signs = EncodingKey::from_rsa_pem(pem);
-    Ok((signs.map_err(|error| format!("priv-key: {error}"))?, own))
 }
 
 /// Converts an EC key from SEC 1 (`openssl ecparam -genkey`) to PKCS#8, which ring can parse. Fails unless the method is ES256
