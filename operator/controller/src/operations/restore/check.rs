@@ -48,25 +48,25 @@ impl<M: Members> Operations<M> {
         // Users can put the label on any pod.
         pods.retain(|pod| is_owned(pod, job.uid().as_deref()));
         pods.sort_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
-        let mut newest = pods.iter().rev();
         if jobs::condition(&job, "Complete").is_some() {
             if source.to_time.is_some() {
-                source.to_revision = newest.find_map(jobs::fetched_revision);
+                source.to_revision = pods.iter().rev().find_map(jobs::fetched_revision);
             }
             let record = restoring(operation, cluster, &at.observation.seen, source);
             return self.record(at, record).await;
         }
         let refused = warnings::why_no_pods(client, &job, pods.len()).await;
-        let failure = newest.find_map(jobs::named_pod_failure).or(refused);
-        let failure = failure.map(|found| found.message);
+        let of_pods = pods.iter().rev().find_map(jobs::named_pod_failure);
+        let failure = of_pods.or(refused).map(|found| found.message);
         let Some(failed) = jobs::condition(&job, "Failed") else {
-            let failure = failure.map(|said| format!("{CHECKS}: {said}"));
-            let progress = failure.unwrap_or_else(|| CHECKS.to_owned());
+            let progress = match failure {
+                Some(why) => format!("{CHECKS}: {why}"),
+                None => CHECKS.to_owned(),
+            };
             return self.watch(operation, progress).await;
         };
-        let said = failure.or_else(|| failed.message.clone());
-        let text = "the backup cannot be restored, and no member was stopped";
-        let text = format!("{text}: {}", said.unwrap_or_default());
+        let why = failure.or(failed.message.clone()).unwrap_or_default();
+        let text = format!("the backup cannot be restored, and no member was stopped: {why}");
         self.end(operation, Some(cluster.resource), Err(text)).await
     }
 }
