@@ -17,18 +17,18 @@ pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     let own = ordinals.into_iter().map(|ordinal| {
         let member = seen.member(ordinal);
         let name = of.cluster.resource.member(ordinal);
-        let mut known = of.before.members.iter();
+        let before = &of.before.members;
         let reported = match membership {
             Some(list) => reported_status(list, member),
             None => {
-                let known = known.clone().find(|known| known.name == name);
-                known.map(last_reported).unwrap_or_default()
+                let same_name = before.iter().find(|known| known.name == name);
+                same_name.map(last_reported).unwrap_or_default()
             }
         };
         let id = member.map(|member| format!("{:x}", member.id));
-        let known = known.find(|known| id.is_some() && known.id == id);
-        let silent_since = known.and_then(|known| known.silent_since.clone());
-        let corrupt_since = known.and_then(|known| known.corrupt_since.clone());
+        let same_id = before.iter().find(|known| id.is_some() && known.id == id);
+        let silent_since = same_id.and_then(|known| known.silent_since.clone());
+        let corrupt_since = same_id.and_then(|known| known.corrupt_since.clone());
         let now = || time(seen.now);
         let is_silent = member.is_some_and(|member| !member.answers);
         let is_corrupt = member.is_some_and(|member| member.corrupt);
@@ -51,10 +51,10 @@ pub(super) fn all(of: Subject<'_>, seen: &Observed) -> Vec<MemberStatus> {
     };
     let foreign = seen.members().filter(|member| member.ordinal.is_none());
     for member in foreign {
-        let name = seen.name_of(&of.cluster.name, member.id);
-        let is_unique = all.iter().all(|other| other.name != name);
-        let name = Some(name).filter(|_| is_unique);
-        let name = name.unwrap_or_else(|| format!("{:x}", member.id));
+        let mut name = seen.name_of(&of.cluster.name, member.id);
+        if all.iter().any(|other| other.name == name) {
+            name = format!("{:x}", member.id);
+        }
         all.push(MemberStatus { name, ..reported_status(list, Some(member)) });
     }
     all
