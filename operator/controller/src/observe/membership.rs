@@ -100,11 +100,8 @@ fn listed_by_others(
 /// later list of the same history.
 fn may_precede(earlier: &Report, later: &Report) -> bool {
     let voters = earlier.members.iter().filter(|member| !member.is_learner);
-    let (left, all) = (
-        voters.clone().filter(|voter| lists(later, voter.id)),
-        voters,
-    );
-    left.count() >= quorum(all.count())
+    let left = voters.clone().filter(|voter| lists(later, voter.id));
+    left.count() >= quorum(voters.count())
 }
 
 /// Returns whether two members serve with different quorums. Can briefly return `true` after an election.
