@@ -165,15 +165,12 @@ fn newest_meta(file: &fs::File, length: u64) -> Result<MetaPage, BoltError> {
     };
     let first = parse_at(0)?;
     for at in PAGE_SIZES {
-        let is_page_size = first.is_err() || first.is_ok_and(|first| first.page_bytes == at);
-        match parse_at(at)? {
-            Ok(second) if is_page_size && second.page_bytes == at => {
-                let newer = first
-                    .ok()
-                    .filter(|first| first.transaction > second.transaction);
-                return Ok(newer.unwrap_or(second));
-            }
-            Ok(_) | Err(_) => {}
+        let Ok(second) = parse_at(at)? else { continue };
+        match first {
+            Ok(first) if first.page_bytes != at => {}
+            Ok(_) | Err(_) if second.page_bytes != at => {}
+            Ok(first) if first.transaction > second.transaction => return Ok(first),
+            Ok(_) | Err(_) => return Ok(second),
         }
     }
     first.map_err(|reason| BoltError::Invalid(reason.into()))
@@ -233,17 +230,16 @@ impl TreeWalk<'_, '_> {
     /// Visits the records of a leaf and checks their bounds and order. `count` is their number in the page's header.
     fn leaf(&mut self, page: u64, bytes: &[u8], count: u16) -> Result<(), BoltError> {
         let mut free_from = 0;
-        for at in 0..usize::from(count) {
-            let at = HEADER_BYTES + at * ELEMENT_BYTES;
-            let number = |offset| u32_at(bytes, at + offset).ok_or_else(|| short(page));
-            let (flags, position) = (number(0)?, number(4)? as usize);
-            let (key_bytes, value_bytes) = (number(8)? as usize, number(12)? as usize);
+        for index in 0..usize::from(count) {
+            let element = HEADER_BYTES + index * ELEMENT_BYTES;
+            let field = |offset| u32_at(bytes, element + offset).ok_or_else(|| short(page));
+            let flags = field(0)?;
+            let begin = element + field(4)? as usize;
+            let middle = begin + field(8)? as usize;
+            let end = middle + field(12)? as usize;
             if (flags == IS_BUCKET) != self.has_buckets {
                 return Err(wrong(page, "it mixes buckets and records"));
             }
-            let begin = at + position;
-            let middle = begin + key_bytes;
-            let end = middle + value_bytes;
             let key = bytes.get(begin..middle).ok_or_else(|| short(page))?;
             let value = bytes.get(middle..end).ok_or_else(|| short(page))?;
             if begin < free_from {
