@@ -123,11 +123,11 @@ impl RequestFields {
     /// Adds a field. Returns `None` if the field makes the request malformed.
     fn keep(&mut self, field: &HeaderField) -> Option<()> {
         let value = &field.value;
-        let pseudo_is_late = !self.headers.is_empty();
-        let wrong = match &field.known {
+        let pseudo_may_follow = self.headers.is_empty();
+        let is_valid = match &field.known {
             FieldName::Method => {
                 let method = Method::from_bytes(value).ok()?;
-                self.method.replace(method).is_some() || pseudo_is_late
+                self.method.replace(method).is_none() && pseudo_may_follow
             }
             FieldName::Scheme => {
                 Scheme::try_from(value.as_ref()).ok()?;
@@ -135,13 +135,13 @@ impl RequestFields {
                 if value.is_empty() {
                     return None;
                 }
-                std::mem::replace(&mut self.scheme, true) || pseudo_is_late
+                !std::mem::replace(&mut self.scheme, true) && pseudo_may_follow
             }
-            FieldName::Path => self.path.replace(value.clone()).is_some() || pseudo_is_late,
+            FieldName::Path => self.path.replace(value.clone()).is_none() && pseudo_may_follow,
             FieldName::Authority => {
                 // The service validates the value.
                 let value = HeaderValue::from_maybe_shared(value.clone()).ok()?;
-                self.authority.replace(value).is_some() || pseudo_is_late
+                self.authority.replace(value).is_none() && pseudo_may_follow
             }
             FieldName::Header(name) => {
                 let allowed = match name {
@@ -156,11 +156,11 @@ impl RequestFields {
                 }
                 let value = HeaderValue::from_maybe_shared(value.clone()).ok()?;
                 self.headers.try_append(name.clone(), value).ok()?;
-                !allowed
+                allowed
             }
-            FieldName::Wrong => true,
+            FieldName::Wrong => false,
         };
-        (!wrong).then_some(())
+        is_valid.then_some(())
     }
 
     /// Builds a head from the fields and the service's data. Returns `None` if the fields are not a valid HTTP request. The
