@@ -224,16 +224,16 @@ impl Estimate {
         let most = process.saturating_sub(values);
         let least = most.saturating_sub(self.held_bytes);
         let last_least = std::mem::replace(&mut self.last_least, least);
-        let other = self.other_bytes.unwrap_or(most);
+        let before = self.other_bytes.unwrap_or(most);
         // A single measurement must not shrink the cache, so an increase is counted only if the previous measurement also shows
         // it.
-        let increase = least.min(last_least).saturating_sub(other);
-        let other = if process > budget_bytes - budget_bytes / VALUES_DIVISOR {
-            other + increase
-        } else {
-            other + increase / AVERAGE_DIVISOR
+        let increase = least.min(last_least).saturating_sub(before);
+        let is_near = process > budget_bytes - budget_bytes / VALUES_DIVISOR;
+        let counted = match is_near {
+            true => increase,
+            false => increase / AVERAGE_DIVISOR,
         };
-        let other = other.min(most);
+        let other = (before + counted).min(most);
         self.other_bytes = Some(other);
         other
     }
