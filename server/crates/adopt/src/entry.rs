@@ -312,19 +312,16 @@ fn password_hash(
     cluster_id: u64,
 ) -> Result<Bytes, AdoptError> {
     if !hashed.is_empty() {
-        let decoded = STANDARD.decode(hashed);
-        let decoded =
-            decoded.map_err(|_| AdoptError::entry(index, "its password is not valid base64"));
-        return decoded.map(Bytes::from);
+        let decoded = STANDARD.decode(hashed).map(Bytes::from);
+        return decoded.map_err(|_| AdoptError::entry(index, "its password is not valid base64"));
     }
     let mut place = Sha256::new();
     place.update(cluster_id.to_be_bytes());
     place.update(index.to_be_bytes());
     let digest = place.finalize();
     let salt = std::array::from_fn(|at| digest[at]);
-    let hashed = password::hash(clear, BCRYPT_COST, salt);
-    let hashed = hashed.map_err(|_| AdoptError::entry(index, "its password is too long"));
-    hashed.map(Bytes::from)
+    let new = password::hash(clear, BCRYPT_COST, salt).map(Bytes::from);
+    new.map_err(|_| AdoptError::entry(index, "its password is too long"))
 }
 
 #[cfg(test)]
