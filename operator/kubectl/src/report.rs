@@ -87,16 +87,16 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
         namespace: flags.operator_namespace.clone(),
         ..target.clone()
     };
-    let name = ListParams::default().labels("app.kubernetes.io/name=witan-operator");
-    let operators = operator.list::<Pod>(&name, "pods of the operator").await;
+    let labels = ListParams::default().labels("app.kubernetes.io/name=witan-operator");
+    let operators = operator.list::<Pod>(&labels, "pods of the operator").await;
     if operators.as_ref().is_ok_and(Vec::is_empty) {
         let text = "found no pod of the operator; see --operator-namespace";
         bundle.missing.push(text.to_owned());
     }
     bundle.list("operator.yaml", &operators)?;
     for pod in operators.iter().flatten() {
-        let own = (OPERATOR_CONTAINER, OPERATOR_METRICS_PORT);
-        bundle.pod(&operator, pod, own).await?;
+        let source = (OPERATOR_CONTAINER, OPERATOR_METRICS_PORT);
+        bundle.pod(&operator, pod, source).await?;
     }
     let file = flags.file.clone();
     let file = file.unwrap_or_else(|| PathBuf::from(format!("{cluster}-report.tar.gz")));
@@ -104,8 +104,8 @@ pub(super) async fn run(target: &Target, flags: &ReportFlags) -> Result<(), Plug
         Ok(version) => version.git_version,
         Err(error) => of_kube(&error),
     };
-    let own = env!("CARGO_PKG_VERSION");
-    let versions = format!("kubectl witan {own}\nkubernetes {kubernetes}\n");
+    let plugin = env!("CARGO_PKG_VERSION");
+    let versions = format!("kubectl witan {plugin}\nkubernetes {kubernetes}\n");
     bundle.add("versions.txt", versions.as_bytes())?;
     let missing = mem::take(&mut bundle.missing);
     bundle.add("missing.txt", (missing.join("\n") + "\n").as_bytes())?;
