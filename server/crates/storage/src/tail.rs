@@ -243,7 +243,7 @@ pub(super) fn whole_until(bytes: &[u8], seq: u64) -> Option<usize> {
 /// offset and the bit's mask, or `None` if there is no such bit.
 fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> {
     let bytes = sums.bytes;
-    let alone = |(byte, mask): (usize, u8)| {
+    let in_last_record = |(byte, mask): (usize, u8)| {
         let mut mended = bytes[at..].to_vec();
         *mended.get_mut(byte)? ^= mask;
         let length = record_len(&mended, 0, seq)?;
@@ -263,7 +263,7 @@ fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> 
         header[byte] ^= mask;
         if let Some(layout) = record_layout(&header, bytes.len() - at)
             && has_valid_sums(&bytes[at..], layout, seq, crc)
-            && let Some(found) = alone((byte, mask))
+            && let Some(found) = in_last_record((byte, mask))
         {
             return Some(found);
         }
@@ -271,12 +271,7 @@ fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> 
     }
     let (length, footer) = record_layout(&header, bytes.len() - at)?;
     let record = &bytes[at..at + length];
-    [
-        (RECORD_HEADER_BYTES, footer, 0),
-        (footer, length, sign(seq)),
-    ]
-    .into_iter()
-    .filter_map(|(from, to, sign)| {
+    let flipped_between = |from: usize, to: usize, sign: u32| {
         let (content, sum) = record[from..to].split_last_chunk::<CRC_BYTES>()?;
         let difference = crc32fast::hash(content) ^ sign ^ u32::from_le_bytes(*sum);
         let (byte, mask) = match difference.count_ones() {
@@ -287,8 +282,9 @@ fn flipped_bit(sums: &RangeCrc<'_>, at: usize, seq: u64) -> Option<(usize, u8)> 
             _ => find_flipped_bit(content.len(), difference)?,
         };
         Some((from + byte, mask))
-    })
-    .find_map(alone)
+    };
+    let in_entries = flipped_between(RECORD_HEADER_BYTES, footer, 0).and_then(in_last_record);
+    in_entries.or_else(|| flipped_between(footer, length, sign(seq)).and_then(in_last_record))
 }
 
 /// Parses a record's length and its footer's offset from its header, or returns `None` if these values are invalid. `left` is
