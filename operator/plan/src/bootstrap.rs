@@ -32,22 +32,19 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         return Some(record(pass));
     };
     let members = u32::try_from(members).unwrap_or_default();
-    let mut is_refused = false;
+    let may_start = pass.seen.no_backup.is_none();
+    let is_missing = |ordinal: &Ordinal| pass.pod(*ordinal).is_none() && !pass.is_fenced(*ordinal);
     let first = first_ordinal(pass);
-    for ordinal in first..first + members {
-        if pass.seen.no_backup.is_some() {
-            break;
+    let mut is_refused = false;
+    for ordinal in (first..first + members).filter(|ordinal| may_start && is_missing(ordinal)) {
+        if let Some(wait) = pass.wait_for_names_of(ordinal) {
+            return Some(wait);
         }
-        if pass.pod(ordinal).is_none() && !pass.is_fenced(ordinal) {
-            if let Some(wait) = pass.wait_for_names_of(ordinal) {
-                return Some(wait);
-            }
-            let step = start_first(pass, ordinal, members);
-            if !pass.is_refused(&step) {
-                return Some(step);
-            }
-            is_refused = true;
+        let step = start_first(pass, ordinal, members);
+        if !pass.is_refused(&step) {
+            return Some(step);
         }
+        is_refused = true;
     }
     let broken = pass
         .pods()
