@@ -38,9 +38,8 @@ impl Retention {
         let own = complete.iter().filter(of_cluster);
         let last = self.keep_last.map_or(0, |count| count as usize);
         let verified = own.clone().filter(|record| !record.unverified);
-        let bases = verified.filter(|record| record.shows_history());
+        let bases = verified.filter(|record| has_changes && record.shows_history());
         let base = bases.min_by_key(|record| record.unconfirmed);
-        let base = base.filter(|_| has_changes);
         let is_kept = |backup: &BackupRecord| {
             let always = [Some(&saved.name), base.map(|base| &base.name)];
             always.contains(&Some(&backup.name)) || self.is_young(backup, now)
@@ -48,8 +47,8 @@ impl Retention {
         if saved.unverified {
             // If every verification fails, unverified backups must not fill the store.
             let unverified = own.filter(|record| record.unverified && !record.begins_changes);
-            let excess = unverified.skip(last.max(1));
-            let mut excess: Vec<_> = excess.filter(|record| !is_kept(record)).collect();
+            let older = unverified.skip(last.max(1));
+            let mut excess: Vec<_> = older.filter(|record| !is_kept(record)).collect();
             excess.reverse();
             return excess;
         }
@@ -57,27 +56,27 @@ impl Retention {
             own.partition(|record| record.begins_changes && record.name != saved.name);
         let (unverified, counted): (Vec<_>, Vec<_>) =
             others.into_iter().partition(|record| record.unverified);
-        let counted = counted.into_iter().map(|backup| RetentionFacts {
+        let facts = counted.into_iter().map(|backup| RetentionFacts {
             backup,
             at: backup.started_at,
             unconfirmed: backup.unconfirmed,
             kept: is_kept(backup),
         });
-        let (kept, mut excess) = apply_retention(counted.collect(), last);
+        let (kept, mut excess) = apply_retention(facts.collect(), last);
         let is_older = |record: &BackupRecord, than: Option<&&BackupRecord>| {
             than.is_some_and(|kept| record.started_at < kept.started_at)
         };
         let oldest_base = kept.iter().rev().find(|record| record.shows_history());
         // If fewer backups than `keep_last` are kept, none is in excess.
         let is_full = kept.len() >= last;
-        let beginnings = beginnings
+        let old_beginnings = beginnings
             .into_iter()
             .filter(|record| is_full && !is_kept(record) && is_older(record, oldest_base));
-        excess.extend(beginnings);
-        let unverified = unverified.into_iter().enumerate().filter(|(at, record)| {
+        excess.extend(old_beginnings);
+        let old_unverified = unverified.into_iter().enumerate().filter(|(at, record)| {
             !is_kept(record) && (*at >= last || is_older(record, kept.last()))
         });
-        excess.extend(unverified.map(|(_, record)| record));
+        excess.extend(old_unverified.map(|(_, record)| record));
         excess.sort_by(|a, b| (a.started_at, &a.name).cmp(&(b.started_at, &b.name)));
         excess
     }
