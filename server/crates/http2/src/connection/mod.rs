@@ -356,18 +356,16 @@ impl<S: Service> Connection<S> {
     fn take(&mut self, bytes: &[u8]) -> Result<usize, Reason> {
         let mut left = self.take_preface(bytes)?;
         while !left.is_empty() && self.wants_input() {
-            if self.partial.is_empty() {
-                if let Some((frame, length)) = Frame::first(left)? {
-                    self.work += FRAME_WORK;
-                    self.on_frame(frame)?;
-                    left = &left[length..];
-                    continue;
-                }
+            if !self.partial.is_empty() {
+                left = self.complete_frame(left)?;
+            } else if let Some((frame, length)) = Frame::first(left)? {
+                self.work += FRAME_WORK;
+                self.on_frame(frame)?;
+                left = &left[length..];
+            } else {
                 self.partial.extend_from_slice(left);
                 left = &[];
-                continue;
             }
-            left = self.complete_frame(left)?;
         }
         Ok(bytes.len() - left.len())
     }
