@@ -57,9 +57,6 @@ async fn counted(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
 async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     let reads_only = reads_only(&request);
     let request = checked(ctx, request).await?;
-    if !reads_only {
-        fits(ctx, &request)?;
-    }
     let TxnDone { reply, revision, permit } = if reads_only {
         let began = Instant::now();
         let done = read_txn(ctx, request).await;
@@ -69,6 +66,7 @@ async fn execute(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<Txn
         ctx.node.ranges_served(done.reply.replies.len());
         done
     } else {
+        fits(ctx, &request)?;
         write_txn(ctx, request).await?
     };
     let header = header::at(&ctx.node, revision);
