@@ -122,7 +122,7 @@ impl Monitor {
         }
         let wait = match release(&self.shared.members().cluster_version) {
             None => UNDECIDED_INTERVAL,
-            Some(now) if Some(now) < release(version::API) => UNSETTLED_INTERVAL,
+            Some(decided) if Some(decided) < release(version::API) => UNSETTLED_INTERVAL,
             Some(_) => INTERVAL,
         };
         // Only leaders check whether a downgrade is complete.
@@ -181,10 +181,10 @@ impl Monitor {
             ),
             false => self.hold.reset(),
         }
-        let (left, now) = (self.level_left(), members.level());
+        let (left, level) = (self.level_left(), members.level());
         // During a hold, all members support a higher level, but some may not have enough disk space.
         let lacking = match left {
-            Some(_) => blocking_members(running.to_vec(), now, levels::next_format(now)),
+            Some(_) => blocking_members(running.to_vec(), level, levels::next_format(level)),
             None => Vec::new(),
         };
         let rises = left.filter(|_| lacking.is_empty());
