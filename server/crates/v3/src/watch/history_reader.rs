@@ -322,7 +322,9 @@ fn read_changes<'a>(
     changes: impl Iterator<Item = (HistoryLocation, KeyChange<'a>)>,
     batch: &mut EventBatch,
 ) -> Option<ResumePoint> {
-    let (mut seen, had) = (0, batch.events.len());
+    let from_memory = matches!(first.source, ValueSource::Memory);
+    let events_before = batch.events.len();
+    let mut scanned = 0;
     for (location, written) in changes {
         let (revision, sub) = (written.revision(), written.sub());
         if revision > last {
@@ -333,21 +335,19 @@ fn read_changes<'a>(
             batch.scanned_changes += 1;
             continue;
         }
-        let scan_max = if batch.events.len() == had {
-            UNWANTED_SCAN_CHANGES
-        } else {
-            SCAN_CHANGES
+        let scan_max = match batch.events.len() == events_before {
+            true => UNWANTED_SCAN_CHANGES,
+            false => SCAN_CHANGES,
         };
         let wanted = range.span.contains(written.key());
         let stop = |source| Some(ResumePoint { revision, sub, location: Some(location), source });
-        if seen >= scan_max || (wanted && !batch.accepts(revision)) {
+        if scanned >= scan_max || (wanted && !batch.accepts(revision)) {
             return stop(ValueSource::Memory);
         }
-        let in_memory = matches!(first.source, ValueSource::Memory);
-        if wanted && in_memory && !is_resident(kv, &written, range.prev_kv) {
+        if wanted && from_memory && !is_resident(kv, &written, range.prev_kv) {
             return stop(ValueSource::Disk);
         }
-        seen += 1;
+        scanned += 1;
         batch.scanned_changes += 1;
         if wanted {
             batch.push(kv, &written, range.prev_kv);
