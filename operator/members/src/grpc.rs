@@ -123,11 +123,11 @@ impl GrpcMembers {
         F: Future<Output = Result<tonic::Response<R>, Status>>,
     {
         let mut connection = self.connection(to)?;
-        let fresh = connection.token.is_none();
+        let had_token = connection.token.is_some();
         self.authenticate(&mut connection, call).await?;
         let first = request(body.clone(), connection.token.clone());
         let mut answer = within(call.timeout, send(connection.channel.clone(), first)).await;
-        let expired = |status: &Status| !fresh && status.code() == tonic::Code::Unauthenticated;
+        let expired = |status: &Status| had_token && status.code() == tonic::Code::Unauthenticated;
         if answer.as_ref().is_err_and(expired) {
             connection.token = None;
             self.authenticate(&mut connection, call).await?;
@@ -141,15 +141,14 @@ impl GrpcMembers {
     /// Logs in if the address has a login and the connection has no token. Also succeeds if authentication is disabled, or if
     /// the member refuses the password of a client with a certificate.
     async fn authenticate(&self, connection: &mut Connection, call: Call) -> Result<(), CallError> {
-        let Some(login) = connection
-            .address
-            .login
-            .clone()
-            .filter(|_| connection.token.is_none() && !connection.refused)
-        else {
+        if connection.token.is_some() || connection.refused {
+            return Ok(());
+        }
+        let address = &connection.address;
+        let Some(login) = address.login.clone() else {
             return Ok(());
         };
-        let (address, has_certificate) = (&connection.address, connection.address.tls.is_some());
+        let has_certificate = address.tls.is_some();
         let session = log_in(&connection.channel, login, has_certificate, call.timeout).await;
         match session.map_err(|status| refused(address, "Authenticate", status))? {
             LoggedIn::User(token) => {
