@@ -67,16 +67,16 @@ impl Objects {
         let mounted = pods.iter().filter_map(|pod| mounted_claim(cluster, pod));
         // A claim without labels may have no pod that mounts it.
         let is_durable = cluster.spec().is_durable();
-        let of_members = taken::known_ordinals(cluster).filter(|_| is_durable);
-        let of_members = of_members.map(|ordinal| cluster.claim(ordinal));
+        let ordinals = taken::known_ordinals(cluster).filter(|_| is_durable);
+        let of_members = ordinals.map(|ordinal| cluster.claim(ordinal));
         let named: BTreeSet<String> = mounted.chain(of_members).collect();
         let unlisted = named.into_iter().filter(|name| !listed.contains(name));
-        let unlisted = try_join_all(unlisted.map(async |name| {
+        let reads = try_join_all(unlisted.map(async |name| {
             let action = "read the claim of a member by its name";
             get::<PersistentVolumeClaim>(client, &cluster.namespace, &name, action).await
         }));
-        let unlisted = unlisted.await?.into_iter().flatten().map(Arc::new);
-        let claims = claims.into_iter().chain(unlisted).collect();
+        let found = reads.await?.into_iter().flatten().map(Arc::new);
+        let claims = claims.into_iter().chain(found).collect();
         let mut all = Self::new(cluster, pods, claims, services, budgets);
         let missing = taken::missing(cluster, &all);
         let taken = taken::find_taken_names(client, cluster, missing).await?;
