@@ -207,15 +207,15 @@ impl<M: Members> Backups<M> {
             metrics.forget_schedule(&namespace, &name);
             return Ok(Action::await_change());
         }
-        let ours = ListParams::default().labels(&format!("{SCHEDULE}={name}"));
+        let labels = ListParams::default().labels(&format!("{SCHEDULE}={name}"));
         let action = "list the EtcdBackups";
-        let ours = list_readable::<EtcdBackup>(client, &namespace, ours, action).await?;
+        let ours = list_readable::<EtcdBackup>(client, &namespace, labels, action).await?;
         let now = Timestamp::now();
         let mut due = schedule::due(schedule, &ours, now);
-        let success = due.status.last_success_time.as_ref();
-        let success = success.map(|time| time.0.as_second());
+        let last_success = due.status.last_success_time.as_ref();
+        let success_s = last_success.map(|time| time.0.as_second());
         let punctuality = &metrics.schedule;
-        punctuality.set(&namespace, &name, success, due.overdue);
+        punctuality.set(&namespace, &name, success_s, due.overdue);
         if let Some(time) = due.create {
             let (backup, action) = (scheduled(schedule, time), "create an EtcdBackup");
             match create_missing(client, &namespace, &backup, action).await? {
@@ -242,9 +242,9 @@ impl<M: Members> Backups<M> {
                 metrics.gaps(&namespace, &name, 1);
             }
             let worse = worsened(&before.conditions, after).into_iter();
-            let told = worse.map(|text| ("BackupScheduleNotReady", text));
-            let told = told.chain(gap.map(|text| ("ChangesMissing", text)));
-            for (reason, message) in told {
+            let not_ready = worse.map(|text| ("BackupScheduleNotReady", text));
+            let missing = gap.map(|text| ("ChangesMissing", text));
+            for (reason, message) in not_ready.chain(missing) {
                 let notice = Notice { reason, member: None, message, warning: true };
                 announce::publish(&self.operator.recorder, schedule, &notice).await;
             }
