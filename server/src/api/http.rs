@@ -325,16 +325,12 @@ fn host_name(host: &str) -> &str {
 
 /// Adds the CORS headers to a response if `--cors` names the request's origin or all origins.
 fn add_origin(request: &HttpRequest, settings: &Settings, response: &mut HttpResponse) {
-    let origin = if settings.cors.iter().any(|origin| origin == "*") {
-        HeaderValue::from_static("*")
-    } else {
-        let Some(origin) = request.headers().get(ORIGIN) else {
-            return;
-        };
-        if !allows_origin(settings, origin) {
-            return;
-        }
-        origin.clone()
+    let allows_all = settings.cors.iter().any(|origin| origin == "*");
+    let given = request.headers().get(ORIGIN);
+    let origin = match given.filter(|origin| allows_origin(settings, origin)) {
+        _ if allows_all => HeaderValue::from_static("*"),
+        Some(allowed) => allowed.clone(),
+        None => return,
     };
     let headers = response.headers_mut();
     headers.insert(
