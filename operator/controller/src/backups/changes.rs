@@ -188,8 +188,8 @@ pub(super) fn status(
     now: Timestamp,
 ) -> (BackupChangesStatus, Condition) {
     let before = schedule.status.as_ref();
-    let known = before.and_then(|status| status.changes.clone());
-    let known = known.unwrap_or_default();
+    let shown = before.and_then(|status| status.changes.clone());
+    let known = shown.unwrap_or_default();
     let answer = seen.answer.as_ref().filter(|answer| answer.time.is_some());
     let status = answer.map_or(known.clone(), |answer| BackupChangesStatus {
         last_revision: Some(answer.revision),
@@ -210,7 +210,7 @@ pub(super) fn status(
     let age = now.duration_since(last);
     let is_ahead = age < -AHEAD;
     let conditions = before.map_or(&[][..], |status| &status.conditions);
-    let is_missing = |known: &Condition| known.type_ == STORED && known.reason == BACKUP_MISSING;
+    let is_missing = |one: &Condition| one.type_ == STORED && one.reason == BACKUP_MISSING;
     let needs_backup = match (&seen.answer, answer) {
         (Some(said), _) if said.needs_backup => true,
         (_, Some(_)) => false,
@@ -230,9 +230,9 @@ pub(super) fn status(
     });
     let saving = needs_backup.then(|| SAVING.to_owned());
     let told = ahead.or_else(|| seen.trouble.clone()).or(saving);
-    let gap = seen.answer.as_ref().and_then(|said| said.gap.as_ref());
-    let known = gap_told(conditions).filter(|_| answer.is_none());
-    let gap = gap.map(gap_text).or_else(|| known.map(str::to_owned));
+    let found = seen.answer.as_ref().and_then(|said| said.gap.as_ref());
+    let kept = gap_told(conditions).filter(|_| answer.is_none());
+    let gap = found.map(gap_text).or_else(|| kept.map(str::to_owned));
     let message: Vec<_> = told.into_iter().chain(gap).collect();
     let message = message.join("; ");
     let state = ConditionState { status: value, reason, message };

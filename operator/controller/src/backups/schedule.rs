@@ -171,8 +171,8 @@ fn expired(
     let listed = whole.iter().take(SUCCEEDED_KEPT);
     let listed = listed.chain(cut_off.iter().take(SUCCEEDED_KEPT)).copied();
     // Backups of a lost cluster with the same name are kept, like their files.
-    let listed = listed.filter(|backup| id(backup) == present);
-    let listed = listed.map(|backup| {
+    let of_cluster = listed.filter(|backup| id(backup) == present);
+    let facts = of_cluster.map(|backup| {
         let created = backup.creation_timestamp();
         RetentionFacts {
             backup,
@@ -182,7 +182,7 @@ fn expired(
         }
     });
     let last = retention.and_then(|kept| kept.keep_last);
-    let (_, old) = apply_retention(listed.collect(), last.map_or(0, |last| last as usize));
+    let (_, old) = apply_retention(facts.collect(), last.map_or(0, |last| last as usize));
     let all = failed.chain(old).chain(surplus);
     all.map(|backup| backup.name_any()).collect()
 }
