@@ -31,19 +31,20 @@ pub(super) fn keys(record: &Path, kv: &Kv) -> Result<String, OfflineError> {
         return Ok(", keys not compared: the record has no hash of the keys".to_owned());
     };
     let revision = record.revision;
-    let compacted = (kv.compacted().0.max(0), wanted.compact_revision.max(0));
-    let found = kv.hash_revision(Revision(revision)).ok();
-    let found = found.map(|revision| snapshot::of_keys(kv, revision));
-    if compacted.0 == compacted.1 && found == Some(wanted.hash) {
+    let compacted = kv.compacted().0.max(0);
+    let wanted_compacted = wanted.compact_revision.max(0);
+    let hashed = kv.hash_revision(Revision(revision)).ok();
+    let found = hashed.map(|revision| snapshot::of_keys(kv, revision));
+    if compacted == wanted_compacted && found == Some(wanted.hash) {
         return Ok(format!(
             ", keys equal to those of the cluster at revision {revision}"
         ));
     }
-    let found = found.map_or_else(|| "none".to_owned(), |hash| hash.to_string());
+    let shown = found.map_or_else(|| "none".to_owned(), |hash| hash.to_string());
     Err(OfflineError::OtherKeys(format!(
-        "the snapshot's keys differ from the cluster's at revision {revision}: the snapshot's hash is {found} and its \
-         compacted revision is {}; the cluster's hash was {} and its compacted revision was {}",
-        compacted.0, wanted.hash, compacted.1
+        "the snapshot's keys differ from the cluster's at revision {revision}: the snapshot's hash is {shown} and its \
+         compacted revision is {compacted}; the cluster's hash was {} and its compacted revision was {wanted_compacted}",
+        wanted.hash
     )))
 }
 
