@@ -93,12 +93,12 @@ impl<M: Members> Operations<M> {
         let (client, name) = (&self.operator.client, &operation.spec.cluster_name);
         let action = "read the EtcdCluster";
         let found = get::<EtcdCluster>(client, &namespace, name, action).await?;
-        let began_on = |cluster: &EtcdCluster| !runs || cluster.uid() == status.cluster_uid;
-        let Some(cluster) = found.filter(began_on) else {
+        let may_use = |cluster: &EtcdCluster| !runs || cluster.uid() == status.cluster_uid;
+        let Some(cluster) = found.filter(may_use) else {
             return self.without_cluster(operation, runs).await;
         };
-        let known = cluster.status.as_ref();
-        if let Some(phase) = known.and_then(EtcdClusterStatus::unknown_phase) {
+        let cluster_status = cluster.status.as_ref();
+        if let Some(phase) = cluster_status.and_then(EtcdClusterStatus::unknown_phase) {
             let text = format!("{phase} of the EtcdCluster {LATER_RECORD}");
             return match runs {
                 true => self.watch(operation, text).await,
@@ -129,14 +129,12 @@ impl<M: Members> Operations<M> {
             return self.advance(&at, next).await;
         }
         // The lock covers the decision and the record of the start.
-        let turn = self.turn.lock().await;
+        let _turn = self.turn.lock().await;
         let start = match self.ahead(operation).await? {
             Some(why) => Start::Hold(why),
             None => begin(verb, &named, &observation.seen),
         };
-        let done = self.begin(&at, start).await;
-        drop(turn);
-        done
+        self.begin(&at, start).await
     }
 
     /// Returns a message if another operation on the same cluster comes first.
