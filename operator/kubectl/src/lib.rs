@@ -90,7 +90,7 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// Executes the command of a command line.
+/// Executes the command in a command line.
 async fn command(line: PluginLine) -> Result<(), PluginError> {
     let target = Target::new(&line.target).await?;
     match line.command {

@@ -93,7 +93,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// Returns the URL of a path on the member.
+    /// Returns the URL for a path on the member.
     pub fn url(&self, path: &str) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}{path}", self.authority)

@@ -5,9 +5,9 @@ use witan_crd::Storage;
 use super::pass::{Joined, Pass, idle};
 use crate::model::{ObjectState, Step, Why};
 
-/// Returns the step that adds or removes the cluster as the owner of a claim, as the retention policy requires; `None` if no
-/// claim needs a change, or the API server refused each change recently. Nothing may delay this step, because the owner decides
-/// whether the disk outlives the cluster.
+/// Returns the step that adds or removes the cluster as the owner of a claim, as the retention policy requires. Returns `None`
+/// if no claim needs a change, or if the API server has refused each change recently. Nothing may delay this step, because the
+/// owner decides whether the disk outlives the cluster.
 pub(super) fn own(pass: &Pass<'_>) -> Option<Step> {
     let ordinals = pass.seen.ordinals.iter();
     let mut steps = ordinals.filter_map(|(ordinal, seen)| {
@@ -17,9 +17,9 @@ pub(super) fn own(pass: &Pass<'_>) -> Option<Step> {
     steps.find(|step| !pass.is_refused(step))
 }
 
-/// Returns the step that applies a claim that differs from the spec, or that expands a claim that is too small; `None` if no
-/// claim needs a change or the spec requests no durable storage. Expands no claim that must be replaced, and no claim to a size
-/// that the API server has refused.
+/// Returns the step that applies a claim that differs from the spec, or that expands a claim that is too small. Returns `None`
+/// if no claim needs a change or the spec requests no durable storage. Does not expand a claim that must be replaced, or a
+/// claim to a size that the API server has refused.
 pub(super) fn keep(joined: &Joined<'_>) -> Option<Step> {
     if !joined.pass.spec.is_durable() {
         return None;

@@ -51,7 +51,7 @@ pub struct HttpFrontend {
     pub(crate) recordings: Option<PathBuf>,
 }
 
-/// The handler of a path.
+/// The handler for a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
     /// v3 as JSON.

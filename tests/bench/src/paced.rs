@@ -1,4 +1,4 @@
-//! Requests at a fixed rate, independent of earlier answers. In `load`, a client sends the next request after an answer.
+//! Sends requests at a fixed rate, independent of earlier answers. In `load`, a client sends the next request after an answer.
 
 use std::{
     rc::Rc,

@@ -47,7 +47,7 @@ pub trait Dialect {
     /// Returns the constants of the dialect.
     fn profile(&self) -> Profile;
 
-    /// Returns the steps of a seed.
+    /// Returns the sequence of steps for a seed.
     fn sequence(&self, seed: u64, count: usize) -> Vec<Self::Step>;
 
     /// Executes the steps on new servers. Fails at the first difference, or if the machine is too slow.

@@ -24,7 +24,7 @@ pub fn resident_bytes(pid: u32) -> u64 {
     status_bytes(pid, "VmRSS:")
 }
 
-/// Returns the value of a line in `/proc/PID/status` in bytes. Panics if there is no such process or line.
+/// Returns the value in a line of `/proc/PID/status`, in bytes. Panics if there is no such process or line.
 pub fn status_bytes(pid: u32, label: &str) -> u64 {
     number(&read(pid, "status"), label) * 1024
 }

@@ -17,7 +17,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// Returns the call of a path, or [`Call::Never`] for an unknown path.
+    /// Returns the call for a path, or [`Call::Never`] for an unknown path.
     pub fn of(path: &str) -> Self {
         let mut known = [Self::Echo, Self::Large, Self::Parts].into_iter();
         known

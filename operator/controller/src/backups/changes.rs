@@ -121,8 +121,8 @@ pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
     schedule.spec.changes.filter(|_| !schedule.spec.paused)
 }
 
-/// Queries the pod that stores a schedule's changes for its progress. Does not query a pod that is terminating, crashes or has
-/// no address. Reports a terminating or crashing pod, or an invalid response, as trouble.
+/// Queries the pod that stores a schedule's changes for its progress. Does not query a pod that is terminating, is crashing or
+/// has no address. Reports a terminating or crashing pod, or an invalid response, as trouble.
 async fn ask_pod(pods: &[Pod]) -> Seen {
     let mut running = pods.iter();
     let running = running.find(|pod| pod.metadata.deletion_timestamp.is_none());

@@ -35,7 +35,7 @@ fn nullable<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error>
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// The hash of a member's state at a log index, which members compare.
+/// The hash of a member's state at a log index. Members compare these hashes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateHash {
     /// Release that computed the hash. Members require this field but do not compare it.

@@ -34,7 +34,7 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     })
 }
 
-/// Adds the value of a key, or the values of a section. `key` begins with the names of its sections, separated by dots. Warns
+/// Adds the value for a key, or the values in a section. `key` begins with the names of its sections, separated by dots. Warns
 /// about an unknown key. Fails for a value that its flag cannot have.
 fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
     if key == CLIENT_COMMON_NAMES {

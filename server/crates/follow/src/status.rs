@@ -55,7 +55,7 @@ pub(super) type CutOverRequest = oneshot::Sender<Result<CutOverReport, CutOverRe
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CutOverReport {
-    /// The last revision of the source. This cluster continues with the next one.
+    /// The last revision of the source. The next write to this cluster gets the following revision.
     pub revision: i64,
     /// Time in milliseconds during which neither cluster accepted writes.
     pub pause_ms: u64,

@@ -33,8 +33,8 @@ const PAIR_BYTES: u64 = 96;
 /// count.
 const COUNTED_PER_READ: u64 = 2048;
 
-/// Number of deleted keys that can be skipped in the time that reading one key takes. Each takes 20 ns, unless a whole page is
-/// deleted.
+/// Number of deleted keys that can be skipped in the time that reading one key takes. Skipping a key takes 20 ns, unless a
+/// whole page is deleted.
 const PASSED_PER_READ: u64 = 16;
 
 /// Maximum number of keys that a command may read or compare while it is applied; a command that exceeds the limit is refused.

@@ -403,8 +403,8 @@ impl Node {
         })
     }
 
-    /// Registers a v2 watcher, which is woken after every change that `watch` may match. To miss no event, take a view
-    /// afterward. Fails with `TooMany` if there are too many watchers or their paths take too much memory.
+    /// Registers a v2 watcher, which is woken after every change that `watch` may match. Take a view afterward, so that no
+    /// event is missed. Fails with `TooMany` if there are too many watchers or their paths take too much memory.
     pub fn watch(&self, watch: Watch) -> Result<TreeWatcher, NodeError> {
         self.shared.metrics.tree_watch_requests.inc();
         let bytes = tree_watchers::watcher_bytes(&watch);

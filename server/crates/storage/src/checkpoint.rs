@@ -95,7 +95,8 @@ pub(super) struct OutdatedChain {
 impl Checkpoint {
     /// Opens or creates the directory, removes the scratch directories of killed processes, and reads the manifests of the
     /// checkpoint. Fails if only damaged manifests exist. [`Self::restore`] reads the state that the manifests describe. Call
-    /// this before opening the log: sled's statistics (20 MiB) then get fresh zeroed memory, which stays untouched.
+    /// this before opening the log, so that sled's statistics (20 MiB) get fresh zeroed pages, which take no memory until they
+    /// are written.
     pub(super) fn open(
         dir: &Path,
         origin: Origin,

@@ -32,7 +32,7 @@ fn push_action(out: &mut dyn Sink, action: Action) {
     out.push(b'"');
 }
 
-/// Appends a node, including the nodes below it, as a JSON object. Omits absent fields, but not an empty value.
+/// Appends a node, including the nodes below it, as a JSON object. Omits absent fields but writes an empty value.
 fn push_node(out: &mut dyn Sink, node: &Node) {
     let mut comma: &[u8] = b"";
     let mut push_name = |out: &mut dyn Sink, name: &str| {

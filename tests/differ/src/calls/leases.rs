@@ -21,7 +21,7 @@ pub(super) const TABLE: &[Row] = &[
 const KEYS: [&str; 4] = ["YQ==", "Yg==", "Yw==", "ZA=="];
 const IDS: [i64; 5] = [1, 2, 3, 4, -9];
 
-/// Returns the calls of a seed.
+/// Returns the sequence of calls for a seed.
 pub(super) fn sequence(seed: u64, count: usize) -> Vec<Call> {
     let mut rng = Rng::new(seed);
     (0..count).map(|_| call(&mut rng)).collect()

@@ -49,7 +49,7 @@ const KEYS: [&str; 4] = ["YQ==", "Yg==", "Yw==", "ZA=="];
 /// Ends of ranges: a single key, up to c, up to d, all following keys, and up to e.
 const ENDS: [&str; 6] = ["", "", "Yw==", "ZA==", "AA==", "ZQ=="];
 
-/// Returns the calls of a seed. The first calls enable auth.
+/// Returns the sequence of calls for a seed. The first calls enable auth.
 pub(super) fn sequence(seed: u64, count: usize) -> Vec<Call> {
     let mut rng = Rng::new(seed);
     let mut calls = beginning();

@@ -12,8 +12,8 @@ const APART_SECONDS: f64 = 3.0;
 /// A number above this value is a time; a lower number is a TTL.
 const TTL_SECONDS_MAX: f64 = 1e10;
 
-/// Sizes in bytes around the minimum size of a chunked body. Such a body may be chunked on one server only, if it contains a
-/// time, whose fraction varies in length.
+/// Sizes in bytes around the minimum size of a chunked body. If such a body contains a time, it may be chunked on only one
+/// server, because the time's fraction varies in length.
 const CHUNKED_FROM: std::ops::Range<usize> = 1900..2200;
 
 /// The three CORS headers of every answer.

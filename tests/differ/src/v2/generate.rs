@@ -1,5 +1,5 @@
-//! Draws the steps of a seed, as a pure function. There are few names, so that requests affect the same nodes. Each refusal of
-//! the parser is drawn in turn for each action, so that no run misses one.
+//! Draws the sequence of steps for a seed, as a pure function. There are few names, so that requests affect the same nodes.
+//! Each refusal of the parser is drawn in turn for each action, so that no run misses one.
 
 use std::collections::VecDeque;
 
@@ -39,7 +39,7 @@ const SHORT_MORE: usize = 6;
 /// Maximum number of remembered writes.
 const RECENT_MAX: usize = 8;
 
-/// Returns the steps of a seed.
+/// Returns the sequence of steps for a seed.
 pub(super) fn steps(seed: u64, count: usize) -> Vec<Step> {
     let mut maker = Maker {
         rng: Rng::new(seed),

@@ -18,8 +18,8 @@ const ODD_PERCENT: u64 = 70;
 /// Maximum number of oddities that are tried until one fits into the body.
 const ODDITY_ATTEMPTS: usize = 6;
 
-/// Returns a body, encoded as part of a line, and its oddity, if any. Changes no single byte of a body that `puts` a key: the
-/// body could put an unknown key, and etcd sorts more keys in no defined order.
+/// Returns a body, encoded as part of a line, and its oddity, if any. If the body `puts` a key, does not change a single byte
+/// of it, because the body could then put an unknown key. etcd sorts additional keys in an undefined order.
 pub(crate) fn draw(
     rng: &mut Rng,
     era: Era,

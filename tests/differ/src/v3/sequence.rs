@@ -1,4 +1,4 @@
-//! The requests of a seed: random requests in three forms, mixed with requests that would otherwise be too rare.
+//! The sequence of requests for a seed: random requests in three forms, mixed with requests that would otherwise be too rare.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ const FIRST_COMPACTION: [&str; 3] = [
     r#"grpc compact {"revision":"@"}"#,
 ];
 
-/// Returns the requests of a seed.
+/// Returns the sequence of requests for a seed.
 pub(super) fn of_seed(era: Era, seed: u64, count: usize) -> Vec<Step> {
     let mut rng = Rng::new(seed);
     let many = rng.chance(25);

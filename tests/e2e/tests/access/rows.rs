@@ -83,7 +83,7 @@ pub(crate) fn all() -> Vec<Row> {
     rows
 }
 
-/// Returns the rows of a method in one dialect. The alarm method has two rows, because changing alarms requires more
+/// Returns the rows for a method in one dialect. The alarm method has two rows, because changing alarms requires more
 /// permissions than listing them.
 fn of_v3(dialect: Dialect, name: &str, method: &str) -> Vec<Row> {
     let row = |name: String, sample, access| Row { dialect, name, sample, access };

@@ -20,7 +20,7 @@ const AHEAD: &str = "5 seconds";
 struct OtherRelease(Arc<Mutex<String>>);
 
 impl OtherRelease {
-    /// Starts the program in place of `member`. It reads the cluster's id from `another` member.
+    /// Starts the program in place of `member`. The program reads the cluster's id from `another` member.
     fn start(member: &Server, another: &Server) -> Self {
         let another = format!("127.0.0.1:{}", another.peer_port());
         let listener = TcpListener::bind(("127.0.0.1", member.peer_port())).expect("a free port");

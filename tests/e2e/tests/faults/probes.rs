@@ -1,5 +1,5 @@
-//! Puts to every member at a steady rate, independent of their results. The puts show which writes are acknowledged, and for
-//! how long no write is acknowledged.
+//! Sends puts to every member at a steady rate, independent of the results. The puts show which writes are acknowledged, and
+//! for how long no write is acknowledged.
 
 use std::{
     sync::Arc,

@@ -1,5 +1,5 @@
-//! JSON that arrives in many one-byte pieces. Each byte is read once before the sender is authenticated, and other clients are
-//! not delayed.
+//! JSON that arrives in many one-byte pieces. Before the sender is authenticated, the server reads each byte only once. Other
+//! clients are not delayed.
 
 use std::{
     io::{Read as _, Write as _},

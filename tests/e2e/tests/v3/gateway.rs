@@ -84,7 +84,7 @@ fn members_paths_and_methods_of_the_former_gateway() {
     same_at(&servers, "v3beta", asks);
 }
 
-/// `Grpc-Timeout` ends a call that waits for a lock, and a watch.
+/// `Grpc-Timeout` ends a watch, and a call that waits for a lock.
 #[test]
 fn a_timeout_ends_calls_and_streams() {
     let server = start(Kind::Witan);

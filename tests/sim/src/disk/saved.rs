@@ -9,7 +9,8 @@ use witan_machine::{
     view::View,
 };
 
-/// Maximum number of runs of a checkpoint to which the next one adds a run. Otherwise, the next one writes all records.
+/// Maximum number of runs of a checkpoint to which the next checkpoint adds a run. If there are more runs, the next checkpoint
+/// writes all records.
 const RUNS_MAX: usize = 2;
 
 /// The records of one write: their values, one after another.
@@ -46,7 +47,8 @@ impl Saved {
         Self::write(BTreeMap::new(), None, view, number)
     }
 
-    /// Writes the next checkpoint to run `number`: the changes since `base`, the state of this checkpoint, or all records.
+    /// Writes the next checkpoint to run `number`. `base` is the state of this checkpoint. The run contains the changes since
+    /// `base`, or all records.
     pub(super) fn next(&self, base: &View, view: &View, number: u64) -> Self {
         match self.runs().len() <= RUNS_MAX {
             true => Self::write(self.records.clone(), Some(base), view, number),

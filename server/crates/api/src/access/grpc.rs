@@ -167,13 +167,13 @@ macro_rules! routes {
 
 calls!(routes);
 
-/// Returns the row of a method that a library implements. The method is public and has no gateway path.
+/// Returns the row for a method that a library implements. The method is public and has no gateway path.
 const fn of_library(method: &'static str, call_type: CallType) -> GrpcRoute {
     GrpcRoute { method, call_type, access: Public, paths: &[] }
 }
 
 impl GrpcRoute {
-    /// Returns the row of a method, named `/package.Service/Method`, or `None` if the method is unknown.
+    /// Returns the row for a method, named `/package.Service/Method`, or `None` if the method is unknown.
     pub fn of(method: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.method == method)
     }

@@ -53,7 +53,7 @@ struct Periodic {
     check_interval_ticks: u64,
     /// Number of ticks between two compactions. The first compaction follows after an entire period.
     compaction_interval_ticks: u64,
-    /// Sampled revisions: one per check in the period, plus one. The oldest is as old as the period.
+    /// Sampled revisions: one per check in the period, plus one. The oldest sample is one period old.
     sampled_revisions: VecDeque<Revision>,
     next_check_tick: u64,
     /// Revision and tick of the last compaction; before the first one, the tick of the first check.

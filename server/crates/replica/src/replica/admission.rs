@@ -56,7 +56,7 @@ impl Replica {
 
     /// Checks an entry of `bytes` bytes that another member has forwarded and reserves disk space for it. Rejects an entry that
     /// is too long, or any entry while too many committed entries are unapplied. Fails with `NotNow` if the disk lacks room or
-    /// `within_bound` is false, which means that the queued messages of that member exceed their bound.
+    /// `within_bound` is false. `within_bound` says whether the queued messages of that member are within their bound.
     pub(super) fn admit_forwarded(
         &mut self,
         entry: &Entry,
