@@ -96,7 +96,7 @@ class Claims:
             self.operate("migrate-alone", name, migrateStorage={})
             self.until_phase("migrate-alone", "Succeeded", patience_s=120)
             eventually("the single member has a new disk", lambda: len(self.claims(name)) == 1 and alone not in self.claims(name))
-            # a deleted operation moves no further member
+            # a deleted operation does not move other members
             self.change(name, replicas=3)
             self.until_ready("three members", name)
             before = self.claims(name)

@@ -21,7 +21,7 @@ use crate::{
     operator::Operator, options::Options, serve,
 };
 
-/// The read timeout of a connection to the API server. kube sets no timeout, and a watch ends after 295 s.
+/// The read timeout of a connection to the API server. kube does not set a timeout, and a watch ends after 295 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long running passes may take to finish after a stop signal. This time is less than a pod's grace period.
 const LAST_PASSES: Duration = Duration::from_secs(5);

@@ -121,7 +121,7 @@ pub fn trusting(
     Ok(settings.with_root_certificates(roots))
 }
 
-/// Returns the TLS settings of a client with the certificates of `tls`. Without `tls`, the client trusts no CA.
+/// Returns the TLS settings of a client with the certificates of `tls`. Without `tls`, the client does not trust any CA.
 fn settings(tls: Option<&ClientTls>) -> Result<ClientConfig, String> {
     let Some(tls) = tls else {
         return Ok(trusting(RootCertStore::empty(), &[])?.with_no_client_auth());

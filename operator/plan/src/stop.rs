@@ -24,7 +24,7 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
     let mut others = list.of_other_clusters();
     let differ = match pass.has_served() {
         true => others.any(|(ordinal, report)| !is_left_over(pass, ordinal, report)),
-        // If no member has data, starting the other members changes no disk.
+        // If no member has data, starting the other members does not change a disk.
         false => others.next().is_some() && list.reports.values().any(|report| !report.blank),
     };
     (other || differ).then(|| idle(Why::ClusterIdMismatch))

@@ -225,12 +225,12 @@ impl Climate {
 }
 
 impl World {
-    /// Injects one fault and schedules the next one. Injects none while a member is left behind.
+    /// Injects one fault and schedules the next one. Does not inject a fault while a member is left behind.
     pub(crate) fn inject_fault(&mut self) {
         let pause = self.chance.range(1, self.climate.chaos_pause);
         self.after(pause, Event::InjectFault);
         if self.members.iter().any(|member| member.left_behind) {
-            // The others must keep running, so that the member falls behind.
+            // The other members must keep running, so that this member falls behind.
             return;
         }
         match self.chance.range(0, 99) {

@@ -181,7 +181,7 @@ impl World {
         match packet.open() {
             Ok(envelope) => {
                 replica.take(Input::Message(envelope));
-                // A copy follows no leader before that leader is confirmed.
+                // A copy does not follow a leader before that leader is confirmed.
                 if let Some(term) = led_term.filter(|_| !replica.is_copied()) {
                     self.record_leader(place, (from, term), replica.status());
                 }

@@ -44,7 +44,7 @@ pub(super) struct ClusterArchive {
     pub(super) tail: Option<Tail>,
     /// The newest generation in the store.
     pub(super) newest: Option<i64>,
-    /// Whether the newest generation follows no backup of the cluster, so that none of its changes can be restored.
+    /// Whether the newest generation does not follow a backup of the cluster, so that its changes cannot be restored.
     pub(super) needs_backup: bool,
     /// Leases for the next segment, with their TTLs in seconds.
     leases: BTreeMap<i64, i64>,

@@ -503,7 +503,7 @@ async fn a_discovery_service_without_a_pod_is_reported() {
     assert!(said.is_some_and(|said| said.contains("hub has no ready pod")));
 }
 
-/// Otherwise, the operator would take no further step, and no condition would report the reason.
+/// Otherwise, the operator would stop taking steps, and no condition would report the reason.
 #[tokio::test]
 async fn a_secret_without_a_password_is_reported() {
     let auth = json!({"enabled": true, "rootCredentialsSecretRef": {"name": "orders-root"}});

@@ -70,8 +70,8 @@ fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus, overdue
     Due { create: None, delete, status, overdue, requeue_after: POLL }
 }
 
-/// Decides which backups of a schedule to create and delete now. Creates none while another backup has not finished, or if the
-/// schedule is paused or invalid. `backups` are the EtcdBackups that the schedule created.
+/// Decides which backups of a schedule to create and delete now. Does not create a backup while another backup has not
+/// finished, or if the schedule is paused or invalid. `backups` are the EtcdBackups that the schedule created.
 pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Timestamp) -> Due {
     let before = schedule.status.clone().unwrap_or_default();
     let mut newest: Vec<_> = backups.iter().collect();

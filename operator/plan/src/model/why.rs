@@ -282,8 +282,8 @@ impl Why {
     }
 }
 
-/// Suggests the answering voter with the highest applied index as the survivor of a recovery. Makes no suggestion if no voter
-/// in a pod of the cluster answers.
+/// Suggests the answering voter with the highest applied index as the survivor of a recovery. Does not suggest a survivor if no
+/// voter in a pod of the cluster answers.
 fn quorum_lost(cluster: &str, seen: &Observed) -> String {
     let answering = seen
         .members()

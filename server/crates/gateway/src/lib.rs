@@ -1,7 +1,7 @@
 //! `witan gateway start`: a TCP proxy in front of a cluster, with the flags of `etcd gateway start`. The proxy accepts client
 //! connections and copies their bytes to a member. It reads neither TLS nor HTTP.
 //!
-//! A connection stays with its member. After a member refuses a connection, the gateway opens no further connections to that
+//! A connection stays with its member. After a member refuses a connection, the gateway does not open other connections to that
 //! member until a test connection succeeds.
 //!
 //! Not here: the lookup of SRV records (`witan_bootstrap::discover`).

@@ -151,7 +151,7 @@ where
     }
 
     /// Passes bytes to the connection: unprocessed bytes if there are any, otherwise newly read bytes. Returns 0 only at the
-    /// end of the stream. Stays pending while the connection wants no input.
+    /// end of the stream. Stays pending while the connection does not want input.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.connection.wants_input() {
             return Poll::Pending;

@@ -33,12 +33,13 @@ pub struct AlarmCommand {
 pub enum AlarmAction {
     Activate = 0,
     Deactivate = 1,
-    /// Changes no alarm. Each member hashes its state after this entry, so that the hashes can be compared.
+    /// Does not change an alarm. Each member hashes its state after this entry, so that the hashes can be compared.
     HashState = 2,
 }
 
 impl AlarmCommand {
-    /// Creates a command that makes every member hash its state and raises no alarm. `member` and `kind` are placeholders.
+    /// Creates a command that makes every member hash its state and does not raise an alarm. `member` and `kind` are
+    /// placeholders.
     pub fn hash_state() -> Self {
         Self {
             action: AlarmAction::HashState as i32,

@@ -115,7 +115,7 @@ impl Checkpoints {
         self.checkpointer.rewrite(view, done);
     }
 
-    /// Queues a state to be written as a new base that keeps no run of the previous checkpoint, because a run is damaged.
+    /// Queues a state to be written as a new base without runs of the previous checkpoint, because a run is damaged.
     /// `hold` keeps the values in memory until the base is durable.
     pub(super) fn rewrite_all_runs(&mut self, view: View, hold: CacheHold) {
         self.record_offer(&view);

@@ -120,7 +120,7 @@ impl HeldViews {
         held.enforce(machine);
     }
 
-    /// Records that a checkpoint is durable. Readers that start after this call keep no file of earlier checkpoints.
+    /// Records that a checkpoint is durable. Readers that start after this call do not keep files of earlier checkpoints.
     pub(super) fn checkpointed(&self) {
         let mut held = self.0.lock();
         held.before_checkpoint = held.last_id;

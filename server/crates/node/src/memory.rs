@@ -290,7 +290,7 @@ impl MemoryMonitor {
             .saturating_sub(other)
             .saturating_sub(excess.saturating_mul(SHRINK_BY));
         if budget.starting.load(Relaxed) {
-            // The loading thread evicts no values while it builds the index and reads the log, so this thread evicts them.
+            // The loading thread does not evict values while it builds the index and reads the log, so this thread evicts them.
             budget
                 .cache
                 .set_target(target.min(first_values_bytes(budget.bytes)));

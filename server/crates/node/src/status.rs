@@ -125,7 +125,7 @@ impl PublishedStatus {
 }
 
 /// The published state after the last turn, and whether it is linearizable. Empty until a read requests the state, so that a
-/// write-only load copies no data.
+/// write-only load does not copy data.
 ///
 /// Only the replica's thread publishes a state, and it withdraws the state before any client can learn of a later state. A
 /// client that has received the answer to a write therefore never reads an older state. If this member is the only voter, the

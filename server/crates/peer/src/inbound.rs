@@ -1,5 +1,5 @@
 //! Streams from other members after their handshakes. The replica's thread reads these streams itself and waits for them
-//! together with its other work. A message therefore wakes no second thread.
+//! together with its other work. A message therefore does not wake a second thread.
 
 use std::{
     io,

@@ -12,7 +12,8 @@ use witan_tree::Tree;
 
 use crate::format::{Record, State};
 
-/// Returns the part of a state that is recorded, without passwords. Visits no keys or nodes, because there may be millions.
+/// Returns the part of a state that is recorded, without passwords. Does not visit keys or nodes, because there may be
+/// millions.
 pub(crate) fn store(view: &View) -> State {
     let machine = &view.machine;
     let no_keys = machine.kv.is_empty() && machine.kv.revision() == Revision::EMPTY;

@@ -10,8 +10,8 @@
 //!   contains an outdated record of a block, the block has its place in a newer run of the base.
 //! - **The base deletes each block that a kept run contains and the state lacks.** The number of a deleted block is never used
 //!   again.
-//! - **The base writes all records that are not blocks.** These records can contain secrets, so the base keeps no run that
-//!   contains such a record.
+//! - **The base writes all records that are not blocks.** These records can contain secrets, so the base does not keep a run
+//!   that contains such a record.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -62,8 +62,8 @@ pub(super) struct BaseSize {
 
 impl BasePlan {
     /// Plans a base of `view`, which must outlive the plan. Keeps a run of `chain` that contains only blocks if `is_kept`
-    /// returns true for the run and the size in bytes of its live blocks. Keeps no run in which no block has its place. The
-    /// state of `chain` must be an ancestor of `view`, and the runs of `chain` must have the format `format`.
+    /// returns true for the run and the size in bytes of its live blocks. Does not keep a run if none of the blocks has its
+    /// place there. The state of `chain` must be an ancestor of `view`, and the runs of `chain` must have the format `format`.
     pub(super) fn new(
         format: &'static DataFormat,
         folder: &CheckpointFolder,
@@ -122,7 +122,7 @@ impl BasePlan {
         view.records_except_blocks(&mut |change| link.add(change));
     }
 
-    /// Computes the size of the base. Encodes all records except the blocks. Reads no values.
+    /// Computes the size of the base. Encodes all records except the blocks. Does not read values.
     pub(super) fn size(&self, view: &View) -> BaseSize {
         let mut others = 0;
         view.records_except_blocks(&mut |change| {

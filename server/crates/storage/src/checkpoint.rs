@@ -14,7 +14,7 @@
 //! - **A state that is being built is written in parts** (`parts`), which are not published. The values of a part can leave
 //!   memory, so the state can be larger than memory.
 //! - **All runs of a chain have one format.** When the feature level rises, the directory's identity gets the later format
-//!   (`open_identity`). The next checkpoint is then a base that keeps no run. If there is not enough space for it, the previous
+//!   (`open_identity`). The next checkpoint is then a base without kept runs. If there is not enough space for it, the previous
 //!   chain is dropped first.
 
 mod parts;
@@ -299,8 +299,8 @@ impl Checkpoint {
     }
 
     /// Plans a base of `view`. Keeps the runs of the published chain that have at least half of the maximum size and few
-    /// outdated bytes (`base`). If a base is required, the kept runs have no outdated bytes. Keeps no run if `since` is
-    /// missing, if startup has fallen back, or if the format of the chain differs from the directory's.
+    /// outdated bytes (`base`). If a base is required, the kept runs have no outdated bytes. Does not keep any run if `since`
+    /// is missing, if startup has fallen back, or if the format of the chain differs from the directory's.
     fn plan_base(&self, since: Option<&View>, view: &View) -> BasePlan {
         // A snapshot installed during this write may raise the directory's format. The snapshot then also replaces this base.
         let format = self.folder.identity.format();

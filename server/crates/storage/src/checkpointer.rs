@@ -165,7 +165,7 @@ impl Checkpointer {
         });
     }
 
-    /// Queues a frozen view to be written as a new base that keeps no run, because runs are damaged. Releases `hold` when the
+    /// Queues a frozen view to be written as a new base without kept runs, because runs are damaged. Releases `hold` when the
     /// base or an installed snapshot is durable.
     pub fn rewrite_all_runs(&self, view: View, hold: CacheHold) {
         self.queue(view, |options| {

@@ -273,7 +273,7 @@ impl IncomingSnapshot {
 
 impl Drop for IncomingSnapshot {
     fn drop(&mut self) {
-        // A failed run leaves no file to discard.
+        // A failed run does not leave a file to discard.
         let _ = self.finish_run();
         // Drop the state first, because the places of its blocks refer to the runs.
         self.builder = None;

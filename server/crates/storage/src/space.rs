@@ -66,7 +66,7 @@ pub enum SpaceLevel {
     /// All commands are accepted.
     #[default]
     Enough,
-    /// Only commands that add no data are accepted.
+    /// Only commands that do not add data are accepted.
     Low,
     /// All commands are refused.
     None,

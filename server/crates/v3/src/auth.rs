@@ -142,7 +142,7 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Returns whether v3 authentication is enabled, and the auth revision, from a linearizable state. As in etcd, requires no
+/// Returns whether v3 authentication is enabled, and the auth revision, from a linearizable state. As in etcd, does not require
 /// authentication.
 pub(super) async fn auth_status(
     ctx: &Context,

@@ -171,7 +171,7 @@ pub(super) fn check_on(
     Ok(caller)
 }
 
-/// Runs the permission check before a proposal, so that a refused operation adds no log entry and raises no quota alarm.
+/// Runs the permission check before a proposal, so that a refused operation does not add a log entry or raise a quota alarm.
 /// Returns the caller for the proposal, or `None` as [`check_on`] does. The check is repeated when the operation is applied.
 pub(super) async fn before_proposal(
     ctx: &Context,

@@ -68,8 +68,7 @@ impl<M: MessageResponse> UnaryResponse<M> {
 /// A response that is a message in memory.
 pub(super) trait MessageResponse: Message + Sized + 'static {
     /// Returns the number of pairs and the total size in bytes of their keys and values. The size is 0 if the number exceeds
-    /// `INLINE_PAIRS`, because computing the size takes a long time. By default, counts no pairs and returns the encoded
-    /// length.
+    /// `INLINE_PAIRS`, because computing the size takes a long time. By default, returns 0 pairs and the encoded length.
     fn weight(&self) -> (usize, usize) {
         (0, self.encoded_len())
     }

@@ -130,7 +130,7 @@ impl RangeReader {
         }
     }
 
-    /// Fails if the revision of the range is compacted or in the future. Reads no key.
+    /// Fails if the revision of the range is compacted or in the future. Does not read keys.
     fn check_readable(&self, kv: &Kv) -> RpcResult<()> {
         let nothing = RangePartBounds { pairs: 0, bytes: 0, keys: 0 };
         kv.range_part(&self.range, &nothing, ValueSource::Memory)?;
@@ -138,7 +138,7 @@ impl RangeReader {
     }
 
     /// Reads the next part with pairs, or the last part, after which the caller must stop. Only the last part has the header,
-    /// `more`, and the count of the entire range. Keeps no state while a large count waits for its permit.
+    /// `more`, and the count of the entire range. Does not hold a state while a large count waits for its permit.
     async fn next(&mut self, ctx: &Context) -> RpcResult<RangeResponse> {
         loop {
             let step = self.step(&ctx.node.view().await?.machine, ValueSource::Memory);

@@ -181,7 +181,7 @@ impl Side {
             .unwrap_or_else(|error| silent(&error))
     }
 
-    /// Opens a watch on a new connection, after redirects. An answer other than 200 opens no watch.
+    /// Opens a watch on a new connection, after redirects. An answer other than 200 does not open a watch.
     fn try_watch(&mut self, id: u32, request: &Request) -> io::Result<Answer> {
         let mut target = request.target.clone();
         for _ in 0..REDIRECTS_MAX {

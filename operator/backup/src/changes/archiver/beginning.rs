@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Archiver<'_> {
-    /// Opens a watch after the stored changes if the member has the same history; otherwise begins a generation. An error
-    /// leaves no watch open.
+    /// Opens a watch after the stored changes if the member has the same history; otherwise begins a generation. After an
+    /// error, no watch is open.
     pub(super) async fn open_watch(
         &self,
         archive: &mut ClusterArchive,

@@ -97,7 +97,7 @@ impl<S: Service> Connection<S> {
         }
         if self.timers.keepalive_at().is_some_and(|at| at <= self.now) {
             if self.timers.ping_sent.replace(self.now).is_some() {
-                // Send no GOAWAY, because a silent client would not read it.
+                // Do not send a GOAWAY, because a silent client would not read it.
                 self.streams.clear();
                 self.timers.deadlines.clear();
                 self.phase = Phase::Closed;

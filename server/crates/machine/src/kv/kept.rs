@@ -49,7 +49,7 @@ impl Kv {
         bytes.into_iter().max().unwrap_or_default()
     }
 
-    /// Like [`Self::limit_kept_values`], but for a put. Returns 0 if the put keeps no value.
+    /// Like [`Self::limit_kept_values`], but for a put. Returns 0 if the put does not keep a value.
     fn limit_kept_value(&self, put: &mut Put) -> u64 {
         if !put.ignore_value {
             return 0;

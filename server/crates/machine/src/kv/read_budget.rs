@@ -48,7 +48,7 @@ pub enum ValueSource {
 /// The purpose for which a read needs the value of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueUse {
-    /// Needs no value.
+    /// Does not need the value.
     Nothing,
     /// Returns the value.
     Return,

@@ -3,8 +3,8 @@
 //! nor campaigns until a confirmed leader has brought it up to date. It acknowledges nothing to an unconfirmed leader.
 //!
 //! A leader is confirmed as in `log_lost`: it answers a ReadIndex request, which requires a quorum. This member is not part of
-//! that quorum, because raft sees no message from an unconfirmed leader. The member is up to date once two conditions are met:
-//! it has accepted the confirmed leader's append, and its commit index has reached the index in the leader's answer.
+//! that quorum, because raft does not see messages from an unconfirmed leader. The member is up to date once two conditions are
+//! met: it has accepted the confirmed leader's append, and its commit index has reached the index in the leader's answer.
 //!
 //! If the voters on original disks do not form a quorum, no leader can be confirmed, so all voters must run. A copy votes only
 //! for a candidate whose log is at least as long as every voter's log. It then regards that candidate as confirmed. No entry

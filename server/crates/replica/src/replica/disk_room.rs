@@ -54,7 +54,7 @@ impl Room {
         left.is_some()
     }
 
-    /// Returns whether a command can be accepted: memory is free, or the command adds no data.
+    /// Returns whether a command can be accepted: memory is free, or the command does not add data.
     fn has_memory_for(&self, command: Option<&Command>) -> bool {
         !self.lacks_memory || command.is_none_or(|command| command.growth() == 0)
     }

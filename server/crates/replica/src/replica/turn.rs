@@ -479,7 +479,8 @@ fn lane(kind: MessageType) -> Lane {
     }
 }
 
-/// Issues the due ReadIndex round if raft would answer it. A sole voter holds no reads, because a round costs it no messages.
+/// Issues the due ReadIndex round if raft would answer it. A sole voter does not hold reads, because a round does not cost it
+/// any messages.
 fn issue_reads(replica: &mut Replica) {
     if !replica.can_read_index() {
         return;

@@ -177,7 +177,7 @@ impl WatcherGroups {
     }
 
     /// Iterates over the groups in a range of slots. Each item is the group's first key, its stream and its number of watchers.
-    /// A group keeps its slot, so reading the slots in parts misses no group that stays registered.
+    /// A group keeps its slot, so reading the slots in parts finds every group that stays registered.
     pub fn in_slots(
         &self,
         slots: Range<usize>,

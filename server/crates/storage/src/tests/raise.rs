@@ -1,5 +1,5 @@
-//! Raises the feature level of a directory: the identity gets the later format before any other file, and a base that keeps no
-//! run follows. Tests a power cut at each sync and a failure of each call.
+//! Raises the feature level of a directory: the identity gets the later format before any other file, and a base without kept
+//! runs follows. Tests a power cut at each sync and a failure of each call.
 
 use std::{
     collections::BTreeSet,

@@ -75,7 +75,7 @@ fn a_rewrite_keeps_unchanged_runs() {
     compact(&mut view);
     storage.checkpoint.rewrite(Some(&since), &view).unwrap();
     assert!(numbers(&dir).intersection(&all).count() + 3 < all.len());
-    // A base keeps no run if the state of the checkpoint on disk is not given.
+    // A base does not keep any run if the state of the checkpoint on disk is not given.
     let before = numbers(&dir);
     storage.checkpoint.write(None, &view).unwrap();
     assert!(numbers(&dir).is_disjoint(&before));

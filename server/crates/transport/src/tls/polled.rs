@@ -53,7 +53,7 @@ impl PolledTls {
 impl PolledStream for PolledTls {
     fn keeps_bytes(&self) -> bool {
         // After each read of the socket, the session decrypts all complete records. While the session has decrypted bytes, it
-        // wants no read.
+        // does not want a read.
         !self.0.sock.is_drained || !self.0.conn.wants_read()
     }
 }

@@ -136,8 +136,8 @@ pub(super) fn read<Q: Clone + Send + 'static, T: ReadReply>(
     Either::Right(Box::pin(with_permit))
 }
 
-/// Runs a small read of values on disk on another thread, with pairs of at most `bytes` bytes. Keeps no permit for the response,
-/// which is small.
+/// Runs a small read of values on disk on another thread, with pairs of at most `bytes` bytes. Does not keep a permit for the
+/// response, which is small.
 async fn read_small<Q: Send + 'static, T: ReadReply>(
     ctx: &Context,
     request: Q,

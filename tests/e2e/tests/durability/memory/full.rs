@@ -86,7 +86,7 @@ fn a_member_without_memory_for_keys_refuses_them_until_others_are_deleted() {
         let refused = kv.put(requests::put("one more", "v")).await;
         let refused = refused.expect_err("the memory is used up");
         assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
-        // The restart below may free memory, so requests that add no data must be accepted here.
+        // The restart below may free memory, so requests that do not add data must be accepted here.
         let found = kv.range(requests::range(key(0), "")).await.expect("a get");
         assert_eq!(found.into_inner().count, 1);
         let deleted = kv.delete_range(requests::delete(key(0), "")).await;

@@ -1,5 +1,5 @@
 //! Progress notifications, metrics of watches, and their end when the server stops. `server/crates/v3/src/watch/world_tests.rs`
-//! tests that watchers miss no event, and `tests/e2e/tests/faults` tests this under load.
+//! tests that watchers do not miss events, and `tests/e2e/tests/faults` tests this under load.
 
 use std::time::Duration;
 
