@@ -11,7 +11,7 @@ use super::MemoryBudget;
 /// Factor by which checkpoints are more frequent while the disk or the memory budget is almost full.
 const LOW_SPACE_FACTOR: u64 = 16;
 
-/// Divisor of the memory budget: a checkpoint is due once startup would need this part to replay the log since the last
+/// Divisor of the memory budget. A checkpoint is due once startup would need the quotient to replay the log since the last
 /// checkpoint. Values stay in memory until a checkpoint contains them.
 const MEMORY_DIVISOR: u64 = 8;
 

@@ -20,7 +20,7 @@ use witan_machine::StateMachine;
 /// Size in bytes that readers may pin even if the current state uses up the quota.
 const HELD_BYTES_FREE: u64 = 64 << 20;
 
-/// Divisor of the memory budget: while the budget is full, readers may pin at most this part of it.
+/// Divisor of the memory budget. The quotient is the maximum size of the data that readers may pin while the budget is full.
 const MEMORY_DIVISOR: u64 = 8;
 
 /// The readers and the memory that they pin. Clones share the state.

@@ -27,37 +27,39 @@ const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 /// Interval between two measurements while less than a quarter of the budget is free.
 const MEASURE_INTERVAL_NEAR: Duration = Duration::from_millis(20);
 
-/// Divisor of the budget: commands that add data are refused while the other memory leaves less than this part for values.
+/// Divisor of the budget. Commands that add data are refused while the other memory leaves less than the quotient for values.
 const VALUES_DIVISOR: u64 = 8;
 
-/// Divisor of the budget: the other memory must shrink by this part before commands that add data are accepted again.
+/// Divisor of the budget. The other memory must shrink by the quotient before commands that add data are accepted again.
 const RECOVERY_DIVISOR: u64 = 32;
 
-/// Divisor of the budget: if the other memory leaves less than this part free, this member accepts no entries that add data.
+/// Divisor of the budget. While the other memory leaves less than the quotient free, this member accepts no entries that add
+/// data.
 const LOG_DIVISOR: u64 = 32;
 
-/// Divisor of the budget: at the next startup, the log after the last checkpoint may take this part. The remaining memory is
+/// Divisor of the budget. At the next startup, the log after the last checkpoint may take the quotient. The remaining memory is
 /// for keys.
 const REPLAY_DIVISOR: u64 = 2;
 
-/// Divisor of the free memory: while the budget is used up, this part is the size of the largest snapshot to accept. In memory,
-/// the keys of a state can take several times the bytes of their records.
+/// Divisor of the free memory. While the budget is used up, the quotient is the maximum size of a snapshot to accept. In
+/// memory, the keys of a state can take several times the bytes of their records.
 const SNAPSHOT_DIVISOR: u64 = 4;
 
-/// Divisor of the memory that a snapshot has taken so far: this part is the estimated memory of its index. The index takes
+/// Divisor of the memory that a snapshot has taken so far. The quotient is the estimated memory of its index. The index takes
 /// about as much as the keys and versions. The remaining memory holds values that are not on disk yet.
 const SNAPSHOT_INDEX_DIVISOR: u64 = 2;
 
 /// Time that a command waits for memory before it is refused. A checkpoint that is being written usually frees enough memory.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 
-/// Divisor of the memory that the allocator holds for evicted values: the allocator returns this part between two measurements.
+/// Divisor of the memory that the allocator holds for evicted values. The allocator returns the quotient between two
+/// measurements.
 const HELD_DIVISOR: u64 = 8;
 
-/// Divisor of the budget: the held memory is estimated as at most this part.
+/// Divisor of the budget. The estimate of the held memory is at most the quotient.
 const HELD_MAX_DIVISOR: u64 = 8;
 
-/// Divisor of an increase of the other memory: this part of the increase is added to the estimate.
+/// Divisor of an increase of the other memory. The quotient is added to the estimate.
 const AVERAGE_DIVISOR: u64 = 4;
 
 /// Number of bytes by which the cache shrinks for each byte beyond the budget. The allocator returns only whole pages.

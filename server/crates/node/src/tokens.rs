@@ -25,7 +25,7 @@ const TOKENS_MAX: usize = 262_144;
 /// Number of expired tokens that one login removes, which is more than a login adds.
 const SWEPT_PER_LOGIN: usize = 4;
 
-/// Divisor of a token's lifetime: a used token moves to the end of the order at most once in this part of its lifetime.
+/// Divisor of a token's lifetime. The quotient is the minimum time between two moves of a used token to the end of the order.
 const ORDER_PARTS: u32 = 64;
 
 /// A member's simple tokens. `Debug` does not print them.

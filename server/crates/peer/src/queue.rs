@@ -18,7 +18,7 @@ use super::frame::{self, FrameKind};
 /// budget lowers the limit.
 const BYTES_MAX: usize = 64 << 20;
 
-/// Divisor of the memory budget: the quotient limits the size of one queue. Each other member has two queues.
+/// Divisor of the memory budget. The quotient limits the size of one queue. Each other member has two queues.
 const MEMORY_DIVISOR: u64 = 64;
 
 /// Size in bytes at which a batch is complete.

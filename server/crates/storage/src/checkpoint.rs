@@ -53,7 +53,7 @@ use super::{
 /// Number of links above which a chain is rewritten as a base. Each link adds a few milliseconds to startup.
 pub(super) const LINKS_BEFORE_REWRITE: usize = 48;
 
-/// Divisor of a run's size, which gives the maximum size of the outdated records in a run that a base keeps.
+/// Divisor of a run's size. The quotient is the maximum size of the outdated records in a run that a base keeps.
 const OUTDATED_DIVISOR: u64 = 4;
 
 /// A member's checkpoint.

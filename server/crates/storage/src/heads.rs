@@ -22,7 +22,7 @@ use super::{
 
 const SUFFIX: &str = ".heads";
 
-/// Divisor of the size of a run's records, which gives the maximum size of the run's heads. With small values, writing the
+/// Divisor of the size of a run's records. The quotient is the maximum size of the run's heads. With small values, writing the
 /// heads costs more than startup saves.
 const HEADS_DIVISOR: usize = 16;
 

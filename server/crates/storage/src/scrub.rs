@@ -40,7 +40,7 @@ pub(super) const PERIOD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Minimum rate in bytes per second. The rate is higher if a pass would otherwise take longer than the period.
 const BYTES_PER_SECOND: u64 = 1 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
-/// Divisor of the period, which gives the pause between two attempts to read a run: two seconds for seven days.
+/// Divisor of the period. The quotient is the pause between two attempts to read a run: two seconds for seven days.
 const PAUSE_DIVISOR: u32 = 300_000;
 
 pub(super) struct Scrub {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::rng::Rng;
 
-/// Divisor of a sequence's length for the part before its first compaction.
+/// Divisor of a sequence's length. The quotient is the length of the part before the first compaction.
 const BEFORE_COMPACTION: usize = 20;
 /// The first compaction, of existing revisions.
 const FIRST_COMPACTION: [&str; 3] = [

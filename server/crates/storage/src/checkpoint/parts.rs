@@ -16,7 +16,7 @@ use witan_machine::{
 
 use super::Checkpoint;
 
-/// Divisor of the cache's target, which gives the size of a part. Values that no part contains must stay in memory.
+/// Divisor of the cache's target. The quotient is the size of a part. Values that no part contains must stay in memory.
 const TARGET_DIVISOR: u64 = 16;
 
 /// Minimum size of a part in bytes, because each part takes several syncs.
