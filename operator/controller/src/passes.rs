@@ -103,7 +103,7 @@ pub(crate) fn run<K: Object>(
             match readable::<K>(&object) {
                 Some(object) => passes.pass(&object).await,
                 None => {
-                    // Otherwise, the metrics of the object would keep their last values.
+                    // Forget the object, because its metrics would otherwise keep their last values.
                     let (namespace, name) = (object.namespace(), object.name_any());
                     passes.forget(namespace.as_deref().unwrap_or_default(), &name);
                     Ok(Action::await_change())

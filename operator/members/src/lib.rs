@@ -215,8 +215,8 @@ pub trait Members: Send + Sync + 'static {
     /// Requests a report from each address concurrently. Returns one answer per address, in the same order.
     fn survey(&self, of: &[Address]) -> impl Future<Output = Vec<Answer>> + Send;
 
-    /// Sends a change to each member of `through` until one accepts or refuses it. Otherwise, returns the last error. Fails
-    /// with [`CallError::NoMember`] if `through` is empty.
+    /// Sends a change to each member of `through` until one accepts or refuses it. If no member does, returns the last error.
+    /// Fails with [`CallError::NoMember`] if `through` is empty.
     fn change(
         &self,
         through: &[Address],

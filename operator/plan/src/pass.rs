@@ -249,8 +249,8 @@ impl<'a> Joined<'a> {
         self.others(id) >= quorum(self.list.voters().count())
     }
 
-    /// Returns whether the other voters that answer form a quorum. Otherwise, the cluster may need the vote of `id`, even if
-    /// `id` does not answer.
+    /// Returns whether the other voters that answer form a quorum. If they do not, the cluster may need the vote of `id`, even
+    /// if `id` does not answer.
     pub(super) fn can_spare(&self, id: MemberId) -> bool {
         let others = self.list.voters().filter(|voter| voter.id != id);
         let answering = others.filter(|voter| voter.answers).count();

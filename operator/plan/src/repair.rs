@@ -316,7 +316,7 @@ fn without_service(
     }
 }
 
-/// Returns the step that disarms the CORRUPT alarm of a removed member. Otherwise, the alarm would stay raised.
+/// Returns the step that disarms the CORRUPT alarm of a removed member. Without this step, the alarm would stay raised.
 pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     let id = *joined.list.stale_corrupt.first()?;
     Some(Step::DisarmCorrupt(id))

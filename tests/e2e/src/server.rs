@@ -94,7 +94,7 @@ impl Launch {
             .arg(format!("--initial-cluster=default={peer}"))
     }
 
-    /// Allows panics in the log. Otherwise, a panic fails the test.
+    /// Allows panics in the log. By default, a panic fails the test.
     pub fn expect_panics(mut self) -> Self {
         self.expects_panics = true;
         self

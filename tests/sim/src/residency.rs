@@ -5,8 +5,8 @@
 //! depends on residency also differs between members.
 //!
 //! In some seeds, records of blocks are damaged while a member runs. A read of a damaged record must end the process. The next
-//! startup falls back to the older checkpoint if that has no damaged run. Otherwise it finds the record sound, because the
-//! simulated disk has no other copy of it.
+//! startup falls back to the older checkpoint if that has no damaged run. If both checkpoints contain the damaged run, startup
+//! finds the record sound, because the simulated disk has no other copy of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 

@@ -259,7 +259,7 @@ async fn refused_growth_is_not_recorded_as_growth() {
     }
 }
 
-/// Otherwise, the next attempt would follow only after an hour.
+/// If the pod were recorded, the next attempt would follow only after an hour.
 #[tokio::test]
 async fn a_pod_that_was_not_deleted_is_not_recorded_as_recreated() {
     let fake = FakeApi::with_cluster(&json!({}));
@@ -492,7 +492,8 @@ async fn an_object_that_no_webhook_can_check_is_refused() {
     }
 }
 
-/// Otherwise, the status would show only that the operator creates the token, and only the log would contain the error.
+/// Without the refusal, the status would show only that the operator creates the token, and only the log would contain the
+/// error.
 #[tokio::test]
 async fn a_discovery_service_without_a_pod_is_reported() {
     let discovery = json!({"local": {"clusterRef": {"name": "hub"}}});
@@ -503,7 +504,7 @@ async fn a_discovery_service_without_a_pod_is_reported() {
     assert!(said.is_some_and(|said| said.contains("hub has no ready pod")));
 }
 
-/// Otherwise, the operator would stop taking steps, and no condition would report the reason.
+/// Without the refusal, the operator would stop taking steps, and no condition would report the reason.
 #[tokio::test]
 async fn a_secret_without_a_password_is_reported() {
     let auth = json!({"enabled": true, "rootCredentialsSecretRef": {"name": "orders-root"}});

@@ -382,7 +382,7 @@ async fn a_backup_waits_for_its_cluster_and_then_gets_one_job() {
     }
 }
 
-/// Otherwise, no alert would report that a backup does not start.
+/// Without the count, no alert would report that a backup does not start.
 #[tokio::test]
 async fn a_failed_pass_over_a_backup_is_counted() {
     let fake = FakeApi::default();

@@ -96,8 +96,8 @@ fn listed_by_others(
     ordinals.collect()
 }
 
-/// Returns whether the list of `later` still contains a quorum of the voters of `earlier`. Otherwise, `later` cannot contain a
-/// later list of the same history.
+/// Returns whether the list of `later` still contains a quorum of the voters of `earlier`. If it does not, `later` cannot
+/// contain a later list of the same history.
 fn may_precede(earlier: &Report, later: &Report) -> bool {
     let voters = earlier.members.iter().filter(|member| !member.is_learner);
     let left = voters.clone().filter(|voter| lists(later, voter.id));

@@ -122,7 +122,7 @@ fn the_survivor_waits_until_no_other_pod_is_left() {
     assert!(world.took(is_forced));
 }
 
-/// Otherwise, the operator would stop the other pods although the survivor cannot start.
+/// The operator must not stop the other pods while the survivor cannot start.
 #[test]
 fn other_members_keep_their_pods_while_the_name_of_the_survivors_pod_is_taken() {
     let mut world = cluster(3);

@@ -153,8 +153,8 @@ fn check_level(levels: &[Level]) -> Result<(), JoinError> {
     }
 }
 
-/// Fails if a member of the cluster may run at one of these peer URLs. Otherwise, `--force-new-cluster` would create a second
-/// cluster with the same id. Ignores invalid URLs.
+/// Fails if a member of the cluster may run at one of these peer URLs. Without this check, `--force-new-cluster` could create a
+/// second cluster with the same id. Ignores invalid URLs.
 pub async fn refuse_running(
     cluster_id: u64,
     peer_urls: &BTreeSet<String>,

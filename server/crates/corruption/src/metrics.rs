@@ -51,7 +51,7 @@ impl CorruptionMetrics {
 mod tests {
     use super::*;
 
-    /// Otherwise, a member whose comparisons always fail would look like a member without comparisons.
+    /// Without the count, a member whose comparisons always fail would look like a member without comparisons.
     #[test]
     fn a_failed_comparison_is_counted() {
         let on = Register::default();

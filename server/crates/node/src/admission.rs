@@ -158,7 +158,7 @@ impl Node {
     /// `Stopped` if the thread has ended.
     pub(super) fn send(&self, inbound: LoopRequest) -> Result<(), NodeError> {
         let free = self.shared.inbox.capacity();
-        // Otherwise, the calls of one connection could fill the queue.
+        // Limit the calls of one connection, because they could otherwise fill the queue.
         if free < INBOX_MAX / 2 && self.account.charged(Resource::Calls) > free {
             return Err(NodeError::TooMany);
         }

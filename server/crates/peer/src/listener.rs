@@ -191,7 +191,8 @@ impl Listener {
                         "rejected a stream from a remote peer"
                     );
                 }
-                // Otherwise, unread data could reset the connection before the peer reads the response.
+                // Shut the stream down, because unread data could otherwise reset the connection before the peer reads the
+                // response.
                 stream.shutdown().await?;
                 Ok(None)
             }

@@ -173,7 +173,7 @@ fn a_snapshot_has_the_feature_level_of_its_cluster() {
     assert_eq!(found.machine.members.level(), levels::OWN);
 }
 
-/// Otherwise, a restore would silently lose the record.
+/// If the record were accepted, a restore would silently lose it.
 #[test]
 fn a_record_of_a_later_release_in_witans_bucket_is_refused() {
     let folder = Folder::new("own");

@@ -136,7 +136,7 @@ where
 }
 
 /// Serves with these limits. A separate server serves the metrics URLs, so probes get responses even if clients use all other
-/// connections. Otherwise, Kubernetes would restart the member.
+/// connections. Without these responses, Kubernetes would restart the member.
 fn serve_within<H, F, C>(
     limits: ConnectionLimits,
     bound: Vec<Bound>,

@@ -235,7 +235,7 @@ impl<S: Service> Connection<S> {
         self.settle(slot, stream, progress);
     }
 
-    /// Returns a waiting stream to its slot. Otherwise, finishes an ended stream or resets a failed stream, and frees the slot.
+    /// Returns a waiting stream to its slot. Finishes an ended stream, resets a failed stream, and frees the slot of either.
     fn settle(&mut self, slot: usize, stream: Box<Stream<S>>, progress: StreamProgress) {
         match progress {
             StreamProgress::Waits => self.streams.keep(slot, stream),
@@ -498,7 +498,8 @@ impl<S: Service> Connection<S> {
         }
         self.streams.release(slot, stream.id);
         if self.streams.is_empty() {
-            // Otherwise, a client that does not read could fill the list with the slots of calls that it resets.
+            // Clear the list, because a client that does not read could otherwise fill it with the slots of calls that it
+            // resets.
             for slot in self.woken.drain(..) {
                 self.streams.unlisted(slot);
             }

@@ -373,8 +373,8 @@ impl Replica {
         }
     }
 
-    /// Ends the wait of a copy that leads or need not wait. Otherwise ends the wait once a confirmed leader has brought the
-    /// copy up to date and all messages from the original have arrived.
+    /// Ends the wait of a copy that leads or need not wait. For any other copy, ends the wait once a confirmed leader has
+    /// brought the copy up to date and all messages from the original have arrived.
     pub(super) fn settle_copy(&mut self) {
         let Some(copied) = &self.copied else { return };
         let raft = &self.raft.raft;

@@ -41,7 +41,7 @@ impl Replica {
     }
 
     /// Returns whether to drop a pre-vote request, because this member campaigns before its sender and has a log at least as
-    /// long. Otherwise both members would become candidates and split the votes.
+    /// long. If this member answered, both members would become candidates and split the votes.
     pub(super) fn disturbs_first_campaign(&self, message: &Message) -> bool {
         let raft = &self.raft.raft;
         let log = &raft.raft_log;

@@ -143,8 +143,8 @@ impl Replica {
         heard.is_some_and(|at| at >= since)
     }
 
-    /// Sends a candidate a rejection with the later term `term`, because raft-rs sends none. Otherwise, a candidate that gets
-    /// no message of that term would campaign in many earlier terms.
+    /// Sends a candidate a rejection with the later term `term`, because raft-rs sends none. Without the rejection, a candidate
+    /// that gets no message of that term would campaign in many earlier terms.
     pub(super) fn reject_with_term(&mut self, candidate: u64, term: u64) {
         let mut message = Message {
             to: candidate,

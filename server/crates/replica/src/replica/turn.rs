@@ -226,8 +226,8 @@ fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
     }
 }
 
-/// Persists and syncs the commit index if no batch followed it for an election timeout. Otherwise, a member that restarts would
-/// not know that its last entries are committed, and a leader of a forked history could replace them.
+/// Persists and syncs the commit index if no batch followed it for an election timeout. Without this sync, a member that
+/// restarts would not know that its last entries are committed, and a leader of a forked history could replace them.
 fn persist_idle_commit(replica: &mut Replica, host: &mut dyn Host) {
     let patience = replica.config.election_ticks as u64;
     let advanced = replica.commit_unpersisted;

@@ -38,8 +38,8 @@ pub(super) struct Parts {
 
 impl Checkpoint {
     /// If many values have been added since the last part, writes the keys of the incomplete state `machine`. Their values can
-    /// then leave memory. Otherwise does nothing, so this function can be called after each change. No part is published. Once
-    /// the state is complete, the caller publishes it with [`Checkpoint::write`] and `None`.
+    /// then leave memory. If there are few values, does nothing, so this function can be called after each change. No part is
+    /// published. Once the state is complete, the caller publishes it with [`Checkpoint::write`] and `None`.
     ///
     /// The directory must not have a published checkpoint.
     pub fn write_part(&mut self, machine: &StateMachine) -> io::Result<()> {

@@ -103,7 +103,7 @@ pub(super) struct Files {
 /// The result of [`Files::reload`].
 pub(super) struct Reloaded<C> {
     pub(super) config: C,
-    /// Whether the certificate, the key and the CAs were read again. Otherwise, `config` contains the previous ones.
+    /// Whether the certificate, the key and the CAs were read again. If not, `config` contains the previous ones.
     pub(super) is_new: bool,
     /// Whether an unreadable file may become readable without a change of its metadata.
     pub(super) try_again: bool,
