@@ -52,7 +52,7 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     // A signal can stop a member that is still waiting for the other members.
     let signal = transport::first_signal().map_err(BootError::io("install the signal handlers"))?;
     let mut signal = std::pin::pin!(signal);
-    // Bind before the disk is touched: a port in use is the most common mistake.
+    // Bind before the disk is touched, because a port in use is the most common mistake.
     let bound = transport::bind(&config)?;
     let bound_peers = transport::bind_peers(&config)?;
     let on = Register::default();

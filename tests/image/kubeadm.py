@@ -51,7 +51,7 @@ def kubeadm(world):
     for volume in spec["volumes"]:
         path = volume["hostPath"]["path"].lstrip("/")
         mount, = (each["mountPath"] for each in container["volumeMounts"] if each["name"] == volume["name"])
-        # keep the modes: only root can read the keys
+        # keep the modes, because only root can read the keys
         shutil.copytree(root / path, pod.root / mount.lstrip("/"), dirs_exist_ok=True)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     environment = {each["name"]: each["value"] for each in container.get("env", [])}

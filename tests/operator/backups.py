@@ -90,7 +90,7 @@ class Backups:
             assert int(revision) >= status["revision"], (revision, status)
             assert self.hash_at("again", int(revision))[0] == self.hash_at("kept", int(revision))[0], "the keys differ from the source's"
         try:
-            # the restored cluster owns the disks: a lost pod returns with later writes
+            # the restored cluster owns the disks, so a lost pod returns with later writes
             self.put("again", "since", "restored")
             self.api.delete(f"{CORE}/pods/again-0?gracePeriodSeconds=0")
             eventually("a member is back", lambda: self.is_ready("again") and "again-0" in self.pods("again"))

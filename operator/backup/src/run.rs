@@ -29,7 +29,7 @@ pub fn run(command: &BackupCommand) -> io::Result<ExitCode> {
 
 /// Runs a command, prints its error, and writes its result or error to the file of `--result`. Sets the umask of the process.
 async fn report(command: &BackupCommand) -> ExitCode {
-    // rustls needs a provider for the process. Ignore the error: a provider that is already installed is the same.
+    // rustls needs a provider for the process. Ignore the error, because a provider that is already installed is the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Backups on a volume contain all secrets, so only the owner and the group may read them.
     rustix::process::umask(Mode::RWXO | Mode::WGRP);

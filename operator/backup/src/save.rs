@@ -58,7 +58,7 @@ pub(crate) async fn finish(
     (result, stop): (Option<&Path>, &Stop),
 ) -> Result<BackupRecord, BackupError> {
     if let Some(path) = result {
-        // Write the result first: if a deadline ends the process during the retention, the backup has still succeeded.
+        // Write the result first. If a deadline ends the process during the retention, the backup has still succeeded.
         let noted = CommandResult::Backup(record.clone()).write(path);
         let failed = |error| BackupError::internal(format!("--result {}: {error}", path.display()));
         noted.map_err(failed)?;

@@ -160,8 +160,8 @@ fn corruption(errors: &[String], member: u64) -> Option<String> {
     ))
 }
 
-/// Reads a member's release and feature levels from `/version`, which needs no user. Returns `None` if the page cannot be
-/// read: etcd without TLS serves only gRPC over HTTP/2, and a backup does not depend on the page.
+/// Reads a member's release and feature levels from `/version`, which needs no user. Returns `None` if the page cannot be read.
+/// etcd without TLS serves only gRPC over HTTP/2, and a backup does not depend on the page.
 async fn running(mut channel: Channel) -> Option<RunningRelease> {
     let page = Request::get("/version").body(Body::empty()).ok()?;
     poll_fn(|cx| GrpcService::<Body>::poll_ready(&mut channel, cx))

@@ -76,7 +76,7 @@ impl Environment {
     }
 }
 
-/// Trims names and drops empty names: an environment variable without a value yields one empty name.
+/// Trims names and drops empty names, because an environment variable without a value yields one empty name.
 fn names(list: &[String]) -> Vec<String> {
     let trimmed = list.iter().map(|name| name.trim());
     let named = trimmed.filter(|name| !name.is_empty());

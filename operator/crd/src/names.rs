@@ -89,7 +89,7 @@ impl EtcdCluster {
     }
 }
 
-/// Returns whether a member uses TLS for clients, according to the annotation of its pod: the spec may have changed since the
+/// Returns whether a member uses TLS for clients. Reads the annotation of its pod, because the spec may have changed since the
 /// pod was created.
 pub fn speaks_tls(pod: &Pod) -> bool {
     pod.annotations()

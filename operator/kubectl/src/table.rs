@@ -27,7 +27,7 @@ impl<const N: usize> Table<N> {
         Self { rows: vec![heading.map(str::to_owned)] }
     }
 
-    /// Adds a row. Escapes control characters in cells: a key or value that moves the cursor could hide other rows.
+    /// Adds a row. Escapes control characters in cells, because a key or value that moves the cursor could hide other rows.
     pub(super) fn row(&mut self, cells: [String; N]) {
         self.rows
             .push(cells.map(|cell| cell.chars().map(printable).collect()));

@@ -162,8 +162,8 @@ impl<'a> Pass<'a> {
         risen.or_else(|| self.version_step(wanted))
     }
 
-    /// Returns a reason if the wanted release does not support the cluster's feature level: its members would refuse their
-    /// disks. Allows an unknown release.
+    /// Returns a reason if the wanted release does not support the cluster's feature level, because its members would refuse
+    /// their disks. Allows an unknown release.
     fn level_risen(&self, wanted: &str) -> Option<Why> {
         let (level, supported) = (self.feature_level()?, level_of(wanted)?);
         let release = wanted.to_owned();
@@ -292,7 +292,7 @@ impl<'a> Joined<'a> {
     }
 
     /// Returns whether a member has been silent and its pod unready for `selfHealing.unhealthyAfter`. An unready pod alone
-    /// proves nothing: a healthy learner's pod is unready until the learner becomes a voter.
+    /// proves nothing, because a healthy learner's pod is unready until the learner becomes a voter.
     pub(super) fn silent_too_long(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let patience = self.pass.spec.self_healing().unhealthy_after.seconds();
         let age = self.now().saturating_sub(pod.ready_changed);

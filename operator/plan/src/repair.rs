@@ -18,7 +18,7 @@ use crate::model::{
 const REBUILD_SECONDS: i64 = 60;
 
 /// Returns the step that cleans up the first ordinal without a member. The pod is deleted first (for a learner, after its
-/// claim); then the claim is deleted or retired. Returns a wait if another member still lists the ordinal: the confirmed list
+/// claim); then the claim is deleted or retired. Returns a wait if another member still lists the ordinal. The confirmed list
 /// may belong to a forced member while the other members elect a leader.
 pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     let ordinals = joined.pass.seen.ordinals.iter();

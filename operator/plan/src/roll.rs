@@ -127,7 +127,7 @@ fn advance(joined: &Joined<'_>, due: &Due<'_>) -> Option<Step> {
     })
 }
 
-/// Returns a wait if the only member has no disk and its template has changed: a restart would lose the data.
+/// Returns a wait if the only member has no disk and its template has changed, because a restart would lose the data.
 pub(super) fn only_copy(joined: &Joined<'_>) -> Option<Step> {
     if joined.has_copies() {
         return None;

@@ -202,7 +202,7 @@ impl Shared {
                 Ok(Some((_, Some(at)))) => return Some(at),
                 // The other end has closed the socket.
                 Ok(Some((true, None))) => return None,
-                // Retry even if the row is missing: the table changes while it is read.
+                // Retry even if the row is missing, because the table changes while it is read.
                 Ok(Some((false, None)) | None) => {}
                 // This process is ending.
                 Err(_) => return None,

@@ -1,7 +1,7 @@
 //! The requests of clients with their times and answers: the external view against which the core is checked.
 //!
-//! The oracle never inspects a replica. It keeps *floors*: an operation must return at least what was completed before its
-//! invocation.
+//! The oracle never inspects a replica. It keeps *floors*: the result of an operation must include everything that was
+//! completed before its invocation.
 
 use std::collections::BTreeMap;
 

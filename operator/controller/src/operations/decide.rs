@@ -311,8 +311,8 @@ fn begin_replacement(
     Start::End(Err(format!("{named} {why}")))
 }
 
-/// Returns the next action of a leader transfer. Waits while the member is not healthy: members accept no writes during a
-/// transfer, and this transfer would end only with a timeout.
+/// Returns the next action of a leader transfer. Waits while the member is not healthy, because members accept no writes during
+/// a transfer, and this transfer would end only with a timeout.
 fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());

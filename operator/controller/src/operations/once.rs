@@ -195,7 +195,7 @@ pub(super) fn recorded(
 }
 
 /// Returns the status of the cluster with the result of this operation and without its request; `None` if nothing changes. An
-/// operation that failed before it started is also recorded: if it were recreated, it could start at an unexpected time.
+/// operation that failed before it started is also recorded, because it could start at an unexpected time if it were recreated.
 pub(super) fn with_result(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,

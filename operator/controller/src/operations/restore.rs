@@ -88,7 +88,7 @@ fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Opt
     ))
 }
 
-/// Decides whether a restore from a backup may start: an undo must be able to return to the disks in use.
+/// Decides whether a restore from a backup may start. An undo must be able to return to the disks in use.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
     if let Some(said) = &seen.rejected {
         return Start::Hold(format!("{NO_PODS}: {said}"));
@@ -106,8 +106,8 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
     Start::End(Err(why))
 }
 
-/// Returns why a new restore is refused: an undo could no longer return to the usable disks that the last finished restore
-/// kept. Ignores disks that an undo, or a restore of a cluster that never served, has kept.
+/// Returns why a new restore is refused: after the restore, an undo could no longer return to the usable disks that the last
+/// finished restore kept. Ignores disks that an undo, or a restore of a cluster that never served, has kept.
 fn kept_disks_refusal(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let last = last(cluster)?;
     let returns = last.phase == RestorePhase::Done && last.source.is_some();

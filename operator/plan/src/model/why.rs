@@ -135,7 +135,7 @@ impl Why {
     }
 
     /// Returns whether the wait can last indefinitely, because the user has to act or deletes the cluster. Returns `false` for
-    /// a member that does not recover from an update: other clusters could get the same image and must wait.
+    /// a member that does not recover from an update, because other clusters could get the same image and must wait.
     pub(super) fn needs_user_action(&self) -> bool {
         matches!(
             self,

@@ -72,7 +72,7 @@ impl Url {
         }
     }
 
-    /// Checks that the host is an IP address or `localhost`: a bind address must not depend on DNS.
+    /// Checks that the host is an IP address or `localhost`, because a bind address must not depend on DNS.
     pub fn bindable(&self) -> Result<(), UrlError> {
         match &self.address {
             Address::Tcp(host, _) if host != "localhost" && host.parse::<IpAddr>().is_err() => {

@@ -28,7 +28,7 @@ pub(super) fn answer(
     let page = html(url, token_size, directory);
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
-        // The token is a secret: no cache may store the page, and no other site may receive its URL.
+        // The token is a secret, so no cache may store the page, and no other site may receive its URL.
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((REFERRER_POLICY, "no-referrer"))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))

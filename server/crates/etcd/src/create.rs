@@ -61,7 +61,7 @@ pub fn create(
         sync(parent(dir))
     });
     if made.is_err() {
-        // Ignore failures: the original error matters more, and the leftover's name shows its origin.
+        // Ignore failures, because the original error matters more and the leftover's name shows its origin.
         let _ = fs::remove_dir_all(&staged);
     }
     made

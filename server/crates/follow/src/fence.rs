@@ -196,7 +196,7 @@ pub(super) async fn take_over<C: FenceCalls>(
 pub(super) async fn abandon<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
     let recorded = begin(calls).await?;
     let mut fences = calls.fences(&recorded).await?;
-    // Keep the alarms of this attempt: another process may have begun an attempt with the same number.
+    // Keep the alarms of this attempt, because another process may have begun an attempt with the same number.
     let present = recorded.fence_id(recorded.cut_over_attempt);
     fences.own.retain(|alarm| alarm.member_id != present);
     for kind in ALARMS.into_iter().rev() {

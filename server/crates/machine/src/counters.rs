@@ -1,7 +1,7 @@
 //! The counters of the state, which only increase, and their limits.
 //!
-//! A checkpoint with a counter above [`COUNT_MAX`] does not load. No state reaches that limit: an imported counter is at most
-//! [`COUNT_IMPORT_MAX`], and each further step takes several bytes of the log.
+//! A checkpoint with a counter above [`COUNT_MAX`] does not load. No state reaches that limit, because an imported counter is
+//! at most [`COUNT_IMPORT_MAX`] and each further step takes several bytes of the log.
 
 use std::fmt;
 

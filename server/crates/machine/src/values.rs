@@ -225,7 +225,7 @@ impl BlockValues {
         let Some((cache, bytes)) = state.counted() else {
             return true;
         };
-        // Check this under the lock: values that a thread finds in memory after `BlockCache::hold` must stay there.
+        // Check this under the lock, because values that a thread finds in memory after `BlockCache::hold` must stay there.
         if cache.is_held() {
             return false;
         }

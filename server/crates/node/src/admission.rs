@@ -37,7 +37,8 @@ fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, Nod
     if follows || bytes == 0 || (manages && auth_bytes + bytes <= MANAGEMENT_BYTES_ALWAYS) {
         return Ok(false);
     }
-    // The state machine checks the alarm for these commands: an alarm that was already disarmed may still be active here.
+    // The state machine checks the alarm for these commands, because an alarm that was already disarmed may still be active
+    // here.
     let alarm_is_checked = matches!(command, Command::Kv(_) | Command::Lease(_));
     if !alarm_is_checked && node.shared.status.any_no_space.load(Relaxed) {
         return Err(NodeError::NoSpace);

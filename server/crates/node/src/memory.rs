@@ -154,8 +154,8 @@ impl MemoryBudget {
     }
 
     /// Returns a function that returns whether a snapshot's state fits into memory next to the current state. The function
-    /// takes the size in bytes of the snapshot or of its received part. A small snapshot fits even if the budget is used up:
-    /// without entries, only a snapshot can shrink the state.
+    /// takes the size in bytes of the snapshot or of its received part. A small snapshot fits even if the budget is used up,
+    /// because without entries only a snapshot can shrink the state.
     pub fn snapshot_fits(self: &Arc<Self>) -> impl Fn(u64) -> bool + Send + 'static {
         let (memory, before) = (self.clone(), self.other_bytes());
         move |bytes| {

@@ -392,7 +392,7 @@ impl ReplicaLoop {
     }
 
     /// Reports to the replica how many bytes the log can still grow and whether the memory budget is used up. A sole voter
-    /// never reports used-up memory: it gets no entries from other members and refuses its clients' writes earlier.
+    /// never reports used-up memory, because it gets no entries from other members and refuses its clients' writes earlier.
     fn report_room(&mut self) {
         let bytes = self.space.log_room();
         self.replica.take(Input::LogRoom { bytes });

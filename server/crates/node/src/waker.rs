@@ -12,7 +12,8 @@ use std::{
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// Wakes the replica's thread. Only a sleeping thread needs a system call: a running thread checks its queues before it sleeps.
+/// Wakes the replica's thread. Only a sleeping thread needs a system call, because a running thread checks its queues before it
+/// sleeps.
 #[derive(Debug)]
 pub struct Waker {
     event: OwnedFd,

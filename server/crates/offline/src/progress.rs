@@ -44,7 +44,7 @@ impl ProgressBar {
         if self.shown {
             let full = (self.percent / 4) as usize;
             let bar = format!("{:<25}", "#".repeat(full));
-            // Ignore the error: the terminal may be closed.
+            // Ignore the error, because the terminal may be closed.
             let _ = write!(
                 io::stderr(),
                 "\r{:<8} [{bar}] {:>3} %",

@@ -140,8 +140,8 @@ impl PeerDialer {
 }
 
 /// Calls `connect` with each address in turn until a connection succeeds. Fails with the error of the last address, or with
-/// `AddrNotAvailable` if there is no address. Only the last address may take longer than [`ADDRESS_TIMEOUT`]: a host may have
-/// an IPv6 address that routers drop.
+/// `AddrNotAvailable` if there is no address. Only the last address may take longer than [`ADDRESS_TIMEOUT`], because a host
+/// may have an IPv6 address that routers drop.
 async fn first_of<S, F: Future<Output = io::Result<S>>>(
     addresses: &[SocketAddr],
     connect: impl Fn(SocketAddr) -> F,

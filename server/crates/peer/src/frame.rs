@@ -142,7 +142,7 @@ fn length_of(start: &[u8; HEADER_BYTES]) -> usize {
 }
 
 /// Reads one frame and no byte after it. Fails like [`decode`], with `UnexpectedEof` if the stream ends, and with `TimedOut` if
-/// no bytes arrive for `silence`. Not cancel safe: the received part of a frame is then lost.
+/// no bytes arrive for `silence`. Not cancel safe, because the received part of a frame is lost.
 pub(super) async fn read<S: AsyncRead + Unpin>(
     stream: &mut S,
     max: usize,

@@ -177,8 +177,8 @@ impl Handshake {
         level.unwrap_or(levels::FIRST)
     }
 
-    /// Returns whether the opener uses a copy of its registered data directory, or `false` for an unknown opener. Must follow
-    /// [`Self::check`]: otherwise, any other data directory would be regarded as a copy.
+    /// Returns whether the opener uses a copy of its registered data directory, or `false` for an unknown opener. Call this
+    /// after [`Self::check`], because any other data directory would otherwise be regarded as a copy.
     pub(super) fn is_copy(&self, members: &MemberRegistry) -> bool {
         let known = members.by_id.get(&self.from);
         known.is_some_and(|known| known.store_id != 0 && known.store_id != self.store.id)

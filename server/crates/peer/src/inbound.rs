@@ -130,7 +130,7 @@ impl Inbound {
         let mut polled: Vec<PollFd<'_>> = sockets.collect();
         polled.push(PollFd::new(waker, PollFlags::IN));
         let timeout = Timespec::try_from(timeout).unwrap_or_default();
-        // Ignore errors such as an interruption: reading the sockets reports a lasting problem.
+        // Ignore errors such as an interruption, because reading the sockets reports a lasting problem.
         let _ = poll(&mut polled, Some(&timeout));
         let woken = polled
             .pop()
@@ -185,7 +185,7 @@ impl InboundStream {
             }
         };
         if let Some(ping) = ping {
-            // Answer only the last ping of a turn: a correct member sends one per second.
+            // Answer only the last ping of a turn, because a correct member sends one per second.
             let pong = frame::encode(FrameKind::Pong, &ping);
             self.stream.write_all(&pong)?;
             self.stream.flush()?;

@@ -259,7 +259,7 @@ impl Post for PeerPost {
     /// snapshot starts a transfer, unless one to the member is running.
     fn post(&mut self, envelopes: Vec<Envelope>) {
         let own = self.shared.own_id();
-        // Drop messages from other members: after a leader change, raft forwards their ReadIndex requests, which the new leader
+        // Drop messages from other members. After a leader change, raft forwards their ReadIndex requests, which the new leader
         // would report as faulty. The members send these requests to the new leader themselves.
         for envelope in envelopes
             .into_iter()
@@ -276,7 +276,7 @@ impl Post for PeerPost {
                 continue;
             };
             if let Some(view) = envelope.snapshot {
-                // Drop the message if a transfer is running: the transfer reports its own end.
+                // Drop the message if a transfer is running, because the transfer reports its own end.
                 if link.snapshot.as_ref().is_none_or(AbortHandle::is_finished) {
                     let (shared, peer) = (self.shared.clone(), link.peer.clone());
                     let sending = deliver::send(shared, peer, *view, envelope.message);

@@ -340,8 +340,8 @@ impl Link {
     }
 
     /// Reads pongs and measures round-trip times until the stream ends. Returns the error. A read timeout ends the stream only
-    /// if the member's own streams are also silent: a member whose disk hangs does not answer pings. The kernel's timeout
-    /// always ends the stream.
+    /// if the member's own streams are also silent, because a member whose disk hangs does not answer pings. The kernel's
+    /// timeout always ends the stream.
     async fn read(&self, mut stream: impl AsyncRead + Unpin, begun: Instant) -> io::Error {
         let silence = self.shared.settings.read_timeout;
         loop {

@@ -118,7 +118,7 @@ impl LaneQueue {
     }
 
     /// Waits for messages and takes a batch of them. An empty batch means that the stream only needs a flush. The previous
-    /// batch must be written before the call: if no message is left, `emptied` completes. Cancel safe.
+    /// batch must be written before the call, because `emptied` completes if no message is left. Cancel safe.
     pub(super) async fn next_batch(&self) -> Vec<Bytes> {
         loop {
             let filled = self.filled.notified();

@@ -209,7 +209,7 @@ fn a_message_ends_a_wait() {
     let mut two = started(2, bound.remove(1), &members);
     let mut one = started(1, bound.remove(0), &members);
     one.wait_open(2);
-    // Wait for the first message: a stream that opens during a wait does not always wake the thread.
+    // Wait for the first message, because a stream that opens during a wait does not always wake the thread.
     one.send(2, Lane::Bulk, Bytes::from_static(b"first"));
     until("the first message", || {
         (!two.messages().is_empty()).then_some(())
@@ -541,7 +541,8 @@ fn a_removed_member_is_forgotten_and_an_added_member_is_dialed() {
     let third = bound.remove(2);
     let mut one = started(1, bound.remove(0), &alone);
     one.send(3, Lane::Bulk, Bytes::from_static(b"dropped"));
-    // Start this member only now: otherwise, the first member would accept its stream as the stream of an unknown member.
+    // Start this member only now, because the first member would otherwise accept its stream as the stream of an unknown
+    // member.
     let mut three = started(3, third, &members);
     one.post.update_members(&members);
     one.wait_open(3);

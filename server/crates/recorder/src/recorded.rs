@@ -85,7 +85,7 @@ impl RecordedReplica {
         sink: Option<Box<dyn Sink>>,
     ) -> Result<Self, CorruptRecord> {
         let start = sink.map(|sink| (sink, config.clone(), recovered.clone()));
-        // Create the replica first: records that this release does not support must not reach a file.
+        // Create the replica first, because records that this release does not support must not reach a file.
         let replica = Replica::new(config, recovered)?;
         let recording = start.map(|(mut sink, config, recovered)| {
             sink.start(config, recovered);

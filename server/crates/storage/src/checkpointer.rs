@@ -330,7 +330,8 @@ impl CheckpointWriter {
             if let Some(newer) = slot.view.take() {
                 let newest = std::mem::take(&mut slot.options);
                 drop(slot);
-                // Drop the older view after the unlock: dropping the last reference to a run takes the lock to wake the thread.
+                // Drop the older view after the unlock, because dropping the last reference to a run takes the lock to wake the
+                // thread.
                 view = newer;
                 options.whole |= newest.whole;
                 options.hold = newest.hold.or(options.hold);

@@ -186,7 +186,7 @@ impl CheckpointFolder {
             .begin_run(&self.dir, bytes as u64)
             .and_then(|_claim| {
                 run::write(&path, items).inspect_err(|_| {
-                    // Remove the file while the ledger still counts it: the log relies on the free space afterward.
+                    // Remove the file while the ledger still counts it, because the log relies on the free space afterward.
                     let _ = fs::remove_file(&path);
                 })
             });
@@ -247,8 +247,8 @@ impl CheckpointFolder {
     }
 
     /// Publishes a received snapshot atomically (I4) and clears the reported damage. A chain that another writer has started is
-    /// then [`Superseded`]. Removes copies of earlier manifests first: a member that has acknowledged the snapshot must not
-    /// fall back behind it.
+    /// then [`Superseded`]. Removes copies of earlier manifests first, because a member that has acknowledged the snapshot must
+    /// not fall back behind it.
     pub(super) fn install(&self, manifest: &Manifest) -> io::Result<()> {
         let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
@@ -308,7 +308,7 @@ impl CheckpointFolder {
         copies: &BTreeSet<u64>,
         installs: u64,
     ) -> io::Result<()> {
-        // List the directory before taking the lock: every listed run is then known, and later runs are not listed.
+        // List the directory before taking the lock, so that every listed run is known. Later runs are not listed.
         inject_failure()?;
         let listed: Vec<PathBuf> = fs::read_dir(&self.dir)?
             .map(|entry| entry.map(|entry| entry.path()))

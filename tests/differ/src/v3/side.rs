@@ -166,7 +166,7 @@ impl Side {
         let first = self.connection.is_none();
         let mut answer = self.exchange(&target, body);
         if answer.is_err() && !first {
-            // Retry: the server may have closed the kept connection. A real fault occurs again.
+            // Retry, because the server may have closed the kept connection. A real fault occurs again.
             answer = self.exchange(&target, body);
         }
         match answer {

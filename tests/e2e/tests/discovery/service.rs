@@ -332,7 +332,7 @@ fn a_directory_with_long_names_is_refused() {
     assert_eq!((page.status, error(&page).1), (507, 302));
 }
 
-/// A starting member has no user: the token is its credential, and only root can create a token.
+/// A starting member has no user. The token is its credential, and only root can create a token.
 #[test]
 fn a_token_grants_access_only_to_its_registry() {
     let server = Launch::witan().arg("--bcrypt-cost=4").start();

@@ -191,7 +191,7 @@ impl registry::Registry for Registry {
             self.path,
             since.index + 1
         );
-        // The body does not matter: the next `read` reads the current state.
+        // The body does not matter, because the next `read` reads the current state.
         match timeout(WAIT_TIMEOUT, self.ask(Method::GET, &target, String::new())).await {
             Ok(Ok(answered)) if answered.status().is_success() => Ok(()),
             Ok(Ok(answered)) => read(&answered, &target).and_then(|(answer, _)| {

@@ -131,8 +131,8 @@ impl registry::Registry for Registry {
         })
     }
 
-    /// Writes this member's registration. As in etcd 3.6, overwrites an earlier registration of the same id: a restarted
-    /// member writes the same value.
+    /// Writes this member's registration. As in etcd 3.6, overwrites an earlier registration of the same id, because a
+    /// restarted member writes the same value.
     async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
         let session = self.session().await?;
         let put = PutRequest {

@@ -80,11 +80,11 @@ impl<S: Service> Connection<S> {
         for &[id1, id2, a, b, c, d] in settings {
             let value = u32::from_be_bytes([a, b, c, d]);
             match u16::from_be_bytes([id1, id2]) {
-                // Use the smallest value: it evicts fields from the client's table even if a larger value follows.
+                // Use the smallest value, because it evicts fields from the client's table even if a larger value follows.
                 frame::HEADER_TABLE_SIZE => table = table.min(Some(value)).or(Some(value)),
                 frame::INITIAL_WINDOW_SIZE => self.on_initial_window(value)?,
                 frame::ENABLE_PUSH if value > 1 => return Err(Reason::Protocol),
-                // The value has no effect: this server never sends a frame larger than the smallest valid value.
+                // The value has no effect, because this server never sends a frame larger than the smallest valid value.
                 frame::MAX_FRAME_SIZE if !(1 << 14..1 << 24).contains(&value) => {
                     return Err(Reason::Protocol);
                 }
@@ -107,7 +107,7 @@ impl<S: Service> Connection<S> {
         self.writer.initial_window = window;
         if window + self.credit_high > WINDOW_MAX {
             self.work += self.streams.len();
-            // `credit_high` is an upper bound: the stream with the largest credit may have ended.
+            // `credit_high` is an upper bound, because the stream with the largest credit may have ended.
             let credits = self.streams.iter().map(|(_, stream)| stream.send_credit);
             self.credit_high = credits.max().unwrap_or(0).max(0);
             if window + self.credit_high > WINDOW_MAX {

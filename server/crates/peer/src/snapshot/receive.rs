@@ -51,7 +51,7 @@ impl ReceiveError {
         if let Self::Stream(_) = self {
             return None;
         }
-        // After corruption, the next attempt starts over: the records on disk may belong to another snapshot.
+        // After corruption, the next attempt starts over, because the records on disk may belong to another snapshot.
         let busy = matches!(
             self,
             Self::Snapshot(SnapshotError::Busy | SnapshotError::Corrupt(_))

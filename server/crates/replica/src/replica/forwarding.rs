@@ -89,7 +89,7 @@ impl Replica {
             // then cause the proposals to be executed twice. The proposer retries when it applies an entry of the next term.
             return;
         }
-        // Ignore entries from other members and entries without a ticket: a leader never forwards its own commands.
+        // Ignore entries from other members and entries without a ticket, because a leader never forwards its own commands.
         let stamped = |data: Bytes| {
             let entry = wire::decode_entry(&data).ok()?;
             let of_sender = |stamp: &Stamp| stamp.member == from && stamp.ticket != 0;

@@ -123,7 +123,7 @@ impl Member {
         let Storage { log, checkpoint, lock, .. } = storage;
         let checkpointer =
             Checkpointer::start(checkpoint, Some(view(2, 10)), metrics(), move |index| {
-                // Ignore an error: the test may have ended.
+                // Ignore an error, because the test may have ended.
                 let _ = durable.send(index);
             });
         Self { log, checkpointer: checkpointer.unwrap(), _lock: lock }

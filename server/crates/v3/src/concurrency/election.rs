@@ -55,7 +55,7 @@ async fn win_election(
     if entered.existing.is_some_and(|pair| pair.value != value)
         && let Err(error) = put_value(&ctx, &key, rev, (&value, lease)).await
     {
-        // Ignore a failure: the expiration of the lease also deletes the key.
+        // Ignore a failure, because the expiration of the lease also deletes the key.
         let _ = delete_key(&ctx, &key, rev).await;
         return Err(error);
     }

@@ -57,7 +57,7 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
         Ok(response) if response.kvs.is_empty() => Err(RpcError::Plain(EXPIRED)),
         Ok(response) => Ok(LockResponse { header: response.header, key }),
         Err(error) => {
-            // Ignore a failure: the expiration of the lease also deletes the key.
+            // Ignore a failure, because the expiration of the lease also deletes the key.
             let _ = delete_key(&ctx, key).await;
             Err(error)
         }

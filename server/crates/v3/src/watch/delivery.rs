@@ -153,7 +153,7 @@ impl ResponseQueue {
                     let watcher = watcher.filter(|w| w.group_id == group_id && w.is_synced());
                     let answer =
                         watcher.and_then(|watcher| events_of(id, watcher, &events, &header_at));
-                    // Drop the events after the last watcher: they would stay in memory while the client does not read.
+                    // Drop the events after the last watcher, because they would stay in memory while the client does not read.
                     if let Some(next) = following {
                         self.ready
                             .push_front(ReadyResponse::Synced { group_id, next, events });

@@ -515,7 +515,8 @@ async fn history_states(
     node: Node,
     notified_revision: Revision,
 ) -> RpcResult<HistoryStates> {
-    // Do not keep older states during the wait below: they would stay in memory and lack the states before a new compaction.
+    // Do not keep older states during the wait below, because they would stay in memory and lack the states before a new
+    // compaction.
     if let (Some(current), older) = reader.states(notified_revision) {
         return Ok(HistoryStates { current, older });
     }
