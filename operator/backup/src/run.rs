@@ -12,7 +12,7 @@ use crate::{
     result::CommandResult, save, stop::Stop,
 };
 
-/// Number of runtime threads. One hashes the bytes from members; the other signs and encrypts the bytes for the store.
+/// Number of runtime threads. One thread hashes the bytes from members; the other signs and encrypts the bytes for the store.
 const THREADS: usize = 2;
 
 /// Runs a command until it finishes, or until SIGTERM or SIGINT. Writes lists to stdout and errors to stderr.

@@ -276,9 +276,9 @@ async fn keys_hash(
     Ok(Some(hash))
 }
 
-/// Reads the digest of a member's newest revision, which connects stored changes to the backup. Returns the digest, or `None`
-/// and the reason if the revision was compacted or the call fails; changes cannot be applied to such a backup. If the backup
-/// begins changes, fails instead. The first revision has no digest and needs none.
+/// Reads the digest of a member's newest revision. The digest connects stored changes to the backup. Returns the digest, or
+/// `None` and the reason if the revision was compacted or the call fails; changes cannot be applied to such a backup. If the
+/// backup begins changes, fails instead. The first revision has no digest and needs none.
 async fn revision_digest(
     source: &impl Source,
     member: &Report,

@@ -1,4 +1,4 @@
-//! The operator's flags. Each has an environment variable, which the chart sets.
+//! The operator's flags. Each flag has an environment variable, which the chart sets.
 
 use std::{collections::BTreeSet, net::SocketAddr};
 

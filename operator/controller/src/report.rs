@@ -20,7 +20,7 @@ use crate::resources::Cluster;
 pub(crate) use conditions::{ConditionState, condition};
 pub(crate) use events::events;
 
-/// Units of sizes. Each is 1,024 times the previous unit.
+/// Units of sizes. Each unit is 1,024 times the previous unit.
 const UNITS: [&str; 5] = ["", "Ki", "Mi", "Gi", "Ti"];
 
 /// A cluster and its previous status.

@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ByteQuantity(pub String);
 
-/// The decimal units from 10^-9 to 10^18. Each is 1000 times the unit before it.
+/// The decimal units from 10^-9 to 10^18. Each unit is 1000 times the previous unit.
 const DECIMAL_UNITS: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
 
-/// The binary units from 2^10 to 2^60. Each is 1024 times the unit before it.
+/// The binary units from 2^10 to 2^60. Each unit is 1024 times the previous unit.
 const BINARY_UNITS: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
 impl ByteQuantity {

@@ -54,7 +54,7 @@ fn backup(flags: &BackupFlags, settings: BackupSettings, now: Timestamp) -> Etcd
     EtcdBackup::new(&name, spec)
 }
 
-/// Returns the stage of a backup, which is `Runs` if its phase is missing or unknown.
+/// Returns the stage of a backup: `Runs` if its phase is missing or unknown.
 fn stage(backup: EtcdBackup) -> Stage {
     let status = backup.status.unwrap_or_default();
     let message = status.message.unwrap_or_default();

@@ -59,7 +59,7 @@ pub(super) async fn create_operation(
     Ok(())
 }
 
-/// Returns the stage of an operation, which is `Runs` if its phase is missing or unknown.
+/// Returns the stage of an operation: `Runs` if its phase is missing or unknown.
 fn stage(operation: EtcdOperation) -> Stage {
     let status = operation.status.unwrap_or_default();
     let message = status.message.unwrap_or_default();

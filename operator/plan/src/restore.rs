@@ -57,7 +57,7 @@ fn next_ordinal(pass: &Pass<'_>) -> Ordinal {
     last.map_or(0, |last| last + 1)
 }
 
-/// Returns the lowest ordinal of the initial members, which is 0 unless a restore recorded a different ordinal.
+/// Returns the lowest ordinal of the initial members: 0 unless a restore recorded a different ordinal.
 pub(super) fn first_ordinal(pass: &Pass<'_>) -> Ordinal {
     let restore = pass.status.restore.as_ref();
     let first = restore.and_then(|restore| Ordinal::try_from(restore.first_ordinal?).ok());

@@ -1,4 +1,4 @@
-//! A later release for tests of upgrades, which is not shipped. Its feature level and its data format are higher by one.
+//! A later release for tests of upgrades. It is not shipped. Its feature level and its data format are higher by one.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The server binary with faults for tests, which is not shipped. It panics at moments that a file names (`witan_base::panics`)
+//! The server binary with faults for tests. It is not shipped. It panics at moments that a file names (`witan_base::panics`)
 //! and has the command `alter`.
 
 use std::{

@@ -14,7 +14,7 @@ use witan_e2e::{Kind, requests};
 
 use crate::load::KEYS;
 
-/// Default size of a value in bytes, which is typical for users like Kubernetes.
+/// Default size of a value in bytes. It is typical of users like Kubernetes.
 pub const VALUE_BYTES: usize = 256;
 
 /// Number of keys in a long range.

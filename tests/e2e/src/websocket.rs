@@ -9,7 +9,7 @@ use crate::wait::PATIENCE;
 
 /// The key in RFC 6455's example and the server's response to it.
 const KEY: (&str, &str) = ("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-/// The mask of a client's frames, which may have any value.
+/// The mask of a client's frames. It may have any value.
 const MASK: [u8; 4] = [1, 2, 3, 4];
 
 /// A connection after its handshake.

@@ -21,7 +21,7 @@ const PREFIX: &str = "written/";
 /// The first key after this prefix.
 const PREFIX_END: &str = "written0";
 
-/// Timeout of a request, which is longer than the server needs to report a failure.
+/// Timeout of a request. It is longer than the server needs to report a failure.
 const PUT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An acknowledged write.

@@ -17,8 +17,8 @@ const VALUE_BYTES: usize = 2000;
 pub(crate) const KEYS: &[u8] = b"/adopted/";
 
 /// Returns `genesis`. In a run with adopted members, returns one of two variants of another initial state, which alternate
-/// between members. One variant has gaps where a compaction removed versions. The other has no gaps, as if its backend had been
-/// read after the compaction.
+/// between members. One variant has gaps where a compaction removed versions. The other variant has no gaps, as if its backend
+/// had been read after the compaction.
 pub(crate) fn first_state(scenario: &Scenario, genesis: &View, member: u64) -> View {
     if !scenario.is_adopted() {
         return genesis.clone();

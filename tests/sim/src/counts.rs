@@ -2,7 +2,7 @@
 
 macro_rules! counts {
     ($($count:ident,)*) => {
-        /// The counts of a run's events, which show the coverage of a sweep. `forced` counts clusters that continued with one
+        /// The counts of a run's events. They show the coverage of a sweep. `forced` counts clusters that continued with one
         /// member, `forced_interrupted` their startups that a power cut interrupted, and `forced_lost` the entries that this
         /// member lacked.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

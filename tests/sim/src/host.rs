@@ -22,10 +22,10 @@ use crate::{
     world::{Event, Phase, World},
 };
 
-/// Maximum duration of a long command, which exceeds an election timeout.
+/// Maximum duration of a long command. It exceeds an election timeout.
 const LONG_COMMAND_TICKS_MAX: u64 = 15;
 
-/// Percentage of commands executed by the host that take this long. The others take no time.
+/// Percentage of commands executed by the host that take this long. The other commands take no time.
 const LONG_COMMANDS_PERCENT: u64 = 5;
 
 /// Percentage of commands that the host executes immediately.

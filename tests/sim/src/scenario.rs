@@ -181,7 +181,7 @@ impl Scenario {
         }
     }
 
-    /// Returns the assumed duration of a sync in nanoseconds, which determines how long members hold proposals. In some runs it
+    /// Returns the assumed duration of a sync in nanoseconds. It determines how long members hold proposals. In some runs it
     /// is the longest permitted duration.
     pub(crate) fn sync_cost_ns(&self) -> u64 {
         match self.seed % HOLDING_SEEDS {

@@ -197,7 +197,7 @@ fn up_to_date(wanted: i32, status: &EtcdClusterStatus) -> ConditionState<'static
     flag(outdated == 0, "AllMembersUpdated", "MembersOutdated", text)
 }
 
-/// Returns the `AlarmActive` condition: `Unknown` if `silent`, which means that no member answers.
+/// Returns the `AlarmActive` condition: `Unknown` if no member answers (`silent`).
 fn alarm(status: &EtcdClusterStatus, silent: bool) -> ConditionState<'static> {
     if silent {
         let message = "no member answers, so the alarms are not known".to_owned();

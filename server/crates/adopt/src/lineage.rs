@@ -1,4 +1,4 @@
-//! The lineage of a state, which shows whether two members started from the same state.
+//! The lineage of a state. It shows whether two members started from the same state.
 
 use sha2::{Digest as _, Sha256};
 use witan_machine::view::{RESTORED, View};

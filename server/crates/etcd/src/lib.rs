@@ -42,7 +42,7 @@ pub struct EtcdDirectory {
     /// All entries after the snapshot, contiguous and without overwritten entries. A request for v3 keys that the backend has
     /// applied is [`EntryPayload::Empty`].
     pub entries: Vec<LogEntry>,
-    /// Size in bytes of a torn write at the end of the log, which is ignored.
+    /// Size in bytes of an ignored torn write at the end of the log.
     pub torn_bytes: u64,
     /// The metadata in the backend.
     pub backend: BackendMeta,

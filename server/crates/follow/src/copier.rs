@@ -25,7 +25,7 @@ pub(super) struct Copier<'a> {
     received: ReceivedRevisions,
     /// The last copied revision.
     pub(super) revision: i64,
-    /// Another cluster's fence at the source, which makes a cut-over impossible.
+    /// Another cluster's fence at the source. It makes a cut-over impossible.
     pub(super) fenced_by: Option<FenceError>,
     /// The revision of users and roles that this session has copied.
     pub(super) auth_revision: Option<u64>,

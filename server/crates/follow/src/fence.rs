@@ -40,7 +40,7 @@ fn list(ids: &[u64]) -> String {
 
 /// The calls that a fence needs, to this cluster and to the source.
 pub(super) trait FenceCalls {
-    /// The error of a failed call, which may still take effect later.
+    /// The error of a failed call. The call may still take effect later.
     type Error: From<FenceError>;
 
     /// Reads this cluster's members and last attempt, linearizably.
@@ -128,7 +128,7 @@ fn of(member_id: u64, alarm: AlarmType) -> AlarmMember {
     AlarmMember { member_id, alarm: alarm as i32 }
 }
 
-/// Records the next attempt at a cut-over, which ends all earlier attempts. Returns the registry with the new attempt.
+/// Records the next attempt at a cut-over. The record ends all earlier attempts. Returns the registry with the new attempt.
 pub(super) async fn begin<C: FenceCalls>(calls: &C) -> Result<MemberRegistry, C::Error> {
     let mut recorded = calls.recorded().await?;
     recorded.cut_over_attempt = recorded.cut_over_attempt.saturating_add(1);

@@ -17,7 +17,7 @@ pub(super) const ENTRY_WRITES: usize = 1024;
 /// Minimum encoded size in bytes of a write, without its key and value.
 const WRITE_BYTES: usize = 8;
 
-/// Revisions in ascending order. The last one may be incomplete.
+/// Revisions in ascending order. The last revision may be incomplete.
 #[derive(Debug, Default)]
 pub(super) struct ReceivedRevisions {
     revisions: Vec<FollowedRevision>,

@@ -82,7 +82,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Returns the HTTP status of the response, which is 200 for most refusals.
+    /// Returns the HTTP status of the response: 200 for most refusals.
     pub(crate) fn http_status(self) -> StatusCode {
         if self == Self::NotPost {
             StatusCode::METHOD_NOT_ALLOWED

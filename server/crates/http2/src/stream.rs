@@ -32,7 +32,7 @@ pub(crate) struct Stream<S: Service> {
     pub(crate) unacknowledged: usize,
     /// The charge for the request's bytes.
     pub(crate) request: ResourceCharge<S>,
-    /// Size in bytes of the request's head, which is part of `request`.
+    /// Size in bytes of the request's head. `request` includes this size.
     pub(crate) head_bytes: usize,
     pub(crate) call: Option<ActiveCall<S>>,
     /// Whether the request is not gRPC. Its response then has no gRPC status.
@@ -87,8 +87,8 @@ pub(crate) struct ResourceMeters<S: Service> {
     pub(crate) answers: Rc<ResourceMeter<S>>,
     /// Counts calls with one request message. The first [`STREAMS_FREE`](crate::limits::STREAMS_FREE) need no reservation.
     pub(crate) calls: Rc<ResourceMeter<S>>,
-    /// Counts requests in streaming mode. Each needs a reservation, because it can stay open for a long time and takes more
-    /// memory.
+    /// Counts requests in streaming mode. Each such request needs a reservation, because it can stay open for a long time and
+    /// takes more memory.
     pub(crate) streaming_calls: Rc<ResourceMeter<S>>,
 }
 

@@ -166,7 +166,7 @@ pub struct MemberRegistry {
     pub raised_level: Level,
     /// The current members by id, in the numeric order in which etcd lists them.
     pub by_id: OrdMap<MemberId, Member>,
-    /// Ids of removed members, which are never reused.
+    /// Ids of removed members. They are never reused.
     pub removed_ids: OrdSet<MemberId>,
 }
 

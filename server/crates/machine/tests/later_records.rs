@@ -21,7 +21,7 @@ use witan_tree::{Set, TreeOperation};
 
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Field 1000 of a message, which no release writes.
+/// Field 1000 of a message. No release writes it.
 const LATER_FIELD: [u8; 3] = [0xc0, 0x3e, 1];
 
 /// Returns the records of a state that has every kind of record.

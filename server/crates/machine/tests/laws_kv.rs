@@ -49,7 +49,7 @@ fn end() -> impl Strategy<Value = Bytes> {
     prop_oneof![4 => Just(Bytes::new()), 2 => key(), 1 => Just(Bytes::from_static(b"\0"))]
 }
 
-/// Generates mostly short values. Some are so long that a few fill a block, and some need a separate block.
+/// Generates mostly short values. Some values are so long that a few fill a block, and some need a separate block.
 fn value() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         12 => (0..4_u8).prop_map(|n| Bytes::from(vec![n])),

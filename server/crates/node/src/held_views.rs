@@ -52,7 +52,7 @@ struct Reader {
     end: watch::Sender<bool>,
 }
 
-/// The registration of a reader, which ends when this value is dropped.
+/// The registration of a reader. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct HeldView {
     views: HeldViews,

@@ -22,7 +22,7 @@ use witan_machine::auth::AuthReply;
 /// used one.
 const TOKENS_MAX: usize = 262_144;
 
-/// Number of expired tokens that one login removes, which is more than a login adds.
+/// Number of expired tokens that one login removes. It is higher than the number that a login adds.
 const SWEPT_PER_LOGIN: usize = 4;
 
 /// Divisor of a token's lifetime. The quotient is the minimum time between two moves of a used token to the end of the order.

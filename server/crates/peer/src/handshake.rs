@@ -18,7 +18,7 @@ use witan_storage::ANCESTORS_MAX;
 /// The first bytes of every stream between members. No HTTP request starts with them.
 pub(super) const MAGIC: [u8; 7] = *b"\x89WITANP";
 
-/// Version of the protocol, which follows [`MAGIC`].
+/// Version of the protocol. It follows [`MAGIC`] on the wire.
 pub(super) const PROTOCOL: u8 = 1;
 
 /// Maximum size in bytes of a handshake, its response, a pong or a request body; a longer message is refused. A handshake omits
@@ -28,7 +28,7 @@ pub(super) const HANDSHAKE_BYTES_MAX: usize = 2 << 10;
 /// Separates the release from its feature level in a handshake. The level is build metadata of the version.
 const LEVEL_MARK: &str = "+level.";
 
-/// The kind of a stream, which determines the messages that it carries.
+/// The kind of a stream. It determines the messages that the stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum StreamKind {
     /// Heartbeats, votes, and other short, urgent messages.

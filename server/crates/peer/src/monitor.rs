@@ -62,7 +62,7 @@ pub(super) struct Monitor {
     apart: BTreeMap<MemberId, bool>,
     /// The release of each other member from its last response.
     releases: BTreeMap<MemberId, RunningRelease>,
-    /// The members and the time of the last decision, which may still be unapplied.
+    /// The members and the time of the last decision. The decision may still be unapplied.
     decided: Option<(Arc<MemberRegistry>, Instant)>,
     hold: LevelHold,
     /// The members whose lack of disk space prevents the level from rising now.

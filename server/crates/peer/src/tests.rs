@@ -475,7 +475,7 @@ fn the_stream_of_a_removed_member_ends_although_it_never_pings() {
     stop(two);
 }
 
-/// Number of idle connections, which exceeds the limit.
+/// Number of idle connections. It exceeds the limit.
 const SILENT: usize = 350;
 
 #[test]
@@ -503,7 +503,7 @@ fn silent_connections_do_not_block_members() {
     stop(two);
 }
 
-/// Number of connections that are reopened as soon as they end, which exceeds the limit.
+/// Number of connections that are reopened as soon as they end. It exceeds the limit.
 const RENEWED: usize = 300;
 
 #[test]

@@ -41,7 +41,7 @@ use crate::{
 const SECRET: &str = "a-secret-value-that-is-long";
 /// A password hash, which must not be readable.
 const PASSWORD: &str = "$2a$10$hash-of-a-password";
-/// The random part of a token, which must not be readable.
+/// The random part of a token. It must not be readable.
 const TOKEN: &str = "random-part-of-a-token";
 const CLUSTER: &str = "e77afb997af5a84983baa98fd42cf12f";
 

@@ -78,7 +78,7 @@ pub struct StateChecksums {
     pub others: u32,
 }
 
-/// Computes the hashes of a state, which are equal on members that have applied the same entries. Returns `None` soon after
+/// Computes the hashes of a state. They are equal on members that have applied the same entries. Returns `None` soon after
 /// `must_end` returns true.
 pub fn of_state(view: &View, must_end: impl Fn() -> bool) -> Option<StateChecksums> {
     let machine = &view.machine;

@@ -106,7 +106,7 @@ impl SnapshotReceiver {
     }
 }
 
-/// The right to receive a snapshot, which one receiver holds at a time.
+/// The right to receive a snapshot. One receiver holds it at a time.
 #[derive(Debug)]
 struct ReceiverTurn {
     folder: Arc<CheckpointFolder>,
@@ -306,7 +306,7 @@ impl std::fmt::Debug for NotifyInstalled {
     }
 }
 
-/// The runs of a received snapshot, which are not removed while this value exists.
+/// The runs of a received snapshot. They are not removed while this value exists.
 #[derive(Debug)]
 pub(super) struct ReceivedFiles {
     runs: Vec<Run>,
@@ -316,7 +316,7 @@ pub(super) struct ReceivedFiles {
 }
 
 impl ReceivedFiles {
-    /// Returns the chain of these runs, which is one link.
+    /// Returns the chain of these runs. It has one link.
     pub(super) fn chain(&self) -> Chain {
         Chain { links: vec![self.runs.clone()] }
     }

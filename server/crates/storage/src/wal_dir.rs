@@ -98,8 +98,8 @@ fn member_of(log: &Path) -> PathBuf {
     log.parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-/// Creates the directory of a new log, which must be missing or empty, and a link to it. Records the link in the directory
-/// first.
+/// Creates the directory of a new log and a link to it. The directory must be missing or empty. Records the link in the
+/// directory first.
 fn begin_log(log: &Path, target: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     refuse_used(target)?;
     files::create_dirs(target)

@@ -117,7 +117,7 @@ pub struct Handlers<H, C> {
 /// The running port. Only [`RunningServer::stop`] stops it; dropping the value does not.
 #[derive(Debug)]
 pub struct RunningServer {
-    /// The server of clients and the server of the metrics URLs. Each exists only if it has a URL.
+    /// The server of clients and the server of the metrics URLs. Each server exists only if it has a URL.
     handles: Vec<ServerHandle>,
     stop: watch::Sender<bool>,
     /// Each open connection holds a receiver.

@@ -32,7 +32,7 @@ use crate::{error::RpcError, kv::txn, list_elements};
 /// Size in bytes above which a request is decoded on another thread, because it can contain many operations.
 const INLINE_REQUEST_BYTES: usize = 256 << 10;
 
-/// Maximum number of pairs in a response that the worker encodes itself, which takes at most 1 ms.
+/// Maximum number of pairs in a response that the worker encodes itself. The encoding takes at most 1 ms.
 const INLINE_PAIRS: usize = 16_384;
 
 /// Maximum size in bytes of the keys and values in a response that the worker encodes itself.

@@ -41,7 +41,7 @@ use crate::{
     watch::watch_events,
 };
 
-/// Number of keys, which is too high for a small read.
+/// Number of keys. It is too high for a small read.
 const KEYS: usize = 1500;
 
 /// A file in memory. The thread of the test, which is the only worker, must not read it.

@@ -60,7 +60,7 @@ impl Part {
 /// The settings of the measurements.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// The programs. The first one is the base of all ratios.
+    /// The programs. The first program is the base of all ratios.
     #[arg(skip)]
     pub programs: Vec<Program>,
     /// The loads of the part `requests`, such as put:64:leader; by default, all in docs/benchmarks.md.

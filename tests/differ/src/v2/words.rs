@@ -136,7 +136,7 @@ pub(super) const TRUE: [&str; 8] = ["true", "true", "true", "1", "t", "T", "TRUE
 /// Spellings of false.
 pub(super) const FALSE: [&str; 6] = ["false", "false", "0", "f", "F", "False"];
 
-/// Content types. Some are variants of the form's type.
+/// Content types. Some content types are variants of the form's type.
 pub(super) const MEDIA: [&str; 16] = [
     "text/plain",
     "",

@@ -1,5 +1,5 @@
-//! Bodies for the gateway: the same message in the many forms that JSON permits. Some have one oddity, which a server accepts
-//! or refuses.
+//! Bodies for the gateway: the same message in the many forms that JSON permits. Some bodies have one oddity, which a server
+//! accepts or refuses.
 
 use std::fmt::Write as _;
 

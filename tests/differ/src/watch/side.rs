@@ -158,7 +158,7 @@ impl Side {
         KvClient::new(self.channel.clone())
     }
 
-    /// Returns the revision of a header, which becomes the current revision, or the error.
+    /// Returns the revision of a header, or the error. The revision becomes the current revision.
     fn outcome(
         &mut self,
         answer: Result<Option<witan_api::v3::etcdserverpb::ResponseHeader>, Status>,

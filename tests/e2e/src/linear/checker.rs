@@ -19,7 +19,7 @@ pub struct Refusal {
     pub pair: usize,
     /// The longest order that was found.
     pub reached: Vec<Call>,
-    /// The answered calls. One of them must come next.
+    /// The answered calls. One of these calls must come next.
     pub stuck: Vec<Call>,
 }
 

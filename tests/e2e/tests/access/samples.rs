@@ -40,7 +40,7 @@ pub(crate) fn lower_alarm() -> Sample {
     })
 }
 
-/// Returns a valid request of a method, which is empty if the method needs no fields.
+/// Returns a valid request for a method: an empty request if the method needs no fields.
 pub(crate) fn sample(method: &str) -> Sample {
     let (_, method) = method.rsplit_once('/').unwrap();
     keys(method)

@@ -143,7 +143,7 @@ fn members_that_differ_become_one_state() {
     }
 }
 
-/// Only one member is adopted. The others are new members that join it.
+/// Only one member is adopted. The other members are new and join it.
 #[test]
 fn one_member_is_adopted_and_another_joins_it() {
     let mut cluster = start(Kind::Etcd36, 3);

@@ -28,7 +28,7 @@ fn restore(cluster: &Cluster, at: usize, snapshot: &str) {
 fn a_member_that_was_restored_from_another_snapshot_exits() {
     let source = Launch::witan().start();
     let snapshots = [saved(&source, "first"), saved(&source, "second")];
-    // The others are restored from another snapshot, or start without data.
+    // The other members are restored from another snapshot, or start without data.
     for of_others in [Some(&snapshots[1]), None] {
         let mut cluster = Cluster::prepare(3, &[]);
         restore(&cluster, 0, &snapshots[0]);

@@ -69,7 +69,7 @@ pub(crate) fn is_full(kind: Kind, flags: &[String]) {
     late.wait_log(0, "cluster is full");
 }
 
-/// Starts members through v3 discovery. Each must register once, and another member is refused.
+/// Starts members through v3 discovery. Each member must register once, and an additional member is refused.
 pub(crate) fn begin_by_v3(kind: Kind, size: usize, service: &Server) {
     let token = format!("token{size}");
     set_size(service, &token, &size.to_string());

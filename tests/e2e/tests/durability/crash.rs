@@ -65,7 +65,7 @@ fn acknowledged_writes_survive_kill_9() {
     }
 }
 
-/// Starts 900 writers that put new keys until the server ends. Each returns its acknowledged keys with their revisions.
+/// Starts 900 writers that put new keys until the server ends. Each writer returns its acknowledged keys with their revisions.
 async fn write_v3(
     server: &Server,
     round: u64,

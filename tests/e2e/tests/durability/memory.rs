@@ -1,5 +1,5 @@
-//! Members with more data than memory. Each has a memory limit (`Launch::memory_limit`). In a cgroup, the kernel kills a member
-//! that exceeds this limit. A member reads values that do not fit from its disk.
+//! Members with more data than memory. Each member has a memory limit (`Launch::memory_limit`). In a cgroup, the kernel kills a
+//! member that exceeds this limit. A member reads values that do not fit from its disk.
 //!
 //! `full` tests keys that do not fit, `lists` a response that does not fit, and `rebuilt` a cluster.
 

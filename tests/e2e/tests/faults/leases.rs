@@ -19,7 +19,7 @@ use crate::load::{CALL_TIMEOUT, Load, pace};
 pub(crate) const PREFIX: &str = "leased/";
 pub(crate) const PREFIX_END: &str = "leased0";
 
-/// TTL of a lease in seconds, which is shorter than some faults.
+/// TTL of a lease in seconds. It is shorter than some faults.
 const TTL_S: i64 = 3;
 
 const INTERVAL: Duration = Duration::from_millis(400);

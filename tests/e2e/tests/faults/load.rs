@@ -27,7 +27,7 @@ use crate::probes::Acknowledged;
 /// Number of pairs in use. Each step of the schedule has its own pairs, so that histories stay short.
 pub(crate) const PAIRS: usize = 6;
 
-/// Pause between two calls of a client, which leaves time for the members' other work.
+/// Pause between two calls of a client. It leaves time for the members' other work.
 const PAUSE: Duration = Duration::from_millis(15);
 
 /// Time after which a call is recorded as unanswered. It is longer than an election.

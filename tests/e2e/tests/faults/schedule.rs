@@ -10,7 +10,7 @@ use crate::{
     stage::{RECOVERY_MAX, Stage},
 };
 
-/// Duration of a fault, which is longer than an election of one to two seconds.
+/// Duration of a fault. It is longer than an election of one to two seconds.
 const LENGTH: Duration = Duration::from_millis(2500);
 
 /// Duration for which a leader receives no messages. It sends heartbeats until its next quorum check, after which the others

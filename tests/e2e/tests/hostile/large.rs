@@ -44,7 +44,7 @@ fn large_bodies_are_parsed_on_another_thread() {
     }
 }
 
-/// Number of empty operations in a transaction. Each takes two bytes, and 200 bytes once it is decoded.
+/// Number of empty operations in a transaction. Each operation takes two bytes, and 200 bytes once it is decoded.
 const EMPTY_OPS: usize = 200_000;
 
 const EMPTY_TXNS: usize = 20;

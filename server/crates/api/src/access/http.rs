@@ -4,7 +4,7 @@ use self::PathScope::{One, Token, Tree};
 use super::Access::{self, Public, Root, V2Keys, V3User};
 use crate::{discovery, top};
 
-/// The resource at a path, which selects the handler.
+/// The resource at a path. It selects the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// Keys, watches, members and counters of v1.

@@ -126,7 +126,7 @@ impl AuthCommand {
         text > AUTH_NAME_BYTES_MAX || key > LONG_TEXT_BYTES_MAX
     }
 
-    /// Returns the sizes that the command would add. All are 0 for a command that only removes data.
+    /// Returns the sizes that the command would add. All sizes are 0 for a command that only removes data.
     fn additions(&self) -> Additions {
         match &self.operation {
             Some(AuthOperation::UserAdd(asked)) => added_user(&asked.name, &asked.password, &[]),

@@ -133,7 +133,7 @@ impl<'a> IndexBuilder<'a> {
         self.filling.insert(self.filling.len(), key, entry);
     }
 
-    /// Adds a copy of the current page, which has no spare memory, to the pages. Starts an empty page.
+    /// Adds a copy of the current page without spare memory to the pages. Starts an empty page.
     fn close_page(&mut self) {
         self.pages.push(self.filling.clone());
         self.filling.clear();

@@ -137,7 +137,7 @@ impl ReadBudget {
         }
     }
 
-    /// Returns a budget for estimates, which suffices to read `keys` keys.
+    /// Returns a budget for estimates that suffices to read `keys` keys.
     pub(super) fn of_estimate(pacing: Pacing, keys: u64) -> Self {
         Self {
             work: keys.saturating_mul(pacing.read_work),

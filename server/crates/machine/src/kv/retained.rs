@@ -1,4 +1,4 @@
-//! The versions that etcd's store would contain for the same history, which etcd's hash and snapshots cover.
+//! The versions that etcd's store would contain for the same history. etcd's hash and snapshots cover these versions.
 //!
 //! Versions that a compaction removed are excluded, even before the sweep. Other crates encode and hash the versions.
 

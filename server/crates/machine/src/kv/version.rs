@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::{lease::LeaseId, revision::Revision};
 
-/// Location of a version, which never changes and is never reused. Two members with the same keys can store them at different
+/// Location of a version. It never changes and is never reused. Two members with the same keys can store them at different
 /// locations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {

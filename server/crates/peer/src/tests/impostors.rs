@@ -30,7 +30,7 @@ const HOSTS: [Ipv4Addr; 3] = [
 
 static FOLDERS: AtomicUsize = AtomicUsize::new(0);
 
-/// A CA and a directory for its certificates, which is deleted on drop.
+/// A CA and a directory for its certificates. The directory is deleted on drop.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     dir: PathBuf,

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::*;
 
-/// Size in bytes of the buffer for unread data, which the kernel may double.
+/// Size in bytes of the buffer for unread data. The kernel may double it.
 const RECEIVED_BYTES: u32 = 4 << 10;
 
 /// Size in bytes of a message that exceeds the buffer of the reader but not that of the writer.

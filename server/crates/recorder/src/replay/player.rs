@@ -130,7 +130,7 @@ impl Player {
     }
 }
 
-/// Sorts consecutive messages by receiver. Raft's order of members is the order of a hash map, which depends on the map's
+/// Sorts consecutive messages by receiver. Raft's order of members is the order of a hash map, so it depends on the map's
 /// history.
 fn sort_messages(mut effects: Vec<Effect>) -> Vec<Effect> {
     let receiver = |effect: &Effect| {

@@ -226,7 +226,7 @@ impl Cluster {
         &self.members[&id].1
     }
 
-    /// Runs a turn of a member and returns the messages that it sends, which are not delivered.
+    /// Runs a turn of a member and returns the messages that it sends. The messages are not delivered.
     fn turn(&mut self, id: u64) -> Vec<Envelope> {
         let (replica, world) = self.members.get_mut(&id).expect("running");
         replica.turn(world).expect("no halt");

@@ -85,7 +85,7 @@ fn a_log_that_a_starting_child_still_holds_is_awaited() {
     });
 }
 
-/// Field 1000 of a message, which no release writes.
+/// Field 1000 of a message. No release writes it.
 const LATER_FIELD: [u8; 3] = [0xc0, 0x3e, 1];
 
 /// Changes the key or the value of a record.

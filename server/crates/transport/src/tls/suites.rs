@@ -54,7 +54,7 @@ pub(super) fn choice(tls: &PortTls) -> Result<SuiteChoice, TlsError> {
     Ok(SuiteChoice { provider, versions })
 }
 
-/// Returns rustls's name of a suite, which equals Go's name for TLS 1.2.
+/// Returns rustls's name of a suite. For TLS 1.2, Go uses the same name.
 fn name(suite: &SupportedCipherSuite) -> String {
     format!("{:?}", suite.suite())
 }

@@ -271,7 +271,7 @@ fn charge_strings(account: &Account, body: &[u8]) -> Result<Option<Charge>, Auth
 }
 
 /// Parses the first JSON value in a body. Returns the default for `null`, and `None` if the value is not an object of type `T`.
-/// Builds no tree of values, which can be many times as large as the body.
+/// Does not build a tree of values, which can be many times as large as the body.
 fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Option<T> {
     let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Option<T>>();
     let first = values.next()?.ok()?;

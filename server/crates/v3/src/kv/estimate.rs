@@ -54,7 +54,7 @@ fn written_bytes(branch: &[TxnOp]) -> u64 {
     written.sum()
 }
 
-/// Returns the size in bytes of the pairs that a range collects, which is 0 for `count_only`. Omits the values for `keys_only`.
+/// Returns the size in bytes of the pairs that a range collects: 0 for `count_only`. Omits the values for `keys_only`.
 fn range_bytes(state: &Kv, range: &Range) -> u64 {
     if range.count_only {
         return 0;

@@ -29,7 +29,7 @@ pub(super) struct WatchEvent {
     pub(super) deletes: bool,
     /// The message, with the previous pair if it exists and a watcher requested it. Shares memory with the state.
     message: mvccpb::Event,
-    /// The encodings without and with the previous pair. Each is created for the first watcher that needs it.
+    /// The encodings without and with the previous pair. Each encoding is created for the first watcher that needs it.
     encoded: [OnceCell<EncodedEvent>; 2],
 }
 
@@ -81,7 +81,7 @@ pub(super) struct ResumePoint {
 }
 
 impl ResumePoint {
-    /// Returns the resume point at the first change of a revision, which is at or after `location`.
+    /// Returns the resume point at the first change of a revision. This change is at or after `location`.
     pub(super) fn at_revision(revision: Revision, location: Option<HistoryLocation>) -> Self {
         Self { revision, sub: 0, location, source: ValueSource::Memory }
     }

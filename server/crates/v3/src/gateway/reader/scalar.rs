@@ -120,8 +120,7 @@ impl<'a> Reader<'a> {
         bytes.map(Cow::Owned)
     }
 
-    /// Reads a list of numbers, which Go accepts as bytes, and of `null`, which is 0. Fails if a number does not fit into a
-    /// byte.
+    /// Reads a list of numbers and `null`, which Go accepts as bytes; `null` is 0. Fails if a number does not fit into a byte.
     fn octets(&mut self) -> ReadResult<Cow<'a, [u8]>> {
         let mut octets = Vec::new();
         self.container(b'[', |reader| {

@@ -9,7 +9,7 @@ use base64::{
 };
 use prost::encoding::encode_varint;
 
-/// Number of bytes reserved for the length of a nested message, which is written at its end.
+/// Number of bytes reserved for the length of a nested message. The length is written at the end of the message.
 const LENGTH_BYTES: usize = 5;
 
 /// Ignores the unused low bits of the last letter, as Go does.
