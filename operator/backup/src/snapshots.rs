@@ -134,9 +134,9 @@ async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError
     })
 }
 
-/// Returns why the CORRUPT alarm makes a snapshot of `member` doubtful; `None` if the alarm is raised neither for the member
-/// nor for the whole cluster (id 0). `errors` is from the member's status. It lists an alarm as `memberID:ID alarm:TYPE`,
-/// without `memberID` for id 0, and with any number of spaces.
+/// Returns why the CORRUPT alarm makes a snapshot of `member` doubtful. Returns `None` if the alarm is raised neither for the
+/// member nor for the whole cluster (id 0). `errors` is from the member's status. It lists an alarm as `memberID:ID
+/// alarm:TYPE`, without `memberID` for id 0, and with any number of spaces.
 fn corruption(errors: &[String], member: u64) -> Option<String> {
     let id_of_alarm = |error: &String| {
         let words: Vec<_> = error

@@ -160,8 +160,8 @@ impl Store {
     }
 
     /// Writes the record of a backup only if the backup has none. Returns `false` if it has one. If the object store does not
-    /// support conditional writes, or a file system returns an error (it may lack hard links), checks for a record and then
-    /// writes unconditionally.
+    /// support conditional writes, checks for a record and then writes unconditionally. Does the same if a file system returns
+    /// an error, because it may lack hard links.
     pub(crate) async fn put_new_record(&self, record: &BackupRecord) -> Result<bool, BackupError> {
         let (file, json) = record_file(record)?;
         match self.create_file(&file, json.clone()).await {

@@ -195,8 +195,8 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Deletes the pod of a member. Fails if the pod is stopped for a new template or peer TLS mode, and the API server would
-    /// refuse the next pod. For a silent member, records the recreation on the claim afterward, because a record before a
-    /// failed deletion would delay the next attempt by an hour.
+    /// refuse the next pod. For a silent member, records the recreation on the claim afterward. A record before a failed
+    /// deletion would delay the next attempt by an hour.
     async fn stop(&self, ordinal: Ordinal, reason: Stop) -> ActResult {
         self.check_next_template(ordinal, reason).await?;
         let pod = self.observation.objects.pod(ordinal);

@@ -91,8 +91,8 @@ pub(crate) fn holder<K: Resource<DynamicType = ()>>(cluster: &Cluster<'_>, objec
     holder_of(cluster, &K::kind(&()), object)
 }
 
-/// Describes an object that has the name of one of the cluster's objects: its kind, its name, its controller or else its first
-/// owner, and whether it is [`Ownership::Ending`].
+/// Describes an object that has the name of one of the cluster's objects. Includes its kind, its name, its controller or else
+/// its first owner, and whether it is [`Ownership::Ending`].
 pub(crate) fn holder_of(cluster: &Cluster<'_>, kind: &str, object: &impl Resource) -> Holder {
     let owners = object.owner_references();
     let controls = |owner: &&OwnerReference| owner.controller == Some(true);

@@ -1,6 +1,6 @@
-//! Decides when steps and passes are retried: remembers the steps that were refused or had no effect, which `plan` skips until
-//! their backoff ends, and counts consecutive failed passes. Nothing else is remembered between passes, and losing this memory
-//! is harmless.
+//! Decides when steps and passes are retried. Remembers the steps that were refused or had no effect; `plan` skips them until
+//! their backoff ends. Counts consecutive failed passes. Nothing else is remembered between passes, and losing this memory is
+//! harmless.
 
 use std::{
     collections::HashMap,

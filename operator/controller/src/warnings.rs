@@ -66,8 +66,8 @@ fn waits_for_volumes(pod: &Pod, now: UnixSeconds) -> bool {
     pod_phase(pod) == Some("Pending") && old && has_node && containers(pod).all(is_new)
 }
 
-/// Returns the message of the latest event with this reason about an object; `None` if no such event is found, or if events
-/// cannot be read.
+/// Returns the message of the latest event with this reason about an object. Returns `None` if no such event is found, or if
+/// events cannot be read.
 async fn latest<K: Resource>(client: &Client, of: &K, reason: &str) -> Option<String> {
     let (namespace, uid) = (of.meta().namespace.as_deref()?, of.meta().uid.as_deref()?);
     let about = format!("involvedObject.uid={uid},reason={reason}");

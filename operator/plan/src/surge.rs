@@ -58,7 +58,7 @@ pub(super) fn must_go(
 }
 
 /// Returns the step that replaces a voter, or a wait. If a change of peer TLS has cut the voter off, the step restores the peer
-/// URL that matches its pod, because a restart would lose the disk.
+/// URL that matches its pod. A restart would lose the disk.
 pub(super) fn step(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: Removal) -> Step {
     let waits = idle(Why::CannotReplace(ordinal));
     if let Some(pod) = joined.pass.pod(ordinal)

@@ -16,9 +16,9 @@ fn without_files(limit: MemoryLimit, files_bytes: u64) -> MemoryLimit {
     MemoryLimit { bytes, ..limit }
 }
 
-/// Returns the memory budget in bytes: `wanted`, or the limit of this process less a reserve and less the file system of
-/// `data_dir` if it is in memory. If `wanted` is `None` and no limit is known, the budget is unlimited. Logs the budget, and a
-/// warning if the limit is unknown or smaller than the budget.
+/// Returns the memory budget in bytes: `wanted`, or the limit of this process minus a reserve. The limit excludes the file
+/// system of `data_dir` if that file system is in memory. If `wanted` is `None` and no limit is known, the budget is unlimited.
+/// Logs the budget, and a warning if the limit is unknown or smaller than the budget.
 fn budget_bytes(wanted: Option<u64>, data_dir: &Path) -> u64 {
     let Some(limit) = MemoryLimit::read(Path::new("/")) else {
         let budget_bytes = wanted.unwrap_or(u64::MAX);

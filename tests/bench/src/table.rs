@@ -99,7 +99,7 @@ pub(crate) const KUBERNETES_HEAD: &str = "\
 | nodes | txn/s | server | txn/s done | p50 ms | p99 ms | events p99 ms | CPU %, all members | client CPU % |
 |--:|--:|---|--:|--:|--:|--:|--:|--:|";
 
-/// Returns the row of a number of nodes with `rate` transactions per second and the delays of their events.
+/// Returns the row for a number of nodes with `rate` transactions per second and the delays of their events.
 pub(crate) fn kubernetes_line(
     (nodes, rate): (u32, u32),
     server: &str,
@@ -121,8 +121,8 @@ pub(crate) const WIDE_WATCHES_HEAD: &str = "\
 | server | events/s | MB/s | delay p50 ms | p99 ms | CPU %, all members | client CPU % | us an event | memory MiB, all members | missing |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
 
-/// Returns the row of puts of `value_bytes` bytes to `streams` streams: the delays of the events, the number of missing events,
-/// and the memory of all members.
+/// Returns the row for puts of `value_bytes` bytes to `streams` streams. It contains the delays of the events, the number of
+/// missing events, and the memory of all members.
 pub(crate) fn wide_watches_line(
     measured: &Measured,
     (streams, value_bytes): (u64, usize),

@@ -273,9 +273,9 @@ impl World {
         }
     }
 
-    /// Returns whether a member stays down because another member is down or has a log that still reaches back to the end of
-    /// this member's log. Any of the others may become the leader. Once the member needs a snapshot or the faults stop, clears
-    /// its `left_behind`.
+    /// Returns whether a member stays down. It does so while another member is down, or has a log that still reaches back to
+    /// the end of this member's log. Any of the others may become the leader. Once the member needs a snapshot or the faults
+    /// stop, clears its `left_behind`.
     pub(crate) fn stays_down(&mut self, place: usize) -> bool {
         let last = self.disks[place].span().1;
         let needs_snapshot = self

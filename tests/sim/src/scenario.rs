@@ -5,7 +5,7 @@ use crate::{rng::Rng, world::UNIT_NS};
 /// Virtual time between two ticks of a member. A unit is 10 ms, a tick is 100 ms.
 pub const UNITS_PER_TICK: u64 = 10;
 
-/// One in this many seeds has long commands: the host executes all commands on more than one or two keys, and some of them take
+/// One in this many seeds has long commands. The host executes all commands on more than one or two keys, and some of them take
 /// a long time.
 const LONG_COMMANDS_SEEDS: u64 = 4;
 

@@ -128,8 +128,8 @@ fn leased(rng: &mut Rng, hint: &Hint<'_>) -> Command {
     }
 }
 
-/// Draws a command that reads a value while it is applied, or writes a value for such commands: it keeps the value, compares it,
-/// or returns it. Clients never read keys with these values, but all members must have the same ones.
+/// Draws a command that keeps, compares or returns a value while it is applied, or a command that writes a value for such
+/// commands. Clients never read keys with these values, but all members must have the same ones.
 fn valued(rng: &mut Rng, id: u64) -> Command {
     let key = Bytes::from(format!("v{}", rng.below(KEYS)));
     match rng.range(0, 99) {

@@ -35,8 +35,8 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Returns the credentials of a gRPC call: the token in its metadata, and `certificate`, the common name of the client's
-    /// certificate if common names identify users.
+    /// Returns the credentials of a gRPC call: the token in its metadata, and `certificate`. `certificate` is the common name
+    /// of the client's certificate if common names identify users.
     pub fn of_call(headers: &HeaderMap, certificate: Option<String>) -> Self {
         let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
         // A token that is not visible ASCII becomes an empty token, which is invalid.

@@ -1,5 +1,5 @@
-//! The memory limit of this process: the smallest limit of its cgroup and the cgroup's ancestors, or the memory of the machine
-//! if the machine has less. Resource limits (`ulimit`) are not read. `witan_node` enforces the limit.
+//! The memory limit of this process: the smallest limit of its cgroup and the cgroup's ancestors, but at most the memory of the
+//! machine. Resource limits (`ulimit`) are not read. `witan_node` enforces the limit.
 
 use std::{
     fs,

@@ -302,8 +302,8 @@ impl MemoryMonitor {
         }
     }
 
-    /// Decides whether commands and entries that add data are refused: because of the other memory, or because the next startup
-    /// could not replay a longer log. Logs a change.
+    /// Decides whether commands and entries that add data are refused. They are refused because of the other memory, or because
+    /// the next startup could not replay a longer log. Logs a change.
     fn refuse_or_accept(&self, other_bytes: u64) {
         let (budget, budget_bytes) = (&self.budget, self.budget.bytes);
         let log_bytes = budget.log_bytes.load(Relaxed);

@@ -55,9 +55,9 @@ impl BatchesInFlight {
 }
 
 impl Batch {
-    /// Returns whether the batch is still waiting for its answers. On a leader, a batch waits until its last entry is applied,
-    /// or the entry at `last` (the log's last index) if the log was truncated. On another member, a batch waits until its last
-    /// proposal is answered: `is_waiting` is false for its ticket.
+    /// Returns whether the batch is still waiting for its answers. On a leader, a batch waits until its last entry is applied.
+    /// If the log was truncated, it waits for the entry at `last`, the log's last index. On another member, a batch waits until
+    /// its last proposal is answered: `is_waiting` is false for its ticket.
     pub(crate) fn waits(
         &self,
         status: &Status,

@@ -310,8 +310,8 @@ impl Lessor {
         self.schedule(id, deadline_ns, deadline_ns);
     }
 
-    /// Returns the time of a lease's next check in nanoseconds: after half of its TTL, clamped to [`LEASE_CHECKPOINT_S`], or
-    /// after `checkpoint_s` if it is set, but at most its deadline. Clients send keep-alives after a third of the TTL.
+    /// Returns when a lease is checked next, in nanoseconds. The delay is `checkpoint_s`, or half of the TTL, clamped to
+    /// [`LEASE_CHECKPOINT_S`], up to the deadline. Clients send keep-alives after a third of the TTL.
     fn next_check(&self, deadline_ns: u64, lease: &Lease) -> u64 {
         let usual_s =
             (lease.ttl_s / 2).clamp(*LEASE_CHECKPOINT_S.start(), *LEASE_CHECKPOINT_S.end());

@@ -232,7 +232,7 @@ impl<R> RequestGroup<R> {
         Some(since.max(self.answered) + wait)
     }
 
-    /// Takes the held requests like [`Self::take`] if they are due at `now`, otherwise returns an empty batch and records that
+    /// Takes the held requests like [`Self::take`] if they are due at `now`. Otherwise, returns an empty batch and records that
     /// they have waited since `now` or earlier. Requests are due if all expected requests are held, the deadline has passed,
     /// [`UNHELD_BYTES`] are held, or the last batch left some requests. `cost` has the same meaning as in [`Self::deadline`].
     pub(crate) fn take_due(&mut self, cost: u64, now: u64, budget: usize) -> Batch<R> {

@@ -1,5 +1,5 @@
 //! Computes the CRC-32 of any byte range in a file, in time that hardly depends on the range's length. With a slower method,
-//! startup could take a very long time: a client controls the content of a torn write, and this content may look like the
+//! startup could take a very long time. A client controls the content of a torn write, and this content may look like the
 //! headers of many long records.
 //!
 //! Also uses a checksum to find a single flipped bit. A torn write was never acknowledged, but a record with a flipped bit may

@@ -116,8 +116,8 @@ pub(super) enum LogFileRepair {
 }
 
 /// Decides how to repair a file with these bytes. `seq` is the file's sequence number, and `last` means that the file is the
-/// newest one of its kind. The newest file is removed if its header is torn. Fails with the offset and a description of the
-/// damage if neither a torn write nor a flipped bit in the newest file explains the damage.
+/// newest one of its kind. The newest file is removed if its header is torn. If neither a torn write nor a flipped bit in the
+/// newest file explains the damage, fails with its offset and a description.
 pub(super) fn decide_repair(
     bytes: &[u8],
     seq: u64,

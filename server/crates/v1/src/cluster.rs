@@ -25,8 +25,8 @@ pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
     Ok(view.machine.members.client_urls().join(", ").into())
 }
 
-/// Renders the record of the member `name` as a file, or the records of all members, sorted by name, as a directory if `name`
-/// is `None`. Leaves out members without a name. Fails with `KeyNotFound` if no member has this name.
+/// Renders the record of the member `name` as a file. If `name` is `None`, renders the records of all members, sorted by name,
+/// as a directory. Leaves out members without a name. Fails with `KeyNotFound` if no member has this name.
 pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let index = view.machine.tree.index();
@@ -62,8 +62,8 @@ fn record(member: &Member) -> String {
     format!("raft={peer}&etcd={client}")
 }
 
-/// Answers a request for statistics. Leader statistics contain only the leader's name; other members redirect the request to
-/// the leader (307), or fail with `LeaderElection` if the leader or its client URL is unknown.
+/// Answers a request for statistics. Leader statistics contain only the leader's name. Other members redirect the request to
+/// the leader (307). They fail with `LeaderElection` if the leader or its client URL is unknown.
 pub(super) async fn stats(
     ctx: &Context,
     request: &HttpRequest,

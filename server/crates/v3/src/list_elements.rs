@@ -26,7 +26,7 @@ struct ListElements {
     texts: usize,
 }
 
-/// Returns the number of elements in all lists of an encoded message with this shape, or 0 if the message is too short for
+/// Returns the number of elements in all lists of an encoded message with this shape. Returns 0 if the message is too short for
 /// elements that must be charged. Fails if there are more than `max` messages or strings. Does not report other errors, which
 /// the decoder finds.
 pub(super) fn check(message: &[u8], shape: &MessageShape, max: usize) -> RpcResult<usize> {

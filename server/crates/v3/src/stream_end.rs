@@ -1,5 +1,5 @@
-//! Decides when the server ends a stream: when the process stops, or when the client requires a leader and none has been known
-//! for too long.
+//! Decides when the server ends a stream: when the process stops, or when no leader has been known for too long and the client
+//! requires one.
 
 use std::pin::Pin;
 

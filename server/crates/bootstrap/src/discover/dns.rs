@@ -151,8 +151,8 @@ enum Answer {
     Foreign,
 }
 
-/// Parses a DNS message. Returns `Foreign` if it does not answer the query with this id and name, `Truncated` if it is
-/// truncated, and no records if the name does not exist. Fails for other error codes.
+/// Parses a DNS message. Returns `Foreign` if it does not answer the query with this id and name, and `Truncated` if it is
+/// truncated. Returns no records if the name does not exist. Fails for other error codes.
 fn read(message: &[u8], id: u16, name: &Name<'_>) -> io::Result<Answer> {
     let Ok(answer) = Packet::parse(message) else {
         return Ok(Answer::Foreign);

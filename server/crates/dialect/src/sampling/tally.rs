@@ -1,5 +1,5 @@
 //! Counts by prefix in bounded memory. Sums are exact. Beyond `ROWS_MAX`, the rows with the smallest counts are added to a
-//! remainder, so that a busy prefix keeps its row even if its operations start late.
+//! remainder. A busy prefix therefore keeps its row even if its operations start late.
 
 use std::{cmp::Reverse, collections::HashMap};
 

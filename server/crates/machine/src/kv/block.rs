@@ -203,8 +203,8 @@ impl Block {
         }
     }
 
-    /// Returns the place of the block's durable record; `None` if there is no such record or if the record contains versions
-    /// that the block has dropped.
+    /// Returns the place of the block's durable record. Returns `None` if there is no such record, or if the record contains
+    /// versions that the block has dropped.
     pub(super) fn place(&self) -> Option<Place> {
         let place = match &self.body {
             BlockBody::Open { .. } => None,

@@ -18,8 +18,8 @@ impl Kv {
         let mut keys = Vec::new();
         let mut prev_kvs = Vec::new();
         let returns = delete.prev_kv && !batch.reads.discards_results();
-        // Charge only ranges. The deletion of a single key without `prev_kv` must not fail, because a transaction does not keep
-        // a copy of the state for such a failure.
+        // Charge only ranges. The deletion of a single key without `prev_kv` must not fail. A transaction does not keep a copy
+        // of the state for such a failure.
         let charged = !delete.range_end.is_empty();
         let reads = &mut batch.reads;
         let mut outcome = if charged { reads.read_key() } else { Ok(()) };

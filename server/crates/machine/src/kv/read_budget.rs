@@ -161,8 +161,8 @@ impl ReadBudget {
     }
 
     /// Returns a version as a pair. If the result is discarded, a placeholder of the same length replaces the value, to avoid
-    /// reading the disk, unless the value is compared or longer than `PLACEHOLDER_BYTES`. Fails with [`KvError::NotResident`]
-    /// if the read must not wait for the value.
+    /// reading the disk. A value that is compared or longer than `PLACEHOLDER_BYTES` is not replaced. Fails with
+    /// [`KvError::NotResident`] if the read must not wait for the value.
     pub(super) fn pair(
         &self,
         (block, version): &BlockVersion<'_>,

@@ -58,7 +58,7 @@ pub(crate) enum LoopRequest {
         member: Option<MemberId>,
         to: CompletionSender<Result<MemberId, TransferRefused>>,
     },
-    /// Propose a command that this leader has derived from `members`, unless the members, the cluster version, the feature
+    /// Propose a command that this leader has derived from `members`. Drop it if the members, the cluster version, the feature
     /// level or the downgrade target have changed since.
     Decide {
         command: Command,

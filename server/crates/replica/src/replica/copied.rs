@@ -15,10 +15,10 @@
 //! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait, because each election needs all voters. This does not
 //! apply to an old configuration that the member passes through while a confirmed leader brings it up to date.
 //!
-//! A copy may be older than the last membership change. Each vote request therefore names the voters that its sender knows and
-//! the applied index at which it knows them, and a copy uses the newest list. If no member that knows an added voter requests a
-//! vote, the copy counts too few voters (`docs/operating/backup.md`). A member does not name a voter whose addition is in its log
-//! but not applied.
+//! A copy may be older than the last membership change. Each vote request therefore names the voters that its sender knows, and
+//! the applied index at which it knows them. A copy uses the newest list. If no member that knows an added voter requests a
+//! vote, the copy counts too few voters (`docs/operating/backup.md`). A member does not name a voter whose addition is in its
+//! log but not applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 

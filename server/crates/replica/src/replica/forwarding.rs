@@ -147,7 +147,7 @@ impl Replica {
         }
     }
 
-    /// If the term or leader has changed since the last call, resubmits deferred proposals and lease requests and drops
+    /// If the term or leader has changed since the last call, resubmits deferred proposals and lease requests. Also drops
     /// unproven lease answers and deferred commit indexes. Restarts the count of handovers and tells the lessor if another
     /// member leads.
     pub(super) fn notice_leader(&mut self) {

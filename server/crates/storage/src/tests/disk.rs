@@ -1,5 +1,5 @@
-//! A disk that drops unsynced data at random. It observes every sync below a directory: the syncs of the storage through
-//! `files`, and the syncs of the log engine through the engine's file system. It computes the state of the directory after a
+//! A disk that drops unsynced data at random. It observes every sync below a directory. The storage syncs through `files`, and
+//! the log engine syncs through the engine's file system. For each sync, the disk computes the state of the directory after a
 //! power cut at that moment.
 //!
 //! It records each file's last synced content and each directory's last synced names. After a cut, each page and each name is
