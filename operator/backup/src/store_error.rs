@@ -6,7 +6,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::reason::{BackupError, Reason};
 
-/// Returns whether the error means that an object does not exist although its bucket does.
+/// Returns whether the error means that an object does not exist even though its bucket does.
 pub(crate) fn is_missing_object(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::NotFound { .. })
         && element(&error.to_string(), "Code") != Some("NoSuchBucket")

@@ -399,7 +399,7 @@ fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) 
     status.restored_revision = source.and_then(|source| source.to_revision);
     status.cluster_id = None;
     end_recovery(status);
-    // These initial members use a static list, whatever the original bootstrap used.
+    // These initial members use a static list, regardless of the original bootstrap.
     status.discovery = None;
     begin(status, members, None);
 }

@@ -1,7 +1,7 @@
 //! Decides whether a member that does not answer (a silent member) is lost.
 //!
-//! A member that answers is alive, whatever the state of its pod. A silent member is lost if its process reports an unusable
-//! disk. Elapsed time alone is not evidence, unless the spec sets `selfHealing.nodeLostAfter`.
+//! A member that answers is alive, regardless of the state of its pod. A silent member is lost if its process reports an
+//! unusable disk. Elapsed time alone is not evidence, unless the spec sets `selfHealing.nodeLostAfter`.
 
 use super::{objects::wait_for_secrets, pass::Joined};
 use crate::model::{MemberSeen, Obstacle, Ordinal, Part, PodPhase, PodSeen, Step, Why};
@@ -53,7 +53,7 @@ fn is_node_lost(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> bool {
     away && patience.is_some_and(|span| joined.silent_for(ordinal, span.seconds()))
 }
 
-/// Returns whether a voter's process reports an unusable disk although a serving member has the same template. The serving
+/// Returns whether a voter's process reports an unusable disk even though a serving member has the same template. The serving
 /// member rules out image and flags as the cause.
 pub(super) fn proves_bad_disk(joined: &Joined<'_>, pod: &PodSeen) -> bool {
     let bad = pod.exit.is_some_and(|code| BAD_DISK.contains(&code));

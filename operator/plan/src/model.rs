@@ -64,7 +64,7 @@ pub struct Observed {
     pub authority: AuthoritySeen,
     /// The state of the cert-manager Certificates, one for each role that the spec takes from cert-manager.
     pub requests: BTreeMap<CertificateRole, ObservedRequest>,
-    /// Names of secrets that do not exist although the spec names them or cert-manager should write them.
+    /// Names of missing secrets that the spec names or that cert-manager should write.
     pub missing_secrets: BTreeSet<String>,
     /// Parts of the cluster whose names other objects already use. These parts are not applied.
     pub taken: BTreeMap<Part, Holder>,

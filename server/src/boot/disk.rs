@@ -80,7 +80,7 @@ pub(super) async fn open(
             write_first_state(of, &mut storage, &recovered, first_state, seed)?
         }
     };
-    // The flags do not determine the id of a member that joined a cluster, or of a cluster that followed another one. With
+    // The flags do not determine the id of a member that joined a cluster, or of a cluster that followed another cluster. With
     // discovery, the flags do not name the members, and a member with data skips discovery.
     let flags_name_ids = config.initial_cluster_state == ClusterState::New
         && config.discovery.is_none()

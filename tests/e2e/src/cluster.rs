@@ -29,7 +29,7 @@ impl Cluster {
         Self::start_with(count, &[])
     }
 
-    /// Like [`Self::start`], with further arguments.
+    /// Like [`Self::start`], with additional arguments.
     pub fn start_with(count: usize, args: &[&str]) -> Self {
         let mut cluster = Self::prepare(count, args);
         cluster.start_all();

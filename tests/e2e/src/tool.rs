@@ -78,8 +78,8 @@ pub fn witan(args: &[&str]) -> CommandOutput {
 }
 
 /// Restores a snapshot to the directory `data` of the member `name`. `command` is a program that has the command `snapshot
-/// restore`, `initial` is the value of `--initial-cluster`, and `more` contains further arguments. Panics if `initial` does not
-/// contain the member.
+/// restore`, `initial` is the value of `--initial-cluster`, and `more` contains additional arguments. Panics if `initial` does
+/// not contain the member.
 pub fn restore(
     mut command: Command,
     snapshot: &str,

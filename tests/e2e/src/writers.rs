@@ -64,7 +64,7 @@ impl Writers {
         self.acknowledged.load(Relaxed)
     }
 
-    /// Waits until `more` further writes are acknowledged.
+    /// Waits until `more` additional writes are acknowledged.
     pub fn wait_more(&self, more: u64) {
         let wanted = self.acknowledged() + more;
         wait::until_true("more acknowledged writes", || self.acknowledged() >= wanted);

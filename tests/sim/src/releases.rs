@@ -221,7 +221,7 @@ impl World {
         self.crash(place);
     }
 
-    /// Returns the request of a client in a run with releases. Replaces some requests by commands of the new release. Also
+    /// Returns the request of a client in a run with releases. Replaces some requests with commands of the new release. Also
     /// replaces commands that set the cluster version, because only the leader decides it in such a run.
     pub(crate) fn ask_of_releases(&mut self, drawn: Ask) -> Ask {
         if !self.scenario.has_releases() {

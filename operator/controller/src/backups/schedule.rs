@@ -20,7 +20,7 @@ use crate::report::{self, ConditionState};
 
 const FAILED_KEPT: usize = 3;
 
-/// Number of successful EtcdBackups that a schedule keeps, whatever its retention. Files in the store are not affected.
+/// Number of successful EtcdBackups that a schedule keeps, regardless of its retention. Files in the store are not affected.
 const SUCCEEDED_KEPT: usize = 100;
 
 /// The longest time between two passes over a schedule.

@@ -84,7 +84,7 @@ impl Objects {
         Ok(all)
     }
 
-    /// Finds further taken names, which an in-place restore needs only after it has stopped all members.
+    /// Finds other taken names, which an in-place restore needs only after it has stopped all members.
     pub(crate) async fn find_names_of_restore(
         &mut self,
         client: &Client,
@@ -97,7 +97,7 @@ impl Objects {
     }
 
     /// Indexes objects by ordinal or name. Skips pods and claims without an ordinal in the name. Records an object that does
-    /// not belong to the cluster as the holder of its name. Accepts two further kinds of claims: a claim that a pod of the
+    /// not belong to the cluster as the holder of its name. Accepts two more kinds of claims: a claim that a pod of the
     /// cluster mounts, and a claim of an earlier cluster of this name.
     fn new(
         cluster: &Cluster<'_>,

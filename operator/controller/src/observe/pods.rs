@@ -54,8 +54,8 @@ const CANNOT_START: [&str; 8] = [
     "ErrImageInspect",
 ];
 
-/// Returns whether a pod still restores a backup although its cluster has served. Such a pod needs the store to restart. Always
-/// `false` without durable storage.
+/// Returns whether a pod still restores a backup even though its cluster has served. Such a pod needs the store to restart.
+/// Always `false` without durable storage.
 fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
     let spec = pod.spec.iter();
     let mut init = spec.flat_map(|spec| spec.init_containers.iter().flatten());

@@ -16,7 +16,7 @@ use crate::{
     resources::{Cluster, Ownership, holder_of, ownership},
 };
 
-/// Number of further ordinals to look up while a wanted ordinal is free, because a new member may get one of them.
+/// Number of additional ordinals to look up while a wanted ordinal is free, because a new member may get one of them.
 const SPARE_ORDINALS: Ordinal = 2;
 
 /// Looks up the names of `parts`, except secrets and Certificates. Returns the parts whose names are taken, with their holders.

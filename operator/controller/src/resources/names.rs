@@ -208,7 +208,7 @@ pub(super) fn scheme(tls: bool) -> &'static str {
     if tls { "https" } else { "http" }
 }
 
-/// Converts a string to a valid label value of at most 63 characters. Replaces invalid characters by `_`, and trims the value
+/// Converts a string to a valid label value of at most 63 characters. Replaces invalid characters with `_`, and trims the value
 /// to start and end with a letter or digit.
 fn label_value(text: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

@@ -18,7 +18,7 @@ pub struct Membership {
     /// The cluster's feature level: the highest that a member reported, because members can lag behind; `None` if no member
     /// reported a level.
     pub level: Option<u32>,
-    /// Ordinals that other pods list as members although this list does not.
+    /// Ordinals that other pods list as members but this list does not.
     pub listed_by_others: BTreeSet<Ordinal>,
     /// Ids of removed members whose CORRUPT alarm is still raised. The fence of a cut-over is not one of them.
     pub stale_corrupt: BTreeSet<MemberId>,

@@ -101,7 +101,7 @@ impl Stop {
     }
 }
 
-/// Why a pod is not ready although its member may be healthy. An obstacle is reported, but the member is not replaced.
+/// Why a pod is not ready even though its member may be healthy. An obstacle is reported, but the member is not replaced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Obstacle {
     Unschedulable,

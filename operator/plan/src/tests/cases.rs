@@ -350,7 +350,7 @@ fn a_fenced_or_protected_leftover_disk_is_kept() {
     );
 }
 
-/// Until a quorum serves, it is unknown which disks have the right data. The initial members start although disks of an
+/// Until a quorum serves, it is unknown which disks have the right data. The initial members start even though disks of an
 /// earlier, possibly larger attempt exist. If they form no quorum, the operator waits for the user.
 #[test]
 fn a_bootstrap_continues_despite_leftover_disks() {

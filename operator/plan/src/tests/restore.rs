@@ -179,7 +179,7 @@ fn a_restore_stops_all_members_and_starts_new_ones_on_new_disks() {
     assert_eq!(new, [3, 4, 5]);
     assert_eq!([0, 1, 2].map(|ordinal| world.disk(ordinal)), before);
     assert!([0, 1, 2].iter().all(|old| world.claims[old].retired));
-    // The previous disks stay, whatever the cluster does later.
+    // The previous disks stay, regardless of later changes of the cluster.
     world.spec.replicas = 5;
     world.settle();
     world.spec.replicas = 1;

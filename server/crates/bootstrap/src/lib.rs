@@ -35,7 +35,7 @@ pub fn new_cluster(config: &Config) -> FirstState {
     (identity, Box::new(genesis(cluster_id, members)))
 }
 
-/// Returns a random id for a cluster that follows another one, so that other members refuse an initial member that lost its
+/// Returns a random id for a cluster that follows another cluster, so that other members refuse an initial member that lost its
 /// data. If the first startup was interrupted and the directory already has an identity (`found`) of this member, returns its
 /// cluster id.
 pub fn followed_cluster_id(begun: DataIdentity, found: Option<DataIdentity>) -> u64 {

@@ -297,7 +297,7 @@ pub struct Settings {
     pub watch_progress_interval: Duration,
     /// `--client-cert-auth`: whether the common name of a client certificate authenticates its user.
     pub client_cert_auth: bool,
-    /// `--quota-backend-bytes`, with 0 replaced by 2 GiB; `None` means unlimited.
+    /// `--quota-backend-bytes`, with 2 GiB instead of 0; `None` means unlimited.
     pub quota_bytes: Option<u64>,
     /// The minimum lease TTL in seconds: one and a half election timeouts.
     pub lease_ttl_min_s: i64,

@@ -94,7 +94,7 @@ impl Copier<'_> {
         let begun = Instant::now();
         let taking = timeout(CUT_OVER_TIMEOUT, self.take_over(&recorded)).await;
         if let Err(error) = taking.unwrap_or(Err(CopyError::Late(CUT_OVER_TIMEOUT))) {
-            // The cut-over may have succeeded although its response was lost.
+            // The cut-over may have succeeded even though its response was lost.
             match timeout(GIVE_UP_TIMEOUT, self.abandon()).await {
                 Ok(Err(CopyError::Refused(FollowError::NotFollowing))) => {}
                 // If the cut-over could not be abandoned, the next session tries again.

@@ -96,7 +96,7 @@ impl Fences {
         alarms.all(|alarm| self.own.contains(&of(id, *alarm)))
     }
 
-    /// Returns whether a fence is raised, by this cluster or by another one.
+    /// Returns whether a fence is raised, by this cluster or by another cluster.
     pub(super) fn any(&self) -> bool {
         !(self.own.is_empty() && self.foreign.is_empty())
     }

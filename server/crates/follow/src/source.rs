@@ -26,7 +26,7 @@ use super::fence::Fences;
 /// splits watch messages at `--max-request-bytes`. A revision larger than a log entry cannot be copied.
 const PART_BYTES_MAX: usize = 4 * COMMAND_BYTES_MAX;
 
-/// Maximum time for which a stream may deliver nothing although the source has more.
+/// Maximum time for which a stream may deliver nothing even though the source has more.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// All keys, as the key and range end of a request.
@@ -98,7 +98,7 @@ impl SourceSession<'_> {
     pub(super) async fn more<T>(&self, next: impl Future<Output = T>) -> Result<T, SourceError> {
         let stalled = |_| {
             let text = format!(
-                "a stream has delivered nothing for {STALL_TIMEOUT:?} although the member has more; restart the member, or \
+                "a stream has delivered nothing for {STALL_TIMEOUT:?} even though the member has more; restart the member, or \
                  name other members with --from"
             );
             self.error(Status::deadline_exceeded(text))

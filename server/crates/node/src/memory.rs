@@ -76,7 +76,7 @@ pub struct MemoryBudget {
     /// Whether the process is still loading its state.
     starting: AtomicBool,
     full: AtomicBool,
-    /// Whether the budget is used up although commands that add data are refused, because the leader's entries still add data.
+    /// Whether the budget is used up even though commands that add data are refused. The leader's entries still add data.
     exhausted: AtomicBool,
     /// Time at which the budget became full, or `None` if the budget is not full.
     full_since: watch::Sender<Option<Instant>>,

@@ -29,7 +29,7 @@ use super::{
 /// replica sends a newer view.
 const ATTEMPTS: u32 = 6;
 
-/// Delay before the second attempt. It doubles with each further attempt.
+/// Delay before the second attempt. It doubles with each later attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Minimum time between a refusal and its report. During this time, the receiver's allocator returns the memory of the refused

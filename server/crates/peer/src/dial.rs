@@ -22,7 +22,7 @@ use super::{
 /// Time limit for connecting and exchanging handshakes.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time limit for connecting to an address of a host that has further addresses. It is below all time limits of callers, so
+/// Time limit for connecting to an address of a host that has more addresses. It is below all time limits of callers, so
 /// that the next address also gets time.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(1);
 

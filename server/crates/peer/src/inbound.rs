@@ -46,7 +46,7 @@ pub(super) struct InboundStream {
     pub(super) buffer: BytesMut,
     /// Time at which bytes were last received.
     pub(super) received: Instant,
-    /// Whether the stream may have bytes to read although the socket has none.
+    /// Whether the stream may have bytes to read even though the socket has none.
     pub(super) more: bool,
 }
 

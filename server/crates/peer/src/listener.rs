@@ -328,7 +328,7 @@ impl Listener {
         let (ended, end) = oneshot::channel();
         let stream = stream.into_polled()?;
         self.shared.arrivals.add(InboundStream {
-            // The TLS record with the handshake may contain further bytes.
+            // The TLS record with the handshake may contain more bytes.
             more: stream.keeps_bytes(),
             stream,
             from: hello.from,

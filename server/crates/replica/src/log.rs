@@ -151,7 +151,7 @@ impl MemoryLog {
             let last = spare.min(applied - self.catch_up_entries);
             self.drop_while(|_, entry| entry.index <= last);
         }
-        // Trim to a fraction of the bound, so that not every further entry causes another trim.
+        // Trim to a fraction of the bound, so that not every later entry causes another trim.
         let (catch_up, all) = (self.catch_up_bytes, self.receivers_bytes);
         if self.bytes > catch_up {
             self.drop_while(|bytes, entry| bytes > catch_up / 2 && entry.index <= spare);

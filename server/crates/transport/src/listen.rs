@@ -205,7 +205,8 @@ impl AcceptedStream for tokio::net::UnixStream {
 
 /// A connection whose calls fail with `WouldBlock` instead of blocking. Its owner polls its file descriptor.
 pub trait PolledStream: io::Read + io::Write + AsFd + fmt::Debug + Send {
-    /// Returns whether a read may return bytes although polling the file descriptor reports none: TLS may hold decrypted bytes.
+    /// Returns whether a read may return bytes even though polling the file descriptor reports none. TLS may hold decrypted
+    /// bytes.
     fn keeps_bytes(&self) -> bool {
         false
     }

@@ -1,8 +1,8 @@
 //! Measures the memory of the core's v3 key space.
 //!
 //! `cargo run --release -p witan-bench --bin memory [KEYS]` puts keys in ascending order in one process and in random order in
-//! another one. It prints by how much the resident memory of each exceeds the resident memory of the empty process. If 1M keys
-//! (16 + 256 bytes) in ascending order need more than [`PLAIN_MIB_MAX`], the program fails.
+//! another process. It prints by how much the resident memory of each exceeds the resident memory of the empty process. If 1M
+//! keys (16 + 256 bytes) in ascending order need more than [`PLAIN_MIB_MAX`], the program fails.
 
 use std::{
     io::Write as _,
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs one process per order, so that no measurement includes another one's memory.
+/// Runs one process per order, so that no measurement includes the memory of another measurement.
 fn all(program: &str, keys: usize) -> ExitCode {
     let mut failed = false;
     for order in ORDERS {

@@ -21,7 +21,7 @@ const LAG: u64 = 2000;
 const LOOK: Duration = Duration::from_millis(50);
 const LOOK_MAX: Duration = Duration::from_secs(2);
 
-/// Maximum time in which a member must catch up.
+/// Time limit within which a member must catch up.
 const CATCH_UP_MAX: Duration = Duration::from_secs(180);
 
 pub(super) async fn measure(options: &Options) {

@@ -71,7 +71,7 @@ pub(crate) const STORAGE_FAITHFUL: &str = "storage_faithful";
 /// were dropped from memory.
 ///
 /// A process that cannot read a record ends. On a disk without planned damage, `disk` reports this as a violation of this
-/// invariant. If the run is not durable yet, or was removed although a block has a place in it, the violated invariant is
+/// invariant. If the run is not durable yet, or was removed while a block had a place in it, the violated invariant is
 /// `places_durable` or `runs_kept`.
 pub(crate) const PLACES_TRUE: &str = "places_true";
 

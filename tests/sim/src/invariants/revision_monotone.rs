@@ -1,5 +1,5 @@
-//! Order of writes (§8, linearizable semantics): revisions increase along the log, and a write invoked after another one was
-//! answered gets a higher revision.
+//! Order of writes (§8, linearizable semantics): revisions increase along the log, and a write invoked after the answer to
+//! another write gets a higher revision.
 
 use std::collections::BTreeMap;
 

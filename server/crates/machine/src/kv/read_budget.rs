@@ -199,12 +199,12 @@ impl ReadBudget {
         self.answers == ReadResults::Return
     }
 
-    /// Returns how many further keys can be read.
+    /// Returns how many more keys can be read.
     pub(super) fn keys_left(&self) -> usize {
         whole(self.work / self.pacing.read_work)
     }
 
-    /// Returns how many further deleted keys can be skipped.
+    /// Returns how many more deleted keys can be skipped.
     pub(super) fn passed_left(&self) -> usize {
         whole(self.work / self.pacing.passed_work)
     }

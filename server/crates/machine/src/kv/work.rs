@@ -27,7 +27,7 @@ const KEYS_PER_VALUE: usize = 64;
 impl Kv {
     /// Estimates how many keys a command and its part of a sweep touch. Returns 0 for single keys. Counts the command's own
     /// keys up to `max` and assumes `max` if the command compares the values of a range. If the command may read more than
-    /// [`FEW_VALUES`] values, each value is counted as [`KEYS_PER_VALUE`] further keys.
+    /// [`FEW_VALUES`] values, each value is counted as [`KEYS_PER_VALUE`] additional keys.
     pub(crate) fn work(&self, command: &KvCommand, max: u64) -> u64 {
         let of_verb = match &command.operation {
             Some(KvOperation::Put(_)) | None => 0,

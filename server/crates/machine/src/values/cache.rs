@@ -1,4 +1,5 @@
-//! Decides which values stay in memory although they are also on disk. The clock algorithm gives used values a second chance.
+//! Decides which values stay in memory even though they are also on disk. The clock algorithm gives used values a second
+//! chance.
 
 use std::{
     collections::VecDeque,

@@ -20,7 +20,7 @@ use super::{
 
 /// Factor by which the records may exceed the sender's estimate.
 const ESTIMATE_FACTOR: u64 = 4;
-/// Number of further bytes by which the records may exceed the estimate.
+/// Number of additional bytes by which the records may exceed the estimate.
 const ESTIMATE_SLACK_BYTES: u64 = 64 << 20;
 
 /// The reason why a snapshot was not received. The state is unchanged.

@@ -117,7 +117,7 @@ fn a_base_that_does_not_fit_is_not_begun_and_the_chain_continues() {
     same(recovered.checkpoint.as_ref(), &last);
 }
 
-/// A quota can be used up although the file system has free space.
+/// A quota can be used up even though the file system has free space.
 #[test]
 fn a_base_that_exceeds_a_quota_does_not_stop_the_checkpoints() {
     let dir = TempDir::new();

@@ -146,7 +146,7 @@ impl Driven {
         }
     }
 
-    /// Returns the state after `by` further entries, as another member may have it.
+    /// Returns the state after `by` more entries, as another member may have it.
     pub(super) fn ahead(&self, by: u64) -> View {
         let mut view = self.view.clone();
         for _ in 0..by {

@@ -303,7 +303,7 @@ fn every_revocation_list_of_a_file_applies() {
     }
 }
 
-/// While no file descriptor is free, no file can be read. Later, the file is readable although its metadata has not changed.
+/// While no file descriptor is free, no file can be read. Later, the file is readable even though its metadata has not changed.
 #[test]
 fn a_file_that_could_not_be_read_is_read_again() {
     let authority = Authority::new("unreadable");

@@ -178,7 +178,8 @@ fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
     request.success.iter().chain(&request.failure)
 }
 
-/// Returns whether a transaction contains only ranges. As in etcd, a nested transaction is not a range, whatever it contains.
+/// Returns whether a transaction contains only ranges. As in etcd, a nested transaction is not a range, regardless of its
+/// contents.
 fn reads_only(request: &TxnRequest) -> bool {
     ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }

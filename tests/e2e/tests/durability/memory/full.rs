@@ -1,4 +1,4 @@
-//! Keys stay in memory. A member whose memory is used up refuses further keys, restarts within its limit, and accepts keys again
+//! Keys stay in memory. A member whose memory is used up refuses more keys, restarts within its limit, and accepts keys again
 //! after deletions.
 
 use futures_util::{StreamExt as _, stream};
