@@ -141,7 +141,7 @@ impl<'a> Pass<'a> {
         Step::DeletePod { ordinal, reason }
     }
 
-    /// Returns whether other members cannot reach a member: its pod uses TLS but its peer URL does not, or the reverse. Always
+    /// Returns whether other members cannot reach a member: either its pod or its peer URL uses TLS, but not both. Always
     /// `false` for an unlisted member and for a foreign address.
     pub(super) fn is_cut_off(&self, ordinal: Ordinal, pod: &PodSeen) -> bool {
         let member = self.seen.member(ordinal);

@@ -204,7 +204,7 @@ class Cases:
         self.a.set_retry_timeout(SHORT_RETRY_S)
         for member in others:
             member.kill()
-        # etcd's leader may not notice the lost quorum before the first renewal
+        # etcd's leader might not notice the lost quorum before the first renewal
         try:
             with ThreadPoolExecutor() as executor:
                 refusals = executor.submit(self._refusals, leads)

@@ -12,8 +12,8 @@ const PIECE_BYTES: usize = 64 << 10;
 /// Environment variable that marks a process in its own namespace, in which it may mount.
 const INSIDE: &str = "WITAN_TEST_NAMESPACE";
 
-/// Runs a case on a disk of `mib` MiB, in a separate namespace if this process may not mount. `test` is the full name of the
-/// calling test. Panics if the case fails, or if nothing can be mounted.
+/// Runs a case on a disk of `mib` MiB, in a separate namespace if this process is not allowed to mount. `test` is the full name
+/// of the calling test. Panics if the case fails, or if nothing can be mounted.
 pub fn on_a_small_disk(test: &str, mib: usize, case: fn(&Disk)) {
     let name = test.rsplit("::").next().unwrap_or(test);
     if let Some(disk) = Disk::mount(name, mib) {

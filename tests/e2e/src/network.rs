@@ -30,7 +30,8 @@ const PIECES_MAX: usize = 64;
 /// Time after which a lost segment is resent: the minimum of Linux.
 const RETRANSMISSION: Duration = Duration::from_millis(200);
 
-/// Maximum number of searches for the member that owns a socket. The id of a process that has just started may not be set yet.
+/// Maximum number of searches for the member that owns a socket. The id of a process that has just started might not be set
+/// yet.
 const OWNER_LOOKS: usize = 500;
 
 /// Time between two searches.

@@ -162,7 +162,7 @@ impl Checker {
         }
     }
 
-    /// Returns the frame's stream. Fails if the server may not send on it.
+    /// Returns the frame's stream. Fails if the server is not allowed to send on it.
     fn open(&mut self, frame: &Frame) -> Result<&mut Stream, String> {
         let stream = self.streams.get_mut(&frame.stream);
         let stream = stream.ok_or("5.1: a stream that the client has not opened")?;

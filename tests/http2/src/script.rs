@@ -12,7 +12,7 @@ use crate::{
 pub enum Step {
     /// Sends these frames together.
     Send(Vec<Frame>),
-    /// Sends bytes that may not be frames.
+    /// Sends bytes that need not be frames.
     Raw(Vec<u8>),
     /// Advances the time.
     Pass(Duration),

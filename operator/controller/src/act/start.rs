@@ -94,8 +94,8 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Creates a pod from the current template as a dry run, so that no member is stopped for a template that the API server
-    /// refuses. The quota still counts the pod that will be deleted, and a webhook may not support dry runs. Such a refusal is
-    /// an error only if a real pod was refused before.
+    /// refuses. The quota still counts the pod that will be deleted, and a webhook might not support dry runs. Such a refusal
+    /// is an error only if a real pod was refused before.
     pub(super) async fn dry_run_pod(&self, ordinal: Ordinal, peer_tls: PeerTls) -> ActResult {
         let plan = PodPlan::voter(ordinal, Bootstrap::Restart, peer_tls);
         let mut pod = resources::pod(self.cluster, &plan)?;

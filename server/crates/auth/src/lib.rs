@@ -129,7 +129,7 @@ impl Authenticator {
         Ok(Some(Caller { user, revision }))
     }
 
-    /// If this member may not have applied the entry that issued a simple token, waits until it has applied all earlier
+    /// If this member might not have applied the entry that issued a simple token, waits until it has applied all earlier
     /// commits. Does nothing for other credentials.
     pub async fn await_token(&self, node: &Node, credentials: &Credentials) {
         let token = credentials.token().filter(|_| self.jwt.is_none());

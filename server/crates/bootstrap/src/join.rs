@@ -188,7 +188,7 @@ fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), Jo
 }
 
 /// Returns the first state of this member from the first response that matches `--initial-cluster`: the cluster's members, an
-/// empty log position and no voters. Checks all responses, because a member that is still applying its log may not know the
+/// empty log position and no voters. Checks all responses, because a member that is still applying its log might not know the
 /// latest members. If no response matches, fails with the error of the first response. `clusters` must not be empty.
 fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<FirstState, JoinError> {
     let fits = |cluster| own_id_in(config, cluster).map(|id| (cluster, id));

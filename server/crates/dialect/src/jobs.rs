@@ -41,8 +41,8 @@ impl Context {
 /// waiting reader pins no state. Fails with `Stopped` if the runtime ends first.
 ///
 /// Holds the process's permit until `work` ends, and the connection's permit until the caller takes the result. Until then,
-/// also charges the size of the result, which `bytes` returns, because the connection may not be polled for a long time. Fails
-/// with `TooMany` if the memory for unread responses is used up.
+/// also charges the size of the result, which `bytes` returns, because it might take a long time until the connection is
+/// polled. Fails with `TooMany` if the memory for unread responses is used up.
 pub async fn read_from_disk<S, T, E>(
     account: &Account,
     state: impl Future<Output = Result<S, E>> + Send + 'static,

@@ -59,7 +59,7 @@ fn value() -> impl Strategy<Value = Bytes> {
     ]
 }
 
-/// Generates puts. Some attach lease 7, which does not exist, or keep the value or lease of a key that may not exist.
+/// Generates puts. Some attach lease 7, which does not exist, or keep the value or lease of a key that might not exist.
 fn put() -> impl Strategy<Value = Put> {
     let lease = prop_oneof![15 => Just(0), 1 => Just(7)];
     let keeps = prop::bool::weighted(0.1);

@@ -33,8 +33,8 @@ impl Node {
     }
 
     /// Proposes a command that this leader has derived from `members`. Returns whether the command entered the leader's log,
-    /// where it may not be committed yet. Returns `false` if this member does not lead, the members may have changed since, or
-    /// the disk is full. The leader must then decide again.
+    /// where it might not be committed yet. Returns `false` if this member does not lead, the members may have changed since,
+    /// or the disk is full. The leader must then decide again.
     pub async fn decide(
         &self,
         command: Command,

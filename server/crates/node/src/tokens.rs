@@ -139,7 +139,7 @@ impl Tokens {
         }
     }
 
-    /// Returns whether this member may not have applied the entry that assigns a token. A token ends with the index of its
+    /// Returns whether this member might not have applied the entry that assigns a token. A token ends with the index of its
     /// entry. Returns `false` for text that does not end with an index.
     pub fn is_ahead(&self, token: &str) -> bool {
         let index = token.rsplit_once('.').map(|(_, index)| index.parse());

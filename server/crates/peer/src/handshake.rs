@@ -139,7 +139,8 @@ impl Handshake {
         })
     }
 
-    /// Checks whether the member `own` with the data directory `store` accepts this stream. Fails with the refusal to send.
+    /// Checks whether the member `own` with the data directory `store` accepts this stream. Fails with the refusal that the
+    /// caller must send.
     pub(super) fn check(
         &self,
         (own, store): (MemberId, &StoreLineage),

@@ -199,8 +199,8 @@ impl Listener {
         }
     }
 
-    /// Reads and checks a member's handshake. Fails with the refusal to send, which is `Malformed` if no valid handshake
-    /// arrives.
+    /// Reads and checks a member's handshake. Fails with the refusal that the caller must send: `Malformed` if no valid
+    /// handshake arrives.
     async fn read_handshake(
         &self,
         stream: &mut Box<dyn AcceptedStream>,

@@ -107,7 +107,7 @@ pub enum ProposalRejected {
     /// The learner to promote has not received enough of the log.
     #[error("learner is not in sync with leader")]
     LearnerNotReady = 3,
-    /// The cluster version is too low: some members may not support the command.
+    /// The cluster version is too low: some members might not support the command.
     #[error("the version of the cluster is too low for this command")]
     ClusterVersion = 4,
     /// The cluster follows another cluster, and the command would change copied data.

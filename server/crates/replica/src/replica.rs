@@ -521,7 +521,7 @@ impl Replica {
         }
     }
 
-    /// Returns the index of the last entry in the log. The entry may not be committed.
+    /// Returns the index of the last entry in the log. The entry might not be committed.
     pub fn last_index(&self) -> u64 {
         self.raft.raft.raft_log.last_index()
     }

@@ -295,7 +295,7 @@ impl RaftLog {
     }
 
     /// Returns the first index, at or after `from`, from which the entries up to `applied` take at most [`CATCH_UP_BYTES`]
-    /// bytes. Reads one entry at a time, because all entries together may not fit in memory.
+    /// bytes. Reads one entry at a time, because all entries together might not fit in memory.
     fn skip_to_catch_up_bytes(&self, from: u64, applied: u64) -> Result<u64, OpenError> {
         let mut bytes = 0;
         for index in (from..=applied).rev() {

@@ -55,7 +55,7 @@ fn separately_adopted_members_form_the_same_cluster() {
 }
 
 /// Starts three members of etcd 3.4 with users whose passwords each member salts separately. Stops the members. The last member
-/// may not have executed a compaction at the revision of a deletion. Returns the members and that revision.
+/// might not have executed a compaction at the revision of a deletion. Returns the members and that revision.
 fn differing() -> (Cluster, i64) {
     let mut cluster = start(Kind::Etcd34, 3);
     let member = cluster.member(0);

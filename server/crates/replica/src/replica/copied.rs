@@ -310,7 +310,7 @@ impl Replica {
         }
     }
 
-    /// Returns whether a copy may not campaign in the next term, because a voter has reported that term or a later one.
+    /// Returns whether a copy must not campaign in the next term, because a voter has reported that term or a later term.
     pub(super) fn is_behind_reported_term(&self) -> bool {
         self.reported_term(self.config.id) > self.raft.raft.term
     }

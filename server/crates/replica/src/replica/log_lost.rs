@@ -207,7 +207,7 @@ impl Replica {
         !members.is_voter(MemberId(self.config.id)) || voters.count() >= CONFIRMING_VOTERS
     }
 
-    /// Sends a leader a ReadIndex request and returns the request's number. Bypasses raft, which may not know this leader and
+    /// Sends a leader a ReadIndex request and returns the request's number. Bypasses raft, which might not know this leader and
     /// must not see its response.
     pub(super) fn ask_whether_it_leads(&mut self, leader: u64) -> u64 {
         let (number, context) = self.read_index.question();

@@ -199,7 +199,7 @@ fn start_checkpointer(
 ) -> (Checkpointer, Receiver<u64>) {
     let (send, durable) = mpsc::sync_channel(64);
     let durable_at = move |index| {
-        // The test may not read the indexes.
+        // The test need not read the indexes.
         let _ = send.try_send(index);
     };
     let checkpointer = Checkpointer::start(checkpoint, base, metrics.clone(), durable_at);

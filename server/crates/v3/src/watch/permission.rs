@@ -82,7 +82,7 @@ impl PermissionState {
         Ok(denied)
     }
 
-    /// Adds to `denied` the watchers of `groups` that may not read their range in the state `machine`.
+    /// Adds to `denied` the watchers of `groups` that are not allowed to read their range in the state `machine`.
     fn check<'a>(
         &self,
         ctx: &Context,

@@ -1,5 +1,5 @@
-//! A watcher does not get events that its user may not read. Permissions are checked when it is created and after each change
-//! of users and roles.
+//! A watcher does not get events that its user is not allowed to read. Permissions are checked when it is created and after
+//! each change of users and roles.
 
 use witan_api::v3::etcdserverpb::WatchResponse;
 use witan_e2e::{

@@ -118,7 +118,7 @@ fn messages_of_a_leader_are_accepted_until_its_removal_is_applied_or_forced() {
     }
 }
 
-/// A member that committed its removal as leader and restarts follows the remaining voter, which may not know of the removal
+/// A member that committed its removal as leader and restarts follows the remaining voter, which might not know of the removal
 /// yet.
 #[test]
 fn a_removed_member_halts_when_the_remaining_voter_sends_the_commit_index() {
