@@ -76,8 +76,8 @@ async fn new_cluster(
     ))
 }
 
-/// Returns the spec of the new cluster, which is neither paused nor hibernated. `old` is the spec of the cluster that was
-/// backed up. The Services get default names, because the old cluster's Services may still exist.
+/// Returns the spec of the new cluster. The new cluster is neither paused nor hibernated. `old` is the spec of the cluster that
+/// was backed up. The Services get default names, because the old cluster's Services may still exist.
 fn restored(old: &EtcdClusterSpec, flags: &RestoreFlags) -> EtcdClusterSpec {
     let mut spec = old.clone();
     spec.bootstrap = Some(BootstrapSource { discovery: None, restore: wanted(flags) });

@@ -226,7 +226,7 @@ pub struct ClaimSeen {
 }
 
 impl ClaimSeen {
-    /// Returns whether a member can start from the claim, which is neither being deleted, lost nor retired.
+    /// Returns whether a member can start from the claim: the claim is not being deleted, lost or retired.
     pub fn is_usable(&self) -> bool {
         !self.deleting && !self.lost && !self.retired
     }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A seeded stream of numbers, which is the same on every machine.
+/// A seeded stream of numbers. It is the same on every machine.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 

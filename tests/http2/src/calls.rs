@@ -1,6 +1,6 @@
 //! The calls that both servers answer in the same way.
 
-/// Size in bytes of the answer to [`Call::Large`], which exceeds both windows of a new connection.
+/// Size in bytes of the answer to [`Call::Large`]. It exceeds both windows of a new connection.
 pub const LARGE_BYTES: usize = 100_000;
 
 /// A call, which the request's path selects.

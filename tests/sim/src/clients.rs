@@ -63,8 +63,8 @@ impl World {
         }
     }
 
-    /// Sends a request to a member, which must answer it by `deadline` if it is given. Returns the number of the operation,
-    /// which ends immediately if the member is down.
+    /// Sends a request to a member, which must answer it by `deadline` if it is given. Returns the number of the operation. The
+    /// operation ends immediately if the member is down.
     pub(crate) fn ask(&mut self, place: usize, ask: Ask, deadline: Option<u64>) -> u64 {
         let member = place as u64 + 1;
         self.trace.line(self.now, || {

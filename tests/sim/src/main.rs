@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     done.unwrap_or(ExitCode::FAILURE)
 }
 
-/// Parses the arguments. Fails with a message, which is empty for `--help`.
+/// Parses the arguments. Fails with a message. The message is empty for `--help`.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Request, String> {
     let mut request = Request::default();
     while let Some(flag) = args.next() {

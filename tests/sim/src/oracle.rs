@@ -84,7 +84,7 @@ impl Floor {
 /// One request of a client.
 #[derive(Clone, Debug)]
 pub(crate) struct Op {
-    /// The number of the operation in the run, which is also in every value that it writes.
+    /// The number of the operation in the run. Every value that the operation writes contains it.
     pub(crate) id: u64,
     /// The member that received it.
     pub(crate) member: u64,

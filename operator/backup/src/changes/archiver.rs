@@ -37,7 +37,7 @@ pub(super) struct Archiver<'a> {
     location: &'a Store,
     stop: &'a Stop,
     status: watch::Sender<ChangesStatus>,
-    /// Number of failures, which determines the next member to read from.
+    /// Number of failures. It determines the next member to read from.
     turn: usize,
     archive: Option<ClusterArchive>,
     /// A backup that is being saved while changes are received.

@@ -1,4 +1,4 @@
-//! Computes digests of revisions, which show whether a member, a snapshot and segments share the same history.
+//! Computes digests of revisions. They show whether a member, a snapshot and segments share the same history.
 //!
 //! A cluster can return to an earlier revision under the same id. That happens after a recovery from a member that was behind,
 //! or after a restore under the same name. Its later revisions then differ from the stored revisions with the same numbers.

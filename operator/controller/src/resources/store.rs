@@ -9,7 +9,7 @@ use super::{merge::built, word};
 const VOLUME: &str = "/var/lib/backups";
 const AUTHORITIES: &str = "/etc/witan/store";
 
-/// The keys of the secret with the credentials, which are also the names of the variables. The last key is optional.
+/// The keys of the secret with the credentials. They are also the names of the variables. The last key is optional.
 const CREDENTIALS: [&str; 3] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",

@@ -41,7 +41,7 @@ pub enum Bootstrap {
 #[derive(Clone, Debug, PartialEq)]
 pub struct JoinMember {
     pub id: MemberId,
-    /// The ordinal of the member's pod, which determines the name; `None` if the member is not a pod of this cluster.
+    /// The ordinal of the member's pod. It determines the name. `None` if the member is not a pod of this cluster.
     pub ordinal: Option<Ordinal>,
     /// The name that the member has reported; empty until the member has started.
     pub name: String,

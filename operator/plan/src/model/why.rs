@@ -165,7 +165,7 @@ impl Why {
         clippy::too_many_lines,
         reason = "the match is a table with a row for each variant"
     )]
-    /// Describes the wait for users.
+    /// Describes to users why the operator waits.
     pub(super) fn notice(&self, cluster: &str, seen: &Observed) -> Notice {
         let tell = Notices { cluster, seen, warning: false };
         let warn = Notices { warning: true, ..tell };

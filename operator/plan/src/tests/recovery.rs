@@ -56,7 +56,7 @@ fn is_forced(step: &Step) -> bool {
     )
 }
 
-/// Loses the volumes of claims, and advances the clock by a second.
+/// Marks the volumes of claims as lost, and advances the clock by a second.
 fn lose(world: &mut World, ordinals: impl IntoIterator<Item = u32>) {
     for ordinal in ordinals {
         world.with_claim(ordinal, |claim| claim.lost = true);

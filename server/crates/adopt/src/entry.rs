@@ -238,7 +238,8 @@ fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     }))
 }
 
-/// Converts an alarm request. Returns `None` for a list request and for an unknown type of alarm, which blocks no requests.
+/// Converts an alarm request. Returns `None` for a list request and for an unknown type of alarm. Such an alarm does not block
+/// requests.
 fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     use witan_api::v3::etcdserverpb::alarm_request::AlarmAction as Asked;
     let action = match request.action() {

@@ -23,7 +23,7 @@ const MEMBERS: usize = 3;
 /// A part of the benchmark, which measures one property of a cluster.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum Part {
-    /// Requests at the leader, at a follower and at all members.
+    /// Requests to the leader, to a follower and to all members.
     Requests,
     /// Puts at the rates of real clusters.
     Rates,

@@ -1,4 +1,4 @@
-//! Repeats one request at the leader, at a follower, or at all members of each program in turn.
+//! Repeats one request to the leader, to a follower, or to all members of each program in turn.
 
 use witan_e2e::Cluster;
 

@@ -18,7 +18,7 @@ use crate::{load::Measured, micros, stream::Streams, table::latency_line};
 const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const STREAMS: i64 = 10;
 const LEASES_PER_STREAM: i64 = 100;
-/// TTL in seconds, which is longer than the scene.
+/// TTL in seconds. It is longer than the scene.
 const TTL_S: i64 = 3600;
 
 pub(super) async fn play(server: &Server, length: Duration) -> String {

@@ -25,7 +25,7 @@ const EXTRAS: [(u64, &str); 10] = [
     (3, "value=2"),
 ];
 
-/// Number of writes in a burst, which exceeds the history.
+/// Number of writes in a burst. They exceed the history.
 const BURST: std::ops::Range<u64> = 1010..1200;
 
 /// Percentage of steps that the parser must refuse.

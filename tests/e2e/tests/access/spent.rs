@@ -90,7 +90,7 @@ fn refused_requests_are_not_proposed() {
     let mut stage = Stage::set(on);
     let index = |stage: &Stage| stage.v3("maintenance/status", "").json()["raftIndex"].to_string();
     for row in rows::all() {
-        // A watch of v1 needs a write by root, which is proposed.
+        // A watch of v1 needs a write by root, and this write is proposed.
         let refused = [CallerKind::Anonymous, CallerKind::Invalid]
             .map(|who| (who, who.has(row.access(), on)));
         for (who, admitted) in refused {

@@ -37,7 +37,7 @@ fn key(at: usize) -> String {
         .collect()
 }
 
-/// Returns deletes of ranges above all puts, which must be compared with each put.
+/// Returns deletes of ranges above all puts. Each range must be compared with each put.
 fn writes() -> TxnRequest {
     let deletes = (0..WRITES / 2).map(|at| {
         Request::RequestDeleteRange(requests::delete(format!("~~{}", key(at)), "~~\x7f"))

@@ -1,4 +1,4 @@
-//! Commands of etcdctl 3.4 and 3.7 on Witan and on etcd, which must have the same output. `tests/differ` compares the responses
+//! Commands of etcdctl 3.4 and 3.7 on Witan and on etcd. They must have the same output. `tests/differ` compares the responses
 //! themselves, and etcd's own cases also use etcdctl (`tests/upstream/cases`).
 
 use witan_e2e::{Kind, Launch, Server, Tool, tool::CommandOutput};

@@ -12,7 +12,7 @@ use witan_e2e::{Launch, http, wait};
 
 const WRITERS: u64 = 32;
 
-/// Number of responses before the signal, which must arrive under full load.
+/// Number of responses before the signal. The signal must arrive under full load.
 const ANSWERS_BEFORE: u64 = 500;
 
 /// Maximum duration of an immediate stop on two busy cores. A stop that waits takes ten seconds.

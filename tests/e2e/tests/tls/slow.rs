@@ -10,7 +10,7 @@ use witan_e2e::{Kind, wait::PATIENCE};
 
 use super::stage::Stage;
 
-/// Number of waiting clients, which exceeds the number of workers.
+/// Number of waiting clients. It exceeds the number of workers.
 const CLIENTS: usize = 64;
 
 /// Maximum duration of a handshake. The server must not end it much earlier.

@@ -35,7 +35,7 @@ fn pair() -> [Server; 2] {
     pair
 }
 
-/// Runs the calls on Witan and on etcd, which must have the same results. Returns the results.
+/// Runs the calls on Witan and on etcd. The results must be the same. Returns the results.
 fn both<T, F>(calls: impl Fn(Channel) -> F) -> Vec<T>
 where
     T: Debug + PartialEq,

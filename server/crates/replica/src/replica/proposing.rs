@@ -45,7 +45,8 @@ impl Replica {
         self.proposals.len()
     }
 
-    /// Proposes one of the leader's own commands, which is never retried in a later term. Returns whether it was appended.
+    /// Proposes one of the leader's own commands. The command is never retried in a later term. Returns whether it was
+    /// appended.
     pub(super) fn propose_as_leader(&mut self, now_ns: i64, command: Command) -> bool {
         let entry = Entry {
             stamp: Some(self.proposals.internal_stamp(now_ns)),

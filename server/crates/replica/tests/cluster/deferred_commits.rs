@@ -20,7 +20,7 @@ fn busy() -> (Cluster, u64, [u64; 2]) {
     (cluster, leader, followers)
 }
 
-/// Writes at a member and checks that the write is answered without a tick.
+/// Sends a write to a member and checks that the write is answered without a tick.
 fn put_at(cluster: &mut Cluster, at: u64) {
     let ticket = cluster.propose(at, put("k"));
     cluster.settle();

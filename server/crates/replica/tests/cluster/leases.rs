@@ -1,4 +1,4 @@
-//! Lease requests at any member, and old leaders that do not know of the next leader.
+//! Lease requests to any member, and old leaders that do not know of the next leader.
 
 use witan_machine::lease::{LeaseCheckpoint, LeaseGrant, LeaseId, LeaseOperation, RemainingTtl};
 use witan_replica::lessor::Renewal;

@@ -57,7 +57,7 @@ impl Cluster {
         world.faults.pop()
     }
 
-    /// Checks that a write at each member is answered.
+    /// Checks that each member answers a write.
     fn serves(&mut self) {
         // An election between distant terms takes longer than a proposal may wait.
         self.until(|cluster| {

@@ -72,7 +72,7 @@ fn adopted() -> Cluster {
 }
 
 impl Cluster {
-    /// Writes at a follower, waits until all members have applied the write, and checks that all have the same state.
+    /// Sends a write to a follower, waits until all members have applied the write, and checks that all have the same state.
     fn assert_one_state(&mut self) {
         // A request that waits now would fail, because a snapshot may skip its entry.
         self.ticks(30);

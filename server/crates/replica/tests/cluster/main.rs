@@ -419,7 +419,7 @@ impl Cluster {
         ticket.0
     }
 
-    /// Returns the applied entry of a request at a member, or `None` if it is not applied there.
+    /// Returns the applied entry of a request to a member, or `None` if it is not applied there.
     fn answer(&self, at: u64, ticket: u64) -> Option<&Applied> {
         self.world(at).answers.get(&ticket)
     }

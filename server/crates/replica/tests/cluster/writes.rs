@@ -1,4 +1,4 @@
-//! Writes at any member.
+//! Writes to any member.
 
 use super::*;
 use witan_machine::{
@@ -136,7 +136,7 @@ fn a_lost_write_is_forwarded_again_to_a_leader_that_is_not_followed_yet() {
     assert_eq!(cluster.count(leader, "k"), 1);
 }
 
-/// Proposes a write at a follower. Returns its ticket and the message that forwards the write.
+/// Proposes a write on a follower. Returns its ticket and the message that forwards the write.
 fn forwarded(cluster: &mut Cluster, asked: u64) -> (u64, Envelope) {
     let ticket = cluster.propose(asked, put("k"));
     let mut sent = cluster.turn(asked).into_iter();

@@ -1,4 +1,4 @@
-//! Sends the same requests to Witan and to etcd, which must send the same answers in the same order. `tests/differ` compares
+//! Sends the same requests to Witan and to etcd. Both must send the same answers in the same order. `tests/differ` compares
 //! watchers with any options from any revision, and refused requests.
 
 use witan_api::v3::etcdserverpb::WatchCreateRequest;
