@@ -178,7 +178,7 @@ fn local_disk_error(path: &Path, error: &io::Error) -> BackupError {
     BackupError::new(Reason::LocalDisk, format!("{}: {error}", path.display()))
 }
 
-/// A file with a temporary name until [`PartialFile::keep`] renames it. If it is dropped before that, the file is deleted.
+/// A file with a temporary name until [`PartialFile::keep`] renames it. If it is dropped before then, the file is deleted.
 #[derive(Debug)]
 struct PartialFile {
     file: File,

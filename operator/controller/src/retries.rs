@@ -120,7 +120,7 @@ impl Retries {
     }
 
     /// Remembers that a step ran on this observation, and resets the count of its temporary refusals. Holds the step back after
-    /// [`REPEATS`] runs on the same observation; before that, forgets an earlier refusal of the step. Returns whether the step
+    /// [`REPEATS`] runs on the same observation; before then, forgets an earlier refusal of the step. Returns whether the step
     /// is held back for a new reason.
     pub(crate) fn on_done(&mut self, step: &Step, seen: &Observed, now: Instant) -> bool {
         self.premature.take_if(|(last, _)| *last == *step);

@@ -25,7 +25,7 @@ enum Version {
     Two,
 }
 
-/// A cgroup with a limit. Dropping it removes the cgroup; its processes must have ended before that.
+/// A cgroup with a limit. Dropping it removes the cgroup; its processes must have ended before then.
 #[derive(Debug)]
 pub struct MemoryLimit {
     version: Version,

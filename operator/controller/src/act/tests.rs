@@ -259,7 +259,7 @@ async fn refused_growth_is_not_recorded_as_growth() {
     }
 }
 
-/// If the pod were recorded, the next attempt would follow only after an hour.
+/// If the pod were recorded as recreated, the next attempt would follow only after an hour.
 #[tokio::test]
 async fn a_pod_that_was_not_deleted_is_not_recorded_as_recreated() {
     let fake = FakeApi::with_cluster(&json!({}));

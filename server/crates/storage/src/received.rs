@@ -158,7 +158,7 @@ impl IncomingSnapshot {
     }
 
     /// Adds a record. Starts to write a run once enough records are collected, or if only one of this record and the previous
-    /// one is a block. Waits for the previous run before that. Fails if the record is invalid or a run cannot be written.
+    /// one is a block. A new run waits for the previous run. Fails if the record is invalid or a run cannot be written.
     pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), SnapshotError> {
         let is_block = record::is_block(&key);
         if matches!(self.items.last(), Some((last, _)) if record::is_block(last) != is_block) {

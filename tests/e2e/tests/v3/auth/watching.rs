@@ -11,7 +11,7 @@ use super::{populate, start};
 
 const DENIED: &str = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
 
-/// Opens a stream and creates its first watcher, because etcd answers nothing before that.
+/// Opens a stream and creates its first watcher, because etcd answers nothing before then.
 async fn begin(
     server: &Server,
     user: Option<(&str, &str)>,
