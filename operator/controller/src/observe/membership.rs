@@ -293,11 +293,17 @@ mod tests {
         raise(&mut answers[1], AlarmType::Nospace, 2);
         let seen = chosen(&answers).unwrap();
         assert_eq!(seen.foreign_no_space, BTreeSet::from([8]));
-        assert_eq!((seen.stale_corrupt, seen.undecided), (BTreeSet::from([5, 6]), false));
+        assert_eq!(
+            (seen.stale_corrupt, seen.undecided),
+            (BTreeSet::from([5, 6]), false)
+        );
         // The alarm of the whole cluster.
         raise(&mut answers[0], AlarmType::Corrupt, 0);
         let seen = chosen(&answers).unwrap();
-        assert_eq!((seen.stale_corrupt, seen.undecided), (BTreeSet::from([5, 6]), true));
+        assert_eq!(
+            (seen.stale_corrupt, seen.undecided),
+            (BTreeSet::from([5, 6]), true)
+        );
     }
 
     /// `a-2` was started with --force-new-cluster through a variable in its pod. The two other members serve as a quorum.
