@@ -52,6 +52,11 @@ fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String>
     match (found, value) {
         // As in etcd, a key without a value keeps the default.
         (Some(_), Value::Null) => Ok(()),
+        (None, Value::Null)
+            if flags::all().any(|flag| flag.yaml.starts_with(&format!("{key}."))) =>
+        {
+            Ok(())
+        }
         (Some(flag), value) => {
             let text = text_of(flag, &value).ok_or_else(|| {
                 format!("{key}: the value is not valid for the flag --{}", flag.name)
@@ -141,6 +146,8 @@ mod tests {
     fn a_key_without_a_value_keeps_the_default() {
         let values = parsed("name:\npre-vote: null\nclient-transport-security:\n  auto-tls:\n");
         assert!(values.given.is_empty(), "{:?}", values.given);
+        assert!(parsed("peer-transport-security:\n").warnings.is_empty());
+        assert_eq!(parsed("peer-transport:\n").warnings.len(), 1);
     }
 
     #[test]

@@ -2,14 +2,14 @@
 //!
 //! Reading order: `replica_loop` owns the replica. `raft_inbox` and `waker` bring its inputs, and `host` carries out its
 //! effects. `checkpoints` decides when the state is written, and `executor` runs long commands. `completions` returns answers
-//! to waiting tasks. `status`, `jobs` and `held_views` give states to readers. `tree_watchers` and `watch_streams` are the
-//! watches of v2 and v3. `admission` checks commands before they are proposed. `memory` keeps the process within its memory
-//! budget and decides whether a received snapshot fits.
+//! to waiting tasks. `jobs` and `held_views` give states to readers. `tree_watchers` and `watch_streams` are the watches of v2
+//! and v3. `admission` checks commands before they are proposed. `memory` keeps the process within its memory budget and
+//! decides whether a received snapshot fits.
 //!
 //! `leadership` transfers leadership, `reconfiguration` checks membership changes, and `lease_questions` asks the leader about
-//! leases. `tokens` holds simple tokens, and `state_hashes` the hashes of states. `status`, `member_state`, `peer_links` and
-//! `peer_stats` describe this member and the others. `post` is the interface to the transport. `request_durations`, `counts`
-//! and `labeled_gauges` are metrics; `logged_state` and `message_faults` write log lines.
+//! leases. `tokens` holds simple tokens, and `state_hashes` the hashes of states. `status`, `peer_links` and `peer_stats`
+//! describe this member and the others. `post` is the interface to the transport. `request_durations`, `counts` and
+//! `labeled_gauges` are metrics; `logged_state` and `message_faults` write log lines.
 
 use witan_machine::revision::Revision;
 
