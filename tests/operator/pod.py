@@ -99,7 +99,9 @@ class Pod(threading.Thread):
             self.net = None
 
     def field(self, path):
-        """Returns a field of the downward API."""
+        """Returns a field of the downward API. An absent annotation is empty, as in the kubelet."""
+        if path.startswith("metadata.annotations['"):
+            return self.seen["metadata"].get("annotations", {}).get(path.split("'")[1], "")
         return {"metadata.name": self.name, "metadata.namespace": self.namespace, "metadata.uid": self.uid, "status.podIP": self.ip,
                 "spec.nodeName": self.spec.get("nodeName"), "spec.serviceAccountName": self.spec.get("serviceAccountName")}[path]
 

@@ -21,7 +21,7 @@ use crate::{
     discovery,
     observe::{HELD, Observation, REFUSED_BYTES, REMADE_AT},
     report,
-    resources::{self, Cluster, RETIRED, ROLE, ResourceError},
+    resources::{self, Cluster, INITIAL_STATE, RETIRED, ROLE, ResourceError},
 };
 
 /// Why a step failed. The step may still have taken effect.
@@ -304,9 +304,17 @@ impl<M: Members> Actor<'_, M> {
         self.apply(&wanted, budget, action).await
     }
 
-    /// Sets the role label of a member's pod with a merge patch, because applying only the label would remove all other fields.
+    /// Sets the role label and the cluster state of a member's pod with a merge patch, because applying only the label would remove all other fields.
     async fn label(&self, ordinal: Ordinal, role: Role) -> ActResult {
-        let marks = json!({"labels": {ROLE: role}});
+        let mut marks = json!({"labels": {ROLE: role}});
+        if self
+            .observation
+            .seen
+            .pod(ordinal)
+            .is_some_and(|pod| pod.is_initial)
+        {
+            marks["annotations"] = json!({INITIAL_STATE: "existing"});
+        }
         let live = self.observation.objects.pod(ordinal);
         self.mark(live, marks, "label the pod of a member").await
     }

@@ -149,6 +149,8 @@ pub struct PodSeen {
     pub peer_tls: PeerTls,
     /// How the member started (annotation `witan.dev/start`).
     pub start: StartKind,
+    /// Whether the member would form a new cluster if its container restarted on an empty disk.
+    pub is_initial: bool,
     /// Value of the label `witan.dev/role`.
     pub role: Role,
     /// Whether the container is running, ready or not.

@@ -61,12 +61,14 @@ fn delete_or_retire_claim(
     }
 }
 
-/// Returns the step that corrects the first outdated role label. Services and the disruption budget select pods by this label.
+/// Returns the step that corrects the first pod with an outdated role label, or with the state of a new cluster although its
+/// member has started. Services and the disruption budget select pods by the label.
 pub(super) fn labels(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;
         let role = role(member);
-        (pod.role != role).then_some(Step::LabelPod { ordinal, role })
+        let has_joined = pod.is_initial && member.started;
+        (pod.role != role || has_joined).then_some(Step::LabelPod { ordinal, role })
     }))
 }
 

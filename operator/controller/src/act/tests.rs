@@ -201,8 +201,13 @@ async fn a_recreated_cluster_reuses_only_claims_that_served() {
         settle(&fake).await;
         let pod = fake.get("/pods/orders-0").expect("a pod");
         let arguments = pod["spec"]["containers"][0]["args"].to_string();
-        let expected = format!("initial-cluster-state={state}");
-        assert!(arguments.contains(&expected), "{arguments}");
+        let exists = arguments.contains("initial-cluster-state=existing");
+        let initial = &pod["metadata"]["annotations"]["witan.dev/initial-cluster-state"];
+        assert_eq!(
+            (exists, initial == "new"),
+            (state == "existing", state == "new"),
+            "{pod}"
+        );
     }
 }
 
@@ -402,6 +407,27 @@ async fn a_lost_pod_keeps_the_release_of_the_others_if_the_plan_refuses_the_defa
     let pod = fake.get("/pods/orders-0").expect("a pod");
     let image = &pod["spec"]["containers"][0]["image"];
     assert_eq!(*image, "registry.example/witan:2.1.0");
+}
+
+#[tokio::test]
+async fn the_pod_of_an_initial_member_learns_that_its_cluster_exists() {
+    let state = "witan.dev/initial-cluster-state";
+    for (before, after) in [
+        (json!({state: "new"}), json!("existing")),
+        (json!({}), Value::Null),
+    ] {
+        let fake = FakeApi::with_cluster(&json!({}));
+        outdated_pod(&fake, "orders-0");
+        fake.change(
+            "/pods/orders-0",
+            &json!({"metadata": {"annotations": before}}),
+        );
+        let step = Step::LabelPod { ordinal: 0, role: Role::Voter };
+        try_step(&fake, &step, || {}).await.expect("a label");
+        let pod = fake.get("/pods/orders-0").expect("a pod");
+        assert_eq!(pod["metadata"]["labels"]["witan.dev/role"], "voter");
+        assert_eq!(pod["metadata"]["annotations"][state], after);
+    }
 }
 
 /// Without a dry run that reports refusals, the pod would be deleted and recreated in a loop.

@@ -19,8 +19,8 @@ use witan_plan::{
 
 use super::{objects::Objects, secrets::SecretsSeen};
 use crate::resources::{
-    self, CLUSTER_ID, Cluster, FETCH, Ownership, PEER_TLS, REFUSED, REQUESTED, RESTORE, RETIRED,
-    ROLE, START, TEMPLATE, VERSION, state,
+    self, CLUSTER_ID, Cluster, FETCH, INITIAL_STATE, Ownership, PEER_TLS, REFUSED, REQUESTED,
+    RESTORE, RETIRED, ROLE, START, TEMPLATE, VERSION, state,
 };
 
 /// Annotation on a claim whose expansion was refused: bytes, `@`, seconds since 1970, a colon, and the API server's message.
@@ -94,6 +94,9 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
         refused: refused.map(|(_, said)| said.to_owned()),
         peer_tls,
         start: marked(annotations, START).unwrap_or(StartKind::Restart),
+        is_initial: annotations
+            .get(INITIAL_STATE)
+            .is_some_and(|state| state == "new"),
         role: marked(labels, ROLE).unwrap_or(Role::Voter),
         running: runs(pod),
         version: version.cloned(),

@@ -65,28 +65,32 @@ fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     ]
 }
 
-/// Returns the flags with which a member finds its cluster. A restarted member lists only itself.
+/// Returns the flags with which a member finds its cluster. A restarted member lists only itself. The state of an initial
+/// member's cluster is a variable, not a flag.
 fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let own = |ordinal| {
         let url = cluster.peer_url(ordinal, plan.peer_tls);
         format!("{}={url}", cluster.resource.member(ordinal))
     };
-    let (state, members) = match &plan.bootstrap {
+    let members = match &plan.bootstrap {
         Bootstrap::Discovery { url } => return vec![flag("discovery", url)],
-        Bootstrap::New { first, members } => ("new", (*first..first + members).map(own).collect()),
-        Bootstrap::Restart | Bootstrap::Forced => ("existing", vec![own(plan.ordinal)]),
+        Bootstrap::New { first, members } => {
+            let members: Vec<_> = (*first..first + members).map(own).collect();
+            return vec![flag("initial-cluster", members.join(","))];
+        }
+        Bootstrap::Restart | Bootstrap::Forced => vec![own(plan.ordinal)],
         Bootstrap::Join { members } => {
             let pairs = members.iter().flat_map(|member| {
                 let name = name(cluster, member);
                 let urls = member.peer_urls.iter();
                 urls.map(move |url| format!("{name}={url}"))
             });
-            ("existing", pairs.collect::<Vec<_>>())
+            pairs.collect::<Vec<_>>()
         }
     };
     let mut flags = vec![
         flag("initial-cluster", members.join(",")),
-        flag("initial-cluster-state", state),
+        flag("initial-cluster-state", "existing"),
     ];
     if plan.bootstrap == Bootstrap::Forced {
         flags.push("--force-new-cluster".to_owned());

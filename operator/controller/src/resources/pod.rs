@@ -15,7 +15,7 @@ use witan_plan::model::{Bootstrap, PeerTls, PodPlan};
 use super::{
     BuildResult, fingerprint, flags,
     merge::{built, merged, typed},
-    names::{Cluster, PEER_TLS, RESTART, ROLE, START, TEMPLATE, TRUST},
+    names::{Cluster, INITIAL_STATE, PEER_TLS, RESTART, ROLE, START, TEMPLATE, TRUST},
     pod_template, restore, store, word,
 };
 
@@ -46,6 +46,9 @@ pub(crate) fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> BuildResult<Pod> {
     ];
     let annotations = pod.metadata.annotations.get_or_insert_default();
     annotations.extend(marks.map(|(key, value)| (key.to_owned(), value)));
+    if matches!(plan.bootstrap, Bootstrap::New { .. }) {
+        annotations.insert(INITIAL_STATE.to_owned(), "new".to_owned());
+    }
     Ok(pod)
 }
 
@@ -177,6 +180,7 @@ fn container(
         "image": cluster.image,
         "imagePullPolicy": cluster.spec().image_pull_policy,
         "args": flags::flags(cluster, plan),
+        "env": variables(plan),
         "ports": [
             port("client", ports::CLIENT),
             port("peer", ports::PEER),
@@ -189,6 +193,17 @@ fn container(
         "readinessProbe": probe(READINESS_PATH, 2, 3),
         "securityContext": container_security(),
     })))
+}
+
+/// Returns the variables of a member's container. A flag could not change while the pod exists.
+fn variables(plan: &PodPlan) -> Option<Value> {
+    let field = format!("metadata.annotations['{INITIAL_STATE}']");
+    matches!(plan.bootstrap, Bootstrap::New { .. }).then(|| {
+        json!([{
+            "name": "ETCD_INITIAL_CLUSTER_STATE",
+            "valueFrom": {"fieldRef": {"fieldPath": field}},
+        }])
+    })
 }
 
 /// Returns the security context of each container: no privileges, no capabilities and a read-only root file system.

@@ -54,7 +54,7 @@ pub enum Step {
     },
     /// Promotes a learner to a voter.
     Promote(MemberId),
-    /// Sets the label `witan.dev/role` of a pod.
+    /// Sets the label `witan.dev/role` of a pod. If the member is an initial one, also records that its cluster exists.
     LabelPod { ordinal: Ordinal, role: Role },
     /// Transfers leadership.
     MoveLeader {

@@ -36,7 +36,7 @@ impl World {
             Step::Promote(id) => self.change(*id, |member| member.learner = false),
             Step::LabelPod { ordinal, role } => {
                 if let Some(pod) = self.pods.get_mut(ordinal) {
-                    pod.role = *role;
+                    (pod.role, pod.is_initial) = (*role, false);
                 }
                 self.with_claim(*ordinal, |claim| claim.voted |= *role == Role::Voter);
             }
@@ -120,6 +120,7 @@ impl World {
             template: self.template,
             peer_tls,
             bootstrap: bootstrap.clone(),
+            is_initial: matches!(bootstrap, Bootstrap::New { .. }),
             role,
             gone_at: None,
             deleted_at: 0,

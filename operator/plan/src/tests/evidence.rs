@@ -7,7 +7,7 @@ use super::{
     waits, why,
     world::World,
 };
-use crate::model::{Observed, Obstacle, Ordinal, Removal, Step, Stop, Why};
+use crate::model::{Observed, Obstacle, Ordinal, Removal, Role, Step, Stop, Why};
 
 /// The node does not report: the pod is unready, evicted and never terminates, but its member serves.
 #[test]
@@ -403,4 +403,24 @@ fn members_whose_claims_are_deleted_are_replaced_before_they_are_removed() {
         assert!(world.claims.values().all(|claim| !claim.deleting));
         assert_eq!(world.voters(), members as usize + 2);
     }
+}
+
+/// Otherwise, a majority of initial members on emptied disks would form an empty cluster.
+#[test]
+fn the_pods_of_started_members_belong_to_an_existing_cluster() {
+    let mut world = cluster(3);
+    assert!(world.pods.values().all(|pod| !pod.is_initial));
+    world.pods.get_mut(&1).expect("a pod").is_initial = true;
+    let mut seen = world.observe();
+    assert_eq!(
+        world.plan(&seen),
+        Step::LabelPod { ordinal: 1, role: Role::Voter }
+    );
+    let list = seen.membership.as_mut().expect("members");
+    list.members[1].started = false;
+    assert_eq!(
+        world.plan(&seen),
+        Step::Done,
+        "it must still form the cluster"
+    );
 }

@@ -126,6 +126,7 @@ impl World {
             refused: None,
             peer_tls: pod.peer_tls,
             start: pod.bootstrap.kind(),
+            is_initial: pod.is_initial,
             role: pod.role,
             version: Some("0.1.0".to_owned()),
         }

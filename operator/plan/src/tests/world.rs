@@ -18,6 +18,7 @@ pub(super) struct FakePod {
     pub(super) template: u32,
     pub(super) peer_tls: PeerTls,
     pub(super) bootstrap: Bootstrap,
+    pub(super) is_initial: bool,
     pub(super) role: Role,
     pub(super) gone_at: Option<i64>,
     pub(super) deleted_at: i64,
