@@ -488,7 +488,7 @@ BRIEF = [
     # claims of running members
     "claims_deleted", "claim_label_removed", "retain_while_hibernated", "storage_changed", "storage_migrated",
     # a lost quorum
-    "recover_quorum", "recover_old_disks",
+    "recover_quorum", "recover_old_disks", "emptied_disks",
     # one-time operations
     "operations", "operations_documents",
     # backups
@@ -514,7 +514,7 @@ WRITTEN = {
     **dict.fromkeys(("client_tls", "rotate_tls", "rotate_authority", "lose_authority", "users"), "safe"), "corrupt": "altered", "chart_upgrade": "charted", "cert_manager": ISSUED,
 }
 # Cases in which writes may fail, because a process ends without a warning or there is no member.
-LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node", "lost_node_replaced", "recover_quorum", "recover_old_disks", "restore_in_place", "restored_once")
+LOSSY = ("kill_follower", "kill_leader", "lose_pod", "lose_disk", "hibernate", "lost_node", "lost_node_replaced", "recover_quorum", "recover_old_disks", "emptied_disks", "restore_in_place", "restored_once")
 # Maximum number of the operator's steps in a case, including refused ones. A loop without back-off exceeds it within seconds.
 STEPS_MAX = 60
 # The same for a case that creates, changes and deletes its own clusters.

@@ -2,6 +2,9 @@
 
 The helpers are in `trouble.py` and `drive.py`."""
 
+import os
+import shutil
+
 from api import condition, eventually
 from trouble import CORE
 
@@ -81,3 +84,36 @@ class Recovery:
             _, now = self.members_and_disks(name)
             assert all(now.get(f"data-{pod}") == disks[f"data-{pod}"] for pod in others), "disks of lost members were deleted"
             assert not set(others) & set(self.pods(name)), "lost members were started"
+
+    def emptied_disks(self):
+        """Two disks are emptied while the last member is down. The containers restart in their pods, and the members do not form an
+        empty cluster. The last member still has all acknowledged writes."""
+        name = "emptied"
+        with self.brief(name):
+            survivor = self.leader(name)
+            others = [pod for pod in self.pods(name) if pod != survivor]
+            state = "witan.dev/initial-cluster-state"
+            eventually("the pods belong to an existing cluster", lambda: all(pod["metadata"]["annotations"].get(state) != "new" for pod in self.pods(name).values()))
+            last, nodes = self.node_of(name, survivor), {self.node_of(name, pod) for pod in others}
+            assert last not in nodes
+            for node in nodes:
+                self.node.lose(node)
+            try:
+                for pod in others:
+                    claim = self.api.get(f"{CORE}/persistentvolumeclaims/data-{pod}")
+                    volume = self.api.get(f"/api/v1/persistentvolumes/{claim['spec']['volumeName']}")
+                    shutil.rmtree(os.path.join(volume["spec"]["hostPath"]["path"], "data"))
+                self.node.lose(last)
+            finally:
+                for node in nodes:
+                    self.node.resume(node)
+            try:
+                state_of = lambda pod: self.pods(name)[pod]["status"]["containerStatuses"][0]
+                eventually("the containers run again", lambda: all("running" in state_of(pod)["state"] and not state_of(pod)["ready"] for pod in others))
+                self.stays(name, 10, lambda: [pod for pod in others if state_of(pod)["ready"]])
+            finally:
+                self.node.resume(last)
+            self.degraded(name, "too few voters serve")
+            self.recover(name, survivor, "after-emptied")
+            self.until_phase("after-emptied", "Succeeded", patience_s=180)
+            self.until_ready("a recovered cluster", name, patience_s=180)
