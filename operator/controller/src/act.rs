@@ -304,15 +304,12 @@ impl<M: Members> Actor<'_, M> {
         self.apply(&wanted, budget, action).await
     }
 
-    /// Sets the role label and the cluster state of a member's pod with a merge patch, because applying only the label would remove all other fields.
+    /// Sets the role label of a member's pod, and the annotation of an initial member, with a merge patch, because applying only
+    /// these would remove all other fields.
     async fn label(&self, ordinal: Ordinal, role: Role) -> ActResult {
         let mut marks = json!({"labels": {ROLE: role}});
-        if self
-            .observation
-            .seen
-            .pod(ordinal)
-            .is_some_and(|pod| pod.is_initial)
-        {
+        let pod = self.observation.seen.pod(ordinal);
+        if pod.is_some_and(|pod| pod.is_initial) {
             marks["annotations"] = json!({INITIAL_STATE: "existing"});
         }
         let live = self.observation.objects.pod(ordinal);

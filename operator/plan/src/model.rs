@@ -149,7 +149,8 @@ pub struct PodSeen {
     pub peer_tls: PeerTls,
     /// How the member started (annotation `witan.dev/start`).
     pub start: StartKind,
-    /// Whether the member would form a new cluster if its container restarted on an empty disk.
+    /// Whether the annotation `witan.dev/initial-cluster-state` is `new`: if the container restarted on an empty disk, the member
+    /// would form a new cluster.
     pub is_initial: bool,
     /// Value of the label `witan.dev/role`.
     pub role: Role,

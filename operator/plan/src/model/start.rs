@@ -25,7 +25,8 @@ impl PodPlan {
 /// The flags with which a member starts. A member with data on its disk ignores all of them except `--force-new-cluster`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bootstrap {
-    /// `--initial-cluster-state=new` with `members` consecutive ordinals, starting at `first`.
+    /// `--initial-cluster` with `members` consecutive ordinals, starting at `first`. The pod's annotation
+    /// `witan.dev/initial-cluster-state` contains the state, `new` or `existing`.
     New { first: Ordinal, members: u32 },
     /// `--discovery`.
     Discovery { url: String },

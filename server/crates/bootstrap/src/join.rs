@@ -189,7 +189,8 @@ fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), Jo
 
 /// Returns the first state of this member from the first response that matches `--initial-cluster`: the cluster's members, an
 /// empty log position and no voters. Checks all responses, because a member that is still applying its log might not know the
-/// latest members. If no response matches, fails with the error of the first response. `clusters` must not be empty.
+/// latest members. If no response matches, fails with the error of the first response, or because the member has already
+/// started: since then, members may have been added or removed. `clusters` must not be empty.
 fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<FirstState, JoinError> {
     let fits = |cluster| own_id_in(config, cluster).map(|id| (cluster, id));
     let later = |error| {
@@ -198,7 +199,12 @@ fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<FirstState, Joi
             .filter_map(|cluster| fits(cluster).ok());
         fitting.next().ok_or(error)
     };
-    let (cluster, own_id) = fits(&clusters[0]).or_else(later)?;
+    let fitting = fits(&clusters[0]).or_else(later);
+    let (cluster, own_id) =
+        fitting.map_err(|error| match started_at_own_urls(config, clusters) {
+            Some(id) => JoinError::Bootstrapped(id),
+            None => error,
+        })?;
     check_not_started(own_id, clusters)?;
     let mut state = Box::<View>::default();
     let members = &mut state.machine.members;
@@ -208,6 +214,16 @@ fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<FirstState, Joi
         members.by_id.insert(member.member_id(), member);
     }
     Ok((DataIdentity::new(cluster.id, own_id), state))
+}
+
+/// Returns the id of a member that has this member's peer URLs and has published its client URLs.
+fn started_at_own_urls(config: &Config, clusters: &[RemoteCluster]) -> Option<MemberId> {
+    let mut named = config.initial_cluster.iter();
+    let (_, own_urls) = named.find(|(name, _)| *name == config.name)?;
+    let mut members = clusters.iter().flat_map(|cluster| &cluster.members);
+    let started = members
+        .find(|member| !member.client_urls.is_empty() && has_urls(&member.peer_urls, own_urls))?;
+    Some(MemberId(started.id))
 }
 
 /// Matches the members of `--initial-cluster` with the members of `cluster` by their peer URLs and returns this member's id.
@@ -328,6 +344,14 @@ mod tests {
             .expect_err("another URL")
             .to_string();
         assert!(refusal.contains("unmatched member"), "{refusal}");
+        // The cluster has grown since the member started.
+        let urls = [7, 8, 9].map(|id| (id, format!("http://127.0.0.1:{}", id - 6)));
+        let grown = cluster(&urls.each_ref().map(|(id, url)| (*id, url.as_str())));
+        let refusal = joined(&config, &[grown]).expect_err("the member has no data");
+        assert!(
+            matches!(refusal, JoinError::Bootstrapped(MemberId(8))),
+            "{refusal:?}"
+        );
     }
 
     #[test]
