@@ -273,10 +273,10 @@ fn feature_level(before: &EtcdClusterStatus, membership: Option<&Membership>) ->
     reported.map(i64::from).or(before.feature_level)
 }
 
-/// Returns the lowest version in the pods' image tags, else the lowest version that members report.
+/// Returns the lowest version in the pods' image tags, else the lowest release that members report.
 fn lowest_version(seen: &Observed) -> Option<String> {
     let images = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
-    let said = seen.members().filter_map(|member| member.version.as_ref());
+    let said = seen.members().filter_map(|member| member.release.as_ref());
     let lowest = images.min_by_key(|version| ReleaseVersion::parse(version));
     let lowest = lowest.or_else(|| said.min_by_key(|version| ReleaseVersion::parse(version)));
     lowest.cloned()
@@ -344,6 +344,20 @@ mod tests {
         }
         status.alarms.remove(0);
         assert_eq!(alarm_message(&status), "CORRUPT:a-1");
+    }
+
+    /// The image tag is a digest or `latest`.
+    #[test]
+    fn the_version_is_the_release_and_not_etcds_version() {
+        let version = |text: &str| Some(text.to_owned());
+        let member = MemberSeen {
+            version: version("3.7.0"),
+            release: version("0.2.0"),
+            ..MemberSeen::default()
+        };
+        let list = Membership { members: vec![member], ..Membership::default() };
+        let seen = Observed { membership: Some(list), ..Observed::default() };
+        assert_eq!(lowest_version(&seen), version("0.2.0"));
     }
 
     #[test]
