@@ -45,14 +45,16 @@ impl<M: Members> Actor<'_, M> {
         self.create(&pod, former).await.map_err(|_| error)
     }
 
-    /// Returns whether a member of the running cluster must not start with the wanted version. Such a member would exit, because
+    /// Returns whether a member of an existing cluster must not start with the wanted version. Such a member would exit, because
     /// its release cannot read the data or does not support the feature level.
     fn is_version_refused(&self, plan: &PodPlan) -> bool {
-        use Bootstrap::{Forced, Join, Restart};
-        let runs = matches!(plan.bootstrap, Restart | Forced | Join { .. });
+        let forms = matches!(
+            plan.bootstrap,
+            Bootstrap::New { .. } | Bootstrap::Discovery { .. }
+        );
         let status = self.cluster.resource.status.as_ref();
         let seen = &self.observation.seen;
-        runs && status.is_some_and(|status| is_version_refused(self.cluster.spec(), status, seen))
+        !forms && status.is_some_and(|status| is_version_refused(self.cluster.spec(), status, seen))
     }
 
     /// Returns the highest version of the running pods other than the wanted version; `None` if no pod has another version.
