@@ -48,13 +48,10 @@ impl<M: Members> Actor<'_, M> {
     /// Returns whether a member of an existing cluster must not start with the wanted version. Such a member would exit, because
     /// its release cannot read the data or does not support the feature level.
     fn is_version_refused(&self, plan: &PodPlan) -> bool {
-        let forms = matches!(
-            plan.bootstrap,
-            Bootstrap::New { .. } | Bootstrap::Discovery { .. }
-        );
         let status = self.cluster.resource.status.as_ref();
         let seen = &self.observation.seen;
-        !forms && status.is_some_and(|status| is_version_refused(self.cluster.spec(), status, seen))
+        !plan.bootstrap.forms_cluster()
+            && status.is_some_and(|status| is_version_refused(self.cluster.spec(), status, seen))
     }
 
     /// Returns the highest version of the running pods other than the wanted version; `None` if no pod has another version.

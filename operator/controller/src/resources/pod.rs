@@ -46,7 +46,7 @@ pub(crate) fn pod(cluster: &Cluster<'_>, plan: &PodPlan) -> BuildResult<Pod> {
     ];
     let annotations = pod.metadata.annotations.get_or_insert_default();
     annotations.extend(marks.map(|(key, value)| (key.to_owned(), value)));
-    if matches!(plan.bootstrap, Bootstrap::New { .. }) {
+    if plan.bootstrap.forms_cluster() {
         annotations.insert(INITIAL_STATE.to_owned(), "new".to_owned());
     }
     Ok(pod)
@@ -198,7 +198,7 @@ fn container(
 /// Returns the variables of a member's container. A flag could not change while the pod exists.
 fn variables(plan: &PodPlan) -> Option<Value> {
     let field = format!("metadata.annotations['{INITIAL_STATE}']");
-    matches!(plan.bootstrap, Bootstrap::New { .. }).then(|| {
+    plan.bootstrap.forms_cluster().then(|| {
         json!([{
             "name": "ETCD_INITIAL_CLUSTER_STATE",
             "valueFrom": {"fieldRef": {"fieldPath": field}},

@@ -25,8 +25,7 @@ impl PodPlan {
 /// The flags with which a member starts. A member with data on its disk ignores all of them except `--force-new-cluster`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bootstrap {
-    /// `--initial-cluster` with `members` consecutive ordinals, starting at `first`. The pod's annotation
-    /// `witan.dev/initial-cluster-state` contains the state, `new` or `existing`.
+    /// `--initial-cluster` with `members` consecutive ordinals, starting at `first`.
     New { first: Ordinal, members: u32 },
     /// `--discovery`.
     Discovery { url: String },
@@ -61,6 +60,12 @@ pub enum StartKind {
 }
 
 impl Bootstrap {
+    /// Returns whether the member forms a new cluster if its disk is empty. The annotation `witan.dev/initial-cluster-state` of
+    /// its pod ends this with the value `existing`.
+    pub fn forms_cluster(&self) -> bool {
+        matches!(self, Self::New { .. } | Self::Discovery { .. })
+    }
+
     /// Returns the variant without its fields.
     pub fn kind(&self) -> StartKind {
         match self {

@@ -120,7 +120,7 @@ impl World {
             template: self.template,
             peer_tls,
             bootstrap: bootstrap.clone(),
-            is_initial: matches!(bootstrap, Bootstrap::New { .. }),
+            is_initial: bootstrap.forms_cluster(),
             role,
             gone_at: None,
             deleted_at: 0,
