@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
+use witan_api::peer::Member;
 use witan_config::{ClusterState, Config, Url};
 use witan_machine::{
     levels::{self, Level},
@@ -180,11 +181,16 @@ pub async fn refuse_running(
 /// Fails if another member knows this member's client URLs, which only a member with data publishes. Without its data, this
 /// member could vote twice in a term or vote for a candidate without entries that this member has acknowledged.
 fn check_not_started(own: MemberId, clusters: &[RemoteCluster]) -> Result<(), JoinError> {
-    let mut members = clusters.iter().flat_map(|cluster| &cluster.members);
-    match members.any(|member| MemberId(member.id) == own && !member.client_urls.is_empty()) {
+    match started_members(clusters).any(|member| MemberId(member.id) == own) {
         true => Err(JoinError::Bootstrapped(own)),
         false => Ok(()),
     }
+}
+
+/// Iterates over the members that have published client URLs, in all responses.
+fn started_members(clusters: &[RemoteCluster]) -> impl Iterator<Item = &Member> {
+    let members = clusters.iter().flat_map(|cluster| &cluster.members);
+    members.filter(|member| !member.client_urls.is_empty())
 }
 
 /// Returns the first state of this member from the first response that matches `--initial-cluster`: the cluster's members, an
@@ -220,10 +226,8 @@ fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<FirstState, Joi
 fn started_at_own_urls(config: &Config, clusters: &[RemoteCluster]) -> Option<MemberId> {
     let mut named = config.initial_cluster.iter();
     let (_, own_urls) = named.find(|(name, _)| *name == config.name)?;
-    let mut members = clusters.iter().flat_map(|cluster| &cluster.members);
-    let started = members
-        .find(|member| !member.client_urls.is_empty() && has_urls(&member.peer_urls, own_urls))?;
-    Some(MemberId(started.id))
+    let started = started_members(clusters).find(|member| has_urls(&member.peer_urls, own_urls));
+    started.map(|member| MemberId(member.id))
 }
 
 /// Matches the members of `--initial-cluster` with the members of `cluster` by their peer URLs and returns this member's id.

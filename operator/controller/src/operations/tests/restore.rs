@@ -148,14 +148,19 @@ async fn a_backup_is_restored_in_a_scratch_directory_before_the_restore_is_recor
     assert_eq!(record(&fake)["phase"], "Starting");
 }
 
+/// Requests a restore whose check fails to fetch the backup.
+async fn fail_check(fake: &FakeApi) {
+    ask(fake, "again", &early(), &restore());
+    next(fake, "again").await;
+    next(fake, "again").await;
+    let said = json!({"reason": "BackupBroken", "message": "the checksum differs"});
+    end_fetch(fake, "again", 1, &said);
+}
+
 #[tokio::test]
 async fn a_backup_that_cannot_be_restored_stops_no_member() {
     let fake = served(&json!({}));
-    ask(&fake, "again", &early(), &restore());
-    next(&fake, "again").await;
-    next(&fake, "again").await;
-    let said = json!({"reason": "BackupBroken", "message": "the checksum differs"});
-    end_fetch(&fake, "again", 1, &said);
+    fail_check(&fake).await;
     let running = next(&fake, "again").await;
     says(running.progress, "the checksum differs");
     end_check(&fake, "again", "Failed");
@@ -169,11 +174,7 @@ async fn a_backup_that_cannot_be_restored_stops_no_member() {
 #[tokio::test]
 async fn a_check_reads_only_the_pods_of_its_job() {
     let fake = served(&json!({}));
-    ask(&fake, "again", &early(), &restore());
-    next(&fake, "again").await;
-    next(&fake, "again").await;
-    let said = json!({"reason": "BackupBroken", "message": "the checksum differs"});
-    end_fetch(&fake, "again", 1, &said);
+    fail_check(&fake).await;
     fake.change("/pods/p", &json!({"metadata": {"ownerReferences": null}}));
     let running = next(&fake, "again").await.progress;
     assert!(!running.unwrap_or_default().contains("the checksum differs"));
