@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use tokio::net::lookup_host;
-use witan_bootstrap::discover::{DnsError, SrvRecord, lookup_srv};
+use witan_bootstrap::discover::{DnsError, SrvRecord, lookup_srv, srv_name};
 use witan_client::{TlsClient, check_certificate};
 use witan_config::ClientSettings;
 
@@ -112,16 +112,12 @@ pub(super) async fn find(arguments: &StartArguments) -> Result<Vec<Endpoint>, Ga
 /// Returns the verified endpoints in a domain's SRV records, or all of them with `--insecure-discovery`. Logs the ignored
 /// endpoints. Fails if a lookup fails, the domain has no such record, or the CA certificates cannot be used.
 async fn discover(arguments: &StartArguments, domain: &str) -> Result<Vec<Endpoint>, GatewayError> {
-    let suffix = arguments.discovery_srv_name.as_deref().unwrap_or_default();
-    let suffix = match suffix.is_empty() {
-        true => String::new(),
-        false => format!("-{suffix}"),
-    };
+    let suffix = arguments.discovery_srv_name.as_deref();
     let ca = arguments.trusted_ca_file.clone();
     let tls = TlsClient::for_http1(&ClientSettings { ca, ..ClientSettings::default() })?;
     let (mut names, mut has_records, mut endpoints) = (Vec::new(), false, Vec::new());
     for (service, is_tls) in SERVICES {
-        let name = format!("{service}{suffix}._tcp.{domain}");
+        let name = srv_name(service, suffix, domain);
         for record in lookup_srv(arguments.discovery_srv_server, &name).await? {
             has_records = true;
             let SrvRecord { target, port, priority, weight } = record;

@@ -53,6 +53,14 @@ pub struct SrvRecord {
     pub weight: u16,
 }
 
+/// Returns the name of a service's SRV records. A `suffix` that is not empty is appended to the service, after a hyphen.
+pub fn srv_name(service: &str, suffix: Option<&str>, domain: &str) -> String {
+    match suffix.filter(|suffix| !suffix.is_empty()) {
+        Some(suffix) => format!("{service}-{suffix}._tcp.{domain}"),
+        None => format!("{service}._tcp.{domain}"),
+    }
+}
+
 /// Returns the SRV records of a name, or an empty list if the name does not exist. If `server` is `None`, queries the name
 /// servers of the system. Fails for an invalid name, and if no server answers in `ROUNDS` rounds.
 pub async fn lookup_srv(

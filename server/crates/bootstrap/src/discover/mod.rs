@@ -18,7 +18,7 @@ use witan_config::{ClusterState, Config, Discovery, Url, members};
 use witan_machine::member::MemberId;
 use witan_storage::DataIdentity;
 
-pub use dns::{DnsError, SrvRecord, lookup_srv};
+pub use dns::{DnsError, SrvRecord, lookup_srv, srv_name};
 pub use error::DiscoverError;
 
 use registry::Registration;

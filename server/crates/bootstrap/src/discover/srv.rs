@@ -17,9 +17,8 @@ pub(super) async fn members(
     asked: &SrvDiscovery,
     config: &Config,
 ) -> Result<Vec<(String, Vec<Url>)>, DiscoverError> {
-    let suffix = asked.suffix.as_ref();
-    let suffix = suffix.map_or_else(String::new, |suffix| format!("-{suffix}"));
-    let names = SERVICES.map(|(service, _)| format!("{service}{suffix}._tcp.{}", asked.domain));
+    let suffix = asked.suffix.as_deref();
+    let names = SERVICES.map(|(service, _)| dns::srv_name(service, suffix, &asked.domain));
     let mut urls = Vec::new();
     for ((_, scheme), name) in SERVICES.iter().zip(&names) {
         for record in dns::lookup_srv(asked.server, name).await? {
