@@ -481,8 +481,10 @@ impl Replica {
         self.keep_pre_vote(&message);
         let commit = ReceivedCommit::of(&message);
         let (kind, last) = (message.get_msg_type(), (message.log_term, message.index));
+        let (end, answered) = (peers::last_index_in(&message), self.raft.raft.msgs.len());
         // An error means that raft ignored a stale or misdirected message.
         let _ = self.raft.step(message);
+        self.limit_acknowledgments(answered, end);
         self.update_confirmed_leader(kind, commit, last);
         self.record_leader_commit(commit);
     }

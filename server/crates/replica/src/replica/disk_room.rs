@@ -96,14 +96,17 @@ impl Replica {
     }
 
     /// Removes the entries that do not fit on the disk or in memory, and all later entries, from a leader's append message.
-    /// Reserves space for the other entries. Entries that elections or startup need always fit.
+    /// Reserves space for the other entries. Entries that elections or startup need always fit. Committed entries need no space.
     pub(super) fn cut_to_room(&mut self, message: &mut Message) {
         if message.get_msg_type() != MessageType::MsgAppend {
             return;
         }
-        let entries = message.entries.iter();
+        let committed = self.raft.raft.raft_log.committed;
+        let (entries, room) = (message.entries.iter(), &mut self.disk_room);
         let taken = entries
-            .take_while(|entry| self.disk_room.take_entry(entry) || is_needed_by_elections(entry))
+            .take_while(|entry| {
+                entry.index <= committed || room.take_entry(entry) || is_needed_by_elections(entry)
+            })
             .count();
         message.entries.truncate(taken);
     }

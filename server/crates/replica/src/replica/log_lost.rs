@@ -242,7 +242,8 @@ impl Replica {
     ///
     /// A heartbeat or append from the same leader and term may refute the claim, which is then dropped. The claim is refuted if
     /// the log now has the claimed entries, or an append follows this log at or after the fork. A heartbeat also refutes a fork
-    /// that its commit index reaches, because that index is at most what this member has acknowledged.
+    /// that its commit index reaches, because that index is at most what this member has acknowledged, and this member
+    /// acknowledges no index beyond the end of a leader's message.
     ///
     /// Other current messages only restart the confirmation: messages from another leader or term, and heartbeats that do not
     /// repeat a claim about acknowledged entries. The claim must then be confirmed again and be repeated for another election

@@ -58,6 +58,15 @@ pub(super) struct Acknowledgment {
     index: u64,
 }
 
+/// Returns the index of the last entry in an append message, or the index of a snapshot. An append without entries has the
+/// index of the entry before it.
+pub(super) fn last_index_in(message: &Message) -> u64 {
+    match message.get_msg_type() == MessageType::MsgSnapshot {
+        true => message.get_snapshot().get_metadata().index,
+        false => message.index + message.entries.len() as u64,
+    }
+}
+
 impl Replica {
     /// Handles the transport's report about another member. Informs raft, campaigns if the leader's process ended, resends
     /// proposals when a stream opens, and halts this member if most other members permanently reject it.
@@ -191,6 +200,17 @@ impl Replica {
             self.acknowledged = new;
         }
         repeated
+    }
+
+    /// Limits the acknowledgments in raft's messages after the first `before` messages to `end`, the last index in the leader's
+    /// message. Raft acknowledges its commit index if the leader's message starts below it. The leader's entries after `end`
+    /// may differ from the entries of this log (`log_lost`), and the leader would count them as replicated.
+    pub(super) fn limit_acknowledgments(&mut self, before: usize, end: u64) {
+        for answer in self.raft.raft.msgs.iter_mut().skip(before) {
+            if answer.get_msg_type() == MessageType::MsgAppendResponse && !answer.reject {
+                answer.index = answer.index.min(end);
+            }
+        }
     }
 
     /// Reports the result of a snapshot transfer to raft, so that another transfer can start.

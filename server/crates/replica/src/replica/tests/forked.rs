@@ -111,6 +111,32 @@ fn a_forked_member_acknowledges_nothing_and_halts_once_the_fork_is_confirmed() {
     }
 }
 
+/// This log does not contain the entries in the leader's message, so the member cannot compare them.
+#[test]
+fn a_member_acknowledges_no_index_beyond_the_end_of_the_message() {
+    let append = of_three(MessageType::MsgAppend, |m| {
+        (m.index, m.log_term) = (15, 5);
+        m.entries = vec![RaftEntry { index: 16, term: 7, ..RaftEntry::default() }].into();
+    });
+    for message in [append, snapshot(3, 7, 16)] {
+        let (mut replica, mut host) = (follower(), Noted::default());
+        replica.receive(snapshot(1, 5, 20));
+        replica.turn(&mut host).expect("no halt");
+        host.sent.clear();
+        replica.receive(message);
+        replica.turn(&mut host).expect("no halt");
+        let acknowledged = host
+            .sent
+            .iter()
+            .map(|sent| match PeerMessage::decode(&sent.message) {
+                Ok(PeerMessage::Raft(message)) => (message.get_msg_type(), message.index),
+                other => panic!("{other:?}"),
+            });
+        let expected = [(MessageType::MsgAppendResponse, 16)];
+        assert_eq!(acknowledged.collect::<Vec<_>>(), expected);
+    }
+}
+
 /// An impostor sends messages in the name of the leader on a connection without TLS, and the real leader confirms that it
 /// leads.
 #[test]
