@@ -95,7 +95,8 @@ impl Replica {
 
     /// Returns how a leader's message contradicts this log, or `None` if there is no contradiction. A heartbeat contradicts the
     /// log if its commit index is beyond `last`, the log's last index. An append or a snapshot contradicts the log if an entry
-    /// differs from an entry here that is committed or has the same term.
+    /// differs from an entry here that is committed or has the same term. It also contradicts the log if an entry before this
+    /// log has a later term than this log's first known entry.
     fn contradiction_in(&self, message: &Message, last: u64) -> Option<LogClaim> {
         let (kind, commit) = (message.get_msg_type(), message.commit);
         if kind == MessageType::MsgHeartbeat {
@@ -114,14 +115,18 @@ impl Replica {
         }
         let entries = message.entries.iter();
         let log = &self.raft.raft.raft_log;
+        // Index of the first entry whose term this log knows.
+        let base = log.first_index() - 1;
         std::iter::once(first)
             .chain(entries.map(|entry| (entry.index, entry.term)))
             .take_while(|(index, _)| *index <= log.committed)
             .find_map(|(index, leader_term)| {
-                // raft-rs returns term 0 for an entry that the log no longer has.
-                let own_term = log.term(index).ok().filter(|term| *term > 0)?;
+                // The base of a member that has just joined has term 0.
+                let own_term = log.term(index.max(base)).ok().filter(|term| *term > 0)?;
                 let forked = LogClaim::Forked { index, own_term, leader_term };
-                (own_term != leader_term).then_some(forked)
+                // Terms never decrease in a log, so no entry before the base has a later term.
+                let differs = own_term < leader_term || (index >= base && own_term > leader_term);
+                differs.then_some(forked)
             })
     }
 

@@ -111,18 +111,23 @@ fn a_forked_member_acknowledges_nothing_and_halts_once_the_fork_is_confirmed() {
     }
 }
 
-/// This log does not contain the entries in the leader's message, so the member cannot compare them.
+/// The messages are late. This log no longer contains their entries, so the member cannot compare them.
 #[test]
 fn a_member_acknowledges_no_index_beyond_the_end_of_the_message() {
-    let append = of_three(MessageType::MsgAppend, |m| {
+    let append = from_leader(MessageType::MsgAppend, |m| {
         (m.index, m.log_term) = (15, 5);
-        m.entries = vec![RaftEntry { index: 16, term: 7, ..RaftEntry::default() }].into();
+        let data = wire::encode_entry(&Entry::default()).into();
+        m.entries = vec![RaftEntry { index: 16, term: 5, data, ..RaftEntry::default() }].into();
     });
-    for message in [append, snapshot(3, 7, 16)] {
+    for message in [append, snapshot(1, 5, 16)] {
         let (mut replica, mut host) = (follower(), Noted::default());
         replica.receive(snapshot(1, 5, 20));
         replica.turn(&mut host).expect("no halt");
         host.sent.clear();
+        // Raft drops committed entries, so they must not wait for disk space.
+        replica.set_log_room(0);
+        // In one tick, a second acknowledgment with a lower index is not sent.
+        replica.tick(1);
         replica.receive(message);
         replica.turn(&mut host).expect("no halt");
         let acknowledged = host
@@ -134,6 +139,37 @@ fn a_member_acknowledges_no_index_beyond_the_end_of_the_message() {
             });
         let expected = [(MessageType::MsgAppendResponse, 16)];
         assert_eq!(acknowledged.collect::<Vec<_>>(), expected);
+    }
+}
+
+/// This log no longer contains the entry in the message, and its first known entry has an earlier term.
+#[test]
+fn an_entry_before_the_log_with_a_later_term_is_a_fork() {
+    let append = of_three(MessageType::MsgAppend, |m| {
+        (m.index, m.log_term) = (15, 5);
+        m.entries = vec![RaftEntry { index: 16, term: 7, ..RaftEntry::default() }].into();
+    });
+    for contradiction in [append, snapshot(3, 7, 16)] {
+        let (mut replica, mut host) = (follower(), Noted::default());
+        replica.receive(snapshot(1, 5, 20));
+        replica.turn(&mut host).expect("no halt");
+        for tick in 0..10 {
+            replica.receive(contradiction.clone());
+            replica.tick(tick);
+            assert_eq!(replica.turn(&mut host), Ok(()), "tick {tick}");
+            let (answers, acknowledged) = taken(&mut host);
+            assert!(
+                !acknowledged,
+                "{}",
+                Replica::describe(&contradiction.message)
+            );
+            for answer in answers {
+                replica.receive(answer);
+            }
+        }
+        replica.receive(contradiction);
+        let forked = Halt::Forked { index: 16, own_term: 5, leader_term: 7 };
+        assert_eq!(replica.turn(&mut host), Err(forked));
     }
 }
 
