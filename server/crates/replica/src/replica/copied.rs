@@ -131,7 +131,8 @@ impl Replica {
 
     /// Returns whether raft must not see a leader's message, because this member is a copy and the leader is not confirmed.
     /// Raft always sees messages of earlier terms. Asks the leader for confirmation, at most once per tick. Limits the commit
-    /// index in heartbeats from a confirmed leader that may still count acknowledgments from the original.
+    /// index in heartbeats from a confirmed leader that may still count acknowledgments from the original. Asks no leader in the
+    /// first `copy_patience` ticks, because a candidate of a later term may still win with the original's vote.
     pub(super) fn ask_unconfirmed_leader(&mut self, message: &mut Message) -> bool {
         let (kind, leader, term) = (message.get_msg_type(), message.from, message.term);
         let raft = &self.raft.raft;
@@ -151,7 +152,8 @@ impl Replica {
         let known = copied
             .asked
             .filter(|it| (it.leader, it.term) == (leader, term));
-        let asks = known.is_none_or(|asked| asked.last < self.ticks);
+        let asks =
+            self.ticks >= self.copy_patience() && known.is_none_or(|asked| asked.last < self.ticks);
         if asks && self.may_lead(message) {
             let number = self.ask_whether_it_leads(leader);
             let first = known.map_or(number, |asked| asked.first);
@@ -246,8 +248,9 @@ impl Replica {
     }
 
     /// Returns whether a log that ends at `last` (term and index) is at least as long as the log of every voter except
-    /// `candidate`. Each voter must have reported its log recently. Returns `false` in the first `copy_patience` ticks. Returns
-    /// `true` if this member is not a copy, because raft then compares the logs.
+    /// `candidate`. Each voter must have reported its log recently, but not in the first `copy_patience` ticks, because such a
+    /// report may be older than the original's last vote. Returns `true` if this member is not a copy, because raft then compares
+    /// the logs.
     fn is_longest_log(&self, candidate: u64, last: (u64, u64)) -> bool {
         let Some(copied) = &self.copied else {
             return true;
@@ -255,7 +258,9 @@ impl Replica {
         let patience = self.copy_patience();
         let is_shorter = |voter: u64| {
             let end = copied.log_ends.get(&voter);
-            end.is_some_and(|end| self.ticks <= end.tick + patience && end.last <= last)
+            end.is_some_and(|end| {
+                end.tick >= patience && self.ticks <= end.tick + patience && end.last <= last
+            })
         };
         let mut others = self.other_voters().into_iter();
         self.ticks >= patience && others.all(|voter| voter == candidate || is_shorter(voter))

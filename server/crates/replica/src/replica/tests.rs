@@ -182,6 +182,36 @@ fn from_leader(kind: MessageType, fill: impl FnOnce(&mut Message)) -> Envelope {
     envelope(1, wire::encode_message(&message))
 }
 
+/// The next leader may need this member's acknowledgment before it can send the requested state.
+#[test]
+fn a_snapshot_request_ends_with_the_first_append_of_the_next_leader() {
+    let (mut replica, mut host) = (follower(), Noted::default());
+    let first_of_term = |term: u64, index: u64, log_term: u64| {
+        from_leader(MessageType::MsgAppend, |m| {
+            (m.term, m.index, m.log_term, m.commit) = (term, index - 1, log_term, index);
+            m.entries = vec![RaftEntry { index, term, ..RaftEntry::default() }].into();
+        })
+    };
+    replica.receive(first_of_term(5, 2, 1));
+    replica.turn(&mut host).expect("no halt");
+    replica.rebuild();
+    for (message, answer) in [
+        (
+            from_leader(MessageType::MsgHeartbeat, |_| {}),
+            "MsgAppendResponse term=5 log=2/5 commit=0 entries=0 reject=true",
+        ),
+        (
+            first_of_term(7, 3, 5),
+            "MsgAppendResponse term=7 log=3/0 commit=3 entries=0 reject=false",
+        ),
+    ] {
+        host.sent.clear();
+        replica.receive(message);
+        replica.turn(&mut host).expect("no halt");
+        assert_eq!(Replica::describe(&host.sent[0].message), answer);
+    }
+}
+
 fn asks_for_vote(term: u64) -> Envelope {
     from_leader(MessageType::MsgRequestVote, |m| {
         (m.term, m.index, m.log_term) = (term, 1, 1);
@@ -264,6 +294,20 @@ fn a_copy_waits_for_a_leader_if_its_log_adds_voters() {
         replica.copied = Some(super::CopiedDisk::new(&entries));
         replica.settle_copy();
         assert_eq!(replica.is_copied(), waits);
+    }
+}
+
+/// Until then, a candidate of a later term may win with the vote of the copy's original.
+#[test]
+fn a_copy_asks_a_leader_after_three_election_timeouts() {
+    let (mut replica, mut host) = (follower(), Noted::default());
+    replica.copied = Some(super::CopiedDisk::new(&[]));
+    for tick in 1..=31 {
+        replica.tick(tick);
+        replica.receive(from_leader(MessageType::MsgHeartbeat, |_| {}));
+        replica.turn(&mut host).expect("no halt");
+        let asks = |sent: Envelope| Replica::describe(&sent.message).starts_with("MsgReadIndex ");
+        assert_eq!(host.sent.drain(..).any(asks), tick >= 30, "tick {tick}");
     }
 }
 
