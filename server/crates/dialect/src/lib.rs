@@ -2,21 +2,18 @@
 //! dialect.
 //!
 //! Reading order: this file → `access`, `basic_auth` (authorization) → `form` (fields) → `reply`, `rendering` (HTTP/1
-//! responses) → `blocking`, `jobs` (long work) → `client` (disconnects) → the metrics of each dialect → `sampling` (the most
-//! active keys).
+//! responses) → `blocking`, `jobs` (long work) → `client` (disconnects) → `metrics` → `sampling` (the most active keys).
 
 pub mod access;
 pub mod basic_auth;
 pub mod blocking;
 pub mod client;
 pub mod form;
-mod health_metrics;
 pub mod jobs;
+mod metrics;
 pub mod rendering;
 pub mod reply;
 pub mod sampling;
-mod v2_metrics;
-mod v3_metrics;
 
 use std::{ops::Deref, sync::Arc};
 
@@ -28,9 +25,7 @@ use witan_logging::{LogLevelHandle, LogLimit};
 use witan_machine::auth::path_permissions::PathAccess;
 use witan_node::{Node, NodeError};
 
-pub use health_metrics::HealthMetrics;
-pub use v2_metrics::V2Metrics;
-pub use v3_metrics::V3Metrics;
+pub use metrics::{HealthMetrics, V2Metrics, V3Metrics};
 
 use sampling::{KeyOperation, Sampler};
 
