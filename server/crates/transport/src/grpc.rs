@@ -34,11 +34,9 @@ use witan_http2::{
 use witan_logging as logging;
 
 use super::{
-    CallHandler, Handlers, Head, Incoming, Outgoing, TransportMetrics,
-    call_metrics::CallMetrics,
-    client_versions::ClientRequests,
-    contain,
+    CallHandler, Handlers, Head, Incoming, Outgoing, TransportMetrics, contain,
     http2_requests::{self, Http2Requests, HttpBody, RunningRequest},
+    metrics::{CallMetrics, ClientRequests},
     tls::ClientCertificate,
 };
 

@@ -4,10 +4,8 @@
 //! Reading order: `listen` binds sockets, `tls` secures connections, and `mux` selects the stack. `http1_stream` filters HTTP/1
 //! for actix. `grpc` handles gRPC calls, and `http2_requests` handles other HTTP/2 requests. `stall_timeout` and `limits`
 //! restrict slow clients and large requests. `peer_http` serves HTTP/1 on the peer port. `contain` catches panics, `signals`
-//! handles SIGTERM, and `http1_client` sends requests. `call_metrics` and `client_versions` are metrics of gRPC.
+//! handles SIGTERM, and `http1_client` sends requests.
 
-mod call_metrics;
-mod client_versions;
 mod contain;
 mod grpc;
 mod http1_client;
