@@ -6,10 +6,10 @@
 //! and v3. `admission` checks commands before they are proposed. `memory` keeps the process within its memory budget and
 //! decides whether a received snapshot fits.
 //!
-//! `leadership` transfers leadership, `reconfiguration` checks membership changes, and `lease_questions` asks the leader about
-//! leases. `tokens` holds simple tokens, and `state_hashes` the hashes of states. `status`, `peer_links` and `peer_stats`
-//! describe this member and the others. `post` is the interface to the transport. `request_durations`, `counts` and
-//! `labeled_gauges` are metrics; `logged_state` and `message_faults` write log lines.
+//! `leadership` transfers leadership and asks the leader about leases, and `reconfiguration` checks membership changes.
+//! `tokens` holds simple tokens, and `state_hashes` the hashes of states. `status`, `peer_links` and `peer_stats` describe this
+//! member and the others. `post` is the interface to the transport. `request_durations`, `counts` and `labeled_gauges` are
+//! metrics; `logged_state` and `message_faults` write log lines.
 
 use witan_machine::revision::Revision;
 
@@ -25,7 +25,6 @@ mod host;
 mod jobs;
 mod labeled_gauges;
 mod leadership;
-mod lease_questions;
 mod logged_state;
 mod memory;
 mod message_faults;
