@@ -19,8 +19,7 @@ use super::{
     checkpoints::Checkpoints,
     completions::{CompletionBatch, Waiter},
     executor::Executor,
-    logged_state::LoggedState,
-    message_faults::MessageFaults,
+    logged_state::{LoggedState, MessageFaults},
     request_durations::ApplyTally,
 };
 

@@ -9,7 +9,7 @@
 //! `leadership` transfers leadership and asks the leader about leases, and `reconfiguration` checks membership changes.
 //! `tokens` holds simple tokens, and `state_hashes` the hashes of states. `status`, `peer_links` and `peer_stats` describe this
 //! member and the others. `post` is the interface to the transport. `request_durations`, `counts` and `labeled_gauges` are
-//! metrics; `logged_state` and `message_faults` write log lines.
+//! metrics; `logged_state` writes log lines.
 
 use witan_machine::revision::Revision;
 
@@ -27,7 +27,6 @@ mod labeled_gauges;
 mod leadership;
 mod logged_state;
 mod memory;
-mod message_faults;
 mod metrics;
 mod peer_links;
 mod peer_stats;
