@@ -7,9 +7,9 @@
 //! decides whether a received snapshot fits.
 //!
 //! `leadership` transfers leadership and asks the leader about leases, and `reconfiguration` checks membership changes.
-//! `tokens` holds simple tokens, and `state_hashes` the hashes of states. `status`, `peer_links` and `peer_stats` describe this
-//! member and the others. `post` is the interface to the transport. `request_durations`, `counts` and `labeled_gauges` are
-//! metrics; `logged_state` writes log lines.
+//! `tokens` holds simple tokens, and `state_hashes` the hashes of states. `status` and `peer_links` describe this member and
+//! the others. `post` is the interface to the transport. `request_durations`, `counts` and `labeled_gauges` are metrics;
+//! `logged_state` writes log lines.
 
 use witan_machine::revision::Revision;
 
@@ -29,7 +29,6 @@ mod logged_state;
 mod memory;
 mod metrics;
 mod peer_links;
-mod peer_stats;
 mod post;
 mod raft_inbox;
 mod reconfiguration;
@@ -76,11 +75,10 @@ pub use held_views::{HeldView, ViewEnd};
 pub use jobs::{CurrentView, Job};
 pub use memory::{MemoryBudget, MemoryMonitor};
 pub use metrics::NodeMetrics;
-pub use peer_stats::FollowerCounts;
+pub use peer_links::FollowerCounts;
 pub use post::Post;
 pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
-pub use replica_loop::{EXIT_LOG_LOST, EXIT_REMOVED};
-pub use replica_loop::{NodeParts, start};
+pub use replica_loop::{EXIT_LOG_LOST, EXIT_REMOVED, NodeParts, start};
 pub use request_durations::RequestType;
 pub use state_hashes::{FrozenState, FrozenStates, StateHashes, StatesToHash};
 pub use status::{AuthState, Shortage};
