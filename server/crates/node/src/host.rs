@@ -1,11 +1,18 @@
-//! The replica's host in a member process.
+//! The replica's host in a member process, and its interface to the transport.
 
 use std::{
+    fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use witan_machine::{Reply, StateMachine, kv::Kv, lease, member::MemberId, view::View};
+use witan_machine::{
+    Reply, StateMachine,
+    kv::Kv,
+    lease,
+    member::{MemberId, MemberRegistry},
+    view::View,
+};
 use witan_replica::{
     host::{Answer, Applied, Envelope, Host, LogBatch, Ticket},
     long_command::{ExecutedCommand, LongCommand},
@@ -15,13 +22,27 @@ use witan_replica::{
 use witan_storage::{self as storage, LogSize, RaftLog, ReceivedSnapshot};
 
 use super::{
-    AppliedCommand, FrozenStates, Post, Shared,
+    AppliedCommand, FrozenStates, Shared, Waker,
     checkpoints::Checkpoints,
     completions::{CompletionBatch, Waiter},
     executor::Executor,
     logged_state::{LoggedState, MessageFaults},
     request_durations::ApplyTally,
 };
+
+/// Carries raft messages to and from other members. The replica's thread calls the methods, so only [`Post::wait`] may block.
+pub trait Post: fmt::Debug + Send {
+    /// Queues messages for other members. Drops a message that cannot be queued and reports the loss through
+    /// `Node::peer_event`.
+    fn post(&mut self, envelopes: Vec<Envelope>);
+
+    /// Opens and closes streams to match the members after an applied change.
+    fn update_members(&mut self, members: &MemberRegistry);
+
+    /// Waits until a message arrives or the thread is woken, at most for `timeout`. Appends the messages that have arrived to
+    /// `messages`, control messages first, up to a limit in bytes. The next call appends the remaining messages.
+    fn wait(&mut self, timeout: Duration, waker: &Waker, messages: &mut Vec<Envelope>);
+}
 
 /// Carries out the replica's effects: writes the log, completes waiting requests and wakes watchers.
 pub(super) struct NodeHost {

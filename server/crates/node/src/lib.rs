@@ -8,8 +8,7 @@
 //!
 //! `leadership` transfers leadership and asks the leader about leases, and `reconfiguration` checks membership changes.
 //! `tokens` holds simple tokens, and `state_hashes` the hashes of states. `status` and `peer_links` describe this member and
-//! the others. `post` is the interface to the transport. `request_durations`, `counts` and `labeled_gauges` are metrics;
-//! `logged_state` writes log lines.
+//! the others. `request_durations`, `counts` and `labeled_gauges` are metrics; `logged_state` writes log lines.
 
 use witan_machine::revision::Revision;
 
@@ -29,7 +28,6 @@ mod logged_state;
 mod memory;
 mod metrics;
 mod peer_links;
-mod post;
 mod raft_inbox;
 mod reconfiguration;
 mod replica_loop;
@@ -72,11 +70,11 @@ use replica_loop::LoopRequest;
 pub use clock::{now_ns, now_s};
 pub use error::{NodeError, ProposeError, TransferError};
 pub use held_views::{HeldView, ViewEnd};
+pub use host::Post;
 pub use jobs::{CurrentView, Job};
 pub use memory::{MemoryBudget, MemoryMonitor};
 pub use metrics::NodeMetrics;
 pub use peer_links::FollowerCounts;
-pub use post::Post;
 pub use reconfiguration::{Reconfiguration, UnsafeReconfiguration};
 pub use replica_loop::{EXIT_LOG_LOST, EXIT_REMOVED, NodeParts, start};
 pub use request_durations::RequestType;

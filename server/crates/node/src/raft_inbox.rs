@@ -1,6 +1,6 @@
 //! The inbox that the replica's thread empties before it takes client requests. It holds events about other members, a received
 //! snapshot, an executed command, durable checkpoints and the stop request. The thread reads messages from other members itself
-//! (`post`).
+//! (`Post`).
 
 use std::{
     sync::atomic::{

@@ -28,10 +28,9 @@ use super::{
     checkpoints::Checkpoints,
     completions::CompletionBatch,
     executor::{Executor, warn_slow},
-    host::{IncomingState, NodeHost},
+    host::{IncomingState, NodeHost, Post},
     logged_state::{LoggedState, MessageFaults},
     now_ns,
-    post::Post,
     raft_inbox::{RaftBatch, ReceivedState},
     request_durations::ApplyTally,
 };
