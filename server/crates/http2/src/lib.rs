@@ -6,13 +6,12 @@
 //! The crate implements no TLS, HTTP/1.1, upgrades, clients, server push or priorities. The server implements [`Service`],
 //! which runs calls and provides metrics, memory budgets and error messages.
 //!
-//! Reading order: `service` is the server's interface, with the result of a call. `connection` is the state machine, which
-//! handles frames in `receive` and runs calls in `call`. `stream` and `ready` manage its streams, `message` and `body` receive
-//! requests, and `send` writes frames. `meter` counts resources. `head_cache`, `hpack` and `frame` parse and encode. `config`
-//! has the settings, such as the number of streams, and `limits` the fixed limits.
+//! Reading order: `service` is the server's interface, with the settings of a connection and the result of a call. `connection`
+//! is the state machine, which handles frames in `receive` and runs calls in `call`. `stream` and `ready` manage its streams,
+//! `message` and `body` receive requests, and `send` writes frames. `meter` counts resources. `head_cache`, `hpack` and `frame`
+//! parse and encode. `limits` has the fixed limits.
 
 mod body;
-mod config;
 mod connection;
 pub mod driver;
 pub mod frame;
@@ -30,11 +29,11 @@ mod stream;
 mod tests;
 
 pub use body::{Aborted, Body, RequestStream};
-pub use config::{Config, KeepAlive};
 pub use connection::{Audit, Connection};
 pub use head::{Head, RequestMode, escaped_target};
 pub use service::{
-    CallRequest, CallResponse, Code, MESSAGE_BYTES_MAX, Refusal, Resource, Service, Status,
+    CallRequest, CallResponse, Code, Config, KeepAlive, MESSAGE_BYTES_MAX, Refusal, Resource,
+    Service, Status,
 };
 
 /// The first bytes that every client sends.

@@ -1,4 +1,5 @@
-//! The interface to the server: calls, refusals and statuses, memory budgets, error messages and metrics.
+//! The interface to the server: settings, calls, refusals and statuses, memory budgets, error messages and metrics. `limits`
+//! defines the fixed limits.
 
 use std::{borrow::Cow, fmt, rc::Rc, time::Duration};
 
@@ -14,6 +15,45 @@ const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 /// Maximum size in bytes of a status message; the rest of a longer message is not sent. Clients accept only short headers, and
 /// a message can quote a client's input.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
+/// Settings of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Maximum number of concurrent streams of a connection, at most [`crate::limits::STREAMS_MAX`].
+    pub streams_max: u32,
+    /// Maximum size in bytes of a request message after decompression.
+    pub message_bytes_max: usize,
+    /// Timing of pings to a silent client; `None` disables these pings.
+    pub keepalive: Option<KeepAlive>,
+    /// Minimum interval between a client's pings while it has calls in progress and receives neither headers nor data. A client
+    /// that repeatedly pings more often is disconnected.
+    pub ping_interval_min: Duration,
+}
+
+/// Timing of pings to a silent client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Time without received bytes after which a ping is sent.
+    pub interval: Duration,
+    /// Time after a ping within which bytes must arrive. Otherwise, the connection ends.
+    pub timeout: Duration,
+}
+
+impl Default for Config {
+    /// Permits messages of up to 4 MiB and any number of streams up to the fixed limit. Pings a client after 2 hours of
+    /// silence.
+    fn default() -> Self {
+        Self {
+            streams_max: u32::MAX,
+            message_bytes_max: 4 << 20,
+            keepalive: Some(KeepAlive {
+                interval: Duration::from_secs(2 * 60 * 60),
+                timeout: Duration::from_secs(20),
+            }),
+            ping_interval_min: Duration::from_secs(5),
+        }
+    }
+}
 
 /// The request of a call.
 #[derive(Debug)]
