@@ -1,15 +1,9 @@
 //! The table of flags: all flags of etcd 3.4 to 3.7 and Witan's own flags, and how this release handles them. Parsing, the help
 //! text and `docs/reference/flags.md` are derived from the table.
 //!
-//! Each file has the flags of one section: `member` (ports, files, limits), `cluster`, `security` (TLS, users), `logging` (also
-//! metrics), `tuning` (compaction, checks), `retired` (old names).
+//! This file defines the columns, and `rows` has the flags.
 
-mod cluster;
-mod logging;
-mod member;
-mod retired;
-mod security;
-mod tuning;
+mod rows;
 
 /// The kind of a flag's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,12 +73,12 @@ impl Flag {
 
 /// The groups of flags with their titles, in the order of the help text.
 pub const GROUPS: &[(&str, &[Flag])] = &[
-    ("Member", member::FLAGS),
-    ("Cluster", cluster::FLAGS),
-    ("Security and auth", security::FLAGS),
-    ("Logs and monitoring", logging::FLAGS),
-    ("Tuning", tuning::FLAGS),
-    ("Old names", retired::FLAGS),
+    ("Member", rows::MEMBER),
+    ("Cluster", rows::CLUSTER),
+    ("Security and auth", rows::SECURITY),
+    ("Logs and monitoring", rows::LOGGING),
+    ("Tuning", rows::TUNING),
+    ("Old names", rows::RETIRED),
 ];
 
 /// Iterates over all flags of all groups.
