@@ -28,7 +28,7 @@ use witan_follow::{self as follow, FollowHandle};
 use witan_logging::LogLevelHandle;
 use witan_machine::command::PublishAttributes;
 use witan_node::{Node, NodeMetrics};
-use witan_peer::{FeatureLevels, PeerDialer, PeerMetrics, SnapshotMetrics};
+use witan_peer::{FeatureLevels, PeerDialer, PeerMetrics};
 use witan_storage::StorageMetrics;
 use witan_transport::{
     self as transport, Bound, Handlers, PeerTls, RunningServer, ServerTls, TransportMetrics,
@@ -79,7 +79,8 @@ pub async fn run(config: Config, log_level: LogLevelHandle) -> Result<(), BootEr
     let fed = (NodeMetrics::register(&on), &totals);
     let panics = PanicMetrics::register(&on);
     let dialer = peer_dialer(&config, peer_tls.clone());
-    let links = (bound_peers, dialer.clone(), peer_metrics(&on, &panics));
+    let peer_metrics = PeerMetrics::register(&on, panics.clone());
+    let links = (bound_peers, dialer.clone(), peer_metrics);
     let member = member::start(&config, (disk, links, memory), fed, stopping)?;
     let checker = corruption_checker(&config, &member.node, dialer, &on);
     let follow = follow::start(&config, source, &member.node, &on);
@@ -147,12 +148,6 @@ fn dialing_tls(
         None if config.force_new_cluster => Ok(PeerTls::open(config, metrics)?),
         known => Ok(known.cloned()),
     }
-}
-
-/// Registers the metrics of the peer streams and of snapshots between members.
-fn peer_metrics(on: &Register, panics: &PanicMetrics) -> (PeerMetrics, SnapshotMetrics) {
-    let metrics = PeerMetrics::register(on, panics.clone());
-    (metrics, SnapshotMetrics::register(on))
 }
 
 fn peer_dialer(config: &Config, tls: Option<PeerTls>) -> PeerDialer {

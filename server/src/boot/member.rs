@@ -14,7 +14,7 @@ use witan_node::{
     self as node, FrozenStates, MemoryBudget, Node, NodeMetrics, NodeParts, ProcessIdentity,
     SharedParts, TransferError, now_ns,
 };
-use witan_peer::{self as peer, PeerDialer, PeerMetrics, Peers, SnapshotMetrics};
+use witan_peer::{self as peer, PeerDialer, PeerMetrics, Peers};
 use witan_replica::replica;
 use witan_storage::{self as storage, Checkpoint, Checkpointer, DataIdentity, StorageMetrics};
 use witan_transport::{BoundPeer, RunningServer, Signal};
@@ -97,7 +97,7 @@ impl RunningMember {
     }
 }
 
-pub(super) type PeerParts = (Vec<BoundPeer>, PeerDialer, (PeerMetrics, SnapshotMetrics));
+pub(super) type PeerParts = (Vec<BoundPeer>, PeerDialer, PeerMetrics);
 
 /// Starts the replica's thread, the checkpointer and the peer streams on the opened data directory. Also starts the task that
 /// hashes states at compactions.
@@ -116,7 +116,7 @@ pub(super) fn start(
         forced,
         metrics: storage_metrics,
     } = disk;
-    let (bound_peers, dialer, (peer_metrics, snapshot_metrics)) = links;
+    let (bound_peers, dialer, peer_metrics) = links;
     let copied = storage.copy.is_some();
     let settings = replica_config(config, identity.member_id, copied, memory.bytes());
     let replica = recorder::start_recorded(config, (settings, recovered), &mut space)?;
@@ -152,7 +152,7 @@ pub(super) fn start(
                 bound_peers,
                 &members,
                 (config.peers, dialer, peer_metrics),
-                (receiver, snapshot_metrics),
+                receiver,
             )?;
             peers = Some(running);
             Ok(Box::new(post))

@@ -113,8 +113,7 @@ fn transfer(shared: &Shared, member: MemberId) -> Transfer {
     Transfer {
         cluster_id: shared.node.identity().cluster_id,
         member,
-        metrics: shared.snapshot_metrics.clone(),
-        panics: shared.metrics.panics.clone(),
+        metrics: shared.metrics.clone(),
     }
 }
 

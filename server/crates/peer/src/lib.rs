@@ -64,7 +64,6 @@ use queue::PushOutcome;
 pub use dial::PeerDialer;
 pub use levels::{FeatureLevels, LevelReport, MemberRelease, RaiseError};
 pub use metrics::PeerMetrics;
-pub use snapshot::SnapshotMetrics;
 
 /// Time limit for sending the last messages when the process stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -80,7 +79,6 @@ struct Shared {
     metrics: PeerMetrics,
     settings: PeerSettings,
     receiver: SnapshotReceiver,
-    snapshot_metrics: SnapshotMetrics,
     dialer: PeerDialer,
 }
 
@@ -132,7 +130,6 @@ impl Shared {
     /// Removes the metrics and statistics of a member that left the cluster.
     fn forget(&self, id: MemberId) {
         self.metrics.remove(self.own_id(), id);
-        self.snapshot_metrics.remove(id);
         self.node.forget_peer(id);
     }
 }
@@ -176,7 +173,7 @@ pub fn start(
     sockets: Vec<BoundPeer>,
     members: &MemberRegistry,
     (settings, dialer, metrics): (PeerSettings, PeerDialer, PeerMetrics),
-    (receiver, snapshot_metrics): (SnapshotReceiver, SnapshotMetrics),
+    receiver: SnapshotReceiver,
 ) -> io::Result<(Peers, PeerPost)> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -192,7 +189,6 @@ pub fn start(
         metrics,
         settings,
         receiver,
-        snapshot_metrics,
         dialer,
     });
     let mut post = PeerPost {

@@ -1,4 +1,6 @@
-//! Peer metrics, with etcd's metric names.
+//! Metrics of streams and snapshots between members, with etcd's metric names.
+
+use std::time::Instant;
 
 use prometheus::{
     GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -6,7 +8,7 @@ use prometheus::{
 use witan_base::{metrics::Register, panics::PanicMetrics};
 use witan_machine::member::MemberId;
 
-/// Metrics of links and the listener.
+/// Metrics of links, the listener and snapshots. Clones share the metrics.
 #[derive(Clone, Debug)]
 pub struct PeerMetrics {
     sent_bytes: IntCounterVec,
@@ -18,6 +20,8 @@ pub struct PeerMetrics {
     disconnected: IntCounterVec,
     refused: IntCounterVec,
     clocks: GaugeVec,
+    pub(super) snapshot_sends: TransferSeries,
+    pub(super) snapshot_receives: TransferSeries,
     pub(super) panics: PanicMetrics,
 }
 
@@ -33,8 +37,17 @@ pub(super) struct PeerSeries {
     pub(super) disconnected: IntCounter,
 }
 
+/// Metrics of snapshots in one direction, by the other member.
+#[derive(Clone, Debug)]
+pub(super) struct TransferSeries {
+    inflights: IntGaugeVec,
+    success: IntCounterVec,
+    failures: IntCounterVec,
+    durations: HistogramVec,
+}
+
 impl PeerMetrics {
-    /// Registers the metrics for streams between members. `panics` counts panics of requests.
+    /// Registers the metrics for streams and snapshots between members. `panics` counts panics of requests.
     #[rustfmt::skip]
     pub fn register(on: &Register, panics: PanicMetrics) -> Self {
         Self {
@@ -47,6 +60,18 @@ impl PeerMetrics {
             disconnected: on.counters("etcd_network_disconnected_peers_total", "The total number of disconnected peers.", &["Local", "Remote"]),
             refused: on.counters("witan_peer_refused_total", "Total number of refused connections to the peer port, by reason.", &["reason"]),
             clocks: on.floats("witan_peer_clock_difference_seconds", "Difference between the clock of a peer and this member's clock in seconds. Positive if the peer's clock is ahead.", &["To"]),
+            snapshot_sends: TransferSeries {
+                inflights: on.gauges("etcd_network_snapshot_send_inflights_total", "Total number of inflight snapshot sends.", &["To"]),
+                success: on.counters("etcd_network_snapshot_send_success", "Total number of successful snapshot sends.", &["To"]),
+                failures: on.counters("etcd_network_snapshot_send_failures", "Total number of snapshot send failures.", &["To"]),
+                durations: on.histograms("etcd_network_snapshot_send_total_duration_seconds", "Total latency distributions of snapshot sends.", (0.1, 10), &["To"]),
+            },
+            snapshot_receives: TransferSeries {
+                inflights: on.gauges("etcd_network_snapshot_receive_inflights_total", "Total number of inflight snapshot receives.", &["From"]),
+                success: on.counters("etcd_network_snapshot_receive_success", "Total number of successful snapshot receives.", &["From"]),
+                failures: on.counters("etcd_network_snapshot_receive_failures", "Total number of snapshot receive failures.", &["From"]),
+                durations: on.histograms("etcd_network_snapshot_receive_total_duration_seconds", "Total latency distributions of snapshot receives.", (0.1, 10), &["From"]),
+            },
             panics,
         }
     }
@@ -92,5 +117,65 @@ impl PeerMetrics {
             self.active.remove_label_values(&both),
             self.disconnected.remove_label_values(&both),
         ];
+        self.snapshot_sends.remove(&one);
+        self.snapshot_receives.remove(&one);
+    }
+}
+
+impl TransferSeries {
+    fn remove(&self, labels: &[&str]) {
+        // An error means that the series did not exist.
+        let _ = [
+            self.inflights.remove_label_values(labels),
+            self.success.remove_label_values(labels),
+            self.failures.remove_label_values(labels),
+            self.durations.remove_label_values(labels),
+        ];
+    }
+
+    /// Starts to time a transfer. Dropping the timer without [`TransferTimer::succeeded`] counts a failure.
+    pub(super) fn begin(&self, member: MemberId) -> TransferTimer {
+        let labels = &[&*member.to_string()];
+        let inflights = self.inflights.with_label_values(labels);
+        inflights.inc();
+        TransferTimer {
+            inflights,
+            success: self.success.with_label_values(labels),
+            failures: self.failures.with_label_values(labels),
+            durations: self.durations.with_label_values(labels),
+            begun: Instant::now(),
+            succeeded: false,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct TransferTimer {
+    inflights: IntGauge,
+    success: IntCounter,
+    failures: IntCounter,
+    durations: Histogram,
+    pub(super) begun: Instant,
+    succeeded: bool,
+}
+
+impl TransferTimer {
+    /// Counts the transfer as a success and records its duration.
+    pub(super) fn succeeded(mut self) {
+        self.succeeded = true;
+    }
+}
+
+impl Drop for TransferTimer {
+    /// Counts a success with its duration, or a failure.
+    fn drop(&mut self) {
+        self.inflights.dec();
+        if self.succeeded {
+            self.success.inc();
+            let took = self.begun.elapsed().as_secs_f64();
+            self.durations.observe(took);
+        } else {
+            self.failures.inc();
+        }
     }
 }

@@ -101,13 +101,12 @@ fn started_with(
     let node = without_replica(MemberId(id), members.cluster_id);
     let on = Register::default();
     let metrics = PeerMetrics::register(&on, PanicMetrics::register(&on));
-    let snapshot_metrics = SnapshotMetrics::register(&on);
     let (peers, post) = start(
         node.clone(),
         bound,
         members,
         (settings, dialer, metrics),
-        (SnapshotReceiver::without_folder(), snapshot_metrics),
+        SnapshotReceiver::without_folder(),
     )
     .unwrap();
     Running { node, peers, post, page: MetricsPage::new(on) }

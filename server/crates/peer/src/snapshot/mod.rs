@@ -16,7 +16,6 @@
 //!
 //! The replica decides when a snapshot is sent, and `storage` writes it to the disk.
 
-mod metrics;
 mod receive;
 mod send;
 #[cfg(test)]
@@ -27,9 +26,7 @@ use std::{io, time::Duration};
 
 use bytes::Buf as _;
 use tokio::io::{AsyncRead, AsyncWrite};
-use witan_base::panics::PanicMetrics;
 
-pub use metrics::SnapshotMetrics;
 #[cfg(test)]
 use receive::ReceiveError;
 use witan_machine::member::MemberId;
@@ -43,6 +40,7 @@ pub(super) use wire::RecordParser;
 use super::{
     frame::{self, FrameKind},
     link::write_all,
+    metrics::PeerMetrics,
 };
 
 /// Size in bytes of the records in one frame.
@@ -60,13 +58,12 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval at which the progress of a transfer is logged.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The cluster and the other member of a transfer, and the metrics of transfers.
+/// The cluster and the other member of a transfer, and the metrics.
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
     pub(super) cluster_id: u64,
     pub(super) member: MemberId,
-    pub(super) metrics: SnapshotMetrics,
-    pub(super) panics: PanicMetrics,
+    pub(super) metrics: PeerMetrics,
 }
 
 /// Writes one part as a frame. Fails if the other side reads nothing for [`STALL_TIMEOUT`].

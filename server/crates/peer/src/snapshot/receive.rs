@@ -69,10 +69,10 @@ pub(in super::super) async fn receive(
     transfer: &Transfer,
     fits: impl Fn(u64) -> bool + Send + 'static,
 ) -> Result<ReceivedSnapshot, ReceiveError> {
-    let timer = transfer.metrics.receives.begin(transfer.member);
+    let timer = transfer.metrics.snapshot_receives.begin(transfer.member);
     let (mut reading, mut writing) = tokio::io::split(stream);
     let receiving = receive_parts(&mut reading, &mut writing, into, transfer, fits);
-    let received = panics::contain(&transfer.panics, PanicSource::Job, receiving).await;
+    let received = panics::contain(&transfer.metrics.panics, PanicSource::Job, receiving).await;
     let received = received.unwrap_or(Err(ReceiveError::Panicked));
     let member = transfer.member.to_string();
     match &received {

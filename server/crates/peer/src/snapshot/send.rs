@@ -64,7 +64,7 @@ pub(in super::super) async fn send(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     transfer: &Transfer,
 ) -> Result<(), SendError> {
-    let timer = transfer.metrics.sends.begin(transfer.member);
+    let timer = transfer.metrics.snapshot_sends.begin(transfer.member);
     let (mut reading, mut writing) = tokio::io::split(stream);
     let position = &view.position;
     let begin = Begin {
@@ -93,7 +93,7 @@ pub(in super::super) async fn send(
     );
 
     let (parts, waiting) = mpsc::channel(CHUNKS_AHEAD);
-    let panic_metrics = transfer.panics.clone();
+    let panic_metrics = transfer.metrics.panics.clone();
     drop(panics::spawn(move || {
         // After a panic, the parts end too early, which fails the transfer.
         let queued = panics::catch(PanicSource::Job, || queue_parts(&view, &resume, &parts));

@@ -81,12 +81,15 @@ impl Drop for Member {
     }
 }
 
+fn metrics(on: &Register) -> PeerMetrics {
+    PeerMetrics::register(on, PanicMetrics::register(on))
+}
+
 fn transfer() -> Transfer {
     Transfer {
         cluster_id: CLUSTER,
         member: MemberId(2),
-        metrics: SnapshotMetrics::register(&Register::default()),
-        panics: PanicMetrics::register(&Register::default()),
+        metrics: metrics(&Register::default()),
     }
 }
 
@@ -141,7 +144,7 @@ async fn a_snapshot_arrives_and_both_sides_are_notified() {
     let view = state(300);
     let (near, mut far) = duplex(PIPE_BYTES);
     let on = Register::default();
-    let context = Transfer { metrics: SnapshotMetrics::register(&on), ..transfer() };
+    let context = Transfer { metrics: metrics(&on), ..transfer() };
     let sent = view.clone();
     let sending = tokio::spawn(async move { send(sent, near, &context).await });
     let mut received = member.receive(&mut far).await.unwrap();
@@ -188,7 +191,7 @@ async fn a_snapshot_that_does_not_fit_in_memory_is_refused() {
 async fn panics_of_both_sides_fail_the_transfer_and_are_counted() {
     let member = Member::new();
     let on = Register::default();
-    let context = Transfer { panics: PanicMetrics::register(&on), ..transfer() };
+    let context = Transfer { metrics: metrics(&on), ..transfer() };
     let page = MetricsPage::new(on);
     let counted = |count: u32| {
         let line = format!("witan_panics_total{{handler=\"job\"}} {count}\n");
@@ -436,13 +439,13 @@ async fn a_refusal_before_the_last_record_reaches_the_sender() {
 #[test]
 fn a_member_that_left_has_no_series() {
     let on = Register::default();
-    let metrics = SnapshotMetrics::register(&on);
+    let metrics = metrics(&on);
     let page = MetricsPage::new(on);
     for member in [2, 3].map(MemberId) {
-        drop(metrics.sends.begin(member));
-        drop(metrics.receives.begin(member));
+        drop(metrics.snapshot_sends.begin(member));
+        drop(metrics.snapshot_receives.begin(member));
     }
-    metrics.remove(MemberId(3));
+    metrics.remove(MemberId(1), MemberId(3));
     let page = page.render();
     assert!(page.contains("{To=\"2\"}") && page.contains("{From=\"2\"}"));
     assert!(!page.contains("=\"3\""), "{page}");
