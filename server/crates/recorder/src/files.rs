@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{format::Head, frame, ring::now_ns};
+use witan_base::clock::now_ns;
+
+use crate::{format::Head, frame};
 
 const SEGMENTS: u64 = 8;
 
