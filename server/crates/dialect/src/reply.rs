@@ -2,6 +2,7 @@
 //! Go sends them.
 
 use std::{
+    collections::BTreeMap,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -17,7 +18,6 @@ use actix_web::{
     web::{self, Bytes},
 };
 use futures_util::StreamExt as _;
-use witan_api::v2::members::ErrorMessage;
 use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 use witan_gocompat::json;
 use witan_transport::{BODY_BYTES_MAX, LINGER_BYTES, MESSAGE_BYTES_MAX, connection_data};
@@ -51,10 +51,10 @@ pub fn text(status: StatusCode, message: &str) -> HttpResponse {
 /// Completes an error response with a JSON object that contains `message`, the format of errors outside the key spaces. Cuts
 /// the message with [`cut`].
 pub fn error_message(mut builder: HttpResponseBuilder, message: String) -> HttpResponse {
-    let message = cut(&message).to_owned();
+    let body = BTreeMap::from([("message", cut(&message))]);
     builder
         .insert_header((CONTENT_TYPE, JSON))
-        .body(json::encode(&ErrorMessage { message }))
+        .body(json::encode(&body))
 }
 
 /// Builds Go's 404 response for an unknown path.

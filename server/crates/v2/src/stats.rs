@@ -8,10 +8,7 @@ use actix_web::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use witan_api::v2::{
-    members::ErrorMessage,
-    stats::{NOT_LEADER, StoreStats},
-};
+use witan_api::v2::stats::{NOT_LEADER, StoreStats};
 use witan_dialect::{Context, reply};
 use witan_gocompat::{json, text};
 use witan_machine::member::MemberId;
@@ -69,7 +66,7 @@ fn leader_info(node: &Node) -> Value {
 pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let id = ctx.node.identity().member_id;
     if ctx.node.status().role != Role::Leader {
-        let refusal = ErrorMessage { message: NOT_LEADER.into() };
+        let refusal = serde_json::json!({ "message": NOT_LEADER });
         return answer(request, StatusCode::FORBIDDEN, &refusal);
     }
     let followers = ctx.node.followers();
@@ -108,7 +105,7 @@ pub(super) async fn of_store(ctx: &Context, request: &HttpRequest) -> HttpRespon
     let counts = match node.view().await {
         Ok(view) => view.machine.tree.counts(),
         Err(fault) => {
-            let message = ErrorMessage { message: fault.to_string() };
+            let message = serde_json::json!({ "message": fault.to_string() });
             return answer(request, StatusCode::INTERNAL_SERVER_ERROR, &message);
         }
     };

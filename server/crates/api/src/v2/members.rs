@@ -1,14 +1,5 @@
 //! Errors of `/v2/members` and other v2 paths.
 
-use serde::Serialize;
-
-/// Error body of all v2 paths except `/v2/keys`, without a final newline.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ErrorMessage {
-    /// Error message.
-    pub message: String,
-}
-
 /// Media type that request bodies require.
 pub const MEDIA_TYPE: &str = "application/json";
 /// Error 503: no leader is known.
