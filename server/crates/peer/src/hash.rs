@@ -1,7 +1,7 @@
 //! Serves hashes of this member's state on the peer port: etcd's `/members/hashkv`, and `/members/statehash`, which members use
 //! to detect corruption (`corruption`).
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::sync::Semaphore;
 use witan_machine::{revision::Revision, view::View};
 use witan_node::{Node, NodeError};
@@ -16,25 +16,6 @@ static HASHING: Semaphore = Semaphore::const_new(1);
 struct KeysRequest {
     #[serde(default)]
     revision: i64,
-}
-
-/// etcd's `HashKVResponse`, as Go encodes it.
-#[derive(Serialize)]
-struct KeysHash {
-    header: KeysHeader,
-    hash: u32,
-    #[serde(skip_serializing_if = "is_zero")]
-    compact_revision: i64,
-    hash_revision: i64,
-}
-
-#[derive(Serialize)]
-struct KeysHeader {
-    revision: i64,
-}
-
-fn is_zero(number: &i64) -> bool {
-    *number == 0
 }
 
 /// Returns a page with the hash of the keys at a revision, as etcd does. Fails with an error page while another hash is being
@@ -55,12 +36,13 @@ pub(super) async fn of_keys(node: &Node, body: &[u8]) -> Result<Page, Page> {
         snapshot::of_versions(end.until_told(view.machine.kv.hashed_versions(hash_revision)))
     };
     let (hash, _) = job.run(hash).await.map_err(Page::unavailable)?;
-    Ok(Page::json(&KeysHash {
-        header: KeysHeader { revision },
-        hash,
-        compact_revision,
-        hash_revision: hash_revision.0,
-    }))
+    // Go omits a compacted revision of 0.
+    let mut found = serde_json::json!({ "header": { "revision": revision }, "hash": hash });
+    if compact_revision != 0 {
+        found["compact_revision"] = compact_revision.into();
+    }
+    found["hash_revision"] = hash_revision.0.into();
+    Ok(Page::json(&found))
 }
 
 /// Returns a page with the hash of the entire state after the entry that `query` names (`index=N`). Returns an error page with
