@@ -63,9 +63,15 @@ pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
     }
 }
 
+/// Returns whether a method belongs to the Lock or the Election service.
+pub(super) fn is_lock_or_election(method: &str) -> bool {
+    let mut packages = PACKAGES_WITHOUT_CODES.iter();
+    packages.any(|package| method.starts_with(package))
+}
+
 /// Fails unless the caller has the access that a method requires. For calls on keys, checks at most the credentials; methods
-/// outside the table of calls require the root role. Call this only while v2 or v3 authentication is enabled. First waits for
-/// earlier commits if another member may have issued the caller's token.
+/// outside the table of calls require the root role. Call this only while v2 or v3 authentication is enabled, or for calls on
+/// keys. First waits for earlier commits if another member may have issued the caller's token.
 pub(super) async fn check_access(ctx: &Context, method: &str) -> RpcResult<()> {
     ctx.authenticator.await_token(&ctx.node, &ctx.caller).await;
     let route = GrpcRoute::of(method);
@@ -74,11 +80,7 @@ pub(super) async fn check_access(ctx: &Context, method: &str) -> RpcResult<()> {
         Access::Public | Access::V2Keys => Ok(()),
         // As in etcd, the stream is admitted, and each of its requests is checked.
         Access::V3Keys if streams => Ok(()),
-        Access::V3Keys
-            if PACKAGES_WITHOUT_CODES
-                .iter()
-                .any(|of| method.starts_with(of)) =>
-        {
+        Access::V3Keys if is_lock_or_election(method) => {
             require_credentials(ctx).map_err(RpcError::plain)
         }
         Access::V3Keys | Access::V3User => require_credentials(ctx),

@@ -37,13 +37,24 @@ impl RpcService {
         if head.method().requires_leader && self.ctx.node.status().leader == MemberId::NONE {
             return Err(RpcError::NoLeader);
         }
-        if !self.ctx.node.any_auth_enabled() {
+        // Authentication can be enabled while a caller waits for a lock or an election.
+        let waits = authorize::is_lock_or_election(head.path());
+        if !waits && !self.ctx.node.any_auth_enabled() {
             return Ok(Cow::Borrowed(&self.ctx));
         }
         let ctx = self.with_credentials(head);
         // The box keeps this future small.
         Box::pin(authorize::check_access(&ctx, head.path())).await?;
         Ok(Cow::Owned(ctx))
+    }
+
+    /// Like [`Self::admit`], but the context has the call's credentials even while authentication is disabled. Authentication
+    /// can be enabled before a stream ends.
+    async fn admit_stream(&self, head: &Head) -> RpcResult<Context> {
+        Ok(match self.admit(head).await? {
+            Cow::Borrowed(_) => self.with_credentials(head),
+            Cow::Owned(ctx) => ctx,
+        })
     }
 
     /// Returns the context with the call's token and, with `--client-cert-auth`, the common name of the client's certificate.
@@ -89,7 +100,7 @@ impl RpcService {
         Status: From<E>,
     {
         let responses = async {
-            let ctx = self.admit(head).await?;
+            let ctx = self.admit_stream(head).await?;
             let request = messages::read_first(body).await?;
             Ok::<_, Status>(verb(&ctx, request, head.method().requires_leader).await?)
         };
@@ -112,7 +123,7 @@ impl RpcService {
         A: Message + Default + 'static,
         S: Stream<Item = Result<A, Status>> + Send + 'static,
     {
-        match self.admit(head).await {
+        match self.admit_stream(head).await {
             Ok(ctx) => {
                 let requests = messages::read_stream(body);
                 begin(verb(&ctx, requests, head.method().requires_leader)).await

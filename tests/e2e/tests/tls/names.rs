@@ -1,6 +1,6 @@
 //! A certificate's common name as the user of a call, compared with etcd 3.7.
 
-use witan_e2e::{Kind, tool::CommandOutput, with_etcd};
+use witan_e2e::{Kind, Tool, tool::CommandOutput, with_etcd};
 
 use super::stage::Stage;
 
@@ -56,4 +56,44 @@ fn a_certificate_identifies_the_user_except_on_the_gateway() {
     let [ours, _] = said;
     assert!(ours[0].contains("app"), "{ours:#?}");
     assert!(ours[1].contains("permission denied"), "{ours:#?}");
+}
+
+#[test]
+fn a_watch_from_before_auth_keeps_the_user_of_its_certificate() {
+    let events = with_etcd(Kind::Etcd37, |kind| {
+        let stage = Stage::mutual(kind, &[]);
+        let [alice, root] = ["alice", "root"].map(|name| stage.issue(name));
+        let [cert, key] = alice.paths();
+        let files = [
+            format!("--cacert={}", stage.ca),
+            format!("--cert={cert}"),
+            format!("--key={key}"),
+        ];
+        let [ca, cert, key] = files.each_ref().map(String::as_str);
+        let args = [ca, cert, key, "watch", "--rev=1", "app"];
+        let mut watch = Tool::Etcdctl36.follow(&stage.url(), &args);
+        let mut event = || [(); 3].map(|()| watch.line());
+        let run = |line: &str| {
+            let args: Vec<&str> = line.split(' ').collect();
+            stage.etcdctl(Some(&root), &args).succeeded();
+        };
+        run("put app 1");
+        let before = event();
+        for line in [
+            "user add root --no-password",
+            "user grant-role root root",
+            "user add alice --no-password",
+            "role add reader",
+            "role grant-permission reader read app",
+            "user grant-role alice reader",
+            "auth enable",
+            "put app 2",
+        ] {
+            run(line);
+        }
+        [before, event()]
+    });
+    assert_eq!(events[0], events[1]);
+    let expected = ["1", "2"].map(|value| ["PUT", "app", value].map(|line| Some(line.to_owned())));
+    assert_eq!(events[0], expected);
 }
