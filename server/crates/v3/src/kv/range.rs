@@ -149,9 +149,14 @@ pub(crate) fn check(request: &RangeRequest) -> RpcResult<()> {
     }
 }
 
-/// Converts a range to the state machine's type. Unknown sort options, which only logs of etcd 3.4 contain, have no effect.
+/// Converts a range to the state machine's type. Unknown sort options, which only logs of etcd 3.4 contain, have no effect. As
+/// in etcd 3.7, ascending keys need no sort, so that a limit also limits the pairs that are read.
 pub(crate) fn operation(request: RangeRequest) -> kv::Range {
-    let (sort_order, sort_target) = (request.sort_order(), request.sort_target());
+    let sort_target = request.sort_target();
+    let sort_order = match (request.sort_order(), sort_target) {
+        (SortOrder::Ascend, SortTarget::Key) => SortOrder::None,
+        (order, _) => order,
+    };
     kv::Range {
         key: request.key,
         range_end: request.range_end,
@@ -174,5 +179,37 @@ pub(crate) fn response(header: Header, reply: RangeReply) -> RangeResponse {
         kvs: key_values(reply.kvs),
         more: reply.more,
         count: reply.count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_machine::kv::ValueSource;
+
+    use super::*;
+    use crate::test_context::{all_keys, put};
+
+    #[test]
+    fn a_limit_in_key_order_limits_the_pairs_that_are_read() {
+        const VALUE_BYTES: usize = 1 << 10;
+        let mut kv = Kv::default();
+        for at in 0..100 {
+            put(&mut kv, vec![b'k', at], vec![at; VALUE_BYTES]);
+        }
+        let read = |order: SortOrder| {
+            let request = RangeRequest {
+                limit: 1,
+                sort_order: order as i32,
+                ..all_keys()
+            };
+            let bytes = 4 * VALUE_BYTES as u64;
+            let reply = kv.range_within(&operation(request), bytes, ValueSource::Memory);
+            reply.map(|reply| (reply.kvs[0].key.clone(), reply.more, reply.count))
+        };
+        let first = Ok((vec![b'k', 0].into(), true, 100));
+        assert_eq!(read(SortOrder::Ascend), first);
+        assert_eq!(read(SortOrder::None), first);
+        // Any other order needs all pairs.
+        assert_eq!(read(SortOrder::Descend), Err(KvError::ResponseTooLarge));
     }
 }
