@@ -13,6 +13,9 @@ use super::jwt::{Jwt, VerifiedClaims};
 /// Metadata keys that can contain a token, in order of precedence.
 const TOKEN_HEADERS: [&str; 2] = ["token", "authorization"];
 
+/// Metadata key of a call that a grpc-gateway forwards. Such a call presents the gateway's certificate, not its client's.
+const GATEWAY_HEADER: &str = "grpcgateway-accept";
+
 /// Prefix of the token that some clients add.
 const BEARER: &str = "Bearer ";
 
@@ -36,11 +39,12 @@ impl fmt::Debug for Credentials {
 
 impl Credentials {
     /// Returns the credentials of a gRPC call: the token in its metadata, and `certificate`. `certificate` is the common name
-    /// of the client's certificate if common names identify users.
+    /// of the client's certificate if common names identify users. As in etcd, ignores the certificate of a grpc-gateway.
     pub fn of_call(headers: &HeaderMap, certificate: Option<String>) -> Self {
         let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
         // A token that is not visible ASCII becomes an empty token, which is invalid.
         let token = token.map(|value| value.to_str().unwrap_or_default());
+        let certificate = certificate.filter(|_| !headers.contains_key(GATEWAY_HEADER));
         Self::new(token, certificate)
     }
 
@@ -107,6 +111,19 @@ mod tests {
         assert_eq!(token(&[("authorization", "Bearer a.1")]).unwrap(), "a.1");
         let both = [("authorization", "b.2"), ("token", "a.1")];
         assert_eq!(token(&both).unwrap(), "a.1");
+    }
+
+    #[test]
+    fn the_certificate_of_a_gateway_identifies_no_user() {
+        let certificate = |pairs: &[_]| {
+            let credentials = Credentials::of_call(&headers(pairs), Some("root".to_owned()));
+            credentials.certificate().map(str::to_owned)
+        };
+        assert_eq!(certificate(&[]).unwrap(), "root");
+        assert_eq!(certificate(&[("accept", "*/*")]).unwrap(), "root");
+        let forwarded = ("grpcgateway-accept", "*/*");
+        assert_eq!(certificate(&[forwarded]), None);
+        assert_eq!(certificate(&[forwarded, ("token", "a.1")]), None);
     }
 
     #[test]
