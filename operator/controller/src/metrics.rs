@@ -131,7 +131,7 @@ impl Metrics {
         self.operations.with_label_values(&labels).inc();
     }
 
-    /// Adds gaps to the counter of a schedule. Creates the counter if needed.
+    /// Adds `count` gaps to the counter of the EtcdBackupSchedule `name`. Creates the counter if needed, even if `count` is 0.
     pub(crate) fn gaps(&self, namespace: &str, name: &str, count: u64) {
         let labels = [namespace, name];
         self.gaps.with_label_values(&labels).inc_by(count);

@@ -139,7 +139,8 @@ impl Bundle {
         self.add(path, yaml(&json)?.as_bytes())
     }
 
-    /// Adds a list of resources. If the list could not be read, adds the error to the missing parts.
+    /// Adds a list of resources. If the list could not be read, adds the error to the missing parts. Fails if the archive
+    /// cannot be written.
     fn list<T: Serialize>(
         &mut self,
         path: &str,

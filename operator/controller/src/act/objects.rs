@@ -1,4 +1,4 @@
-//! Creates, applies, annotates and deletes one object.
+//! Creates, applies, annotates and deletes one object. `action` is a verb phrase for the error, such as `create the pod`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
@@ -20,7 +20,7 @@ use crate::{
 const CREATOR: &str = "witan-operator-create";
 
 impl<M: Members> Actor<'_, M> {
-    /// Creates an object, or applies it to `live`, the observed object. Here and below, an error says that `action` failed.
+    /// Creates an object, or applies it to `live`, the observed object.
     pub(super) async fn apply<K: Object>(
         &self,
         object: &K,

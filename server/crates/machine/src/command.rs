@@ -90,6 +90,7 @@ impl UnstampedEntry {
 }
 
 impl From<Box<Entry>> for UnstampedEntry {
+    /// Computes the encoded length of the entry's command, which takes time in proportion to the command.
     fn from(entry: Box<Entry>) -> Self {
         let command_bytes = entry.command.as_ref().map_or(0, Command::encoded_len);
         Self { entry, command_bytes }

@@ -34,8 +34,8 @@ pub use error::OfflineError;
 /// The program name that selects etcdutl's command line.
 pub const ETCDUTL: &str = "etcdutl";
 
-/// Runs a command and returns the output to print. Returns `None` if there is no command with this name. `replay` writes the
-/// turns directly to standard output.
+/// Runs a command and returns the output to print. `arguments` begin after the name of the command. Returns `None` if there is
+/// no command with this name. `replay` writes the turns directly to standard output.
 pub fn run(
     command: &str,
     arguments: impl Iterator<Item = OsString>,
@@ -53,7 +53,7 @@ pub fn run(
     })
 }
 
-/// Runs `etcdutl` with these arguments and returns the output to print.
+/// Runs `etcdutl` and returns the output to print. `arguments` begin after the name of the program.
 pub fn etcdutl(arguments: impl Iterator<Item = OsString>) -> Result<String, OfflineError> {
     parse(ETCDUTL, arguments).and_then(|line| etcdutl::run(&line))
 }
@@ -75,6 +75,7 @@ fn value_cache() -> Arc<BlockCache> {
     Arc::new(cache)
 }
 
+/// Parses the arguments after the name of `command`. Help and the version are errors, too, as in clap.
 fn parse<T: Parser>(
     command: &str,
     arguments: impl Iterator<Item = OsString>,

@@ -242,7 +242,8 @@ impl Monitor {
         None
     }
 
-    /// Records a member's release. Logs a first response that differs from this member's release and each later change.
+    /// Records a member's release, without its disk space, which changes frequently. Logs a first response that differs from
+    /// this member's release and each later change.
     fn record_release(&mut self, member: MemberId, found: RunningRelease) {
         // Ignore the disk space, which changes frequently.
         let found = RunningRelease { lacks_bytes: 0, ..found };

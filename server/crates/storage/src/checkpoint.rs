@@ -354,8 +354,9 @@ impl Checkpoint {
         }
     }
 
-    /// Publishes a chain of this format atomically; the replaced chain then becomes outdated. While a part is written, only
-    /// sets `manifest`.
+    /// Publishes a chain of this format atomically; the replaced chain then becomes outdated. It stays the previous chain in
+    /// the manifest unless parts were written, because startup must not use a part. While a part is written, changes only the
+    /// manifest in memory.
     pub(super) fn publish(&mut self, chain: Chain, format: &'static DataFormat) -> io::Result<()> {
         // Startup must never use a part as the previous checkpoint.
         let before = match self.parts.written.is_some() {

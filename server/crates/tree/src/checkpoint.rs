@@ -213,8 +213,9 @@ impl Tree {
         Ok(())
     }
 
-    /// Inserts a node and its expiration time at `path`. Fails if the path is invalid or occurs twice, or if the parent
-    /// directory was not loaded.
+    /// Inserts a node and its expiration time at `path`. `contents` are the record's value without its checksum. Fails if they
+    /// have an unknown form, if the path is invalid or occurs twice, or if the parent directory was not loaded. `key` is for
+    /// the error.
     fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredNode = decode(key, contents)?;
         let body = stored

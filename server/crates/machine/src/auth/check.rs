@@ -81,7 +81,7 @@ impl<'a> AccessCheck<'a> {
     }
 
     /// Returns the keys to which the caller has `wish` access. `None` means all keys: v3 authentication is disabled, or the
-    /// caller has the root role. Fails like `Auth::authenticated_user`.
+    /// caller has the root role. Fails like [`Auth::authenticated_user`].
     fn granted(&self, wish: &AccessKind) -> Result<Option<&'a RangeSet>, AuthError> {
         if !self.auth.enabled {
             return Ok(None);

@@ -138,7 +138,8 @@ impl AutoCompactor {
 }
 
 impl Periodic {
-    /// Samples `revision` if a check is due. Returns the oldest sample if it must be compacted now, otherwise `None`.
+    /// Samples `revision` if a check is due. Returns the oldest sample if it must be compacted now, otherwise `None`. Only
+    /// samples if `leading` is false.
     fn due(&mut self, revision: Revision, leading: bool, tick: u64) -> Option<Revision> {
         if tick < self.next_check_tick {
             return None;
