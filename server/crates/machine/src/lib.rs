@@ -116,7 +116,8 @@ impl StateMachine {
         Outcome { reply, revision: self.kv.revision() }
     }
 
-    /// Executes a command of the v3 key space, unless an alarm or the caller's permissions forbid the command.
+    /// Executes a command of the v3 key space, unless an alarm or the caller's permissions forbid the command. No `caller`
+    /// means an unauthenticated one. The state does not depend on `answers`.
     fn execute_kv(
         &mut self,
         command: &kv::KvCommand,
@@ -128,7 +129,8 @@ impl StateMachine {
         self.kv.apply_with(command, answers)
     }
 
-    /// Executes a lease command, unless an alarm or the caller's permissions forbid the command.
+    /// Executes a lease command, unless an alarm or the caller's permissions forbid the command. No `caller` means an
+    /// unauthenticated one.
     fn execute_lease(
         &mut self,
         command: &lease::LeaseCommand,
@@ -243,7 +245,7 @@ impl StateMachine {
             .changes(since.map(|m| &m.auth), &mut in_section(record::AUTH, emit));
     }
 
-    /// Emits the changed records of the v2 tree.
+    /// Emits the records of the v2 tree that have changed since `since`, or all records for `None`.
     fn tree_changes(&self, since: Option<&Tree>, emit: &mut Emit<'_>) {
         let mut emit = in_section(record::TREE, emit);
         self.tree.changes(since, &mut |key, value| {

@@ -162,6 +162,7 @@ impl BlockValues {
         (state.bytes.clone(), place)
     }
 
+    /// Returns whether the values can be read without the disk.
     pub(crate) fn are_in_memory(&self) -> bool {
         self.read_state().bytes.is_some()
     }

@@ -82,6 +82,7 @@ impl LeaderTasks {
         begins
     }
 
+    /// Returns whether a snapshot is being sent to the member `to`.
     pub(crate) fn is_sending_snapshot(&self, to: u64) -> bool {
         self.snapshots.contains_key(&to)
     }

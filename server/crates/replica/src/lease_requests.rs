@@ -49,6 +49,7 @@ pub(crate) struct LeaseRequests {
 }
 
 impl LeaseRequests {
+    /// Returns whether [`WAITING_REQUESTS_MAX`] requests wait.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= WAITING_REQUESTS_MAX
     }

@@ -108,6 +108,7 @@ impl MemoryLog {
         self.hard_state = state;
     }
 
+    /// Sets the commit index of the hard state in memory.
     pub(crate) fn set_commit(&mut self, commit: u64) {
         self.hard_state.commit = commit;
     }
@@ -116,6 +117,7 @@ impl MemoryLog {
         &self.hard_state
     }
 
+    /// Sets the index and term of the last applied entry.
     pub(crate) fn advance_position(&mut self, index: u64, term: u64) {
         (self.position.index, self.position.term) = (index, term);
     }
@@ -195,6 +197,7 @@ impl MemoryLog {
     }
 }
 
+/// Returns the size of entries in memory in bytes.
 fn bytes<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> usize {
     entries.into_iter().map(entry_bytes).sum()
 }

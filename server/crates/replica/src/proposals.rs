@@ -154,6 +154,7 @@ impl Proposals {
         self.due.extend(self.later.drain(..));
     }
 
+    /// Returns whether an entry waits to be submitted.
     pub(crate) fn has_due(&self) -> bool {
         !self.due.is_empty()
     }
@@ -268,6 +269,7 @@ impl Proposals {
             .then_some(Ticket(stamp.ticket))
     }
 
+    /// Returns whether a request still waits for the result of its entry.
     pub(crate) fn waits(&self, ticket: Ticket) -> bool {
         self.waiting.contains(ticket)
     }

@@ -127,6 +127,7 @@ impl ReadIndexQueue {
         waiting >= WAITING_REQUESTS_MAX
     }
 
+    /// Adds a waiting read. `tick` is the current tick.
     pub(crate) fn enqueue(&mut self, ticket: Ticket, tick: u64) {
         self.open.push(READER, (tick, ticket), READ_BYTES);
     }

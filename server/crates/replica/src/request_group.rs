@@ -309,6 +309,7 @@ impl<R> RequestGroup<R> {
         }
     }
 
+    /// Returns whether any taken request is in flight.
     fn is_in_flight(&self) -> bool {
         self.clients.in_flight + self.members.in_flight > 0
     }

@@ -114,6 +114,7 @@ impl WatchHub {
         woken
     }
 
+    /// Returns the watchers by path: the recursive ones if `recursive`, otherwise the others.
     fn index_mut(&mut self, recursive: bool) -> &mut BTreeMap<Bytes, BTreeSet<WatcherId>> {
         if recursive {
             &mut self.recursive

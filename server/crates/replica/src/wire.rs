@@ -137,6 +137,7 @@ pub(crate) fn conf_change(entry: &Entry, encoded: &Bytes) -> Option<ConfChange> 
     Some(change)
 }
 
+/// Returns whether a change removes a member.
 pub(crate) fn is_removal(change: &ConfChange) -> bool {
     change.get_change_type() == ConfChangeType::RemoveNode
 }

@@ -97,6 +97,7 @@ pub(crate) fn below<'a>(dir: &[u8], path: &'a [u8]) -> Option<&'a [u8]> {
     (!rest.is_empty()).then_some(rest)
 }
 
+/// Returns whether a component of a path is hidden, because it starts with `_`.
 pub(crate) fn is_hidden(name: &[u8]) -> bool {
     name.first() == Some(&b'_')
 }

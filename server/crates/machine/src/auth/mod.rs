@@ -137,7 +137,8 @@ impl Default for Auth {
 }
 
 impl Auth {
-    /// Creates the state from imported users and roles, for example from a backup. Revision 0 becomes 1.
+    /// Creates the state from imported users and roles, for example from a backup. `enabled` says whether v3 authentication is
+    /// enabled. Revision 0 becomes 1.
     pub fn restored(
         enabled: bool,
         revision: u64,

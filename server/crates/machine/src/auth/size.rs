@@ -68,19 +68,23 @@ impl Auth {
     }
 }
 
+/// Returns the size of a user for the quota in bytes.
 fn of_user(user: &User) -> u64 {
     RECORD_BYTES + bytes(&[user.name.len(), user.password.len()]) + of_texts(&user.roles)
 }
 
+/// Returns the size of a role and its permissions for the quota in bytes.
 fn of_role(role: &Role) -> u64 {
     let permissions = role.permissions.iter().map(of_permission);
     RECORD_BYTES + bytes(&[role.name.len()]) + permissions.sum::<u64>()
 }
 
+/// Returns the size of a permission for the quota in bytes.
 fn of_permission(permission: &Permission) -> u64 {
     ITEM_BYTES + bytes(&[permission.key.len(), permission.range_end.len()])
 }
 
+/// Returns the size of the v2 patterns of the role `name` for the quota in bytes.
 fn of_patterns(name: &str, patterns: &PathPatterns) -> u64 {
     RECORD_BYTES + bytes(&[name.len()]) + of_texts(&patterns.read) + of_texts(&patterns.write)
 }

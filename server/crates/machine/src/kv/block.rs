@@ -116,7 +116,7 @@ impl Block {
         }
     }
 
-    /// Creates an open or closed block from parts that the caller has checked.
+    /// Creates a block from parts that the caller has checked: an open one if `open`, otherwise a closed one.
     pub(super) fn from_parts(
         number: u64,
         base: Revision,
@@ -143,6 +143,7 @@ impl Block {
         Self { number, base, slots, body }
     }
 
+    /// Returns the block's number.
     pub(super) fn number(&self) -> u64 {
         self.number
     }

@@ -94,6 +94,7 @@ impl BlockRecord<'_> {
         block_record::encode(self.0)
     }
 
+    /// Returns the change that writes this record.
     fn put(&self) -> RecordChange {
         RecordChange::Put { key: block_key(self.number()), value: self.encode() }
     }
@@ -285,6 +286,7 @@ impl Kv {
         }
     }
 
+    /// Loads a lease's record. Fails if the record is damaged or a later release wrote it.
     pub(crate) fn load_lease(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         self.leases.load(key, value)
     }

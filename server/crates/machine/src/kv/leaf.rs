@@ -61,6 +61,7 @@ impl Leaf {
         self.offsets.len()
     }
 
+    /// Returns the number of live keys.
     pub(super) fn live(&self) -> u32 {
         self.live
     }

@@ -431,6 +431,7 @@ impl Kv {
         self.history.dropped_bytes
     }
 
+    /// Returns the size of all leases for the quota in bytes.
     fn lease_bytes(&self) -> u64 {
         self.leases.len() as u64 * LEASE_BYTES
     }

@@ -195,6 +195,7 @@ impl ReadBudget {
         !self.bounded && self.answers == ReadResults::Discard
     }
 
+    /// Returns whether the replies contain the results of reads.
     pub(super) fn returns_results(&self) -> bool {
         self.answers == ReadResults::Return
     }

@@ -183,6 +183,7 @@ pub(super) fn reach(depth: u64) -> u64 {
     weight
 }
 
+/// Returns the bit `flag` if `set`, otherwise 0.
 fn flag(set: bool, flag: u8) -> u8 {
     if set { flag } else { 0 }
 }
@@ -208,6 +209,7 @@ pub(super) struct ByteReader<'a> {
 }
 
 impl<'a> ByteReader<'a> {
+    /// Takes a byte, or returns `None` at the end.
     pub(super) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;

@@ -298,6 +298,7 @@ impl Replica {
             .collect()
     }
 
+    /// Returns the ids of the known voters except this member.
     fn other_voters(&self) -> BTreeSet<u64> {
         let mut voters = self.known_voters();
         voters.remove(&self.config.id);

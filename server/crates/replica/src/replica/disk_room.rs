@@ -74,10 +74,12 @@ impl Replica {
         self.disk_room.full = bytes == 0;
     }
 
+    /// Records whether commands that add data must be rejected for lack of memory.
     pub(crate) fn set_lacks_memory(&mut self, lacks_memory: bool) {
         self.disk_room.lacks_memory = lacks_memory;
     }
 
+    /// Returns whether the disk has no space for another entry.
     pub(super) fn has_full_disk(&self) -> bool {
         self.disk_room.full
     }

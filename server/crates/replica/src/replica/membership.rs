@@ -196,6 +196,7 @@ impl Replica {
         }
     }
 
+    /// Returns whether the applied state lists this member as removed.
     pub(super) fn has_applied_own_removal(&self) -> bool {
         let removed = &self.machine.members.removed_ids;
         removed.contains(&MemberId(self.config.id))

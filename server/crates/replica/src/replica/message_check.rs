@@ -113,6 +113,7 @@ fn has_its_term(message: &Message) -> bool {
     message.term > 0 || kind == MessageType::MsgReadIndex || (votes && message.reject)
 }
 
+/// Returns whether a message is an append of a leader.
 fn appends(message: &Message) -> bool {
     message.get_msg_type() == MessageType::MsgAppend
 }

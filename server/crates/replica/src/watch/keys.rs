@@ -110,6 +110,7 @@ impl GroupIds {
         }
     }
 
+    /// Calls `visit` with each id in ascending order.
     fn each(&self, mut visit: impl FnMut(u32)) {
         match self {
             Self::None => {}
