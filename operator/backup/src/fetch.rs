@@ -174,6 +174,7 @@ fn mismatch(found: &Digested, record: Option<&BackupRecord>) -> Option<String> {
     (!found.sound).then(|| "it does not match the digest at its end".to_owned())
 }
 
+/// Creates the error for a file or directory of this machine that could not be read or written.
 fn local_disk_error(path: &Path, error: &io::Error) -> BackupError {
     BackupError::new(Reason::LocalDisk, format!("{}: {error}", path.display()))
 }

@@ -47,6 +47,7 @@ impl BackupError {
         Self { reason, message: message.into() }
     }
 
+    /// Creates an error with [`Reason::Internal`].
     pub(crate) fn internal(message: impl ToString) -> Self {
         Self::new(Reason::Internal, message.to_string())
     }

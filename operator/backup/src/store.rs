@@ -95,10 +95,12 @@ impl Store {
         }
     }
 
+    /// Returns the URL of a file in this directory, for messages.
     pub(crate) fn url(&self, file: &str) -> String {
         format!("{}/{file}", self.folder_url)
     }
 
+    /// Returns the path of a file in the object store.
     fn path(&self, file: &str) -> Path {
         self.prefix.clone().join(file)
     }

@@ -181,18 +181,19 @@ fn of_http(doing: &str, error: &HttpError) -> BackupError {
     failed(doing, Reason::StoreUnreachable, &why)
 }
 
-/// Returns the text of the first XML element with this name.
+/// Returns the text of the first XML element with this name and without attributes, or `None` if there is no such element.
 fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, from) = text.split_once(&format!("<{name}>"))?;
     let (value, _) = from.split_once(&format!("</{name}>"))?;
     Some(value)
 }
 
-/// Returns the first cause of type `E`.
+/// Returns the first of the error and its causes that has the type `E`, or `None` if none has it.
 fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     successors(Some(error), |error| (*error).source()).find_map(|error| error.downcast_ref())
 }
 
+/// Returns the text of the last cause of an error, or of the error itself if it has no cause.
 pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
     let last = successors(Some(error), |error| (*error).source()).last();
     last.unwrap_or(error).to_string()

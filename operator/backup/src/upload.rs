@@ -75,6 +75,7 @@ impl PartUpload {
         }
     }
 
+    /// Starts to upload a part and does not wait for it.
     fn send(&mut self, part: Vec<u8>) {
         let sent = self.upload.put_part(Bytes::from(part).into());
         self.in_flight.spawn(sent);

@@ -79,6 +79,7 @@ impl ActError {
         })
     }
 
+    /// Returns the refusal of the API server; `None` for any other error, such as a lost connection.
     fn api_refusal(&self) -> Option<&Status> {
         if let ActError::Api(failure) = self {
             return failure.refusal();
@@ -227,6 +228,7 @@ impl<M: Members> Actor<'_, M> {
         self.annotate(ordinal, (RETIRED, Some(value)), action).await
     }
 
+    /// Removes the mark of a retired claim, so that the restored cluster uses the claim again.
     async fn revive(&self, ordinal: Ordinal) -> ActResult {
         let action = "remove the annotation of a retired claim";
         self.annotate(ordinal, (RETIRED, None), action).await
@@ -356,7 +358,7 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Sends a change through one of the members that [`Self::through`] returns.
+    /// Sends a change to a member, which [`Self::through`] chooses. Prefers members other than `but`.
     async fn change(&self, but: Option<MemberId>, change: Change) -> ActResult {
         Ok(self.members.change(&self.through(but), &change).await?)
     }

@@ -179,6 +179,7 @@ impl Election {
     }
 }
 
+/// Returns the identity of the holder of a lease; `None` if nobody holds it.
 fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref()
 }

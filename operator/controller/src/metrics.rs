@@ -37,6 +37,7 @@ const STATES: [State; 11] = [
     ("witan_operator_cluster_up_to_date", "Whether all existing pods have the current template and storage. 1 is yes, 0 is no.", |_, _, status| (status.updated_replicas == status.replicas).into()),
 ];
 
+/// Returns whether a quorum of the voters is healthy; `false` if no voters are known.
 fn has_quorum(seen: &Observed) -> bool {
     let voters = seen.members().filter(|member| !member.learner).count();
     voters > 0 && seen.healthy_voters() >= quorum(voters)
@@ -94,6 +95,7 @@ impl Metrics {
         }
     }
 
+    /// Returns all series in the Prometheus text format, after updating the series of the process.
     pub(crate) fn render(&self) -> String {
         self.process.update();
         self.series.render()
@@ -119,13 +121,13 @@ impl Metrics {
         self.errors.with_label_values(&labels);
     }
 
-    /// Counts a finished backup of a cluster.
+    /// Counts a finished backup of a cluster, by whether it succeeded.
     pub(crate) fn backup(&self, namespace: &str, cluster: &str, succeeded: bool) {
         let labels = [namespace, cluster, result(succeeded)];
         self.backups.with_label_values(&labels).inc();
     }
 
-    /// Counts a finished operation on a cluster.
+    /// Counts a finished operation on a cluster, by its verb and by whether it succeeded.
     pub(crate) fn operation(&self, [namespace, cluster, verb]: [&str; 3], succeeded: bool) {
         let labels = [namespace, cluster, verb, result(succeeded)];
         self.operations.with_label_values(&labels).inc();
@@ -184,6 +186,7 @@ impl Metrics {
         self.errors.with_label_values(&labels).inc();
     }
 
+    /// Counts a failed watch of the resource kind `kind`.
     pub(crate) fn watch_failed(&self, kind: &str) {
         self.watches.with_label_values(&[kind]).inc();
     }
@@ -208,6 +211,7 @@ impl Punctuality {
         }
     }
 
+    /// Removes the series of a deleted schedule.
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
         for series in [&self.last, &self.late] {
             drop(series.remove_label_values(&[namespace, name]));

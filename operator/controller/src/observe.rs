@@ -133,6 +133,7 @@ fn ordinals(
     objects.ordinals().into_iter().map(seen).collect()
 }
 
+/// Compares a disruption budget with the wanted one for the same number of voters.
 fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSeen {
     let number = resources::min_available(budget);
     // A budget without a number is not the budget of a sole voter.

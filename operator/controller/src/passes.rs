@@ -155,7 +155,8 @@ fn apply(
     })
 }
 
-/// Returns a store with the objects of a kind, and a stream with a request for each object that changes.
+/// Returns a store with the objects of a kind in a namespace (`None` for all). Also returns a stream with a request for each
+/// object that changes.
 fn objects(
     client: &Client,
     namespace: Option<&str>,
@@ -188,7 +189,8 @@ pub(crate) fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"))
 }
 
-/// Watches the operator's objects of a kind. Returns their store, and requests for passes over their clusters.
+/// Watches the operator's objects of a kind in a namespace (`None` for all). Returns their store, and requests for passes over
+/// their clusters.
 pub(crate) fn parts<K: Object>(client: &Client, namespace: Option<&str>) -> (Store<K>, Requests) {
     let (store, mut writer) = reflector::store::<K>();
     let clusters = kind_of::<EtcdCluster>();
@@ -205,7 +207,8 @@ pub(crate) fn parts<K: Object>(client: &Client, namespace: Option<&str>) -> (Sto
     (store, requests.boxed())
 }
 
-/// Watches the objects of the kind `W`. Returns requests for passes over the `K` that `of` names.
+/// Watches the objects of the kind `W` in a namespace (`None` for all). Returns requests for passes over the `K` that `of`
+/// names.
 pub(crate) fn related<W: Object, K: Object>(
     client: &Client,
     namespace: Option<&str>,
@@ -221,7 +224,7 @@ pub(crate) fn related<W: Object, K: Object>(
     events.try_filter_map(request).boxed()
 }
 
-/// Returns the request for the object `name` in the namespace of `other`.
+/// Returns the request for the object `name` in the namespace of `other`, or `None` if `other` has no namespace.
 fn named(
     other: &DynamicObject,
     name: &str,
@@ -232,6 +235,7 @@ fn named(
     Some(object.into())
 }
 
+/// Returns the object of an event; `None` for the start and the end of a list.
 fn touched(event: &Event<DynamicObject>) -> Option<&DynamicObject> {
     match event {
         Event::Init | Event::InitDone => None,

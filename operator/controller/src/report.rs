@@ -31,6 +31,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) before: &'a EtcdClusterStatus,
 }
 
+/// Returns whether the condition of the type `kind` is `True`; `false` if it is missing.
 pub(crate) fn is_true(status: &EtcdClusterStatus, kind: &str) -> bool {
     let mut conditions = status.conditions.iter();
     conditions.any(|condition| condition.type_ == kind && condition.status == "True")
@@ -124,7 +125,8 @@ fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     known.or_else(|| serves.then(ended))
 }
 
-/// Returns the record of a restore. The restore is done once the cluster serves the restored data.
+/// Returns the record of a restore; `None` if there was no restore. The restore is done once the cluster serves the restored
+/// data.
 fn restore(before: &EtcdClusterStatus, seen: &Observed) -> Option<RestoreStatus> {
     let mut known = before.restore.clone()?;
     let id = seen.membership.as_ref().and_then(cluster_id);
@@ -142,7 +144,7 @@ fn has_disks_without_member(seen: &Observed) -> bool {
     })
 }
 
-/// Returns the spec as JSON once a pod has the template of this spec, else the recorded spec.
+/// Returns the spec as JSON once a pod has the template of this spec, else the recorded spec, if any.
 fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     let mut pods = seen.pods();
     let present = seen.rejected.is_none() && pods.any(|(_, pod)| !pod.outdated);
@@ -151,7 +153,8 @@ fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     present.flatten().or_else(before)
 }
 
-/// Returns the phase for users: what the operator does or waits for, or that the cluster is healthy.
+/// Returns the phase for users: what the operator does or waits for, or that the cluster is healthy. `notice` describes the
+/// step; `None` means that there is nothing to do.
 fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     match notice {
         None => "Cluster in healthy state".to_owned(),
@@ -170,7 +173,8 @@ fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     }
 }
 
-/// Returns the operation in progress. An operation of the same kind and member keeps its start time.
+/// Returns the operation in progress, or `None` if the step makes no progress. `now` is the start time of a new operation in
+/// seconds since 1970. An operation of the same kind and member keeps its start time.
 fn operation(
     before: &EtcdClusterStatus,
     notice: Option<&Notice>,
@@ -267,13 +271,14 @@ fn cluster_id(membership: &Membership) -> Option<String> {
     (one && membership.linearizable).then(|| format!("{:x}", membership.cluster_id))
 }
 
-/// Returns the feature level that the members report, or else the previous level. The level decides which releases are allowed.
+/// Returns the feature level that the members report, or else the previous level, if any. The level decides which releases are
+/// allowed.
 fn feature_level(before: &EtcdClusterStatus, membership: Option<&Membership>) -> Option<i64> {
     let reported = membership.and_then(|list| list.level);
     reported.map(i64::from).or(before.feature_level)
 }
 
-/// Returns the lowest version in the pods' image tags, else the lowest release that members report.
+/// Returns the lowest version in the pods' image tags, else the lowest release that members report; `None` if both are unknown.
 fn lowest_version(seen: &Observed) -> Option<String> {
     let images = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
     let said = seen.members().filter_map(|member| member.release.as_ref());
@@ -312,10 +317,12 @@ pub(crate) fn rounded(bytes: u64) -> String {
     format!("{value:.*}{}", usize::from(step < 1.0), UNITS[unit])
 }
 
+/// Converts a number to the type of status fields. Returns the maximum if the number is too large.
 fn count(of: usize) -> i32 {
     i32::try_from(of).unwrap_or(i32::MAX)
 }
 
+/// Converts seconds since 1970 to the type of status fields. Returns 1970 if they are out of range.
 pub(crate) fn time(unix_s: i64) -> Time {
     Time(Timestamp::from_second(unix_s).unwrap_or(Timestamp::UNIX_EPOCH))
 }

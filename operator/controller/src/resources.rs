@@ -142,7 +142,7 @@ pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
         && labels.all(|(key, value)| seen.labels().get(key) == Some(value))
 }
 
-/// Compares a live object with the wanted object by [`is_current`].
+/// Compares a live object, or `None` if it does not exist, with the wanted object by [`is_current`].
 pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
     match live {
         None => ObjectState::Missing,

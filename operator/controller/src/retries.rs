@@ -46,6 +46,7 @@ impl AllRetries {
         work(self.0.lock().entry(cluster.clone()).or_default())
     }
 
+    /// Drops the state of a deleted cluster.
     pub(crate) fn forget(&self, cluster: &ObjectRef<EtcdCluster>) {
         self.0.lock().remove(cluster);
     }
@@ -115,6 +116,7 @@ impl Retries {
         delay(self.failures - 1)
     }
 
+    /// Ends the backoff between failed passes.
     pub(crate) fn on_pass_succeeded(&mut self) {
         self.failures = 0;
     }

@@ -12,7 +12,7 @@ pub struct PodFailure {
     pub message: String,
 }
 
-/// Returns the condition of the type `kind`.
+/// Returns the condition of the type `kind`, or `None` if the pod has no such condition.
 pub fn pod_condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == kind)

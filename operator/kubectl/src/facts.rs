@@ -83,6 +83,7 @@ pub(super) async fn read(target: &Target, name: &str) -> Result<Facts, PluginErr
     Ok(Facts { cluster, pods, backups, schedules, unread })
 }
 
+/// Returns the list, or an empty list after adding the error to `unread`.
 fn or_unread<K>(read: Result<Vec<K>, PluginError>, unread: &mut Vec<String>) -> Vec<K> {
     read.unwrap_or_else(|error| {
         unread.push(error.to_string());

@@ -33,6 +33,7 @@ impl Forward {
         Ok(Self { address, failure, task })
     }
 
+    /// Returns the error of the last ended connection; `None` if that connection succeeded or no connection has ended.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.borrow().clone()
     }

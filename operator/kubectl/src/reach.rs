@@ -81,6 +81,7 @@ impl Reach {
         Ok(())
     }
 
+    /// Queries the status of all members. Returns one answer for each member, even if its calls failed.
     pub(super) async fn survey(&self) -> Vec<Answer> {
         self.members.survey(&self.addresses).await
     }
@@ -91,6 +92,7 @@ impl Reach {
             .unwrap_or_else(|| error.to_string())
     }
 
+    /// Returns why the port forward to a member failed last; `None` if it did not fail or `member` is reached without one.
     pub(super) fn forward_failure(&self, member: &str) -> Option<String> {
         self.forwards.get(member).and_then(Forward::failure)
     }
@@ -117,6 +119,7 @@ impl Reach {
     }
 }
 
+/// Returns whether a pod runs and is not being deleted.
 fn runs(pod: &Pod) -> bool {
     pod_phase(pod) == Some("Running") && pod.metadata.deletion_timestamp.is_none()
 }
@@ -129,6 +132,7 @@ fn authority(endpoint: &str) -> String {
     rest.trim_end_matches('/').to_owned()
 }
 
+/// Returns the host of an authority without its port and without the brackets of an IPv6 address.
 fn host(authority: &str) -> &str {
     let host = authority
         .rsplit_once(':')

@@ -59,6 +59,7 @@ impl<const N: usize> std::fmt::Display for Table<N> {
     }
 }
 
+/// Returns the text of a value, or [`UNKNOWN`] for `None`.
 pub(super) fn or_unknown(known: Option<impl ToString>) -> String {
     known.map_or_else(|| UNKNOWN.to_owned(), |known| known.to_string())
 }
@@ -79,6 +80,7 @@ pub(super) fn span(seconds: i64) -> String {
     format!("{}{name}", seconds.max(0) / unit)
 }
 
+/// Formats the time from `of` to `now` like [`span`].
 pub(super) fn age(of: Timestamp, now: Timestamp) -> String {
     span(now.as_second() - of.as_second())
 }

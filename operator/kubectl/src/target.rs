@@ -72,10 +72,12 @@ impl Target {
         }
     }
 
+    /// Reads an EtcdCluster in this namespace. Fails if it does not exist.
     pub(super) async fn cluster(&self, name: &str) -> Result<EtcdCluster, PluginError> {
         self.get(name).await
     }
 
+    /// Reads an object in this namespace. Fails if it does not exist.
     pub(super) async fn get<K: Object>(&self, name: &str) -> Result<K, PluginError> {
         let read = self.api::<K>().get(name).await;
         read.map_err(|error| {
@@ -84,6 +86,7 @@ impl Target {
         })
     }
 
+    /// Creates an object in this namespace. Fails if an object with its name exists.
     pub(super) async fn create<K: Object>(&self, object: &K) -> Result<(), PluginError> {
         let (kind, name) = (K::kind(&()), object.name_any());
         let created = self.api().create(&PostParams::default(), object).await;

@@ -275,6 +275,7 @@ impl GrpcMembers {
         }
     }
 
+    /// Disarms the alarm of the member `id` through the member `of`. Succeeds if the alarm is not raised.
     async fn disarm(&self, of: &Address, id: u64, alarm: pb::AlarmType) -> Result<(), CallError> {
         let lowered = self.alarm(of, AlarmAction::Deactivate, id, alarm);
         lowered.await.map(drop)

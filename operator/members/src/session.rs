@@ -61,6 +61,7 @@ fn falls_back(has_certificate: bool, refusal: &Status) -> bool {
     has_certificate && refuses_password(refusal)
 }
 
+/// Returns whether a member refused a call because of the user or the password.
 fn refuses_password(status: &Status) -> bool {
     [Code::InvalidArgument, Code::Unauthenticated].contains(&status.code())
 }

@@ -64,6 +64,7 @@ pub(super) fn proves_bad_disk(joined: &Joined<'_>, pod: &PodSeen) -> bool {
     })
 }
 
+/// Returns whether the silent member's pod was recreated within the last hour.
 pub(super) fn recreated_within_hour(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
     let remade = joined.pass.claim(ordinal).and_then(|claim| claim.remade);
     remade.is_some_and(|at| joined.now().saturating_sub(at) < REMADE_SECONDS)

@@ -236,12 +236,12 @@ impl ClaimSeen {
 }
 
 impl Observed {
-    /// Returns the pod of an ordinal.
+    /// Returns the pod of an ordinal, or `None` if it does not exist.
     pub fn pod(&self, ordinal: Ordinal) -> Option<&PodSeen> {
         self.ordinals.get(&ordinal)?.pod.as_ref()
     }
 
-    /// Returns the claim of an ordinal.
+    /// Returns the claim of an ordinal, or `None` if it does not exist.
     pub fn claim(&self, ordinal: Ordinal) -> Option<&ClaimSeen> {
         self.ordinals.get(&ordinal)?.claim.as_ref()
     }

@@ -53,6 +53,7 @@ pub(super) fn wait_for_secrets(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
+/// Returns whether another object has the name of a role's secret or cert-manager Certificate.
 fn secret_taken(pass: &Pass<'_>, role: CertificateRole) -> bool {
     let mut parts = [Part::Secret(role), Part::Request(role)].into_iter();
     parts.any(|part| pass.seen.taken.contains_key(&part))

@@ -78,6 +78,7 @@ impl<'a> Pass<'a> {
         refused.any(|refusal| refusal.held && refusal.step == *step)
     }
 
+    /// Returns whether an annotation stops the member of an ordinal.
     pub(super) fn is_fenced(&self, ordinal: Ordinal) -> bool {
         self.seen.fenced.contains(&ordinal)
     }
@@ -170,7 +171,7 @@ impl<'a> Pass<'a> {
         (supported < level).then_some(Why::LevelRisen { release, supported, level })
     }
 
-    /// Returns the cluster's feature level: the reported level, or else the recorded level.
+    /// Returns the cluster's feature level: the reported level, or else the recorded level; `None` if both are unknown.
     fn feature_level(&self) -> Option<Level> {
         let reported = self.seen.membership.as_ref().and_then(|list| list.level);
         let recorded = self.status.feature_level;
@@ -286,7 +287,7 @@ impl<'a> Joined<'a> {
         self.pass.spec.is_durable() || self.list.members.len() > 1
     }
 
-    /// Returns the member with the highest ordinal, which a scale-in removes first.
+    /// Returns the member with the highest ordinal, which a scale-in removes first; `None` if no member has a pod's ordinal.
     pub(super) fn last(&self) -> Option<(Ordinal, &'a MemberSeen)> {
         self.own().max_by_key(|(ordinal, _)| *ordinal)
     }
@@ -317,6 +318,7 @@ impl<'a> Joined<'a> {
         since.is_some_and(|since| self.now().saturating_sub(since.0.as_second()) >= seconds)
     }
 
+    /// Returns the status that the last pass recorded for the member of an ordinal, or `None` if it recorded none.
     fn recorded_status(&self, ordinal: Ordinal) -> Option<&'a MemberStatus> {
         let ordinal = i32::try_from(ordinal).ok()?;
         let mut members = self.pass.status.members.iter();

@@ -32,11 +32,12 @@ pub(super) fn step(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
+/// Returns whether the status records a recovery in progress.
 pub(super) fn is_running(pass: &Pass<'_>) -> bool {
     recorded(pass).is_some_and(|(_, phase)| *phase == RecoveryPhase::Running)
 }
 
-/// Returns the survivor and the phase of the recorded recovery.
+/// Returns the survivor and the phase of the recorded recovery, or `None` if no recovery is recorded.
 fn recorded<'a>(pass: &Pass<'a>) -> Option<(Ordinal, &'a RecoveryPhase)> {
     let recorded = pass.status.recovery.as_ref()?;
     Some((ordinal(&recorded.member)?, &recorded.phase))

@@ -276,7 +276,7 @@ fn decide_voter(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> V
     }
 }
 
-/// Decides about a voter whose disk is lost.
+/// Decides about a voter whose disk is lost. `serves` says whether its process still serves.
 fn without_disk(joined: &Joined<'_>, serves: bool) -> VoterDecision {
     let heals = joined.pass.spec.self_healing().enabled;
     match surge::surplus(joined) {

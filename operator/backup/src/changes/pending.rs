@@ -121,6 +121,7 @@ impl Pending {
     }
 }
 
+/// Returns the encoded size of a group's events in bytes.
 fn bytes_of(group: &ChangeGroup) -> usize {
     group.events.iter().map(Event::encoded_len).sum()
 }

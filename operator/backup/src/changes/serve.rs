@@ -66,6 +66,7 @@ pub(super) async fn serve(
     Ok(address)
 }
 
+/// Responds with the status as JSON.
 fn answer(status: &ChangesStatus) -> Result<Response<Full<Bytes>>, Infallible> {
     let json = serde_json::to_vec(status).unwrap_or_default();
     let mut answer = Response::new(Full::new(json.into()));

@@ -86,6 +86,7 @@ impl<M: Members> Actor<'_, M> {
         self.delete(ours.as_ref(), action).await
     }
 
+    /// Returns the secret of the cluster's CA. Fails with [`ActError::Gone`] if it does not exist.
     fn authority(&self) -> Result<&Secret, ActError> {
         let issued = &self.observation.secrets.issued;
         let gone = || ActError::Gone("the secret of the cluster's CA".to_owned());

@@ -163,6 +163,7 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
+    /// Returns the API of the kind `K` in the cluster's namespace, with unparsed objects.
     fn api<K: Object>(&self) -> Api<DynamicObject> {
         untyped::<K>(self.client, &self.cluster.namespace)
     }

@@ -157,7 +157,8 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
     }
 }
 
-/// Returns the message about points in time that cannot be restored. This message is at the end of a condition's message.
+/// Returns the message about points in time that cannot be restored, or `None` if no condition contains one. This message is at
+/// the end of a condition's message.
 fn gap_told(conditions: &[Condition]) -> Option<&str> {
     let mut messages = conditions.iter().map(|condition| &condition.message);
     messages.find_map(|message| Some(&message[message.find(GAP)?..]))

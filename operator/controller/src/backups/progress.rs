@@ -105,6 +105,7 @@ pub(super) fn status(
     with_condition(status, backup, reason.as_deref().unwrap_or("Running"), now)
 }
 
+/// Returns whether a job has completed or failed.
 pub(super) fn is_over(job: &Job) -> bool {
     condition(job, "Complete").is_some() || condition(job, "Failed").is_some()
 }

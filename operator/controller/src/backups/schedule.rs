@@ -66,6 +66,7 @@ impl Times {
     }
 }
 
+/// Returns the result if no backup must be created now.
 fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus, overdue: bool) -> Due {
     Due { create: None, delete, status, overdue, requeue_after: POLL }
 }
@@ -122,7 +123,8 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
     Due { create, delete, status, overdue, requeue_after }
 }
 
-/// Returns the reason and message of the `Ready` condition of a schedule that is neither paused nor invalid.
+/// Returns the reason and message of the `Ready` condition of a schedule that is neither paused nor invalid. `overdue` means
+/// that two scheduled times have passed since the last success. `active` is the unfinished backup, if there is one.
 fn ready_state(
     overdue: bool,
     newest: &[&EtcdBackup],

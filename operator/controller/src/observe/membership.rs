@@ -65,7 +65,8 @@ pub(super) fn choose(
     })
 }
 
-/// Returns the feature level of the cluster of `best`: the highest that one of its members reports.
+/// Returns the feature level of the cluster of `best`: the highest that one of its members reports; `None` if no member reports
+/// one.
 fn level(best: &Report, reports: &[&Report]) -> Option<u32> {
     let same = |report: &&&Report| report.cluster_id == best.cluster_id;
     let same = reports.iter().filter(same);

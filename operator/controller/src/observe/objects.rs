@@ -157,10 +157,12 @@ impl Objects {
         all
     }
 
+    /// Returns the pod of an ordinal, or `None` if it does not exist.
     pub(crate) fn pod(&self, ordinal: Ordinal) -> Option<&Pod> {
         self.pods.get(&ordinal).map(AsRef::as_ref)
     }
 
+    /// Returns the claim of an ordinal, or `None` if it does not exist.
     pub(crate) fn claim(&self, ordinal: Ordinal) -> Option<&PersistentVolumeClaim> {
         self.claims.get(&ordinal).map(AsRef::as_ref)
     }
@@ -179,7 +181,8 @@ impl Objects {
     }
 }
 
-/// Returns the name of the claim that a pod of the cluster mounts as its member's disk.
+/// Returns the name of the claim that a pod mounts as its member's disk. Returns `None` if the pod mounts no such claim or is
+/// not a pod of the cluster.
 fn mounted_claim(cluster: &Cluster<'_>, pod: &Pod) -> Option<String> {
     let ordinal = cluster.resource.ordinal(&pod.name_any())?;
     let wanted = cluster.claim(ordinal);
@@ -189,6 +192,7 @@ fn mounted_claim(cluster: &Cluster<'_>, pod: &Pod) -> Option<String> {
     (mounts && resources::is_owned(pod, Some(&cluster.uid))).then_some(wanted)
 }
 
+/// Returns whether an object has the label of this cluster and is in its namespace.
 fn is_part<K: Resource>(object: &K, cluster: &Cluster<'_>) -> bool {
     object.meta().namespace.as_ref() == Some(&cluster.namespace)
         && object.labels().get(CLUSTER) == Some(&cluster.name)

@@ -189,6 +189,7 @@ fn phase(pod: &Pod) -> PodPhase {
     }
 }
 
+/// Returns the status of the member's container; `None` if the kubelet has not reported one.
 fn member_container(pod: &Pod) -> Option<&ContainerStatus> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
     containers.iter().find(|each| each.name == CONTAINER)
@@ -234,7 +235,8 @@ fn shortened(text: Option<&String>) -> Option<String> {
     Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())
 }
 
-/// Returns why a container is not ready. Considers the memory limit only of the operator's own containers.
+/// Returns why a container is not ready, and the kubelet's message if it has one. Returns `None` if the cause is unknown.
+/// Considers the memory limit only of the operator's own containers.
 fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<String>)> {
     let state = container.state.as_ref();
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref())
@@ -255,7 +257,8 @@ fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<S
     killed.then_some((Obstacle::OutOfMemory, None))
 }
 
-/// Returns the exit code of a member's container that has terminated and is not running. The container may be about to restart.
+/// Returns the exit code of a member's container that has terminated; `None` if the container runs or has never run. The
+/// container may be about to restart.
 fn exit(pod: &Pod) -> Option<i32> {
     let member = member_container(pod)?;
     let state = member.state.as_ref()?;
@@ -271,8 +274,8 @@ fn marked<V: DeserializeOwned>(marks: &BTreeMap<String, String>, key: &str) -> O
     serde_json::from_value(marks.get(key)?.as_str().into()).ok()
 }
 
-/// Returns an annotation whose value is unknown, as `key=value`, from any pod or claim. A later release of the operator wrote
-/// the value.
+/// Returns an annotation whose value is unknown, as `key=value`, from any pod or claim, or `None` if all values are known. A
+/// later release of the operator wrote the value.
 pub(super) fn unknown_mark(objects: &Objects) -> Option<String> {
     let pods = objects.pods.values().map(|pod| pod.annotations());
     let claims = objects.claims.values().map(|claim| claim.annotations());

@@ -88,7 +88,8 @@ impl Secrets {
         Ok(seen)
     }
 
-    /// Returns the cached secrets of a cluster for this generation of the spec. Drops all expired secrets.
+    /// Returns the cached secrets of a cluster for this generation of the spec, or `None` if they must be read again. Drops all
+    /// expired secrets.
     fn kept(&self, uid: &str, generation: Option<i64>) -> Option<Arc<SecretsSeen>> {
         let mut all = self.0.lock();
         all.retain(|_, kept| kept.read.elapsed() < kept.seen.cache_ttl());
@@ -98,6 +99,7 @@ impl Secrets {
 }
 
 impl SecretsSeen {
+    /// Returns how long the secrets can be cached: shorter while cert-manager has not issued a requested one.
     fn cache_ttl(&self) -> Duration {
         let pending = self.requested.values().any(|request| !request.issued);
         if pending { KEPT_PENDING } else { KEPT }

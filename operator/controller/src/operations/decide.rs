@@ -213,6 +213,7 @@ fn recovered(cluster: &Cluster<'_>, survivor: &str) -> Option<Next> {
     ended(done, &text)
 }
 
+/// Returns the successful end of an operation if `done`, with the message `text`.
 fn ended(done: bool, text: &str) -> Option<Next> {
     done.then(|| Next::End(Ok(text.to_owned())))
 }
@@ -359,6 +360,7 @@ pub(super) fn is_updated(own: &OrdinalSeen) -> bool {
     own.pod.as_ref().is_none_or(|pod| !pod.outdated)
 }
 
+/// Returns whether the claim of an ordinal needs no migration or does not exist.
 fn has_migrated(own: &OrdinalSeen) -> bool {
     own.claim.as_ref().is_none_or(|claim| !claim.must_migrate)
 }

@@ -38,6 +38,7 @@ fn refusal(reason: &'static str, text: String) -> Option<Outcome> {
     Some(Outcome { reason, text })
 }
 
+/// Returns whether an operation replaces data or disks ([`Verb::is_destructive`]); `false` if its spec has no known verb.
 fn is_destructive(operation: &EtcdOperation) -> bool {
     operation.spec.verb().is_some_and(Verb::is_destructive)
 }
@@ -148,7 +149,8 @@ fn has_stopped_members(operation: &EtcdOperation, cluster: &EtcdCluster) -> bool
     restores || recovery.is_some_and(|recovery| Some(&recovery.member) == survivor)
 }
 
-/// Returns the UID and start time of an earlier operation with the same name. Earlier releases recorded only the last restore.
+/// Returns the UID and start time of an earlier operation with the same name, or `None` if there was none. Earlier releases
+/// recorded only the last restore.
 fn same_name<'a>(
     operation: &EtcdOperation,
     cluster: &'a EtcdCluster,

@@ -66,7 +66,8 @@ pub(super) fn described(operation: &EtcdOperation) -> EtcdOperationStatus {
     status
 }
 
-/// Returns the id of the member to replace, according to the status of the cluster.
+/// Returns the id of the member to replace, according to the status of the cluster. Returns `None` if the operation replaces no
+/// member or the status has no id for it.
 pub(super) fn member_to_replace(
     operation: &EtcdOperation,
     cluster: &EtcdCluster,
@@ -92,7 +93,8 @@ pub(super) fn was_replaced(
     })
 }
 
-/// Returns the field manager that created an operation: the oldest field manager that did not write a subresource.
+/// Returns the field manager that created an operation: the oldest field manager that did not write a subresource; `None` if
+/// there is none.
 fn requested_by(operation: &EtcdOperation) -> Option<String> {
     let writes = operation.managed_fields().iter();
     let own = writes.filter(|write| write.subresource.is_none());

@@ -35,13 +35,13 @@ const GO_BACK: &str = "to return to the previous disks, delete this EtcdOperatio
 /// Advice for an unfinished restore whose EtcdOperation was deleted.
 pub(super) const UNFINISHED: &str = "wait, or create an EtcdOperation with undoRestore: {}";
 
-/// Returns the name of the operation whose recorded restore has not finished.
+/// Returns the name of the operation whose recorded restore has not finished, or `None` if no restore is in progress.
 pub(super) fn in_progress<'a>(cluster: &Cluster<'a>) -> Option<&'a str> {
     let restore = last(cluster).filter(|last| last.phase != RestorePhase::Done)?;
     Some(&restore.operation)
 }
 
-/// Returns the record of the last restore or return, finished or not.
+/// Returns the record of the last restore or return, finished or not; `None` if there was none.
 fn last<'a>(cluster: &Cluster<'a>) -> Option<&'a RestoreStatus> {
     cluster.resource.status.as_ref()?.restore.as_ref()
 }
@@ -172,7 +172,7 @@ fn is_usable(cluster: &Cluster<'_>, seen: &Observed, name: &str) -> bool {
     claim.is_some_and(|claim| !claim.deleting && !claim.lost)
 }
 
-/// Returns why a cluster cannot return to the disks that its last restore kept.
+/// Returns why a cluster cannot return to the disks that its last restore kept, or `None` if it can.
 fn cannot_return(cluster: &Cluster<'_>, seen: &Observed, last: &RestoreStatus) -> Option<String> {
     if let Some(name) = elsewhere(cluster, seen) {
         return Some(format!("{name} {FOREIGN}"));
@@ -188,7 +188,8 @@ fn cannot_return(cluster: &Cluster<'_>, seen: &Observed, last: &RestoreStatus) -
     })
 }
 
-/// Returns the name of a member outside the pods of the cluster, from the member list or the status.
+/// Returns the name of a member outside the pods of the cluster, from the member list or the status; `None` if there is no such
+/// member.
 fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let now = seen.members().find(|member| member.ordinal.is_none());
     let status = cluster.resource.status.as_ref();

@@ -75,7 +75,7 @@ fn state(holds: bool, reason: &'static str, message: impl Into<String>) -> Condi
     }
 }
 
-/// Like [`state`], but with one of two reasons.
+/// Returns the state `True` with the reason `if_true` if `holds`, else the state `False` with the reason `if_false`.
 fn flag(
     holds: bool,
     if_true: &'static str,

@@ -30,6 +30,7 @@ pub(super) fn merged<T: Serialize + DeserializeOwned>(
     serde_json::from_value(merged).map_err(failed)
 }
 
+/// Returns a function for `map_err` that creates the error for an invalid `spec.<field>`.
 fn failed(field: &'static str) -> impl Fn(serde_json::Error) -> ResourceError {
     move |error| {
         let text = format!("spec.{field} is not valid in a pod or claim: {error}");

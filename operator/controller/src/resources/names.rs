@@ -109,6 +109,7 @@ impl<'a> Cluster<'a> {
         format!("data-{}", self.resource.member(ordinal))
     }
 
+    /// Returns the ordinal of a claim of this cluster, by its name; `None` for any other name.
     pub(crate) fn ordinal_of_claim(&self, claim: &str) -> Option<Ordinal> {
         self.resource.ordinal(claim.strip_prefix("data-")?)
     }
@@ -128,11 +129,13 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Returns the peer URL of a member, with https only for [`PeerTls::On`].
     pub(crate) fn peer_url(&self, ordinal: Ordinal, peer_tls: PeerTls) -> String {
         let scheme = scheme(peer_tls == PeerTls::On);
         format!("{scheme}://{}:{}", self.resource.host(ordinal), ports::PEER)
     }
 
+    /// Returns `https` if the members use TLS for clients, else `http`.
     pub(super) fn client_scheme(&self) -> &'static str {
         scheme(self.spec().client_tls().is_some())
     }

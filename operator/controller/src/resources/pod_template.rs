@@ -48,6 +48,7 @@ fn name(element: &Value) -> Option<&str> {
     element.get("name")?.as_str()
 }
 
+/// Returns the error for a part of the user's `podTemplate` that is not allowed. `reason` names the part.
 fn refused(reason: String) -> BuildResult<()> {
     let text = format!("spec.podTemplate: {reason}. Remove it from the EtcdCluster");
     Err(ResourceError(text))

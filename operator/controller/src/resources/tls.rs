@@ -275,10 +275,12 @@ fn file((name, text): (&str, String)) -> (String, ByteString) {
     (name.to_owned(), ByteString(text.into_bytes()))
 }
 
+/// Returns a file in a secret. Fails if the secret does not contain it.
 fn value<'a>(secret: &'a Secret, file: &str) -> BuildResult<&'a [u8]> {
     secret_file(secret, file).ok_or_else(|| failed(format!("the secret has no {file}")))
 }
 
+/// Returns a file in a secret as text, like [`value`]. Replaces bytes that are not UTF-8.
 fn text(secret: &Secret, file: &str) -> BuildResult<String> {
     value(secret, file).map(|text| String::from_utf8_lossy(text).into_owned())
 }

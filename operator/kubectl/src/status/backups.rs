@@ -9,7 +9,8 @@ use super::super::{
     table::{MESSAGE_CHARS, Table, age, clipped, or_unknown, span},
 };
 
-/// Returns the newest successful backup and its completion time. Ignores unconfirmed backups.
+/// Returns the newest successful backup and its completion time, or `None` if no backup has succeeded. Ignores unconfirmed
+/// backups.
 fn newest_success(facts: &Facts) -> Option<(&EtcdBackup, Timestamp)> {
     let backups = facts.backups.iter();
     let succeeded = backups.filter(|backup| backup.is_whole());

@@ -106,13 +106,13 @@ impl Membership {
         self.members.iter().filter(|member| !member.learner)
     }
 
-    /// Returns the member whose pod has this ordinal.
+    /// Returns the member whose pod has this ordinal, or `None` if no listed member has it.
     pub fn of(&self, ordinal: Ordinal) -> Option<&MemberSeen> {
         let mut members = self.members.iter();
         members.find(|member| member.ordinal == Some(ordinal))
     }
 
-    /// Returns the member with this id.
+    /// Returns the member with this id, or `None` if the list does not contain it.
     pub fn by_id(&self, id: MemberId) -> Option<&MemberSeen> {
         self.members.iter().find(|member| member.id == id)
     }

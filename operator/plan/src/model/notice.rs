@@ -68,6 +68,7 @@ impl Notices<'_> {
         self.about(self.name_of(id), reason, text.into())
     }
 
+    /// Creates the notice about one member. Replaces `{member}` in `text` with its name.
     fn about(&self, member: String, reason: &'static str, text: String) -> Notice {
         let (message, warning) = (text.replace("{member}", &member), self.warning);
         Notice { reason, member: Some(member), message, warning }

@@ -73,6 +73,7 @@ pub enum AdoptError {
 }
 
 impl AdoptError {
+    /// Creates the error for the entry `index` of etcd's log.
     fn entry(index: u64, reason: impl Into<String>) -> Self {
         Self::Entry { index, reason: reason.into() }
     }

@@ -48,7 +48,8 @@ impl Credentials {
         Self::new(token, certificate)
     }
 
-    /// Returns the credentials of a JSON call: a token only, because any web page can make a browser present a certificate.
+    /// Returns the credentials of a JSON call: a token, or none. It cannot use a certificate, because any web page can make a
+    /// browser present one.
     pub fn of_token(token: Option<&str>) -> Self {
         Self::new(token, None)
     }

@@ -222,7 +222,8 @@ fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<FirstState, Joi
     Ok((DataIdentity::new(cluster.id, own_id), state))
 }
 
-/// Returns the id of a member that has this member's peer URLs and has published its client URLs.
+/// Returns the id of a member that has this member's peer URLs and has published its client URLs. Returns `None` if there is no
+/// such member.
 fn started_at_own_urls(config: &Config, clusters: &[RemoteCluster]) -> Option<MemberId> {
     let mut named = config.initial_cluster.iter();
     let (_, own_urls) = named.find(|(name, _)| *name == config.name)?;

@@ -339,6 +339,7 @@ impl CorruptionChecker {
         }
     }
 
+    /// Returns whether this member knows itself as the leader.
     fn leads(&self) -> bool {
         self.node.status().leader == self.node.identity().member_id
     }

@@ -96,7 +96,7 @@ pub struct WithPermit<A> {
 }
 
 impl<A> WithPermit<A> {
-    /// Combines a response with its request's permit.
+    /// Combines a response with its request's permit, or with `None` if the request needed no permit.
     pub fn new(response: A, permit: Option<Permit>) -> Self {
         let _permit = permit;
         Self { response, _permit }

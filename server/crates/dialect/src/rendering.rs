@@ -139,9 +139,9 @@ pub fn read<'a>(
     Either::Right(Box::pin(read))
 }
 
-/// Charges the memory of a node and its subtree before they are read. Each node of the result contains its entire path, so the
-/// result can be much larger than the tree. Measures with growing limits, because the measurement stops at its limit. Fails if
-/// the charge is refused.
+/// Charges the memory of a node and its children, or of its subtree if `recursive`, before they are read. Each node of the
+/// result contains its entire path, so the result can be much larger than the tree. Measures with growing limits, because the
+/// measurement stops at its limit. Fails if the charge is refused.
 fn reserve(
     account: &Account,
     tree: &Tree,

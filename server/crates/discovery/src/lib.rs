@@ -83,6 +83,7 @@ enum NewTokenError {
 }
 
 impl NewTokenError {
+    /// Returns the HTTP status of the response to the error.
     fn status(&self) -> StatusCode {
         match self {
             Self::Size(_) | Self::Form | Self::Host => StatusCode::BAD_REQUEST,

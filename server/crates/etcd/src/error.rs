@@ -76,6 +76,7 @@ pub enum EtcdError {
 }
 
 impl EtcdError {
+    /// Creates the error for a file or directory that could not be read or written.
     pub(crate) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io { path: path.into(), error }
     }

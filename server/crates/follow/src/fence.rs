@@ -33,6 +33,7 @@ pub enum FenceError {
     Corrupt(Vec<u64>),
 }
 
+/// Formats member ids in decimal, separated by commas.
 fn list(ids: &[u64]) -> String {
     let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
     ids.join(", ")

@@ -44,7 +44,7 @@ impl FollowMetrics {
         self.raised_again.inc();
     }
 
-    /// Counts a comparison by its outcome.
+    /// Counts a comparison by whether the keys are equal.
     pub(super) fn compared(&self, equal: bool) {
         let outcome = if equal { "equal" } else { "different" };
         self.comparisons.with_label_values(&[outcome]).inc();

@@ -241,6 +241,7 @@ impl SourceSession<'_> {
         Err(error)
     }
 
+    /// Returns the error for a response without a header, which etcd always sets.
     fn no_header(&self) -> SourceError {
         self.error(Status::internal("the response has no header"))
     }

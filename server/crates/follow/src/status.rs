@@ -130,7 +130,7 @@ impl FollowHandle {
         self.0.metrics.show(&status);
     }
 
-    /// Records, counts and logs the result of a comparison at `revision`.
+    /// Records, counts and logs whether the keys were equal to the source's at `revision`.
     pub(super) fn compared(&self, revision: i64, equal: bool) {
         if equal {
             tracing::debug!(revision, "the keys are equal to the source's");

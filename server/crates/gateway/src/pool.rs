@@ -41,6 +41,7 @@ impl Pool {
         Self { endpoints, choices: Cell::new(0), random: RandomState::new() }
     }
 
+    /// Iterates over the endpoints whose last connection attempt failed.
     pub(super) fn inactive(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints
             .iter()

@@ -85,6 +85,7 @@ struct Driver<IO, S: Service> {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+/// Returns tokio's time, which tests can stop.
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }

@@ -196,6 +196,7 @@ impl Reader {
         self.end.send_replace(true);
     }
 
+    /// Returns whether the reader was told to release its state.
     fn is_told(&self) -> bool {
         *self.end.borrow()
     }

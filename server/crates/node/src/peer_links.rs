@@ -102,6 +102,7 @@ pub struct RoundTrips {
 }
 
 impl RoundTrips {
+    /// Adds a measured round trip.
     fn add(&mut self, took: Duration) {
         let ms = took.as_nanos() as f64 / 1e6;
         self.least = match self.count {

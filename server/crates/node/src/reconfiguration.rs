@@ -88,6 +88,7 @@ fn is_started(member: &Member) -> bool {
     !member.name.is_empty()
 }
 
+/// Returns the number of voters that form a majority.
 fn quorum(voters: usize) -> usize {
     voters / 2 + 1
 }

@@ -163,7 +163,7 @@ impl StateHashes {
     }
 }
 
-/// Returns the kept hash of the state after the entry `index`.
+/// Returns the kept hash of the state after the entry `index`, or `None` if no such hash is kept.
 fn find(kept: &VecDeque<StateHash>, index: u64) -> Option<StateHash> {
     kept.iter().find(|hash| hash.index == index).cloned()
 }

@@ -100,6 +100,7 @@ impl PublishedStatus {
         auth_changed
     }
 
+    /// Returns whether v3 authentication is enabled, and the auth revision, after the last turn.
     pub(super) fn auth(&self) -> AuthState {
         let auth = self.auth.load(Relaxed);
         AuthState { enabled: auth & 1 == 1, revision: auth >> 1 }
@@ -147,7 +148,7 @@ impl LatestView {
         is_linearizable.then(|| view.clone())
     }
 
-    /// Publishes a state. Only the replica's thread calls this, between turns.
+    /// Publishes a state, and whether reads of it are linearizable. Only the replica's thread calls this, between turns.
     pub(super) fn publish(&self, view: Arc<View>, linearizable: bool) {
         *self.0.lock() = Some((view, linearizable));
     }

@@ -195,6 +195,7 @@ impl Tokens {
         }
     }
 
+    /// Ends the tokens of all users.
     pub(super) fn end_all(&self) {
         *self.known.lock() = TokenTable::default();
     }

@@ -52,6 +52,7 @@ impl FrameKind {
         Self::Snapshot,
     ];
 
+    /// Returns the kind that a byte encodes, or `None` if this release does not know it.
     fn of(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }

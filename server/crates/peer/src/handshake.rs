@@ -39,6 +39,7 @@ pub(super) enum StreamKind {
 }
 
 impl StreamKind {
+    /// Returns the kind that a byte encodes, or `None` if this release does not know it.
     fn of(byte: u8) -> Option<Self> {
         [Self::Control, Self::Bulk, Self::Snapshot]
             .into_iter()
@@ -323,6 +324,7 @@ impl fmt::Display for Refusal {
 /// The other side's response to a handshake.
 pub(super) type Answer = Result<(), Refusal>;
 
+/// Encodes the answer to a handshake, without the text of a refusal.
 pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     let (code, value, ..) = answer.err().map_or((0, 0, "", None), Refusal::parts);
     let mut out = vec![code];

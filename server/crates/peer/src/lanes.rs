@@ -22,6 +22,7 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
+    /// Returns whether this stream is open.
     pub(super) fn is_open(&self, lane: Lane) -> bool {
         self.states[lane as usize] == LaneState::Open
     }
@@ -37,7 +38,8 @@ impl Lanes {
         self.gone
     }
 
-    /// Records that a stream has ended. Returns whether this shows for the first time that the process has ended.
+    /// Records that a stream has ended. Only an end `by_other_side` counts as a sign that its process has ended. Returns
+    /// whether this shows for the first time that the process has ended.
     pub(super) fn on_ended(&mut self, lane: Lane, by_other_side: bool) -> bool {
         self.states[lane as usize] = match by_other_side {
             true => LaneState::Closed,

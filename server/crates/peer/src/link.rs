@@ -114,6 +114,7 @@ impl Peer {
         }
     }
 
+    /// Returns whether both streams to the member are open.
     #[cfg(test)]
     pub(super) fn is_open(&self) -> bool {
         let lanes = self.lanes.lock();

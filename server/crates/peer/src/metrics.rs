@@ -123,6 +123,7 @@ impl PeerMetrics {
 }
 
 impl TransferSeries {
+    /// Removes the series of a member that left the cluster.
     fn remove(&self, labels: &[&str]) {
         // An error means that the series did not exist.
         let _ = [

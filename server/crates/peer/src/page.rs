@@ -49,6 +49,7 @@ impl Page {
         Self::text(StatusCode::NOT_FOUND, text)
     }
 
+    /// Answers 503 with etcd's message for `error`.
     pub(super) fn unavailable(error: NodeError) -> Self {
         Self::text(StatusCode::SERVICE_UNAVAILABLE, &error.of_etcd())
     }

@@ -82,7 +82,7 @@ impl LaneQueue {
         }
     }
 
-    /// Allows direct writes to a stream until the returned value is dropped.
+    /// Allows direct writes with `writer` until the returned value is dropped. `None` allows no direct writes.
     pub(super) fn attach(&self, writer: Option<DirectWriter>) -> Attached<'_> {
         self.queued.lock().writer = writer;
         Attached(self)

@@ -66,6 +66,7 @@ impl Effect {
     }
 }
 
+/// Formats what a turn persisted.
 fn persisted_text(persisted: &Persisted) -> String {
     let mut text = String::from("persist");
     if persisted.entries > 0 {
@@ -86,6 +87,7 @@ fn persisted_text(persisted: &Persisted) -> String {
     }
 }
 
+/// Formats a message that a turn sent.
 fn sent_text(sent: &Sent) -> String {
     let Sent { to, bytes, head, other, state } = sent;
     let mut text = format!("send to {}: ", MemberId(*to));
@@ -100,6 +102,7 @@ fn sent_text(sent: &Sent) -> String {
     text
 }
 
+/// Formats a status that differs from the previous one.
 fn status_text(now: &Now) -> String {
     let Now { role, term, leader, committed, applied } = now;
     let leader = match MemberId(*leader) {

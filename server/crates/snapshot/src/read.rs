@@ -72,12 +72,15 @@ pub(super) struct SnapshotBuckets {
 }
 
 impl SnapshotBuckets {
+    /// Reads the page of buckets of the snapshot in the first `length` bytes of a file. Fails if it is not a valid file of
+    /// bbolt.
     pub(super) fn open(path: &Path, length: u64) -> Result<Self, BoltError> {
         let file = BoltFile::open(path, length)?;
         let buckets = file.buckets()?;
         Ok(Self { file, buckets })
     }
 
+    /// Returns the bucket with this name, or `None` if the file does not contain it.
     fn find(&self, name: &str) -> Option<&Bucket> {
         let mut buckets = self.buckets.iter();
         let found = buckets.find(|(known, _)| known == name.as_bytes());

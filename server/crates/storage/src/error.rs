@@ -155,7 +155,7 @@ impl OpenError {
     }
 }
 
-/// Returns the end of a message about another format: the release to start.
+/// Returns the end of a message about another format: the release to start, which is unknown if `release` is `None`.
 fn remedy(release: Option<&str>) -> String {
     match release {
         Some(release) => format!(": start release {release} or later"),

@@ -68,6 +68,7 @@ impl Drop for ScratchDirectory {
     }
 }
 
+/// Returns the Unix time in nanoseconds; 0 if the clock is before 1970.
 pub(super) fn now_ns() -> u128 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_nanos())

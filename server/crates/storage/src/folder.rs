@@ -108,6 +108,7 @@ pub(super) struct FolderState {
 #[error("a received snapshot has replaced this state")]
 pub(super) struct Superseded;
 
+/// Returns whether an error is [`Superseded`], which is not a failure of the disk.
 pub(super) fn is_superseded(error: &io::Error) -> bool {
     error
         .get_ref()

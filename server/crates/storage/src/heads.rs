@@ -145,6 +145,7 @@ fn decode(bytes: &[u8], run: &Run) -> Option<Vec<RunEntry>> {
     whole.then_some(heads)
 }
 
+/// Takes a little-endian number of 4 bytes. Returns `None` and takes nothing if fewer are left.
 fn take_length(rest: &mut &[u8]) -> Option<u32> {
     let (length, after) = rest.split_first_chunk::<4>()?;
     *rest = after;

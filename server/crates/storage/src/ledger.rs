@@ -86,6 +86,7 @@ impl Ledger {
         }
     }
 
+    /// Returns whether the ballast existed at the last check.
     pub(super) fn holds_ballast(&self) -> bool {
         self.ballast_exists.load(Relaxed)
     }

@@ -67,6 +67,7 @@ impl<'a> LinkWriter<'a> {
         }
     }
 
+    /// Returns whether a write has failed. [`Self::finish`] returns the error.
     pub(super) fn has_failed(&self) -> bool {
         self.outcome.is_err()
     }

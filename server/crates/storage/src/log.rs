@@ -523,6 +523,7 @@ pub(super) fn unframe(value: Vec<u8>) -> Option<LogRecord> {
     whole.then_some(LogRecord { index, term, payload })
 }
 
+/// Computes the CRC-32 of a head and the payload after it.
 fn frame_crc32(head: &[u8], payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(head);
@@ -530,6 +531,7 @@ fn frame_crc32(head: &[u8], payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// Reads a little-endian number of 8 bytes at the offset `at`; `None` beyond the end.
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }

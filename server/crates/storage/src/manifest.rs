@@ -50,10 +50,12 @@ impl Chain {
         self.links.is_empty()
     }
 
+    /// Iterates over the runs of all links, from the base on.
     pub(super) fn runs(&self) -> impl Iterator<Item = &Run> {
         self.links.iter().flatten()
     }
 
+    /// Iterates over the numbers of all runs, from the base on.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.runs().map(|run| run.number)
     }
@@ -89,6 +91,7 @@ pub(super) struct Install {
     pub(super) log_last: u64,
 }
 
+/// Returns the file name of the copy `number` of a manifest.
 pub(super) fn copy_name(number: u64) -> String {
     format!("{COPY}{number:08}")
 }

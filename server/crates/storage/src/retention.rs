@@ -50,6 +50,7 @@ impl<T> Default for Outdated<T> {
 }
 
 impl<T> Outdated<T> {
+    /// Adds an outdated part, whose retention begins now.
     pub(super) fn push(&mut self, part: T) {
         self.parts.push_back((Instant::now(), part));
     }
@@ -71,6 +72,7 @@ impl<T> Outdated<T> {
         self.parts.iter().map(|(_, part)| part)
     }
 
+    /// Drops all parts, even before their retention ends.
     pub(super) fn clear(&mut self) {
         self.parts.clear();
     }

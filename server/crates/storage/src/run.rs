@@ -65,7 +65,7 @@ pub(super) fn run_number(path: &Path) -> Option<u64> {
     number_before(path, SUFFIX)
 }
 
-/// Parses the number before a suffix of a file's name.
+/// Parses the number before a suffix of a file's name. Returns `None` for any other name.
 pub(super) fn number_before(path: &Path, suffix: &str) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
     name.strip_suffix(suffix)?.parse().ok()

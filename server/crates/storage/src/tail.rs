@@ -182,8 +182,8 @@ fn records_to_the_end(sums: &RangeCrc<'_>, search: usize, seq: u64) -> Option<us
     })
 }
 
-/// Examines a log file and applies its repair: corrects a bit, cuts a torn write, or removes an incomplete file. Fails on
-/// damage that a crash cannot cause.
+/// Examines a log file and applies its repair: corrects a bit, cuts a torn write, or removes an incomplete file. `seq` is the
+/// number in the file's name, and `last` marks the newest file of its kind. Fails on damage that a crash cannot cause.
 fn repair_file(
     dir: &Path,
     path: &Path,
@@ -342,6 +342,7 @@ fn has_valid_sums(
         && (footer == RECORD_HEADER_BYTES || is_valid(RECORD_HEADER_BYTES, footer, 0))
 }
 
+/// Reads a big-endian number of 8 bytes at the offset `at`; `None` beyond the end.
 fn u64_be_at(bytes: &[u8], at: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + 8)?.first_chunk::<8>()?;
     Some(u64::from_be_bytes(*bytes))

@@ -37,6 +37,7 @@ pub(super) async fn call<C: CallHandler>(
     }
 }
 
+/// Returns the status of a call that panicked.
 fn internal() -> Status {
     Status::internal(INTERNAL)
 }

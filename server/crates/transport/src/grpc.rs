@@ -459,6 +459,7 @@ fn encode_like_go(headers: &mut HeaderMap) {
     }
 }
 
+/// Converts a status of tonic. Drops its details and its metadata.
 fn to_http2(status: tonic::Status) -> Status {
     Status::new(status.code().into(), status.message().to_owned())
 }

@@ -94,6 +94,7 @@ impl Bound {
 }
 
 impl Socket {
+    /// Returns the bound address, or `None` for a Unix socket.
     fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
@@ -243,7 +244,7 @@ fn socket(url: &Url, reuse_port: bool) -> Result<Socket, BindError> {
 }
 
 /// Binds and listens on a host's first IPv4 address, or its first IPv6 address if it has no IPv4 address. `::` also accepts
-/// IPv4. If the kernel has no IPv6, `::` becomes 0.0.0.0.
+/// IPv4. If the kernel has no IPv6, `::` becomes 0.0.0.0. With `reuse_port`, other sockets can bind the same port.
 fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     // `localhost` may resolve to both families. As in etcd, open one listener, on IPv4 if possible.
     let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();

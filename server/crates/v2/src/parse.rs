@@ -82,7 +82,8 @@ fn read(fields: &mut FormFields, text: &[u8]) -> Result<(), String> {
     fault.map_or(Ok(()), Err)
 }
 
-/// Converts the fields to parameters. Ignores an empty `ttl`. Fails with the first error in etcd's order.
+/// Converts the fields to parameters. Ignores an empty `ttl`. Refuses `wait` unless `is_get`. Fails with the first error in
+/// etcd's order.
 fn validate(is_get: bool, fields: &FormFields) -> Result<Params, V2Error> {
     let prev_index = index(fields, "prevIndex")?;
     let wait_index = index(fields, "waitIndex")?;

@@ -244,6 +244,7 @@ fn validate(
     }
 }
 
+/// Returns the cluster version. Fails with `ClusterVersionUnavailable` until the leader has determined it.
 fn cluster_version(members: &MemberRegistry) -> RpcResult<Release> {
     release(&members.cluster_version).ok_or(RpcError::ClusterVersionUnavailable)
 }

@@ -50,6 +50,7 @@ pub(super) enum UnaryResponse<M> {
 }
 
 impl<M: MessageResponse> UnaryResponse<M> {
+    /// Returns the message, or `None` if it is encoded while it is sent.
     fn message(&self) -> Option<&M> {
         match self {
             Self::Whole(message) => Some(message),
@@ -182,6 +183,7 @@ pub(super) fn decode<Q: Shaped + Message + Default>(
     Ok((request, charge))
 }
 
+/// Decodes the messages of a request body as they arrive.
 pub(super) fn read_stream<Q: Message + Default + 'static>(body: RequestBody) -> Streaming<Q> {
     let decoder = ProstCodec::<Q, Q>::default().decoder();
     // The transport enforces the limit on message size.

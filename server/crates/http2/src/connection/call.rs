@@ -91,8 +91,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Opens the stream of a request that is not gRPC and schedules the call. Resets the stream if the call cannot be charged,
-    /// but only after [`Service::exchange`] was called. Sends status 100 if the client waits for it.
+    /// Opens the stream of a request that is not gRPC and schedules the call. `ended` means that the request has no body.
+    /// Resets the stream if the call cannot be charged, but only after [`Service::exchange`] was called. Sends status 100 if
+    /// the client waits for it.
     fn begin_plain(
         &mut self,
         slot: usize,
@@ -197,7 +198,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Answers a request whose headers are too large with status 431.
+    /// Answers a request whose headers are too large with status 431. `ended` means that the request has no body.
     pub(super) fn refuse_headers(&mut self, id: u32, ended: bool) {
         let (slot, stream) = self.new_stream(id, ended);
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;

@@ -156,6 +156,7 @@ fn catch_panic<T, E: ToString>(
         .map_err(|panic| format!("the core panics: {}", panic_text(&*panic)))
 }
 
+/// Returns the message of a panic, or a fixed text if it has none.
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())

@@ -341,6 +341,7 @@ fn stamp(path: Option<&Path>) -> FileStamp {
     ])
 }
 
+/// Reads a file that `flag` names. The error names both.
 fn read_file(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::Read { flag, path: path.to_owned(), source })
 }

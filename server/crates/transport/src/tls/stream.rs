@@ -18,6 +18,7 @@ pub(crate) enum Secured<S> {
 }
 
 impl<S> Secured<S> {
+    /// Returns whether the stream uses TLS.
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }

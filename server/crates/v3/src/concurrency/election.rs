@@ -164,7 +164,7 @@ pub(crate) async fn observe(
 }
 
 /// Streams the leaders of the election named in the first request. If the stream ends without a request, observes the election
-/// with the empty name. Ignores later requests.
+/// with the empty name. Ignores later requests. With `needs_leader`, some time without a Raft leader ends the stream.
 pub(crate) fn observe_first<R>(
     ctx: &Context,
     mut requests: R,
@@ -245,7 +245,8 @@ impl Observer {
 }
 
 /// Waits for the first put below `name` since revision `from`. Returns the new pair and a header with the put's revision. The
-/// caller can watch the changes after this revision. Returns `None` if the watch ends or fails first.
+/// caller can watch the changes after this revision. Returns `None` if the watch ends or fails first. With `needs_leader`, some
+/// time without a Raft leader ends the watch.
 async fn first_put(
     ctx: &Context,
     name: &[u8],

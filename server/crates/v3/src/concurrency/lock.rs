@@ -64,6 +64,7 @@ async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcRes
     }
 }
 
+/// Deletes a key, if it exists. Returns the header of the response.
 async fn delete_key(ctx: &Context, key: Bytes) -> RpcResult<Option<ResponseHeader>> {
     let request = DeleteRangeRequest { key, ..DeleteRangeRequest::default() };
     Ok(kv::delete_range(ctx, request).await?.response.header)

@@ -200,7 +200,7 @@ fn cancellation(answer: &WatchResponse) -> RpcError {
     error.unwrap_or(RpcError::Stopped)
 }
 
-/// Opens a watch stream with one watcher, in this process.
+/// Opens a watch stream with one watcher, in this process. With `needs_leader`, some time without a leader ends the stream.
 fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> WatchResponses {
     let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     let requests = stream::iter([Ok(create)]).chain(stream::pending());

@@ -164,7 +164,8 @@ async fn in_lines<A: Shaped + Serialize>(
     response
 }
 
-/// Charges each line until the connection has sent it. If a charge is refused, the body fails and the connection closes.
+/// Charges each line to the account, if there is one, until the connection has sent it. If a charge is refused, the body fails
+/// and the connection closes.
 fn charged(
     account: Option<Account>,
     lines: impl Stream<Item = Bytes> + Unpin,

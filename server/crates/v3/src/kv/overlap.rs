@@ -106,6 +106,7 @@ impl DeletedRanges {
         span.map(|(first, end)| (first.clone(), end.clone()))
     }
 
+    /// Returns whether a deleted range contains `key`.
     fn covers(&self, key: &Bytes) -> bool {
         let span = self.0.range::<Bytes, _>(..=key).next_back();
         span.is_some_and(|(_, end)| key < end)

@@ -142,9 +142,9 @@ impl HistoryStates {
         self.current.has_layout_of(touched.first)
     }
 
-    /// Reads the changes at recorded locations until a batch is full. The locations must have the layout of the current state.
-    /// Returns the batch and the remaining changes, if any. Fails if a value is only on disk, or if a change was compacted and
-    /// no older state contains it.
+    /// Reads the changes at recorded locations until a batch is full, with the previous pairs if `prev_kv`. The locations must
+    /// have the layout of the current state. Returns the batch and the remaining changes, if any. Fails if a value is only on
+    /// disk, or if a change was compacted and no older state contains it.
     pub(super) fn at_locations(
         &self,
         touched: &PendingChanges,

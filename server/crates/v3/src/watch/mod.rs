@@ -74,7 +74,8 @@ fn resumable(status: Status) -> Status {
     }
 }
 
-/// Opens a watch stream for a caller in this process. Returns the decoded responses to `requests`.
+/// Opens a watch stream for a caller in this process. Returns the decoded responses to `requests`. With `needs_leader`, some
+/// time without a leader ends the stream.
 pub(super) fn watch_events<R>(
     ctx: &Context,
     requests: R,

@@ -496,7 +496,7 @@ where
         Ok(())
     }
 
-    /// Handles an item of the request stream. An error ends the session.
+    /// Serves an item of the request stream; `None` means that the client sends no more requests. An error ends the session.
     async fn on_request(&mut self, request: Option<R::Item>) -> Result<(), Status> {
         match request {
             Some(Ok(request)) => self.serve(request).await?,

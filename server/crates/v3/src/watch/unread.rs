@@ -69,6 +69,7 @@ impl UnreadGroups {
         self.0.insert(group_id, rest.into());
     }
 
+    /// Removes a group, if it is unread.
     pub(super) fn remove(&mut self, group_id: WatcherGroupId) {
         self.0.remove(&group_id);
     }

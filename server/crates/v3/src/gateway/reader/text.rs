@@ -42,7 +42,7 @@ pub(super) fn decode_standard_base64(text: &[u8]) -> Result<Vec<u8>, usize> {
     decode_lines(&STANDARD_PADDED, text).ok_or_else(|| error_offset(text))
 }
 
-/// Decodes base64. Like Go, ignores line breaks.
+/// Decodes base64; `None` for invalid text. Like Go, ignores line breaks.
 fn decode_lines(engine: &GeneralPurpose, text: &[u8]) -> Option<Vec<u8>> {
     if let Ok(decoded) = engine.decode(text) {
         return Some(decoded);
