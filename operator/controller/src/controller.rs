@@ -94,12 +94,14 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
         outcome
     }
 
+    /// Counts the failed pass and returns the backoff.
     fn retry(&self, namespace: &str, name: &str) -> Duration {
         let cluster = ObjectRef::new(name).within(namespace);
         let retries = &self.operator.retries;
         retries.with(&cluster, Retries::on_pass_failed)
     }
 
+    /// Drops the permit, the metrics and the retries of a deleted cluster.
     fn forget(&self, namespace: &str, name: &str) {
         let cluster = ObjectRef::new(name).within(namespace);
         self.operator.rollouts.forget(&cluster);

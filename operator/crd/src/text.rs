@@ -52,6 +52,7 @@ fn unit_of(unit: &str) -> Option<(u64, i32)> {
 }
 
 impl<'de> Deserialize<'de> for ByteQuantity {
+    /// Accepts a string or a number. Does not check the syntax, which the CustomResourceDefinition validates.
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         match Value::deserialize(from)? {
             Value::String(text) => Ok(Self(text)),

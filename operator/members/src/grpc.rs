@@ -309,6 +309,8 @@ impl Members for GrpcMembers {
         .await
     }
 
+    /// Tries the members in order until one makes or refuses the change, and otherwise returns the last error. If a response is
+    /// lost, the change can be made twice.
     async fn change(&self, through: &[Address], change: &Change) -> Result<(), CallError> {
         let mut last = CallError::NoMember;
         for member in through {

@@ -183,6 +183,7 @@ impl From<lease::LeaseOperation> for Command {
 }
 
 impl From<auth::AuthOperation> for Command {
+    /// Creates a command that requires an administrator while v2 or v3 authentication is enabled.
     fn from(verb: auth::AuthOperation) -> Self {
         Self::Auth(auth::AuthCommand { operation: Some(verb), by_either: true })
     }

@@ -179,11 +179,13 @@ impl Host for NodeHost {
         self.post.post(envelopes);
     }
 
+    /// Passes the command to the executor's thread, which delivers the result. Always returns `None`.
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         self.executor.execute(command);
         None
     }
 
+    /// Drops the state on the executor's thread, because dropping can take long.
     fn discard(&mut self, machine: StateMachine) {
         self.executor.free(machine);
     }

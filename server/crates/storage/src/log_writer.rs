@@ -79,6 +79,7 @@ impl<F: FileSystem> FileSystem for LogFiles<F> {
     type Reader = F::Reader;
     type Writer = Writer<F::Writer>;
 
+    /// Creates a file that only its owner can access. On a full disk, deletes the ballast and tries again.
     fn create<P: AsRef<Path>>(&self, path: P) -> io::Result<F::Handle> {
         let made = retried(&self.ledger, || self.files.create(&path))?;
         // Startup already reports a file system without modes.
@@ -94,6 +95,7 @@ impl<F: FileSystem> FileSystem for LogFiles<F> {
         self.files.delete(path)
     }
 
+    /// Renames a file. On a full disk, deletes the ballast and tries again.
     fn rename<P: AsRef<Path>>(&self, from: P, to: P) -> io::Result<()> {
         retried(&self.ledger, || self.files.rename(&from, &to))
     }

@@ -131,6 +131,7 @@ pub(super) async fn lease_time_to_live(
 }
 
 impl ReadReply for Vec<Bytes> {
+    /// Returns the size of the attached keys in bytes.
     fn bytes(&self) -> usize {
         self.iter().map(Bytes::len).sum()
     }
