@@ -138,7 +138,8 @@ fn corruption_checker(
 }
 
 /// Returns the TLS settings with which `--force-new-cluster` queries the other members. Without certificate files, opens the
-/// self-signed certificates, which exist if the member has run before. Without the flag, returns `from_files`.
+/// self-signed certificates, which exist if the member has run before. Without the flag, returns `from_files`. `None` means
+/// that peers use plaintext.
 fn dialing_tls(
     config: &Config,
     from_files: Option<&PeerTls>,

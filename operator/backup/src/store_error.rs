@@ -91,8 +91,8 @@ fn failed(doing: &str, reason: Reason, why: &str) -> BackupError {
     BackupError::new(reason, format!("{doing}: {why}"))
 }
 
-/// Converts an S3 error code and its message. `is_refused` says whether the store refused the credentials. This flag is used
-/// only if neither the code nor the message shows the reason.
+/// Converts an S3 error code and its message. `doing` names the failed action, such as `read URL`. `is_refused` says whether
+/// the store refused the credentials. This flag is used only if neither the code nor the message shows the reason.
 fn of_s3(doing: &str, code: &str, message: &str, is_refused: bool) -> BackupError {
     let (reason, hint) = match code {
         "InvalidAccessKeyId" | "XAdminUserNotFound" => {

@@ -103,8 +103,9 @@ fn updated(seen: &Observed) -> usize {
     updated.count()
 }
 
-/// Returns the record of a recovery. A running recovery is done once a quorum serves and every usable disk belongs to a member.
-/// A finished record is kept only while the recovery is requested. A request while a quorum serves is recorded as done.
+/// Returns the record of a recovery, or `None` if there is none. A running recovery is done once a quorum serves and every
+/// usable disk belongs to a member. A finished record is kept only while the recovery is requested. A request while a quorum
+/// serves is recorded as done.
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
     let list = seen.membership.as_ref();
     let serves = list.is_some_and(Membership::is_confirmed);
@@ -193,8 +194,8 @@ fn operation(
     })
 }
 
-/// Returns the status of discovery. Until the cluster has an id, counts the members that are in the member list or have a ready
-/// pod, and names the missing members.
+/// Returns the status of discovery, or `None` if the previous status has none. Until the cluster has an id, counts the members
+/// that are in the member list or have a ready pod, and names the missing members.
 fn discovery(of: Subject<'_>, seen: &Observed) -> Option<witan_crd::DiscoveryStatus> {
     let mut discovery = of.before.discovery.clone()?;
     if discovery.url.is_some() && of.before.cluster_id.is_none() {

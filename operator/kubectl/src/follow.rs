@@ -35,7 +35,7 @@ pub(super) async fn follow<K: Object>(
     follow_events(pin!(changes), (&K::kind(&()), name), stage).await
 }
 
-/// Follows the events of one object until it ends. `kind` and `name` identify the object in messages.
+/// Follows the events of one object until it ends, like [`follow`]. `kind` and `name` identify the object in messages.
 async fn follow_events<K>(
     mut changes: impl Stream<Item = Result<Event<K>, watcher::Error>> + Unpin,
     (kind, name): (&str, &str),

@@ -249,8 +249,8 @@ async fn page(target: &Target, pod: &str, port: i32) -> Result<String, String> {
         .map_err(|error| of_kube(&error))
 }
 
-/// Returns the container whose log is read: `preferred` if the pod has it, otherwise the first. Injected containers may come
-/// first.
+/// Returns the container whose log is read: `preferred` if the pod has it, otherwise the first, or `None` if the pod has none.
+/// Injected containers may come first.
 fn container(pod: &Pod, preferred: &str) -> Option<String> {
     let all = &pod.spec.as_ref()?.containers;
     let found = all.iter().find(|each| each.name == preferred);

@@ -4,6 +4,8 @@
 //! cluster id. A majority is enough to serve. A second bootstrap from a static list would create another cluster. Therefore,
 //! the status records the number of members before the first pod starts, and the cluster id once a quorum serves. A cluster
 //! with a recorded id is never bootstrapped again.
+//!
+//! A check that needs no step returns `None`.
 
 use super::{
     objects::wait_for_secrets,

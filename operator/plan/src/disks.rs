@@ -1,4 +1,6 @@
 //! Keeps the owner, the labels and the size of members' claims in line with the spec.
+//!
+//! A check that needs no step returns `None`.
 
 use witan_crd::Storage;
 

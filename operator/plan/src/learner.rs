@@ -1,4 +1,6 @@
 //! Promotes a learner that has caught up, and removes a learner that cannot catch up.
+//!
+//! A check that needs no step returns `None`.
 
 use super::{
     evidence::{self, Evidence, lost_disk},

@@ -258,7 +258,8 @@ impl Observed {
         ordinals.filter_map(|seen| seen.claim.as_ref())
     }
 
-    /// Returns the member of an ordinal in the member list, even if no quorum confirmed the list.
+    /// Returns the member of an ordinal in the member list, even if no quorum confirmed the list. Returns `None` if the list
+    /// does not contain it.
     pub fn member(&self, ordinal: Ordinal) -> Option<&MemberSeen> {
         self.membership.as_ref()?.of(ordinal)
     }

@@ -1,4 +1,6 @@
 //! Applies the objects that exist once per cluster: services, certificates and the disruption budget. `rotate` replaces the CA.
+//!
+//! A check that needs no step returns `None`.
 
 use witan_crd::{CertificateRole, ManagedCertificate, quorum};
 

@@ -1,4 +1,6 @@
 //! Repairs a cluster: recreates missing pods, replaces members that do not recover, and cleans up after removed members.
+//!
+//! A check that needs no step returns `None`.
 
 use witan_crd::{OnCorruption, Retention};
 

@@ -3,6 +3,8 @@
 //! The status records the restore and the disks before a member stops. No new member starts until all pods are gone and all
 //! earlier claims are retired. Otherwise, old members could form a quorum next to the new members. New members get new
 //! ordinals, so they never get old claims. Returning to the earlier disks works the same way.
+//!
+//! A check that needs no step returns `None`.
 
 use witan_crd::{RestorePhase, RestoreStatus, ordinal};
 

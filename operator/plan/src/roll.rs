@@ -1,6 +1,8 @@
 //! Rolls out a changed template, version, peer TLS or storage, one member at a time and the leader last.
 //!
 //! A member that keeps its disk is restarted. A member without a disk, or whose claim must migrate, is replaced.
+//!
+//! A check that needs no step returns `None`.
 
 use super::{
     objects::wait_for_secrets,

@@ -1,5 +1,7 @@
 //! Scales to `spec.replicas`, one member at a time: adds a learner, or removes the member with the highest ordinal. `repair`
 //! runs first and removes members that do not recover.
+//!
+//! A check that needs no step returns `None`.
 
 use super::{
     pass::{Joined, soon},

@@ -1,5 +1,7 @@
 //! States in which the operator changes nothing (paused, forked, another cluster id), fenced members, hibernation, and
 //! leftovers of a failed bootstrap.
+//!
+//! A check that needs no step returns `None`.
 
 use witan_crd::RestorePhase;
 

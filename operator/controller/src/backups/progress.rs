@@ -110,7 +110,7 @@ pub(super) fn is_over(job: &Job) -> bool {
     condition(job, "Complete").is_some() || condition(job, "Failed").is_some()
 }
 
-/// Returns the condition of this type if it is true.
+/// Returns the condition of this type if it is true, otherwise `None`.
 pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
     let mut conditions = job.status.as_ref()?.conditions.as_ref()?.iter();
     conditions.find(|condition| condition.type_ == kind && condition.status == "True")

@@ -43,7 +43,8 @@ pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared
     check_compactions(revision, found)
 }
 
-/// Returns `Again` if the members have compacted at different revisions, because their hashes then cannot be compared.
+/// Returns the members' hashes at `revision`. Returns `Again` if the members have compacted at different revisions, because
+/// their hashes then cannot be compared.
 fn check_compactions(revision: i64, found: Vec<(String, KeysHash)>) -> Compared {
     let compacted = found.first().map(|(_, hash)| hash.compact_revision);
     let mut others = found.iter();

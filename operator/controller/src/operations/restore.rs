@@ -106,8 +106,9 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
     Start::End(Err(why))
 }
 
-/// Returns why a new restore is refused. After it, an undo could no longer return to the usable disks that the last finished
-/// restore kept. Ignores disks that an undo, or a restore of a cluster that never served, has kept.
+/// Returns why a new restore is refused, or `None` if it is allowed. After it, an undo could no longer return to the usable
+/// disks that the last finished restore kept. Ignores disks that an undo, or a restore of a cluster that never served, has
+/// kept.
 fn kept_disks_refusal(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let last = last(cluster)?;
     let returns = last.phase == RestorePhase::Done && last.source.is_some();

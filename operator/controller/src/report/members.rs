@@ -108,7 +108,8 @@ fn member_phase(seen: &Observed, ordinal: Ordinal, member: Option<&MemberSeen>) 
 }
 
 /// Returns why the pod of an ordinal is not ready: `PodEnding` or the name of its obstacle. Otherwise, returns
-/// [`events::FOREIGN_ADDRESS`] for a member with a foreign peer URL, even if the pod is ready.
+/// [`events::FOREIGN_ADDRESS`] for a member with a foreign peer URL, even if the pod is ready. Returns `None` for any other
+/// pod.
 fn reason(seen: &Observed, ordinal: Ordinal) -> Option<String> {
     let pod = seen.pod(ordinal)?;
     if pod.deleting {

@@ -14,8 +14,8 @@ use super::{
 
 const ALWAYS_ALLOW: &str = "AlwaysAllow";
 
-/// Returns the `minAvailable` of a live budget if it is a number. Without `minAvailable`, returns 0 if the budget is made for a
-/// sole voter, whose unready pod can always be evicted.
+/// Returns the `minAvailable` of a live budget; `None` for a percentage. Without `minAvailable`, returns 0 if the budget is
+/// made for a sole voter, whose unready pod can always be evicted.
 pub(crate) fn min_available(budget: &PodDisruptionBudget) -> Option<u32> {
     let spec = budget.spec.as_ref()?;
     match &spec.min_available {

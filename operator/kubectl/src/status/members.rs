@@ -30,7 +30,8 @@ pub(super) fn summary(facts: &Facts) -> String {
     )
 }
 
-/// Formats the cluster's feature level and, if all members support a higher level, also that level.
+/// Formats the cluster's feature level and, if all members support a higher level, also that level. Returns `None` if the level
+/// is unknown.
 pub(super) fn level(status: &EtcdClusterStatus) -> Option<String> {
     let level = status.feature_level?;
     let listed = status.members.iter().filter(|member| member.id.is_some());

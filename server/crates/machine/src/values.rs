@@ -140,8 +140,8 @@ impl BlockValues {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a part of the values if they are in memory. Copies a small part if the cache may soon evict the values, because
-    /// a slice would keep all values in memory. Marks the values as used, even if they are only on disk.
+    /// Returns a part of the values, or `None` if they are only on disk. Copies a small part if the cache may soon evict the
+    /// values, because a slice would keep all values in memory. Marks the values as used, even if they are only on disk.
     pub(crate) fn part(&self, part: Range<usize>) -> Option<Bytes> {
         let state = self.read_state();
         let found = state.bytes.as_ref().map(|bytes| match state.counted() {

@@ -247,7 +247,7 @@ impl ReplicaLoop {
     }
 
     /// Waits for work until the next tick and adds new messages to `messages`. If a request is queued, returns the request
-    /// without waiting.
+    /// without waiting, otherwise `None`.
     fn wait_for_work(
         &mut self,
         requests: &mut Receiver<LoopRequest>,

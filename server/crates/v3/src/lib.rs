@@ -76,7 +76,7 @@ mod header {
         })
     }
 
-    /// Builds a header with revision 0, for membership calls.
+    /// Builds a header with revision 0, for membership calls. Never returns `None`.
     pub(super) fn bare(node: &Node) -> Option<ResponseHeader> {
         at(node, Revision::NONE)
     }

@@ -83,8 +83,8 @@ impl Player {
         self.whole
     }
 
-    /// Executes a turn. Returns a verdict if its effects differ from the recorded effects. Fails if the turn cannot be executed
-    /// or the core panics.
+    /// Executes a turn. Returns a verdict if its effects differ from the recorded effects, otherwise `None`. Fails if the turn
+    /// cannot be executed or the core panics.
     pub fn turn(&mut self, turn: &Turn) -> Result<Option<Verdict>, String> {
         let got = catch_panic(|| self.execute(turn)).flatten()?;
         let expected = sort_messages(turn.effects.clone());

@@ -122,7 +122,7 @@ impl Replica {
     }
 
     /// Submits a request that was held with `bytes` bytes. Returns its ticket if it is a proposal of this process that is still
-    /// waiting. Drops proposals from removed members, which answer their clients themselves.
+    /// waiting, otherwise `None`. Drops proposals from removed members, which answer their clients themselves.
     fn hand_in_held(&mut self, held: HeldProposal, bytes: usize) -> Option<Ticket> {
         match held {
             HeldProposal::Own(ticket) => self.hand_in_own(ticket, bytes).then_some(ticket),

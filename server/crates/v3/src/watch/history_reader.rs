@@ -291,7 +291,7 @@ impl RangeToRead<'_> {
         }
     }
 
-    /// Runs [`HistoryStates::read_some`] on another thread.
+    /// Runs [`HistoryStates::read_some`] on another thread. After an outer error, `batch` has lost its events.
     async fn read_some_from_disk(
         &self,
         from: &mut Option<ResumePoint>,
