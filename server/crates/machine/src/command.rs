@@ -60,7 +60,7 @@ pub struct UnstampedEntry {
 }
 
 impl UnstampedEntry {
-    /// Creates the entry of a command and its caller.
+    /// Creates the entry of a command and its caller; `None` is an unauthenticated caller.
     pub fn new(command: Command, caller: Option<auth::Caller>) -> Self {
         Entry::unstamped(command, caller).into()
     }

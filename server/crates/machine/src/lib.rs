@@ -226,7 +226,8 @@ impl StateMachine {
         }
     }
 
-    /// Emits the same records as [`Self::changes`], except the v3 keys. Members with the same state emit the same records.
+    /// Emits the same records as [`Self::changes`], except the v3 keys. Members with the same state emit the same records. If
+    /// `since` is `None`, emits all records.
     pub fn changes_except_keys(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv.leases().changes(
             since.map(|m| m.kv.leases()),

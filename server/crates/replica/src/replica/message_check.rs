@@ -200,6 +200,7 @@ impl Replica {
     }
 
     /// Halts this member after the turn and returns `true` if the leader's state has a higher feature level than this release.
+    /// Returns `false` if there is no `state`.
     pub(super) fn halt_below_level_of(&mut self, state: Option<&View>) -> bool {
         let own = self.config.level;
         let level = state.map(|state| state.machine.members.level());
