@@ -100,8 +100,9 @@ async fn fetch(
     Ok(record.map(|record| FetchedBackup { record, to_revision }))
 }
 
-/// Returns the name of the file to fetch and the backup's record. The record can be missing only if `name` ends in `.db` and no
-/// changes are requested.
+/// Returns the name of the file to fetch and the backup's record. If `name` is `None`, chooses the newest verified backup.
+/// `until` is the target of the changes, if any are requested: a later backup is refused. The record can be missing only if
+/// `name` ends in `.db` and no changes are requested.
 async fn choose(
     store: &Store,
     name: Option<&str>,

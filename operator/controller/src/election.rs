@@ -162,7 +162,8 @@ impl Election {
         won_race(self.leases.replace(&self.name, &params, &lease).await)
     }
 
-    /// Returns a lease spec with this process as the holder. Counts a transition if the holder changes.
+    /// Returns a lease spec with this process as the holder. `before` is the current spec, if the lease exists. Counts a
+    /// transition if the holder changes.
     fn held(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
         let now = Some(MicroTime(Timestamp::now()));
         let before = before.cloned().unwrap_or_default();

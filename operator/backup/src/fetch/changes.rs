@@ -254,6 +254,7 @@ fn prepare_folder(folder: &Path) -> Result<(), BackupError> {
 }
 
 /// Returns the error for a target whose changes are not all stored. The error names the last point that can be restored.
+/// `later` is the start of the next stored history in milliseconds since 1970, if there is one.
 fn not_stored(
     segments: &SegmentStore,
     until: Until,

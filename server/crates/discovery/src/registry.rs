@@ -267,8 +267,8 @@ impl TokenRequest<'_> {
         Err(V2Error::before_store(ErrorCode::KeyNotFound, path))
     }
 
-    /// Fails if the registration is a directory or too long, or if it is new and the token already has
-    /// `REGISTRATIONS_PER_MEMBER` registrations per member.
+    /// Fails if the registration is a directory or too long. Also fails if it is new and the token already has
+    /// `REGISTRATIONS_PER_MEMBER` registrations per member. `size` is the token's size, or `None` if the token has none.
     fn check_bounds(
         &self,
         directory: &witan_tree::Node,

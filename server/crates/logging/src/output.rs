@@ -23,7 +23,7 @@ enum Output {
 }
 
 impl Outputs {
-    /// Opens all outputs. Fails if a log file cannot be opened.
+    /// Opens all outputs. Files grow without limit if `rotation` is `None`. Fails if a log file cannot be opened.
     pub(super) fn open(outputs: &[LogOutput], rotation: Option<Rotation>) -> io::Result<Self> {
         let open = |output: &LogOutput| {
             Ok(match output {
@@ -58,7 +58,7 @@ struct LogFile {
 }
 
 impl LogFile {
-    /// Opens a file for appending. Creates the file if it does not exist.
+    /// Opens a file for appending. Creates the file if it does not exist. The file grows without limit if `rotation` is `None`.
     fn open(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let size = file.metadata()?.len();

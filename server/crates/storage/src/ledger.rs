@@ -123,8 +123,8 @@ impl Ledger {
         made.is_ok()
     }
 
-    /// Announces a command of `bytes` bytes. Returns `false`, without announcing, if fewer than `bytes` of the `free` bytes are
-    /// unclaimed.
+    /// Announces a command of `bytes` bytes until [`Self::written`] accounts for it. Returns `false`, without announcing, if
+    /// fewer than `bytes` of the `free` bytes are unclaimed.
     pub(super) fn announce(&self, bytes: u64, free: u64) -> bool {
         let mut claims = self.claims.lock();
         let fits = bytes <= claims.left(free);

@@ -78,8 +78,9 @@ pub(crate) fn succeeding(
     Ok(Some(made))
 }
 
-/// Reissues the certificate of a role. While the CA's key is lost, keeps a certificate with the right names even if its secret
-/// does not trust the next CA yet. Adds the next CA to that secret. The next CA signs any other certificate.
+/// Reissues the certificate of a role, whose current secret is `present`, if it exists. While the CA's key is lost, keeps a
+/// certificate with the right names even if its secret does not trust the next CA yet. Adds the next CA to that secret. The
+/// next CA signs any other certificate.
 pub(crate) fn renewed(
     cluster: &Cluster<'_>,
     role: CertificateRole,

@@ -248,8 +248,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Writes a stream's response and reopens its receive window. Ends a call with a pending refusal. During a shutdown, ends a
-    /// streaming response that may run forever.
+    /// Writes a stream's response and reopens its receive window. `response` is a new response, or `None` if the stream already
+    /// has one or the call still runs. Ends a call with a pending refusal. During a shutdown, ends a streaming response that
+    /// may run forever.
     fn advance(
         &mut self,
         slot: usize,

@@ -68,7 +68,8 @@ impl PeerTls {
     /// Performs the handshake with a connecting member. `hosts` are the hosts in the members' URLs. Returns the stream and, if
     /// it can identify the member, the certificate. Such a certificate names hosts, is valid for servers, and is the member's
     /// only certificate. If the handshake or the certificate check fails, logs and counts the failure and returns `None`. With
-    /// `--peer-skip-client-san-verification`, returns no certificate.
+    /// `--peer-skip-client-san-verification`, returns no certificate. If `remote`, the other side's address, is `None`, as for
+    /// a Unix socket, the hosts in the certificate are not checked.
     pub async fn accept(
         &self,
         stream: Box<dyn AcceptedStream>,
