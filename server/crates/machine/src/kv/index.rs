@@ -118,8 +118,9 @@ impl Index {
         self.live += usize::from(!entry.tombstone);
     }
 
-    /// Splits a full page for a new key at position `at`. At either end, the new key starts a new page, so that ascending and
-    /// descending writes leave full pages. At any other position, halves the page.
+    /// Splits the full page whose lowest key is `low`, and inserts the key `new`, whose position in it would be `at`. At either
+    /// end, the new key starts a new page, so that ascending and descending writes leave full pages. At any other position,
+    /// halves the page.
     fn split_page(&mut self, low: Bytes, full: &Leaf, at: usize, new: (&[u8], IndexEntry)) {
         let (key, entry) = new;
         let mut alone = Leaf::default();
