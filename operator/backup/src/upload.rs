@@ -62,7 +62,8 @@ impl PartUpload {
         Ok(self.upload.complete().await?.e_tag)
     }
 
-    /// Deletes the sent parts. Waits for parts in flight first, because a store keeps a part that arrives after the abort.
+    /// Deletes the sent parts. Waits for parts in flight first, because a store keeps a part that arrives after the abort. Only
+    /// logs a failure.
     pub(crate) async fn abort(mut self) {
         let aborted = async {
             while self.in_flight.join_next().await.is_some() {}

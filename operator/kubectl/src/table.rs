@@ -64,6 +64,7 @@ pub(super) fn or_unknown(known: Option<impl ToString>) -> String {
     known.map_or_else(|| UNKNOWN.to_owned(), |known| known.to_string())
 }
 
+/// Returns `yes` if `holds`, otherwise `no`.
 pub(super) fn yes(holds: bool) -> String {
     if holds { "yes" } else { "no" }.to_owned()
 }

@@ -147,7 +147,8 @@ pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentV
     claim
 }
 
-/// Returns the template's spec with access modes (by default `ReadWriteOnce`) and storage class, without the size.
+/// Returns the spec of the claim, without the size: the user's `volumeClaimTemplate`, or an empty spec if `template` is `None`.
+/// The cluster's access modes and storage class replace those of the template. Without access modes, sets `ReadWriteOnce`.
 fn spec(
     cluster: &Cluster<'_>,
     template: Option<PersistentVolumeClaimSpec>,

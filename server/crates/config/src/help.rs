@@ -66,7 +66,8 @@ fn default(flag: &Flag) -> &str {
     }
 }
 
-/// Returns the sentence about a flag's status for the help text, or an empty string for a supported flag.
+/// Returns the sentence about a flag's status for the help text, with a space before it, or an empty string for a supported
+/// flag.
 fn note(flag: &Flag) -> String {
     match flag.status {
         FlagStatus::Supported(_) => String::new(),

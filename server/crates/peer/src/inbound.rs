@@ -147,7 +147,8 @@ impl Inbound {
 
 impl InboundStream {
     /// Reads up to about [`TURN_BYTES`] bytes, counting at least [`SMALL_BYTES`] for each frame and each read. Adds messages to
-    /// `messages` and answers the last ping. Returns whether the stream is still open. Fails for an invalid frame, and if the
+    /// `messages` and answers the last ping. `target` is a buffer for reads, whose previous content is overwritten, and `now`
+    /// is the time at which the bytes arrived. Returns whether the stream is still open. Fails for an invalid frame, and if the
     /// stream ends within a frame.
     fn read(
         &mut self,

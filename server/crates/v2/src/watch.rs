@@ -85,7 +85,8 @@ impl WatchCursor {
         self.from = self.from.max(index);
     }
 
-    /// Returns the next matching event, if any, and advances past it. Fails if the history no longer contains it.
+    /// Returns the next matching event, or `None` if there is none. Advances past all events that were examined. Fails if the
+    /// history no longer contains the next event.
     fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
         let found = tree.next_event(&self.watch, self.from)?;
         match &found {

@@ -144,6 +144,7 @@ fn each_field<'a>(
     Ok(())
 }
 
+/// Parses JSON.
 fn value<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Result<T, V2StoreError> {
     serde_json::from_slice(raw).map_err(|error| V2StoreError(error.to_string()))
 }
