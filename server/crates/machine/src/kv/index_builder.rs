@@ -32,6 +32,7 @@ pub(super) struct IndexRow<'a> {
 }
 
 impl<'a> IndexRow<'a> {
+    /// Creates the row of a version. `size` is the size of the version in bytes.
     pub(super) fn new(key: &'a [u8], entry: IndexEntry, size: usize) -> Self {
         let entry = entry.pack();
         Self { key, entry, size }
