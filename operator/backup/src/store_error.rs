@@ -87,6 +87,7 @@ const FULL: [io::ErrorKind; 3] = [
     io::ErrorKind::FileTooLarge,
 ];
 
+/// Creates the error of the failed action `doing`. `why` is the end of the message.
 fn failed(doing: &str, reason: Reason, why: &str) -> BackupError {
     BackupError::new(reason, format!("{doing}: {why}"))
 }

@@ -38,6 +38,8 @@ struct Seen {
 }
 
 impl Election {
+    /// Prepares the election without contacting the API server. `name` is the name of the Lease, and `identity` distinguishes
+    /// this process from all other candidates.
     pub(crate) fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),

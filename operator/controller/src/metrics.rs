@@ -197,6 +197,7 @@ impl Metrics {
     }
 }
 
+/// Returns the value of the label `result`.
 fn result(succeeded: bool) -> &'static str {
     if succeeded { "succeeded" } else { "failed" }
 }

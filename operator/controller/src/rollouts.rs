@@ -14,6 +14,7 @@ pub(crate) struct Rollouts {
 }
 
 impl Rollouts {
+    /// Creates `limit` permits.
     pub(crate) fn new(limit: u16) -> Self {
         Self { limit: limit.into(), in_progress: Mutex::default() }
     }

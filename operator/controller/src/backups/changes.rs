@@ -46,6 +46,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// Returns the time until the next pass: shorter while the pod does not respond.
     pub(super) fn requeue_after(&self) -> Duration {
         if self.answer.is_some() { POLL } else { SOON }
     }

@@ -220,6 +220,7 @@ fn service_names(cluster: &Cluster<'_>, service: &str) -> [String; 4] {
     ]
 }
 
+/// Converts an IP address or a DNS name to a subject alternative name. Fails for any other text.
 fn san(name: String) -> BuildResult<SanType> {
     match name.parse::<IpAddr>() {
         Ok(address) => Ok(SanType::IpAddress(address)),

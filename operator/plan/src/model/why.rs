@@ -325,6 +325,7 @@ fn forked(cluster: &str, seen: &Observed) -> String {
     )
 }
 
+/// Lists the names of the members of these ordinals.
 fn names<'a>(cluster: &str, ordinals: impl IntoIterator<Item = &'a Ordinal>) -> String {
     let names = ordinals.into_iter().map(|at| format!("{cluster}-{at}"));
     Vec::from_iter(names).join(", ")

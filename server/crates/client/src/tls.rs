@@ -34,6 +34,7 @@ impl TlsClient {
         Self::new(asked, vec![b"h2".to_vec()])
     }
 
+    /// Creates TLS settings that offer the ALPN protocols `alpn`. Reads the TLS files.
     fn new(asked: &ClientSettings, alpn: Vec<Vec<u8>>) -> Result<Self, ClientTlsError> {
         let mut config = client_config(asked)?;
         config.alpn_protocols = alpn;

@@ -121,7 +121,7 @@ impl<'a> Assembled<'a> {
         Self { message: Some(message), rest, inflated: 0 }
     }
 
-    /// Returns a complete message after decompression.
+    /// Returns a complete message after decompression. Fails above `max` bytes and for corrupt gzip data.
     fn inflated(message: &[u8], rest: &'a [u8], max: usize) -> Result<Self, Refusal> {
         let message = inflate(&message[PREFIX_BYTES..], max)?;
         let inflated = message.len();

@@ -42,6 +42,7 @@ pub(crate) struct FrameWriter {
 
 impl FrameWriter {
     /// Creates a writer whose output contains the server's settings and a WINDOW_UPDATE that enlarges the connection's window.
+    /// The settings permit `streams_max` concurrent streams.
     pub(crate) fn new(streams_max: u32) -> Self {
         let mut output = Vec::new();
         let settings = [

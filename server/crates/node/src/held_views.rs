@@ -91,6 +91,7 @@ impl Drop for HeldView {
 }
 
 impl HeldViews {
+    /// Creates an empty list of readers. Without `quota_bytes`, there is no quota.
     pub(super) fn new(quota_bytes: Option<u64>) -> Self {
         Self(Arc::new(Mutex::new(Held {
             quota_bytes,

@@ -132,6 +132,7 @@ pub(super) struct OutdatedEntries {
 }
 
 impl LogStart {
+    /// Encodes the record. [`Self::decode`] reads it.
     pub(super) fn encode(self) -> Vec<u8> {
         [self.origin, self.begin, self.needed]
             .map(u64::to_le_bytes)

@@ -102,6 +102,7 @@ pub(super) fn copy_number(name: &str) -> Option<u64> {
 }
 
 impl Manifest {
+    /// Creates the manifest of a chain without a previous chain and without an installation.
     pub(super) fn new(format: &'static DataFormat, chain: Chain) -> Self {
         Self { format, chain, before: Chain::default(), install: None }
     }

@@ -49,6 +49,7 @@ impl LogLink {
 }
 
 impl LogOwner {
+    /// Creates the owner of a log. `link` is the link in the data directory, with `--wal-dir`.
     pub(super) fn new(identity: &DataIdentity, link: Option<LogLink>) -> Self {
         let DataIdentity { cluster_id, member_id } = *identity;
         Self { cluster_id, member_id, link }

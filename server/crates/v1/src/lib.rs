@@ -126,6 +126,7 @@ fn unauthorized() -> HttpResponse {
     reply::text(StatusCode::UNAUTHORIZED, INSUFFICIENT)
 }
 
+/// Builds a plain-text response like [`framed`].
 fn text(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
     framed(reply::framed(request, body))
 }

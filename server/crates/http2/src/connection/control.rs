@@ -32,6 +32,7 @@ pub(super) struct Pings {
 }
 
 impl Pings {
+    /// Creates the count of a new client. `min` is the minimum interval between pings while a call is in progress.
     pub(super) fn new(min: Duration) -> Self {
         Self { min, last: None, strikes: 0 }
     }
