@@ -78,6 +78,7 @@ pub struct BackupSettings {
     pub pod_template: Option<OpenObject>,
 }
 
+/// Returns the default of `timeout`.
 fn timeout() -> Span {
     Span("1h".to_owned())
 }
@@ -133,6 +134,7 @@ pub struct S3Store {
     pub kms_key_id: Option<String>,
 }
 
+/// Returns the default of `region`.
 fn region() -> String {
     "us-east-1".to_owned()
 }
@@ -342,6 +344,7 @@ pub struct BackupChanges {
     pub every_seconds: u32,
 }
 
+/// Returns the default of `everySeconds`.
 fn every_seconds() -> u32 {
     10
 }

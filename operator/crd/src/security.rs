@@ -87,6 +87,7 @@ pub struct ServerTlsSource {
     pub client_cert_auth: bool,
 }
 
+/// Returns the default of `clientCertAuth`.
 fn yes() -> bool {
     true
 }
@@ -141,10 +142,12 @@ pub struct IssuerRef {
     pub group: String,
 }
 
+/// Returns the default of an issuer's `kind`.
 fn issuer_kind() -> String {
     "Issuer".to_owned()
 }
 
+/// Returns the default of an issuer's `group`.
 fn issuer_group() -> String {
     "cert-manager.io".to_owned()
 }

@@ -19,8 +19,8 @@ const OVERLAP: &str = "24h";
 
 const PEM_END: &str = "-----END CERTIFICATE-----\n";
 
-/// Returns the secret of the CA at the next stage of its rotation. The apply of the result fails if the secret has changed
-/// since `present` was read.
+/// Returns the secret of the CA at the stage `to` of its rotation. `present` is the secret at the previous stage. The apply of
+/// the result fails if the secret has changed since `present` was read.
 pub(crate) fn rotated(
     cluster: &Cluster<'_>,
     present: &Secret,
