@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(excess(&all, Some(2), None, "c"), "a");
     }
 
-    /// A verification fails after the backup was stored.
+    /// A verification fails after the backup has been stored.
     #[test]
     fn an_unverified_backup_removes_no_verified_one() {
         let rejected = |name, at| BackupRecord { unverified: true, ..record(name, at) };

@@ -25,7 +25,7 @@ pub(super) struct History {
 #[serde(rename_all = "camelCase")]
 struct Version {
     revision: i64,
-    /// The number of puts since the key was created.
+    /// The number of puts since the creation of the key.
     version: i64,
     bytes: u64,
     /// The lease of the key, in hexadecimal.

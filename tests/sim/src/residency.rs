@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    /// Reads a state of a member after its values on disk were dropped. The state has the hash `expected`.
+    /// Reads a state of a member after its values on disk have been dropped. The state has the hash `expected`.
     pub(crate) fn read_cold(&mut self, place: usize, kv: &Kv, expected: u64) {
         self.disks[place].drop_values();
         self.counts.read_back += 1;

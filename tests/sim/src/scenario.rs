@@ -105,7 +105,7 @@ impl Scenario {
     }
 
     /// Returns whether members run two releases and the leader decides the cluster version. Of the features below, such runs
-    /// can only have held proposals.
+    /// can have only held proposals.
     pub(crate) fn has_releases(&self) -> bool {
         self.seed % RELEASES_SEEDS == 2
     }

@@ -107,8 +107,8 @@ pub(super) fn missed_start(operation: &EtcdOperation, at: Timestamp) -> Option<O
 }
 
 /// Returns the outcome of a running operation that has exceeded `spec.activeDeadlineSeconds`, otherwise `None`. Without this
-/// field, only an operation that stops all members has a limit. Also returns `None` once members were stopped for a restore or
-/// a recovery, because such an operation must not be left half done.
+/// field, only an operation that stops all members has a limit. Also returns `None` once members have been stopped for a
+/// restore or a recovery, because such an operation must be completed.
 pub(super) fn exceeded(operation: &EtcdOperation, cluster: &EtcdCluster) -> Option<Outcome> {
     let stops_all = operation.spec.verb().is_some_and(Verb::stops_all_members);
     let by_default = stops_all.then_some(ACTIVE_DEADLINE_S);

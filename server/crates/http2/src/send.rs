@@ -25,7 +25,7 @@ pub(crate) struct FrameWriter {
     pub(crate) output: Vec<u8>,
     /// Number of bytes of `output` that have been sent.
     written: usize,
-    /// Whether headers or data were sent since the client's last ping.
+    /// Whether headers or data have been sent since the client's last ping.
     pub(crate) answered: bool,
     pub(crate) encoder: Encoder,
     pub(crate) send_window: i64,

@@ -8,8 +8,8 @@
 //! While the memory budget is full, readers may pin only an eighth of it. Otherwise, deletions and compactions would free no
 //! memory while a slow client reads.
 //!
-//! The figures are upper bounds. A reader pins at most the bytes dropped since it started and at most the size of its state.
-//! Bytes dropped after the next reader started are charged to that reader, so that shared bytes are counted once.
+//! The figures are upper bounds. A reader pins at most the bytes that have been dropped since it started, and at most the size
+//! of its state. Bytes dropped after the next reader started are charged to that reader, so that shared bytes are counted once.
 
 use std::{collections::VecDeque, sync::Arc};
 

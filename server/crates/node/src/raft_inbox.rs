@@ -21,7 +21,7 @@ use super::Node;
 #[derive(Debug, Default)]
 pub(super) struct RaftInbox {
     queued: Mutex<RaftBatch>,
-    /// Whether an input was added since the thread last took the inputs.
+    /// Whether an input has been added since the thread last took the inputs.
     filled: AtomicBool,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct RaftBatch {
 }
 
 impl RaftInbox {
-    /// Returns whether an input was added since the thread last took the inputs.
+    /// Returns whether an input has been added since the thread last took the inputs.
     pub(super) fn is_filled(&self) -> bool {
         self.filled.load(Acquire)
     }

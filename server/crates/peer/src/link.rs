@@ -367,8 +367,8 @@ fn is_silence(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none()
 }
 
-/// Returns the time from the opening of the stream until the ping of a pong was sent, in nanoseconds. Returns `None` for any
-/// other frame.
+/// Returns the time in nanoseconds from the opening of the stream until the pong's ping was sent. Returns `None` for any other
+/// frame.
 fn ping_sent_ns(frame: &Frame) -> Option<u64> {
     let sent = frame.contents.first_chunk().copied()?;
     (frame.kind == FrameKind::Pong).then_some(u64::from_be_bytes(sent))

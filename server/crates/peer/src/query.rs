@@ -50,8 +50,8 @@ pub async fn may_run(url: &Url, dialer: &PeerDialer, cluster_id: u64) -> bool {
     }
 }
 
-/// Returns whether TLS failed after the connection was accepted. That is the case if this member has no certificate, or if the
-/// error comes from an alert, an invalid certificate or an invalid message.
+/// Returns whether TLS failed after the connection had been accepted. That is the case if this member has no certificate, or if
+/// the error comes from an alert, an invalid certificate or an invalid message.
 fn is_tls_failure(error: &io::Error) -> bool {
     let dialed = error
         .get_ref()

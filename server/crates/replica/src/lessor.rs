@@ -190,7 +190,7 @@ impl Lessor {
         }
     }
 
-    /// Updates the timers after a lease operation was applied. Does nothing on a member that does not lead.
+    /// Updates the timers after a lease operation has been applied. Does nothing on a member that does not lead.
     pub(crate) fn applied(&mut self, command: &LeaseCommand, reply: &LeaseReply) {
         if self.term.is_none() {
             return;

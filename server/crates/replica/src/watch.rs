@@ -77,7 +77,7 @@ impl WatchHub {
         self.watched.is_empty()
     }
 
-    /// Returns all watchers, which must be woken after a snapshot was installed or if the history lacks recent events.
+    /// Returns all watchers, which must be woken after a snapshot has been installed or if the history lacks recent events.
     pub fn all(&self) -> impl Iterator<Item = WatcherId> {
         self.watched.keys().copied()
     }

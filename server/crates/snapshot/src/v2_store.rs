@@ -24,7 +24,7 @@ pub use request::{V2Change, as_witan_change};
 /// Path of the directory with the users' keys.
 const KEYS: &str = "/1";
 
-/// Nodes that etcd's store refuses to set or delete. Requests can only write nodes below them.
+/// Nodes that etcd's store refuses to set or delete. Requests can write only nodes below them.
 const READ_ONLY: [&str; 3] = ["/", "/0", KEYS];
 
 /// The store, or a node below `/0` or `/2`, has content that etcd never writes.

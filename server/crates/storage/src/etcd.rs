@@ -57,7 +57,7 @@ pub(super) fn record_adopted(filled: &Path, wal: &Path, is_beside: bool) -> io::
     files::replace(filled, ADOPTED, format!("{place}\n{end}\n").as_bytes())
 }
 
-/// Fails if etcd ran in the directory after its data was adopted, because etcd's later writes would be lost. Accepts a
+/// Fails if etcd has run in the directory since its data was adopted, because etcd's later writes would be lost. Accepts a
 /// directory that was not adopted, or whose etcd log was removed.
 pub(super) fn refuse_newer(member: &Path) -> Result<(), OpenError> {
     let note = member.join(ADOPTED);

@@ -327,7 +327,7 @@ impl CheckpointFolder {
             kept.insert(number);
             let run = fs::metadata(run_path(&self.dir, number));
             held_bytes += run.map_or(0, |run| run.len());
-            // If the last place was dropped since, this is the last reference, and its drop reports the run.
+            // If the last place has been dropped since, this is the last reference, and its drop reports the run.
             file.outdated.store(true, Relaxed);
         }
         self.ledger.held_bytes.store(held_bytes, Relaxed);

@@ -113,7 +113,7 @@ pub struct Storage {
     pub copy: Option<DirectoryCopy>,
 }
 
-/// A copied data directory. The member may have kept using the original after the copy was made.
+/// A copied data directory. The member may have continued to use the original after the copy was made.
 #[derive(Debug)]
 pub struct DirectoryCopy {
     identity: Arc<OpenIdentity>,

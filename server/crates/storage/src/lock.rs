@@ -18,9 +18,9 @@ pub(super) const FILE: &str = "LOCK";
 const ATTEMPTS: u32 = 200;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits until a file inside this process's locked directory is unlocked. After the file was closed, only a library task that
-/// is ending, or a child process before its `exec`, can still hold the lock. Fails if the file is missing or stays locked for a
-/// second.
+/// Waits until a file inside this process's locked directory is unlocked. After the file has been closed, only a library task
+/// that is ending, or a child process before its `exec`, can still hold the lock. Fails if the file is missing or stays locked
+/// for a second.
 pub(super) fn wait_until_unlocked(path: &Path) -> io::Result<()> {
     let file = open_to_lock(path)?;
     for _ in 0..ATTEMPTS {

@@ -42,7 +42,7 @@ struct RunSource {
     run: Run,
     by_heads: bool,
     reader: Option<SourceReader>,
-    /// Numbers of the blocks that were read, or `None` once a record that is not a block was read.
+    /// Numbers of the blocks that were read, or `None` once a record that is not a block has been read.
     blocks: Option<Vec<u64>>,
 }
 

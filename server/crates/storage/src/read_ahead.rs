@@ -70,7 +70,7 @@ fn restore_from(
     fits: &dyn Fn() -> bool,
 ) -> Result<(View, u64), CheckpointReadError> {
     let mut restore = |records: &mut Records<'_>| restore(folder, records, fits);
-    // Catch panics, because a damaged run is detected only at its end, after its records were used.
+    // Catch panics, because a damaged run is detected only at its end, after its records have been used.
     let restored = catch_in_library(|| read_ahead(&mut merged, &mut restore));
     let restored = restored.unwrap_or_else(|| {
         Err(CorruptRecord::new("a panic occurred while the checkpoint was read").into())

@@ -285,7 +285,7 @@ impl SpaceMonitor {
         }
     }
 
-    /// Returns how many free bytes exceed `kept_bytes`, less the bytes written since the measurement.
+    /// Returns how many free bytes exceed `kept_bytes`, minus the bytes written since the measurement.
     fn free_above(&self, kept_bytes: u64) -> u64 {
         self.free
             .saturating_sub(self.appended_since_check + kept_bytes)

@@ -92,7 +92,7 @@ pub(super) async fn user_change_password(
     Ok(pb::AuthUserChangePasswordResponse { header })
 }
 
-/// Returns the bcrypt hash of a password. Call this only after the caller was authorized, because hashing takes tens of
+/// Returns the bcrypt hash of a password. Call this only after the caller has been authorized, because hashing takes tens of
 /// milliseconds. Fails with `PasswordTooLong` above 72 bytes, and if too many passwords are waiting.
 async fn hash(ctx: &Context, password: String) -> RpcResult<Bytes> {
     let hashing = &ctx.authenticator.hashing;

@@ -225,7 +225,7 @@ impl Side {
         String::new()
     }
 
-    /// Reads until a watcher was created or refused and keeps all answers.
+    /// Reads until a watcher has been created or refused, and keeps all answers.
     async fn created(&mut self, stream: usize) {
         let opened = &mut self.streams[stream];
         loop {

@@ -48,7 +48,7 @@ impl Invariant for LeaseAnswers {
 }
 
 impl LeaseAnswers {
-    /// Checks an answer about a lease. Clients only ask about leases whose grant was acknowledged.
+    /// Checks an answer about a lease. Clients ask only about leases whose grant was acknowledged.
     fn answered(
         &mut self,
         lease: LeaseId,

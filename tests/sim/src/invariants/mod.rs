@@ -67,8 +67,8 @@ pub(crate) const RECOVERY_ACCEPTED: &str = "recovery_accepted";
 /// flipped bit, it keeps the entire state or refuses to start.
 pub(crate) const STORAGE_FAITHFUL: &str = "storage_faithful";
 
-/// Values on disk: the record at the place of each block contains the block's values. A state has the same hash after its values
-/// were dropped from memory.
+/// Values on disk: the record at the place of each block contains the block's values. A state has the same hash after its
+/// values have been dropped from memory.
 ///
 /// A process that cannot read a record ends. On a disk without planned damage, `disk` reports this as a violation of this
 /// invariant. If the run is not durable yet, or was removed while a block had a place in it, the violated invariant is

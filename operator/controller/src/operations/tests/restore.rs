@@ -397,7 +397,7 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
     assert_eq!(requested(&fake), "orders-1");
     in_phase(next(&fake, "lost").await, Running);
     begun_early(&fake, "lost");
-    // Members were stopped, so the recovery cannot be left half done.
+    // Members were stopped, so the recovery must be completed.
     let runs = json!({"member": "orders-1", "phase": "Running", "startedAt": late()});
     fake.change(CLUSTER, &json!({"status": {"recovery": runs}}));
     in_phase(next(&fake, "lost").await, Running);

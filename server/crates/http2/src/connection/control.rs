@@ -37,8 +37,8 @@ impl Pings {
         Self { min, last: None, strikes: 0 }
     }
 
-    /// Counts a ping. `answered` says whether headers or data were sent since the previous ping, which resets the count, and
-    /// `calls` whether a call is in progress. Returns `false` if the connection must end.
+    /// Counts a ping. `answered` says whether headers or data have been sent since the previous ping, which resets the count,
+    /// and `calls` whether a call is in progress. Returns `false` if the connection must end.
     pub(super) fn received(&mut self, now: Instant, answered: bool, calls: bool) -> bool {
         let last = self.last.replace(now);
         if answered {

@@ -154,7 +154,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Computes the merged permissions of all users, after the last record was loaded.
+    /// Computes the merged permissions of all users, after the last record has been loaded.
     pub(crate) fn finish_load(&mut self) {
         self.refresh_where(|_| true);
     }

@@ -291,7 +291,7 @@ impl Kv {
         self.leases.load(key, value)
     }
 
-    /// Builds the index and attaches keys to leases, after the last record was loaded. Fails if the state is inconsistent.
+    /// Builds the index and attaches keys to leases, after the last record has been loaded. Fails if the state is inconsistent.
     pub fn finish_load(&mut self) -> Result<(), CorruptRecord> {
         let Some(meta) = self.loading.take() else {
             return Err(CorruptRecord::new(

@@ -76,8 +76,8 @@ impl Kv {
         true
     }
 
-    /// Attaches all live keys to their leases, after a checkpoint was loaded or versions were imported. If a lease does not
-    /// exist, returns `false` but still attaches the keys of that lease.
+    /// Attaches all live keys to their leases, after a checkpoint has been loaded or versions have been imported. If a lease
+    /// does not exist, returns `false` but still attaches the keys of that lease.
     pub(super) fn attach_leased_keys(&mut self) -> bool {
         let mut found = Vec::new();
         self.index.visit(&KeyRange::From(b""), &mut |key, entry| {

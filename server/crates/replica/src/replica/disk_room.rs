@@ -24,7 +24,7 @@ const HANDOVER_TIMEOUTS: u64 = 3;
 /// Maximum size of an entry on disk in bytes, without its data.
 const ENTRY_BYTES: u64 = 64;
 
-/// The space in bytes that the host measured for the log, minus the space used since.
+/// The space in bytes that the host measured for the log, minus the space that has been used since.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     left_bytes: u64,

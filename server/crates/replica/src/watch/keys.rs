@@ -71,8 +71,8 @@ struct WatcherGroup {
 
 #[derive(Debug, Default)]
 struct StreamEntry {
-    /// Groups with pending changes, and stale ids of groups that were unregistered since. Removing stale ids one by one would
-    /// take quadratic time when a stream ends.
+    /// Groups with pending changes, and stale ids of groups that have been unregistered since. Removing stale ids one by one
+    /// would take quadratic time when a stream ends.
     pending: Vec<WatcherGroupId>,
     /// Number of stale ids in `pending`.
     stale: usize,
@@ -270,7 +270,7 @@ impl WatcherGroups {
         }
     }
 
-    /// Makes every group with recorded changes read from the revision of its first change. Call this when the state was
+    /// Makes every group with recorded changes read from the revision of its first change. Call this when the state has been
     /// replaced.
     pub fn forget_locations(&mut self) {
         for group in self.groups.slots.iter_mut().flatten() {

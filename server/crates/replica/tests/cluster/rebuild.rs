@@ -156,7 +156,7 @@ fn a_member_accepts_entries_until_the_leader_has_committed_its_log() {
     assert_eq!(cluster.count(member, "a"), 1);
 }
 
-/// A snapshot that was requested earlier arrives again after later entries were acknowledged.
+/// A snapshot that was requested earlier arrives again after later entries have been acknowledged.
 #[test]
 fn a_state_older_than_the_requested_one_is_not_installed() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

@@ -84,7 +84,7 @@ fn decide(
         .expect("the decision is answered at once")
 }
 
-/// A member that joins after the version was decided may run an older release.
+/// A member that joins after the version has been decided may run an older release.
 #[test]
 fn a_version_is_set_only_if_the_members_have_not_changed_since_the_decision() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

@@ -243,7 +243,7 @@ impl<R> Session<R> {
         Ok(true)
     }
 
-    /// Reads the unread changes of group after group, until a response is queued or enough changes were scanned.
+    /// Reads the unread changes of one group after another, until a response is queued or enough changes have been scanned.
     async fn read_groups(&mut self) -> Result<(), Status> {
         let mut shared = None;
         while let Some((group_id, unread)) = self.unread.take_next(&self.out, &self.turn) {
