@@ -1,4 +1,4 @@
-//! The command line: selects one of the three programs and configures its log.
+//! The command line, which selects one of the three programs and configures its log.
 
 use std::ffi::OsString;
 

@@ -155,8 +155,8 @@ fn peer_dialer(config: &Config, tls: Option<PeerTls>) -> PeerDialer {
     PeerDialer { tls, local_address: config.peers.local_address }
 }
 
-/// Opens TLS for the client ports and for peers: from self-signed certificates if `self_signed` is true, else from certificate
-/// files. Skips ports that use the other kind.
+/// Opens TLS for the client ports and for peers: from self-signed certificates if `self_signed` is true, otherwise from
+/// certificate files. Skips ports that use the other kind.
 fn open_tls(
     config: &Config,
     metrics: &TransportMetrics,

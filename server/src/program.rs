@@ -1,4 +1,4 @@
-//! The server binary: reads arguments, sets up logging, and runs `boot`, `follow`, `gateway` or `offline`.
+//! The server binary, which reads arguments, sets up logging, and runs `boot`, `follow`, `gateway` or `offline`.
 
 use std::{
     ffi::OsString,

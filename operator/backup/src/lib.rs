@@ -1,4 +1,4 @@
-//! The command `witan-operator backup`: stores snapshots and changes of members in object stores.
+//! The command `witan-operator backup`, which stores snapshots and changes of members in object stores.
 //!
 //! A backup consists of two objects in a directory (its location): `NAME.db`, a snapshot in the format of `etcdctl snapshot
 //! save`, and `NAME.json`, a [`witan_api::backup::BackupRecord`]. The record is written last; a backup without a record is

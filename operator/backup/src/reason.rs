@@ -1,4 +1,4 @@
-//! Why a backup command failed.
+//! The reason why a backup command failed.
 
 use serde::{Deserialize, Serialize};
 

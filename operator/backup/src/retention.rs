@@ -91,7 +91,7 @@ impl Retention {
 
 /// Removes the backups that the retention policy does not keep, and the changes that no kept backup needs. Keeps all changes if
 /// no kept backup shows its history. `saved` is the name of the new backup. If it is not verified yet, removes only unverified
-/// backups. Adds the names of the removed backups to `removed`. Does nothing without a limit, or if `saved` is not complete.
+/// backups. Adds the names of the removed backups to `removed`. Does nothing if there is no limit or `saved` is not complete.
 pub(crate) async fn apply(
     store: &Store,
     retention: Retention,

@@ -39,8 +39,8 @@ pub(crate) struct Report {
     pub(crate) applied: u64,
     pub(crate) version: String,
     pub(crate) running: RunningRelease,
-    /// Why a snapshot of the member would be unconfirmed. Either a voter did not answer a linearizable read, so it may be out
-    /// of date, or the CORRUPT alarm is raised. `None` if neither applies.
+    /// The reason why a snapshot of the member would be unconfirmed. Either a voter did not answer a linearizable read, so it
+    /// may be out of date, or the CORRUPT alarm is raised. `None` if neither applies.
     pub(crate) cut_off: Option<String>,
 }
 

@@ -133,7 +133,7 @@ pub(crate) struct TestSource {
 }
 
 impl TestSource {
-    /// Each snapshot is the next response in `sent`. A survey finds one member for each remaining response.
+    /// Each request for a snapshot receives the next response in `sent`. A survey finds one member for each remaining response.
     pub(crate) fn new(sent: impl IntoIterator<Item = Sent>) -> Self {
         let sent = Mutex::new(sent.into_iter().collect());
         Self {

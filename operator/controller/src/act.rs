@@ -24,7 +24,7 @@ use crate::{
     resources::{self, Cluster, INITIAL_STATE, RETIRED, ROLE, ResourceError},
 };
 
-/// Why a step failed. The step may still have taken effect.
+/// The reason why a step failed. The step may still have taken effect.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ActError {
     #[error(transparent)]
@@ -363,8 +363,8 @@ impl<M: Members> Actor<'_, M> {
         Ok(self.members.change(&self.through(but), &change).await?)
     }
 
-    /// Returns the addresses of the healthy voters other than `but`, the leader first; without such voters, all known
-    /// addresses. Returns no address if no member has answered.
+    /// Returns the addresses of the healthy voters other than `but`, the leader first. If there is no such voter, returns all
+    /// known addresses. Returns no address if no member has answered.
     fn through(&self, but: Option<MemberId>) -> Vec<Address> {
         let Some(membership) = &self.observation.seen.membership else {
             return Vec::new();

@@ -272,8 +272,8 @@ impl<M: Members> Scope<M> {
     }
 }
 
-/// Returns when to run the next pass: immediately after a step that acts, else within [`POLL`]. A cluster that is being deleted
-/// waits for a change.
+/// Returns when to run the next pass: immediately after a step that acts, otherwise within [`POLL`]. A cluster that is being
+/// deleted waits for a change.
 fn next_pass(step: &Step) -> Action {
     if let Step::Wait { why, after } = step {
         return match *why == Why::Deleting {

@@ -145,7 +145,7 @@ fn has_disks_without_member(seen: &Observed) -> bool {
     })
 }
 
-/// Returns the spec as JSON once a pod has the template of this spec, else the recorded spec, if any.
+/// Returns the spec as JSON once a pod has the template of this spec, otherwise the recorded spec, if any.
 fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
     let mut pods = seen.pods();
     let present = seen.rejected.is_none() && pods.any(|(_, pod)| !pod.outdated);
@@ -279,7 +279,8 @@ fn feature_level(before: &EtcdClusterStatus, membership: Option<&Membership>) ->
     reported.map(i64::from).or(before.feature_level)
 }
 
-/// Returns the lowest version in the pods' image tags, else the lowest release that members report; `None` if both are unknown.
+/// Returns the lowest version in the pods' image tags, or else the lowest release that members report. Returns `None` if both
+/// are unknown.
 fn lowest_version(seen: &Observed) -> Option<String> {
     let images = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());
     let said = seen.members().filter_map(|member| member.release.as_ref());

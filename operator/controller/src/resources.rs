@@ -37,7 +37,7 @@ pub(crate) use store::location;
 use witan_crd::{CLUSTER, EtcdCluster, Object};
 use witan_plan::model::{Holder, ObjectState, PeerTls};
 
-/// Why an object cannot be built from the spec.
+/// The reason why an object cannot be built from the spec.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct ResourceError(String);
@@ -126,8 +126,8 @@ fn with_fingerprint<K: Object>(mut object: K) -> K {
     object
 }
 
-/// Returns whether a live object is as wanted, by its fingerprint, cluster owners and labels. Ignores owners and labels that
-/// other programs added, because an apply would not remove them. Also ignores changes of other live fields.
+/// Returns whether a live object is in the desired state, by its fingerprint, cluster owners and labels. Ignores owners and
+/// labels that other programs added, because an apply would not remove them. Also ignores changes of other live fields.
 pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
     let print = |object: &K| object.annotations().get(SPEC).cloned();
     let kind = EtcdCluster::kind(&());
@@ -142,7 +142,7 @@ pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
         && labels.all(|(key, value)| seen.labels().get(key) == Some(value))
 }
 
-/// Compares a live object, or `None` if it does not exist, with the wanted object by [`is_current`].
+/// Compares a live object, or `None` if it does not exist, with the desired object by [`is_current`].
 pub(crate) fn state<K: Resource>(live: Option<&K>, wanted: &K) -> ObjectState {
     match live {
         None => ObjectState::Missing,

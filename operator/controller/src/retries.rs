@@ -214,7 +214,7 @@ mod tests {
         assert!(tries.refresh_refusals(&changed, now).is_empty());
     }
 
-    /// A certificate can contain its names in a different notation than the wanted names, so that it never fits.
+    /// A certificate can contain its names in a different notation than the desired names, so that it never matches.
     #[test]
     fn a_step_that_changes_nothing_is_held() {
         let (mut tries, now) = (Retries::default(), Instant::now());

@@ -254,7 +254,7 @@ impl EtcdClusterSpec {
         Self { replicas: REPLICAS_DEFAULT, ..Self::default() }
     }
 
-    /// Returns how many members the spec requests.
+    /// Returns the number of members that the spec requests.
     pub fn members(&self) -> u32 {
         u32::try_from(self.replicas).unwrap_or_default()
     }
@@ -269,7 +269,7 @@ impl EtcdClusterSpec {
         Some(&self.tls.as_ref()?.peer.as_ref()?.source)
     }
 
-    /// Returns the TLS settings for clients; `None` without TLS for clients.
+    /// Returns the TLS settings for clients; `None` if clients do not use TLS.
     pub fn client_tls(&self) -> Option<&ServerTlsSource> {
         self.tls.as_ref()?.client.as_ref()
     }

@@ -21,7 +21,7 @@ pub(super) struct Facts {
     pub(super) backups: Vec<EtcdBackup>,
     #[serde(default)]
     pub(super) schedules: Vec<EtcdBackupSchedule>,
-    /// Why some of these objects could not be listed; empty if all were listed.
+    /// The reason why some of these objects could not be listed; empty if all were listed.
     #[serde(default)]
     pub(super) unread: Vec<String>,
 }
@@ -34,7 +34,7 @@ pub(super) struct PodFact {
     pub(super) ready: bool,
     #[serde(default)]
     pub(super) restarts: i32,
-    /// Why the pod is not ready, according to the scheduler or the kubelet.
+    /// The reason why the pod is not ready, according to the scheduler or the kubelet.
     pub(super) waits: Option<String>,
 }
 

@@ -18,8 +18,8 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// Uses the endpoints in the flags, or else each member with a running pod; fails without endpoints and running pods.
-    /// Always lists the pods, which show whether members use TLS. Connects at the first call.
+    /// Uses the endpoints in the flags, or else each member with a running pod. Fails if there are neither endpoints nor
+    /// running pods. Always lists the pods, which show whether members use TLS. Connects at the first call.
     pub(super) async fn open(
         target: &Target,
         cluster: &EtcdCluster,

@@ -129,7 +129,7 @@ pub struct Report {
     pub members: Vec<pb::Member>,
     /// The raised alarms.
     pub alarms: Vec<pb::AlarmMember>,
-    /// Whether authentication is enabled; `None` if the operator has no password and so cannot tell.
+    /// Whether authentication is enabled; `None` if the operator cannot know because it has no password.
     pub users: Option<bool>,
 }
 
@@ -142,7 +142,7 @@ pub struct Answer {
     pub report: Result<Report, CallError>,
 }
 
-/// Why a call to a member failed.
+/// The reason why a call to a member failed.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the Display texts describe the fields")]
 pub enum CallError {

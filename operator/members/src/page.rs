@@ -21,7 +21,7 @@ use rustls::{
 /// Maximum size in bytes of a page or of another small file whose length no setting bounds; reading a longer file fails.
 pub const PAGE_BYTES_MAX: usize = 4 << 20;
 
-/// Why a page could not be read.
+/// The reason why a page could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
     /// The response has a status other than success, with this body.

@@ -46,7 +46,7 @@ pub(super) fn of(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> Eviden
     }
 }
 
-/// Returns whether the conditions of [`Evidence::NodeLost`] hold; `false` without `selfHealing.nodeLostAfter`.
+/// Returns whether the conditions of [`Evidence::NodeLost`] hold; `false` if `selfHealing.nodeLostAfter` is not set.
 fn is_node_lost(joined: &Joined<'_>, ordinal: Ordinal, pod: &PodSeen) -> bool {
     let patience = joined.pass.spec.self_healing().node_lost_after;
     let away = pod.obstacle == Some(Obstacle::NodeNotReady) || (pod.deleting && pod.overdue);

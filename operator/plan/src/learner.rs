@@ -75,8 +75,8 @@ fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     member.started && member.raft_index >= needed
 }
 
-/// Returns the step that removes a learner that is lost, or that has been silent for too long in a running pod; else a wait. A
-/// learner's disk holds no unique data.
+/// Returns the step that removes a learner that is lost, or that has been silent for too long in a running pod; otherwise a
+/// wait. A learner's disk holds no unique data.
 fn wait_or_remove(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> Step {
     let behind = Why::LearnerBehind(member.id);
     let Some(pod) = joined.pass.pod(ordinal) else {

@@ -59,7 +59,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
     }
 }
 
-/// Returns whether the members must not run the wanted version. Either its release does not support the feature level of the
+/// Returns whether the members must not run the desired version. Either its release does not support the feature level of the
 /// cluster, or a pod would skip a minor version.
 pub fn is_version_refused(
     spec: &EtcdClusterSpec,

@@ -53,7 +53,7 @@ pub struct Observed {
     pub ordinals: BTreeMap<Ordinal, OrdinalSeen>,
     /// The members' reports; `None` if no member answered.
     pub membership: Option<Membership>,
-    /// Why a member did not answer the operator; `None` if all members answered.
+    /// The reason why a member did not answer the operator; `None` if all members answered.
     pub call_error: Option<String>,
     pub client_service: ObjectState,
     pub peer_service: ObjectState,
@@ -84,12 +84,13 @@ pub struct Observed {
     pub auth_enabled: Option<bool>,
     /// Recently failed steps.
     pub refused: Vec<Refusal>,
-    /// Why the backup for the initial members cannot be used; `None` if the backup can be used, or if the spec names no backup.
+    /// The reason why the backup for the initial members cannot be used; `None` if the backup can be used, or if the spec names
+    /// no backup.
     pub no_backup: Option<String>,
     /// A status phase, or a pod or claim annotation, in the form `name=value`, that was introduced in a later operator release.
     pub later: Option<String>,
-    /// Why no pods or claims can be built from the spec. Until the spec is corrected, the last valid spec applies, if it is
-    /// known.
+    /// The reason why no pods or claims can be built from the spec. Until the spec is corrected, the last valid spec applies,
+    /// if it is known.
     pub rejected: Option<String>,
 }
 
@@ -108,7 +109,8 @@ pub enum ObjectState {
 /// A pod disruption budget.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BudgetSeen {
-    /// `spec.minAvailable`, if it is a number. If it is not set, 0 for a budget that was made for a sole voter, else `None`.
+    /// `spec.minAvailable`, if it is a number. If it is not set, 0 for a budget that was made for a sole voter, otherwise
+    /// `None`.
     pub min_available: Option<u32>,
     /// State of the budget's labels, selector and user-defined fields.
     pub state: ObjectState,
@@ -143,7 +145,7 @@ pub struct PodSeen {
     pub template: String,
     /// Whether the template differs from the template built from the spec with the same peer TLS mode.
     pub outdated: bool,
-    /// Why the API server refused the spec's template, if the pod was therefore built from an earlier template.
+    /// The reason why the API server refused the spec's template, if the pod was therefore built from an earlier template.
     pub refused: Option<String>,
     /// Peer TLS mode of the pod (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
@@ -275,7 +277,7 @@ impl Observed {
         voters.filter(|voter| voter.healthy).count()
     }
 
-    /// Returns the name of a member: the reported name, else `<cluster>-<ordinal>`, else the id in hexadecimal.
+    /// Returns the name of a member: the reported name, or else `<cluster>-<ordinal>`, or else the id in hexadecimal.
     pub fn name_of(&self, cluster: &str, id: MemberId) -> String {
         let member = self.members().find(|member| member.id == id);
         let name = member.map(|member| member.name.clone());

@@ -151,19 +151,19 @@ impl<'a> Pass<'a> {
         own.is_some_and(|member| uses_peer_tls(member) != (pod.peer_tls == PeerTls::On))
     }
 
-    /// Returns whether the spec and the wanted version allow the operator to update members.
+    /// Returns whether the spec and the desired version allow the operator to update members.
     pub(super) fn may_update(&self) -> bool {
         self.spec.updates_members() && self.refused_version().is_none()
     }
 
-    /// Returns why the pods must not be updated to the wanted version; `None` if they may be, or if that version is unknown.
+    /// Returns why the pods must not be updated to the desired version; `None` if they may be, or if that version is unknown.
     pub(super) fn refused_version(&self) -> Option<Why> {
         let wanted = self.seen.wanted_version.as_ref()?;
         let risen = self.level_risen(wanted);
         risen.or_else(|| self.version_step(wanted))
     }
 
-    /// Returns a reason if the wanted release does not support the cluster's feature level, because its members would refuse
+    /// Returns a reason if the desired release does not support the cluster's feature level, because its members would refuse
     /// their disks. Allows an unknown release.
     fn level_risen(&self, wanted: &str) -> Option<Why> {
         let (level, supported) = (self.feature_level()?, level_of(wanted)?);
@@ -229,7 +229,7 @@ impl<'a> Joined<'a> {
         other
     }
 
-    /// Returns whether a member is healthy, and its pod is ready and not being deleted. A member that is not a pod of this
+    /// Returns whether a member is healthy and its pod is ready and not being deleted. A member that is not a pod of this
     /// cluster needs no pod.
     pub(super) fn serves(&self, member: &MemberSeen) -> bool {
         let pod = |ordinal| self.pass.pod(ordinal);

@@ -44,7 +44,7 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     joined.first(steps)
 }
 
-/// Returns the step that deletes or retires the claim of a removed member. Until the wanted number of members vote, retires an
+/// Returns the step that deletes or retires the claim of a removed member. Until the desired number of members vote, retires an
 /// intact claim, because it may hold the last copy of some data. Returns `None` if the claim is already retired for good.
 fn delete_or_retire_claim(
     joined: &Joined<'_>,

@@ -49,7 +49,7 @@ struct Due<'a> {
     leads: bool,
     /// The next peer TLS mode of the pod; `None` if the mode does not change.
     peer_tls: Option<PeerTls>,
-    /// Why the member is replaced; `None` if the member restarts on its disk.
+    /// The reason why the member is replaced; `None` if the member restarts on its disk.
     replaced: Option<Removal>,
 }
 

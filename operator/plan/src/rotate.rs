@@ -33,7 +33,7 @@ pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     (known && all_pods_are_current(joined)).then_some(Step::RotateAuthority(to))
 }
 
-/// Returns whether every member's pod has the current template, and with it the current certificates.
+/// Returns whether every member's pod has the current template and therefore the current certificates.
 fn all_pods_are_current(joined: &Joined<'_>) -> bool {
     let mut pods = joined.own().map(|(ordinal, _)| joined.pass.pod(ordinal));
     pods.all(|pod| pod.is_some_and(|pod| !pod.outdated))

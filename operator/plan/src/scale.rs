@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::{Ordinal, Removal, Step, Stop, Why};
 
-/// Returns the next step toward the wanted number of members. The caller has checked that all members serve and vote.
+/// Returns the next step toward the desired number of members. The caller has checked that all members serve and vote.
 pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
     let members = joined.list.members.len();
     match members.cmp(&surge::wanted(joined)) {

@@ -34,15 +34,15 @@ pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     }
 }
 
-/// Returns whether keys take up at least half of a member's quota; `false` without a quota. If they take less, a compaction
-/// does not help: something else fills the quota, or the disk itself is full.
+/// Returns whether keys take up at least half of a member's quota; `false` if there is no quota. If they take less, a
+/// compaction does not help: something else fills the quota, or the disk itself is full.
 fn is_filled_by_keys(member: &MemberSeen) -> bool {
     member
         .quota
         .is_some_and(|quota| member.db_size >= quota / 2)
 }
 
-/// Returns whether the keys of a member take up less than its quota; `true` without a quota.
+/// Returns whether the keys of a member take up less than its quota; `true` if there is no quota.
 fn is_below_quota(member: &MemberSeen) -> bool {
     member.quota.is_none_or(|quota| member.db_size < quota)
 }

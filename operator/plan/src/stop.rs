@@ -33,7 +33,7 @@ pub(super) fn other_cluster(pass: &Pass<'_>) -> Option<Step> {
 }
 
 /// Returns a wait if the cluster may have forked. Either pods serve with two quorums under one cluster id, or the confirmed
-/// list lacks most of the voters in the status. The operator cannot tell which quorum to keep. The operator reports a fork
+/// list lacks most of the voters in the status. The operator cannot determine which quorum to keep. The operator reports a fork
 /// until every pod and claim belongs to a listed member.
 pub(super) fn forked(pass: &Pass<'_>) -> Option<Step> {
     let list = pass.seen.membership.as_ref()?;

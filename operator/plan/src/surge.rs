@@ -8,8 +8,8 @@ use super::{
 };
 use crate::model::{MemberId, MemberSeen, Ordinal, Removal, Step, Why};
 
-/// Returns the wanted number of members: `spec.replicas`, plus one while a voter that answers is replaced. If the voter becomes
-/// silent after its replacement has been added, the replacement stays, so that its data need not be transferred again.
+/// Returns the desired number of members: `spec.replicas`, plus one while a voter that answers is replaced. If the voter
+/// becomes silent after its replacement has been added, the replacement stays, so that its data need not be transferred again.
 pub(super) fn wanted(joined: &Joined<'_>) -> usize {
     let is_added = joined.list.members.iter().any(|member| member.learner);
     let voters = joined.own().filter(|(_, member)| !member.learner);

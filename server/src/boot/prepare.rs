@@ -1,4 +1,5 @@
-//! The startup steps before the data directory is opened: adopts etcd's data and finds the cluster to start, join or follow.
+//! The startup steps before the data directory is opened: adopting etcd's data, and finding the cluster to start, join or
+//! follow.
 
 use std::sync::Arc;
 

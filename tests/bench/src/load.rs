@@ -69,13 +69,13 @@ impl Measured {
         self.latencies.sort_unstable();
     }
 
-    /// Returns the latency in milliseconds that this share of the answers does not exceed, or 0 without answers.
+    /// Returns the latency in milliseconds that this share of the answers does not exceed, or 0 if there are no answers.
     pub fn quantile(&self, share: f64) -> f64 {
         quantile(&self.latencies, share)
     }
 }
 
-/// Returns the value in milliseconds that this share of the sorted microseconds does not exceed, or 0 without values.
+/// Returns the value in milliseconds that this share of the sorted microseconds does not exceed, or 0 if there are no values.
 pub fn quantile(sorted: &[u32], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     let at = (last as f64 * share) as usize;

@@ -1,5 +1,5 @@
-//! The random differential test: sends a seeded sequence of requests to Witan and to a real etcd. Every answer must be the
-//! same, apart from times, ids and deliberate differences.
+//! The random differential test, which sends a seeded sequence of requests to Witan and to a real etcd. Every answer must be
+//! the same, apart from times, ids and deliberate differences.
 //!
 //! `witan-e2e` starts the servers and contains the clients.
 //!

@@ -1,4 +1,4 @@
-//! The differ's command line: runs seeds of one dialect, or kept scripts.
+//! The differ's command line, which runs seeds of one dialect, or kept scripts.
 
 use std::{
     io::{self, Write as _},

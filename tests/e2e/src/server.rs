@@ -256,7 +256,7 @@ impl Server {
         self.running.as_ref().expect("the server runs").child.id()
     }
 
-    /// Returns how often the kernel has killed the server because of its memory limit, or 0 if it has no limit.
+    /// Returns the number of times that the kernel has killed the server because of its memory limit, or 0 if it has no limit.
     pub fn memory_kills(&self) -> u64 {
         self.memory.as_ref().map_or(0, MemoryLimit::kills)
     }
@@ -432,7 +432,7 @@ impl Server {
         status
     }
 
-    /// Returns whether the server was started, and neither killed nor waited for since.
+    /// Returns whether the server was started and has neither been killed nor waited for since.
     pub fn is_started(&self) -> bool {
         self.running.is_some()
     }

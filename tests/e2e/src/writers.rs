@@ -114,7 +114,7 @@ async fn write(
     all
 }
 
-/// Returns the longest time between two successive acknowledgments, or zero without a pair. Ignores pairs that end before
+/// Returns the longest time between two successive acknowledgments, or zero if there is no pair. Ignores pairs that end before
 /// `since`.
 pub fn longest_gap(written: &[Written], since: Instant) -> Duration {
     let pairs = written.windows(2).filter(|pair| pair[1].at >= since);

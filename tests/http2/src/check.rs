@@ -1,4 +1,5 @@
-//! Checks every frame of a server against the rules of RFC 9113. The tests define the correct answers to a client's faults.
+//! Checks every frame of a server against the rules of RFC 9113. The tests define the correct responses to invalid frames from
+//! a client.
 
 use std::collections::{BTreeMap, VecDeque};
 

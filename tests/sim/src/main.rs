@@ -1,4 +1,4 @@
-//! The simulator's command line: sweeps seeds, or repeats one seed with its trace.
+//! The simulator's command line, which sweeps seeds, or repeats one seed with its trace.
 
 use std::{
     io::{self, Write},

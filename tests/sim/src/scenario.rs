@@ -115,7 +115,7 @@ impl Scenario {
         !self.has_releases() && self.seed % MISTAKES_SEEDS == 2
     }
 
-    /// Returns whether clients query the remaining time of leases, and leaders checkpoint it every second.
+    /// Returns whether clients query the remaining time of leases and leaders checkpoint it every second.
     pub(crate) fn has_lease_questions(&self) -> bool {
         !self.has_releases() && matches!(self.seed % LEASE_QUESTIONS_SEEDS, 2 | 3)
     }

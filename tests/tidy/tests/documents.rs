@@ -80,7 +80,7 @@ fn spans(prose: &str) -> impl Iterator<Item = &str> {
     prose.split('`').skip(1).step_by(2)
 }
 
-/// Returns label and target if a line defines a link: `[label]: target`.
+/// Returns the label and the target if a line defines a link: `[label]: target`.
 fn definition(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix('[')?.split_once("]: ")
 }

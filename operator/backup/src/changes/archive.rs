@@ -1,4 +1,4 @@
-//! The archive of one cluster: stores received changes as segments.
+//! The archive of one cluster, which stores received changes as segments.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,8 @@ use crate::{
 /// How often, in milliseconds, a segment records that a cluster had no changes.
 const QUIET_MS: i64 = 60_000;
 
-/// How far, in milliseconds, a stored time may be ahead of this clock. The clocks of two nodes should differ by less.
+/// Maximum number of milliseconds by which a stored time may be ahead of this clock. The clocks of two nodes should differ by
+/// less.
 const AHEAD_MS: i64 = 10_000;
 
 /// Maximum number of leases whose TTL a segment already contains; when it is exceeded, all are forgotten and requested again.

@@ -57,7 +57,7 @@ impl std::fmt::Display for Until {
 /// The allowed difference between two clocks, in milliseconds.
 const CLOCKS_MS: i64 = 10_000;
 
-/// How far the changes were fetched.
+/// The point up to which the changes were fetched.
 struct Reached {
     /// The last revision to restore.
     revision: i64,
@@ -195,7 +195,7 @@ fn check_clock(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(
 }
 
 impl Reached {
-    /// Advances over the wanted changes of a segment. Sets `is_complete` at the target. Fails if the times go back.
+    /// Advances over the requested changes of a segment. Sets `is_complete` at the target. Fails if the times go back.
     fn advance(&mut self, segment: &Segment, until: Until) -> Result<(), BackupError> {
         for group in &segment.groups {
             if group.time_ms < self.time_ms {

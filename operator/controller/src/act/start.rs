@@ -17,7 +17,7 @@ use crate::{
 
 impl<M: Members> Actor<'_, M> {
     /// Applies a member's claim if the spec has claims. Then creates the member's pod. An invalid spec must not cause quorum
-    /// loss. Therefore, if the plan refuses the wanted version, creates the pod from the last admitted template. Does the same
+    /// loss. Therefore, if the plan refuses the desired version, creates the pod from the last admitted template. Does the same
     /// if the API server refuses the pod of a restarting member. Returns the first error if this is not possible.
     pub(super) async fn start(&self, plan: &PodPlan) -> ActResult {
         if self.cluster.spec().is_durable() {
@@ -45,8 +45,8 @@ impl<M: Members> Actor<'_, M> {
         self.create(&pod, former).await.map_err(|_| error)
     }
 
-    /// Returns whether a member of an existing cluster must not start with the wanted version. Such a member would exit, because
-    /// its release cannot read the data or does not support the feature level.
+    /// Returns whether a member of an existing cluster must not start with the desired version. Such a member would exit,
+    /// because its release cannot read the data or does not support the feature level.
     fn is_version_refused(&self, plan: &PodPlan) -> bool {
         let status = self.cluster.resource.status.as_ref();
         let seen = &self.observation.seen;
@@ -54,7 +54,7 @@ impl<M: Members> Actor<'_, M> {
             && status.is_some_and(|status| is_version_refused(self.cluster.spec(), status, seen))
     }
 
-    /// Returns the highest version of the running pods other than the wanted version; `None` if no pod has another version.
+    /// Returns the highest version of the running pods other than the desired version; `None` if no pod has another version.
     fn running_version(&self) -> Option<String> {
         let seen = &self.observation.seen;
         let versions = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());

@@ -41,7 +41,7 @@ const GAP: &str = "points in time between ";
 pub(super) struct Seen {
     /// The pod's response; `None` if the pod did not respond.
     pub(super) answer: Option<ChangesStatus>,
-    /// Why changes are not being stored; `None` if they are stored, or if the reason is unknown.
+    /// The reason why changes are not being stored; `None` if they are stored, or if the reason is unknown.
     pub(super) trouble: Option<String>,
 }
 

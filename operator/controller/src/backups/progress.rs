@@ -116,7 +116,7 @@ pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition
     conditions.find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the last revision to restore, as a pod that has fetched changes reports it; `None` without changes.
+/// Returns the last revision to restore, as a pod that has fetched changes reports it; `None` if there are no changes.
 pub(crate) fn fetched_revision(pod: &Pod) -> Option<i64> {
     result::<FetchedBackup>(pod, FETCH)?.to_revision
 }

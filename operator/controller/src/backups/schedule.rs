@@ -189,7 +189,7 @@ fn expired(
     all.map(|backup| backup.name_any()).collect()
 }
 
-/// Returns whether a backup is not older than `keepWithin`; `false` without that limit.
+/// Returns whether a backup is not older than `keepWithin`; `false` if that limit is not set.
 fn is_young(kept: &BackupRetention, backup: &EtcdBackup, now: Timestamp) -> bool {
     kept.keep_within.as_ref().is_some_and(|span| {
         let age = backup.completed_at();

@@ -13,7 +13,7 @@ use crate::{
 const ANOTHER: &str = "spec.bootstrap.restore names a different backup, revision or time than the one from which the initial members \
     have started";
 
-/// Returns the restore point for the initial members: the source that an in-place restore recorded, else the backup in
+/// Returns the restore point for the initial members: the source that an in-place restore recorded, or else the backup in
 /// `spec.bootstrap.restore`. Returns `None` if the cluster has served or starts without a backup. The inner error says why a
 /// backup cannot be used.
 pub(crate) async fn restore_source(
@@ -59,7 +59,7 @@ pub(crate) struct FoundBackup {
 }
 
 impl FoundBackup {
-    /// Returns a message if the feature level of the backup is too high for the wanted release. Returns `None` if the operator
+    /// Returns a message if the feature level of the backup is too high for the desired release. Returns `None` if the operator
     /// does not know both levels; then the members check the level.
     pub(crate) fn level_above(&self, cluster: &Cluster<'_>) -> Option<String> {
         let release = wanted_version(cluster)?;

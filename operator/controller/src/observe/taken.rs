@@ -16,7 +16,7 @@ use crate::{
     resources::{Cluster, Ownership, holder_of, ownership},
 };
 
-/// Number of additional ordinals to look up while a wanted ordinal is free, because a new member may get one of them.
+/// Number of additional ordinals to look up while a required ordinal is free, because a new member may get one of them.
 const SPARE_ORDINALS: Ordinal = 2;
 
 /// Looks up the names of `parts`, except secrets and Certificates. Returns the parts whose names are taken, with their holders.
@@ -87,7 +87,7 @@ pub(super) fn missing_in_restore(cluster: &Cluster<'_>, objects: &Objects) -> Ve
     missing_members(cluster, objects, ordinals.collect())
 }
 
-/// Returns the pods and claims of these ordinals that were not found and whose names are not known as taken.
+/// Returns the pods and claims of these ordinals that were not found, except those whose names are known to be taken.
 fn missing_members(
     cluster: &Cluster<'_>,
     objects: &Objects,

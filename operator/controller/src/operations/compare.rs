@@ -59,7 +59,7 @@ fn check_compactions(revision: i64, found: Vec<(String, KeysHash)>) -> Compared 
     Compared::Hashes(revision, found.into_iter().map(text).collect())
 }
 
-/// Returns `Ok` with a message if the members' key hashes agree, else `Err`, which names the members that differ.
+/// Returns `Ok` with a message if the members' key hashes agree, otherwise `Err`, which names the members that differ.
 pub(super) fn verdict(revision: i64, hashes: &[MemberHash]) -> Result<String, String> {
     let mut groups = BTreeMap::<&str, Vec<&str>>::new();
     for of in hashes {

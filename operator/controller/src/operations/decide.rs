@@ -337,7 +337,7 @@ fn recorded_member(status: &EtcdOperationStatus) -> MemberId {
     u64::from_str_radix(id, 16).unwrap_or_default()
 }
 
-/// Returns whether a quorum confirmed the list, the number of members is as wanted, and all of them vote and serve. Also, no
+/// Returns whether a quorum confirmed the list, the number of members is as desired, and all of them vote and serve. Also, no
 /// existing pod may be unready or being deleted, and `current` must return `true` for each ordinal.
 pub(super) fn settled(
     cluster: &Cluster<'_>,

@@ -67,7 +67,7 @@ pub(crate) fn condition(
     }
 }
 
-/// Returns the state `True` if `holds`, else `False`.
+/// Returns the state `True` if `holds`, otherwise `False`.
 fn state(holds: bool, reason: &'static str, message: impl Into<String>) -> ConditionState<'static> {
     ConditionState {
         status: if holds { "True" } else { "False" },

@@ -57,7 +57,7 @@ pub(crate) fn certificate(cluster: &Cluster<'_>, role: CertificateRole) -> Optio
     Some(with_fingerprint(request))
 }
 
-/// Returns whether a secret has all of [`tls::FILES`], and none of them is empty.
+/// Returns whether a secret has all of [`tls::FILES`] and none of them is empty.
 pub(crate) fn is_complete(secret: &Secret) -> bool {
     let has = |file| secret_file(secret, file).is_some_and(|data| !data.is_empty());
     tls::FILES.into_iter().all(has)

@@ -98,7 +98,7 @@ fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     flags
 }
 
-/// Returns the name of a member for `--initial-cluster`: the name for its ordinal, else its reported name, else its id.
+/// Returns the name of a member for `--initial-cluster`: the name for its ordinal, or else its reported name, or else its id.
 fn name(cluster: &Cluster<'_>, member: &JoinMember) -> String {
     match member.ordinal {
         Some(ordinal) => cluster.resource.member(ordinal),

@@ -224,7 +224,7 @@ fn label_value(text: &str) -> String {
     text.to_owned()
 }
 
-/// Returns `spec.image`, else the operator's member image with `spec.version`, if set. Fails if the image has no repository.
+/// Returns `spec.image`, or else the operator's member image with `spec.version`, if set. Fails if the image has no repository.
 fn image(spec: &EtcdClusterSpec, member_image: &str) -> BuildResult<String> {
     if let Some(image) = &spec.image {
         return Ok(image.clone());

@@ -109,8 +109,8 @@ fn is_ready(member: &MemberStatus) -> bool {
     member.is_healthy && member.phase.is_some_and(|phase| phases.contains(&phase))
 }
 
-/// Returns why a member is not ready: the operator's reason or else the phase, and the problem of its pod. For a ready
-/// member, returns only the operator's reason.
+/// Returns why a member is not ready: the operator's reason (or else the phase) and the problem of its pod. For a ready member,
+/// returns only the operator's reason.
 fn why(member: &MemberStatus, pod: Option<&PodFact>) -> String {
     if is_ready(member) {
         return member.reason.clone().unwrap_or_default();

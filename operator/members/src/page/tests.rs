@@ -51,7 +51,7 @@ pub(crate) fn serve(
     (address, serving)
 }
 
-/// Returns the address of a member. With a password, the address has a login of the user root.
+/// Returns the address of a member. With a password, the address contains a login as the user root.
 pub(crate) fn address(of: SocketAddr, tls: Option<ClientTls>, password: Option<&str>) -> Address {
     let login = |password: &str| Login { user: "root".into(), password: password.into() };
     Address {

@@ -1,8 +1,8 @@
-//! Why a member is removed, a pod is stopped, or a pod is not ready.
+//! The reasons why a member is removed, a pod is stopped, or a pod is not ready.
 
 use super::Notice;
 
-/// Why a member is removed.
+/// The reason why a member is removed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Removal {
     ScaleIn,
@@ -56,7 +56,7 @@ impl Removal {
     }
 }
 
-/// Why a pod is stopped.
+/// The reason why a pod is stopped.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Stop {
     NotAMember,
@@ -101,7 +101,8 @@ impl Stop {
     }
 }
 
-/// Why a pod is not ready even though its member may be healthy. An obstacle is reported, but the member is not replaced.
+/// The reason why a pod is not ready even though its member may be healthy. An obstacle is reported, but the member is not
+/// replaced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Obstacle {
     Unschedulable,

@@ -47,7 +47,7 @@ pub enum Step {
     /// Adds the member of this ordinal to the cluster as a learner.
     AddLearner {
         ordinal: Ordinal,
-        /// Determines the peer URL of the learner: `https` if `On`, else `http`.
+        /// Determines the peer URL of the learner: `https` if `On`, otherwise `http`.
         peer_tls: PeerTls,
         /// Whether the learner replaces a member in a rolling update.
         rolling: bool,
@@ -69,7 +69,7 @@ pub enum Step {
     UpdatePeerUrl {
         id: MemberId,
         ordinal: Ordinal,
-        /// Determines the peer URL: `https` if `On`, else `http`.
+        /// Determines the peer URL: `https` if `On`, otherwise `http`.
         peer_tls: PeerTls,
     },
     /// Deletes a pod. If its member stays, a later step creates the pod again.

@@ -118,7 +118,7 @@ impl World {
             .collect();
     }
 
-    /// Keeps a leader that still serves. Otherwise, elects a random serving voter, or no leader without a quorum.
+    /// Keeps a leader that still serves. Otherwise, elects a random serving voter, or no leader if there is no quorum.
     pub(super) fn elect(&mut self) {
         let leads = |world: &Self, id| {
             let mut members = world.members.iter();

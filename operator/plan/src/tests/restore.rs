@@ -115,7 +115,7 @@ impl World {
         });
     }
 
-    /// Returns whether a restore keeps intact disks of all voters, and their cluster has served.
+    /// Returns whether a restore keeps intact disks of all voters and their cluster has served.
     fn can_go_back(&self) -> bool {
         let stopping = self.stops_all();
         let members = match stopping {

@@ -197,7 +197,7 @@ impl World {
         members.find(|member| member.ordinal == Some(ordinal))
     }
 
-    /// Returns the member whose data the claim holds, or the pod if the spec has no claims; `None` without data.
+    /// Returns the member whose data the claim holds, or the pod if the spec has no claims; `None` if there is no data.
     pub(super) fn disk(&self, ordinal: Ordinal) -> Option<MemberId> {
         if self.spec.is_durable() {
             self.claims.get(&ordinal).filter(|claim| !claim.lost)?.data

@@ -60,8 +60,8 @@ impl PasswordHasher {
         })
     }
 
-    /// Returns the hash of a password with a random salt. Fails with `TooLong` above `password::BCRYPT_BYTES`, and with
-    /// `TooMany` if too many passwords are waiting or this password has waited too long.
+    /// Returns the hash of a password with a random salt. Fails with `TooLong` if the password exceeds
+    /// `password::BCRYPT_BYTES`. Fails with `TooMany` if too many passwords are waiting or this password has waited too long.
     pub async fn hash(&self, account: &Account, password: String) -> Result<Bytes, HashError> {
         if password.len() > password::BCRYPT_BYTES {
             return Err(HashError::TooLong);

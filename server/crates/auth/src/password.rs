@@ -26,8 +26,8 @@ const DIGITS: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Hashes a password in Go's format. Fails with `TooLong` above `BCRYPT_BYTES`. `cost` must be in `COSTS`. Cost 10 takes 60 ms;
-/// each step doubles the time.
+/// Hashes a password in Go's format. Fails with `TooLong` if the password exceeds `BCRYPT_BYTES`. `cost` must be in `COSTS`.
+/// Cost 10 takes 60 ms; each step doubles the time.
 pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, HashError> {
     if password.len() > BCRYPT_BYTES {
         return Err(HashError::TooLong);

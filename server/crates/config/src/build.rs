@@ -58,7 +58,7 @@ fn warn_of_unusual_values(config: &Config, warnings: &mut Vec<String>) {
     }
 }
 
-/// Why a string is not a list of initial members.
+/// The reason why a string is not a list of initial members.
 #[derive(Debug, thiserror::Error)]
 pub enum MembersError {
     /// A part has no `=`.

@@ -38,7 +38,7 @@ impl FlagValues {
         self.given(flag).map(PathBuf::from)
     }
 
-    /// Returns the name and the password in two flags, or `None` without a name. A missing password is empty.
+    /// Returns the name and the password in two flags, or `None` if the name is missing. A missing password is empty.
     pub(super) fn user(&self, [user, password]: [&'static str; 2]) -> Option<(String, String)> {
         let name = self.given(user)?.to_owned();
         Some((name, self.text(password).to_owned()))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::url::{Url, UrlError};
 
-/// Why a configuration is invalid.
+/// The reason why a configuration is invalid.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum ConfigError {

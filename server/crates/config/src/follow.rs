@@ -20,7 +20,7 @@ pub struct FollowSource {
 }
 
 impl FlagValues {
-    /// Returns the source and the settings of connections to it, or `None` without `--from`.
+    /// Returns the source and the settings of connections to it, or `None` if `--from` is not set.
     pub(super) fn follow(&self) -> Result<Option<FollowSource>, ConfigError> {
         if self.given("from").is_none() {
             return Ok(None);

@@ -21,7 +21,7 @@ pub enum Address {
     Unix(String),
 }
 
-/// Why a string is not a valid URL, in etcd's words.
+/// The reason why a string is not a valid URL, in etcd's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum UrlError {

@@ -250,7 +250,8 @@ pub async fn payload_of(request: &HttpRequest, payload: web::Payload) -> web::Pa
         .expect("taking a payload cannot fail")
 }
 
-/// Returns the trimmed, lower-case media type of `Content-Type`, without parameters, or an empty string without the header.
+/// Returns the trimmed, lower-case media type of `Content-Type`, without parameters, or an empty string if the header is
+/// missing.
 pub fn media_type(request: &HttpRequest) -> String {
     let given = content_type(request);
     let of_type = given.split(';').next().unwrap_or_default();

@@ -61,8 +61,8 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 /// Interval at which leases and users are copied and, after the cut-over, the fence is checked.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Starts the task that copies the source. Returns its handle, or `None` without a source. Registers the metrics even without a
-/// source, because alerts use them.
+/// Starts the task that copies the source. Returns its handle, or `None` if there is no source. Registers the metrics even
+/// without a source, because alerts use them.
 pub fn start(
     config: &Config,
     source: Option<Source>,

@@ -104,7 +104,7 @@ pub async fn seed(source: &Source, config: &Config) -> Result<Seed, SeedError> {
     Err(last.expect("the source has an endpoint"))
 }
 
-/// Downloads a snapshot of the session's member to the folder and checks its digest.
+/// Downloads a snapshot from the session's member into the folder and checks its digest.
 async fn download(session: &SourceSession<'_>, folder: &SnapshotFolder) -> Result<Seed, SeedError> {
     let mut seed = Seed {
         path: folder.dir.join("source-snapshot"),

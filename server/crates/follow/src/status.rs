@@ -36,7 +36,7 @@ pub struct FollowStatus {
     pub guarding: bool,
     /// Number of times that this member has raised the fence again, since it started.
     pub raised_again: u64,
-    /// Why following is interrupted, or why a cut-over is impossible.
+    /// The reason why following is interrupted, or why a cut-over is impossible.
     pub error: Option<String>,
 }
 

@@ -105,7 +105,7 @@ mod tests {
             .map_or("none", |endpoint| &endpoint.address.host)
     }
 
-    /// Returns how often each endpoint is chosen in `CHOICES` choices.
+    /// Returns the number of times that each endpoint is chosen in `CHOICES` choices.
     fn counts(pool: &Pool) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();
         for _ in 0..CHOICES {

@@ -37,7 +37,7 @@ pub const INITIAL_WINDOW_SIZE: u16 = 4;
 pub const MAX_FRAME_SIZE: u16 = 5;
 pub const MAX_HEADER_LIST_SIZE: u16 = 6;
 
-/// Why a stream or a connection ends (RFC 9113, section 7). Contains only the error codes that the server sends.
+/// The reason why a stream or a connection ends (RFC 9113, section 7). Contains only the error codes that the server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Graceful end, without an error.

@@ -38,7 +38,7 @@ pub struct Head<M> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grpc: bool,
     pub(crate) encoding: Encoding,
-    /// Why calls with this head are refused; `None` if they are accepted.
+    /// The reason why calls with this head are refused; `None` if they are accepted.
     pub(crate) refusal: Option<Refusal>,
     pub(crate) content_length: Option<u64>,
     /// Size of the header list in bytes, as HTTP/2 counts it.

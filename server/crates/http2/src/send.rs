@@ -165,8 +165,8 @@ impl FrameWriter {
         self.block(id, &block, end);
     }
 
-    /// Writes as much pending content as the windows and the output allow, at most `VISIT_BYTES`. Returns whether all of it was
-    /// written, and if so, reduces the response's charge. If content remains and the stream's window is open, queues the
+    /// Writes as much pending content as the windows and the output allow, at most `VISIT_BYTES`. Returns whether all content
+    /// was written. If so, reduces the response's charge. If content remains and the stream's window is open, queues the
     /// stream.
     pub(crate) fn pending<S: Service>(&mut self, stream: &mut Stream<S>, slot: usize) -> bool {
         let mut left = VISIT_BYTES;

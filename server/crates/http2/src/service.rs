@@ -86,7 +86,7 @@ pub enum Resource {
     Calls,
 }
 
-/// Why a connection refuses a call. [`Service::refuse`] chooses the status.
+/// The reason why a connection refuses a call. [`Service::refuse`] chooses the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The call's deadline has passed.
@@ -134,7 +134,7 @@ impl Refusal {
     }
 }
 
-/// The server's side of a connection: runs calls, grants memory and chooses error messages.
+/// The server's side of a connection, which runs calls, grants memory and chooses error messages.
 pub trait Service {
     /// The service's data about a method, which [`Service::method`] returns. Kept with the head.
     type Method: fmt::Debug;

@@ -104,7 +104,7 @@ struct State {
     settled: Option<Settled>,
 }
 
-/// Where values are durable, and the block to which they belong.
+/// The location at which values are durable, and the block to which they belong.
 #[derive(Debug)]
 struct Settled {
     place: Place,

@@ -139,8 +139,8 @@ impl HeldViews {
         outdated.inspect(|reader| reader.end()).count()
     }
 
-    /// Tells the oldest readers to end until the other readers pin at most an eighth of `budget_bytes`. Returns how many
-    /// readers it told.
+    /// Tells the oldest readers to end until the other readers pin at most an eighth of `budget_bytes`. Returns the number of
+    /// readers that were told to end.
     pub(super) fn end_beyond_budget(&self, budget_bytes: u64) -> usize {
         self.0.lock().end_beyond(budget_bytes / MEMORY_DIVISOR)
     }
@@ -175,7 +175,7 @@ impl Held {
     }
 
     /// Tells the oldest readers to end until the other readers pin at most `kept_max` bytes or must not end. Returns the number
-    /// of readers that were told.
+    /// of readers that were told to end.
     fn end_beyond(&self, kept_max: u64) -> usize {
         let mut ended = 0;
         while self.kept_bytes() > kept_max

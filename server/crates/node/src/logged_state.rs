@@ -142,7 +142,8 @@ pub(super) struct MessageFaults {
 }
 
 impl MessageFaults {
-    /// Counts a dropped message. If a log line is due, returns the number of messages dropped since the last line, else `None`.
+    /// Counts a dropped message. If a log line is due, returns the number of messages dropped since the last line, otherwise
+    /// `None`.
     fn count(&mut self, now: Instant) -> Option<u64> {
         self.since += 1;
         let is_recent = |logged| now.saturating_duration_since(logged) < LOG_INTERVAL;

@@ -253,7 +253,7 @@ impl Node {
         self.auth_enabled() || self.v2_auth_enabled()
     }
 
-    /// Returns whether v3 authentication is enabled, and the auth revision, after the last turn.
+    /// Returns the auth revision after the last turn, and whether v3 authentication is enabled.
     pub fn auth(&self) -> AuthState {
         self.shared.status.auth()
     }

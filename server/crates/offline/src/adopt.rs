@@ -1,4 +1,4 @@
-//! `witan adopt`: adopts an etcd data directory.
+//! `witan adopt` adopts an etcd data directory.
 
 use witan_adopt::Progress;
 use witan_api::ids;

@@ -168,7 +168,8 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
     }
 }
 
-/// Returns how many bytes to read after an incomplete frame: the rest of the header, or up to [`READ_BYTES`] of the contents.
+/// Returns the number of bytes to read after an incomplete frame: the rest of the header, or up to [`READ_BYTES`] of the
+/// contents.
 fn next_step(frame: &[u8]) -> usize {
     let length = frame.first_chunk().map_or(0, length_of);
     (HEADER_BYTES + length - frame.len()).min(READ_BYTES)

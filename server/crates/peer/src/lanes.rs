@@ -33,7 +33,7 @@ impl Lanes {
         std::mem::take(&mut self.gone)
     }
 
-    /// Returns whether the process is known to have ended, and no stream has opened since.
+    /// Returns whether the process is known to have ended and no stream has opened since.
     pub(super) fn is_gone(&self) -> bool {
         self.gone
     }

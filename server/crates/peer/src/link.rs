@@ -1,4 +1,4 @@
-//! One stream to another member: opens it, writes queued messages, detects its end, and reopens it.
+//! Maintains one stream to another member: opens it, writes queued messages, detects its end, and reopens it.
 
 use std::{
     collections::hash_map::RandomState,

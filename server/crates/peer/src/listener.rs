@@ -1,4 +1,4 @@
-//! The peer port: accepts streams from other members and answers HTTP requests.
+//! The peer port, which accepts streams from other members and answers HTTP requests.
 //!
 //! Before its handshake, a connection uses at most 128 KiB (actix's limit on the head of a request) and has a time limit.
 //! Beyond [`GREETINGS_MAX`] such connections, the oldest one is closed.

@@ -78,7 +78,7 @@ impl Files {
         Ok(())
     }
 
-    /// Returns how many more bytes the current file takes before the next file begins.
+    /// Returns the number of bytes that the current file still takes before the next file begins.
     fn room(&self) -> u64 {
         self.segment_bytes.saturating_sub(self.written)
     }

@@ -1,4 +1,4 @@
-//! The flight recorder: records a replica's inputs and effects in a bounded ring of files and replays them.
+//! The flight recorder, which records a replica's inputs and effects in a bounded ring of files and replays them.
 //!
 //! The replica is pure: from the same initial state, the same inputs cause the same effects. [`RecordedReplica`] wraps a
 //! replica for its thread. It records each input and effect with redacted values and passes them to a [`Sink`]. [`Ring`] writes

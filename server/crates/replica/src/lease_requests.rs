@@ -106,7 +106,7 @@ impl LeaseRequests {
         expired
     }
 
-    /// Makes the next turn resend each request for whose send tick `due` is true.
+    /// Makes the next turn resend each request whose send tick satisfies `due`.
     fn resend_where(&mut self, due: impl Fn(u64) -> bool) {
         for (ticket, request) in &mut self.waiting {
             if request.asked.is_some_and(&due) {

@@ -243,8 +243,8 @@ impl Storage for MemoryLog {
         Ok(entries)
     }
 
-    /// Returns the term of the entry at `index`, also of the base. Fails with `Compacted` below the base and with `Unavailable`
-    /// beyond the log's end.
+    /// Returns the term of the entry at `index`, also of the base. Fails with `Compacted` if `index` is below the base, and
+    /// with `Unavailable` if it is beyond the log's end.
     fn term(&self, index: u64) -> Result<u64> {
         if index == self.base.0 {
             return Ok(self.base.1);

@@ -91,7 +91,7 @@ impl Arrivals {
         !self.is_complete() && self.to_skip == 0
     }
 
-    /// Returns whether all expected requests are held, and some of them arrived after the last answer.
+    /// Returns whether all expected requests are held and some of them arrived after the last answer.
     fn has_returned(&self) -> bool {
         self.is_complete() && self.held > self.held_at_answer
     }

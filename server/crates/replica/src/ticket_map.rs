@@ -54,7 +54,7 @@ impl<T> TicketMap<T> {
         in_order(removed.collect())
     }
 
-    /// Returns the tickets for whose values `is_one` is true, in ticket order. `is_one` may change the values.
+    /// Returns the tickets whose values satisfy `is_one`, in ticket order. `is_one` may change the values.
     pub(crate) fn select(&mut self, mut is_one: impl FnMut(&mut T) -> bool) -> Vec<Ticket> {
         let all = self.0.iter_mut();
         let selected = all.filter_map(|(ticket, value)| is_one(value).then_some(*ticket));

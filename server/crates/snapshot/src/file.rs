@@ -75,7 +75,7 @@ fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
     outcome
 }
 
-/// Splits a value in Witan's own bucket into key and value of a checkpoint record; `None` if the value is malformed.
+/// Splits a value in Witan's own bucket into the key and the value of a checkpoint record; `None` if the value is malformed.
 pub(super) fn decode_witan_record(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = value.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_be_bytes(*length) as usize)

@@ -239,7 +239,7 @@ impl CheckpointFolder {
         Ok(number)
     }
 
-    /// Removes the manifest copies for whose numbers `kept` returns false.
+    /// Removes the manifest copies whose numbers do not satisfy `kept`.
     fn remove_copies(&self, kept: impl Fn(u64) -> bool) -> io::Result<()> {
         let mut numbers = copies(&self.dir)?;
         numbers.retain(|number| !kept(*number));

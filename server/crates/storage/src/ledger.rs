@@ -52,7 +52,8 @@ struct Claims {
 }
 
 impl Claims {
-    /// Returns how many of `free` bytes the log can still use. Excludes announced bytes and bytes for the run being written.
+    /// Returns the number of the `free` bytes that the log can still use. Excludes announced bytes and bytes for the run being
+    /// written.
     fn left(&self, free: u64) -> u64 {
         let free = free.saturating_sub(self.announced);
         self.left_by_run.map_or(free, |left| left.min(free))
@@ -135,7 +136,7 @@ impl Ledger {
         fits
     }
 
-    /// Returns how many of `free` bytes are unclaimed, so that the log can use them.
+    /// Returns the number of the `free` bytes that are unclaimed, so that the log can use them.
     pub(super) fn left(&self, free: u64) -> u64 {
         self.claims.lock().left(free)
     }
@@ -185,8 +186,8 @@ impl Ledger {
     }
 }
 
-/// Returns how many free bytes, in addition to `kept_bytes`, a run of `bytes` bytes below `dir` would leave. Fails with
-/// `StorageFull` if the run does not fit.
+/// Returns the number of free bytes, in addition to `kept_bytes`, that a run of `bytes` bytes below `dir` would leave. Fails
+/// with `StorageFull` if the run does not fit.
 fn left_beside_run(dir: &Path, bytes: u64, kept_bytes: u64) -> io::Result<u64> {
     let taken = bytes.saturating_add(RUN_EXTRA_BYTES + kept_bytes);
     let left = measure(dir).free.checked_sub(taken);

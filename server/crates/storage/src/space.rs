@@ -99,8 +99,8 @@ impl SpaceStatus {
         self.ballast_bytes.load(Relaxed)
     }
 
-    /// Returns how many more bytes must be free so that a rewrite of the entire checkpoint leaves the reserve free. When the
-    /// feature level rises to one with a later data format, the member rewrites its checkpoint.
+    /// Returns the number of bytes that must become free so that a rewrite of the entire checkpoint leaves the reserve free.
+    /// When the feature level rises to one with a later data format, the member rewrites its checkpoint.
     pub fn rewrite_lacks_bytes(&self) -> u64 {
         self.rewrite_lacks_bytes.load(Relaxed)
     }
@@ -285,7 +285,7 @@ impl SpaceMonitor {
         }
     }
 
-    /// Returns how many free bytes exceed `kept_bytes`, minus the bytes written since the measurement.
+    /// Returns the number of free bytes in excess of `kept_bytes`, minus the bytes written since the measurement.
     fn free_above(&self, kept_bytes: u64) -> u64 {
         self.free
             .saturating_sub(self.appended_since_check + kept_bytes)

@@ -24,7 +24,7 @@ impl Tree {
         Ok(self.record_event(Action::CompareAndSwap, node, Some(prev), swap.refresh))
     }
 
-    /// Returns the file at `path` if it has the wanted value and modified index. `None`, an empty value and index 0 match any
+    /// Returns the file at `path` if it has the required value and modified index. `None`, an empty value and index 0 match any
     /// file. Fails for a directory and for a missing node. If a condition does not hold, the error's cause contains all failed
     /// conditions.
     pub(super) fn compare(

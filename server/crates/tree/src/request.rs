@@ -163,10 +163,10 @@ pub struct CompareAndSwap {
     pub expires_ns: Option<i64>,
     #[prost(bool, tag = "5")]
     pub refresh: bool,
-    /// The wanted value. Never empty if present.
+    /// The required value. Never empty if present.
     #[prost(bytes = "bytes", optional, tag = "6")]
     pub prev_value: Option<Bytes>,
-    /// The wanted modified index. Never 0 if present.
+    /// The required modified index. Never 0 if present.
     #[prost(uint64, optional, tag = "7")]
     pub prev_index: Option<u64>,
 }

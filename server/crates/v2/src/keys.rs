@@ -116,7 +116,8 @@ async fn serve(
     answer
 }
 
-/// Parses intent and parameters from method, query and form body. Panics if `/v2/keys` does not serve the method.
+/// Parses the intent and the parameters from the method, the query and the form body. Panics if `/v2/keys` does not serve the
+/// method.
 pub async fn intent(
     ctx: &Context,
     request: &HttpRequest,

@@ -93,7 +93,7 @@ pub(super) async fn user_change_password(
 }
 
 /// Returns the bcrypt hash of a password. Call this only after the caller has been authorized, because hashing takes tens of
-/// milliseconds. Fails with `PasswordTooLong` above 72 bytes, and if too many passwords are waiting.
+/// milliseconds. Fails with `PasswordTooLong` if the password exceeds 72 bytes. Also fails if too many passwords are waiting.
 async fn hash(ctx: &Context, password: String) -> RpcResult<Bytes> {
     let hashing = &ctx.authenticator.hashing;
     Ok(hashing.hash(ctx.account(), password).await?)
@@ -142,7 +142,7 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Returns whether v3 authentication is enabled, and the auth revision, from a linearizable state. As in etcd, does not require
+/// Returns the auth revision in a linearizable state, and whether v3 authentication is enabled. As in etcd, does not require
 /// authentication.
 pub(super) async fn auth_status(
     ctx: &Context,

@@ -1,4 +1,4 @@
-//! Snapshot: streams the state as a file in etcd's format, while writes continue.
+//! Snapshot streams the state as a file in etcd's format, while writes continue.
 
 use std::{
     io,

@@ -1,6 +1,6 @@
 //! Kills the leader repeatedly and measures the time until a member acknowledges a write.
 //!
-//! A new put is sent to each survivor every few milliseconds. Earlier puts that are still waiting for the dead leader would
+//! A new put is sent to each survivor every few milliseconds. Earlier puts that are still waiting for the failed leader would
 //! otherwise hide that the cluster serves again.
 
 use std::time::{Duration, Instant};

@@ -15,8 +15,8 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_e2e::{Server, grpc, requests};
 
-/// Number of keys, and number of writes per key.
 const KEYS: usize = 262_144;
+/// Number of writes per key.
 const VERSIONS: usize = 2;
 const VALUE_BYTES: usize = 4096;
 const PUTS_PER_TXN: usize = 64;

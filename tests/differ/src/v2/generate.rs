@@ -251,7 +251,7 @@ impl Maker {
         self.request(kind, path, parameters)
     }
 
-    /// Remembers path and value of a write that may have set a node.
+    /// Remembers the path and the value of a write that may have set a node.
     fn remember(&mut self, kind: Kind, path: &str, parameters: &[String]) {
         let value = parameters
             .iter()

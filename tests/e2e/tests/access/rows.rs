@@ -1,5 +1,5 @@
 //! The rows: every method of HTTP/1 paths, of gRPC, and of the gateway over POST and over a WebSocket. A row sends its request
-//! and tells whether the response refuses the caller.
+//! and reports whether the response refuses the caller.
 
 use std::{fmt, io, time::Duration};
 

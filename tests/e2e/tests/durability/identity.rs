@@ -23,7 +23,7 @@ fn a_member_with_an_emptied_directory_does_not_vote() {
     let data = cluster.member(emptied).dir().join("data");
     fs::remove_dir_all(data).expect("the data is removed");
     let mark = cluster.member(emptied).log().len();
-    // The other members do not tell whether this member was started before.
+    // The other members do not report whether this member was started before.
     cluster.member_mut(emptied).start_unready_again();
     cluster.member(emptied).wait_log(mark, "opened the data");
     cluster.member_mut(behind).start_unready_again();

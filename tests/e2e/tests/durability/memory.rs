@@ -37,8 +37,10 @@ const VALUE_BYTES: usize = 4096;
 const WATCHED: usize = 6400;
 const FIRST_REVISION: i64 = 2;
 
-/// Number of puts in a request, and number of requests in flight. A request for each put would take several times as long.
+/// Number of puts in a request. A request for each put would take several times as long.
 const PUTS_PER_TXN: usize = 16;
+
+/// Number of requests in flight.
 const IN_FLIGHT: usize = 32;
 
 /// Number of attempts to put keys. A member without memory waits for 5 seconds before it refuses.

@@ -79,7 +79,7 @@ pub(crate) fn last_put(load: &Load) -> Vec<Call> {
     calls
 }
 
-/// Sends a call as a v2 request. A swap compares the index if `index` is given. Returns `None` without a complete response.
+/// Sends a call as a v2 request. A swap compares the index if `index` is given. Returns `None` if the response is incomplete.
 fn ask(address: &str, pair: usize, input: Input, index: Option<u64>) -> Option<Response> {
     let key = format!("{FOLDER}/{pair}");
     let (method, target, value) = match (input, index) {

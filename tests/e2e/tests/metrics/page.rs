@@ -1,4 +1,4 @@
-//! Compares types and labels in `docs/reference/metrics.md` with a running member. `tests/tidy/tests/documents.rs` checks
+//! Compares the types and labels in `docs/reference/metrics.md` with a running member. `tests/tidy/tests/documents.rs` checks
 //! that the page names every series.
 
 use std::{collections::BTreeMap, fs};

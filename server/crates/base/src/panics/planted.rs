@@ -24,7 +24,7 @@ static PLANTED: Mutex<Option<PlantedPanic>> = Mutex::new(None);
 struct PlantedPanic {
     boundary: String,
     moment: String,
-    /// How many times the moment must still occur.
+    /// Number of times that the moment must still occur.
     left: usize,
 }
 

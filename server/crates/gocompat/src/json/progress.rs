@@ -55,7 +55,7 @@ enum Number {
     Exponent,
 }
 
-/// Where a byte is, relative to the value.
+/// The position of a byte, relative to the value.
 enum ByteResult {
     Inside,
     Last,
@@ -63,7 +63,7 @@ enum ByteResult {
 }
 
 impl JsonProgress {
-    /// Validates the next bytes. Returns how many of the bytes precede the end of the value if they complete it, otherwise
+    /// Validates the next bytes. Returns the number of bytes before the end of the value if the bytes complete it, otherwise
     /// `None`. The error is Go's message for the first invalid byte. The method must not be called again after the end of the
     /// value.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
@@ -97,8 +97,8 @@ impl JsonProgress {
         self.open.is_empty() && number.may_end()
     }
 
-    /// Validates one byte and moves to the next state. Returns where the byte is. Fails with Go's error message for an invalid
-    /// byte.
+    /// Validates one byte and moves to the next state. Returns the position of the byte. Fails with Go's error message for an
+    /// invalid byte.
     fn take_byte(&mut self, byte: u8) -> Result<ByteResult, String> {
         match self.step {
             Step::Value

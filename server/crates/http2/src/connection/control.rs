@@ -118,8 +118,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Acknowledges a ping. Fails after too many early pings and for an invalid frame. An acknowledgment of the shutdown's ping
-    /// makes the connection refuse new streams.
+    /// Acknowledges a ping. Fails if too many pings arrived early or the frame is invalid. An acknowledgment of the shutdown's
+    /// ping makes the connection refuse new streams.
     pub(super) fn on_ping(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let content: [u8; 8] = frame.payload.try_into().map_err(|_| Reason::FrameSize)?;
         if frame.stream != 0 {

@@ -351,8 +351,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Checks the preface, then handles the complete frames in received bytes while input is wanted. Keeps the start of an
-    /// incomplete frame. Returns the number of processed bytes. Fails if the connection must end.
+    /// Checks the preface, then handles the complete frames in received bytes while the connection accepts input. Keeps the
+    /// start of an incomplete frame. Returns the number of processed bytes. Fails if the connection must end.
     fn take(&mut self, bytes: &[u8]) -> Result<usize, Reason> {
         let mut left = self.take_preface(bytes)?;
         while !left.is_empty() && self.wants_input() {
@@ -436,7 +436,7 @@ impl<S: Service> Connection<S> {
         frame::goaway(&mut self.writer.output, last, reason, debug_data);
     }
 
-    /// Counts a client error. Fails above [`FAULTS_MAX`], so that the connection ends.
+    /// Counts a client error. Fails if the number exceeds [`FAULTS_MAX`], so that the connection ends.
     fn fault(&mut self) -> Result<(), Reason> {
         self.faults += 1;
         if self.faults > FAULTS_MAX {

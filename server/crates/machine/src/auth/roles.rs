@@ -72,7 +72,7 @@ impl Auth {
 
     /// Adds a permission to a role, or changes the type of its permission on the same range. As in etcd, only the first of
     /// several permissions with the same first key can change its type. A grant on the range of another such permission adds a
-    /// second permission. Fails without a permission, for an invalid range, and for an unknown role.
+    /// second permission. Fails if the permission is missing, the range is invalid, or the role does not exist.
     pub(super) fn role_grant(&mut self, asked: &RoleGrant) -> Result<(), AuthError> {
         let permission = asked
             .permission

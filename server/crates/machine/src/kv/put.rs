@@ -1,4 +1,4 @@
-//! Put: sets the value of a key.
+//! Put sets the value of a key.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! Range: reads the keys in a range at a revision, completely or in parts.
+//! Range reads the keys in a range at a revision, completely or in parts.
 
 use std::cmp::Ordering;
 
@@ -174,7 +174,7 @@ impl Kv {
         reads: &mut ReadBudget,
     ) -> Result<(Vec<KeyValue>, Option<i64>), KvError> {
         let value_use = ValueUse::of(range);
-        // Number of first pairs that are certain to be returned with their values.
+        // Number of leading pairs that are certain to be returned with their values.
         let returned = match (range.keys_only, usize::try_from(range.limit)) {
             (true, _) => 0,
             (false, Ok(1..)) if sorts(range) => 0,
@@ -365,8 +365,8 @@ impl Kv {
     }
 }
 
-/// Returns how many keys can be read in the time that reading `keys` keys at the newest revision takes. If `history` is set,
-/// older versions are read.
+/// Returns the number of keys that can be read in the time that reading `keys` keys at the newest revision takes. If `history`
+/// is set, older versions are read.
 pub(super) fn reachable_keys(keys: u64, history: bool) -> u64 {
     if history {
         keys / VERSIONS_PER_KEY

@@ -36,7 +36,7 @@ pub enum ReadResults {
     Discard,
 }
 
-/// Where a read outside the log may find values.
+/// The sources of values that a read outside the log may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueSource {
     /// Only in memory, so that the read never waits. Fails with [`KvError::NotResident`] if a value is only on disk.
@@ -200,12 +200,12 @@ impl ReadBudget {
         self.answers == ReadResults::Return
     }
 
-    /// Returns how many more keys can be read.
+    /// Returns the number of further keys that can be read.
     pub(super) fn keys_left(&self) -> usize {
         whole(self.work / self.pacing.read_work)
     }
 
-    /// Returns how many more deleted keys can be skipped.
+    /// Returns the number of further deleted keys that can be skipped.
     pub(super) fn passed_left(&self) -> usize {
         whole(self.work / self.pacing.passed_work)
     }

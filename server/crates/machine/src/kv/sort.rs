@@ -123,7 +123,7 @@ mod tests {
         }
     }
 
-    /// Sorts the keys and asserts their order. Returns how often a key was read on average.
+    /// Sorts the keys and asserts their order. Returns the average number of reads per key.
     fn reads_per_key(keys: impl Iterator<Item = String>) -> f64 {
         let count = Cell::new(0);
         let keys: Vec<_> = keys.map(|key| Counted(key.into_bytes(), &count)).collect();

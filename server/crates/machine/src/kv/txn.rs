@@ -1,4 +1,4 @@
-//! Txn: executes one of two lists of operations at one revision, depending on comparisons.
+//! Txn executes one of two lists of operations at one revision, depending on comparisons.
 //!
 //! As in etcd, all comparisons, including the comparisons of nested transactions, are first evaluated on the state before the
 //! transaction. Then the operations in the chosen branches are checked and finally executed, so a failed transaction changes
@@ -101,8 +101,8 @@ impl Kv {
         txn.compares_values() || self.txn_reads_more_than(txn, reachable_keys(keys, history))
     }
 
-    /// Returns whether a deletion may read more than `keys` keys to return their pairs. Returns `false` for a deletion that
-    /// returns no pairs.
+    /// Returns whether a deletion may read more than `keys` keys to return the deleted pairs. Returns `false` for a deletion
+    /// that returns no pairs.
     pub fn delete_reads_more_than(&self, delete: &DeleteRange, keys: u64) -> bool {
         let mut reads = ReadBudget::of_estimate(self.pacing, keys);
         self.charge_prev_kvs(delete, &mut reads).is_err()

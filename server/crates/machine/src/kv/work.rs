@@ -60,7 +60,7 @@ impl Kv {
         of_verb.saturating_add(self.next_sweep_work())
     }
 
-    /// Returns how many keys a follow command touches, plus [`Self::next_sweep_work`].
+    /// Returns the number of keys that a follow command touches, plus [`Self::next_sweep_work`].
     pub(crate) fn follow_work(&self, command: &FollowCommand) -> u64 {
         let of_verb = match &command.operation {
             Some(FollowOperation::Revisions(asked)) => {
@@ -139,7 +139,8 @@ impl Kv {
         charge_values(values, reads)
     }
 
-    /// Charges the keys in a range to read. A single key costs nothing. Returns how many values the range may read.
+    /// Charges the keys in a range to read. A single key costs nothing. Returns the maximum number of values that the range
+    /// reads.
     fn charge_range(&self, range: &Range, reads: &mut ReadBudget) -> Result<usize, KvError> {
         let keys = if range.range_end.is_empty() {
             1
@@ -154,7 +155,8 @@ impl Kv {
         })
     }
 
-    /// Charges the keys in a range to delete. A single key costs nothing. Returns how many values the deletion may read.
+    /// Charges the keys in a range to delete. A single key costs nothing. Returns the maximum number of values that the
+    /// deletion reads.
     fn charge_deletion(
         &self,
         delete: &DeleteRange,

@@ -184,8 +184,9 @@ async fn read_records<S: AsyncRead + Unpin>(
     }
 }
 
-/// Adds the parts' records to the snapshot. Runs on a blocking thread. Fails above `limit` bytes, and as soon as `fits` returns
-/// `false` for the received bytes. If the stream breaks or a part of a wrong kind arrives, keeps the durable records.
+/// Adds the parts' records to the snapshot. Runs on a blocking thread. Fails if the records exceed `limit` bytes, and as soon
+/// as `fits` returns `false` for the received bytes. If the stream breaks or a part of a wrong kind arrives, keeps the durable
+/// records.
 fn write_records(
     mut incoming: IncomingSnapshot,
     mut parts: mpsc::Receiver<Part>,

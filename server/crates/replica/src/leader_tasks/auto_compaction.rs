@@ -201,7 +201,7 @@ mod tests {
         kv.apply(&command).expect("a put succeeds");
     }
 
-    /// Writes a key at each tick, so tick n has revision 1 + n. Returns tick and revision of each compaction.
+    /// Writes a key at each tick, so tick n has revision 1 + n. Returns the tick and the revision of each compaction.
     fn run(wanted: AutoCompaction, ticks: u64, leads: impl Fn(u64) -> bool) -> Vec<(u64, i64)> {
         let (mut kv, mut compaction) = (Kv::default(), AutoCompactor::new(Some(wanted)));
         let mut done = Vec::new();

@@ -47,7 +47,7 @@ pub enum MessageFault {
 }
 
 /// Checks whether a correct member could have sent this message and returns the reason if not. `last` is the last index of the
-/// receiver's log if the receiver leads the message's term, else `None`. `own` is the feature level of this release.
+/// receiver's log if the receiver leads the message's term, otherwise `None`. `own` is the feature level of this release.
 /// `admits_later` returns whether the receiver accepts entries from a later release ([`Replica::admits_later_entries`]).
 pub(super) fn check(
     message: &Message,
@@ -150,7 +150,7 @@ fn fits_its_kind(message: &Message, last: Option<u64>) -> bool {
     }
 }
 
-/// Returns whether the entries' indexes are consecutive, and no term decreases or exceeds the message's term.
+/// Returns whether the entries' indexes are consecutive and no term decreases or exceeds the message's term.
 fn has_contiguous_entries(message: &Message) -> bool {
     let mut before = (message.index, message.log_term);
     message.entries.iter().all(|entry| {

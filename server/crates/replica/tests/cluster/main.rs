@@ -424,7 +424,7 @@ impl Cluster {
         self.world(at).answers.get(&ticket)
     }
 
-    /// Returns how many puts of this key a member has applied.
+    /// Returns the number of puts of this key that a member has applied.
     fn count(&mut self, at: u64, key: &str) -> i64 {
         let range = kv::Range {
             key: Bytes::copy_from_slice(key.as_bytes()),

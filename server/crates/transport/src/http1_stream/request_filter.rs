@@ -187,7 +187,7 @@ impl RequestFilter {
         }
     }
 
-    /// Returns how many bytes belong to the current line. At the end of the line, changes to the state `Header`.
+    /// Returns the number of bytes that belong to the current line. At the end of the line, changes to the state `Header`.
     fn rest_of_line(&mut self, rest: &[u8]) -> usize {
         let (part, ends) = line(rest);
         if ends {
@@ -370,7 +370,7 @@ fn line(bytes: &[u8]) -> (&[u8], bool) {
     }
 }
 
-/// Returns how many of the bytes belong to a part with `left` remaining bytes and how many then remain.
+/// Returns the number of bytes that belong to a part with `left` remaining bytes, and the number that remains afterward.
 fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
     let all = bytes.len() as u64;
     if left > all {

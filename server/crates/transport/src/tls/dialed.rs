@@ -147,7 +147,7 @@ impl Layer {
         Ok(())
     }
 
-    /// Sends the unsent bytes and then some of `bytes`. Returns how many of `bytes` were sent or buffered. Fails with
+    /// Sends the unsent bytes and then some of `bytes`. Returns the number of bytes that were sent or buffered. Fails with
     /// `WouldBlock` if earlier bytes remain unsent, or if a socket without TLS accepts nothing.
     fn write(&mut self, socket: &TcpStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         self.flush(socket)?;

@@ -18,7 +18,7 @@ use x509_cert::{
 use super::{client_certificate::parse_certificate, pool, words};
 
 /// Checks that one of a verified certificate's alternative names is `remote` or resolves to it. Accepts a certificate without
-/// names. `hosts` are the hosts in the members' URLs: a name with a wildcard is tried as each host that matches it.
+/// names. `hosts` are the hosts in the members' URLs. For a name with a wildcard, each host that matches the name is tried.
 pub(super) async fn check(
     certificate: &CertificateDer<'_>,
     remote: SocketAddr,

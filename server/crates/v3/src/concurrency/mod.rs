@@ -106,7 +106,7 @@ fn if_created(key: &Bytes, revision: i64, success: Vec<RequestOp>) -> TxnRequest
     TxnRequest { compare: vec![compare], success, failure: Vec::new() }
 }
 
-/// Returns the revision in a response header, or 0 without a header.
+/// Returns the revision in a response header, or 0 if there is no header.
 fn revision(header: Option<&ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
 }

@@ -1,4 +1,4 @@
-//! DeleteRange: deletes a key or a range.
+//! DeleteRange deletes a key or a range.
 
 use witan_api::v3::etcdserverpb::{DeleteRangeRequest, DeleteRangeResponse};
 use witan_dialect::sampling::KeyOperation;

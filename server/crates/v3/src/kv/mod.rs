@@ -54,7 +54,7 @@ const LONG_READ_KEYS: u64 = 16_384;
 /// response is sent.
 const WHOLE_BYTES: u64 = 4 << 20;
 
-/// Where a read finds values, and the maximum size in bytes of its pairs.
+/// The source of a read's values, and the maximum size in bytes of its pairs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReadBounds {
     pub(super) source: ValueSource,

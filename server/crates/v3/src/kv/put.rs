@@ -1,4 +1,4 @@
-//! Put: sets the value of a key.
+//! Put sets the value of a key.
 
 use witan_api::v3::etcdserverpb::{PutRequest, PutResponse};
 use witan_dialect::sampling::KeyOperation;

@@ -1,4 +1,4 @@
-//! Range: reads a key or a range at a revision.
+//! Range reads a key or a range at a revision.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Txn: evaluates comparisons, then executes one of two lists of operations at one revision.
+//! Txn evaluates comparisons, then executes one of two lists of operations at one revision.
 
 use std::time::Instant;
 
@@ -184,7 +184,7 @@ fn reads_only(request: &TxnRequest) -> bool {
     ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
 
-/// Returns whether a transaction has operations, and all of them are serializable ranges. Comparisons alone never allow a stale
+/// Returns whether a transaction has operations and all of them are serializable ranges. Comparisons alone never allow a stale
 /// result.
 fn serializable(request: &TxnRequest) -> bool {
     let mut ops = ops(request).peekable();

@@ -76,7 +76,7 @@ pub(super) struct ResumePoint {
     sub: u64,
     /// The location of this change or an earlier one, if known.
     location: Option<HistoryLocation>,
-    /// Where the next read finds values. A read from `Disk` runs on another thread.
+    /// The source of the next read's values. A read from `Disk` runs on another thread.
     source: ValueSource,
 }
 
@@ -313,8 +313,8 @@ impl RangeToRead<'_> {
     }
 }
 
-/// Reads changes from `first` up to the revision `last` into a batch. Returns where the read stopped: at a full batch, a scan
-/// limit or a value that is only on disk. Returns `None` at the end.
+/// Reads changes from `first` up to the revision `last` into a batch. Returns the point at which the read stopped: at a full
+/// batch, a scan limit or a value that is only on disk. Returns `None` at the end.
 fn read_changes<'a>(
     kv: &Kv,
     range: &RangeToRead<'_>,

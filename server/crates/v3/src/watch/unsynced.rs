@@ -25,8 +25,8 @@ impl UnsyncedWatchers {
         self.created = self.created.max(created);
     }
 
-    /// Returns the next watcher to read, or `None` without watchers. The watcher stays in the set, because the stream can end
-    /// during the read.
+    /// Returns the next watcher to read, or `None` if there are no watchers. The watcher stays in the set, because the stream
+    /// can end during the read.
     pub(super) fn next_in_turn(&mut self) -> Option<(i64, ResumePoint)> {
         let later = self.resume.range((Excluded(self.last), Unbounded)).next();
         let (&id, &from) = later.or_else(|| self.resume.first_key_value())?;
