@@ -1,4 +1,4 @@
-//! `backup accept`: marks a backup as verified and applies the retention policy.
+//! `backup accept` marks a backup as verified and applies the retention policy.
 
 use witan_api::backup::BackupRecord;
 

@@ -1,4 +1,4 @@
-//! `backup changes`: continuously stores the changes since the last snapshot, so that any revision can be restored.
+//! `backup changes` continuously stores the changes since the last snapshot, so that any revision can be restored.
 //!
 //! `feed` receives the changes, `pending` buffers them, `segments` stores them as a log, and `tail` is the end of that log.
 //! `archive` combines these modules for one cluster. `archiver` reads from one member, and from the next one after a failure.

@@ -1,4 +1,4 @@
-//! `backup list`: prints the backups in a location, newest first.
+//! `backup list` prints the backups in a location, newest first.
 
 use serde_json::{Value, json};
 

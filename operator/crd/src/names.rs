@@ -52,7 +52,7 @@ impl EtcdCluster {
         status.map_or_else(Requests::default, |status| status.requests.clone())
     }
 
-    /// Returns the name of the member with this ordinal, and also of its pod.
+    /// Returns the name of the member with this ordinal, which is also the name of its pod.
     pub fn member(&self, ordinal: u32) -> String {
         format!("{}-{ordinal}", self.name_any())
     }

@@ -1,4 +1,4 @@
-//! `history`: lists the versions of a key, newest first, back to its creation or the last compaction. etcd does not store the
+//! `history` lists the versions of a key, newest first, back to its creation or the last compaction. etcd does not store the
 //! times of versions.
 
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! `report`: collects data for support in one file, without values of keys, secrets or environment variables.
+//! `report` collects data for support in one file, without values of keys, secrets or environment variables.
 
 mod recordings;
 

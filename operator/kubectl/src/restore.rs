@@ -1,4 +1,4 @@
-//! `restore`: creates an EtcdCluster from a backup. With `--in-place` or `--undo`, creates an EtcdOperation instead.
+//! `restore` creates an EtcdCluster from a backup. With `--in-place` or `--undo`, creates an EtcdOperation instead.
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! `diff` and `revert`: compare the keys with a prefix to an earlier revision, and revert them.
+//! `diff` and `revert` compare the keys with a prefix with their state at an earlier revision, and revert them.
 
 #[cfg(test)]
 mod tests;

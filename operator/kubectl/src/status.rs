@@ -1,4 +1,4 @@
-//! `status`: shows the state of a cluster. The command reads only resources (`facts`), so it works even if no member answers.
+//! `status` shows the state of a cluster. The command reads only resources (`facts`), so it works even if no member answers.
 
 mod backups;
 mod members;

@@ -1,4 +1,4 @@
-//! `top`: counts keys by prefix and estimates their size. Reads pages of keys without values and samples some values of each
+//! `top` counts keys by prefix and estimates their size. Reads pages of keys without values and samples some values of each
 //! prefix to estimate the sizes of the other values. Requests are paced and rows are bounded.
 
 #[cfg(test)]

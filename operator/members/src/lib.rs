@@ -80,7 +80,7 @@ impl std::fmt::Debug for Login {
 /// The client address of a member and the credentials for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// Name of the member, and also of its pod.
+    /// Name of the member and of its pod.
     pub member: String,
     /// Host and port, such as `10.1.2.3:2379`.
     pub authority: String,

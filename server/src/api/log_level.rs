@@ -1,4 +1,4 @@
-//! `/config/local/log`: sets the log level at run time, with the level names of etcd 2.2 to 3.4.
+//! `/config/local/log` sets the log level at run time, with the level names of etcd 2.2 to 3.4.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;

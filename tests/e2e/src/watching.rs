@@ -45,7 +45,7 @@ pub fn key(key: &str) -> WatchCreateRequest {
     WatchCreateRequest { key: key.to_owned().into(), ..Default::default() }
 }
 
-/// Creates a watch of a range from a revision on.
+/// Creates a watch of a range, starting at a revision.
 pub fn from(key_: &str, range_end: &str, start_revision: i64) -> WatchCreateRequest {
     WatchCreateRequest {
         range_end: range_end.to_owned().into(),

@@ -142,7 +142,7 @@ impl Climate {
         }
     }
 
-    /// Returns parameters with which clients renew leases across leader changes, also at leaders that have been replaced.
+    /// Returns parameters with which clients renew leases across leader changes, even at leaders that have been replaced.
     fn of_leases(self) -> Self {
         Self {
             chaos_units: 600 * UNITS_PER_TICK,

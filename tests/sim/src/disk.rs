@@ -37,7 +37,7 @@ struct Log {
 }
 
 impl Log {
-    /// Appends a record and replaces all records from its index on.
+    /// Appends a record and replaces all records at its index and above.
     fn append(&mut self, record: &LogRecord) {
         self.records.split_off(&record.index);
         self.records.insert(record.index, record.clone());

@@ -44,7 +44,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Opens a watch on all keys at a member, from revision `from` on.
+    /// Opens a watch on all keys at a member, starting at revision `from`.
     pub(super) async fn open(
         members: &Members,
         endpoint: &str,

@@ -122,7 +122,7 @@ pub(crate) fn must_migrate(cluster: &Cluster<'_>, live: &PersistentVolumeClaim) 
     migrates || is_larger || wanted.spec != recorded.spec
 }
 
-/// Returns the owners of a claim: all present owners except the cluster, and also the cluster if the retention policy deletes
+/// Returns the owners of a claim: all present owners except the cluster, plus the cluster if the retention policy deletes
 /// claims with it.
 pub(crate) fn owners_of_claim(
     cluster: &Cluster<'_>,
@@ -135,7 +135,7 @@ pub(crate) fn owners_of_claim(
     others.chain(own).collect()
 }
 
-/// Sets the requested size of a claim, also in the recorded request.
+/// Sets the requested size of a claim, including in the recorded request.
 pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentVolumeClaim {
     let spec = claim.spec.get_or_insert_default();
     let resources = spec.resources.get_or_insert_default();

@@ -109,7 +109,7 @@ fn registration(node: &Node) -> (String, String) {
     (escape(&names.join(", ")), escape(&urls.join(", ")))
 }
 
-/// Escapes text for HTML, also inside attributes.
+/// Escapes text for HTML, including attributes.
 fn escape(text: &str) -> String {
     // The ampersand comes first, because the other replacements contain one.
     text.replace('&', "&amp;")

@@ -27,8 +27,8 @@ impl StateMachine {
 }
 
 impl Command {
-    /// Estimates by how many bytes the command increases the size that counts against the quota. Returns 0 for deletions and
-    /// for changes to a member's attributes.
+    /// Estimates the number of bytes by which the command increases the size that counts against the quota. Returns 0 for
+    /// deletions and for changes to a member's attributes.
     pub fn growth(&self) -> u64 {
         match self {
             Self::Kv(command) => command.growth(),

@@ -63,7 +63,7 @@ fn delete(key: &str, range_end: &str, prev_kv: bool) -> DeleteRange {
     }
 }
 
-/// Returns a store with `many` keys from `k000000` on, all deleted.
+/// Returns a store with `many` keys, starting with `k000000`, all deleted.
 fn deleted(many: usize) -> Kv {
     let mut kv = Kv::default();
     fill(&mut kv, many, LeaseId::NONE);

@@ -1,4 +1,4 @@
-//! `witan export`: converts the data directory of a stopped member to etcd's format.
+//! `witan export` converts the data directory of a stopped member to etcd's format.
 
 use std::{
     fs::{self, File},

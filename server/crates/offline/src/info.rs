@@ -1,4 +1,4 @@
-//! `witan info`: summarizes a stopped member's data directory, to compare it with other members.
+//! `witan info` summarizes a stopped member's data directory, to compare it with other members.
 
 use std::path::Path;
 

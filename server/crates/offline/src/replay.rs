@@ -1,4 +1,4 @@
-//! `witan replay`: executes a recording with this program's core and shows each turn.
+//! `witan replay` executes a recording with this program's core and shows each turn.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! `witan snapshot restore`: creates the data directory of a member of a new cluster from a snapshot.
+//! `witan snapshot restore` creates the data directory of a member of a new cluster from a snapshot.
 
 use std::{
     ffi::OsString,

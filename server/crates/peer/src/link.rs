@@ -105,7 +105,7 @@ impl Peer {
         self.lanes.lock().is_gone()
     }
 
-    /// Completes when all messages queued for open streams are written.
+    /// Completes when all messages that were queued for open streams have been written.
     pub(super) async fn flushed(&self) {
         for lane in [Lane::Control, Lane::Bulk] {
             if self.lanes.lock().is_open(lane) {

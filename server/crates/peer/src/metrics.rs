@@ -96,7 +96,7 @@ impl PeerMetrics {
         self.refused.with_label_values(&[reason]).inc();
     }
 
-    /// Records by how many seconds a member's clock is ahead.
+    /// Records the number of seconds by which a member's clock is ahead.
     pub(super) fn clock(&self, member: MemberId, ahead_s: f64) {
         let to = member.to_string();
         self.clocks.with_label_values(&[&to]).set(ahead_s);

@@ -223,7 +223,8 @@ impl Monitor {
         self.hold.time_left(hold, self.begun.elapsed())
     }
 
-    /// Requests a member's release and by how many seconds its clock is ahead. Returns `None` if no URL answers.
+    /// Requests a member's release, and measures the number of seconds by which its clock is ahead. Returns `None` if no URL
+    /// answers.
     async fn query(&self, member: MemberId, urls: &[Url]) -> Answer {
         let (dialer, node) = (&self.shared.dialer, &self.shared.node);
         for url in urls {
@@ -262,7 +263,7 @@ impl Monitor {
         );
     }
 
-    /// Records by how many seconds a member's clock is ahead, unless that is unknown. Logs when the difference crosses
+    /// Records the number of seconds by which a member's clock is ahead, unless it is unknown. Logs when the difference crosses
     /// [`CLOCK_DIFFERENCE_MAX_S`].
     fn record_clock(&mut self, member: MemberId, ahead_s: Option<f64>) {
         let Some(ahead_s) = ahead_s else { return };

@@ -43,7 +43,7 @@ pub(super) struct LaneQueue {
     bytes_max: usize,
     queued: Mutex<Queued>,
     filled: Notify,
-    /// Wakes tasks that wait until all messages are written.
+    /// Wakes tasks that wait until all messages have been written.
     written: Notify,
 }
 
@@ -131,7 +131,7 @@ impl LaneQueue {
         }
     }
 
-    /// Completes when all queued messages are written.
+    /// Completes when all queued messages have been written.
     pub(super) async fn emptied(&self) {
         loop {
             let written = self.written.notified();

@@ -1,4 +1,4 @@
-//! Records a sole member and replays the recording, also from files that were truncated or altered.
+//! Records a sole member and replays the recording, including from files that were truncated or altered.
 
 mod folder;
 mod golden;

@@ -59,8 +59,8 @@ impl MemoryLog {
         log
     }
 
-    /// Appends entries. Replaces existing entries from the index of the first new entry on. Panics if this would leave a gap or
-    /// replace a dropped entry.
+    /// Appends entries. Replaces existing entries, starting at the index of the first new entry. Panics if this would leave a
+    /// gap or replace a dropped entry.
     pub(crate) fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         assert!(
@@ -141,8 +141,8 @@ impl MemoryLog {
     }
 
     /// Drops applied entries that no member needs. A cluster of one member needs no applied entries. Other clusters keep enough
-    /// entries for a member that was briefly away. `receivers` is the lowest last index of the members that are receiving a
-    /// snapshot or entries, `None` if there are no such members. Entries after that index are kept up to a bound.
+    /// entries for a member that was briefly unreachable. `receivers` is the lowest last index of the members that are
+    /// receiving a snapshot or entries, `None` if there are no such members. Entries after that index are kept up to a bound.
     pub(crate) fn trim(&mut self, receivers: Option<u64>) {
         let applied = self.position.index;
         if self.position.members() == 1 {
@@ -243,8 +243,8 @@ impl Storage for MemoryLog {
         Ok(entries)
     }
 
-    /// Returns the term of the entry at `index`, also of the base. Fails with `Compacted` if `index` is below the base, and
-    /// with `Unavailable` if it is beyond the log's end.
+    /// Returns the term of the entry at `index`, which can be the base. Fails with `Compacted` if `index` is below the base,
+    /// and with `Unavailable` if it is beyond the log's end.
     fn term(&self, index: u64) -> Result<u64> {
         if index == self.base.0 {
             return Ok(self.base.1);

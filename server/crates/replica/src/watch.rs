@@ -37,7 +37,8 @@ pub struct WatchHub {
 }
 
 impl WatchHub {
-    /// Registers a watcher, which is woken from the next event on. Fails if `WATCHERS_MAX` watchers are registered.
+    /// Registers a watcher, which is woken for the next event and all later events. Fails if `WATCHERS_MAX` watchers are
+    /// registered.
     pub fn register(&mut self, watch: &Watch) -> Result<WatcherId, TooManyWatchers> {
         if self.watched.len() >= WATCHERS_MAX {
             return Err(TooManyWatchers);

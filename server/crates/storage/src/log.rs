@@ -325,9 +325,10 @@ impl RaftLog {
         self.last
     }
 
-    /// Appends a batch, which replaces the entries from its first index on. Returns the size of its framed entries in bytes.
-    /// The batch is durable on return, unless fsync is disabled. A hard state alone, without `must_sync`, stays in memory until
-    /// the next write. A disk error ends the process. Panics unless the batch starts within the log or directly after it.
+    /// Appends a batch, which replaces the entries at its first index and above. Returns the size of its framed entries in
+    /// bytes. The batch is durable on return, unless fsync is disabled. A hard state alone, without `must_sync`, stays in
+    /// memory until the next write. A disk error ends the process. Panics unless the batch starts within the log or directly
+    /// after it.
     pub fn append(&mut self, batch: &LogBatch) -> usize {
         if let Some(hard_state) = &batch.hard_state {
             self.hard_state = Some(hard_state.clone());

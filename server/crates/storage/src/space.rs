@@ -209,8 +209,8 @@ impl SpaceMonitor {
     }
 
     /// Measures the free space, deletes or restores the ballast, then publishes and returns the new level. After a failed
-    /// measurement, the free space is considered to be unlimited. If the ballast cannot be created, the process runs without it
-    /// from then on.
+    /// measurement, the free space is considered to be unlimited. If the ballast cannot be created, the process continues
+    /// without it.
     pub fn update(&mut self) -> SpaceLevel {
         // The next update covers runs that start or end after this point.
         self.ledger.take_stale();
@@ -276,8 +276,8 @@ impl SpaceMonitor {
         }
     }
 
-    /// Returns by how many bytes the log can grow before the free space reaches the floor; `u64::MAX` if monitoring is
-    /// disabled.
+    /// Returns the number of bytes by which the log can grow before the free space reaches the floor; `u64::MAX` if monitoring
+    /// is disabled.
     pub fn log_room(&self) -> u64 {
         match self.reserve_bytes {
             0 => u64::MAX,

@@ -1,4 +1,4 @@
-//! `create`: creates a node that must not exist or, with `in_order`, a child whose name sorts after all earlier such names.
+//! `create` creates a node that must not exist or, with `in_order`, a child whose name sorts after all earlier such names.
 
 use super::{Action, Create, Event, Tree, TreeError, copy_bytes, inode::clean};
 

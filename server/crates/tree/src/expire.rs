@@ -1,4 +1,4 @@
-//! `expire`: removes all expired nodes, in order of expiration.
+//! `expire` removes all expired nodes, in order of expiration.
 
 use super::{Action, Tree};
 

@@ -1,4 +1,4 @@
-//! `set`: replaces a file or creates a node. A refresh keeps the value but replaces the node, so its created index changes.
+//! `set` replaces a file or creates a node. A refresh keeps the value but replaces the node, so its created index changes.
 
 use super::{
     Action, Create, Event, Set, Tree, TreeError, copy_bytes,

@@ -1,5 +1,5 @@
-//! `update`: changes an existing node. As in etcd, an update of a directory changes only its expiration. The directory keeps
-//! its modified index, although the response shows the new index.
+//! `update` changes an existing node. As in etcd, an update of a directory changes only its expiration. The directory keeps its
+//! modified index, although the response shows the new index.
 
 use super::{
     Action, Event, Node, Tree, TreeError, TreeErrorKind, Update, copy_bytes,

@@ -103,8 +103,8 @@ fn no_leader() -> V1Error {
     V1Error::new(ErrorCode::LeaderElection, "")
 }
 
-/// Returns this member's role, its start time, the leader's name (empty if unknown), and how long the member has known this
-/// leader. The counts of append messages are always 0.
+/// Returns this member's role, its start time, the leader's name (empty if unknown), and the time for which the member has
+/// known this leader. The counts of append messages are always 0.
 fn of_self(node: &Node, view: &View) -> Value {
     let state = match node.status().role {
         Role::Follower => "follower",

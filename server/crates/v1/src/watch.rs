@@ -1,4 +1,4 @@
-//! `/v1/watch`: waits for one change at or below a key. Sends nothing before the change, not even headers.
+//! `/v1/watch` waits for one change at or below a key. Sends nothing before the change, not even headers.
 
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;

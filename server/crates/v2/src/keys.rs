@@ -1,4 +1,4 @@
-//! `/v2/keys`: executes reads and writes and starts watches. `parse` validates parameters and builds write operations.
+//! `/v2/keys` executes reads and writes and starts watches. `parse` validates parameters and builds write operations.
 
 use std::time::Instant;
 

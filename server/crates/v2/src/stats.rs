@@ -45,8 +45,8 @@ pub(super) fn of_self(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     answer(request, StatusCode::OK, &stats)
 }
 
-/// Returns the leader's ID, and when and how long ago this member learned of the leader. Without a leader, returns an empty ID
-/// and Go's zero time.
+/// Returns the leader's ID, the time at which this member learned of the leader, and the time since then. Without a leader,
+/// returns an empty ID and Go's zero time.
 fn leader_info(node: &Node) -> Value {
     let (leader, uptime_ns, since) = match (node.status().leader, node.leader_since_ns()) {
         (MemberId::NONE, _) | (_, 0) => (String::new(), 0, "0001-01-01T00:00:00Z".to_owned()),

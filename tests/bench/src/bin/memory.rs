@@ -1,8 +1,8 @@
 //! Measures the memory of the core's v3 key space.
 //!
 //! `cargo run --release -p witan-bench --bin memory [KEYS]` puts keys in ascending order in one process and in random order in
-//! another process. It prints by how much the resident memory of each exceeds the resident memory of the empty process. If 1M
-//! keys (16 + 256 bytes) in ascending order need more than [`PLAIN_MIB_MAX`], the program fails.
+//! another process. It prints the difference between the resident memory of each and the resident memory of the empty process.
+//! If 1M keys (16 + 256 bytes) in ascending order need more than [`PLAIN_MIB_MAX`], the program fails.
 
 use std::{
     io::Write as _,

@@ -35,7 +35,7 @@ fn offline(command: &str, server: &Server, args: &[&str]) -> (bool, String) {
     (said.code == Some(0), said.stdout + &said.stderr)
 }
 
-/// Starts Witan with etcd's flags from the next start on.
+/// Makes the next start and all later starts run Witan with etcd's flags.
 fn become_witan(etcd: &mut Server) {
     etcd.use_program(Kind::Witan.binary());
 }

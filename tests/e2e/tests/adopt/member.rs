@@ -299,7 +299,7 @@ fn a_start_adopts_etcd_whose_log_is_elsewhere() {
         etcd.add_args(["--adopt-etcd"]);
         adopt_at_start(&mut etcd);
         assert!(etcd.dir().join("logs/log").is_dir());
-        // Adopt etcd's data again, as the error for an etcd that has run since then advises.
+        // Adopt etcd's data again, as the error advises because etcd has run since the adoption.
         etcd.terminate();
         let of_witan = etcd.dir().join("logs/log");
         fs::rename(of_witan, etcd.dir().join("log-of-witan")).expect("a folder");

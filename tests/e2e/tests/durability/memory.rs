@@ -139,7 +139,7 @@ async fn put(kv: &Kv, keys: Range<usize>, version: usize) -> i64 {
     last
 }
 
-/// Watches the first keys from the first revision on, with the values before each change.
+/// Watches the first keys, starting at the first revision, with the values before each change.
 async fn check_watch(channel: &Channel) {
     let watch = watching::from(&key(0), &key(WATCHED), FIRST_REVISION);
     let watch = WatchCreateRequest { prev_kv: true, ..watch };

@@ -53,7 +53,7 @@ fn twin(stream: &TcpStream) -> TcpStream {
     stream.try_clone().expect("a descriptor is free")
 }
 
-/// Forwards the server's frames. Drops a stream from its first large DATA frame on, once `stalls` is set.
+/// Forwards the server's frames. Once `stalls` is set, drops a stream's first large DATA frame and everything after it.
 fn pass(mut server: TcpStream, mut client: TcpStream, stalls: &AtomicBool) -> io::Result<()> {
     let mut stalled = HashSet::new();
     loop {

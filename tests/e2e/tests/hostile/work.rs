@@ -14,7 +14,7 @@ use witan_e2e::{Launch, Server, grpc, process, requests, wait};
 
 use crate::{h2, stage::others_go_on};
 
-/// Puts keys from `k000000` on, in nested transactions with the maximum number of operations.
+/// Puts keys, starting with `k000000`, in nested transactions with the maximum number of operations.
 pub(crate) async fn fill(
     client: &mut KvClient<tonic::transport::Channel>,
     many: usize,

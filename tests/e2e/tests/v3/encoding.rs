@@ -34,7 +34,7 @@ fn keys_and_values_are_strings() {
         json!({ "key": "a/2", "create_revision": "3", "mod_revision": "3", "version": "1" });
     let both = json!({ "kvs": [first, second], "count": "2" });
     assert_eq!(plain(&server, "kv/range", &prefix), both);
-    // Read all keys from the first one on.
+    // Read all keys, starting with the first one.
     let all = json!({ "key": "\0", "range_end": "\0" });
     assert_eq!(plain(&server, "kv/range", &all), both);
     // If the parameter is missing or has its default value, bytes are in base64.

@@ -79,7 +79,7 @@ fn without_pairs(outcome: &Outcome) -> Outcome {
     outcome
 }
 
-/// Removes previous pairs and the entire results of ranges, also in transactions.
+/// Removes previous pairs and the entire results of ranges, including in transactions.
 fn drop_pairs(reply: &mut OpReply) {
     match reply {
         OpReply::Put(put) => put.prev_kv = None,

@@ -92,8 +92,8 @@ fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
-/// Returns the fields of `/proc/self/stat` from the third field on, with 0 for non-numeric fields. The second field is in
-/// parentheses and can contain any text. Returns `None` if the file cannot be read.
+/// Returns the fields of `/proc/self/stat`, starting with the third field, with 0 for non-numeric fields. The second field is
+/// in parentheses and can contain any text. Returns `None` if the file cannot be read.
 fn stat() -> Option<Vec<f64>> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, rest) = stat.rsplit_once(')')?;

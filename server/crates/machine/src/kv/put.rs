@@ -6,7 +6,7 @@ use super::{Kv, KvError, Put, PutReply, ValueUse, WriteBatch};
 use crate::lease::LeaseId;
 
 impl Kv {
-    /// Checks a put without changing anything. The order of the checks matches etcd 3.7, also in a transaction.
+    /// Checks a put without changing anything. The order of the checks matches etcd 3.7, even in a transaction.
     pub(super) fn check_put(&self, put: &Put) -> Result<(), KvError> {
         self.check_lease(put)?;
         self.check_present(put)?;

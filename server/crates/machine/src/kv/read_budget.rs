@@ -210,7 +210,7 @@ impl ReadBudget {
         whole(self.work / self.pacing.passed_work)
     }
 
-    /// Returns the count at which counting can stop, because [`Self::count_keys`] fails from that count on.
+    /// Returns the count at which counting can stop, because [`Self::count_keys`] fails at that count and above.
     pub(super) fn enough_counted(&self) -> Count {
         Count { all: whole(self.work), ..Count::MAX }
     }

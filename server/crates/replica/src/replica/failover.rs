@@ -65,9 +65,9 @@ impl Replica {
     }
 
     /// Starts failover campaigns if `member` is this follower's leader, after a delay that depends on this voter's rank.
-    /// Forgets the leader, drops its late messages for an election timeout, and grants pre-votes from then on, beginning with a
-    /// kept request. Does nothing if this member cannot be elected, or if pre-vote is disabled, because a failed campaign would
-    /// then disturb the leader.
+    /// Forgets the leader, drops its late messages for an election timeout, and then grants pre-votes, beginning with a kept
+    /// request. Does nothing if this member cannot be elected, or if pre-vote is disabled, because a failed campaign would then
+    /// disturb the leader.
     pub(super) fn peer_process_ended(&mut self, member: u64) {
         let raft = &self.raft.raft;
         if raft.state != StateRole::Follower

@@ -284,8 +284,8 @@ impl Replica {
         append.index >= index && log.match_term(append.index, append.log_term)
     }
 
-    /// Returns whether a leader has contradicted this log in the last [`NO_VOTE_TIMEOUTS`] election timeouts. This member then
-    /// must not vote, because its vote could elect a leader that lacks acknowledged entries.
+    /// Returns whether a leader has contradicted this log in the last [`NO_VOTE_TIMEOUTS`] election timeouts. This member must
+    /// then not vote, because its vote could elect a leader that lacks acknowledged entries.
     pub(super) fn is_contradicted(&self) -> bool {
         let patience = NO_VOTE_TIMEOUTS * self.config.election_ticks as u64;
         self.contradiction

@@ -35,14 +35,14 @@ pub struct PendingChanges {
     pub first: HistoryLocation,
     /// Locations of the other changes, in order. Ignored if `rest` is set.
     pub more: Vec<HistoryLocation>,
-    /// Whether the reader must read the entire history from the first revision on. Set if there are too many changes, if the
-    /// changes were not examined individually, or if another state has replaced the state of the locations.
+    /// Whether the reader must read the entire history, starting at the first revision. Set if there are too many changes, if
+    /// the changes were not examined individually, or if another state has replaced the state of the locations.
     pub rest: bool,
 }
 
 impl PendingChanges {
-    /// Drops all locations except the first and makes the reader read everything from there on. Subtracts the dropped locations
-    /// from the stream's count.
+    /// Drops all locations except the first and makes the reader read everything, starting at the first location. Subtracts the
+    /// dropped locations from the stream's count.
     fn leave_rest(&mut self, stream: &mut StreamEntry) {
         stream.noted -= self.more.len();
         self.more = Vec::new();
@@ -248,8 +248,9 @@ impl WatcherGroups {
         matched
     }
 
-    /// Makes every group read all changes from its first recorded change on, without examining individual changes. A group
-    /// without a recorded change reads from `revision`, whose history location is `place`. Calls `wake` like [`Self::notify`].
+    /// Makes every group read all changes, starting with its first recorded change, without examining individual changes. A
+    /// group without a recorded change reads from `revision`, whose history location is `place`. Calls `wake` like
+    /// [`Self::notify`].
     pub fn notify_all(
         &mut self,
         place: HistoryLocation,

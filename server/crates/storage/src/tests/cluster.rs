@@ -288,7 +288,8 @@ fn number(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).map_or(usual, |number| number.parse().unwrap())
 }
 
-/// Runs the scenario of a seed and returns its verdict. Also returns how often a power cut interrupted each kind of step.
+/// Runs the scenario of a seed and returns its verdict. Also returns the number of times that a power cut interrupted each kind
+/// of step.
 fn run(seed: u64, lie: InjectedFault) -> (Verdict, [u64; 3]) {
     let run = Arc::new(Run { dir: TempDir::new(), lie, interrupted: Default::default() });
     let made = run.clone();

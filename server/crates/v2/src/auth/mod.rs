@@ -1,5 +1,4 @@
-//! `/v2/auth`: enables and disables authentication and manages users and roles, with etcd 3.4's responses. v3 shares the
-//! users.
+//! `/v2/auth` enables and disables authentication and manages users and roles, with etcd 3.4's responses. v3 shares the users.
 //!
 //! Reading order: this file (the resource) → `users`, `roles`. `witan_dialect::basic_auth` authenticates the caller,
 //! `witan_api::access` lists the required access, and `witan_machine::auth::path_permissions` executes the changes.

@@ -1,5 +1,5 @@
-//! `/v2/members` and `/v2/machines`: lists and changes members. As in etcd, a change that could cause quorum loss is refused
-//! with a generic message, and only the log contains the reason.
+//! `/v2/members` and `/v2/machines` list and change members. As in etcd, a change that could cause quorum loss is refused with
+//! a generic message, and only the log contains the reason.
 
 pub mod body;
 pub mod peer_url;

@@ -5,8 +5,8 @@ use witan_machine::kv;
 
 use super::{Context, RpcResult, authorize, header};
 
-/// Compacts the history up to a revision. Completes once the compaction is applied. With `physical`, also proposes sweeps until
-/// the memory is freed.
+/// Compacts the history up to a revision. Completes once the compaction has been applied. With `physical`, also proposes sweeps
+/// until the memory is freed.
 pub(crate) async fn compact(
     ctx: &Context,
     request: CompactionRequest,

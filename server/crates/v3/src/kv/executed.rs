@@ -5,7 +5,8 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_dialect::sampling::KeyOperation;
 
-/// Calls `visit` with each executed operation and its first key, also in nested transactions, whose depth was checked earlier.
+/// Calls `visit` with each executed operation and its first key, including in nested transactions, whose depth was checked
+/// earlier.
 pub(super) fn each(
     request: &TxnRequest,
     response: &TxnResponse,

@@ -1,6 +1,6 @@
-//! Reads events from the history, at the recorded locations of a group's changes or from a revision on. A batch contains all
-//! events of a revision or none. If the history layout has changed since the locations were recorded, events are looked up by
-//! revision.
+//! Reads events from the history, at the recorded locations of a group's changes or starting at a revision. A batch contains
+//! all events of a revision or none. If the history layout has changed since the locations were recorded, events are looked up
+//! by revision.
 //!
 //! A worker reads only values in memory. A read stops before an event whose value is only on disk, and the next read continues
 //! on another thread.
@@ -64,7 +64,7 @@ pub(super) struct Compacted(pub(super) Revision);
 #[derive(Clone, Copy, Debug)]
 pub(super) enum UnreadLocations {
     Compacted(Compacted),
-    /// A value is only on disk. The changes must be read by revision from this point on.
+    /// A value is only on disk. The changes must be read by revision, starting at this point.
     OnDisk(ResumePoint),
 }
 
@@ -173,10 +173,10 @@ impl HistoryStates {
         Ok((batch, None))
     }
 
-    /// Reads changes of a range from `from` on, until the batch is full, a scan limit is reached, or the range ends. Advances
-    /// `from`, or sets it to `None` at the end. The batch is incomplete if it contains events of the revision of `from`. If the
-    /// source is `Memory`, also stops before a value that is only on disk. With the source `Disk`, blocks while it reads such
-    /// values.
+    /// Reads changes of a range, starting at `from`, until the batch is full, a scan limit is reached, or the range ends.
+    /// Advances `from`, or sets it to `None` at the end. The batch is incomplete if it contains events of the revision of
+    /// `from`. If the source is `Memory`, also stops before a value that is only on disk. With the source `Disk`, blocks while
+    /// it reads such values.
     fn read_some(
         &self,
         range: &RangeToRead<'_>,
@@ -249,8 +249,8 @@ pub(super) struct RangeToRead<'a> {
 }
 
 impl RangeToRead<'_> {
-    /// Reads one batch of changes from `from` on. Advances `from`, or sets it to `None` at the end. As etcd guarantees, a batch
-    /// contains all events of a revision or none. Calls `states` again after each yield instead of holding a state.
+    /// Reads one batch of changes, starting at `from`. Advances `from`, or sets it to `None` at the end. As etcd guarantees, a
+    /// batch contains all events of a revision or none. Calls `states` again after each yield instead of holding a state.
     pub(super) async fn next_batch<S>(
         &self,
         from: &mut Option<ResumePoint>,

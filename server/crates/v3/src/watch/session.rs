@@ -302,8 +302,8 @@ impl<R> Session<R> {
         }
     }
 
-    /// Reads one batch of a group's changes from `from` on and puts the remaining changes back into `unread`. If changes were
-    /// compacted, cancels the synced watchers that need them.
+    /// Reads one batch of a group's changes, starting at `from`, and puts the remaining changes back into `unread`. If changes
+    /// were compacted, cancels the synced watchers that need them.
     async fn read_from(
         &mut self,
         group_id: WatcherGroupId,

@@ -10,12 +10,12 @@ use super::{delivery::ResponseQueue, history_reader::ResumePoint, worker_turn::W
 pub(super) enum UnreadChanges {
     /// The changes at recorded locations.
     Locations(PendingChanges),
-    /// All changes from a revision on.
+    /// All changes, starting at a revision.
     FromRevision(ResumePoint),
 }
 
 impl From<PendingChanges> for UnreadChanges {
-    /// Uses the recorded locations or, if `rest` is set, the entire history from the first revision on.
+    /// Uses the recorded locations or, if `rest` is set, the entire history, starting at the first revision.
     fn from(pending: PendingChanges) -> Self {
         if pending.rest {
             Self::FromRevision(ResumePoint::at_revision(
@@ -83,7 +83,7 @@ mod tests {
 
     use super::{super::limits::UNWANTED_SCAN_CHANGES, *};
 
-    /// Returns the unread changes of `count` groups, each from a revision on.
+    /// Returns the unread changes of `count` groups, each starting at a revision.
     fn unread(count: usize) -> UnreadGroups {
         let first = Kv::default().seek(Revision::NONE);
         let pending = PendingChanges { revision: Revision(2), first, more: Vec::new(), rest: true };

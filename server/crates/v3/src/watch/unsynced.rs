@@ -19,7 +19,7 @@ pub(super) struct UnsyncedWatchers {
 }
 
 impl UnsyncedWatchers {
-    /// Adds a watcher that reads from `from` on. `created` is the header revision of its creation response.
+    /// Adds a watcher that starts to read at `from`. `created` is the header revision of its creation response.
     pub(super) fn add(&mut self, id: i64, from: ResumePoint, created: Revision) {
         self.resume.insert(id, from);
         self.created = self.created.max(created);

@@ -253,7 +253,7 @@ async fn next(answers: &mut Answers) -> Option<WatchResponse> {
     item.map(|answer| answer.expect("no error"))
 }
 
-/// Returns some items of `one`, from the first difference on.
+/// Returns some items of `one`, starting at the first difference.
 fn first_difference<'a>(one: &'a [Change], other: &[Change]) -> &'a [Change] {
     let same = one.iter().zip(other).take_while(|(a, b)| a == b).count();
     &one[same..one.len().min(same + 4)]
