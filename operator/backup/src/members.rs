@@ -69,8 +69,8 @@ impl Members {
         Self::new(&endpoints, &self.flags)
     }
 
-    /// Returns the channel to an endpoint and the user's token for its member. The token is `None` if there is no user, if
-    /// authentication is disabled, or if the member refuses the password of a client with a certificate.
+    /// Returns the channel to an endpoint and the user's token for its member. The token is `None` if there is no user or
+    /// authentication is disabled. It is also `None` if the member refuses the password of a client with a certificate.
     pub(crate) async fn session(
         &self,
         endpoint: &str,

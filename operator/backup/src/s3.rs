@@ -123,9 +123,9 @@ struct Address {
 }
 
 impl Address {
-    /// Returns the address of a bucket; `endpoint` is `None` for AWS. Uses the path style if it is requested, if the host is
-    /// an IP address, or if the bucket name contains a dot and the connection uses TLS. Fails if the endpoint is not a plain
-    /// HTTP or HTTPS URL.
+    /// Returns the address of a bucket; `endpoint` is `None` for AWS. Uses the path style if it is requested or the host is an
+    /// IP address. Also uses it if the bucket name contains a dot and the connection uses TLS. Fails if the endpoint is not a
+    /// plain HTTP or HTTPS URL.
     fn of(bucket: &str, endpoint: Option<&str>, path_style: bool) -> Result<Self, String> {
         let Some(endpoint) = endpoint else {
             // AWS certificates do not cover bucket names with a dot.

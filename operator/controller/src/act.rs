@@ -306,8 +306,8 @@ impl<M: Members> Actor<'_, M> {
         self.apply(&wanted, budget, action).await
     }
 
-    /// Sets the role label of a member's pod, and the annotation of an initial member, with a merge patch, because applying only
-    /// these would remove all other fields.
+    /// Sets the role label of a member's pod, and the annotation of an initial member. Uses a merge patch, because applying
+    /// only these would remove all other fields.
     async fn label(&self, ordinal: Ordinal, role: Role) -> ActResult {
         let mut marks = json!({"labels": {ROLE: role}});
         let pod = self.observation.seen.pod(ordinal);

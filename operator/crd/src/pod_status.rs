@@ -73,8 +73,8 @@ fn waits(state: &ContainerState) -> Option<PodFailure> {
     (!normal.contains(&reason.as_str())).then_some(PodFailure { reason, message })
 }
 
-/// Returns why a pod as a whole has failed, for example by eviction, or cannot be scheduled; `None` otherwise, or if the status
-/// gives no reason.
+/// Returns why a pod as a whole has failed, for example by eviction, or cannot be scheduled. Returns `None` otherwise, or if
+/// the status gives no reason.
 fn of_pod(pod: &Pod) -> Option<PodFailure> {
     let status = pod.status.as_ref()?;
     if pod_phase(pod) == Some("Failed") {

@@ -34,7 +34,7 @@ use pass::{Joined, Pass, idle, soon};
 pub use releases::{ReleaseVersion, level_of};
 pub use space::AGAIN_SECONDS;
 
-/// Returns the next step. The same arguments always give the same step.
+/// Returns the next step. The same arguments always result in the same step.
 pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed) -> Step {
     if seen.deleting {
         return idle(Why::Deleting);

@@ -63,8 +63,8 @@ fn delete_or_retire_claim(
     }
 }
 
-/// Returns the step that corrects the first pod with an outdated role label, or with the state of a new cluster although its
-/// member has started. Services and the disruption budget select pods by the label.
+/// Returns the step that corrects the first pod with outdated metadata: its role label, or the state of a new cluster although
+/// its member has started. Services and the disruption budget select pods by the label.
 pub(super) fn labels(joined: &Joined<'_>) -> Option<Step> {
     joined.first(joined.own().filter_map(|(ordinal, member)| {
         let pod = joined.pass.pod(ordinal).filter(|pod| !pod.deleting)?;

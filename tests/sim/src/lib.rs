@@ -1,7 +1,7 @@
 //! The deterministic simulator: the real [`witan_replica`] core in virtual time, with an unreliable network and power cuts.
 //!
-//! A run uses no clocks, threads, sockets or files, and no randomness except the seed. The same seed gives the same run, byte
-//! for byte, in any process (`tests/determinism.rs`).
+//! A run uses no clocks, threads, sockets or files, and no randomness except the seed. The same seed produces the same run,
+//! byte for byte, in any process (`tests/determinism.rs`).
 //!
 //! A run has two phases. *Chaos*: messages are dropped, delayed, duplicated and reordered, and links are cut in one or both
 //! directions. Members crash between any two calls of `Host` and restart from their disks. *Heal and serve*: the faults stop,

@@ -60,7 +60,7 @@ const DISASTERS_PERCENT: u64 = 12;
 /// Number of ticks after which a client gives up: with the timeouts of production, and in all other runs.
 const REQUEST_TICKS: [u64; 2] = [70, 1500];
 
-/// A complete definition of a run. The same value gives the same trace.
+/// A complete definition of a run. The same value produces the same trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scenario {
     /// Seed of all random decisions.

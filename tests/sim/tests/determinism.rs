@@ -1,4 +1,5 @@
-//! The same seed gives the same trace, byte for byte, in two processes: no clock, address, hash seed or thread affects a run.
+//! The same seed produces the same trace, byte for byte, in two processes: no clock, address, hash seed or thread affects a
+//! run.
 
 use std::process::Command;
 

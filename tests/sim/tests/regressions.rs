@@ -5,8 +5,8 @@ use witan_sim::{
     sweep::{failure, run},
 };
 
-/// Seeds and numbers of members of earlier simulators, each after its finding. A seed gives a different run once the simulator
-/// changes, so each bug also has a test near its code.
+/// Seeds and numbers of members of earlier simulators, each after its finding. A seed produces a different run once the
+/// simulator changes, so each bug also has a test near its code.
 const FOUND: [(u64, usize); 18] = [
     // `TakenMessages`: a deletion that the network duplicated was executed again after a later put.
     (1358, 5),

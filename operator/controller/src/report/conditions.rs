@@ -152,8 +152,8 @@ fn progressing(next: &Step, notice: Option<&Notice>) -> ConditionState<'static> 
     }
 }
 
-/// Returns the `Degraded` condition: `True` if the spec is rejected, if there is a refusal, a warning or an alarm, or if a
-/// voter is not healthy.
+/// Returns the `Degraded` condition: `True` if the spec is rejected or a voter is not healthy. Also `True` if there is a
+/// refusal, a warning or an alarm.
 pub(super) fn degraded(
     seen: &Observed,
     status: &EtcdClusterStatus,

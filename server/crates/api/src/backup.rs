@@ -65,8 +65,8 @@ pub struct BackupRecord {
     /// Names of the backups that the retention policy removed afterward, as many as fit into the result of the job.
     #[serde(default)]
     pub removed: Vec<String>,
-    /// Names a part that the backup lacks, such as `keys_hash`, or a step that failed after the backup succeeded, such as the
-    /// removal of old backups.
+    /// Names a part that the backup lacks, such as `keys_hash`, or a later step that failed, such as the removal of old
+    /// backups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }

@@ -254,7 +254,7 @@ impl Account {
         Some(self.combine_permits(kind, own, of_all))
     }
 
-    /// Creates a permit that gives back both semaphore permits when it is dropped.
+    /// Creates a permit that returns both semaphore permits when it is dropped.
     fn combine_permits(
         &self,
         kind: JobKind,

@@ -36,7 +36,8 @@ impl MemoryLimit {
     }
 
     /// Returns the number of bytes that the budget leaves free for the file cache, sockets and growth between two measurements.
-    /// The reserve is an eighth of the limit, but at least 64 MiB (or a quarter of the limit, if less) and at most 512 MiB.
+    /// The reserve is an eighth of the limit, but at most 512 MiB. It is at least 64 MiB, or a quarter of the limit if that is
+    /// less.
     pub fn reserve_bytes(self) -> u64 {
         (self.bytes / 8)
             .clamp(64 << 20, 512 << 20)

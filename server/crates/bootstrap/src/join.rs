@@ -77,8 +77,8 @@ pub enum JoinError {
 
 /// Queries the other members of `--initial-cluster`. Returns the first state of a member that joins their cluster, or `None` if
 /// this member starts a new cluster. Fails if another member runs etcd, or knows that this member has already run. A member
-/// that joins also fails if no other member is named or answers, the members do not match, or the feature level is too high.
-/// For a new cluster, ignores members that do not answer.
+/// that joins also fails if no other member is named or answers. It also fails if the members do not match or the feature level
+/// is too high. For a new cluster, ignores members that do not answer.
 pub async fn query_members(
     config: &Config,
     dialer: &PeerDialer,
@@ -195,8 +195,8 @@ fn started_members(clusters: &[RemoteCluster]) -> impl Iterator<Item = &Member> 
 
 /// Returns the first state of this member from the first response that matches `--initial-cluster`: the cluster's members, an
 /// empty log position and no voters. Checks all responses, because a member that is still applying its log might not know the
-/// latest members. If no response matches, fails with the error of the first response, or because the member has already
-/// started: since then, members may have been added or removed. `clusters` must not be empty.
+/// latest members. If no response matches, fails with the error of the first response. Also fails if the member has already
+/// started, because members may have been added or removed since. `clusters` must not be empty.
 fn joined(config: &Config, clusters: &[RemoteCluster]) -> Result<FirstState, JoinError> {
     let fits = |cluster| own_id_in(config, cluster).map(|id| (cluster, id));
     let later = |error| {

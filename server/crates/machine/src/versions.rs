@@ -247,7 +247,8 @@ fn of_follow(operation: &FollowOperation) -> Option<Since> {
 
 /// Returns the cluster version that the leader proposes: the lowest of `running` if it is above the current version, otherwise
 /// `None`. The cluster version never falls. Without a current version, an unknown version (`None` in `running`) is treated as
-/// [`FIRST`]. If `waits` is set, an unknown version gives `None` instead, because members of a new cluster may still start.
+/// [`FIRST`]. If `waits` is set, an unknown version results in `None` instead, because members of a new cluster may still
+/// start.
 pub fn next_cluster_version(
     known: &MemberRegistry,
     running: &[Option<Release>],

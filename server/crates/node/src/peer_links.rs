@@ -32,8 +32,8 @@ pub(super) struct PeerLinks {
 }
 
 impl PeerLinks {
-    /// Returns the state of a member's connection: `Settled` if it has existed since `before_ns`, `Recent` if it is newer, or
-    /// `Lost` if the member is not connected.
+    /// Returns the state of a member's connection. It is `Settled` if it has existed since `before_ns`, `Recent` if it is
+    /// newer, and `Lost` if the member is not connected.
     pub(super) fn connection(&self, member: MemberId, before_ns: i64) -> Connection {
         match self.since.lock().get(&member) {
             None => Connection::Lost,

@@ -118,7 +118,7 @@ pub(crate) struct DueLeases {
 }
 
 impl DueLeases {
-    /// Converts the due leases to commands: at most one expiration and one checkpoint. Omits empty commands.
+    /// Returns the commands for the leases that are due: at most one expiration and one checkpoint. Omits empty commands.
     pub(crate) fn commands(self) -> impl Iterator<Item = LeaseCommand> {
         let ids = self.expired.iter().map(|id| id.0).collect();
         let expire = LeaseOperation::Expire(LeaseExpire { ids });

@@ -132,8 +132,8 @@ pub fn free_bytes(dir: &Path) -> u64 {
     ledger::measure(dir).free
 }
 
-/// Returns the size in bytes of the file system of `dir`, or of its nearest existing ancestor, if that file system keeps its
-/// files in memory. Returns 0 for any other file system, and `u64::MAX` if the size is unlimited.
+/// Returns the size in bytes of the file system of `dir` (or of its nearest existing ancestor) if it keeps its files in memory.
+/// Returns 0 for any other file system, and `u64::MAX` if the size is unlimited.
 pub fn memory_bytes(dir: &Path) -> u64 {
     let existing = ledger::ancestors(dir).find(|dir| dir.exists());
     match existing.is_some_and(files::is_in_memory) {
@@ -287,7 +287,7 @@ fn open_parts(
 }
 
 /// Checks that the log exists and belongs to this directory. Returns the log's owner. In a `fresh` directory, the owner's ids
-/// are not checked. There, the log may be missing or have no owner, which gives `None`.
+/// are not checked. There, the log may be missing or have no owner, which results in `None`.
 fn check_log(
     member: &Path,
     identity: &DataIdentity,

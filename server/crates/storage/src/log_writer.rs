@@ -254,7 +254,7 @@ mod tests {
         file.seek(SeekFrom::Start(1000)).unwrap();
         file.allocate(1000, 2000).unwrap();
         file.write_all(&[8; 500]).unwrap();
-        // The engine does the same after a write that failed halfway.
+        // The engine does the same after a write that failed partway.
         file.inner.write_all(&[9; 300]).unwrap();
         file.seek(SeekFrom::Start(1500)).unwrap();
         file.write_all(&[10; 100]).unwrap();

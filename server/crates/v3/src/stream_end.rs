@@ -1,5 +1,5 @@
-//! Decides when the server ends a stream: when the process stops, or when no leader has been known for too long and the client
-//! requires one.
+//! Decides when the server ends a stream: when the process stops, or when a client that requires a leader has had none for too
+//! long.
 
 use std::pin::Pin;
 

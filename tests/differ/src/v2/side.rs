@@ -112,7 +112,7 @@ impl Side {
         Ok(())
     }
 
-    /// Returns the answer to the sent request, after redirects. A connection error also gives an answer.
+    /// Returns the answer to the sent request, after redirects. A connection error also counts as an answer.
     pub(super) fn receive(&mut self, request: &Request) -> Answer {
         let mut response = match self.connection.response(&request.method) {
             Ok(response) => response,

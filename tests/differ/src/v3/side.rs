@@ -154,7 +154,7 @@ impl Side {
     }
 
     /// Sends a body with the prefix that this server supports: etcd 3.6 and later have only `v3`, and 3.4 has no `v3alpha`. A
-    /// failed connection gives an answer that begins with `closed`.
+    /// failed connection produces an answer that begins with `closed`.
     fn gateway(&mut self, prefix: &str, path: &str, body: &[u8]) -> Answer {
         let prefix = match self.kind {
             Kind::Witan => prefix,

@@ -41,7 +41,7 @@ impl fmt::Display for Refusal {
 pub fn check(history: &[Call]) -> Result<(), Refusal> {
     let mut pairs: BTreeMap<usize, Vec<Call>> = BTreeMap::new();
     for call in history {
-        // A read without a response gives no information.
+        // A read without a response provides no information.
         if call.told.is_some() || call.input.writes() {
             pairs.entry(call.pair).or_default().push(*call);
         }

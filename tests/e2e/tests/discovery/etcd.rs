@@ -1,5 +1,5 @@
-//! Clusters of real etcd that start with a registry on Witan: 3.4 through the service and through the URL of v2's keys, 3.6
-//! through v3 discovery. Also contains helpers that start any cluster.
+//! Clusters of real etcd that start with a registry on Witan. etcd 3.4 uses the service and the URL of v2's keys, and etcd 3.6
+//! uses v3 discovery. Also contains helpers that start any cluster.
 
 use witan_e2e::{
     Kind, Launch, Server,

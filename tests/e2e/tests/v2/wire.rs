@@ -1,5 +1,5 @@
 //! Raw HTTP requests to Witan and to etcd 3.4: clients that close their side and wait for the response, and requests that are
-//! too large. Answers to oversized requests may differ, but other clients must be served meanwhile.
+//! too large. Answers to oversized requests may differ, but other clients must be served in the meantime.
 
 use witan_e2e::{Kind, Launch, Server, http::Response};
 

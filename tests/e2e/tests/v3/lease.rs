@@ -29,7 +29,7 @@ fn left(server: &Server, id: i64) -> i64 {
     number(&answer["TTL"])
 }
 
-/// Converts a number in the gateway's form. A missing field gives 0, so no expected number is 0.
+/// Converts a number in the gateway's form. A missing field is read as 0, so no expected number is 0.
 fn number(value: &Value) -> i64 {
     let text = value.as_str().unwrap_or("0");
     text.parse().expect("a number")

@@ -99,7 +99,7 @@ impl AutoCompactor {
 
     /// Returns the commands to propose at this tick: a due compaction or, if `idle`, sweeps. `idle` means that the log has no
     /// unapplied entry and sweeps are permitted. Followers propose nothing but also sample revisions, because they may lead
-    /// later. If the due revision is already compacted, records it as done and returns nothing.
+    /// later. If the revision that is due is already compacted, records it as done and returns nothing.
     pub(crate) fn due(&mut self, kv: &Kv, leading: bool, idle: bool, tick: u64) -> Vec<Command> {
         let revision = match &mut self.schedule {
             Some(Schedule::Periodic(periodic)) => periodic.due(kv.revision(), leading, tick),
@@ -153,8 +153,8 @@ impl Periodic {
         due_revision
     }
 
-    /// Returns the oldest sampled revision if this member leads, the interval since the last compaction is over, and the
-    /// revision differs from the last compacted one. Before the first compaction, the interval is an entire period.
+    /// Returns the oldest sampled revision if it differs from the last compacted one. This member must lead, and the interval
+    /// since the last compaction must be over. Before the first compaction, the interval is an entire period.
     fn oldest_if_due(&mut self, leading: bool, tick: u64) -> Option<Revision> {
         let oldest = *self.sampled_revisions.front()?;
         let since = *self.last.1.get_or_insert(tick - self.check_interval_ticks);

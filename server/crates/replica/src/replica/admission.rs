@@ -43,8 +43,9 @@ pub(super) fn changes_version(command: &Command) -> bool {
 }
 
 impl Replica {
-    /// Checks an entry of `bytes` bytes that a client of this member proposes. Rejects the entry if it is too long, too many
-    /// proposals wait, too many committed entries are unapplied, or some member does not support its command.
+    /// Checks an entry of `bytes` bytes that a client of this member proposes. Rejects the entry if it is too long or some
+    /// member does not support its command. Also rejects it if too many proposals wait, or if too many committed entries are
+    /// unapplied.
     pub(super) fn admit(&self, entry: &Entry, bytes: usize) -> Result<(), ProposalRejected> {
         if self.proposals.is_full() {
             return Err(ProposalRejected::TooMany);

@@ -3,8 +3,8 @@
 //! nor campaigns until a confirmed leader has brought it up to date. It acknowledges nothing to an unconfirmed leader.
 //!
 //! A leader is confirmed as in `log_lost`: it answers a ReadIndex request, which requires a quorum. This member is not part of
-//! that quorum, because raft does not see messages from an unconfirmed leader. The member is up to date once two conditions are
-//! met: it has accepted the confirmed leader's append, and its commit index has reached the index in the leader's answer.
+//! that quorum, because raft does not see messages from an unconfirmed leader. The member is up to date once it has accepted
+//! the confirmed leader's append. Its commit index must also have reached the index in the leader's answer.
 //!
 //! If the voters on original disks do not form a quorum, no leader can be confirmed, so all voters must run. A copy votes only
 //! for a candidate whose log is at least as long as every voter's log. It then regards that candidate as confirmed. No entry
@@ -350,8 +350,8 @@ impl Replica {
     }
 
     /// Updates the copy's confirmed leader after an accepted message of type `kind`. The tuple is the term and index of the
-    /// message's log entry. Confirms a candidate that gets this member's vote, because it has the longest log. Records whether
-    /// a confirmed leader's append or snapshot follows this log.
+    /// message's log entry. Confirms a candidate that receives this member's vote, because it has the longest log. Records
+    /// whether a confirmed leader's append or snapshot follows this log.
     pub(super) fn update_confirmed_leader(
         &mut self,
         kind: MessageType,
@@ -379,8 +379,8 @@ impl Replica {
         }
     }
 
-    /// Ends the wait of a copy that leads or need not wait. For any other copy, ends the wait once a confirmed leader has
-    /// brought the copy up to date and all messages from the original have arrived.
+    /// Ends the wait of a copy that leads or need not wait. For any other copy, a confirmed leader must first have brought the
+    /// copy up to date. All messages from the original must also have arrived.
     pub(super) fn settle_copy(&mut self) {
         let Some(copied) = &self.copied else { return };
         let raft = &self.raft.raft;

@@ -66,7 +66,7 @@ impl Replica {
         }
     }
 
-    /// Appends the due proposals of this process to this leader's log.
+    /// If proposals of this process are due, appends them to this leader's log.
     fn append_due(&mut self) {
         while let Some((ticket, data)) = self.proposals.take_due() {
             let entry = wire::decode_entry(&data).expect("this process has encoded the entry");

@@ -77,9 +77,9 @@ impl Replica {
         self.group.bytes_of_clients() as u64
     }
 
-    /// Submits the due proposals: a leader appends them, a follower forwards them. A leader with other entries to sync, a sole
-    /// voter and a member without a known leader submit all held proposals. Submits only as many bytes as the limit for batches
-    /// in flight still allows.
+    /// Submits the proposals that are due: a leader appends them, a follower forwards them. A leader with other entries to
+    /// sync, a sole voter and a member without a known leader submit all held proposals. Submits only as many bytes as the
+    /// limit for batches in flight still allows.
     pub(super) fn hand_in_due(&mut self) {
         let Status { role, leader, .. } = self.status();
         let holds = match role {

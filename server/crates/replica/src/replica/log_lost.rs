@@ -35,8 +35,8 @@ pub(super) struct Contradiction {
 enum LogClaim {
     /// The leader claims that this member acknowledged entries up to this commit index, the largest that it has sent.
     Acknowledged { commit: u64 },
-    /// The leader's log has a different entry at an index that this member has committed, or different data in an entry with
-    /// the same index and term.
+    /// The leader's log differs at an index that this member has committed, or in the data of an entry with the same index and
+    /// term.
     Forked {
         index: u64,
         own_term: u64,
@@ -247,7 +247,7 @@ impl Replica {
     ///
     /// A heartbeat or append from the same leader and term may refute the claim, which is then dropped. The claim is refuted if
     /// the log now has the claimed entries, or an append follows this log at or after the fork. A heartbeat also refutes a fork
-    /// that its commit index reaches, because that index is at most what this member has acknowledged, and this member
+    /// that its commit index reaches. That index is at most the index that this member has acknowledged. This member
     /// acknowledges no index beyond the end of a leader's message.
     ///
     /// Other current messages only restart the confirmation: messages from another leader or term, and heartbeats that do not

@@ -10,7 +10,7 @@ use super::{
     *,
 };
 
-/// Builds a state. The same seed always gives the same state. Calls `built` after each command.
+/// Builds a state. The same seed always produces the same state. Calls `built` after each command.
 fn build(seed: u64, built: &mut dyn FnMut(&View)) -> View {
     let (mut view, mut chance) = (first(), chances(seed));
     for _ in 0..1000 {
