@@ -122,8 +122,8 @@ impl MetaPage {
         page
     }
 
-    /// Decodes a meta page. Checks magic number, version, checksum and page size, but not the page's header. Returns the defect
-    /// as the error.
+    /// Decodes a meta page. Checks the magic number, version, checksum and page size, but not the page's header. Returns the
+    /// defect as the error.
     pub fn parse(page: &[u8]) -> Result<Self, &'static str> {
         let body = page
             .get(HEADER_BYTES..HEADER_BYTES + META_BYTES)

@@ -227,7 +227,7 @@ impl<'a> Writer<'a> {
 /// A page that is being filled.
 #[derive(Default)]
 struct OpenPage {
-    /// For each element, its flags (in a leaf) or its page (in a branch), and the lengths of key and value.
+    /// For each element, its flags (in a leaf) or its page (in a branch), and the lengths of its key and value.
     elements: Vec<(u64, u32, u32)>,
     data: Vec<u8>,
 }

@@ -149,8 +149,8 @@ impl KeyAccess {
 }
 
 /// Returns whether the caller, authenticated by a password or a v3 token, may use an HTTP/1 route. Returns true for v2 keys,
-/// whose handlers check access themselves. Fails like [`check_header`], and without a quorum if the request can change the
-/// cluster.
+/// whose handlers check access themselves. Fails like [`check_header`]. If the request can change the cluster, also fails if
+/// there is no quorum.
 pub(super) async fn authorize_route(
     ctx: &Context,
     request: &HttpRequest,
@@ -260,7 +260,7 @@ async fn check_header(
     }
 }
 
-/// Parses a Basic `Authorization` header into name and password. Returns `None` if the scheme differs, or the value is not
+/// Parses a Basic `Authorization` header into a name and a password. Returns `None` if the scheme differs, or the value is not
 /// base64 of UTF-8 text with a colon.
 fn basic(header: &[u8]) -> Option<(String, String)> {
     let (scheme, digits) = header.split_at_checked(BASIC.len())?;

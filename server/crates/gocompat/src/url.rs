@@ -10,14 +10,14 @@ use crate::{
 pub struct GoUrl<'a> {
     /// The scheme in lower case; empty if the URL has none.
     pub scheme: String,
-    /// The host with its port, without user and password.
+    /// The host with its port, without the user and the password.
     pub host: &'a str,
     /// The path, not percent-decoded.
     pub path: &'a str,
 }
 
-/// Splits a URL into scheme, host and path. Drops user, password, query and fragment. Fails with the part of Go's error message
-/// that follows `parse "...": `.
+/// Splits a URL into its scheme, host and path. Drops user, password, query and fragment. Fails with the part of Go's error
+/// message that follows `parse "...": `.
 pub fn parse(text: &str) -> Result<GoUrl<'_>, String> {
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     if text.bytes().any(|b| b < 0x20 || b == 0x7f) {

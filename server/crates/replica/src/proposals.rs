@@ -197,8 +197,8 @@ impl Proposals {
         encoded.is_some_and(|encoded| encoded.submitted_to == Some(to))
     }
 
-    /// Returns the entries that were sent to member `to` and are still waiting, by term and number of their message, in ticket
-    /// order.
+    /// Returns the entries that were sent to member `to` and are still waiting, by the term and the number of their message, in
+    /// ticket order.
     pub(crate) fn unanswered_messages(&self, to: u64) -> BTreeMap<(u64, u64), Vec<Bytes>> {
         let mut messages: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
         let all = self.waiting.values();

@@ -80,7 +80,7 @@ pub(super) fn read_text(path: &Path) -> Result<Option<String>, OpenError> {
 
 const DAMAGED: &str = "was changed or truncated";
 
-/// Parses the file's text. Fails with `OtherFormat` if the text names an unknown format, and as damaged for any other text.
+/// Parses the file's text. Fails with `OtherFormat` if the text names an unknown format, and reports any other text as damaged.
 /// Errors contain `path` and the release that the text names.
 pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenError> {
     if let Some(found) = unseal(text).and_then(StoredIdentity::parse) {

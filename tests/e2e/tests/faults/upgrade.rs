@@ -47,7 +47,7 @@ const FILLERS: usize = 64;
 const FILLER_PUTS: usize = 50;
 const RECEIVED: &str = "etcd_network_snapshot_receive_success";
 
-/// A put that keeps value and lease of the key `kept`. A replica reads both when it applies the put.
+/// A put that keeps the value and the lease of the key `kept`. A replica reads both when it applies the put.
 const KEEP: &str = r#"{"key":"a2VwdA==","ignore_value":true,"ignore_lease":true}"#;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

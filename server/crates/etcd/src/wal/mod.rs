@@ -70,7 +70,7 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>, EtcdError> {
     Ok(found)
 }
 
-/// Parses sequence number and index in `0000000000000001-000000000000002a.wal`. Returns `None` for other names.
+/// Parses the sequence number and the index in `0000000000000001-000000000000002a.wal`. Returns `None` for other names.
 fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (sequence, index) = name.strip_suffix(".wal")?.split_once('-')?;
     let number = |text| u64::from_str_radix(text, 16).ok();

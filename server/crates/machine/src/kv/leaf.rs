@@ -48,7 +48,7 @@ impl IndexEntry {
 pub(super) struct Leaf {
     /// Offsets of the entries in `data`, in key order.
     offsets: Vec<u16>,
-    /// The entries in no particular order, each with location, key length and key.
+    /// The entries in no particular order, each with its location, key length and key.
     data: Vec<u8>,
     /// Number of bytes in `data` that belong to removed entries.
     garbage: usize,

@@ -1,8 +1,8 @@
 //! One version of a key as stored in a block: its fields and their encoding.
 //!
-//! The encoding is part of the checkpoint format: a flag byte, variable-length integers, then key and value. A new key costs
-//! about six bytes in addition to its key and value. In memory, a version does not contain its value, which can be on disk (see
-//! `block`).
+//! The encoding is part of the checkpoint format: a flag byte, variable-length integers, then the key and the value. A new key
+//! costs about six bytes in addition to its key and value. In memory, a version does not contain its value, which can be on
+//! disk (see `block`).
 
 use std::ops::Range;
 
@@ -49,7 +49,7 @@ pub(super) struct Version<'a> {
     pub(super) value_len: usize,
     /// Offset of the value within the values of the block; 0 until the version is written.
     pub(super) value_at: usize,
-    /// Size in bytes of the encoding with key and value; 0 until the version is written.
+    /// Size in bytes of the encoding with the key and the value; 0 until the version is written.
     pub(super) size: usize,
 }
 

@@ -1,11 +1,11 @@
 //! The v2 tree for scripts, through its HTTP dialect.
 //!
-//! `GET|PUT|POST|DELETE /PATH[?QUERY] [FORM]` prints status and body as on the wire. Parameters are the dialect's (`value ttl
-//! dir recursive prevExist prevValue prevIndex refresh`), percent-encoded. `now SECONDS` sets the clock, `expire` removes
-//! expired nodes, and `bump [N]` simulates changes of cluster data. `watch NAME /PATH [recursive] [from=N]` adds a watcher, and
-//! `next NAME` prints its next event (`-` if there is no event). `restart` reloads the tree from its checkpoint records.
-//! `state` prints the index and the next expiration, and `counts` prints the write counters. A script starts at index 3, like a
-//! new cluster with one member.
+//! `GET|PUT|POST|DELETE /PATH[?QUERY] [FORM]` prints the status and the body as on the wire. Parameters are the dialect's
+//! (`value ttl dir recursive prevExist prevValue prevIndex refresh`), percent-encoded. `now SECONDS` sets the clock, `expire`
+//! removes expired nodes, and `bump [N]` simulates changes of cluster data. `watch NAME /PATH [recursive] [from=N]` adds a
+//! watcher, and `next NAME` prints its next event (`-` if there is no event). `restart` reloads the tree from its checkpoint
+//! records. `state` prints the index and the next expiration, and `counts` prints the write counters. A script starts at index
+//! 3, like a new cluster with one member.
 
 #![expect(
     clippy::unwrap_used,

@@ -31,7 +31,7 @@ use super::{
 /// Names of a port's TLS flags, for error messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PortFlags {
-    /// The flags for certificate and key.
+    /// The flags for the certificate and the key.
     pub(super) pair: &'static [&'static str; 2],
     pub(super) ca: &'static str,
     pub(super) crl: &'static str,

@@ -58,7 +58,7 @@ impl ProgressNotifier {
         self.timer = None;
     }
 
-    /// Takes the notifications that are due, but none until the stream has read up to the requested revision. Returns the
+    /// Takes the notifications that are due once the stream has read up to the requested revision, otherwise none. Returns the
     /// watcher IDs and the number of progress requests to answer. Progress requests wait until no watcher is unsynced
     /// (`caught_up`). If a periodic notification is due, marks the watchers with `progress_notify` as idle.
     pub(super) fn take_recipients(
