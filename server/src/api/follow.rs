@@ -1,5 +1,5 @@
-//! Endpoints of a following cluster: `/follow` returns the status, `/follow/cut-over` replaces the source, and
-//! `/follow/source-gone` stops the checks of the source.
+//! Endpoints of a cluster that follows another cluster: `/follow` returns the status, `/follow/cut-over` replaces the source,
+//! and `/follow/source-gone` stops the checks of the source.
 
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, http::StatusCode};
 use serde_json::json;

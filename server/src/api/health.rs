@@ -181,7 +181,8 @@ impl Probe {
     }
 
     /// Runs the checks and answers 200, or 503 with a report if a check fails. `?exclude=CHECK` skips a check of an aggregate
-    /// probe. `?verbose` also reports when all checks pass. Counts each check, and logs some of the failures.
+    /// probe. With `?verbose`, the response has a report even if all checks pass. Counts each check, and logs some of the
+    /// failures.
     async fn answer(self, ctx: &Context, query: &Query) -> HttpResponse {
         let (mut report, mut failed) = (String::new(), false);
         for check in self.checks {

@@ -30,7 +30,7 @@ pub(super) struct OpenedDisk {
     pub(super) metrics: StorageMetrics,
 }
 
-/// Builds the first state of a following cluster: this cluster's id and members, and the source's v3 data and feature level.
+/// Builds the first state of a cluster that follows: this cluster's id and members, and the source's v3 data and feature level.
 fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<View> {
     let members = MemberRegistry {
         cluster_id,

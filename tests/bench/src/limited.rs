@@ -1,5 +1,5 @@
-//! Fills a server whose memory is limited, kills it, restarts it, and reads random keys. Then many clients read keys, mostly of
-//! a hot set. A server that fails before the end gets a row that says so.
+//! Fills a server whose memory is limited, kills it, restarts it, and reads random keys. Then many clients read keys, most of
+//! them in a hot set. A server that fails before the end gets a row that says so.
 
 use std::{
     panic::AssertUnwindSafe,

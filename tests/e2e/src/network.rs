@@ -289,7 +289,7 @@ async fn connect(
 fn cut(mut direction: watch::Receiver<Direction>) -> impl Future<Output = ()> {
     let before = direction.borrow().cuts;
     async move {
-        // A connection ends with its network.
+        // An error means that the network was dropped, which ends the connection.
         let _ = direction
             .wait_for(|now| now.link == Link::Cut || now.cuts != before)
             .await;
@@ -297,7 +297,7 @@ fn cut(mut direction: watch::Receiver<Direction>) -> impl Future<Output = ()> {
 }
 
 async fn passable(direction: &mut watch::Receiver<Direction>) {
-    // A connection ends with its network.
+    // An error means that the network was dropped, which ends the connection.
     let _ = direction.wait_for(|now| now.link != Link::Held).await;
 }
 

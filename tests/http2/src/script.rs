@@ -161,7 +161,7 @@ impl Writer {
         }
     }
 
-    /// Returns a stream id, mostly of an opened stream.
+    /// Returns a stream id, usually of an opened stream.
     fn stream(&self, choices: &mut Choices<'_>) -> u32 {
         match choices.byte() {
             0..20 => 0,

@@ -1,4 +1,4 @@
-//! The first state of a following cluster: a snapshot of the source.
+//! The first state of a cluster that follows: a snapshot of the source.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -33,8 +33,8 @@ pub enum SeedError {
     )]
     NoSource,
     #[error(
-        "--from: a following cluster begins with one member, whose --initial-cluster names only this member; add the others \
-         afterward (etcdctl member add) and start them without --from"
+        "--from: the cluster that follows begins with one member, whose --initial-cluster names only this member; add the \
+         others afterward (etcdctl member add) and start them without --from"
     )]
     NotAlone,
     #[error("--from: {} sent no snapshot: {}", .0.endpoint, .0.status.message())]

@@ -3,7 +3,7 @@
 //!
 //! The crate `follow` reads the source, `witan_node` refuses client writes, and `kv/follow.rs` applies the revisions.
 //!
-//! A following cluster does not expire leases or compact by itself. It copies expirations and compactions from the source.
+//! A cluster that follows does not expire leases or compact by itself. It copies expirations and compactions from the source.
 
 use bytes::Bytes;
 
@@ -250,7 +250,7 @@ impl FollowUsers {
 }
 
 impl Command {
-    /// Returns whether a following cluster refuses the command, because the command would change copied data.
+    /// Returns whether a cluster that follows refuses the command, because the command would change copied data.
     pub fn changes_followed(&self) -> bool {
         match self {
             Self::Kv(_) | Self::Lease(_) | Self::Tree(_) => true,

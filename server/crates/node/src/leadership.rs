@@ -50,7 +50,7 @@ impl Node {
         answer.await
     }
 
-    /// Renews a lease on the leader. Fails on a learner and in a following cluster.
+    /// Renews a lease on the leader. Fails on a learner, or if this cluster follows another cluster.
     pub async fn renew(&self, lease: LeaseId) -> Result<Renewal, NodeError> {
         match self.ask_about_lease(lease, LeaseQuestion::Renew).await? {
             LeaseAnswer::Renewal(renewal) => Ok(renewal),
@@ -59,7 +59,7 @@ impl Node {
     }
 
     /// Asks the leader for a lease's remaining time in nanoseconds: negative if overdue, or `None` if the lease is unknown.
-    /// Fails on a learner and in a following cluster.
+    /// Fails on a learner, or if this cluster follows another cluster.
     pub async fn lease_left_ns(&self, lease: LeaseId) -> Result<Option<i64>, NodeError> {
         match self
             .ask_about_lease(lease, LeaseQuestion::Remaining)
@@ -70,7 +70,8 @@ impl Node {
         }
     }
 
-    /// Sends a lease request to the leader and waits for the answer. Fails on a learner and in a following cluster.
+    /// Sends a lease request to the leader and waits for the answer. Fails on a learner, or if this cluster follows another
+    /// cluster.
     async fn ask_about_lease(
         &self,
         lease: LeaseId,

@@ -299,7 +299,7 @@ impl<R> RequestGroup<R> {
         } else {
             self.clients.record_batch();
         }
-        // Messages from distant members arrive while the next batch is in flight, so a second wait never catches them.
+        // Messages from distant members arrive while the next batch is in flight, so they never arrive during a second wait.
         if soon && self.members.has_returned() {
             self.members.record_return();
         } else if fruitless && !clients_awaited {

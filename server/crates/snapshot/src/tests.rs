@@ -366,7 +366,7 @@ fn damage_is_an_error_and_never_a_panic() {
     for round in 0..1500 {
         let mut data = sound.clone();
         for _ in 0..=below(3) {
-            // Most changes hit the headers and elements of pages.
+            // Most changes affect the headers and elements of pages.
             let at = match below(3) {
                 0 => below(data.len()),
                 _ => below(data.len() / 4096) * 4096 + below(64),

@@ -11,17 +11,17 @@ pub enum Cause {
     Compared(Comparison),
 }
 
-/// The failed conditions, each with the wanted and the actual value. The values share memory with the request and the tree.
+/// The failed conditions, each with the expected and the actual value. The values share memory with the request and the tree.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    /// The wanted and the actual value.
+    /// The expected and the actual value.
     pub value: Option<(Bytes, Bytes)>,
-    /// The wanted and the actual modified index.
+    /// The expected and the actual modified index.
     pub index: Option<(u64, u64)>,
 }
 
 impl Cause {
-    /// Returns the message in pieces, which avoids a copy of the values. The message contains `[wanted != actual]` for each
+    /// Returns the message in pieces, which avoids a copy of the values. The message contains `[expected != actual]` for each
     /// failed condition: first the value, then the index. A character is never split between two pieces.
     pub fn pieces(&self) -> Vec<Bytes> {
         let Comparison { value, index } = match self {

@@ -136,7 +136,7 @@ pub struct TreeError {
 pub enum TreeErrorKind {
     /// Error code 100. The cause is the first missing path.
     KeyNotFound,
-    /// Error code 101. The cause is `[wanted != actual]`.
+    /// Error code 101. The cause is `[expected != actual]`.
     CompareFailed,
     /// Error code 102. The cause is the path.
     NotFile,
@@ -149,7 +149,7 @@ pub enum TreeErrorKind {
     RootReadOnly,
     /// Error code 108. The cause is the path.
     DirNotEmpty,
-    /// Error code 401. The cause is `the requested history has been cleared [oldest/wanted]`.
+    /// Error code 401. The cause is `the requested history has been cleared [oldest/requested]`.
     HistoryCleared,
 }
 

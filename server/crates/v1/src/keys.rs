@@ -1,4 +1,4 @@
-//! `/v1/keys`, mapped to the v2 tree. v1 can neither write nor remove directories, and mostly treats them as missing.
+//! `/v1/keys`, mapped to the v2 tree. v1 can neither write nor remove directories, and usually treats them as missing.
 
 use actix_web::HttpRequest;
 use bytes::Bytes;

@@ -13,7 +13,7 @@ pub(super) enum Plainness {
     Watched,
 }
 
-/// Names that mostly become directories.
+/// Names that usually become directories.
 const DIRS: [(u64, &str); 6] = [
     (30, "a"),
     (22, "b"),
@@ -23,7 +23,7 @@ const DIRS: [(u64, &str); 6] = [
     (5, "_"),
 ];
 
-/// Names that mostly become files.
+/// Names that usually become files.
 const FILES: [(u64, &str); 7] = [
     (32, "c"),
     (20, "dd"),

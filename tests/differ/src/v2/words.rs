@@ -165,7 +165,7 @@ pub(super) fn value(rng: &mut Rng) -> String {
     }
 }
 
-/// Draws a flag, which is mostly true.
+/// Draws a flag, which is usually true.
 pub(super) fn flag(rng: &mut Rng) -> &'static str {
     if rng.chance(75) {
         rng.pick::<&str>(&TRUE)

@@ -128,7 +128,7 @@ fn altered(rng: &mut Rng, era: Era, value: &Value, how: usize) -> (String, Optio
                 let twice = how == DOUBLED || camel(name) == *name;
                 let name = if twice { name.clone() } else { camel(name) };
                 let mut whole = written(rng, Era::Former, &Value::Object(object.clone()), None);
-                // The second member has the name that was drawn. The first one mostly has its own name.
+                // The second member has the name that was drawn. The first one usually has its own name.
                 whole.truncate(whole.trim_end().len() - 1);
                 let second = written(rng, Era::Former, member, None);
                 let second = retyped(member, &name, second);

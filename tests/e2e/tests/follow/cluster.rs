@@ -43,7 +43,7 @@ fn disturb(source: &[Server], stop: &AtomicBool) {
     }
 }
 
-/// Adds two members, started without `--from`, to the following cluster.
+/// Adds two members, started without `--from`, to the cluster that follows.
 pub(super) fn grow(cluster: &mut Cluster) {
     for _ in 0..2 {
         let present: Vec<usize> = (0..cluster.members().len()).collect();

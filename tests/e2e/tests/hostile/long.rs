@@ -1,4 +1,4 @@
-//! Cases that last as long as the server's timeouts, mostly a minute. Each case has its own server, so the cases run in
+//! Cases that last as long as the server's timeouts, usually a minute. Each case has its own server, so the cases run in
 //! parallel.
 
 use std::thread;

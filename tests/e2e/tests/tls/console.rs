@@ -9,7 +9,8 @@ use super::stage::Stage;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Texts that no file may contain: code that creates markup or code from text, storage of the browser, and other hosts.
+/// Texts that no file may contain: functions that create markup or code from text, uses of the browser's storage, and other
+/// hosts.
 const BANNED: [&str; 12] = [
     "innerHTML",
     "outerHTML",

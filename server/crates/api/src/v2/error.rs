@@ -5,7 +5,7 @@ use crate::error_table::error_table;
 error_table! {
     /// The field `cause` contains the first missing path.
     KeyNotFound = 100, 404, "Key not found";
-    /// The field `cause` contains `[wanted != actual]`, once or twice.
+    /// The field `cause` contains `[expected != actual]`, once or twice.
     CompareFailed = 101, 412, "Compare failed";
     /// The field `cause` contains the path.
     NotFile = 102, 403, "Not a file";

@@ -1,4 +1,4 @@
-//! Applies the source's revisions to the keys of a following cluster, with the same revision numbers.
+//! Applies the source's revisions to the keys of the cluster that follows, with the same revision numbers.
 
 use std::collections::BTreeMap;
 

@@ -152,7 +152,7 @@ mod tests {
         test_helpers::{apply, delete, put},
     };
 
-    /// Generates mostly short keys, and keys so long that a few fill a page.
+    /// Usually generates short keys, but also keys so long that a few fill a page.
     fn key() -> impl Strategy<Value = String> {
         (0..200_usize).prop_map(|n| {
             let len = match n % 20 {
