@@ -264,7 +264,7 @@ impl EtcdClusterSpec {
         self.storage.as_ref().is_none_or(Storage::is_durable)
     }
 
-    /// Returns the source of the certificates between members; `None` without TLS between them.
+    /// Returns the source of the certificates between members; `None` if members do not use TLS between them.
     pub fn peer_tls(&self) -> Option<&CertificateSource> {
         Some(&self.tls.as_ref()?.peer.as_ref()?.source)
     }

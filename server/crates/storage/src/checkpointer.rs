@@ -282,7 +282,7 @@ impl CheckpointWriter {
             && !is_superseded(&error)
         {
             // The next checkpoint tries again.
-            tracing::warn!(index, %error, "failed to remove old files after a snapshot was installed");
+            tracing::warn!(index, %error, "failed to remove old files after installing a snapshot");
         }
     }
 

@@ -54,11 +54,11 @@ impl TransportMetrics {
             grpc_received_bytes: on.striped_counters("etcd_network_client_grpc_received_bytes_total", "The total number of bytes received from grpc clients.", &[]).with_label_values(&[]),
             grpc_sent_bytes: on.striped_counters("etcd_network_client_grpc_sent_bytes_total", "The total number of bytes sent to grpc clients.", &[]).with_label_values(&[]),
             tls: TlsMetrics {
-                expires: on.gauge("witan_tls_certificate_not_after_seconds", "Expiry time of the client port's certificate in seconds since the Unix epoch, or 0 without TLS."),
+                expires: on.gauge("witan_tls_certificate_not_after_seconds", "Expiry time of the client port's certificate in seconds since the Unix epoch, or 0 if the port does not use TLS."),
                 handshakes_failed: on.counters("witan_tls_handshake_failures_total", "Total number of failed TLS handshakes with clients, by reason.", &["reason"]),
             },
             peer_tls: TlsMetrics {
-                expires: on.gauge("witan_peer_tls_certificate_not_after_seconds", "Expiry time of the peer port's certificate in seconds since the Unix epoch, or 0 without TLS."),
+                expires: on.gauge("witan_peer_tls_certificate_not_after_seconds", "Expiry time of the peer port's certificate in seconds since the Unix epoch, or 0 if the port does not use TLS."),
                 handshakes_failed: on.counters("witan_peer_tls_handshake_failures_total", "Total number of failed TLS handshakes with peers, by reason.", &["reason"]),
             },
         }

@@ -479,8 +479,8 @@ fn lane(kind: MessageType) -> Lane {
     }
 }
 
-/// Issues the due ReadIndex round if raft would answer it. A sole voter does not hold reads, because a round does not cost it
-/// any messages.
+/// If a ReadIndex round is due and raft would answer it, issues the round. A sole voter does not hold reads, because a round
+/// does not cost it any messages.
 fn issue_reads(replica: &mut Replica) {
     if !replica.can_read_index() {
         return;
