@@ -197,11 +197,7 @@ mod tests {
             put(&mut kv, vec![b'k', at], vec![at; VALUE_BYTES]);
         }
         let read = |order: SortOrder| {
-            let request = RangeRequest {
-                limit: 1,
-                sort_order: order as i32,
-                ..all_keys()
-            };
+            let request = RangeRequest { limit: 1, sort_order: order as i32, ..all_keys() };
             let bytes = 4 * VALUE_BYTES as u64;
             let reply = kv.range_within(&operation(request), bytes, ValueSource::Memory);
             reply.map(|reply| (reply.kvs[0].key.clone(), reply.more, reply.count))
