@@ -46,7 +46,7 @@ impl Node {
         members: Arc<MemberRegistry>,
     ) -> Result<bool, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
-        self.send(LoopRequest::Decide { command, members, to })?;
+        self.send(LoopRequest::Decide { command: Box::new(command), members, to })?;
         answer.await
     }
 

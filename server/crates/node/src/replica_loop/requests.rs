@@ -61,7 +61,7 @@ pub(crate) enum LoopRequest {
     /// Propose a command that this leader has derived from `members`. Drop it if the members, the cluster version, the feature
     /// level or the downgrade target have changed since.
     Decide {
-        command: Command,
+        command: Box<Command>,
         members: Arc<MemberRegistry>,
         to: CompletionSender<bool>,
     },
@@ -138,7 +138,7 @@ impl ReplicaLoop {
     /// answers any other decision with `false`.
     fn decide(
         &mut self,
-        command: Command,
+        command: Box<Command>,
         members: Arc<MemberRegistry>,
         to: CompletionSender<bool>,
     ) {
@@ -146,8 +146,7 @@ impl ReplicaLoop {
             return self.host.completions.push(to, false);
         }
         let ticket = self.add_waiter(to.waiter);
-        let (now_ns, command) = (now_ns(), Box::new(command));
-        let input = Input::Decide { ticket, members, now_ns, command };
+        let input = Input::Decide { ticket, members, now_ns: now_ns(), command };
         self.replica.take(input);
     }
 
