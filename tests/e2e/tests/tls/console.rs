@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use witan_e2e::{Kind, Launch, Server, http::Response};
-
-use super::stage::Stage;
+use witan_e2e::{Launch, Server, http::Response};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -149,17 +147,4 @@ fn a_file_of_the_console_is_sent_once() {
         assert_eq!(refused.status, 405, "{method}");
         assert_eq!(refused.header("allow"), Some("GET, HEAD"));
     }
-}
-
-/// A browser offers both protocols in TLS.
-#[test]
-fn browsers_get_the_console_over_tls() {
-    let stage = Stage::start(Kind::Witan, &["--enable-console"]);
-    let shown = "%{http_code} %{http_version}";
-    for (offer, version) in [("--http2", "2"), ("--http1.1", "1.1")] {
-        let (_, said) = stage.curl(&[offer, "-o", "/dev/null", "-w", shown], "/console/");
-        assert_eq!(said, format!("200 {version}"));
-    }
-    let (_, page) = stage.curl(&["--http2"], "/console/");
-    assert!(page.contains("<title>Witan console</title>"), "{page}");
 }
