@@ -270,6 +270,7 @@ async fn actix_refuses_heads_of_ambiguous_framing() {
     for head in [
         "Content-Length: 5\r\nContent-Length: 5",
         "Content-Length: 0\r\nContent-Length: 5",
+        "Content-Length: 5\r\nContent-Length: 0",
         "Content-Length: 5\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 5",
         "Transfer-Encoding: chunked\r\ntransfer-encoding: chunked",

@@ -24,45 +24,29 @@ fn value(server: &Server, key: &str) -> Option<String> {
     value.filter(|_| answer.status == 200)
 }
 
-/// Creates a body that grows when its `<` are escaped. A reader with the wrong length would read the end of the body as a
-/// request.
-fn speaking(framing: impl Fn(usize) -> String) -> Vec<u8> {
+/// Creates a request whose body grows when its `<` are escaped. A reader with the wrong length would read the end of the body
+/// as a request. `pad` precedes the length of the body in the head.
+fn speaking(pad: &str) -> Vec<u8> {
     let inner = "PUT /v2/keys/smuggled HTTP/1.1\r\nHost: xy\r\nContent-Length: 0\r\n\r\n";
     let body = format!("value=a {}\r\n{inner}", "<".repeat(inner.len() / 2));
     let head =
         "PUT /v2/keys/outer HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded";
-    format!("{head}\r\n{}\r\n\r\n{body}", framing(body.len())).into_bytes()
+    format!("{head}\r\nContent-Length: {pad}{}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
+/// `actix_refuses_heads_of_ambiguous_framing` in `server/crates/transport/src/tests.rs` tests heads that are always refused.
 #[test]
 fn bytes_of_a_body_are_not_read_as_a_request() {
     let server = Launch::witan().start();
     for pad in [" ", "\t", "0"] {
         for times in [200, 255, 256, 300, 1000, 5000] {
             let pad = pad.repeat(times);
-            let request = speaking(|length| format!("Content-Length: {pad}{length}"));
-            let told = said(&server, &request);
+            let told = said(&server, &speaking(&pad));
             let refused = told.starts_with("HTTP/1.1 400");
             let taken = told.starts_with("HTTP/1.1 20");
             assert!(refused || taken, "{told}");
             assert_eq!(value(&server, "smuggled"), None, "{times} times {pad:?}");
         }
-    }
-    let framings: [&dyn Fn(usize) -> String; 7] = [
-        &|length| format!("Content-Length : {length}"),
-        &|length| format!("X: y\r\n Content-Length: {length}"),
-        &|length| format!("Content-Length:\r\n {length}"),
-        &|length| format!("Content-Length: {length}\r\nContent-Length: 0"),
-        &|length| format!("Content-Length: 0\r\nContent-Length: {length}"),
-        &|length| format!("Content-Length: +{length}"),
-        &|length| format!("Content-Length: {length}\r\nTransfer-Encoding: chunked"),
-    ];
-    for framing in framings {
-        let told = said(&server, &speaking(framing));
-        assert!(told.starts_with("HTTP/1.1 400"), "{told}");
-        let read = told.contains("etcdserver");
-        assert!(!read, "the body was read as a request: {told}");
-        assert_eq!(value(&server, "smuggled"), None);
     }
 }
 
