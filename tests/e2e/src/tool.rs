@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use crate::{Kind, binaries::cached, wait::PATIENCE};
+use crate::{Kind, Launch, Server, binaries::cached, server::SAME_URLS, wait::PATIENCE};
 
 /// Maximum number of unread lines of a running tool. When it is exceeded, the tool waits.
 const LINES_MAX: usize = 1024;
@@ -95,6 +95,15 @@ pub fn restore(
     command.args(["--initial-cluster", initial]);
     command.args(["--initial-advertise-peer-urls", url]);
     CommandOutput::of(command.args(more))
+}
+
+/// Starts the only member of a cluster from a snapshot. `command` restores the snapshot, as in [`restore`].
+pub fn restored(launch: Launch, command: Command, snapshot: &str, more: &[&str]) -> Server {
+    let mut server = launch.same_ids().prepare();
+    let (data, initial) = (server.dir().join("data"), format!("default={}", SAME_URLS[1]));
+    restore(command, snapshot, &data, ["default", &initial], more).succeeded();
+    server.start_again();
+    server
 }
 
 impl Tool {

@@ -181,18 +181,6 @@ async fn save(channel: &Channel, path: &Path) {
     assert!((values..2 * values).contains(&saved), "{saved} bytes");
 }
 
-/// Starts a member without a limit from a snapshot.
-fn restored(snapshot: &str) -> Server {
-    let mut server = Launch::witan().prepare();
-    let data = server.dir().join("data");
-    let cluster = format!("default={}", server.peer_url());
-    let member = ["default", cluster.as_str()];
-    let program = Command::new(Kind::Witan.binary());
-    tool::restore(program, snapshot, &data, member, &[]).succeeded();
-    server.start_again();
-    server
-}
-
 /// Panics if the member has ended, was killed by the kernel, or has more memory than its limit.
 fn assert_within(server: &mut Server, limit_bytes: u64) {
     assert_eq!(server.memory_kills(), 0, "{}", server.tail());
@@ -234,7 +222,9 @@ fn a_member_serves_more_values_than_its_memory_holds() {
     assert_within(&mut server, LIMIT_BYTES);
     let hash = grpc::hash_kv(&server, revision);
     assert!(hash.is_some(), "{} kills", server.memory_kills());
-    let other = restored(&snapshot.display().to_string());
+    // This member has no limit.
+    let (launch, program) = (Launch::witan(), Command::new(Kind::Witan.binary()));
+    let other = tool::restored(launch, program, &snapshot.display().to_string(), &[]);
     assert_eq!(hash, grpc::hash_kv(&other, revision));
     drop(other);
 

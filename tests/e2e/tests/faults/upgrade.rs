@@ -14,9 +14,7 @@ use std::{
 use tokio::{runtime::Runtime, task::JoinSet};
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::kv_client::KvClient;
-use witan_e2e::{
-    Folder, Kind, Launch, Server, cluster::status, grpc, requests, server::SAME_URLS, tool, wait,
-};
+use witan_e2e::{Folder, Kind, Launch, Server, cluster::status, grpc, requests, tool, wait};
 
 use crate::{
     Clients,
@@ -324,7 +322,9 @@ impl Upgrade {
         let folder = Folder::new("backup");
         let file = folder.join("backup.db").display().to_string();
         member.etcdctl(&["snapshot", "save", &file]);
-        let restored = restore(self.program(by.other()), &file);
+        let program = self.program(by.other());
+        let launch = Launch::witan().program(program.to_path_buf());
+        let restored = tool::restored(launch, Command::new(program), &file, &[]);
         let channel = {
             let _context = self.runtime.enter();
             grpc::lazy(&restored.address())
@@ -349,17 +349,6 @@ async fn fill(channel: &Channel) {
         });
     }
     fillers.join_all().await;
-}
-
-fn restore(program: &Path, file: &str) -> Server {
-    let launch = Launch::witan().same_ids().program(program.to_path_buf());
-    let mut server = launch.prepare();
-    let data = server.dir().join("data");
-    let cluster = format!("default={}", SAME_URLS[1]);
-    let member = ["default", cluster.as_str()];
-    tool::restore(Command::new(program), file, &data, member, &[]).succeeded();
-    server.start_again();
-    server
 }
 
 /// Returns the hash of a member's v3 keys at a revision, once the member has it.

@@ -11,7 +11,6 @@ use std::{
 use witan_e2e::{
     Kind, Launch, Server, Tool, assert_contains, grpc,
     linear::client::Choice,
-    server::SAME_URLS,
     tool::{CommandOutput, restore},
 };
 
@@ -19,8 +18,6 @@ use super::{
     backup::{Client, step},
     start,
 };
-
-const PEER: &str = SAME_URLS[1];
 
 fn tool(kind: Kind, args: &[&str]) -> CommandOutput {
     CommandOutput::of(program(kind).arg("snapshot").args(args))
@@ -103,12 +100,7 @@ fn shown_people(server: &Server) -> Vec<String> {
 }
 
 fn restored(kind: Kind, snapshot: &str, more: &[&str]) -> Server {
-    let mut server = Launch::new(kind).same_ids().prepare();
-    let (data, cluster) = (server.dir().join("data"), format!("default={PEER}"));
-    let member = ["default", cluster.as_str()];
-    restore(program(kind), snapshot, &data, member, more).succeeded();
-    server.start_again();
-    server
+    witan_e2e::tool::restored(Launch::new(kind), program(kind), snapshot, more)
 }
 
 fn view(server: &Server) -> Vec<String> {
