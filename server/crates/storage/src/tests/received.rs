@@ -8,7 +8,7 @@ use super::{
     workload::{Driven, first, id, records},
     *,
 };
-use crate::{Ledger, RecordTotals, SnapshotError, SnapshotId};
+use crate::{IncomingSnapshot, Ledger, RecordTotals, SnapshotError, SnapshotId};
 
 /// Starts a member with some entries and a durable checkpoint.
 fn member(dir: &TempDir) -> Driven {
@@ -17,6 +17,15 @@ fn member(dir: &TempDir) -> Driven {
     driven.offer();
     driven.settle();
     driven
+}
+
+/// Receives all records of a state.
+fn fill(driven: &Driven, view: &View) -> IncomingSnapshot {
+    let mut incoming = driven.begin(view).unwrap();
+    for (key, value) in records(view) {
+        incoming.add(key, value).unwrap();
+    }
+    incoming
 }
 
 /// Receives all records except the last one, so that the last run is missing, and parks the snapshot.
@@ -32,45 +41,34 @@ fn interrupt(driven: &Driven, view: &View, all: &[(Vec<u8>, Vec<u8>)]) {
 fn a_broken_stream_continues_after_the_last_durable_record() {
     let dir = TempDir::new();
     let mut driven = member(&dir);
+    let before = dir.runs();
     let view = driven.ahead(50);
     let all: Vec<_> = records(&view).into_iter().collect();
-    interrupt(&driven, &view, &all);
-    let mut incoming = driven.begin(&view).unwrap();
-    let (durable, last_key) = incoming.durable();
-    let from = usize::try_from(durable.records).unwrap();
-    assert!(from > 0 && from < all.len() - 1, "{durable:?}");
-    assert_eq!(all[from - 1].0, last_key);
-    assert_eq!(incoming.totals(), durable);
-    for (key, value) in &all[from..] {
-        incoming.add(key.clone(), value.clone()).unwrap();
-    }
-    let totals = incoming.totals();
-    let received = incoming.finish(totals, &|| true).unwrap();
+    let continued = |fits: bool| {
+        interrupt(&driven, &view, &all);
+        let mut incoming = driven.begin(&view).unwrap();
+        let (durable, last_key) = incoming.durable();
+        let from = usize::try_from(durable.records).unwrap();
+        assert!(from > 0 && from < all.len() - 1, "{durable:?}");
+        assert_eq!(all[from - 1].0, last_key);
+        assert_eq!(incoming.totals(), durable);
+        for (key, value) in &all[from..] {
+            incoming.add(key.clone(), value.clone()).unwrap();
+        }
+        let totals = incoming.totals();
+        incoming.finish(totals, &|| fits)
+    };
+    // Without memory for the state, the snapshot is discarded.
+    let error = continued(false).unwrap_err();
+    let full = matches!(&error, SnapshotError::Io(e) if e.kind() == io::ErrorKind::OutOfMemory);
+    assert!(full, "{error}");
+    assert_eq!(dir.runs(), before);
+    let received = continued(true).unwrap();
     assert!(records(&received.view) == records(&view));
     driven.install(received);
     drop(driven);
     let (_, recovered) = reopen(&dir);
     assert!(records(&recovered.checkpoint.unwrap()) == records(&view));
-}
-
-#[test]
-fn a_snapshot_that_continues_needs_memory_for_its_state() {
-    let dir = TempDir::new();
-    let driven = member(&dir);
-    let before = dir.runs();
-    let view = driven.ahead(50);
-    let all: Vec<_> = records(&view).into_iter().collect();
-    interrupt(&driven, &view, &all);
-    let mut incoming = driven.begin(&view).unwrap();
-    let from = usize::try_from(incoming.durable().0.records).unwrap();
-    for (key, value) in &all[from..] {
-        incoming.add(key.clone(), value.clone()).unwrap();
-    }
-    let totals = incoming.totals();
-    let error = incoming.finish(totals, &|| false).unwrap_err();
-    let full = matches!(&error, SnapshotError::Io(e) if e.kind() == io::ErrorKind::OutOfMemory);
-    assert!(full, "{error}");
-    assert_eq!(dir.runs(), before);
 }
 
 #[test]
@@ -99,11 +97,7 @@ fn another_snapshot_replaces_one_that_was_begun() {
     let driven = member(&dir);
     let before = dir.runs();
     let view = driven.ahead(50);
-    let mut incoming = driven.begin(&view).unwrap();
-    for (key, value) in records(&view) {
-        incoming.add(key, value).unwrap();
-    }
-    incoming.park();
+    fill(&driven, &view).park();
     assert!(dir.runs().len() > before.len());
     let later = driven.ahead(51);
     let incoming = driven.begin(&later).unwrap();
@@ -119,11 +113,7 @@ fn the_records_of_a_broken_stream_are_kept_until_a_checkpoint_is_newer() {
     let mut driven = member(&dir);
     let before = dir.runs();
     let view = driven.ahead(50);
-    let mut incoming = driven.begin(&view).unwrap();
-    for (key, value) in records(&view) {
-        incoming.add(key, value).unwrap();
-    }
-    incoming.park();
+    fill(&driven, &view).park();
     let parked: BTreeSet<u64> = dir.runs().difference(&before).copied().collect();
     driven.step();
     driven.offer();
@@ -160,23 +150,16 @@ fn a_discarded_snapshot_leaves_no_file() {
     let driven = member(&dir);
     let before = dir.runs();
     let view = driven.ahead(50);
-    let fill = || {
-        let mut incoming = driven.begin(&view).unwrap();
-        for (key, value) in records(&view) {
-            incoming.add(key, value).unwrap();
-        }
-        incoming
-    };
-    drop(fill());
+    drop(fill(&driven, &view));
     assert_eq!(dir.runs(), before, "the stream ended");
-    let incoming = fill();
+    let incoming = fill(&driven, &view);
     let short = RecordTotals { records: incoming.totals().records - 1, ..incoming.totals() };
     let error = incoming.finish(short, &|| true).unwrap_err();
     assert!(matches!(error, SnapshotError::Corrupt(_)), "{error}");
     assert_eq!(dir.runs(), before, "other totals were announced");
     drop(driven.receive(&view).unwrap());
     wait_until("unpublished runs stay", || dir.runs() == before);
-    fill().park();
+    fill(&driven, &view).park();
     drop(driven);
     assert!(dir.runs().len() > before.len(), "the process ended");
     reopen(&dir);
