@@ -7,6 +7,15 @@ use witan_machine::record;
 use super::{workload::records, *};
 use crate::{manifest::Chain, offline};
 
+/// Creates a directory with the entries 2 to 8 and a checkpoint at `index`.
+fn with_checkpoint(index: u64) -> (TempDir, Storage) {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..9, 1));
+    storage.checkpoint.write(None, &view(index, 10)).unwrap();
+    (dir, storage)
+}
+
 /// Returns the error of opening a directory. The error must name `file` in the member's directory.
 fn refused(dir: &TempDir, who: &DataIdentity, file: &str) -> OpenError {
     let error = open_once(&dir.data(), who).expect_err("this must not open");
@@ -151,10 +160,7 @@ fn a_checkpoint_of_a_later_release_is_refused_and_unchanged() {
         ("a record has the unknown section 110", &section),
     ];
     for (what, change) in cases {
-        let dir = TempDir::new();
-        let (mut storage, _) = reopen(&dir);
-        storage.log.append(&batch(2..9, 1));
-        storage.checkpoint.write(None, &view(4, 10)).unwrap();
+        let (dir, mut storage) = with_checkpoint(4);
         write_changed(&mut storage, &view(6, 10), change);
         drop(storage);
         check_left_to_a_later_release(&dir, what);
@@ -176,10 +182,7 @@ fn a_previous_checkpoint_of_a_later_release_is_refused_if_the_newest_is_damaged(
 
 #[test]
 fn damage_that_looks_like_a_later_release_is_damage() {
-    let dir = TempDir::new();
-    let (mut storage, _) = reopen(&dir);
-    storage.log.append(&batch(2..9, 1));
-    storage.checkpoint.write(None, &view(4, 10)).unwrap();
+    let (dir, mut storage) = with_checkpoint(4);
     write_changed(&mut storage, &view(6, 10), &add_field(record::MEMBER));
     drop(storage);
     let run = dir.run_path(2);
@@ -215,20 +218,14 @@ fn a_lost_log_is_refused() {
 
 #[test]
 fn a_log_that_ends_before_the_checkpoint_is_refused() {
-    let dir = TempDir::new();
-    let (mut storage, _) = reopen(&dir);
-    storage.log.append(&batch(2..9, 1));
-    storage.checkpoint.write(None, &view(9, 10)).unwrap();
+    let (dir, storage) = with_checkpoint(9);
     drop(storage);
     assert_eq!(refused(&dir, &ME, "log").exit_code(), 27);
 }
 
 #[test]
 fn a_lost_checkpoint_is_refused() {
-    let dir = TempDir::new();
-    let (mut storage, _) = reopen(&dir);
-    storage.log.append(&batch(2..9, 1));
-    storage.checkpoint.write(None, &view(8, 10)).unwrap();
+    let (dir, mut storage) = with_checkpoint(8);
     storage.log.cut(8);
     drop(storage);
     let checkpoints = dir.checkpoint();
@@ -243,10 +240,7 @@ fn a_lost_checkpoint_is_refused() {
 
 #[test]
 fn an_older_checkpoint_than_the_cut_is_refused() {
-    let dir = TempDir::new();
-    let (mut storage, _) = reopen(&dir);
-    storage.log.append(&batch(2..9, 1));
-    storage.checkpoint.write(None, &view(4, 10)).unwrap();
+    let (dir, mut storage) = with_checkpoint(4);
     storage.log.cut(7);
     drop(storage);
     assert_eq!(refused(&dir, &ME, "checkpoint").exit_code(), 28);
