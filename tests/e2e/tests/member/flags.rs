@@ -1,5 +1,5 @@
-//! Flags, environment variables and the configuration file of a running server. A supported flag's row in the flag table names
-//! a test in this directory.
+//! Flags and environment variables of a running server. A supported flag's row in the flag table names a test of a running
+//! server, which may be in another file.
 
 use std::{
     fs,
@@ -111,30 +111,6 @@ fn separate_http_and_metrics_urls() {
     let health = http::once(&metrics, "GET", "/health", "").json();
     assert_eq!(health["health"], "true");
     assert_eq!(http::once(&metrics, "GET", "/v2/keys/", "").status, 404);
-}
-
-#[test]
-fn a_configuration_file_overrides_all_flags() {
-    let mut server = Launch::witan().bare().prepare();
-    let (client, peer) = (server.url(), server.peer_url());
-    let file = server.dir().join("etcd.yaml");
-    let yaml = format!(
-        "name: from-file\ndata-dir: {}\nlisten-client-urls: {client}\n\
-         advertise-client-urls: {client}\nlisten-peer-urls: {peer}\n\
-         initial-advertise-peer-urls: {peer}\ninitial-cluster: from-file={peer}\n\
-         quota-backend-bytes: 12345678\n",
-        server.dir().join("yaml-data").display()
-    );
-    fs::write(&file, yaml).expect("the folder is writable");
-    // With a file, other flags are ignored, as in etcd.
-    server.add_args(["--config-file", &file.display().to_string()]);
-    server.add_args(["--name", "from-flag"]);
-    server.start_again();
-    let own = server.http("GET", "/v2/stats/self", "").json();
-    assert_eq!(own["name"], "from-file");
-    assert!(server.dir().join("yaml-data").is_dir());
-    let quota = server.metric("etcd_server_quota_backend_bytes");
-    assert_eq!(quota, Some(12_345_678.0));
 }
 
 fn flags_in(help: &str) -> Vec<&str> {

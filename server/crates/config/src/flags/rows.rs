@@ -62,7 +62,7 @@ pub(super) const MEMBER: &[Flag] = &[
     Flag::new("from-password", Text, "", "Password of --from-user.", Supported("a_source_with_tls_and_users_is_followed")),
     Flag::new("force-new-cluster", Bool, "false", "Forces a new cluster: removes all other members at startup, so that this member continues alone with its data. The other members can never rejoin.", Supported("a_member_continues_alone_after_the_others_are_lost")),
     Flag::new("unsafe-no-fsync", Bool, "false", "Unsafe: disables fsync, so that a power failure can lose acknowledged writes.", Supported("elections_and_warnings")),
-    Flag::new("config-file", Text, "", "Path of a YAML configuration file. If set, other flags and environment variables are ignored.", Supported("a_configuration_file_overrides_all_flags")),
+    Flag::new("config-file", Text, "", "Path of a YAML configuration file. If set, other flags and environment variables are ignored.", Supported("common_names_of_clients_in_a_file")),
 ];
 
 /// Flags for cluster bootstrap and membership.
