@@ -111,11 +111,6 @@ fn revoked_certificates_are_refused_on_every_listener() {
     assert_eq!(served(&good), [false; 3]);
     fs::write(&list, stage.authority.revoke(&[])).unwrap();
     assert_eq!((served(&good), served(&bad)), ([true; 3], [true; 3]));
-    // Every list of a file in PEM applies.
-    let lists = [&[good.serial], &[bad.serial]]
-        .map(|serials| text("X509 CRL", &stage.authority.revoke(serials)));
-    fs::write(&list, lists.concat()).unwrap();
-    assert_eq!((served(&good), served(&bad)), ([false; 3], [false; 3]));
     // The list takes effect even while the other files are unreadable.
     let key = fs::read(&stage.pair.key).unwrap();
     fs::write(&stage.pair.key, "torn").unwrap();
