@@ -7,16 +7,10 @@ use witan_e2e::{Cluster, Kind, Launch, Server, Tool, http, in_parallel, tool::wi
 
 use super::{
     alarm, alarms, ask_cut_over, cluster::grow, cluster_id, cut_over, follow, no_cut_over, refuses,
-    run, status, wait_copied,
+    run, source, status, wait_copied,
 };
 
 const KINDS: [Kind; 2] = [Kind::Etcd34, Kind::Etcd37];
-
-fn source(kind: Kind) -> Server {
-    let source = Launch::new(kind).start();
-    run(&source, &["put", "a", "1"]);
-    source
-}
 
 fn wait_fenced(source: &Server) -> Vec<String> {
     wait::until_true("the source is fenced", || {

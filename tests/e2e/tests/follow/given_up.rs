@@ -4,15 +4,14 @@ use witan_e2e::{Cluster, Kind, Launch, assert_contains, in_parallel, wait};
 
 use super::{
     ETCDS, alarm, alarms, ask_cut_over, cluster::grow, cut_over, follow, no_cut_over, refuses, run,
-    status, wait_copied,
+    source, status, wait_copied,
 };
 
 /// Before etcd 3.6, a NOSPACE alarm raised after CORRUPT replaces it, and deletions are accepted again.
 #[test]
 fn a_source_that_runs_out_of_space_stays_fenced() {
     in_parallel(ETCDS, |kind| {
-        let source = Launch::new(kind).start();
-        run(&source, &["put", "a", "1"]);
+        let source = source(kind);
         let member = follow(&source);
         cut_over(&member);
         assert_eq!(status(&member)["fenced"], true);
@@ -27,8 +26,7 @@ fn a_source_that_runs_out_of_space_stays_fenced() {
 #[test]
 fn a_cut_over_is_refused_while_the_source_has_the_corrupt_alarm() {
     in_parallel(ETCDS, |kind| {
-        let source = Launch::new(kind).start();
-        run(&source, &["put", "a", "1"]);
+        let source = source(kind);
         let member = follow(&source);
         wait_copied(&member, &source);
         let own = source.v3("cluster/member/list", "{}")["members"][0]["ID"].clone();
@@ -72,8 +70,7 @@ fn a_cluster_whose_quota_is_used_up_does_not_take_over() {
 /// The source continues, and the cut-over succeeds when there is a quorum again.
 #[test]
 fn a_cluster_without_a_quorum_does_not_take_over() {
-    let source = Launch::new(Kind::Etcd37).start();
-    run(&source, &["put", "a", "1"]);
+    let source = source(Kind::Etcd37);
     let mut target = Cluster::prepare(1, &["--from", &source.url()]);
     target.start_all();
     grow(&mut target);

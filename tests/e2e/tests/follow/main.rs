@@ -15,6 +15,13 @@ use serde_json::{Value, json};
 use witan_api::v3::etcdserverpb::kv_client::KvClient;
 use witan_e2e::{Kind, Launch, Server, Tool, grpc, http, requests, wait};
 
+/// Starts an etcd that has one key.
+fn source(kind: Kind) -> Server {
+    let source = Launch::new(kind).start();
+    run(&source, &["put", "a", "1"]);
+    source
+}
+
 fn follow(source: &Server) -> Server {
     let mut member = Launch::witan().prepare();
     member.add_args(["--from", &source.url()]);

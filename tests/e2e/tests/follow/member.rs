@@ -5,7 +5,8 @@ use std::{fs, time::Duration};
 use witan_e2e::{Kind, Launch, Server, Tool, assert_contains, in_parallel, wait};
 
 use super::{
-    ETCDS, cut_over, follow, no_cut_over, refuses, revision, run, same_hash, status, wait_copied,
+    ETCDS, cut_over, follow, no_cut_over, refuses, revision, run, same_hash, source, status,
+    wait_copied,
 };
 
 fn etcd(kind: Kind) -> Server {
@@ -125,8 +126,7 @@ fn leases_end_at_the_source_and_continue_after_the_cut_over() {
 
 #[test]
 fn a_lost_source_is_retried_and_not_cut_over() {
-    let mut source = etcd(Kind::Etcd37);
-    run(&source, &["put", "a", "1"]);
+    let mut source = source(Kind::Etcd37);
     let member = follow(&source);
     wait_copied(&member, &source);
     source.kill9();
@@ -190,8 +190,7 @@ fn a_deletion_of_many_keys_stays_one_revision() {
 /// Without a check, the other cluster's revisions would continue the copied ones.
 #[test]
 fn another_cluster_at_the_same_address_is_not_copied() {
-    let mut source = Launch::new(Kind::Etcd37).start();
-    run(&source, &["put", "a", "1"]);
+    let mut source = source(Kind::Etcd37);
     let member = follow(&source);
     wait_copied(&member, &source);
     source.kill9();

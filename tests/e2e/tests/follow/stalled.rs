@@ -13,7 +13,7 @@ use std::{
 
 use witan_e2e::{Kind, Launch, Server, wait};
 
-use super::{run, status, wait_copied};
+use super::{run, source, status, wait_copied};
 
 const HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;
@@ -74,8 +74,7 @@ fn pass(mut server: TcpStream, mut client: TcpStream, stalls: &AtomicBool) -> io
 /// Without this detection, the status would report that everything is copied, and a cut-over would wait forever.
 #[test]
 fn a_stalled_watch_is_detected() {
-    let source = Launch::new(Kind::Etcd37).start();
-    run(&source, &["put", "a", "1"]);
+    let source = source(Kind::Etcd37);
     let proxy = Proxy::to(&source, false);
     let mut member = Launch::witan().prepare();
     member.add_args(["--from", &proxy.url]);
@@ -94,8 +93,7 @@ fn a_stalled_watch_is_detected() {
 
 #[test]
 fn a_stalled_snapshot_is_abandoned() {
-    let source = Launch::new(Kind::Etcd37).start();
-    run(&source, &["put", "a", "1"]);
+    let source = source(Kind::Etcd37);
     let proxy = Proxy::to(&source, true);
     let mut member = Launch::witan().prepare();
     member.add_args(["--from", &proxy.url]);
