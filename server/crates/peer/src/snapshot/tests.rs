@@ -218,6 +218,19 @@ async fn panics_of_both_sides_fail_the_transfer_and_are_counted() {
     assert!(!error.may_retry() && counted(2), "{error}");
 }
 
+/// Connects a sender to a member until one of them closes its stream or `limit` bytes have left the sender. Returns the number
+/// of these bytes.
+async fn relay(sender: DuplexStream, member: DuplexStream, limit: u64) -> u64 {
+    let (from_sender, mut to_sender) = tokio::io::split(sender);
+    let (mut from_member, mut into_member) = tokio::io::split(member);
+    let mut limited = from_sender.take(limit);
+    tokio::select! {
+        _ = tokio::io::copy(&mut limited, &mut into_member) => {}
+        _ = tokio::io::copy(&mut from_member, &mut to_sender) => {}
+    }
+    limit - limited.limit()
+}
+
 #[tokio::test]
 async fn a_stream_that_broke_is_resumed() {
     let member = Member::new();
@@ -227,19 +240,11 @@ async fn a_stream_that_broke_is_resumed() {
     let sent = view.clone();
     let sending = tokio::spawn(async move { send(sent, near, &transfer()).await });
     // The stream breaks after 18 MiB.
-    let (mut to_member, mut far_member) = duplex(PIPE_BYTES);
-    let relay = tokio::spawn(async move {
-        let (mut from_sender, mut to_sender) = tokio::io::split(far);
-        let (mut from_member, mut into_member) = tokio::io::split(&mut to_member);
-        let mut limited = (&mut from_sender).take(18 << 20);
-        tokio::select! {
-            _ = tokio::io::copy(&mut limited, &mut into_member) => {}
-            _ = tokio::io::copy(&mut from_member, &mut to_sender) => {}
-        }
-    });
+    let (to_member, mut far_member) = duplex(PIPE_BYTES);
+    let relayed = tokio::spawn(relay(far, to_member, 18 << 20));
     let error = member.receive(&mut far_member).await.unwrap_err();
     assert!(matches!(error, ReceiveError::Stream(_)), "{error}");
-    relay.await.unwrap();
+    relayed.await.unwrap();
     let error = sending.await.unwrap().unwrap_err();
     assert!(error.may_retry(), "{error}");
     let kept = member.runs();
@@ -248,64 +253,15 @@ async fn a_stream_that_broke_is_resumed() {
     let (near, far) = duplex(PIPE_BYTES);
     let sent = view.clone();
     let sending = tokio::spawn(async move { send(sent, near, &transfer()).await });
-    let mut counted = Counted { stream: far, bytes: 0 };
-    let into = member.checkpointer.receiver();
-    let received = receive(&mut counted, &into, &transfer(), |_| true)
-        .await
-        .unwrap();
+    let (to_member, mut far_member) = duplex(PIPE_BYTES);
+    let relayed = tokio::spawn(relay(far, to_member, u64::MAX));
+    let received = member.receive(&mut far_member).await.unwrap();
     assert_eq!(records(&received.view), records(&view));
-    let all = 320 * (64 << 10);
-    assert!(
-        counted.bytes < all * 2 / 3,
-        "{} of {all} bytes came again",
-        counted.bytes
-    );
     drop(received);
-    answer(&mut counted.stream, async {}).await.unwrap();
+    answer(&mut far_member, async {}).await.unwrap();
     sending.await.unwrap().unwrap();
-}
-
-/// Counts the bytes that are read from a stream.
-struct Counted {
-    stream: DuplexStream,
-    bytes: usize,
-}
-
-impl tokio::io::AsyncRead for Counted {
-    fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = std::pin::Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.bytes += buffer.filled().len() - before;
-        polled
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        bytes: &[u8],
-    ) -> std::task::Poll<io::Result<usize>> {
-        std::pin::Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    let (again, all) = (relayed.await.unwrap(), 320 * (64 << 10));
+    assert!(again < all * 2 / 3, "{again} of {all} bytes came again");
 }
 
 /// Returns the error and the response of a member that receives these parts and then the stream's end.
