@@ -52,17 +52,25 @@ fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Binds sockets for `count` members. Returns the sockets, the members with their URLs, and the addresses.
-fn sockets(count: u64) -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
+type Sockets = (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>);
+
+fn sockets(count: usize) -> Sockets {
+    sockets_at(&vec!["http://127.0.0.1"; count])
+}
+
+/// Binds the socket of a member at each of these URLs, which have no port. Returns the sockets, the members with their URLs,
+/// and the addresses.
+fn sockets_at(urls: &[&str]) -> Sockets {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap();
     let _context = runtime.enter();
     let mut members = MemberRegistry { cluster_id: CLUSTER, ..MemberRegistry::default() };
     let mut addresses = Vec::new();
-    let bound = (1..=count)
-        .map(|id| {
+    let bound = (1..)
+        .zip(urls)
+        .map(|(id, url)| {
             let config = Config {
-                listen_peer_urls: vec!["http://127.0.0.1:0".parse().unwrap()],
+                listen_peer_urls: vec![format!("{url}:0").parse().unwrap()],
                 ..Config::default()
             };
             let bound = bind_peers(&config).unwrap();
@@ -70,7 +78,7 @@ fn sockets(count: u64) -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>)
             addresses.push(address);
             let member = Member {
                 id,
-                peer_urls: vec![format!("http://{address}")],
+                peer_urls: vec![format!("{url}:{}", address.port())],
                 ..Member::default()
             };
             members.by_id.insert(MemberId(id), member);

@@ -105,30 +105,8 @@ impl Authority {
 }
 
 /// Binds members 1 and 2 to the first two hosts, each with an https URL.
-fn bound() -> (Vec<Vec<BoundPeer>>, MemberRegistry, Vec<SocketAddr>) {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.unwrap();
-    let _context = runtime.enter();
-    let mut members = MemberRegistry { cluster_id: CLUSTER, ..MemberRegistry::default() };
-    let mut addresses = Vec::new();
-    let mut sockets = Vec::new();
-    for (id, host) in (1..).zip(&HOSTS[..2]) {
-        let config = Config {
-            listen_peer_urls: vec![format!("https://{host}:0").parse().unwrap()],
-            ..Config::default()
-        };
-        let bound = bind_peers(&config).unwrap();
-        let address = bound[0].local_addr().unwrap();
-        let member = Member {
-            id,
-            peer_urls: vec![format!("https://{address}")],
-            ..Member::default()
-        };
-        members.by_id.insert(MemberId(id), member);
-        addresses.push(address);
-        sockets.push(bound);
-    }
-    (sockets, members, addresses)
+fn bound() -> Sockets {
+    sockets_at(&["https://127.0.0.1", "https://127.0.0.2"])
 }
 
 fn started_by(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry, tls: PeerTls) -> Running {
