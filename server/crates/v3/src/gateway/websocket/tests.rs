@@ -1,8 +1,6 @@
 //! Tests of the charges for a session's memory.
 
-use std::task::{Context as TaskContext, Poll};
-
-use actix_web::{body::BodySize, test::TestRequest};
+use actix_web::{body::BodyStream, test::TestRequest};
 use futures_util::FutureExt as _;
 use witan_base::{account::Totals, metrics::Register};
 use witan_dialect::reply::ResponseRefused;
@@ -77,36 +75,19 @@ async fn a_large_message_is_charged_until_a_stream_takes_it_or_a_unary_call_ends
     }
 }
 
-/// The body of a complete response. Dropping it releases its charge.
-struct ChargedBody {
-    rest: Option<Bytes>,
-    _charge: Charge,
-}
-
-impl actix_web::body::MessageBody for ChargedBody {
-    type Error = Infallible;
-
-    fn size(&self) -> BodySize {
-        BodySize::Stream
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        _: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Bytes, Infallible>>> {
-        Poll::Ready(self.rest.take().map(Ok))
-    }
-}
-
 #[actix_web::test]
 async fn a_response_is_charged_until_the_session_has_ended() {
     let totals = Totals::register(&Register::default(), u64::MAX);
     let [account, other] = [(); 2].map(|()| totals.open());
     let all = || other.hold(Resource::Answers, Resource::Answers.limit());
-    let _charge = account
+    let charge = account
         .hold(Resource::Answers, LARGE_BYTES)
         .expect("free memory");
-    let body = ChargedBody { rest: Some(Bytes::from_static(b"{}")), _charge };
+    let parts = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"{}"))]);
+    // The body holds the charge until it is dropped.
+    let body = BodyStream::new(parts.inspect(move |_| {
+        let _ = &charge;
+    }));
     let call = CallState::Answers(body.boxed());
     let Opened { mut session, client, .. } = open(&account, false, call).await;
     for _ in ["the response", "the end"] {
@@ -123,7 +104,7 @@ async fn a_response_is_charged_until_the_session_has_ended() {
 async fn a_session_does_not_end_normally_if_its_response_is_incomplete() {
     let account = Totals::register(&Register::default(), u64::MAX).open();
     let lines = [Ok(Bytes::from_static(b"{}\n")), Err(ResponseRefused)];
-    let body = actix_web::body::BodyStream::new(stream::iter(lines));
+    let body = BodyStream::new(stream::iter(lines));
     let call = CallState::Answers(body.boxed());
     let Opened { mut session, client, .. } = open(&account, true, call).await;
     let mut sent = BytesMut::new();
