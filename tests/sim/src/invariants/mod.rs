@@ -5,7 +5,6 @@
 //! name here.
 
 mod applied_once;
-mod checkpoint_faithful;
 mod commands_admitted;
 mod commands_known;
 mod committed_on_quorum;
@@ -259,7 +258,6 @@ pub(crate) fn all() -> Vec<(&'static str, Box<dyn Invariant>)> {
         leader_completeness::LeaderCompleteness,
         committed_on_quorum::CommittedOnQuorum,
         state_machine_equality::StateMachineEquality,
-        checkpoint_faithful::CheckpointFaithful,
         layout_equality::LayoutEquality,
         applied_once::AppliedOnce,
         commands_admitted::CommandsAdmitted,

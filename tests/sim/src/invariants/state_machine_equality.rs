@@ -1,11 +1,14 @@
 //! State Machine Safety (§5.4.3): all members execute the same entry at an index, with the same answer, and have the same state
 //! after it. This includes a member that executes the entry again after a crash.
+//!
+//! Log compaction (§7): a checkpoint or a snapshot contains exactly this state, on every member and after every crash.
 
 use std::collections::BTreeMap;
 
 use witan_machine::{
     Outcome, Reply,
     kv::{self, OpReply},
+    view::View,
 };
 
 use super::{ByIndex, Fact, Ident, Invariant, Scene};
@@ -14,7 +17,8 @@ use super::{ByIndex, Fact, Ident, Invariant, Scene};
 pub(super) struct StateMachineEquality {
     entries: ByIndex<Ident>,
     outcomes: ByIndex<Outcome>,
-    /// Fingerprints by lineage. States of different lineages differ in size until the leader's state replaces them.
+    /// Fingerprints by lineage. States of different lineages differ in size until the leader's state replaces them. Restored
+    /// states are compared with executed ones once their index is known.
     states: BTreeMap<u64, ByIndex<u64>>,
 }
 
@@ -26,6 +30,9 @@ impl Invariant for StateMachineEquality {
             self.states
                 .values_mut()
                 .for_each(|of_one| of_one.cut(*kept));
+        }
+        if let Fact::Restored { member, view, fingerprint, .. } = fact {
+            return self.compare(*member, view, *fingerprint);
         }
         let Fact::Executed { member, batch, view, fingerprint, .. } = fact else {
             return Ok(());
@@ -55,18 +62,27 @@ impl Invariant for StateMachineEquality {
                     )
                 })?;
         }
-        let Some(index) = last else { return Ok(()) };
-        if view.position.index != index {
+        if let Some(index) = last.filter(|index| *index != view.position.index) {
             return Err(format!(
                 "m{member} shows position {} after entry {index}",
                 view.position.index
             ));
         }
+        self.compare(*member, view, *fingerprint)
+    }
+}
+
+impl StateMachineEquality {
+    /// Compares a member's state with the first state that was seen after the same entry.
+    fn compare(&mut self, member: u64, view: &View, fingerprint: u64) -> Result<(), String> {
+        let index = view.position.index;
         self.states
             .entry(view.position.lineage)
             .or_default()
-            .agree(index, fingerprint, *member)
-            .map_err(|(_, other)| format!("m{member} and m{other} differ after entry {index}"))
+            .agree(index, &fingerprint, member)
+            .map_err(|(_, other)| {
+                format!("the state of m{member} at {index} is not the state that m{other} had")
+            })
     }
 }
 
