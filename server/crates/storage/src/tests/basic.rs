@@ -171,19 +171,30 @@ fn a_member_that_voted_before_its_first_entry_can_restart() {
     assert_eq!(indexes(&reopen(&dir).1), [2]);
 }
 
+/// Reopens a member of two that has these entries and has applied them up to `applied`.
+fn reopened_of_two(
+    dir: &TempDir,
+    entries: impl IntoIterator<Item = LogBatch>,
+    applied: u64,
+) -> (Storage, Recovered) {
+    let (mut storage, _) = reopen(dir);
+    let members = [ME.member_id.0, 7].map(|id| Member { id, ..Member::default() });
+    let before = witan_replica::replica::genesis(ME.cluster_id, members.to_vec());
+    storage.checkpoint.write(None, &before).unwrap();
+    for batch in entries {
+        storage.log.append(&batch);
+    }
+    let mut state = before.clone();
+    (state.position.index, state.position.term) = (applied, 1);
+    storage.checkpoint.write(Some(&before), &state).unwrap();
+    drop(storage);
+    reopen(dir)
+}
+
 #[test]
 fn a_member_with_others_reads_entries_below_its_checkpoint() {
     let dir = TempDir::new();
-    let (mut storage, _) = reopen(&dir);
-    let members = [ME.member_id.0, 7].map(|id| Member { id, ..Member::default() });
-    let mut state = witan_replica::replica::genesis(ME.cluster_id, members.to_vec());
-    storage.checkpoint.write(None, &state).unwrap();
-    storage.log.append(&batch(2..10, 1));
-    let before = state.clone();
-    (state.position.index, state.position.term) = (7, 1);
-    storage.checkpoint.write(Some(&before), &state).unwrap();
-    drop(storage);
-    let (storage, recovered) = reopen(&dir);
+    let (storage, recovered) = reopened_of_two(&dir, [batch(2..10, 1)], 7);
     assert_eq!(indexes(&recovered), (2..10).collect::<Vec<_>>());
     let above = batch(8..10, 1).records;
     let bytes: usize = above.iter().map(|record| record.payload.len()).sum();
@@ -194,17 +205,9 @@ fn a_member_with_others_reads_entries_below_its_checkpoint() {
 #[test]
 fn a_start_reads_only_the_entries_that_other_members_may_need() {
     let dir = TempDir::new();
-    let (mut storage, _) = reopen(&dir);
-    let members = [ME.member_id.0, 7].map(|id| Member { id, ..Member::default() });
-    let mut state = witan_replica::replica::genesis(ME.cluster_id, members.to_vec());
-    storage.checkpoint.write(None, &state).unwrap();
     let applied = CATCH_UP_ENTRIES + 1000;
-    storage.log.append(&batch(2..applied + 3, 1));
-    let before = state.clone();
-    (state.position.index, state.position.term) = (applied, 1);
-    storage.checkpoint.write(Some(&before), &state).unwrap();
-    drop(storage);
-    let read = indexes(&reopen(&dir).1);
+    let (_, recovered) = reopened_of_two(&dir, [batch(2..applied + 3, 1)], applied);
+    let read = indexes(&recovered);
     assert_eq!(
         (read.first(), read.last()),
         (Some(&1000), Some(&(applied + 2)))
@@ -214,20 +217,10 @@ fn a_start_reads_only_the_entries_that_other_members_may_need() {
 #[test]
 fn a_start_reads_a_limited_size_of_the_entries_that_other_members_may_need() {
     let dir = TempDir::new();
-    let (mut storage, _) = reopen(&dir);
-    let members = [ME.member_id.0, 7].map(|id| Member { id, ..Member::default() });
-    let mut state = witan_replica::replica::genesis(ME.cluster_id, members.to_vec());
-    storage.checkpoint.write(None, &state).unwrap();
     // Six entries before the checkpoint fit.
-    for index in 2..=11 {
-        storage.log.append(&large(index, CATCH_UP_BYTES / 13 * 2));
-    }
-    let before = state.clone();
-    (state.position.index, state.position.term) = (9, 1);
-    storage.checkpoint.write(Some(&before), &state).unwrap();
-    drop(storage);
-    let read = indexes(&reopen(&dir).1);
-    assert_eq!(read, (4..=11).collect::<Vec<_>>());
+    let entries = (2..=11).map(|index| large(index, CATCH_UP_BYTES / 13 * 2));
+    let (_, recovered) = reopened_of_two(&dir, entries, 9);
+    assert_eq!(indexes(&recovered), (4..=11).collect::<Vec<_>>());
 }
 
 /// Returns `dir` and the paths in it, as far as other users can access them.
