@@ -61,14 +61,6 @@ fn of_v3(port: u16, token: &str, flags: &[&str]) -> Server {
     started(Kind::Witan, &flags)
 }
 
-/// Creates tokens for single-member clusters, then a user with the role root, and enables auth.
-fn populate(registry: &Server, tokens: &[&str]) {
-    for token in tokens {
-        set_size(registry, token, "1");
-    }
-    registry.require_users(&[&USER.join(":")]);
-}
-
 #[test]
 fn v3_discovery_over_tls_with_a_user() {
     let dir = Folder::new("discovery-tls");
@@ -98,7 +90,10 @@ fn v3_discovery_over_tls_with_a_user() {
             ("nobody", &[ca, cert, key], ends),
             ("wrong", &[ca, cert, key, user, wrong], ends),
         ];
-        populate(&registry, &cases.map(|(token, ..)| token));
+        for (token, ..) in cases {
+            set_size(&registry, token, "1");
+        }
+        registry.require_users(&[&USER.join(":")]);
         let members = cases.map(|(token, flags, _)| of_v3(port, token, flags));
         for (mut asked, (token, _, said)) in members.into_iter().zip(cases) {
             asked.wait_log(0, said);

@@ -157,7 +157,8 @@ pub(crate) fn run(page: &str, blocks: &[Block]) -> Result<(), String> {
         .env("HOME", dir.join("work"))
         .env("SESSION", dir.join("session"))
         .env("WITAN", Kind::Witan.binary())
-        .envs(port_variables(ports))
+        .env("PORT", ports[0].1.to_string())
+        .env("PEER_PORT", ports[1].1.to_string())
         .env(
             "TOOLS",
             binaries::cached("etcdctl36", "tests/tools/etcd.sh 36")
@@ -177,13 +178,6 @@ pub(crate) fn run(page: &str, blocks: &[Block]) -> Result<(), String> {
         return Err(format!("{}\n{said}", output.status));
     }
     compare(page, blocks, &own, &said)
-}
-
-fn port_variables([client, peer, _]: [(&str, u16); 3]) -> [(&'static str, String); 2] {
-    [
-        ("PORT", client.1.to_string()),
-        ("PEER_PORT", peer.1.to_string()),
-    ]
 }
 
 /// Installs the programs under their usual names and the repository's files that pages use.

@@ -34,7 +34,10 @@ fn each_copy_of_a_running_member_has_all_earlier_acknowledged_writes() {
     let server = Launch::witan().without_fsync().start();
     let maintenance = Maintenance::start(&server);
     for round in 0..rounds {
-        delete_all(&server);
+        grpc::runtime().block_on(async {
+            let channel = grpc::connect(&server.address()).await;
+            watching::delete(&channel, "w", "x").await;
+        });
         let writers = Writers::start(WRITERS, &[server.address()]);
         writers.wait_more(WRITES);
         let begun = Instant::now();
@@ -84,13 +87,6 @@ fn copy_slowly(from: &Path, to: &Path, sort: &mut dyn FnMut(&mut Vec<PathBuf>)) 
             wait::wall_time(PAUSE);
         }
     }
-}
-
-fn delete_all(server: &Server) {
-    grpc::runtime().block_on(async {
-        let channel = grpc::connect(&server.address()).await;
-        watching::delete(&channel, "w", "x").await;
-    });
 }
 
 struct Maintenance {

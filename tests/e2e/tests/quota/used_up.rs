@@ -35,14 +35,6 @@ fn behead(json: &mut Value) {
     }
 }
 
-/// Returns the member's id in the forms of JSON and of metrics.
-fn own_id(server: &Server) -> (String, String) {
-    let status = server.v3("maintenance/status", "{}");
-    let id = status["header"]["member_id"].as_str().expect("an id");
-    let number: u64 = id.parse().expect("a number");
-    (id.to_owned(), format!("{number:x}"))
-}
-
 /// Puts values until a put is refused. Returns the refusal.
 fn fill(server: &Server) -> (u16, Value) {
     let value = STANDARD.encode([b'v'; VALUE_BYTES]);
@@ -64,7 +56,6 @@ fn line_of(text: &str, begin: &str) -> Vec<String> {
 
 /// Returns all responses to a client during the alarm. `ME` replaces the member's id.
 fn while_full(server: &Server) -> Vec<String> {
-    let (id, hex) = own_id(server);
     let put = json!({ "request_put": { "key": letter('a'), "value": letter('v') } });
     let get = json!({ "request_range": { "key": letter('a') } });
     let del = json!({ "request_delete_range": { "key": letter('a') } });
@@ -115,8 +106,12 @@ fn while_full(server: &Server) -> Vec<String> {
     );
     let listed = Tool::Etcdctl36.run(&server.url(), &["alarm", "list"]);
     said.push(listed.all());
+    // Metrics contain the id in hexadecimal.
+    let id = status["header"]["member_id"].as_str().expect("an id");
+    let number: u64 = id.parse().expect("a number");
+    let hex = format!("{number:x}");
     said.into_iter()
-        .map(|line| line.replace(&id, "ME").replace(&hex, "ME"))
+        .map(|line| line.replace(id, "ME").replace(&hex, "ME"))
         .collect()
 }
 

@@ -37,18 +37,14 @@ fn fill(add: impl Fn(usize) -> (u16, Value)) -> usize {
     number
 }
 
-fn assert_alarm(server: &Server) {
-    let alarms = Tool::Etcdctl36.run(&server.url(), &["alarm", "list"]);
-    assert!(alarms.stdout.contains("alarm:NOSPACE"), "{}", alarms.all());
-}
-
 #[test]
 fn roles_and_users_use_up_the_quota() {
     let mut server = server();
     let add =
         |server: &Server, number| server.try_v3("auth/role/add", &json!({ "name": name(number) }));
     let added = fill(|number| add(&server, number));
-    assert_alarm(&server);
+    let alarms = Tool::Etcdctl36.run(&server.url(), &["alarm", "list"]);
+    assert!(alarms.stdout.contains("alarm:NOSPACE"), "{}", alarms.all());
     // The alarm stops all requests that grow the state.
     let (user, put) = (
         json!({ "name": "u", "options": { "no_password": true } }),

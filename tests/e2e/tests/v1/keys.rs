@@ -74,7 +74,9 @@ fn writes_are_answered_as_in_the_table() {
 #[test]
 fn refusals_are_answered_as_in_the_table() {
     let server = Launch::witan().start();
-    ask_made(&server);
+    for (key, form) in [("f", "value=one"), ("d/x", "value=1")] {
+        server.answers(200, "POST", &format!("/v1/keys/{key}"), form);
+    }
     let before = next(&server);
     for [method, target, form, status, code, rest] in rows(REFUSALS) {
         let (message, cause) = rest.split_once('|').expect("a cause");
@@ -90,12 +92,6 @@ fn refusals_are_answered_as_in_the_table() {
     ask(&server, "PATCH", "/v1/keys/f", "value=1", 405, "");
     ask(&server, "PUT", "/v1/watch/f", "index=1", 405, "");
     assert_eq!(next(&server), before, "a refusal uses no index");
-}
-
-fn ask_made(server: &Server) {
-    for (key, form) in [("f", "value=one"), ("d/x", "value=1")] {
-        server.answers(200, "POST", &format!("/v1/keys/{key}"), form);
-    }
 }
 
 #[test]
