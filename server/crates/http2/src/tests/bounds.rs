@@ -3,23 +3,15 @@
 use super::*;
 use crate::limits::{OUTPUT_MAX, RESERVE_STEP_BYTES, TURN_CALLS, UNRESERVED_BYTES};
 
-fn timed(path: &str, timeout: &str) -> Vec<u8> {
-    [block(path), literal("grpc-timeout", timeout)].concat()
-}
-
-fn initial_window_setting(bytes: u32) -> Vec<u8> {
-    let mut payload = frame::INITIAL_WINDOW_SIZE.to_be_bytes().to_vec();
-    payload.extend_from_slice(&bytes.to_be_bytes());
-    payload
-}
-
 #[test]
 fn settings_do_not_affect_the_window_of_an_ended_stream() {
     let mut client = Client::plain();
     client.ask(1, "/never", b"");
     client.number(frame::WINDOW_UPDATE, 1, (1 << 31) - 1 - 65_535);
     client.number(frame::RST_STREAM, 1, 8);
-    client.send(frame::SETTINGS, 0, 0, &initial_window_setting(65_536));
+    let mut setting = frame::INITIAL_WINDOW_SIZE.to_be_bytes().to_vec();
+    setting.extend_from_slice(&65_536_u32.to_be_bytes());
+    client.send(frame::SETTINGS, 0, 0, &setting);
     assert_eq!(client.all().pop().unwrap().kind, frame::SETTINGS);
 }
 
@@ -487,13 +479,9 @@ fn an_ended_stream_leaves_the_send_queue() {
     let mut client = Client::greeted(Config::default(), 1 << 20);
     // Use up the connection's window.
     client.ask(1, "/large", &[0; 64]);
+    let head = [block("/large"), literal("grpc-timeout", "1m")].concat();
     for n in 1..3000 {
-        client.send(
-            frame::HEADERS,
-            END_HEADERS,
-            2 * n + 1,
-            &timed("/large", "1m"),
-        );
+        client.send(frame::HEADERS, END_HEADERS, 2 * n + 1, &head);
         client.send(frame::DATA, END_STREAM, 2 * n + 1, &message(b"12"));
         client.wait(Duration::from_millis(1));
     }
