@@ -2,10 +2,9 @@
 //! memory, and no worker may read a file.
 
 use std::{
-    io,
+    cell::Cell,
     pin::{Pin, pin},
     sync::Arc,
-    thread::{self, ThreadId},
 };
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
@@ -28,8 +27,7 @@ use witan_dialect::Context;
 use witan_machine::{
     StateMachine,
     kv::Kv,
-    record::RecordChange,
-    values::{BlockCache, Place, RecordFile},
+    values::{BlockCache, test_support::drop_values},
     view::View,
 };
 use witan_node::testing::NodeOfStates;
@@ -44,59 +42,21 @@ use crate::{
 /// Number of keys. It is too high for a small read.
 const KEYS: usize = 1500;
 
-/// A file in memory. The thread of the test, which is the only worker, must not read it.
-#[derive(Debug)]
-struct DiskFile {
-    records: Vec<u8>,
-    worker: ThreadId,
-    cache: Arc<BlockCache>,
+thread_local! {
+    /// Whether this is the thread of a test, which is its only worker.
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
-impl RecordFile for DiskFile {
-    fn read(&self, offset: u64, len: u32) -> io::Result<Vec<u8>> {
-        assert_ne!(
-            thread::current().id(),
-            self.worker,
-            "the worker reads a file"
-        );
-        let offset = usize::try_from(offset).expect("an offset in memory");
-        Ok(self.records[offset..offset + len as usize].to_vec())
-    }
-
-    fn fail(&self, what: &str) -> ! {
-        panic!("{what}")
-    }
-
-    fn cache(&self) -> &Arc<BlockCache> {
-        &self.cache
-    }
-}
-
-/// Moves the values of all closed blocks to a file.
-fn move_to_disk(kv: &Kv) -> Arc<DiskFile> {
+/// Moves the values of all closed blocks to a file, which the calling thread must not read. Returns the cache of the file.
+fn move_to_disk(kv: &Kv) -> Arc<BlockCache> {
+    IS_WORKER.set(true);
     let machine = StateMachine { kv: kv.clone(), ..StateMachine::default() };
     let view = View { machine, ..View::default() };
-    let (mut records, mut places) = (Vec::new(), Vec::new());
-    view.changes(None, &mut |change| match change {
-        RecordChange::Put { key, value } => {
-            places.push((key, records.len(), value.len()));
-            records.extend(value);
-        }
-        RecordChange::Delete { key } => panic!("no earlier state contains {key:?}"),
+    let cache = drop_values(&view, || {
+        assert!(!IS_WORKER.get(), "the worker reads a file");
     });
-    let cache = Arc::new(BlockCache::new());
-    let file = Arc::new(DiskFile { records, worker: thread::current().id(), cache });
-    for (key, offset, len) in places {
-        let len = u32::try_from(len).expect("a block is small");
-        view.settle(
-            &key,
-            Place { file: file.clone(), offset: offset as u64, len },
-        );
-    }
-    file.cache.set_target(0);
-    file.cache.trim();
-    assert_eq!(file.cache.resident_bytes(), 0);
-    file
+    assert_eq!(cache.resident_bytes(), 0);
+    cache
 }
 
 fn key(at: usize) -> String {
@@ -135,25 +95,26 @@ impl Member {
 struct Twins {
     in_memory: Member,
     on_disk: Member,
-    file: Arc<DiskFile>,
+    /// The cache of the member whose values are on disk.
+    cache: Arc<BlockCache>,
 }
 
 impl Twins {
     fn new() -> Self {
         let [in_memory, on_disk] = [(); 2].map(|()| Member::new());
-        let file = move_to_disk(&on_disk.later);
-        Self { in_memory, on_disk, file }
+        let cache = move_to_disk(&on_disk.later);
+        Self { in_memory, on_disk, cache }
     }
 
     /// Runs a call on both members, asserts that the results are equal, and returns one of them.
     async fn answer<A: PartialEq>(&self, call: impl AsyncFn(&Member) -> A) -> A {
         let expected = call(&self.in_memory).await;
         // Evict the block that the last read left in memory.
-        self.file.cache.trim();
-        let reads = self.file.cache.reads();
+        self.cache.trim();
+        let reads = self.cache.reads();
         let answer = call(&self.on_disk).await;
         assert!(answer == expected, "the answers differ");
-        assert!(self.file.cache.reads() > reads, "the file is read");
+        assert!(self.cache.reads() > reads, "the file is read");
         answer
     }
 
