@@ -241,18 +241,7 @@ mod tests {
             let states = NodeOfStates::begin(&Kv::default());
             states.withdraw();
             // Fill the queue of the member, whose replica's thread is not running.
-            let mut waiting = Vec::new();
-            loop {
-                let node = states.node.clone();
-                let mut view = Box::pin(async move { node.view().await.map(drop) });
-                match view.as_mut().now_or_never() {
-                    None => waiting.push(view),
-                    Some(done) => {
-                        assert_eq!(done, Err(NodeError::TooMany));
-                        break;
-                    }
-                }
-            }
+            while states.node.view().now_or_never().is_none() {}
             let (source, folder) = (source(), SnapshotFolder::of(&Config::default()));
             let metrics = FollowMetrics::register(&Register::default());
             let (handle, requests) = FollowHandle::new(source.endpoints(), folder, metrics);
