@@ -100,7 +100,10 @@ pub fn restore(
 /// Starts the only member of a cluster from a snapshot. `command` restores the snapshot, as in [`restore`].
 pub fn restored(launch: Launch, command: Command, snapshot: &str, more: &[&str]) -> Server {
     let mut server = launch.same_ids().prepare();
-    let (data, initial) = (server.dir().join("data"), format!("default={}", SAME_URLS[1]));
+    let (data, initial) = (
+        server.dir().join("data"),
+        format!("default={}", SAME_URLS[1]),
+    );
     restore(command, snapshot, &data, ["default", &initial], more).succeeded();
     server.start_again();
     server

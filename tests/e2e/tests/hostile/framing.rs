@@ -31,7 +31,11 @@ fn speaking(pad: &str) -> Vec<u8> {
     let body = format!("value=a {}\r\n{inner}", "<".repeat(inner.len() / 2));
     let head =
         "PUT /v2/keys/outer HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded";
-    format!("{head}\r\nContent-Length: {pad}{}\r\n\r\n{body}", body.len()).into_bytes()
+    format!(
+        "{head}\r\nContent-Length: {pad}{}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 /// `actix_refuses_heads_of_ambiguous_framing` in `server/crates/transport/src/tests.rs` tests heads that are always refused.
