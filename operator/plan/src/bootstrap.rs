@@ -8,6 +8,7 @@
 //! A check that needs no step returns `None`.
 
 use super::{
+    evidence,
     objects::wait_for_secrets,
     pass::{Pass, idle, soon},
     restore::first_ordinal,
@@ -125,16 +126,17 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
     Step::StartMember(PodPlan::voter(ordinal, bootstrap, peer_tls))
 }
 
-/// Returns the step that deletes a pod that has ended, that other members cannot reach, or that is stuck with an outdated
-/// template (see [`Pass::delete_pod`]). Returns `None` for any other pod, for a pod that its node refused recently, and while
-/// the pod is being deleted.
+/// Returns the step that deletes a pod that has ended, whose claim was deleted, that other members cannot reach, or that is
+/// stuck with an outdated template (see [`Pass::delete_pod`]). Returns `None` for any other pod, for a pod that its node refused
+/// recently, and while the pod is being deleted.
 fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let reason = match pod.phase {
         PodPhase::Ended => pass.may_recreate(pod).then_some(Stop::Ended)?,
         PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => {
             let outdated = (pod.outdated && pass.is_stuck(pod)).then_some(Stop::Outdated);
             let cut_off = pass.is_cut_off(ordinal, pod).then_some(Stop::PeerTls);
-            cut_off.or(outdated)?
+            let no_claim = evidence::lacks_claim(pass, ordinal, pod).then_some(Stop::NoClaim);
+            no_claim.or(cut_off).or(outdated)?
         }
     };
     (!pod.deleting).then(|| pass.delete_pod(ordinal, reason))

@@ -3,7 +3,10 @@
 //! A member that answers is alive, regardless of the state of its pod. A silent member is lost if its process reports an
 //! unusable disk. Elapsed time alone is not evidence, unless the spec sets `selfHealing.nodeLostAfter`.
 
-use super::{objects::wait_for_secrets, pass::Joined};
+use super::{
+    objects::wait_for_secrets,
+    pass::{Joined, Pass},
+};
 use crate::model::{MemberSeen, Obstacle, Ordinal, Part, PodPhase, PodSeen, Step, Why};
 
 /// Exit codes that report an unusable disk (`docs/operating/monitoring.md`). For any other code, a new disk would not help.
@@ -89,4 +92,13 @@ pub(super) fn lost_disk(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSe
         let gone = pod.is_none_or(|pod| pod.phase == PodPhase::Ended || going(pod));
         member.started && gone
     }
+}
+
+/// Returns whether a pod can never start, because its claim was deleted before its container started. Kubernetes does not wait
+/// for a pod without a node when it deletes a claim.
+pub(super) fn lacks_claim(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> bool {
+    let gone = pass.claim(ordinal).is_none_or(|claim| claim.deleting);
+    let is_taken = pass.seen.taken.contains_key(&Part::Claim(ordinal));
+    let waits = pod.phase == PodPhase::Pending && pass.is_stuck(pod);
+    pass.spec.is_durable() && waits && gone && !is_taken
 }

@@ -159,6 +159,9 @@ fn restart_reason(
     if never_joins || pod.start == StartKind::Forced {
         return Some(Stop::WrongStart);
     }
+    if !member.started && evidence::lacks_claim(&joined.pass, ordinal, pod) {
+        return Some(Stop::NoClaim);
+    }
     if joined.pass.is_cut_off(ordinal, pod) {
         return Some(Stop::PeerTls);
     }

@@ -2,7 +2,13 @@
 
 use witan_crd::{EtcdClusterSpec, OpenObject, Storage, UpdateKind, UpdateStrategy};
 
-use super::{cases::cluster, evidence::without_answer, faults::disk, waits, world::World};
+use super::{
+    cases::{break_pods, cluster, removals},
+    evidence::without_answer,
+    faults::disk,
+    waits,
+    world::World,
+};
 use crate::model::{Obstacle, Removal, Role, Step, Stop, Why};
 
 #[test]
@@ -173,4 +179,38 @@ fn a_voters_claim_that_is_being_deleted_delays_hibernation() {
         matches!(step, Step::DeletePod { reason: Stop::Hibernated, .. }),
         "{step:?}"
     );
+}
+
+/// The storage class of the claims did not exist. Without a node, the pods did not delay the deletion of their claims.
+#[test]
+fn initial_members_whose_claims_are_deleted_start_on_other_claims() {
+    for deleting in [false, true] {
+        let mut world = World::new(EtcdClusterSpec::minimal(), 7);
+        world.spec.storage = disk();
+        for _ in 0..20 {
+            world.pass();
+        }
+        break_pods(&mut world, &[0, 1, 2], Some(Obstacle::Unschedulable));
+        for claim in world.claims.values_mut() {
+            claim.deleting = true;
+        }
+        if !deleting {
+            world.claims.clear();
+        }
+        world.settle();
+        assert_eq!(world.serving(), 3);
+        assert!(world.claims.values().all(|claim| !claim.deleting));
+    }
+}
+
+#[test]
+fn a_learner_whose_claim_is_deleted_before_it_starts_gets_another_claim() {
+    let mut world = cluster(3);
+    world.spec.replicas = 4;
+    world.until(50, |world, _| world.pods.contains_key(&3));
+    break_pods(&mut world, &[3], Some(Obstacle::Unschedulable));
+    world.claims.remove(&3);
+    world.settle();
+    assert!(removals(&world).is_empty(), "{:?}", world.last());
+    assert!(world.claims.contains_key(&3));
 }
