@@ -186,9 +186,10 @@ pub(super) fn restart_members(pass: &Pass<'_>) -> Step {
     if disks == 0 && (pass.spec.is_durable() || pass.pods().next().is_none()) {
         return idle(Why::DataLost);
     }
+    let is_silent = pass.seen.membership.is_none();
     soon(match ending {
         Some(ordinal) => Why::PodEnding(ordinal),
-        None if pass.pods().all(|(_, pod)| pod.ready) => Why::Unreachable,
+        None if is_silent && pass.pods().all(|(_, pod)| pod.ready) => Why::Unreachable,
         None => Why::QuorumLost,
     })
 }

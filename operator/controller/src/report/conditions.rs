@@ -3,7 +3,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use witan_crd::EtcdClusterStatus;
-use witan_plan::model::{Notice, Observed, Step, Why};
+use witan_plan::model::{Membership, Notice, Observed, Step, Why};
 
 use super::{Subject, alarm_message, count, time};
 
@@ -110,7 +110,8 @@ fn available(seen: &Observed, status: &EtcdClusterStatus, next: &Step) -> Condit
     state(holds, reason, message)
 }
 
-/// Returns the `Ready` condition: `True` if `spec.replicas` healthy voters are ready and updated, and no step is in progress.
+/// Returns the `Ready` condition: `True` if a quorum confirms that the members are `spec.replicas` healthy voters, all of them
+/// are ready and updated, and no step is in progress.
 fn ready(
     of: Subject<'_>,
     seen: &Observed,
@@ -121,7 +122,9 @@ fn ready(
     let wanted = of.cluster.spec().replicas;
     let (healthy, total) = (count(seen.healthy_voters()), count(seen.members().count()));
     let is_wanted = |number: Option<i32>| number == Some(wanted);
+    let list = seen.membership.as_ref();
     let exact = wanted > 0
+        && list.is_some_and(Membership::is_confirmed)
         && seen.refused.is_empty()
         && seen.rejected.is_none()
         && !next.progresses()
@@ -210,9 +213,11 @@ fn alarm(status: &EtcdClusterStatus, silent: bool) -> ConditionState<'static> {
 
 #[cfg(test)]
 mod tests {
-    use witan_plan::model::{Membership, Refusal};
+    use serde_json::json;
+    use witan_plan::model::{MemberSeen, Refusal};
 
     use super::*;
+    use crate::testing::named;
 
     #[test]
     fn degraded_quotes_the_refusal_of_a_step() {
@@ -240,6 +245,27 @@ mod tests {
             let status = EtcdClusterStatus { cluster_id, ..EtcdClusterStatus::default() };
             let found = available(&seen, &status, &Step::Done);
             assert_eq!((found.status, found.reason), ("False", expected));
+        }
+    }
+
+    /// Each member knows a leader for up to an election timeout after the quorum is lost.
+    #[test]
+    fn a_cluster_without_a_confirmed_leader_is_not_ready() {
+        let cluster = named(&json!({"spec": {"replicas": 1}}));
+        let of = Subject { cluster: &cluster, before: &EtcdClusterStatus::default() };
+        let status = EtcdClusterStatus {
+            replicas: Some(1),
+            ready_replicas: Some(1),
+            updated_replicas: Some(1),
+            ..EtcdClusterStatus::default()
+        };
+        for leader in [Some(10), None] {
+            let linearizable = leader.is_some();
+            let members = vec![MemberSeen { id: 10, healthy: true, ..MemberSeen::default() }];
+            let list = Membership { linearizable, leader, members, ..Membership::default() };
+            let seen = Observed { membership: Some(list), ..Observed::default() };
+            let found = ready(of, &seen, &status, &Step::Done, None);
+            assert_eq!(found.status == "True", linearizable);
         }
     }
 

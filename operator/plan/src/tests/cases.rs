@@ -397,6 +397,16 @@ fn members_unreachable_only_from_the_operator_are_left_alone() {
     }
 }
 
+/// The kubelets have not noticed the lost quorum yet.
+#[test]
+fn members_that_answer_without_a_leader_have_lost_their_quorum() {
+    let world = cluster(3);
+    let mut seen = world.observe();
+    let list = seen.membership.as_mut().expect("a list");
+    (list.linearizable, list.leader) = (false, None);
+    waits(&world.plan(&seen), &Why::QuorumLost);
+}
+
 #[test]
 fn a_deleted_cluster_gets_no_objects() {
     let world = cluster(3);
