@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use witan_crd::{
-    ByteQuantity, CONTAINER, containers, is_ready, pod_condition, pod_phase, ports, speaks_tls,
+    ByteQuantity, CONTAINER, container_failure, containers, is_ready, pod_condition, pod_phase,
+    ports, speaks_tls,
 };
 use witan_members::Address;
 use witan_plan::{
@@ -235,8 +236,9 @@ fn shortened(text: Option<&String>) -> Option<String> {
     Some(text[..text.floor_char_boundary(SHOWN_BYTES)].to_owned())
 }
 
-/// Returns why a container is not ready, and the kubelet's message if it has one. Returns `None` if the cause is unknown.
-/// Considers the memory limit only of the operator's own containers.
+/// Returns why a container is not ready, and the message of the kubelet or of the failed restore, if any. Returns `None` if the
+/// cause is unknown. Considers the memory limit only of the operator's own containers, and a failure only of the containers that
+/// restore a backup. The failure is reported until an attempt succeeds.
 fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<String>)> {
     let state = container.state.as_ref();
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref())
@@ -251,10 +253,16 @@ fn container_obstacle(container: &ContainerStatus) -> Option<(Obstacle, Option<S
     if ![CONTAINER, FETCH, RESTORE].contains(&container.name.as_str()) {
         return None;
     }
-    let states = [state, container.last_state.as_ref()].into_iter().flatten();
-    let mut reasons = states.filter_map(|state| state.terminated.as_ref()?.reason.as_deref());
-    let killed = reasons.any(|reason| reason == "OOMKilled");
-    killed.then_some((Obstacle::OutOfMemory, None))
+    let states = || [state, container.last_state.as_ref()].into_iter().flatten();
+    let mut reasons = states().filter_map(|state| state.terminated.as_ref()?.reason.as_deref());
+    if reasons.any(|reason| reason == "OOMKilled") {
+        return Some((Obstacle::OutOfMemory, None));
+    }
+    if container.name == CONTAINER {
+        return None;
+    }
+    let failure = states().find_map(|state| container_failure(&container.name, state))?;
+    Some((Obstacle::RestoreFailed, shortened(Some(&failure.message))))
 }
 
 /// Returns the exit code of a member's container that has terminated; `None` if the container runs or has never run. The
@@ -340,6 +348,26 @@ mod tests {
             let statuses = json!([container(name, killed.clone())]);
             let status = json!({"phase": "Running", "containerStatuses": statuses});
             assert_eq!(obstacle(&pod(status)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_failed_restore_is_an_obstacle() {
+        let message = r#"{"reason": "BackupBroken", "message": "a.db is damaged"}"#;
+        let ended = json!({"terminated": {"exitCode": 1, "message": message}});
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let failed = Some((Obstacle::RestoreFailed, Some("a.db is damaged".to_owned())));
+        for (name, state, expected) in [
+            ("fetch", &ended, failed.clone()),
+            ("fetch", &waiting, failed.clone()),
+            ("fetch", &json!({"running": {}}), failed),
+            ("etcd", &waiting, None),
+            ("sidecar", &waiting, None),
+        ] {
+            let states = json!({"state": state, "lastState": ended});
+            let statuses = json!([container(name, states)]);
+            let status = json!({"phase": "Pending", "initContainerStatuses": statuses});
+            assert_eq!(obstacle(&pod(status)), expected, "{name} {state}");
         }
     }
 

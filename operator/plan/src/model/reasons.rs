@@ -110,6 +110,7 @@ pub enum Obstacle {
     Unschedulable,
     CannotStart,
     OutOfMemory,
+    RestoreFailed,
     NodeNotReady,
     ReadinessGate,
 }
@@ -130,6 +131,7 @@ impl Obstacle {
                 "OutOfMemory",
                 "was killed at its memory limit; raise spec.resources.limits.memory",
             ),
+            Obstacle::RestoreFailed => ("RestoreFailed", "cannot restore its backup"),
             Obstacle::NodeNotReady => ("NodeNotReady", "is on a node that does not report"),
             Obstacle::ReadinessGate => ("ReadinessGate", "waits for a readiness gate of its pod"),
         }
