@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use kube::runtime::reflector::ObjectRef;
 use witan_base::sync::Mutex;
 use witan_crd::EtcdCluster;
-use witan_plan::model::{Observed, Step};
+use witan_plan::model::{Observed, Step, Why};
 
 #[derive(Debug)]
 pub(crate) struct Rollouts {
@@ -37,7 +37,7 @@ impl Rollouts {
             return true;
         }
         let mut in_progress = self.in_progress.lock();
-        if step.rests() {
+        if step.rests() || lacks_password(step, seen) {
             in_progress.remove(&cluster);
         } else if step.updates() && !in_progress.contains(&cluster) {
             if in_progress.len() >= self.limit {
@@ -54,6 +54,15 @@ impl Rollouts {
     }
 }
 
+/// Returns whether the cluster only waits for the user to correct the secret of root: authentication cannot be enabled, and no
+/// pod is outdated.
+fn lacks_password(step: &Step, seen: &Observed) -> bool {
+    let mut refused = seen.refused.iter();
+    matches!(step, Step::Wait { why: Why::Refused, .. })
+        && refused.all(|refusal| refusal.step == Step::EnableAuth)
+        && seen.pods().all(|(_, pod)| !pod.outdated)
+}
+
 /// Returns whether a step restarts an unready pod. Updates stop only ready pods.
 fn is_repair(step: &Step, seen: &Observed) -> bool {
     let Step::DeletePod { ordinal, .. } = step else {
@@ -66,7 +75,7 @@ fn is_repair(step: &Step, seen: &Observed) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use witan_plan::model::{Stop, Why};
+    use witan_plan::model::{Refusal, Stop};
 
     use super::*;
 
@@ -91,6 +100,22 @@ mod tests {
         assert!(take("a", &Step::Done) && take("c", &update));
         rollouts.forget(&cluster("b"));
         assert!(rollouts.admits(&cluster("d")));
+    }
+
+    /// Only the user can correct the secret of root.
+    #[test]
+    fn a_cluster_whose_authentication_is_refused_keeps_no_permit() {
+        for (step, is_kept) in [(Step::EnableAuth, false), (Step::Promote(1), true)] {
+            let rollouts = Rollouts::new(1);
+            let update = Step::DeletePod { ordinal: 0, reason: Stop::Outdated };
+            assert!(rollouts.take_or_release(cluster("a"), &update, &Observed::default()));
+            let (held, idle, said) = (true, false, "no password".to_owned());
+            let refused = vec![Refusal { step, held, idle, said }];
+            let seen = Observed { refused, ..Observed::default() };
+            let waits = Step::Wait { why: Why::Refused, after: Duration::ZERO };
+            assert!(rollouts.take_or_release(cluster("a"), &waits, &seen));
+            assert_eq!(rollouts.admits(&cluster("b")), !is_kept);
+        }
     }
 
     /// A rejected spec can block its own update indefinitely but must not block other clusters.

@@ -201,6 +201,9 @@ fn users_are_checked_if_the_spec_requires_it() {
     });
     let mut seen = world.observe();
     assert_eq!(world.plan(&seen), Step::EnableAuth);
+    // The secret has no password, which only the step reports.
+    seen.auth_enabled = None;
+    assert_eq!(world.plan(&seen), Step::EnableAuth);
     seen.auth_enabled = Some(true);
     assert_eq!(world.plan(&seen), Step::Done);
     world.spec.auth = Some(Auth::default());
