@@ -10,7 +10,7 @@
 use super::{
     evidence,
     objects::wait_for_secrets,
-    pass::{Pass, idle, soon},
+    pass::{Pass, STUCK_SECONDS, idle, soon},
     restore::first_ordinal,
 };
 use crate::model::{Bootstrap, Ordinal, Part, PodPhase, PodPlan, PodSeen, Step, Stop, Why};
@@ -57,6 +57,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         .or_else(|| wait_for_secrets(pass))
         .or_else(|| wait_for_backup(pass))
         .or_else(|| wait_for_stuck_pod(pass))
+        .or_else(|| wait_for_answer(pass))
         .or_else(|| Some(soon(Why::Bootstrapping)))
 }
 
@@ -70,6 +71,18 @@ fn wait_for_stuck_pod(pass: &Pass<'_>) -> Option<Step> {
         obstacle.or(exits).or(apart)
     });
     reasons.next().map(soon)
+}
+
+/// Returns a wait if all pods have been ready for [`STUCK_SECONDS`] and no member answers. Only the operator cannot reach such
+/// members.
+fn wait_for_answer(pass: &Pass<'_>) -> Option<Step> {
+    let is_ready = |pod: &PodSeen| {
+        let since = pass.seen.now.saturating_sub(pod.ready_changed);
+        pod.ready && since >= STUCK_SECONDS
+    };
+    let is_silent = pass.seen.membership.is_none() && pass.pods().next().is_some();
+    let are_ready = pass.pods().all(|(_, pod)| is_ready(pod));
+    (is_silent && are_ready).then(|| soon(Why::Unreachable))
 }
 
 /// Returns whether the initial members formed different clusters, or joined a cluster that this EtcdCluster did not bootstrap.

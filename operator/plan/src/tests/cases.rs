@@ -397,6 +397,20 @@ fn members_unreachable_only_from_the_operator_are_left_alone() {
     }
 }
 
+/// A NetworkPolicy blocks the operator, or the backup of the cluster has another password of root.
+#[test]
+fn a_new_cluster_that_does_not_answer_the_operator_is_reported() {
+    let mut world = cluster(3);
+    world.status.cluster_id = None;
+    world.elapse(20);
+    let mut seen = world.observe();
+    seen.membership = None;
+    waits(&world.plan(&seen), &Why::Unreachable);
+    let at = seen.ordinals.get_mut(&1).expect("a member");
+    at.pod.as_mut().expect("a pod").ready_changed = world.now;
+    waits(&world.plan(&seen), &Why::Bootstrapping);
+}
+
 /// The kubelets have not noticed the lost quorum yet.
 #[test]
 fn members_that_answer_without_a_leader_have_lost_their_quorum() {
