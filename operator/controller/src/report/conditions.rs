@@ -29,14 +29,17 @@ pub(super) fn all(
 ) -> Vec<Condition> {
     let spec = of.cluster.spec();
     let hibernated = spec.replicas == 0 && status.replicas == Some(0);
-    let is_silent = !hibernated && seen.membership.is_none();
+    let list = seen.membership.as_ref();
+    let is_confirmed = list.is_some_and(Membership::is_confirmed);
+    // Only a quorum confirms the list of alarms.
+    let is_unread = !hibernated && !is_confirmed && status.alarms.is_empty();
     let states = [
         ("Available", available(seen, status, next)),
         ("Ready", ready(of, seen, status, next, notice)),
         ("Progressing", progressing(next, notice)),
         ("Degraded", degraded(seen, status, notice)),
         ("UpToDate", up_to_date(spec.replicas, status)),
-        ("AlarmActive", alarm(status, is_silent)),
+        ("AlarmActive", alarm(status, is_unread)),
         ("Paused", flag(spec.paused, "Paused", "Active", "")),
         ("Hibernated", flag(hibernated, "Hibernated", "Running", "")),
     ];
@@ -201,11 +204,11 @@ fn up_to_date(wanted: i32, status: &EtcdClusterStatus) -> ConditionState<'static
     flag(outdated == 0, "AllMembersUpdated", "MembersOutdated", text)
 }
 
-/// Returns the `AlarmActive` condition: `Unknown` if no member answers (`silent`).
-fn alarm(status: &EtcdClusterStatus, silent: bool) -> ConditionState<'static> {
-    if silent {
-        let message = "no member answers, so the alarms are not known".to_owned();
-        return ConditionState { status: "Unknown", reason: "NoMemberAnswers", message };
+/// Returns the `AlarmActive` condition: `Unknown` if the alarms cannot be read (`unread`).
+fn alarm(status: &EtcdClusterStatus, unread: bool) -> ConditionState<'static> {
+    if unread {
+        let message = "no quorum confirms the alarms, so they are not known".to_owned();
+        return ConditionState { status: "Unknown", reason: "NoQuorum", message };
     }
     let raised = !status.alarms.is_empty();
     flag(raised, "AlarmRaised", "NoAlarm", alarm_message(status))
@@ -250,7 +253,7 @@ mod tests {
 
     /// Each member knows a leader for up to an election timeout after the quorum is lost.
     #[test]
-    fn a_cluster_without_a_confirmed_leader_is_not_ready() {
+    fn a_cluster_without_a_confirmed_leader_is_not_ready_and_its_alarms_are_unknown() {
         let cluster = named(&json!({"spec": {"replicas": 1}}));
         let of = Subject { cluster: &cluster, before: &EtcdClusterStatus::default() };
         let status = EtcdClusterStatus {
@@ -264,16 +267,14 @@ mod tests {
             let members = vec![MemberSeen { id: 10, healthy: true, ..MemberSeen::default() }];
             let list = Membership { linearizable, leader, members, ..Membership::default() };
             let seen = Observed { membership: Some(list), ..Observed::default() };
-            let found = ready(of, &seen, &status, &Step::Done, None);
-            assert_eq!(found.status == "True", linearizable);
+            let found = all(of, &seen, &status, &Step::Done, None);
+            let is = |kind: &str, value: &str| {
+                let mut of_kind = found.iter().filter(|one| one.type_ == kind);
+                of_kind.all(|one| one.status == value)
+            };
+            assert_eq!(is("Ready", "True"), linearizable);
+            assert_eq!(is("AlarmActive", "Unknown"), !linearizable);
         }
-    }
-
-    #[test]
-    fn the_alarms_of_silent_members_are_unknown() {
-        let status = EtcdClusterStatus::default();
-        assert_eq!(alarm(&status, false).status, "False");
-        assert_eq!(alarm(&status, true).status, "Unknown");
     }
 
     #[test]
