@@ -46,6 +46,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Timeout of a call that changes the membership, the leader or authentication.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum number of members and of alarms in a response; a member with a longer list is considered silent.
+const LISTED_MAX: usize = 1_000;
 /// How long an idle connection is kept. A replacement pod has a new address, so unused connections would accumulate.
 const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 
@@ -188,7 +190,8 @@ impl GrpcMembers {
             Vec::new()
         } else {
             let list = self.alarm(of, AlarmAction::Get, 0, pb::AlarmType::None);
-            list.await.map_or_else(|_| Vec::new(), |list| list.alarms)
+            let alarms = list.await.map_or_else(|_| Vec::new(), |list| list.alarms);
+            bounded(of, "Alarm", alarms)?
         };
         let header = status.header.unwrap_or_default();
         Ok(Report {
@@ -211,7 +214,7 @@ impl GrpcMembers {
         })
     }
 
-    /// Reads the member list. With `linearizable`, fails unless a quorum confirms the list.
+    /// Reads the member list. Fails if it is too long, or with `linearizable` unless a quorum confirms it.
     async fn members(
         &self,
         of: &Address,
@@ -219,7 +222,7 @@ impl GrpcMembers {
     ) -> Result<Vec<pb::Member>, CallError> {
         let body = pb::MemberListRequest { linearizable };
         let list = call!(self, of, "MemberList": ClusterClient.member_list(body), CALL_TIMEOUT);
-        Ok(list?.members)
+        bounded(of, "MemberList", list?.members)
     }
 
     /// Gets or deactivates alarms. For `Get`, member id 0 and alarm `None` match every alarm.
@@ -335,6 +338,16 @@ fn refused(by: &Address, call: &'static str, status: Status) -> CallError {
     CallError::Refused { member, call, status }
 }
 
+/// Returns the list in a response. Fails if it is longer than [`LISTED_MAX`]. The work of a pass grows with the square of the
+/// length, and a pass that computes cannot be aborted.
+fn bounded<T>(by: &Address, call: &'static str, list: Vec<T>) -> Result<Vec<T>, CallError> {
+    if list.len() <= LISTED_MAX {
+        return Ok(list);
+    }
+    let text = format!("the response lists more than {LISTED_MAX} entries");
+    Err(refused(by, call, Status::out_of_range(text)))
+}
+
 /// Converts an error whose message contains `already` to success.
 fn succeed_if_already<T>(done: Result<T, CallError>, already: &str) -> Result<(), CallError> {
     match done {
@@ -361,4 +374,18 @@ fn connect(to: &Address) -> Result<Channel, tonic::transport::Error> {
         endpoint = endpoint.tls_config(config)?;
     }
     Ok(endpoint.connect_lazy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::tests::address;
+
+    /// A user of a namespace can run members that return such a list, and the operator also serves other clusters.
+    #[test]
+    fn a_response_with_a_long_list_is_refused() {
+        let of = address(([127, 0, 0, 1], 2379).into(), None, None);
+        let refused = |length| bounded(&of, "MemberList", vec![0; length]).is_err();
+        assert!(!refused(LISTED_MAX) && refused(LISTED_MAX + 1));
+    }
 }
