@@ -1,5 +1,7 @@
 //! Builds objects from JSON and merges the user's additions into them.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use witan_crd::OpenObject;
@@ -51,11 +53,19 @@ fn merge(base: &mut Value, more: &Value) {
             // A mount has the name of its volume, and a container can mount a volume several times. Only the path is unique.
             let are_mounts = more.iter().all(|value| value.get("mountPath").is_some());
             let key = if are_mounts { "mountPath" } else { "name" };
+            let mark = |value: &Value| value.get(key).map(Value::to_string);
+            // A search for each element of a long list would take minutes.
+            let mut places = HashMap::new();
+            for (at, old) in base.iter().enumerate() {
+                places.entry(mark(old)).or_insert(at);
+            }
             for value in more {
-                let same = base.iter_mut().find(|old| old.get(key) == value.get(key));
-                match same {
-                    Some(old) => merge(old, value),
-                    None => base.push(value.clone()),
+                match places.entry(mark(value)) {
+                    Entry::Occupied(place) => merge(&mut base[*place.get()], value),
+                    Entry::Vacant(place) => {
+                        place.insert(base.len());
+                        base.push(value.clone());
+                    }
                 }
             }
         }
@@ -84,6 +94,16 @@ mod tests {
         ]);
         merge(&mut mounts, &wanted);
         assert_eq!(mounts, wanted);
+    }
+
+    /// The operator builds the pods of all clusters, and a template can be as long as an object of the API server.
+    #[test]
+    fn a_long_list_is_merged_in_one_pass() {
+        let volume = |at: u32| json!({"name": format!("v{at}")});
+        let mut volumes = json!([volume(0)]);
+        let wanted = Value::Array((0..100_000).map(volume).collect());
+        merge(&mut volumes, &wanted);
+        assert_eq!(volumes, wanted);
     }
 
     #[test]
