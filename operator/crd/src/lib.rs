@@ -45,7 +45,7 @@ pub use certificates::CertificateRole;
 pub use definition::as_yaml;
 pub use names::{
     ALLOW_LEADER_RESTART, AUTHORITY_OVERLAP, CLIENT_TLS, CLUSTER, CONTAINER, FENCED_MEMBERS,
-    READINESS_PATH, ordinal, ports, quorum, speaks_tls,
+    ORDINAL_MAX, READINESS_PATH, ordinal, ports, quorum, speaks_tls,
 };
 pub use object::Object;
 pub use operation::{

@@ -23,6 +23,9 @@ pub const CONTAINER: &str = "etcd";
 /// unready, although it blocks no reads. No member could then be replaced.
 pub const READINESS_PATH: &str = "/readyz?exclude=data_corruption";
 
+/// Maximum number at the end of a member's name; the operator ignores a pod or claim with a higher number.
+pub const ORDINAL_MAX: u32 = 999_999;
+
 /// Ports of a member.
 pub mod ports {
     /// Clients.
@@ -38,11 +41,12 @@ pub fn quorum(voters: usize) -> usize {
     voters / 2 + 1
 }
 
-/// Returns the ordinal at the end of a member's, pod's or claim's name; `None` for any other name, such as `a-01`.
+/// Returns the ordinal at the end of a member's, pod's or claim's name; `None` for any other name, such as `a-01`, and for a
+/// number above [`ORDINAL_MAX`].
 pub fn ordinal(name: &str) -> Option<u32> {
     let (_, text) = name.rsplit_once('-')?;
     let ordinal: u32 = text.parse().ok()?;
-    (ordinal.to_string() == text).then_some(ordinal)
+    (ordinal <= ORDINAL_MAX && ordinal.to_string() == text).then_some(ordinal)
 }
 
 impl EtcdCluster {
@@ -95,4 +99,23 @@ pub fn speaks_tls(pod: &Pod) -> bool {
     pod.annotations()
         .get(CLIENT_TLS)
         .is_some_and(|value| value == "true")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers of further members must fit into the status and into an ordinal.
+    #[test]
+    fn a_high_number_is_not_an_ordinal() {
+        for (name, expected) in [
+            ("orders-0", Some(0)),
+            ("orders-01", None),
+            ("orders-999999", Some(ORDINAL_MAX)),
+            ("orders-1000000", None),
+            ("orders-4294967295", None),
+        ] {
+            assert_eq!(ordinal(name), expected, "{name}");
+        }
+    }
 }

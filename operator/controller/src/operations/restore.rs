@@ -7,7 +7,8 @@ mod check;
 
 use kube::ResourceExt as _;
 use witan_crd::{
-    EtcdOperation, RestoreInPlace, RestorePhase, RestorePoint, RestoreStatus, UndoRestore, quorum,
+    EtcdOperation, ORDINAL_MAX, RestoreInPlace, RestorePhase, RestorePoint, RestoreStatus,
+    UndoRestore, quorum,
 };
 use witan_plan::model::{Observed, Ordinal, Part};
 
@@ -73,6 +74,13 @@ fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Opt
         return Some(format!("{text}: {missing}"));
     }
     let next = seen.ordinals.keys().next_back().map_or(0, |last| last + 1);
+    if disks.is_empty() && next + cluster.spec().members() > ORDINAL_MAX {
+        let claim = cluster.claim(next - 1);
+        let text = "is too high for further members; delete this claim";
+        return Some(format!(
+            "no member was stopped: the number of {claim} {text}"
+        ));
+    }
     let starts = |ordinal: Ordinal| match disks {
         [] => ordinal >= next,
         disks => disks.contains(&cluster.claim(ordinal)),

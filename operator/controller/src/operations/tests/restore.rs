@@ -231,6 +231,19 @@ async fn a_restore_stops_no_member_while_a_name_is_taken() {
     }
 }
 
+/// A user has added a member whose peer URL has this number.
+#[tokio::test]
+async fn a_restore_stops_no_member_while_the_new_members_have_no_numbers() {
+    let fake = served(&json!({}));
+    let labels = json!({"labels": {"witan.dev/cluster": "orders"}});
+    fake.put(object("v1", CLAIM, "data-orders-999999", &labels));
+    ask(&fake, "again", &early(), &restore());
+    let held = in_phase(next(&fake, "again").await, Pending);
+    says(held.message, "data-orders-999999");
+    fake.remove("/data-orders-999999");
+    in_phase(next(&fake, "again").await, Running);
+}
+
 #[tokio::test]
 async fn an_undo_stops_no_member_while_a_name_is_taken() {
     let fake = FakeApi::default();
