@@ -34,7 +34,7 @@ pub(super) fn stop(pass: &Pass<'_>) -> Option<Step> {
     Some(match restore.source {
         // `BeginRestored` records the number of members.
         Some(_) if members == 0 => idle(Why::Hibernated),
-        Some(_) => Step::BeginRestored { first: next_ordinal(pass), members },
+        Some(_) => Step::BeginRestored { first: next_ordinal(pass, restore), members },
         None => Step::ReturnToDisks,
     })
 }
@@ -53,9 +53,12 @@ fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
     })
 }
 
-/// Returns the first ordinal above all pods and claims; 0 if there are no pods and claims.
-fn next_ordinal(pass: &Pass<'_>) -> Ordinal {
-    let last = pass.seen.ordinals.keys().next_back();
+/// Returns the first ordinal above all pods, claims and kept disks; 0 if there are none. A kept disk can be deleted before the
+/// new members start. An undo would take a new disk of the same name for the old disk.
+fn next_ordinal(pass: &Pass<'_>, restore: &RestoreStatus) -> Ordinal {
+    let kept = restore.kept_disks.iter();
+    let kept = kept.filter_map(|name| ordinal(name));
+    let last = pass.seen.ordinals.keys().copied().chain(kept).max();
     last.map_or(0, |last| last + 1)
 }
 

@@ -187,6 +187,19 @@ fn a_restore_stops_all_members_and_starts_new_ones_on_new_disks() {
     assert_eq!([0, 1, 2].map(|ordinal| world.disk(ordinal)), before);
 }
 
+/// A user deletes the claim while the members are stopped.
+#[test]
+fn no_new_disk_has_the_name_of_a_kept_disk() {
+    let mut world = cluster(3);
+    world.restore();
+    world.claims.get_mut(&2).expect("a claim").deleting = true;
+    world.settle();
+    let mut new = started(&world);
+    new.sort_unstable();
+    new.dedup();
+    assert_eq!(new, [3, 4, 5]);
+}
+
 #[test]
 fn a_dead_cluster_is_restored() {
     let mut world = cluster(3);
