@@ -117,6 +117,7 @@ fn serve(joined: &Joined<'_>) -> Step {
         scale::step,
         rotate::next,
         roll::only_copy,
+        objects::wait_for_pod_secrets,
         objects::wait_for_cert_manager,
         objects::wait_for_names,
         disks::refused,

@@ -55,6 +55,12 @@ pub(super) fn wait_for_secrets(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
+/// Like [`wait_for_secrets`], for a cluster in which nothing else is left to do. A pod that moves to another node cannot start
+/// without the secrets. Returns `None` while cert-manager writes its secrets again.
+pub(super) fn wait_for_pod_secrets(joined: &Joined<'_>) -> Option<Step> {
+    wait_for_secrets(&joined.pass).filter(|wait| !wait.progresses())
+}
+
 /// Returns whether another object has the name of a role's secret or cert-manager Certificate.
 fn secret_taken(pass: &Pass<'_>, role: CertificateRole) -> bool {
     let mut parts = [Part::Secret(role), Part::Request(role)].into_iter();

@@ -302,7 +302,12 @@ fn quorum_lost(cluster: &str, seen: &Observed) -> String {
 fn unreachable(seen: &Observed) -> String {
     let error = seen.call_error.as_deref();
     let error = error.unwrap_or("no pod has an address");
-    format!("pods are ready, but no member answers the operator: {error}")
+    let missing = Vec::from_iter(seen.missing_secrets.iter().map(String::as_str)).join(", ");
+    let secrets = match missing.is_empty() {
+        true => String::new(),
+        false => format!("; secrets that the spec refers to do not exist: {missing}"),
+    };
+    format!("pods are ready, but no member answers the operator: {error}{secrets}")
 }
 
 /// Describes a fork: the pods of the other quorum, or else the pods and claims that the list lacks, and all remaining ordinals.

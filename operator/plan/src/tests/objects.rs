@@ -6,7 +6,7 @@ use witan_crd::{
     SecretRef, ServerTlsSource, Span, Tls,
 };
 
-use super::{cases::cluster, faults::disk, world::World};
+use super::{cases::cluster, faults::disk, waits, world::World};
 use crate::{
     IDLE, SOON,
     model::{CertificateSeen, ObjectState, Observed, ObservedRequest, Step, Why},
@@ -132,6 +132,20 @@ fn the_first_pod_waits_for_cert_manager() {
     seen.requests.insert(role, asked);
     let begun = step(&seen);
     assert!(matches!(begun, Step::BeginBootstrap { .. }), "{begun:?}");
+}
+
+/// The pods still run with the secret, and the operator may lose its own certificate with it.
+#[test]
+fn a_secret_that_is_deleted_while_the_members_serve_is_reported() {
+    let mut world = cluster(3);
+    world.missing_secret = true;
+    let mut seen = world.observe();
+    waits(&world.plan(&seen), &Why::SecretsMissing);
+    seen.membership = None;
+    let step = world.plan(&seen);
+    waits(&step, &Why::Unreachable);
+    let notice = step.notice("world", &seen).expect("a wait has a notice");
+    assert!(notice.message.ends_with("do not exist: tls"), "{notice:?}");
 }
 
 /// The definitions of cert-manager can be deleted while a cluster runs. The deletion only stops renewals.
