@@ -143,7 +143,13 @@ fn ready(
         _ if wanted == 0 => state(false, "Hibernated", "spec.replicas is 0"),
         Some(notice) => state(false, notice.reason, notice.message.clone()),
         None => {
-            let text = format!("{healthy} of {wanted} members are healthy");
+            let left = seen.pods().filter(|(at, _)| seen.member(*at).is_none());
+            let left: Vec<_> = left.map(|(at, _)| of.cluster.resource.member(at)).collect();
+            let mut text = format!("{healthy} of {wanted} members are healthy");
+            if !left.is_empty() {
+                let left = left.join(", ");
+                text.push_str(&format!("; pods of removed members still exist: {left}"));
+            }
             state(false, "MembersNotReady", text)
         }
     }
@@ -216,11 +222,14 @@ fn alarm(status: &EtcdClusterStatus, unread: bool) -> ConditionState<'static> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
-    use witan_plan::model::{MemberSeen, Refusal};
+    use witan_plan::model::{MemberSeen, OrdinalSeen, Refusal};
 
     use super::*;
-    use crate::testing::named;
+    use crate::{observe::pods, testing::named};
 
     #[test]
     fn degraded_quotes_the_refusal_of_a_step() {
@@ -275,6 +284,19 @@ mod tests {
             assert_eq!(is("Ready", "True"), linearizable);
             assert_eq!(is("AlarmActive", "Unknown"), !linearizable);
         }
+    }
+
+    /// Such a pod can stay for a long time, because its node is lost or it has a finalizer.
+    #[test]
+    fn an_unready_cluster_names_the_pods_of_removed_members() {
+        let cluster = named(&json!({}));
+        let status = EtcdClusterStatus::default();
+        let of = Subject { cluster: &cluster, before: &status };
+        let pod = Some(pods::seen(&cluster, &Pod::default(), 0));
+        let at = OrdinalSeen { pod, claim: None };
+        let seen = Observed { ordinals: BTreeMap::from([(1, at)]), ..Observed::default() };
+        let found = ready(of, &seen, &status, &Step::Done, None);
+        assert!(found.message.ends_with("orders-1"), "{}", found.message);
     }
 
     #[test]
