@@ -8,7 +8,7 @@
 use std::{cell::OnceCell, sync::Arc};
 
 use witan_api::v3::mvccpb;
-use witan_base::account::Account;
+use witan_base::account::{Account, Resource};
 use witan_dialect::jobs::read_from_disk;
 use witan_machine::kv::{HistoryLocation, KeyChange, Kv, ValueSource};
 use witan_node::{PendingChanges, RangeEnd, WatchRange};
@@ -19,7 +19,7 @@ use super::{
     limits::{BATCH_BYTES, BATCH_REVISIONS, LINKED_CHANGES, SCAN_CHANGES, UNWANTED_SCAN_CHANGES},
     worker_turn::WorkerTurn,
 };
-use crate::RpcResult;
+use crate::{RpcResult, error::RpcError};
 use witan_machine::revision::Revision;
 
 /// An event, with the fields that filters need.
@@ -64,8 +64,9 @@ pub(super) struct Compacted(pub(super) Revision);
 #[derive(Clone, Copy, Debug)]
 pub(super) enum UnreadLocations {
     Compacted(Compacted),
-    /// A value is only on disk. The changes must be read by revision, starting at this point.
-    OnDisk(ResumePoint),
+    /// A value is only on disk, or the events of one revision exceed a batch. The changes must be read by revision, starting at
+    /// this point.
+    ByRevision(ResumePoint),
 }
 
 /// The first unread change, where the next read continues.
@@ -144,7 +145,7 @@ impl HistoryStates {
 
     /// Reads the changes at recorded locations until a batch is full, with the previous pairs if `prev_kv`. The locations must
     /// have the layout of the current state. Returns the batch and the remaining changes, if any. Fails if a value is only on
-    /// disk, or if a change was compacted and no older state contains it.
+    /// disk, if the events of one revision exceed a batch, or if a change was compacted and no older state contains it.
     pub(super) fn at_locations(
         &self,
         touched: &PendingChanges,
@@ -163,10 +164,16 @@ impl HistoryStates {
                 let rest = PendingChanges { revision, first: location, more, rest: false };
                 return Ok((batch, Some(rest)));
             }
-            if !is_resident(kv, &written, prev_kv) {
+            let by_revision = |source| {
                 let from = ResumePoint::at_revision(touched.revision, Some(touched.first));
-                let source = ValueSource::Disk;
-                return Err(UnreadLocations::OnDisk(ResumePoint { source, ..from }));
+                Err(UnreadLocations::ByRevision(ResumePoint { source, ..from }))
+            };
+            if !is_resident(kv, &written, prev_kv) {
+                return by_revision(ValueSource::Disk);
+            }
+            if batch.bytes >= BATCH_BYTES {
+                // Only a read by revision charges the events.
+                return by_revision(ValueSource::Memory);
             }
             batch.push(kv, &written, prev_kv);
         }
@@ -251,6 +258,8 @@ pub(super) struct RangeToRead<'a> {
 impl RangeToRead<'_> {
     /// Reads one batch of changes, starting at `from`. Advances `from`, or sets it to `None` at the end. As etcd guarantees, a
     /// batch contains all events of a revision or none. Calls `states` again after each yield instead of holding a state.
+    /// Charges the events of a revision that exceeds a batch while it reads them. Fails with `ResponseTooLarge` if the charge is
+    /// refused; `from` is then at this revision.
     pub(super) async fn next_batch<S>(
         &self,
         from: &mut Option<ResumePoint>,
@@ -262,14 +271,19 @@ impl RangeToRead<'_> {
         S: Future<Output = RpcResult<HistoryStates>> + Send + 'static,
     {
         let mut batch = EventBatch::default();
-        let mut encoded = 0;
+        let (mut encoded, mut charge, mut charged) = (0, None, 0);
         loop {
             let before = batch.scanned_changes;
             let read = match from.map(|from| from.source) {
                 Some(ValueSource::Disk) => {
                     let read = self.read_some_from_disk(from, &mut batch, account, states());
                     // The box keeps the usual future small.
-                    Box::pin(read).await?
+                    match Box::pin(read).await {
+                        Err(RpcError::TooManyRequests) if charge.is_some() => {
+                            return Err(RpcError::ResponseTooLarge);
+                        }
+                        read => read?,
+                    }
                 }
                 Some(ValueSource::Memory) | None => {
                     states().await?.read_some(self, from, &mut batch)
@@ -281,6 +295,13 @@ impl RangeToRead<'_> {
             }
             if from.is_none_or(|from| !batch.has_begun(from.revision)) {
                 return Ok(Ok(batch));
+            }
+            if batch.bytes >= BATCH_BYTES {
+                let charge = charge.get_or_insert_with(|| account.hold_later(Resource::Answers));
+                if !charge.grow(batch.bytes - charged) {
+                    return Err(RpcError::ResponseTooLarge);
+                }
+                charged = batch.bytes;
             }
             // A revision with many events is one response, so encode some events before each yield instead of all at the end.
             for event in &batch.events[encoded..] {
@@ -300,13 +321,14 @@ impl RangeToRead<'_> {
         states: impl Future<Output = RpcResult<HistoryStates>> + Send + 'static,
     ) -> RpcResult<Result<(), Compacted>> {
         let RangeToRead { until, prev_kv, synced, .. } = *self;
+        let before = batch.bytes;
         let (span, mut next, mut filled) = (self.span.clone(), *from, std::mem::take(batch));
         let work = move |states: HistoryStates| {
             let range = RangeToRead { span: &span, until, prev_kv, synced };
             let read = states.read_some(&range, &mut next, &mut filled);
             (read, next, filled)
         };
-        let bytes = |(_, _, filled): &(_, _, EventBatch)| filled.bytes;
+        let bytes = move |(_, _, filled): &(_, _, EventBatch)| filled.bytes - before;
         let (read, next, filled) = read_from_disk(account, states, work, bytes).await?;
         (*from, *batch) = (next, filled);
         Ok(read)
@@ -314,7 +336,7 @@ impl RangeToRead<'_> {
 }
 
 /// Reads changes from `first` up to the revision `last` into a batch. Returns the point at which the read stopped: at a full
-/// batch, a scan limit or a value that is only on disk. Returns `None` at the end.
+/// batch, after [`BATCH_BYTES`] of events, at a scan limit or at a value that is only on disk. Returns `None` at the end.
 fn read_changes<'a>(
     kv: &Kv,
     range: &RangeToRead<'_>,
@@ -323,7 +345,7 @@ fn read_changes<'a>(
     batch: &mut EventBatch,
 ) -> Option<ResumePoint> {
     let from_memory = matches!(first.source, ValueSource::Memory);
-    let events_before = batch.events.len();
+    let (events_before, bytes_before) = (batch.events.len(), batch.bytes);
     let mut scanned = 0;
     for (location, written) in changes {
         let (revision, sub) = (written.revision(), written.sub());
@@ -341,7 +363,8 @@ fn read_changes<'a>(
         };
         let wanted = range.span.contains(written.key());
         let stop = |source| Some(ResumePoint { revision, sub, location: Some(location), source });
-        if scanned >= scan_max || (wanted && !batch.accepts(revision)) {
+        let is_full = batch.bytes - bytes_before >= BATCH_BYTES || !batch.accepts(revision);
+        if scanned >= scan_max || (wanted && is_full) {
             return stop(ValueSource::Memory);
         }
         if wanted && from_memory && !is_resident(kv, &written, range.prev_kv) {

@@ -90,8 +90,13 @@ where
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use witan_api::v3::etcdserverpb::watch_request::RequestUnion;
+    use witan_base::account::Resource;
+    use witan_machine::kv::{DeleteRange, Kv, KvOperation};
+    use witan_node::testing::NodeOfStates;
 
     use super::{answer::EncodedEvent, *};
+    use crate::test_context::{apply, context, put};
 
     #[tokio::test]
     async fn a_created_watch_yields_before_its_next_response() {
@@ -105,5 +110,60 @@ mod tests {
             let polls = [(); 5].map(|()| answers.next().now_or_never().is_some());
             assert_eq!(polls, [true, true, false, true, true]);
         }
+    }
+
+    /// Returns a request to watch the keys from "k" to `range_end`.
+    fn create(range_end: &'static str, prev_kv: bool) -> Result<pb::WatchRequest, Status> {
+        let create = pb::WatchCreateRequest {
+            key: "k".into(),
+            range_end: range_end.into(),
+            prev_kv,
+            ..pb::WatchCreateRequest::default()
+        };
+        Ok(pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) })
+    }
+
+    #[test]
+    fn a_watcher_is_canceled_if_a_revision_exceeds_the_memory_for_responses() {
+        const VALUE_BYTES: usize = 1 << 20;
+        let mut kv = Kv::default();
+        for at in 0..4 {
+            put(&mut kv, vec![b'k', at], vec![b'v'; VALUE_BYTES]);
+        }
+        let mut later = kv.clone();
+        let delete = DeleteRange {
+            key: "k".into(),
+            range_end: "l".into(),
+            ..DeleteRange::default()
+        };
+        apply(&mut later, KvOperation::Delete(delete));
+        actix_rt::System::new().block_on(async {
+            let states = NodeOfStates::begin(&kv);
+            let ctx = context(states.node.clone());
+            // Two more values can be charged to this connection.
+            let unread = Resource::Answers.limit() / 2 - VALUE_BYTES;
+            let _unread = ctx.account().hold(Resource::Answers, unread);
+            let requests = stream::iter([create("l", true), create("m", false)]);
+            let requests = requests.chain(stream::pending());
+            let mut answers = std::pin::pin!(watch_events(&ctx, requests, false));
+            for _ in 0..2 {
+                let created = answers.next().await.expect("a response");
+                assert!(created.expect("no error").created);
+            }
+            states.advance(&later);
+            let (mut canceled, mut received) = (0, 0);
+            for _ in 0..2 {
+                let answer = answers.next().await.expect("a response");
+                let answer = answer.expect("the stream continues");
+                match answer.watch_id {
+                    0 => {
+                        assert!(answer.cancel_reason.contains("response is too large"));
+                        canceled += usize::from(answer.canceled);
+                    }
+                    _ => received += answer.events.len(),
+                }
+            }
+            assert_eq!((canceled, received), (1, 4));
+        });
     }
 }

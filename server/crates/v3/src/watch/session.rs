@@ -23,7 +23,7 @@ use super::{
     watchers::{CreatedWatcher, StreamWatchers},
     worker_turn::WorkerTurn,
 };
-use crate::{RpcResult, header, stream_end::StreamEnd};
+use crate::{RpcResult, error::RpcError, header, stream_end::StreamEnd};
 use witan_machine::revision::Revision;
 
 /// Number of watchers to cancel before the task yields. When a stream with more watchers ends, another thread unregisters them.
@@ -157,17 +157,22 @@ impl<R> Session<R> {
             .denied(&self.ctx, &self.watchers)
             .await?;
         for (refusal, ids) in denied {
-            for (at, id) in ids.iter().enumerate() {
-                if (at + 1) % WATCHERS_ENDED_AT_ONCE == 0 {
-                    tokio::task::yield_now().await;
-                }
-                self.end(*id);
-            }
-            self.out.forget_removed(&self.watchers);
-            let answer = WatchResponse { cancel_reason: status_text(refusal), ..self.canceled() };
-            self.out.push_repeated(answer, ids, 0);
+            self.cancel_for(refusal, ids).await;
         }
         Ok(())
+    }
+
+    /// Cancels watchers and queues responses with the reason.
+    async fn cancel_for(&mut self, reason: RpcError, ids: Vec<i64>) {
+        for (at, id) in ids.iter().enumerate() {
+            if (at + 1) % WATCHERS_ENDED_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
+            self.end(*id);
+        }
+        self.out.forget_removed(&self.watchers);
+        let answer = WatchResponse { cancel_reason: status_text(reason), ..self.canceled() };
+        self.out.push_repeated(answer, ids, 0);
     }
 
     /// Handles one request. Ignores an empty request.
@@ -270,8 +275,9 @@ impl<R> Session<R> {
     }
 
     /// Reads a batch of a group's pending changes at their recorded locations and queues it for the group's synced watchers.
-    /// Puts the remaining changes back into `unread`. If the history layout has changed or a value is only on disk, puts the
-    /// group back to be read by revision. If changes were compacted, cancels the watchers that need them.
+    /// Puts the remaining changes back into `unread`. If the history layout has changed, a value is only on disk or a revision
+    /// exceeds a batch, puts the group back to be read by revision. If changes were compacted, cancels the watchers that need
+    /// them.
     fn read_recorded(
         &mut self,
         states: &HistoryStates,
@@ -297,13 +303,13 @@ impl<R> Session<R> {
                 }
                 self.out.push_synced((group_id, first), batch);
             }
-            Err(UnreadLocations::OnDisk(from)) => self.unread.put_back(group_id, from),
+            Err(UnreadLocations::ByRevision(from)) => self.unread.put_back(group_id, from),
             Err(UnreadLocations::Compacted(lost)) => self.cancel_lost(group_id, lost),
         }
     }
 
     /// Reads one batch of a group's changes, starting at `from`, and puts the remaining changes back into `unread`. If changes
-    /// were compacted, cancels the synced watchers that need them.
+    /// were compacted or a revision does not fit in memory, cancels the synced watchers that need them.
     async fn read_from(
         &mut self,
         group_id: WatcherGroupId,
@@ -325,32 +331,42 @@ impl<R> Session<R> {
         let states = move || history_states(reader.clone(), node.clone(), range.until);
         let (mut from, turn) = (Some(from), &mut self.turn);
         let read = range.next_batch(&mut from, turn, self.ctx.account(), states);
-        match read.await? {
-            Ok(batch) => {
+        match (read.await, from) {
+            (Ok(Ok(batch)), from) => {
                 if let Some(from) = from {
                     self.unread.put_back(group_id, from);
                 }
                 self.out.push_synced((group_id, first), batch);
             }
-            Err(lost) => self.cancel_lost(group_id, lost),
+            (Ok(Err(lost)), _) => self.cancel_lost(group_id, lost),
+            (Err(too_large @ RpcError::ResponseTooLarge), Some(from)) => {
+                let canceled = self.leave_behind(group_id, from.revision.next());
+                self.cancel_for(too_large, canceled).await;
+            }
+            (Err(error), _) => return Err(error.into()),
         }
         Ok(())
     }
 
-    /// Cancels the synced watchers of a group that need changes from before the compacted revision. The group's other watchers
-    /// start at this revision or later and continue there.
+    /// Cancels the synced watchers of a group that need changes from before the compacted revision.
     fn cancel_lost(&mut self, group_id: WatcherGroupId, lost: Compacted) {
-        let Compacted(compacted) = lost;
+        let canceled = self.leave_behind(group_id, lost.0);
+        self.cancel_compacted(canceled, lost);
+    }
+
+    /// Returns the synced watchers of a group that need changes from before `revision`, which the caller must cancel. The
+    /// group's other watchers start at this revision or later and continue there.
+    fn leave_behind(&mut self, group_id: WatcherGroupId, revision: Revision) -> Vec<i64> {
         let synced = self.synced_watchers(group_id).into_iter();
-        let (canceled, others): (Vec<i64>, Vec<i64>) = synced.partition(|id| {
+        let (behind, others): (Vec<i64>, Vec<i64>) = synced.partition(|id| {
             let watcher = self.watchers.by_id.get(id);
-            watcher.is_some_and(|watcher| watcher.next < compacted)
+            watcher.is_some_and(|watcher| watcher.next < revision)
         });
         if !others.is_empty() {
-            let from = ResumePoint::at_revision(compacted, None);
+            let from = ResumePoint::at_revision(revision, None);
             self.unread.put_back(group_id, from);
         }
-        self.cancel_compacted(canceled, lost);
+        behind
     }
 
     /// Returns the IDs of a group's synced watchers that need the changes up to `notified_revision`.
@@ -367,7 +383,7 @@ impl<R> Session<R> {
     }
 
     /// Reads one batch for the next unsynced watcher. At the end of the history, the watcher becomes synced. If its changes
-    /// were compacted, the watcher is canceled.
+    /// were compacted or a revision does not fit in memory, the watcher is canceled.
     async fn read_unsynced(&mut self) -> Result<(), Status> {
         let Some((id, from)) = self.unsynced.next_in_turn() else {
             return Ok(());
@@ -388,8 +404,8 @@ impl<R> Session<R> {
         let states = move || history_states(reader.clone(), node.clone(), range.until);
         let (mut from, turn) = (Some(from), &mut self.turn);
         let read = range.next_batch(&mut from, turn, self.ctx.account(), states);
-        match read.await? {
-            Ok(batch) => {
+        match read.await {
+            Ok(Ok(batch)) => {
                 self.out.push_unsynced(id, batch, self.notified_revision);
                 match from {
                     Some(from) => {
@@ -398,10 +414,14 @@ impl<R> Session<R> {
                     None => self.become_synced(id),
                 }
             }
-            Err(lost) => {
+            Ok(Err(lost)) => {
                 self.unsynced.resume.remove(&id);
                 self.cancel_compacted(vec![id], lost);
             }
+            Err(too_large @ RpcError::ResponseTooLarge) => {
+                self.cancel_for(too_large, vec![id]).await;
+            }
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }

@@ -35,14 +35,26 @@ struct BatchRead {
     yields: usize,
 }
 
-/// Reads one batch. Asserts that the states are requested again after each yield.
+/// Reads one batch.
 fn next_batch(
     states: &HistoryStates,
     range: RangeToRead<'_>,
     from: &mut Option<ResumePoint>,
 ) -> BatchRead {
-    let mut turn = WorkerTurn::default();
     let account = Totals::register(&Register::default(), u64::MAX).open();
+    let (read, yields) = charged_batch(states, range, from, &account);
+    BatchRead { batch: read.expect("the states exist"), yields }
+}
+
+/// Reads one batch with charges to `account`. Returns the result and the number of yields. Asserts that the states are
+/// requested again after each yield.
+fn charged_batch(
+    states: &HistoryStates,
+    range: RangeToRead<'_>,
+    from: &mut Option<ResumePoint>,
+    account: &Account,
+) -> (RpcResult<Result<EventBatch, Compacted>>, usize) {
+    let mut turn = WorkerTurn::default();
     let fetched = Cell::new(0);
     let again = || {
         fetched.set(fetched.get() + 1);
@@ -51,7 +63,7 @@ fn next_batch(
     };
     let mut yields = 0;
     let read = {
-        let mut reading = pin!(range.next_batch(from, &mut turn, &account, again));
+        let mut reading = pin!(range.next_batch(from, &mut turn, account, again));
         loop {
             let polled = reading
                 .as_mut()
@@ -63,7 +75,7 @@ fn next_batch(
         }
     };
     assert_eq!(fetched.get(), yields + 1, "no state is kept across a yield");
-    BatchRead { batch: read.expect("the states exist"), yields }
+    (read, yields)
 }
 
 /// Reads a range to its end. Returns the number of events in each batch.
@@ -227,6 +239,62 @@ fn an_event_is_not_copied_before_its_response_is_sent() {
     assert_eq!(value.as_ptr(), stored.as_ptr());
     assert!(event.encoded(true).encoded_len() > value.len());
     assert!(event.encoded[1].get().is_none(), "no previous pair");
+}
+
+/// Returns a state whose last revision deletes `keys` keys with values of [`BATCH_BYTES`] bytes.
+fn with_large_deletion(keys: usize) -> Kv {
+    let mut kv = Kv::default();
+    (0..keys).for_each(|n| put(&mut kv, &format!("k{n}"), BATCH_BYTES));
+    delete_all(&mut kv);
+    kv
+}
+
+/// A revision is never split, so its events can take much more memory than a batch.
+#[test]
+fn a_revision_that_exceeds_the_memory_for_responses_is_refused() {
+    let kv = with_large_deletion(8);
+    let (states, until) = (states(&kv), kv.revision());
+    let span = WatchRange::new(b"k", b"l");
+    let totals = Totals::register(&Register::default(), u64::MAX);
+    let [account, other] = [(); 2].map(|()| totals.open());
+    let read = |prev_kv| {
+        let range = RangeToRead { span: &span, until, prev_kv, synced: true };
+        let mut from = Some(ResumePoint::at_revision(until, None));
+        let (read, _) = charged_batch(&states, range, &mut from, &account);
+        let events = read.map(|batch| batch.expect("not compacted").events.len());
+        (events, from.map(|from| from.revision))
+    };
+    let unread = Resource::Answers.limit() - 8 * BATCH_BYTES;
+    let unread = other.hold(Resource::Answers, unread);
+    assert_eq!(read(true), (Err(RpcError::ResponseTooLarge), Some(until)));
+    let charged = || account.charged(Resource::Answers);
+    assert_eq!(charged(), 0, "the charge is released");
+    assert_eq!(read(false), (Ok(8), None), "the events are small");
+    drop(unread);
+    assert_eq!((read(true), charged()), ((Ok(8), None), 0));
+}
+
+#[test]
+fn a_revision_that_exceeds_a_batch_is_not_read_at_its_recorded_locations() {
+    let kv = with_large_deletion(3);
+    let until = kv.revision();
+    let changes = kv.changes_from(until, None);
+    let mut locations = changes
+        .filter(|(_, change)| change.revision() == until)
+        .map(|(location, _)| location);
+    let touched = PendingChanges {
+        revision: until,
+        first: locations.next().expect("a change"),
+        more: locations.collect(),
+        rest: false,
+    };
+    let Err(UnreadLocations::ByRevision(from)) = states(&kv).at_locations(&touched, true) else {
+        panic!("the values are in memory without a charge");
+    };
+    assert_eq!((from.revision, from.source), (until, ValueSource::Memory));
+    let read = states(&kv).at_locations(&touched, false);
+    let (batch, rest) = read.expect("the events are small");
+    assert_eq!((batch.events.len(), rest), (3, None));
 }
 
 #[test]
