@@ -276,7 +276,7 @@ impl Checkpoint {
         since: Option<&View>,
         view: &View,
     ) -> io::Result<Vec<RunBlocks>> {
-        let mut link = LinkWriter::new(&self.folder, self.run_bytes);
+        let mut link = LinkWriter::new(&self.folder, self.installs, self.run_bytes);
         view.changes(since, &mut |change| link.add(change));
         let (runs, blocks) = link.finish()?;
         let mut chain = self.manifest.chain.clone();
@@ -288,7 +288,7 @@ impl Checkpoint {
     /// Writes the planned base as a new chain with one link and publishes it. Returns the blocks of the new runs.
     fn store_base(&mut self, plan: BasePlan, view: &View) -> io::Result<Vec<RunBlocks>> {
         self.check_room(&plan, view)?;
-        let mut link = LinkWriter::new(&self.folder, self.run_bytes);
+        let mut link = LinkWriter::new(&self.folder, self.installs, self.run_bytes);
         plan.write(view, &mut link);
         let (runs, blocks) = link.finish()?;
         let chain = Chain { links: vec![[plan.kept, runs].concat()] };

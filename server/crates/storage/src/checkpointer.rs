@@ -198,11 +198,13 @@ impl Checkpointer {
         !self.shared.failing.load(Ordering::Relaxed)
     }
 
-    /// Tells the scrub to stop and waits until the checkpoint thread has ended, after the write in progress. Queued views are
-    /// not written.
+    /// Tells the scrub to stop and waits until the checkpoint thread has ended. The thread abandons a checkpoint in progress
+    /// after the current run, because the log contains the changes. Queued views are not written.
     pub fn stop(&mut self) {
         self.scrub = None;
         self.shared.slot.lock().stop = true;
+        // The thread must find `stop` set when the checkpoint fails.
+        self.folder.stop();
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()

@@ -75,6 +75,8 @@ pub(super) struct CheckpointFolder {
     lacked_space: AtomicBool,
     /// Whether the scrub has found damage in the published chain since [`Self::take_damage`].
     damaged: AtomicBool,
+    /// Whether the member stops, so that the checkpoint in progress is not needed.
+    stopping: AtomicBool,
     /// Tells the checkpoint thread to remove discarded runs.
     garbage: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -103,9 +105,9 @@ pub(super) struct FolderState {
     pub(super) receiver: ReceiverState,
 }
 
-/// Error for a chain that was not published, because an installed snapshot has replaced its state.
+/// Error for a chain that was not published, because an installed snapshot has replaced its state or the member stops.
 #[derive(Debug, thiserror::Error)]
-#[error("a received snapshot has replaced this state")]
+#[error("a received snapshot has replaced this state, or the member stops")]
 pub(super) struct Superseded;
 
 /// Returns whether an error is [`Superseded`], which is not a failure of the disk.
@@ -134,6 +136,7 @@ impl CheckpointFolder {
             state: Mutex::new(state),
             lacked_space: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             garbage: OnceLock::new(),
         })
     }
@@ -148,6 +151,20 @@ impl CheckpointFolder {
     pub(super) fn report_garbage(&self) {
         if let Some(garbage) = self.garbage.get() {
             garbage();
+        }
+    }
+
+    /// Ends the checkpoint in progress, which then fails with [`Superseded`].
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Relaxed);
+    }
+
+    /// Fails with [`Superseded`] if a chain of this process is no longer needed, because the process has published more than
+    /// `installs` snapshots or stops.
+    pub(super) fn check_needed(&self, installs: u64) -> io::Result<()> {
+        match self.stopping.load(Relaxed) || self.state().installs != installs {
+            true => Err(io::Error::other(Superseded)),
+            false => Ok(()),
         }
     }
 

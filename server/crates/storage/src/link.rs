@@ -24,6 +24,8 @@ struct PendingRun {
 /// Writes the runs of one link.
 pub(super) struct LinkWriter<'a> {
     folder: &'a CheckpointFolder,
+    /// Number of snapshots that the process had installed when it published the current chain.
+    installs: u64,
     /// Size in bytes at which a run ends.
     run_bytes: u64,
     blocks: PendingRun,
@@ -33,10 +35,12 @@ pub(super) struct LinkWriter<'a> {
 }
 
 impl<'a> LinkWriter<'a> {
-    /// Starts a link whose runs end at `run_bytes` bytes.
-    pub(super) fn new(folder: &'a CheckpointFolder, run_bytes: u64) -> Self {
+    /// Starts a link whose runs end at `run_bytes` bytes. The link fails with [`Superseded`](super::folder::Superseded) as soon
+    /// as the process has published more than `installs` snapshots or stops.
+    pub(super) fn new(folder: &'a CheckpointFolder, installs: u64, run_bytes: u64) -> Self {
         Self {
             folder,
+            installs,
             run_bytes,
             blocks: PendingRun::default(),
             others: PendingRun::default(),
@@ -96,10 +100,11 @@ impl<'a> LinkWriter<'a> {
         Ok(written.into_iter().unzip())
     }
 
-    /// Writes the collected records as a run. The run's content is durable on return, but not its file name. Stores an error in
-    /// `outcome`.
+    /// Writes the collected records as a run, if the link is still needed. The run's content is durable on return, but not its
+    /// file name. Stores an error in `outcome`.
     fn write_run(&mut self, mut pending: PendingRun) {
-        match self.folder.write_run(&mut pending.items, false) {
+        let needed = self.folder.check_needed(self.installs);
+        match needed.and_then(|()| self.folder.write_run(&mut pending.items, false)) {
             Ok(written) => self.written.push(written),
             Err(error) => self.outcome = Err(error),
         }

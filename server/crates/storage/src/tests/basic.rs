@@ -10,8 +10,12 @@ use witan_replica::{
     limits::{CATCH_UP_BYTES, CATCH_UP_ENTRIES},
 };
 
-use super::*;
-use crate::LogSize;
+use super::{
+    rewrite::{RUN_BYTES, put, run},
+    workload::first,
+    *,
+};
+use crate::{LogSize, folder::is_superseded};
 
 #[test]
 fn entries_and_hard_state_are_restored() {
@@ -130,6 +134,29 @@ fn the_thread_writes_the_offered_views() {
     thread.stop();
     drop((thread, storage.log, storage.lock));
     same(reopen(&dir).1.checkpoint.as_ref(), &view(20, 7));
+}
+
+/// A base can take minutes, and the process ends only after the checkpoint thread.
+#[test]
+fn a_checkpoint_that_is_not_needed_is_abandoned() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    let checkpoint = &mut storage.checkpoint;
+    checkpoint.run_bytes = RUN_BYTES;
+    checkpoint.write(None, &first()).unwrap();
+    let (published, mut view) = (dir.runs(), first());
+    (0..100).for_each(|name| run(&mut view, put(name, 2000)));
+    let folder = checkpoint.folder.clone();
+    let abandoned = |checkpoint: &mut Checkpoint| {
+        let error = checkpoint.write(None, &view).unwrap_err();
+        assert!(is_superseded(&error), "{error}");
+        assert_eq!(dir.runs(), published);
+    };
+    folder.state().installs += 1;
+    abandoned(checkpoint);
+    folder.state().installs -= 1;
+    folder.stop();
+    abandoned(checkpoint);
 }
 
 #[test]
