@@ -8,7 +8,7 @@
 //!   because this release would drop the parts that it does not know.
 //! - **Outdated chains stay on disk for a while** (`retention`), with copies of their manifests.
 //! - **A new base** is written when most of the chain is outdated or the chain is long. It keeps runs of blocks with few
-//!   outdated bytes (`base`).
+//!   outdated bytes (`base`). In a large state, it rewrites only as many other runs as the limit on outdated bytes requires.
 //! - **Blocks get a place** in the new runs when their chain is published: their values can then leave memory (`run_file`). A
 //!   block in a kept run keeps its place. An outdated run stays while a place refers to it, for example in an older view.
 //! - **A state that is being built is written in parts** (`parts`), which are not published. The values of a part can leave
@@ -33,7 +33,7 @@ use parts::Parts;
 
 use super::{
     OpenError,
-    base::BasePlan,
+    base::{BasePlan, RunsToRewrite},
     error::{CheckpointReadError, lacks_space},
     folder::{CheckpointFolder, copies},
     format::Origin,
@@ -53,8 +53,9 @@ use super::{
 /// Number of links above which a chain is rewritten as a base. Each link adds a few milliseconds to startup.
 pub(super) const LINKS_BEFORE_REWRITE: usize = 48;
 
-/// Divisor of a run's size. The quotient is the maximum size of the outdated records in a run that a base keeps.
-const OUTDATED_DIVISOR: u64 = 4;
+/// Minimum size of the outdated records that a base removes, in checkpoint intervals. After a smaller base, the next checkpoint
+/// would be a base again.
+const REMOVED_INTERVALS: u64 = 8;
 
 /// A member's checkpoint.
 #[derive(Debug)]
@@ -291,16 +292,17 @@ impl Checkpoint {
         let mut link = LinkWriter::new(&self.folder, self.installs, self.run_bytes);
         plan.write(view, &mut link);
         let (runs, blocks) = link.finish()?;
+        self.compact_threshold = self.compact_threshold(plan.size(view).all);
         let chain = Chain { links: vec![[plan.kept, runs].concat()] };
-        self.compact_threshold = self.compact_threshold(chain.bytes());
         self.publish(chain, plan.format)?;
         (self.base_required, self.fell_back) = (false, false);
         Ok(blocks)
     }
 
-    /// Plans a base of `view`. Keeps the runs of the published chain that have at least half of the maximum size and few
-    /// outdated bytes (`base`). If a base is required, the kept runs have no outdated bytes. Does not keep any run if `since`
-    /// is missing, if startup has fallen back, or if the format of the chain differs from the directory's.
+    /// Plans a base of `view`. Keeps runs of the published chain that have at least half of the maximum size and few outdated
+    /// bytes, or are not among the most outdated runs (`base`). If a base is required, the kept runs have no outdated bytes. Does
+    /// not keep any run if `since` is missing, if startup has fallen back, or if the format of the chain differs from the
+    /// directory's.
     fn plan_base(&self, since: Option<&View>, view: &View) -> BasePlan {
         // A snapshot installed during this write may raise the directory's format. The snapshot then also replaces this base.
         let format = self.folder.identity.format();
@@ -310,14 +312,15 @@ impl Checkpoint {
             true => &self.manifest.chain,
             false => &none,
         };
-        BasePlan::new(format, &self.folder, chain, view, |run, live| {
-            let bytes = run.content.bytes;
-            let outdated_max = match self.base_required {
-                true => 0,
-                false => bytes / OUTDATED_DIVISOR,
-            };
-            bytes >= self.run_bytes / 2 && live + outdated_max >= bytes
-        })
+        let rewritten = match self.base_required {
+            true => RunsToRewrite::Outdated,
+            false => {
+                let slack_bytes = REMOVED_INTERVALS * self.outdated_bytes;
+                RunsToRewrite::MostOutdated { slack_bytes }
+            }
+        };
+        let which = (self.run_bytes / 2, rewritten);
+        BasePlan::new(format, &self.folder, chain, view, which)
     }
 
     /// Plans a new base if the next write must be a base, for example because `since` is missing. Also plans a base if the

@@ -226,6 +226,45 @@ fn a_base_keeps_runs_with_few_outdated_records() {
     compare(&dir, &view);
 }
 
+/// No other checkpoint can be written during a base, so a base of a large state must not write all runs.
+#[test]
+fn a_base_of_a_large_state_rewrites_the_most_outdated_runs() {
+    let dir = TempDir::new();
+    // A run has 5 blocks, and a block has 14 keys.
+    let (mut storage, _) = open_small(&dir, 4 * RUN_BYTES);
+    let mut view = first();
+    for name in 0..1000 {
+        run(&mut view, put(name, 2000));
+    }
+    storage.checkpoint.write(None, &view).unwrap();
+    let all: Vec<u64> = numbers(&dir).into_iter().collect();
+    // The last two runs contain the last blocks and other records.
+    assert_eq!(all.len(), 16);
+    // The first seven runs lose two blocks, and the next seven runs lose four blocks.
+    let since = view.clone();
+    for at in 0..14 {
+        let lost = if at < 7 { 2 } else { 4 };
+        for block in 0..lost {
+            run(&mut view, put(14 * (5 * at + block), 10));
+        }
+    }
+    compact(&mut view);
+    // The runs with two outdated blocks may be kept, but no other run.
+    let (size, kept_bytes) = (view.machine.kv.size_bytes(), 480_000);
+    let interval_bytes = (size - kept_bytes) / 8;
+    storage.checkpoint.outdated_bytes = interval_bytes;
+    storage.checkpoint.write(Some(&since), &view).unwrap();
+    let (_, base) = until_base(&dir, &mut storage, &mut view, &mut |view| {
+        run(view, put(0, 10));
+    });
+    let kept: Vec<u64> = all.into_iter().filter(|run| base.contains(run)).collect();
+    assert_eq!(kept, (1..=7).collect::<Vec<u64>>());
+    compare(&dir, &view);
+    // The outdated bytes of kept runs do not delay the next base.
+    let threshold = storage.checkpoint.compact_threshold;
+    assert!(threshold < 2 * (size + 100_000) + interval_bytes);
+}
+
 #[test]
 fn a_base_leaves_no_outdated_record_of_another_kind() {
     const SECRET: &str = "an outdated secret";
