@@ -1,5 +1,7 @@
 //! Nodes without a replica, for tests of code that sends requests to a node or reads its states.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use tokio::sync::mpsc::{Receiver, channel};
 use witan_base::{account::Totals, metrics::Register};
 use witan_replica::{limits::INBOX_MAX, replica::PeerEvent};
@@ -116,8 +118,10 @@ impl NodeOfStates {
         completions.flush();
     }
 
-    /// Publishes a state whose key space is `kv`.
+    /// Publishes a state whose key space is `kv`, and the size of the key space.
     fn publish(&self, kv: &Kv) {
+        let size_bytes = &self.node.shared.status.size_bytes;
+        size_bytes.store(kv.size_bytes(), Relaxed);
         self.node.shared.latest.publish(view_of(kv), true);
     }
 }

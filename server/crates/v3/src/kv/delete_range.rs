@@ -6,12 +6,14 @@ use witan_machine::kv::{self, DeleteReply};
 
 use super::{
     Context, Header, LARGE_READ_KEYS, RpcResult, WHOLE_BYTES, WithPermit, authorize, estimate,
-    fits, header, key_values, permit_if, propose_in,
+    fits, header, key_values, permit_if,
+    proposal::{charge_pairs, must_charge_pairs, propose_in},
 };
 use crate::error::RpcError;
 
 /// Validates, authorizes and proposes a deletion. If a sample is running, counts the key before the authorization. If the
-/// deletion returns many or long pairs, waits for a large-read permit and keeps it until the response is encoded.
+/// deletion returns many or long pairs, waits for a large-read permit and keeps it until the response is encoded. Charges other
+/// pairs that may be on disk until the deletion is applied.
 pub(crate) async fn delete_range(
     ctx: &Context,
     request: DeleteRangeRequest,
@@ -26,7 +28,14 @@ pub(crate) async fn delete_range(
             || estimate::deletion_bytes(state, &delete) > WHOLE_BYTES
     };
     let permit = permit_if(ctx, delete.reads_span(), is_large).await?;
-    let (done, permit) = propose_in(ctx, delete, permit).await?;
+    let charge = match delete.prev_kv && permit.is_none() && must_charge_pairs(ctx) {
+        true => {
+            let bytes = |state: &kv::Kv| estimate::deletion_bytes(state, &delete);
+            Box::pin(charge_pairs(ctx, bytes)).await?
+        }
+        false => None,
+    };
+    let (done, permit) = propose_in(ctx, delete, (permit, charge)).await?;
     let header = header::at(&ctx.node, done.revision);
     Ok(WithPermit::new(response(header, done.output), permit))
 }

@@ -1,7 +1,9 @@
-//! Estimates the size of the pairs that a transaction or deletion returns, before the operation is proposed.
+//! Estimates the size of the pairs that a command returns, before the command is proposed.
 
 use bytes::Bytes;
-use witan_machine::kv::{DeleteRange, Kv, Range, SortOrder, SortTarget, Txn, TxnOp, TxnOpKind};
+use witan_machine::kv::{
+    DeleteRange, Kv, Put, Range, SortOrder, SortTarget, Txn, TxnOp, TxnOpKind,
+};
 
 /// Returns the number of operations that return pairs, in the branch of a transaction with more of them.
 pub(super) fn txn_reads(txn: &Txn) -> u64 {
@@ -20,6 +22,11 @@ pub(super) fn txn_bytes(state: &Kv, txn: &Txn) -> u64 {
 /// Returns the size in bytes of the pairs in the range of a deletion.
 pub(super) fn deletion_bytes(state: &Kv, delete: &DeleteRange) -> u64 {
     range_bytes(state, &span(&delete.key, &delete.range_end))
+}
+
+/// Returns the size in bytes of the current pair of a put's key.
+pub(super) fn put_bytes(state: &Kv, put: &Put) -> u64 {
+    range_bytes(state, &span(&put.key, &Bytes::new()))
 }
 
 /// Returns the result of `of` for the branch with the larger result.
@@ -90,8 +97,6 @@ fn span(key: &Bytes, range_end: &Bytes) -> Range {
 
 #[cfg(test)]
 mod tests {
-    use witan_machine::kv::Put;
-
     use super::*;
     use crate::test_context::put;
 

@@ -1,13 +1,14 @@
 //! The key-value calls, one per file. Keys and values are shared, never copied.
 //!
-//! Reading order: this file (proposals, `--max-request-bytes`) → `put`, `range`, `delete_range`, `compact` → `txn`, `overlap`,
-//! `estimate`, `executed`. `long_range` sends a long range in one message, and `range_stream` in several.
+//! Reading order: this file (reads, `--max-request-bytes`) → `proposal`, `put`, `range`, `delete_range`, `compact` → `txn`,
+//! `overlap`, `estimate`, `executed`. `long_range` sends a long range in one message, and `range_stream` in several.
 
 mod compact;
 pub(crate) mod delete_range;
 mod estimate;
 mod executed;
 mod overlap;
+mod proposal;
 pub(crate) mod put;
 pub(crate) mod range;
 pub(crate) mod txn;
@@ -17,17 +18,13 @@ use prost::Message;
 use tokio::task::yield_now;
 use witan_api::v3::{etcdserverpb::ResponseHeader, mvccpb};
 use witan_base::account::{JobKind, Permit};
-use witan_dialect::{
-    Context,
-    jobs::{WithPermit, run_to_end},
-};
+use witan_dialect::{Context, jobs::WithPermit};
 use witan_machine::{
     auth::{AccessCheck, AuthError},
     kv::{KeyValue, Kv, KvError, ValueSource},
-    operation::Operation,
     view::View,
 };
-use witan_node::{Applied, CurrentView, Job};
+use witan_node::{CurrentView, Job};
 
 use super::{RpcResult, authorize, header};
 use crate::error::RpcError;
@@ -199,22 +196,6 @@ async fn permit_if(
     } else {
         Ok(None)
     }
-}
-
-/// Proposes an operation and keeps its permit, if any, until the operation is applied or times out. A disconnect must not free
-/// the permit, because the operation is executed anyway.
-async fn propose_in<O: Operation<Error: Into<RpcError>> + 'static>(
-    ctx: &Context,
-    operation: O,
-    permit: Option<Permit>,
-) -> RpcResult<(Applied<O::Output>, Option<Permit>)> {
-    let Some(permit) = permit else {
-        return Ok((authorize::propose(ctx, operation).await?, None));
-    };
-    let ctx = ctx.clone();
-    let work = async move { authorize::propose(&ctx, operation).await };
-    let (done, permit) = Box::pin(run_to_end(permit, work)).await?;
-    Ok((done?, Some(permit)))
 }
 
 /// Fails with `RequestTooLarge` if etcd's proposal for this request would exceed `--max-request-bytes`.

@@ -3,8 +3,12 @@
 use witan_api::v3::etcdserverpb::{PutRequest, PutResponse};
 use witan_dialect::sampling::KeyOperation;
 use witan_machine::kv::{self, PutReply};
+use witan_node::Applied;
 
-use super::{Context, Header, RpcResult, authorize, fits, header, key_value};
+use super::{
+    Context, Header, RpcResult, authorize, estimate, fits, header, key_value,
+    proposal::{charge_pairs, must_charge_pairs, propose_in},
+};
 use crate::error::RpcError;
 
 /// Validates, authorizes and proposes a put. If a sample is running, counts the key before the authorization.
@@ -14,9 +18,20 @@ pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResp
     ctx.count_key(KeyOperation::Write, &request.key);
     let put = operation(request);
     let caller = authorize::before_proposal(ctx, |caller| caller.put(&put)).await?;
-    let done = ctx.node.propose_for(put, caller).await?;
+    let done = match put.prev_kv && must_charge_pairs(ctx) {
+        // The box keeps the usual future small.
+        true => Box::pin(propose_charged(ctx, put)).await?,
+        false => ctx.node.propose_for(put, caller).await?,
+    };
     let header = header::at(&ctx.node, done.revision);
     Ok(response(header, done.output))
+}
+
+/// Proposes a put and charges the previous pair until the put is applied.
+async fn propose_charged(ctx: &Context, put: kv::Put) -> RpcResult<Applied<PutReply>> {
+    let charge = charge_pairs(ctx, |state| estimate::put_bytes(state, &put)).await?;
+    let (done, _) = propose_in(ctx, put, (None, charge)).await?;
+    Ok(done)
 }
 
 /// Fails if a put has no key, or contains a value or a lease and also asks to ignore it. Validates in etcd's order.

@@ -18,7 +18,10 @@ use witan_node::RequestType;
 use super::{
     Context, Header, LARGE_READ_KEYS, Permit, ReadBounds, ReadReply, ReadSize, RpcResult,
     WHOLE_BYTES, WithPermit, authorize, delete_range, estimate, executed, fits, header,
-    overlap::BranchWrites, permit_if, propose_in, put, range, read,
+    overlap::BranchWrites,
+    permit_if,
+    proposal::{charge_pairs, must_charge_pairs, propose_in},
+    put, range, read,
 };
 use crate::error::RpcError;
 
@@ -94,13 +97,15 @@ struct TxnDone {
 }
 
 /// Authorizes and proposes a transaction. Returns a permit if the transaction compares values, can read more than
-/// `LARGE_READ_KEYS` keys, or can return more than `WHOLE_BYTES` bytes. Fails with `ResponseTooLarge` if the transaction
-/// compares or sorts too many bytes of the latest state.
+/// `LARGE_READ_KEYS` keys, or can return more than `WHOLE_BYTES` bytes. Charges other pairs that may be on disk until the
+/// transaction is applied. Fails with `ResponseTooLarge` if the transaction compares or sorts too many bytes of the latest
+/// state.
 async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let txn = operation(request);
     authorize::before_proposal(ctx, |caller| caller.txn(&txn)).await?;
-    let (txn, permit) = if txn.compares_values() {
-        Box::pin(check_compared_bytes(ctx, txn)).await?
+    let (txn, held) = if txn.compares_values() {
+        let (txn, permit) = Box::pin(check_compared_bytes(ctx, txn)).await?;
+        (txn, (permit, None))
     } else {
         let value_bytes_max = ctx.settings.max_request_bytes as u64;
         let single_bytes = estimate::txn_reads(&txn).saturating_mul(value_bytes_max);
@@ -110,9 +115,16 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
                 || estimate::txn_bytes(state, &txn) > WHOLE_BYTES
         };
         let permit = permit_if(ctx, may_be_large, is_large).await?;
-        (txn, permit)
+        let charge = match single_bytes > 0 && permit.is_none() && must_charge_pairs(ctx) {
+            true => {
+                let bytes = |state: &Kv| estimate::txn_bytes(state, &txn);
+                Box::pin(charge_pairs(ctx, bytes)).await?
+            }
+            false => None,
+        };
+        (txn, (permit, charge))
     };
-    let (done, permit) = propose_in(ctx, txn, permit).await?;
+    let (done, permit) = propose_in(ctx, txn, held).await?;
     Ok(TxnDone { reply: done.output, revision: done.revision, permit })
 }
 
