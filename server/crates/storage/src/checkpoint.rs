@@ -47,6 +47,7 @@ use super::{
     retention::{self, Outdated},
     run::{RUN_BYTES, run_number},
     run_file::RunBlocks,
+    scrub::is_damage,
     space::checkpoint_log_bytes,
 };
 
@@ -166,9 +167,9 @@ impl Checkpoint {
         refusal.map_or(Ok(None), Err)
     }
 
-    /// Reads the file `current`, or the newest copy if `current` is damaged. In a copied directory, reads `current` and all
-    /// copies. Sets `fell_back` and `copy`. Returns the manifests, newest first, or an empty list if no checkpoint was ever
-    /// written. Fails if only damaged files exist.
+    /// Reads the file `current`, or the newest copy if `current` is damaged or unreadable. In a copied directory, reads `current`
+    /// and all copies. Sets `fell_back` and `copy`. Returns the manifests, newest first, or an empty list if no checkpoint was
+    /// ever written. Fails with the first error if only damaged files exist.
     fn read_manifests(
         &mut self,
         copies: &[u64],
@@ -177,7 +178,7 @@ impl Checkpoint {
         let dir = &self.folder.dir;
         let current = std::iter::once(CURRENT.to_owned());
         let names = current.chain(copies.iter().map(|number| copy_name(*number)));
-        let (mut manifests, mut damaged, mut reads_current) = (Vec::new(), false, false);
+        let (mut manifests, mut refusal, mut reads_current) = (Vec::new(), None, false);
         for name in names {
             let path = dir.join(&name);
             match Manifest::read(&path) {
@@ -188,14 +189,19 @@ impl Checkpoint {
                         break;
                     }
                 }
-                Ok(None) => damaged = true,
+                Ok(None) => {
+                    let what = "the file does not list a checkpoint";
+                    refusal = refusal.or(Some(OpenError::checkpoint(&path, what)));
+                }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) if is_damage(&e) => refusal = refusal.or(Some(OpenError::io(&path, e))),
                 Err(e) => return Err(OpenError::io(&path, e)),
             }
         }
-        if manifests.is_empty() && damaged {
-            let what = "the file does not list a checkpoint";
-            return Err(OpenError::checkpoint(&dir.join(CURRENT), what));
+        if manifests.is_empty()
+            && let Some(refusal) = refusal
+        {
+            return Err(refusal);
         }
         self.fell_back = !reads_current && !manifests.is_empty();
         let equals_current = |number: &u64| {

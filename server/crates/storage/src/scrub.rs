@@ -174,7 +174,7 @@ impl Scrub {
 }
 
 /// Returns whether a read error means damage: the file is missing, or the disk reports `EIO`.
-fn is_damage(error: &io::Error) -> bool {
+pub(super) fn is_damage(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
         || error.raw_os_error() == Some(Errno::IO.raw_os_error())
 }

@@ -1,6 +1,8 @@
 //! Tests that torn writes are cut, that damage is refused, and that no data is lost silently.
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
+
+use rustix::io::Errno;
 
 use super::*;
 
@@ -240,4 +242,24 @@ fn a_torn_rewrite_file_is_cut() {
     let torn = [&whole[..written(&rewrite)], &[1; 300]].concat();
     fs::write(&rewrite, torn).unwrap();
     assert_eq!(indexes(&reopen(&dir).1), all);
+}
+
+#[test]
+fn a_start_uses_the_copy_of_an_unreadable_manifest() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.checkpoint.write(None, &view(3, 10)).unwrap();
+    drop(storage);
+    // A read of this file at offset 0 fails as on a broken disk.
+    let current = dir.checkpoint().join("current");
+    fs::remove_file(&current).unwrap();
+    symlink("/proc/self/mem", &current).unwrap();
+    let error = fs::read(&current).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(Errno::IO.raw_os_error()));
+    let (storage, recovered) = reopen(&dir);
+    assert!(storage.checkpoint.fell_back);
+    same(recovered.checkpoint.as_ref(), &view(3, 10));
+    drop(storage);
+    fs::remove_file(dir.checkpoint().join("current.00000001")).unwrap();
+    assert_eq!(open(&dir.data(), &ME).unwrap_err().exit_code(), 26);
 }
