@@ -271,8 +271,12 @@ impl MemoryMonitor {
         }
     }
 
-    /// Adapts the size of the cache to a process of `process_bytes` bytes and decides whether commands are refused.
+    /// Adapts the size of the cache to a process of `process_bytes` bytes and decides whether commands are refused. Does nothing
+    /// for 0 bytes, which means that the measurement has failed.
     fn measured(&mut self, process_bytes: u64) {
+        if process_bytes == 0 {
+            return;
+        }
         let budget = &self.budget;
         let measured = Measurement {
             process: process_bytes,
@@ -384,6 +388,17 @@ mod tests {
         assert_eq!(target_mib(&monitor), 156);
         settle(&mut monitor, 300);
         assert_eq!(target_mib(&monitor), 0);
+    }
+
+    /// A measurement opens a file, which fails without a free descriptor.
+    #[test]
+    fn a_failed_measurement_frees_no_memory() {
+        let mut monitor = monitor();
+        settle(&mut monitor, 230);
+        let target = target_mib(&monitor);
+        monitor.measured(0);
+        assert_eq!(target_mib(&monitor), target);
+        assert!(monitor.budget.is_full());
     }
 
     #[test]
