@@ -81,6 +81,8 @@ pub struct Checkpoint {
     pub(super) outdated_bytes: u64,
     /// Chain size in bytes above which the chain's outdated bytes are counted.
     pub(super) compact_threshold: u64,
+    /// Size in bytes of the outdated records in the runs that the last base has kept.
+    outdated_in_base: u64,
     /// The parts of a state that is being built. `manifest` lists their runs.
     parts: Parts,
     /// Maximum size of a run in bytes.
@@ -122,6 +124,7 @@ impl Checkpoint {
             fell_back: false,
             outdated_bytes: checkpoint_log_bytes(dir),
             compact_threshold: 0,
+            outdated_in_base: 0,
             parts: Parts::default(),
             run_bytes: RUN_BYTES,
         };
@@ -217,8 +220,7 @@ impl Checkpoint {
     /// the chain size at which a new base is considered.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
         let (view, bytes) = read_chain(&self.folder, &self.manifest.chain, &|| true)?;
-        let checkpoint_bytes = &self.folder.ledger.checkpoint_bytes;
-        checkpoint_bytes.store(self.manifest.chain.bytes(), Relaxed);
+        self.record_size();
         self.folder
             .state()
             .published
@@ -298,9 +300,13 @@ impl Checkpoint {
         let mut link = LinkWriter::new(&self.folder, self.installs, self.run_bytes);
         plan.write(view, &mut link);
         let (runs, blocks) = link.finish()?;
-        self.compact_threshold = self.compact_threshold(plan.size(view).all);
+        let size = plan.size(view).all;
+        self.compact_threshold = self.compact_threshold(size);
         let chain = Chain { links: vec![[plan.kept, runs].concat()] };
+        let outdated = chain.bytes().saturating_sub(size);
         self.publish(chain, plan.format)?;
+        self.outdated_in_base = outdated;
+        self.record_size();
         (self.base_required, self.fell_back) = (false, false);
         Ok(blocks)
     }
@@ -382,7 +388,17 @@ impl Checkpoint {
         let copy = self.copy.replace(copy);
         self.outdated.push(OutdatedChain { copy, runs });
         (self.manifest, self.parts) = (manifest, Parts::default());
+        self.record_size();
         Ok(())
+    }
+
+    /// Records the maximum size of a base of the published state in the ledger: the size of the chain without the records that
+    /// are known to be outdated.
+    fn record_size(&self) {
+        let bytes = self.manifest.chain.bytes();
+        let bytes = bytes.saturating_sub(self.outdated_in_base);
+        let checkpoint_bytes = &self.folder.ledger.checkpoint_bytes;
+        checkpoint_bytes.store(bytes, Relaxed);
     }
 
     /// Publishes the chain without the previous one, so that the base in a later format can use the space of the previous
@@ -446,6 +462,7 @@ impl Checkpoint {
         let format = self.folder.identity.format();
         self.compact_threshold = self.compact_threshold(chain.bytes());
         self.manifest = Manifest::new(format, chain);
+        self.outdated_in_base = 0;
         self.installs = installs;
         self.outdated.clear();
         (self.base_required, self.fell_back) = (false, false);

@@ -31,7 +31,8 @@ pub struct Ledger {
     ballast_exists: AtomicBool,
     /// Number of free bytes that commands and checkpoints leave for the log.
     pub(super) floor_bytes: u64,
-    /// Size in bytes of the published checkpoint. A base of the same state is not larger than this checkpoint.
+    /// Size in bytes of the published checkpoint without the records that are known to be outdated. A base of the same state is
+    /// not larger.
     pub(super) checkpoint_bytes: AtomicU64,
     /// Size in bytes of the runs that only older states refer to.
     pub(super) held_bytes: AtomicU64,
