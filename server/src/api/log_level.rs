@@ -11,8 +11,8 @@ const NO_JSON: &str = "Invalid json body";
 /// The error for an unknown level begins with this text and ends with the level.
 const NO_LEVEL: &str = "Invalid log level ";
 
-/// Sets the log level to the level in the body of a PUT. Responds with 204, with 400 for an invalid body, or with 405 for
-/// another method.
+/// Sets the log level to the level in the body of an authorized PUT. Responds with 204, with 400 for an invalid body, or with
+/// 405 for another method.
 pub(crate) async fn handle(
     ctx: &Context,
     request: &HttpRequest,

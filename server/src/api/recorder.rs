@@ -19,8 +19,8 @@ const NOTHING: &str = "there is no recording to serve: nothing is recorded yet, 
     log of this member), or its files have plaintext values (--flight-recorder-values), which are not served (copy \
     DATA_DIR/recorder)";
 
-/// Answers with all recorded files as one stream. Answers 404 if nothing is recorded, 429 while too many snapshots or
-/// recordings are being sent, and 500 if the files cannot be read.
+/// Answers an authorized GET with the recorded files as one stream. Answers 404 if nothing is recorded or the files have
+/// plaintext values, 429 while too many snapshots or recordings are being sent, and 500 if the files cannot be read.
 pub(super) async fn handle(
     ctx: &Context,
     folder: Option<PathBuf>,

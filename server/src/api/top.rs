@@ -15,8 +15,8 @@ use witan_node::Node;
 const TAKEN: &str = "this member is already counting requests for another caller, which takes up to 30 seconds; try again later";
 const STOPPING: &str = "this member is stopping";
 
-/// Answers a GET with the page after the requested number of seconds. Serves one caller at a time; other callers get 429.
-/// Answers 503 if the member stops first or the watchers cannot be counted.
+/// Answers an authorized GET with the page after the requested number of seconds, and an invalid number with 400. Serves one
+/// caller at a time; other callers get 429. Answers 503 if the member stops first or the watchers cannot be counted.
 pub(super) async fn handle(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let Some(seconds) = seconds(request.query_string()) else {
         let (least, most) = (SECONDS.start(), SECONDS.end());

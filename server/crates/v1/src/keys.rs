@@ -48,7 +48,7 @@ pub(super) async fn get(
     }
 }
 
-/// Removes a file and returns the event. Treats a directory as missing (`KeyNotFound`).
+/// Removes a file, without checking the client's access, and returns the event. Treats a directory as missing (`KeyNotFound`).
 pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
     let removal = Delete { path: key.clone(), dir: false, recursive: false };
     match node.propose(TreeOperation::Delete(removal)).await {
@@ -60,9 +60,10 @@ pub(super) async fn delete(node: &Node, key: Bytes) -> Result<Event, V1Error> {
     }
 }
 
-/// Writes a file and returns the event. With `prev_value`, fails with `TestFailed` unless the file has this value. An empty
-/// `prev_value` creates the file and fails with `TestFailed` if the file exists. In all other cases, a TTL of 0 or less removes
-/// the file. If the key is a directory, fails with `KeyNotFound` for a nonempty `prev_value`, and otherwise with `NotFile`.
+/// Writes a file, without checking the client's access, and returns the event. With `prev_value`, fails with `TestFailed`
+/// unless the file has this value. An empty `prev_value` creates the file and fails with `TestFailed` if the file exists. In
+/// all other cases, a TTL of 0 or less removes the file. If the key is a directory, fails with `KeyNotFound` for a nonempty
+/// `prev_value`, and otherwise with `NotFile`.
 pub(super) async fn put(node: &Node, put: V1Put) -> Result<Event, V1Error> {
     let key = put.key.clone();
     let wanted = put.prev_value.clone();

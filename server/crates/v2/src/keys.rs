@@ -210,7 +210,8 @@ async fn readable_view(
     view.ok_or_else(|| ReadRefused::Unauthorized.into())
 }
 
-/// Proposes a write and returns its event in the response. With `noValueOnSuccess`, PUT and POST return only the action.
+/// Proposes a write, without checking the client's access, and returns its event in the response. With `noValueOnSuccess`, PUT
+/// and POST return only the action.
 pub async fn write(
     ctx: &Context,
     request: &HttpRequest,

@@ -1,6 +1,7 @@
 //! The v3 dialect: the gRPC services and their JSON gateway.
 //!
-//! Each call is one function, `async fn(ctx, request) -> RpcResult<response>`, which gRPC and the gateway share.
+//! Each call is one function, `async fn(ctx, request) -> RpcResult<response>`, which gRPC and the gateway share. Both first
+//! check the access that the method requires (`authorize`).
 //!
 //! Reading order: `error` (codes and messages) → `kv` (one file per call) → `authorize` → `range_stream`, `lease`, `cluster`,
 //! `maintenance`, `snapshot`, `auth` → `error_map` → `services` (gRPC) → `messages`, `list_elements` (decoding), `long_range`
