@@ -15,8 +15,9 @@ use crate::{
 };
 
 impl Retention {
-    /// Returns the backups to remove, oldest first. `complete` is sorted from the newest to the oldest. Always keeps `saved`,
-    /// the newest confirmed backup, and the backups of other clusters, because a new cluster can have the name of a lost one.
+    /// Returns the backups to remove, oldest first. `complete` is sorted from the newest to the oldest and includes the new
+    /// backup `saved`. Always keeps `saved` and the newest confirmed backup. Also keeps the backups of other clusters, because
+    /// a new cluster can have the name of a lost one.
     ///
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is removed
     /// once it is older than `keep_within` and `keep_last` confirmed backups are kept. At least one of the kept confirmed
@@ -25,8 +26,9 @@ impl Retention {
     /// If `has_changes`, also keeps the newest backup that shows its history, if possible a confirmed one. Without this backup,
     /// no stored change could be restored.
     ///
-    /// Unverified backups may be damaged. They are counted separately and never remove a verified backup. An unverified backup
-    /// is also removed once it is older than all kept confirmed backups.
+    /// Unverified backups may be damaged. They are counted separately and never remove a verified backup. If `saved` is
+    /// unverified, the result therefore contains only unverified backups in excess of `keep_last`. If `saved` is verified, an
+    /// unverified backup is also removed once it is older than all kept confirmed backups.
     fn excess<'a>(
         self,
         complete: &'a [BackupRecord],

@@ -97,8 +97,8 @@ impl Node {
     }
 
     /// Explains a timeout of a request that started at `begun_ns`. Returns `LeaderFailed` if the current leader was first seen
-    /// within two election timeouts after the start. Returns `ConnectionLost` if the leader is another member and has not been
-    /// connected since the start. Returns any other error unchanged.
+    /// within two election timeouts after the start. Returns `ConnectionLost` if another member leads and the connection to it
+    /// is missing or newer than the request. Returns any other error, and a timeout without such a cause, unchanged.
     pub(super) fn explain_timeout(&self, error: NodeError, begun_ns: i64) -> NodeError {
         if error != NodeError::Timeout {
             return error;

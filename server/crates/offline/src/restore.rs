@@ -98,8 +98,8 @@ fn finish_error(error: OpenError, dir: &Path) -> OfflineError {
 }
 
 /// Builds the state from a snapshot of `length` bytes and its changes, and increases the revision by `--bump-revision`. Takes
-/// the members, the position and a missing v2 tree from `genesis`. Writes parts of the state to `directory`. Returns the state
-/// and the message of `--compare`, which compares the snapshot before its changes.
+/// the members, the position and a missing v2 tree from `genesis`, but keeps the feature level of the data. Writes parts of
+/// the state to `directory`. Returns the state and the message of `--compare`, which compares the snapshot before its changes.
 fn build(
     arguments: &RestoreArguments,
     (length, changes): (u64, Option<&ChangesFolder<'_>>),

@@ -27,7 +27,8 @@ const COPYING: [i64; 4] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e, 0xf2f5_2010];
 /// Magic number of tmpfs, which keeps files in memory.
 const TMPFS: i64 = 0x0102_1994;
 
-/// Returns open options for files that only the owner can read. Symbolic links are not followed.
+/// Returns options that open a file for writing. Only the owner can access a file that they create. Symbolic links are not
+/// followed.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     let no_link = OFlags::NOFOLLOW.bits().cast_signed();

@@ -178,7 +178,7 @@ impl GrpcRoute {
         GRPC.iter().find(|route| route.method == method)
     }
 
-    /// Returns the row of a gateway path without its version prefix, or `None` if the path is unknown.
+    /// Returns the row of a gateway path without its version prefix, such as `kv/put`, or `None` if the path is unknown.
     pub fn of_path(path: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.paths.contains(&path))
     }

@@ -60,7 +60,7 @@ impl DialedStream {
         Self(Arc::new(Connection { socket, layer: Mutex::new(layer) }))
     }
 
-    /// Returns a writer for another thread, which keeps the socket open.
+    /// Returns a writer for another thread. The socket stays open until the stream and all its writers are dropped.
     pub fn direct_writer(&self) -> DirectWriter {
         DirectWriter(self.0.clone())
     }

@@ -208,8 +208,8 @@ fn credentials(request: &HttpRequest) -> Credentials {
     Credentials::of_token(token.or_else(|| websocket::token(request)))
 }
 
-/// Splits a path into the gateway version and the call's path. Returns `None` if the path has no gateway prefix or is not
-/// UTF-8.
+/// Splits a path, such as `/v3/kv/put`, into the gateway version and the call's path without a leading slash (`kv/put`).
+/// Returns `None` if the path has no gateway prefix or is not UTF-8.
 pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
     let path = std::str::from_utf8(path).ok()?.strip_prefix('/')?;
     let (prefix, call) = path.split_once('/')?;
