@@ -29,7 +29,7 @@ pub struct Aborted;
 #[derive(Debug)]
 pub struct RequestStream(Arc<RequestQueue>);
 
-/// The connection's half of a [`RequestStream`].
+/// The connection's half of a [`RequestStream`]. Dropping it before [`Self::end`] aborts the stream.
 #[derive(Debug)]
 pub(crate) struct RequestSender(Arc<RequestQueue>);
 

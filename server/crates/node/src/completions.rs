@@ -250,7 +250,8 @@ impl Drop for Waiter {
     }
 }
 
-/// Resolves to the completion. Must be polled on the worker that created it.
+/// Resolves to the completion. Must be polled on the worker that created it. Dropping it discards the completion, but does not
+/// cancel the request.
 #[derive(Debug)]
 pub(super) struct CompletionFuture<T> {
     slot_id: SlotId,

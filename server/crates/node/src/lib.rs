@@ -245,13 +245,15 @@ impl Node {
         &self.account
     }
 
-    /// Replicates an operation and waits until this member has applied it, up to the request timeout.
+    /// Replicates an operation and waits until this member has applied it, up to the request timeout. After a timeout, the
+    /// operation can still be applied. Equals [`Node::propose_for`] without a caller.
     pub fn propose<O: Operation>(&self, operation: O) -> impl Future<Output = Proposed<O>> {
         self.propose_for(operation, None)
     }
 
-    /// Replicates an operation like [`Node::propose`] for `caller`. The caller's permissions are checked when the operation is
-    /// applied.
+    /// Replicates an operation like [`Node::propose`] for `caller`; `None` is an unauthenticated caller. The permissions for v3
+    /// keys, leases, and v3 users and roles are checked when the operation is applied. For any other operation, check the
+    /// permissions before this call.
     pub fn propose_for<O: Operation>(
         &self,
         operation: O,

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-/// A progress bar on standard error.
+/// A progress bar on standard error. Dropping it erases the bar.
 pub(super) struct ProgressBar {
     shown: bool,
     total: u64,

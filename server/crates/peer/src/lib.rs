@@ -151,6 +151,7 @@ pub struct PeerPost {
     runtime: Handle,
 }
 
+/// The tasks of the streams and of the snapshot transfer to another member. Dropping the value aborts them.
 #[derive(Debug)]
 struct LinkTasks {
     peer: Arc<Peer>,

@@ -27,7 +27,7 @@ use super::{
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
-/// Handle of the checkpoint thread.
+/// Handle of the checkpoint thread. Dropping it stops the thread like [`Self::stop`].
 pub struct Checkpointer {
     pub(super) folder: Arc<CheckpointFolder>,
     shared: Arc<CheckpointerState>,
