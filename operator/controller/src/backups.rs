@@ -326,8 +326,8 @@ fn worsened(before: &[Condition], after: &[Condition]) -> Vec<String> {
     texts.collect()
 }
 
-/// Builds the EtcdBackup of a schedule for a scheduled time. The name ends with the number of minutes since 1970, like the
-/// names of a CronJob's jobs.
+/// Builds the EtcdBackup of a schedule for a scheduled time. The name ends with the Unix time in minutes, like the names of a
+/// CronJob's jobs.
 fn scheduled(schedule: &EtcdBackupSchedule, time: Timestamp) -> EtcdBackup {
     let name = schedule.name_any();
     let spec = EtcdBackupSpec {

@@ -203,7 +203,7 @@ fn result(succeeded: bool) -> &'static str {
 }
 
 impl Punctuality {
-    /// Sets the gauges of a schedule. `last` is in seconds since 1970; `None` leaves that gauge unchanged.
+    /// Sets the gauges of a schedule. `last` is Unix time in seconds; `None` leaves that gauge unchanged.
     pub(crate) fn set(&self, namespace: &str, name: &str, last: Option<i64>, late: bool) {
         let labels = [namespace, name];
         self.late.with_label_values(&labels).set(late.into());

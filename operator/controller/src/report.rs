@@ -174,8 +174,8 @@ fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     }
 }
 
-/// Returns the operation in progress, or `None` if the step makes no progress. `now` is the start time of a new operation in
-/// seconds since 1970. An operation of the same kind and member keeps its start time.
+/// Returns the operation in progress, or `None` if the step makes no progress. `now` is the start time of a new operation, as
+/// Unix time in seconds. An operation of the same kind and member keeps its start time.
 fn operation(
     before: &EtcdClusterStatus,
     notice: Option<&Notice>,
@@ -324,7 +324,7 @@ fn count(of: usize) -> i32 {
     i32::try_from(of).unwrap_or(i32::MAX)
 }
 
-/// Converts seconds since 1970 to the type of status fields. Returns 1970 if they are out of range.
+/// Converts Unix time in seconds to the type of status fields. Returns the Unix epoch if the time is out of range.
 pub(crate) fn time(unix_s: i64) -> Time {
     Time(Timestamp::from_second(unix_s).unwrap_or(Timestamp::UNIX_EPOCH))
 }

@@ -49,7 +49,7 @@ const REMOVED: &str = "(removed)";
 /// The archive and the parts that could not be added.
 struct Bundle {
     archive: Builder<GzEncoder<Vec<u8>>>,
-    /// The modification time of all files, in seconds since 1970.
+    /// The modification time of all files, as Unix time in seconds.
     time: u64,
     missing: Vec<String>,
 }

@@ -37,7 +37,7 @@ pub type Ordinal = u32;
 /// The id of a member in its cluster. A member that is recreated without its disk gets another id.
 pub type MemberId = u64;
 
-/// Seconds since 1970.
+/// Unix time in seconds.
 pub type UnixSeconds = i64;
 
 /// The observed state of one cluster.

@@ -57,9 +57,9 @@ pub(super) struct ClusterArchive {
     unsent: Option<(Segment, Bytes)>,
     /// The last revision that was read from the cluster; `None` once all changes up to it are stored.
     pub(super) last_revision: Option<LastRevision>,
-    /// The time up to which all changes are stored, in milliseconds since 1970.
+    /// The Unix time in milliseconds up to which all changes are stored.
     pub(super) covered_ms: Option<i64>,
-    /// The time in the last stored segment, in milliseconds since 1970; 0 before the first segment of a generation.
+    /// The Unix time in milliseconds in the last stored segment; 0 before the first segment of a generation.
     pub(super) noted_ms: i64,
 }
 

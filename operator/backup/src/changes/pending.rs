@@ -20,7 +20,7 @@ pub(super) struct Pending {
     pub(super) last: i64,
     /// Whether the last revision is complete, so that no later message can continue it.
     is_complete: bool,
-    /// The earliest time of later changes, in milliseconds since 1970.
+    /// The earliest time of later changes, as Unix time in milliseconds.
     pub(super) time_ms: i64,
 }
 

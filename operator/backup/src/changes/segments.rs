@@ -100,7 +100,7 @@ impl SegmentStore {
     }
 
     /// Deletes the segments that no kept snapshot needs, but keeps the newest generation if no kept snapshot belongs to it.
-    /// `kept` lists the start time, in milliseconds since 1970, and the revision of each kept snapshot.
+    /// `kept` lists the start (Unix time in milliseconds) and the revision of each kept snapshot.
     pub(crate) async fn prune(&self, kept: &[(i64, i64)]) -> Result<(), BackupError> {
         let ids = self.ids().await?;
         let unneeded = unneeded(&ids, kept);

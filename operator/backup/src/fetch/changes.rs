@@ -61,7 +61,7 @@ const CLOCKS_MS: i64 = 10_000;
 struct Reached {
     /// The last revision to restore.
     revision: i64,
-    /// The time up to which all changes are fetched, in milliseconds since 1970; 0 before the first segment.
+    /// The Unix time in milliseconds up to which all changes are fetched; 0 before the first segment.
     time_ms: i64,
     /// Whether all changes up to the target are fetched.
     is_complete: bool,
@@ -254,7 +254,7 @@ fn prepare_folder(folder: &Path) -> Result<(), BackupError> {
 }
 
 /// Returns the error for a target whose changes are not all stored. The error names the last point that can be restored.
-/// `later` is the start of the next stored history in milliseconds since 1970, if there is one.
+/// `later` is the start of the next stored history, if there is one, as Unix time in milliseconds.
 fn not_stored(
     segments: &SegmentStore,
     until: Until,

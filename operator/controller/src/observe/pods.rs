@@ -24,10 +24,10 @@ use crate::resources::{
     RESTORE, RETIRED, ROLE, START, TEMPLATE, VERSION, state,
 };
 
-/// Annotation on a claim whose expansion was refused: bytes, `@`, seconds since 1970, a colon, and the API server's message.
+/// Annotation on a claim whose expansion was refused: bytes, `@`, Unix time in seconds, a colon, and the API server's message.
 pub(crate) const REFUSED_BYTES: &str = "witan.dev/refused-bytes";
 
-/// Annotation on a claim: when the pod of its silent member was last recreated, in seconds since 1970.
+/// Annotation on a claim: when the pod of its silent member was last recreated, as Unix time in seconds.
 pub(crate) const REMADE_AT: &str = "witan.dev/remade-at";
 
 /// Value of the annotation `witan.dev/retired` for a claim that is deleted once another member votes in place of the claim's

@@ -53,8 +53,8 @@ pub(super) fn create_dirs(path: &Path) -> io::Result<()> {
 pub(super) struct ScratchDirectory(pub(super) PathBuf);
 
 impl ScratchDirectory {
-    /// Creates the directory in `parent`. Its name contains `prefix`, the process id and the time in ns since 1970. Fails if a
-    /// process with the same id in another container has already created the directory.
+    /// Creates the directory in `parent`. Its name contains `prefix`, the process id and the Unix time in nanoseconds. Fails if
+    /// a process with the same id in another container has already created the directory.
     pub(super) fn new(parent: &Path, prefix: &str) -> io::Result<Self> {
         let path = parent.join(format!("{prefix}{}-{}", process::id(), now_ns()));
         DirBuilder::new().mode(DIR_MODE).create(&path)?;

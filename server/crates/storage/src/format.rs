@@ -219,8 +219,8 @@ pub(super) enum Origin {
     Copied,
 }
 
-/// Returns an inode's number, a space and the creation time in ns since 1970. The time distinguishes equal numbers on different
-/// file systems; it is 0 if the file system does not record it.
+/// Returns an inode's number, a space and the creation time as Unix time in nanoseconds. The time distinguishes equal numbers
+/// on different file systems; it is 0 if the file system does not record it.
 pub(super) fn inode(data: &Metadata) -> String {
     let created = data.created().ok();
     let created = created.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
