@@ -118,7 +118,7 @@ CLUSTER_KINDS = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs helm and returns the ended process."""
+    """Runs helm and returns the completed process."""
     return subprocess.run(["helm", *arguments], capture_output=True, text=True, check=False)
 
 

@@ -111,7 +111,7 @@ class World:
         )
 
     def ready(self):
-        assert self.processes["kube-apiserver"].poll() is None, f"kube-apiserver ended, see {self.path('kube-apiserver.log')}"
+        assert self.processes["kube-apiserver"].poll() is None, f"kube-apiserver exited, see {self.path('kube-apiserver.log')}"
         connection = self.api.connect()
         connection.request("GET", "/readyz", None, self.api.headers("application/json"))
         return connection.getresponse().status == 200

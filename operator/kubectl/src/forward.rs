@@ -18,7 +18,7 @@ use super::error::of_kube;
 #[derive(Debug)]
 pub(super) struct Forward {
     pub(super) address: SocketAddr,
-    /// The error of the last ended connection; `None` if that connection succeeded or no connection has ended.
+    /// The error of the last closed connection; `None` if that connection succeeded or no connection has been closed.
     failure: watch::Receiver<Option<String>>,
     task: JoinHandle<()>,
 }
@@ -33,7 +33,7 @@ impl Forward {
         Ok(Self { address, failure, task })
     }
 
-    /// Returns the error of the last ended connection; `None` if that connection succeeded or no connection has ended.
+    /// Returns the error of the last closed connection; `None` if that connection succeeded or no connection has been closed.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.borrow().clone()
     }

@@ -103,7 +103,7 @@ pub(crate) fn quota(keys: u64, scale: &Scale) -> String {
     format!("--quota-backend-bytes={bytes}")
 }
 
-/// Starts a killed server. Returns the time until it serves, or `None` if the server ends before it serves. Panics after
+/// Starts a killed server. Returns the time until it serves, or `None` if the server exits before it serves. Panics after
 /// `BACK_MAX`.
 pub(crate) fn start_again(server: &mut Server) -> Option<Duration> {
     let begun = Instant::now();

@@ -135,7 +135,7 @@ class Cluster:
     def __exit__(self, *error):
         whole = self.whole()
         self.end()
-        assert whole and not any(member.panicked() for member in self.members), "a member ended or panicked"
+        assert whole and not any(member.panicked() for member in self.members), "a member exited or panicked"
 
 
 def folder(name):

@@ -136,7 +136,7 @@ impl Network {
         self.doors[at].accepting = Some(task);
     }
 
-    /// Refuses connections to a member, as the kernel does after its process ends. Open connections stay.
+    /// Refuses connections to a member, as the kernel does after its process exits. Open connections stay.
     pub fn close(&mut self, at: usize) {
         if let Some(task) = self.doors[at].accepting.take() {
             task.abort();

@@ -205,8 +205,8 @@ struct Running {
     child: Child,
     /// Number of log lines before this start.
     log_before: usize,
-    /// A process that kills the server at the end of its standard input. The input ends when this test process ends, so that no
-    /// server stays behind.
+    /// A process that kills the server at the end of its standard input. The input ends when this test process exits, so that
+    /// no server stays behind.
     watchdog: Child,
     readers: Vec<thread::JoinHandle<()>>,
 }
@@ -290,7 +290,7 @@ impl Server {
         self.wait_log(skip, READY);
     }
 
-    /// Waits until the server logs that it is ready and `/health` succeeds. Panics if the server ends first or does not run.
+    /// Waits until the server logs that it is ready and `/health` succeeds. Panics if the server exits first or does not run.
     pub fn wait_ready(&mut self) {
         let skip = self.running.as_ref().expect("it was started").log_before;
         let kind = self.launch.kind;
@@ -415,13 +415,13 @@ impl Server {
         self.start_again();
     }
 
-    /// Sends SIGTERM and waits until the server has ended.
+    /// Sends SIGTERM and waits until the server has exited.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.wait_exit()
     }
 
-    /// Waits until the process ends by itself.
+    /// Waits until the process exits by itself.
     pub fn wait_exit(&mut self) -> ExitStatus {
         let mut running = self.running.take().expect("the server runs");
         let what = format!("{} ends", self.launch.kind.name());
@@ -479,7 +479,7 @@ impl Drop for Server {
 }
 
 impl Running {
-    /// Waits for the ended process, its remaining output and its watchdog.
+    /// Reaps the process and its watchdog, and waits for the remaining output.
     fn reap(&mut self) {
         let _ = self.watchdog.kill();
         let _ = self.watchdog.wait();
@@ -518,7 +518,7 @@ fn watchdog(pid: u32, dir: &Path, cgroup: Option<&Path>) -> Child {
     Command::new("sh")
         .args([
             "-c",
-            // A cgroup can be removed only after the process has ended.
+            // A cgroup can be removed only after the process has exited.
             "cat >/dev/null; kill -9 \"$1\"; rm -rf \"$2\"
             for pause in 0 1 2; do [ ! -d \"$3\" ] || { sleep $pause; rmdir \"$3\"; }; done",
             "watchdog",

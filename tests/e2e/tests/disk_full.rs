@@ -149,7 +149,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
         let one = json!({ "key": "k0000009" });
         assert_eq!(server.try_v3("kv/deleterange", &one).0, 200);
 
-        // Without the ballast's space, no write is accepted, and no member ends.
+        // Without the ballast's space, no write is accepted, and no member exits.
         disk.fill();
         wait::until_true("no write is accepted", || {
             server.try_v3("kv/deleterange", &one).0 == 429

@@ -85,7 +85,7 @@ pub(crate) struct Climate {
     pub(crate) snapshot_pieces: u64,
     /// Percentage of pieces that break their stream.
     pub(crate) break_percent: u64,
-    /// Percentage of removals after which all other members lose power when the removed member ends.
+    /// Percentage of removals after which all other members lose power when the removed member exits.
     pub(crate) end_crash_percent: u64,
     /// Whether a member stays down until it needs a snapshot.
     pub(crate) lags: bool,

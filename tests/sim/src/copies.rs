@@ -174,8 +174,8 @@ impl World {
             .line(self.now, || format!("m{} moves to another disk", place + 1));
     }
 
-    /// Returns whether a member ends because of a copy. If a leader has entries that the older disk lacks, the member gets
-    /// its former disk back. If the history has forked, or the disk was emptied, the member never returns.
+    /// Returns whether a member exits because of a copy. If a leader has entries that the older disk lacks, the member gets its
+    /// former disk back. If the history has forked, or the disk was emptied, the member never returns.
     pub(crate) fn ends_by_copy(&mut self, place: usize, halt: Halt) -> bool {
         if matches!(halt, Halt::Forked { .. }) && self.may_have_forked {
             self.counts.forked += 1;

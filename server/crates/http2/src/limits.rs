@@ -85,6 +85,6 @@ pub(crate) const VISIT_BYTES: usize = 128 << 10;
 /// Number of stream slots that a connection keeps when it has no streams.
 pub(crate) const SLOTS_KEPT: usize = 64;
 
-/// Number of remembered streams that ended after their requests were complete. A later frame for another ended stream can cause
-/// a different error.
+/// Number of remembered streams that ended after their requests were complete. A later frame for another closed stream can
+/// cause a different error.
 pub(crate) const ENDED_REMEMBERED: usize = 32;

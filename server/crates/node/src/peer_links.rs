@@ -80,7 +80,7 @@ pub struct TrafficStats {
 pub struct FollowerCounts {
     /// Number of append messages that were written to the follower's stream.
     pub sent: u64,
-    /// Number of dropped append messages plus number of ended streams.
+    /// Number of dropped append messages plus the number of closed streams.
     pub failed: u64,
     /// Round-trip times, if any were measured.
     pub trips: RoundTrips,
@@ -196,7 +196,7 @@ impl Node {
         }
     }
 
-    /// Counts a failure to send entries to another member: dropped messages or an ended stream.
+    /// Counts a failure to send entries to another member: dropped messages or a closed stream.
     pub fn entries_lost(&self, to: MemberId) {
         let mut counts = self.shared.peer_links.stats.lock();
         counts.followers.entry(to).or_default().failed += 1;

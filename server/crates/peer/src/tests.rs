@@ -584,7 +584,7 @@ fn a_member_that_is_not_known_yet_is_answered_at_the_url_that_it_names() {
     two.post.update_members(&known);
     assert!(two.post.shared.remotes.lock().keys().eq(&[MemberId(3)]));
     passes(&mut two, &mut one, "as a member");
-    // The other member ends before it joins the cluster.
+    // The other member exits before it joins the cluster.
     stop(three);
     until("the member is forgotten", || {
         two.messages();

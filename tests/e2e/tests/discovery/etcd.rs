@@ -25,7 +25,7 @@ pub(crate) fn started(kind: Kind, flags: &[String]) -> Server {
     member
 }
 
-/// Starts `size` members with these flags and waits until all are healthy. Panics if a member ends.
+/// Starts `size` members with these flags and waits until all are healthy. Panics if a member exits.
 pub(crate) fn begin(kind: Kind, size: usize, flags: &[String]) -> Vec<Server> {
     let mut members: Vec<Server> = (0..size)
         .map(|at| member(kind, &format!("m{at}"), flags))

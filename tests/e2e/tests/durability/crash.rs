@@ -65,7 +65,7 @@ fn acknowledged_writes_survive_kill_9() {
     }
 }
 
-/// Starts 900 writers that put new keys until the server ends. Each writer returns its acknowledged keys with their revisions.
+/// Starts 900 writers that put new keys until the server exits. Each writer returns its acknowledged keys with their revisions.
 async fn write_v3(
     server: &Server,
     round: u64,
@@ -97,7 +97,7 @@ async fn write_v3(
     writers
 }
 
-/// Starts a writer that counts up in one v2 key until the server ends. It returns the last acknowledged number and its index.
+/// Starts a writer that counts up in one v2 key until the server exits. It returns the last acknowledged number and its index.
 fn write_v2(
     server: &Server,
     round: u64,

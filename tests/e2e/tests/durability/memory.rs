@@ -181,7 +181,7 @@ async fn save(channel: &Channel, path: &Path) {
     assert!((values..2 * values).contains(&saved), "{saved} bytes");
 }
 
-/// Panics if the member has ended, was killed by the kernel, or has more memory than its limit.
+/// Panics if the member has exited, was killed by the kernel, or has more memory than its limit.
 fn assert_within(server: &mut Server, limit_bytes: u64) {
     assert_eq!(server.memory_kills(), 0, "{}", server.tail());
     assert!(server.runs(), "{}", server.tail());

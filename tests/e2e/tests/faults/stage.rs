@@ -19,7 +19,7 @@ pub(crate) struct Stage {
     pub(crate) network: Network,
     /// Whether each member was started as a new member of an existing cluster.
     joined: Vec<bool>,
-    /// The small disk, which is unmounted after the members have ended.
+    /// The small disk, which is unmounted after the members have exited.
     pub(crate) disk: Option<Disk>,
 }
 
@@ -90,7 +90,7 @@ impl Stage {
         self.wait_serving(at);
     }
 
-    /// Waits until `/health` of a member succeeds. Panics if the member ends.
+    /// Waits until `/health` of a member succeeds. Panics if the member exits.
     fn wait_serving(&mut self, at: usize) {
         let member = self.cluster.member_mut(at);
         let ready = wait::within(RECOVERY_MAX, &format!("member {at} serves"), || {

@@ -113,7 +113,7 @@ fn leases_end_at_the_source_and_continue_after_the_cut_over() {
     member.start_again();
     wait_copied(&member, &source);
     assert_eq!(run(&member, &["get", "short"]), "");
-    wait::until_true("the ended lease is removed", || {
+    wait::until_true("the expired lease is removed", || {
         list(&member, &["lease", "list"]) == list(&source, &["lease", "list"])
     });
     cut_over(&member);

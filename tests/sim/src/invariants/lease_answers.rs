@@ -18,7 +18,7 @@ pub(super) struct LeaseAnswers {
     /// The last entry executed by any member and the leases after it.
     index: u64,
     leases: BTreeSet<LeaseId>,
-    /// Time at which a client learned that a lease has ended, by lease. Ids of ended leases are not granted again.
+    /// Time at which a client learned that a lease has ended, by lease. The id of such a lease is not granted again.
     known_ended: BTreeMap<LeaseId, u64>,
 }
 

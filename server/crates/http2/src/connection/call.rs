@@ -236,7 +236,7 @@ impl<S: Service> Connection<S> {
         self.settle(slot, stream, progress);
     }
 
-    /// Returns a waiting stream to its slot. Finishes an ended stream, resets a failed stream, and frees the slot of either.
+    /// Returns a waiting stream to its slot. Otherwise, finishes or resets the stream and frees its slot.
     fn settle(&mut self, slot: usize, stream: Box<Stream<S>>, progress: StreamProgress) {
         match progress {
             StreamProgress::Waits => self.streams.keep(slot, stream),
@@ -478,13 +478,13 @@ impl<S: Service> Connection<S> {
         self.fault()
     }
 
-    /// Records an ended stream and frees its slot.
+    /// Records a closed stream and frees its slot.
     fn close(&mut self, slot: usize, stream: &Stream<S>) {
         self.record_end(stream.id, matches!(stream.receiving, Receiving::Ended));
         self.release(slot, stream);
     }
 
-    /// Records an ended stream, to classify later frames. `whole` says whether its request was complete.
+    /// Records a closed stream, to classify later frames. `whole` says whether its request was complete.
     pub(super) fn record_end(&mut self, id: u32, whole: bool) {
         if whole {
             self.ended.push_complete(id);
@@ -493,7 +493,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Removes the deadline of an ended stream and frees its slot. Clears the list of woken slots if no stream remains.
+    /// Removes the deadline of a closed stream and frees its slot. Clears the list of woken slots if no stream remains.
     pub(super) fn release(&mut self, slot: usize, stream: &Stream<S>) {
         if let Some(at) = stream.deadline {
             self.timers.deadlines.remove(&(at, stream.id));

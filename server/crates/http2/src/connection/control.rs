@@ -139,7 +139,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Increases the send window of the connection or of a stream and queues the stream if it has unsent content. An invalid
-    /// increase resets the stream or, for the connection's window, fails. Ignores an ended stream and fails for an idle stream.
+    /// increase resets the stream or, for the connection's window, fails. Ignores a closed stream and fails for an idle stream.
     pub(super) fn on_window(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let more = i64::from(frame.number()? & 0x7fff_ffff);
         if frame.stream == 0 {

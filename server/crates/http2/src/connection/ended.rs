@@ -1,4 +1,4 @@
-//! Remembers ended streams, to classify frames that arrive for them later.
+//! Remembers closed streams, to classify frames that arrive for them later.
 
 use std::collections::VecDeque;
 
@@ -21,7 +21,7 @@ pub(super) struct EndedStreams {
     ended_early: VecDeque<u32>,
     /// The highest id that `ended_early` has dropped.
     forgotten: u32,
-    /// The last ended streams whose requests were complete, oldest first.
+    /// The last closed streams whose requests were complete, oldest first.
     ended_complete: VecDeque<u32>,
 }
 

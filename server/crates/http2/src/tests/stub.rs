@@ -18,7 +18,7 @@ use crate::{
 /// The events that a [`Stub`] has recorded, and the budgets that it grants.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    /// Codes of ended calls; -1 for a canceled call.
+    /// Codes of finished calls; -1 for a canceled call.
     pub(super) ended: RefCell<Vec<Code>>,
     pub(super) begun: Cell<usize>,
     pub(super) received: RefCell<Vec<usize>>,

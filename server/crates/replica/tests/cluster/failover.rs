@@ -123,7 +123,7 @@ fn a_leader_whose_streams_open_again_is_followed_at_its_next_heartbeat() {
     }
 }
 
-/// No message from an ended process arrives after an election timeout.
+/// No message from a terminated process arrives after an election timeout.
 #[test]
 fn a_leader_that_sends_for_an_election_timeout_is_followed_again() {
     for ids in [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7]] {

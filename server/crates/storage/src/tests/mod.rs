@@ -136,7 +136,7 @@ const ME: DataIdentity = DataIdentity { cluster_id: 0xc1, member_id: MemberId(0x
 /// Held for writing while a process starts, so that no test opens a directory at that time. Until a child runs its program, it
 /// shares all locks of this process.
 static STARTING: RwLock<()> = RwLock::new(());
-/// Maximum time for which the kernel may keep a child's copied locks after the child has ended.
+/// Maximum time for which the kernel may keep a child's copied locks after the child has exited.
 const LATE: Duration = Duration::from_secs(10);
 /// A timeout longer than any operation in these tests.
 const LONG: Duration = Duration::from_secs(60);
@@ -157,7 +157,7 @@ fn open_with(
     while_unlocked(|| super::open(dir, who, ledger, &unlimited(), &metrics()))
 }
 
-/// Opens a directory without waiting for locks of ended processes.
+/// Opens a directory in one attempt. Fails if another process still holds a lock.
 fn open_once(dir: &Path, who: &DataIdentity) -> Result<(Storage, Recovered), OpenError> {
     super::open(dir, who, &Arc::default(), &unlimited(), &metrics())
 }
@@ -167,7 +167,7 @@ fn unlimited() -> Arc<BlockCache> {
     Arc::new(BlockCache::new())
 }
 
-/// Runs `done` while no process starts. Retries while an ended process still holds a lock, at most for [`LATE`].
+/// Runs `done` while no process starts. Retries while a terminated process still holds a lock, at most for [`LATE`].
 fn while_unlocked<T>(done: impl Fn() -> Result<T, OpenError>) -> Result<T, OpenError> {
     let _none_starts = STARTING.read().unwrap_or_else(|e| e.into_inner());
     let begun = Instant::now();
