@@ -1,4 +1,4 @@
-//! Compares v2's keys with etcd: runs a bounded number of random sequences and all kept scripts.
+//! Compares the v2 keys API with etcd's: runs a bounded number of random sequences, and all kept scripts.
 
 use witan_differ::{engine, v2::Keys};
 

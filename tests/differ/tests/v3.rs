@@ -1,4 +1,4 @@
-//! Compares v3's key space, leases and users with etcd: a bounded number of sequences, and the kept scripts.
+//! Compares the v3 key space, leases and users with etcd's: runs a bounded number of random sequences, and all kept scripts.
 
 use witan_differ::{calls::Calls, engine, v3::Keys};
 

@@ -1,4 +1,4 @@
-//! Compares calls of the JSON gateway with etcd 3.7: leases, and users with their permissions.
+//! Compares responses of the JSON gateway with etcd 3.7's: for leases, and for users and their permissions.
 //!
 //! `v3` compares the key space, and `watch` compares watches.
 //!

@@ -1,4 +1,4 @@
-//! Compares v2's keys over HTTP/1.1 with etcd 3.4.23.
+//! Compares the v2 keys API over HTTP/1.1 with etcd 3.4.23's.
 //!
 //! Reading order: `step` (the possible steps) → `generate` with `words` and `paths` (random steps) → `answer` (the compared
 //! parts) → `action` (the cells to cover) → `side` (one server) → `pair` (both servers) → `excuse` (deliberate differences).

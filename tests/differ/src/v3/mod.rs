@@ -1,4 +1,5 @@
-//! Compares v3's key space over gRPC and JSON with etcd 3.7 and with etcd 3.4.23. A sequence of each seed runs on new servers.
+//! Compares the v3 key space over gRPC and JSON with that of etcd 3.7 and of etcd 3.4.23. A sequence of each seed runs on new
+//! servers.
 //!
 //! `calls` compares leases, users and roles, and `watch` compares watches.
 //!

@@ -1,4 +1,4 @@
-//! Compares v3's watches over gRPC with etcd 3.7 during random writes and compactions, while watchers with random options are
+//! Compares v3 watches over gRPC with etcd 3.7's during random writes and compactions, while watchers with random options are
 //! created and canceled. Each watcher must receive the same events, and all events of a revision in one answer.
 //!
 //! Reading order: `step` (the possible steps) → `draw` (random steps) → `side` (one server and its streams) → this file (both

@@ -1,4 +1,4 @@
-//! Compares `/health`, `/livez`, `/readyz` and their metrics with etcd 3.7, byte for byte.
+//! Compares the responses of `/health`, `/livez` and `/readyz`, and their metrics, with etcd 3.7's, byte for byte.
 
 use std::collections::BTreeMap;
 

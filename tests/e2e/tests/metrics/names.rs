@@ -1,4 +1,4 @@
-//! Compares names, types, labels, buckets and counts with etcd, and lists absent families.
+//! Compares names, types, labels, buckets and counts with etcd's, and lists absent families.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! A used-up quota: refused and accepted requests, notifications, and its end. Compares the answers with etcd 3.7.
+//! A used-up quota: refused and accepted requests, notifications, and its end. Compares the answers with etcd 3.7's.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Compares status, hashes, defragmentation, leadership and refused downgrades with etcd 3.7.
+//! Compares status, hashes, defragmentation, leadership and refused downgrades with etcd 3.7's.
 
 use tonic::transport::Channel;
 use witan_api::v3::etcdserverpb::{

@@ -1,4 +1,4 @@
-//! Compares locks and elections with etcd 3.7, over gRPC and as JSON. etcdctl and etcd's Go client implement both services
+//! Compares locks and elections with etcd 3.7's, over gRPC and as JSON. etcdctl and etcd's Go client implement both services
 //! themselves (see `tests/upstream/cases` and `tests/e2e/go`).
 
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Compares JSON under `/v3` with etcd 3.7 and under `/v3beta` with etcd 3.4, byte for byte.
+//! Compares JSON under `/v3` with etcd 3.7's and JSON under `/v3beta` with etcd 3.4's, byte for byte.
 
 use witan_e2e::{Kind, Server, http, rows};
 

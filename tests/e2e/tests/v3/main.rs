@@ -1,4 +1,4 @@
-//! Compares the v3 dialect with etcd: gRPC and JSON requests get the same answers from both. `tests/differ` compares keys and
+//! Compares the v3 API with etcd's: gRPC and JSON requests get the same answers from both. `tests/differ` compares keys and
 //! transactions. `member/etcdctl.rs` compares the output of etcdctl.
 //!
 //! Reading order: this file → `descriptors` → `grpc` → `gateway` → `websocket` → `encoding` → `lease` → `concurrency` →

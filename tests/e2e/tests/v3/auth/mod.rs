@@ -1,4 +1,4 @@
-//! Compares v3 auth with etcd: the responses to real clients about users, roles and denied calls.
+//! Compares v3 auth with etcd's: the responses to real clients about users, roles and denied calls.
 //!
 //! `server/crates/machine/testdata/auth` tests the individual rules, and `v2/auth.rs` v2 auth.
 #![expect(

@@ -105,7 +105,7 @@ fn integer(kind: FieldKind, digits: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// `tests/differ/src/v3/oddity.rs` compares all other cases with etcd but has no unsigned field.
+    /// `tests/differ/src/v3/oddity.rs` compares the results of all other cases with etcd's but has no unsigned field.
     #[test]
     fn an_unsigned_field_accepts_no_sign() {
         assert_eq!(bare(FieldKind::Uint64, b"1"), Some(1));
