@@ -207,7 +207,7 @@ class Trouble:
             eventually("the lost member's pod and disk are deleted", lambda: pod not in self.pods(name) and len(self.claims(name)) == 3)
 
     def drain(self):
-        """kubectl drains the nodes one after the other. No write fails, and the disruption budget admits one eviction at a
+        """kubectl drains the nodes one after the other. No write fails, and the disruption budget allows one eviction at a
         time."""
         name = "drained"
         with self.brief(name, podAntiAffinityPreset="soft"):

@@ -85,7 +85,7 @@ impl Retention {
 
     /// Returns whether a backup is not older than `keep_within`.
     fn is_young(self, backup: &BackupRecord, now: Timestamp) -> bool {
-        // An age is negative if the clock went back.
+        // An age is negative if the clock was set back.
         let age = Duration::try_from(now.duration_since(backup.started_at)).unwrap_or_default();
         self.keep_within.is_some_and(|within| age <= within)
     }
@@ -190,7 +190,7 @@ mod tests {
             // A backup is kept if either limit keeps it.
             (Some(1), Some(30), "e", "ab"),
             (Some(4), Some(1), "e", "a"),
-            // The saved backup is kept, even if the clock went back.
+            // The saved backup is kept, even if the clock was set back.
             (Some(1), None, "b", "acd"),
             (None, Some(1), "b", "acd"),
         ];
@@ -339,7 +339,7 @@ mod tests {
             (None, Some(1), "g", "bef"),
             // A backup is kept if either limit keeps it.
             (Some(1), Some(30), "g", "b"),
-            // The saved backup is kept, even if the clock went back.
+            // The saved backup is kept, even if the clock was set back.
             (Some(1), None, "b", "ef"),
         ];
         removes(&all, &table);

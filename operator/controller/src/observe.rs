@@ -168,8 +168,8 @@ mod tests {
     use super::*;
     use crate::testing::named;
 
-    /// With `IfHealthyBudget`, a budget of 0 admits no eviction of a sole unready member. With `AlwaysAllow`, a drain could evict
-    /// unready members that still vote. If an applied budget were not current, each pass would apply it again.
+    /// With `IfHealthyBudget`, a budget of 0 allows no eviction of a sole unready member. With `AlwaysAllow`, a drain could
+    /// evict unready members that still vote. If an applied budget were not current, each pass would apply it again.
     #[test]
     fn only_a_budget_of_zero_always_allows_evictions_and_each_budget_is_current() {
         let (always, healthy) = ("AlwaysAllow", "IfHealthyBudget");

@@ -67,7 +67,7 @@ impl ReleaseVersion {
     }
 }
 
-/// Returns the feature level that a release supports; `None` for an unknown release, and for a tag that is not a version.
+/// Returns the feature level that a release supports. Returns `None` if the release is unknown or the tag is not a version.
 pub fn level_of(version: &str) -> Option<Level> {
     level_in(RELEASES, version)
 }

@@ -45,7 +45,7 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Returns the step that deletes or retires the claim of a removed member. Until the desired number of members vote, retires an
-/// intact claim, because it may hold the last copy of some data. Returns `None` if the claim is already retired for good.
+/// intact claim, because it may hold the last copy of some data. Returns `None` if the claim is already retired permanently.
 fn delete_or_retire_claim(
     joined: &Joined<'_>,
     ordinal: Ordinal,

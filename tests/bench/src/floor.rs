@@ -41,7 +41,7 @@ pub fn copy(folder: &Path, bytes: u64) -> Duration {
     took
 }
 
-/// Appends records to a file in `folder` and syncs each, for `length`. Panics if the disk fails.
+/// Appends records to a file in `folder` for `length` and syncs each record. Panics if the disk fails.
 pub fn measure(folder: &Path, length: Duration) -> Measured {
     let path = folder.join("floor");
     let mut options = OpenOptions::new();

@@ -23,7 +23,7 @@ const LISTED: u64 = 10_000;
 static VALUE: [u8; VALUE_BYTES] = [b'v'; VALUE_BYTES];
 static LARGE_VALUE: [u8; Verb::LARGE_BYTES] = [b'v'; Verb::LARGE_BYTES];
 
-/// A kind of request.
+/// A type of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// gRPC: a put of 16 + 256 bytes.

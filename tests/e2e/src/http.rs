@@ -12,7 +12,7 @@ use std::{
 
 use crate::wait::PATIENCE;
 
-/// Content type of v2's forms, which is the default for every body.
+/// Content type of v2 forms, which is the default for every body.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The header of a JSON body.
@@ -45,7 +45,7 @@ impl Response {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Returns the index of v2's key space in the response. Panics if there is none.
+    /// Returns the index of the v2 key space in the response. Panics if there is none.
     pub fn etcd_index(&self) -> u64 {
         let index = self.header("X-Etcd-Index");
         let index = index.and_then(|index| index.parse().ok());

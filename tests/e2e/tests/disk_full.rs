@@ -12,7 +12,7 @@ use witan_e2e::{Disk, Launch, Server, disk, http, wait};
 const DISK_MIB: usize = 64;
 const VALUE_BYTES: usize = 48 << 10;
 
-/// Time after which a disk that refuses writes has no checkpoint left that would free space.
+/// Time after which a member on a full disk no longer writes a checkpoint that would free space.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Enough values to fill the disk.
@@ -100,7 +100,7 @@ fn a_full_disk_of_the_log_alone_refuses_writes() {
             .start();
         assert_eq!(put(&server, 0, VALUE_BYTES).0, 200);
         assert!(wal.join("log/ballast").exists());
-        // Stop the member, so that it does not give up its ballast before the disk is full.
+        // Stop the member, so that it does not delete its ballast before the disk is full.
         server.signal("STOP");
         disk.fill();
         server.signal("CONT");
@@ -124,7 +124,7 @@ fn a_disk_filled_by_others_refuses_writes_until_there_is_space() {
         }
         server.http("PUT", "/v2/keys/watched", "value=x");
         assert!(metric(&server, "witan_disk_ballast_bytes") > 0.0);
-        // Stop the member, so that it does not give up its ballast before the disk is full.
+        // Stop the member, so that it does not delete its ballast before the disk is full.
         server.signal("STOP");
         disk.fill();
         server.signal("CONT");

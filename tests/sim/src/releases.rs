@@ -152,8 +152,8 @@ impl World {
         }
     }
 
-    /// As the operator, upgrades a member, changes its level, or starts or cancels a downgrade. Returns whether it did one of
-    /// these.
+    /// As the operator, upgrades a member, changes its level, or starts or cancels a downgrade. Returns whether anything
+    /// changed.
     pub(crate) fn roll(&mut self) -> bool {
         if !self.scenario.has_releases() || !self.hand.chance(OPERATOR_PERCENT) {
             return false;
@@ -173,8 +173,8 @@ impl World {
         true
     }
 
-    /// As the operator, changes the level of a member, or starts or cancels a downgrade to the first level. Returns whether it
-    /// did one of these. Lowers the level of a member only after the cluster has recorded the downgrade, which keeps the level
+    /// As the operator, changes the level of a member, or starts or cancels a downgrade to the first level. Returns whether
+    /// anything changed. Lowers the level of a member only after the cluster has recorded the downgrade, which keeps the level
     /// from rising. Cancels the downgrade only when no member has the first level.
     fn roll_level(&mut self) -> bool {
         let known = &self.truth.registry;

@@ -565,8 +565,7 @@ impl World {
         self.after(SETTLE_STEP_TICKS * UNITS_PER_TICK, Event::Settle);
     }
 
-    /// Begins the serving phase once all members know one leader, or at the latest after `SETTLE_TICKS_MAX`. Until then, checks
-    /// again later.
+    /// Begins the serving phase once all members know one leader, or after `SETTLE_TICKS_MAX`. Until then, checks again later.
     fn settle(&mut self) {
         let statuses: Vec<Status> = self.present().map(|(_, member)| member.status).collect();
         let leader = statuses.iter().find(|status| status.role == Role::Leader);

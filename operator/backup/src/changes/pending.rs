@@ -37,7 +37,7 @@ impl Pending {
     }
 
     /// Adds the changes of a message. `may_continue` says whether the next message can continue the last revision. If the clock
-    /// goes back, changes keep the last time. Fails if a revision does not follow the previous one.
+    /// is set back, changes keep the last time. Fails if a revision does not follow the previous one.
     pub(super) fn add(
         &mut self,
         events: Vec<Event>,

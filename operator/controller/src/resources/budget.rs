@@ -39,8 +39,8 @@ pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruption
     let max = options.max_unavailable;
     let min = options.min_available;
     let min = min.or_else(|| max.is_none().then_some(IntOrString::Int(number)));
-    // An unready member can still vote. `IfHealthyBudget` would never admit an eviction of an unready pod with a budget of 0 or
-    // a sole member.
+    // An unready member can still vote. `IfHealthyBudget` would never allow the eviction of an unready pod with a budget of 0
+    // or a sole member.
     let policy = match (&min, number) {
         (Some(IntOrString::Int(0)), _) | (None, 0) => ALWAYS_ALLOW,
         _ => "IfHealthyBudget",

@@ -38,7 +38,7 @@ pub struct TopRow {
     pub counts: TopCounts,
 }
 
-/// A key space. v1 uses v2's key space.
+/// A key space. v1 uses the v2 key space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeySpace {

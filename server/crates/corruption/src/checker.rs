@@ -339,7 +339,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// Returns whether this member knows itself as the leader.
+    /// Returns whether this member believes that it is the leader.
     fn leads(&self) -> bool {
         self.node.status().leader == self.node.identity().member_id
     }

@@ -135,7 +135,7 @@ pub fn read<'a>(
         let found = read_large(ctx, request, access, look).await?;
         Ok(framed(found?))
     };
-    // The box keeps the future of a small read small.
+    // Box this future, so that the future of a small read stays small.
     Either::Right(Box::pin(read))
 }
 

@@ -23,9 +23,9 @@ const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Copier<'_> {
-    /// Runs the cut-over and sends its result to the requester. Returns whether it succeeded. If the requester is gone, makes
-    /// no attempt and returns `false`. After an error, the source may refuse writes until the next session abandons the
-    /// cut-over.
+    /// Runs the cut-over and sends its result to the requester. Returns whether it succeeded. If the requester has
+    /// disconnected, makes no attempt and returns `false`. After an error, the source may refuse writes until the next session
+    /// abandons the cut-over.
     pub(super) async fn answer_cut_over(
         &mut self,
         request: CutOverRequest,
@@ -89,7 +89,7 @@ impl Copier<'_> {
         if request.is_closed() {
             // Without a quorum, the proposal can outlast its requester.
             return Ok(Err(CutOverRefused::Failed(
-                "the requester is gone".to_owned(),
+                "the requester has disconnected".to_owned(),
             )));
         }
         let begun = Instant::now();

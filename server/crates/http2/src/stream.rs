@@ -93,7 +93,7 @@ pub(crate) struct ResourceMeters<S: Service> {
 }
 
 impl<S: Service> Stream<S> {
-    /// Creates a stream without a call. If its request has not `ended`, its content is dropped until `receiving` is set.
+    /// Creates a stream without a call. Unless the request has `ended`, its content is dropped until `receiving` is set.
     pub(crate) fn new(
         id: u32,
         began: Instant,

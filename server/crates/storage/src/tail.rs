@@ -35,7 +35,7 @@ const SECTOR_BYTES: usize = 512;
 /// Number of digits in a file name before the suffix.
 const SEQ_DIGITS: usize = 16;
 
-/// A kind of the engine's files.
+/// The kind of a file of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogFileKind {
     /// Files with new records.

@@ -214,7 +214,7 @@ impl<C: CallHandler> Service for ConnectionService<C> {
         RunningCall::Grpc(Box::pin(contain::call(calls, request, panics)))
     }
 
-    /// Runs a request, or refuses it on a port for gRPC only.
+    /// Runs a request. Refuses it if the port serves only gRPC.
     fn exchange(&self, head: &Rc<Head>, content: Option<RequestStream>) -> RunningCall {
         RunningCall::Http(match &self.requests {
             Some(requests) => requests.answer(head, content, &self.client, &self.account),

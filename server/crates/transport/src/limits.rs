@@ -23,7 +23,7 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time that an HTTP/1 connection may be idle. Clients keep connections open between polls.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// Maximum size in bytes of a form or of another service's response; a longer body is refused. As in etcd, v2's forms are the
+/// Maximum size in bytes of a form or of another service's response; a longer body is refused. As in etcd, v2 forms are the
 /// largest bodies. `--max-request-bytes` limits the bodies of JSON calls.
 pub const BODY_BYTES_MAX: usize = 10 << 20;
 
@@ -34,7 +34,7 @@ pub(super) const BODY_STEP_BYTES: usize = 256 << 10;
 pub(super) const BODY_PIECE_BYTES: usize = 128 << 10;
 
 /// Maximum number of open client connections of a member or a gateway; when it is reached, none is accepted until a connection
-/// closes. A member's metrics URLs have their own connections, 1 for every `METRICS_PART` of these.
+/// closes. A member's metrics URLs have a separate limit: 1 connection for every `METRICS_PART` client connections.
 pub const CONNECTIONS_MAX: usize = 32_768;
 
 /// 1 of every `METRICS_PART` connections is reserved for the metrics URLs.

@@ -22,7 +22,7 @@ use crate::{
 use pair::Pair;
 use step::Step;
 
-/// The dialect of v2's keys.
+/// The dialect of v2 keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Keys;
 

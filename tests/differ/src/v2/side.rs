@@ -210,7 +210,7 @@ impl Side {
             self.watches.insert(id, watch);
             return Ok(Answer::of("GET", &response, true));
         }
-        Err(io::Error::other("redirected without end"))
+        Err(io::Error::other("redirected too many times"))
     }
 
     /// Removes and returns an open watch.

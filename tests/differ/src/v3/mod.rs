@@ -37,7 +37,7 @@ pub enum Era {
     Former,
 }
 
-/// The dialect of v3's keys.
+/// The dialect of v3 keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Keys(Era);
 

@@ -2,7 +2,7 @@
 
 use super::Era;
 
-/// A kind of place for an oddity in a body.
+/// The place of an oddity in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Bytes,

@@ -21,7 +21,7 @@ use step::{Step, TABLE};
 /// Number of steps between two comparisons of the received events.
 const ROUND: usize = 6;
 
-/// The dialect of v3's watches.
+/// The dialect of v3 watches.
 #[derive(Clone, Copy, Debug)]
 pub struct Watches;
 

@@ -65,7 +65,7 @@ pub fn check(history: &[Call]) -> Result<(), Refusal> {
     })
 }
 
-/// Maximum number of combinations of a set and a state that are tried. The search panics when it is exceeded. A correct history
+/// Maximum number of combinations of a set and a state that are tried. Beyond this number, the search panics. A correct history
 /// of a few hundred calls needs a few thousand.
 const TRIED_MAX: usize = 1_000_000;
 

@@ -32,7 +32,7 @@ fn fill(member: &Server, count: usize) {
     }
 }
 
-/// Returns a member's state other than v3's keys: users and the v2 tree.
+/// Returns a member's state other than v3 keys: users and the v2 tree.
 fn users_and_tree(member: &Server) -> [String; 2] {
     let users = member.v3("auth/user/list", "{}");
     let tree = member.http("GET", "/v2/keys/?recursive=true&sorted=true", "");

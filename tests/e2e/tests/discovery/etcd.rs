@@ -1,4 +1,4 @@
-//! Clusters of real etcd that start with a registry on Witan. etcd 3.4 uses the service and the URL of v2's keys, and etcd 3.6
+//! Clusters of real etcd that start with a registry on Witan. etcd 3.4 uses the service and the URL of v2 keys, and etcd 3.6
 //! uses v3 discovery. Also contains helpers that start any cluster.
 
 use witan_e2e::{

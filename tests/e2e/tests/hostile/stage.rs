@@ -169,7 +169,7 @@ pub(crate) fn go_on(what: &str, mut longest: impl FnMut() -> ((), Duration)) {
     });
 }
 
-/// Runs `one` in parallel for each number below `clients`. Returns the results in this order.
+/// Runs `one` in parallel for each number below `clients`. Returns the results in the order of the numbers.
 pub(crate) fn at_once<T: Send>(clients: usize, one: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let one = &one;
     thread::scope(|scope| {

@@ -73,7 +73,7 @@ fn a_full_quota_also_stops_v2_writes() {
     assert_eq!(put_v3(&server), 200);
 }
 
-/// The size of v2's keys counts against the quota of v3's writes.
+/// The size of v2 keys counts against the quota, which also limits v3 writes.
 #[test]
 fn both_key_spaces_share_the_quota() {
     let server = Launch::witan().arg("--quota-backend-bytes=500000").start();

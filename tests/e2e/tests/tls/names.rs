@@ -1,4 +1,4 @@
-//! A certificate's common name as the user of a call, compared with etcd 3.7.
+//! A certificate's common name as the user of a call, compared with etcd 3.7's.
 
 use witan_e2e::{Kind, Tool, tool::CommandOutput, with_etcd};
 

@@ -1,4 +1,4 @@
-//! The rules of v1's keys with their exact answers and the effects in v2.
+//! The rules of v1 keys, with their exact answers and their effects in v2.
 
 use witan_e2e::{Launch, Server, rows};
 

@@ -1,4 +1,4 @@
-//! Tests that `save` reports a failure and cleans up if a store refuses a request, or on a signal.
+//! Tests that `save` reports a failure and cleans up if a store refuses a request or a signal arrives.
 
 use super::*;
 use crate::testing::s3::{self, Refusal, Requests};

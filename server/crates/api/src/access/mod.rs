@@ -24,7 +24,7 @@ pub enum Access {
     V3Keys,
     /// Any user, while v3 authentication is enabled.
     V3User,
-    /// The root role, while v3 authentication is enabled. The calls change only v3's key space.
+    /// The root role, while v3 authentication is enabled. The calls change only the v3 key space.
     V3Root,
     /// A role with a pattern that covers the key, while v2 authentication is enabled. v1 uses the same keys.
     V2Keys,

@@ -404,8 +404,8 @@ impl<S: Service> Connection<S> {
         Ok(rest)
     }
 
-    /// Ends the connection: drops all streams and sends a GOAWAY with this reason. The connection closes after
-    /// [`CLOSE_TIMEOUT`] at the latest.
+    /// Ends the connection: drops all streams and sends a GOAWAY with this reason. The connection closes within
+    /// [`CLOSE_TIMEOUT`].
     fn fail(&mut self, reason: Reason) {
         self.streams.clear();
         self.timers.deadlines.clear();

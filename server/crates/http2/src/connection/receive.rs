@@ -269,8 +269,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Reopens a stream's receive window if no message waits for the call. A message larger than the window can then arrive,
-    /// but no second message until the call has taken the first. Does nothing after the request has ended.
+    /// Reopens a stream's receive window unless the call has an unread message. A message larger than the window can then
+    /// arrive, but no second message until the call has taken the first. Does nothing after the request has ended.
     pub(super) fn open_window(&mut self, stream: &mut Stream<S>) {
         let waits = stream.sender.as_ref().is_some_and(|s| s.waits());
         if !waits && !matches!(stream.receiving, Receiving::Ended) {

@@ -258,8 +258,8 @@ impl ServerTls {
 }
 
 /// Closes a stream whose last bytes tell the client the reason. Reads the bytes in transit before the socket is dropped:
-/// otherwise, the kernel would reset the connection, and the client would lose the last bytes. In TLS 1.3, a client sends a
-/// request before it knows the result. Takes at most [`REFUSED_CLOSE_TIMEOUT`].
+/// otherwise, the kernel would reset the connection, and the client would lose the last bytes. In TLS 1.3, a client can send a
+/// request before it knows the result of the handshake. Takes at most [`REFUSED_CLOSE_TIMEOUT`].
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let drained = async {
         stream.shutdown().await?;

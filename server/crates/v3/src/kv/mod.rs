@@ -129,7 +129,7 @@ pub(super) fn read<Q: Clone + Send + 'static, T: ReadReply>(
         let (done, permit) = run_large(job, size, work).await?;
         Ok((done, Some(permit)))
     };
-    // The box keeps the future of a small read in memory small.
+    // Box this future, so that the future of a small read stays small.
     Either::Right(Box::pin(with_permit))
 }
 

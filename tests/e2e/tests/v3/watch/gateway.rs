@@ -1,4 +1,4 @@
-//! Watches as JSON: lines compared with etcd 3.7, and errors in both forms.
+//! Watches as JSON: lines compared with etcd 3.7's, and errors in both forms.
 
 use serde_json::{Value, json};
 use witan_e2e::{Kind, Launch, Server, http::Connection};
