@@ -63,7 +63,7 @@ fn lacks_password(step: &Step, seen: &Observed) -> bool {
         && seen.pods().all(|(_, pod)| !pod.outdated)
 }
 
-/// Returns whether a step restarts an unready pod. Updates stop only ready pods.
+/// Returns whether a step restarts an unready pod. An update stops only ready pods.
 fn is_repair(step: &Step, seen: &Observed) -> bool {
     let Step::DeletePod { ordinal, .. } = step else {
         return false;

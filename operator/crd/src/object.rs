@@ -1,4 +1,4 @@
-//! The trait bound of functions over namespaced objects.
+//! The trait bound of functions that handle namespaced objects.
 
 use std::fmt::Debug;
 

@@ -74,7 +74,7 @@ pub struct EtcdOperationSpec {
     /// Restarts all members one at a time, the leader last.
     pub restart: Option<NoSettings>,
     /// Replaces all members, one at a time and the leader last, with members that have new PersistentVolumeClaims. The operator
-    /// does the same by itself if a change of `spec.storage` cannot be applied to existing claims.
+    /// does the same automatically if a change of `spec.storage` cannot be applied to existing claims.
     pub migrate_storage: Option<NoSettings>,
     /// Renews the CA of the cluster and the certificates that the operator issues.
     pub rotate_certificates: Option<NoSettings>,

@@ -305,7 +305,7 @@ fn begin_replacement(
     let why = if member.ordinal.is_none() {
         "is not a pod of this cluster"
     } else if member.learner {
-        "is a learner: the operator replaces learners by itself"
+        "is a learner: the operator replaces learners automatically"
     } else {
         return Start::Begin(Some((named.to_owned(), member.id)));
     };

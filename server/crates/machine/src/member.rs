@@ -103,7 +103,7 @@ pub struct ChangeMembers {
     /// The member to add.
     #[prost(message, optional, tag = "1")]
     pub add: Option<Member>,
-    /// Maximum number of learners after adding.
+    /// Maximum number of learners after the addition.
     #[prost(uint32, tag = "2")]
     pub learners_max: u32,
     /// Id of the member to remove; 0 if no member is removed.

@@ -52,7 +52,7 @@ pub const EXIT_REMOVED: i32 = 34;
 /// Exit code of a member whose data directory was emptied or replaced.
 pub const EXIT_LOG_LOST: i32 = 35;
 
-/// Exit code of a member whose committed entries contradict the leader's log, or that started from another state than the
+/// Exit code of a member whose committed entries contradict the leader's log, or that started from a different state than the
 /// leader.
 const EXIT_FORKED: i32 = 40;
 

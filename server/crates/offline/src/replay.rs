@@ -94,7 +94,7 @@ fn result(replayed: &Replayed) -> String {
     let Replayed { head, read, equal, .. } = replayed;
     let (member, began) = (MemberId(head.member), head.began_ns / 1_000_000_000);
     let mut text = format!(
-        "member {member}, witan {}, recorded from Unix time {began} on: ",
+        "member {member}, witan {}, recorded since Unix time {began}: ",
         head.version
     );
     match &replayed.verdict {

@@ -317,7 +317,7 @@ impl Monitor {
     }
 
     /// Returns the command that this leader must propose and the message to log afterward, or `None` if nothing must change.
-    /// `checks_downgrade` is whether to check that a downgrade is complete.
+    /// `checks_downgrade` says whether to check that a downgrade is complete.
     fn decision(
         &self,
         members: &MemberRegistry,

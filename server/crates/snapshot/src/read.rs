@@ -201,7 +201,7 @@ impl SnapshotBuckets {
         Ok(found)
     }
 
-    /// Imports all leases. Fails if a record cannot be decoded or has another id than its key.
+    /// Imports all leases. Fails if a record cannot be decoded or its id differs from its key.
     fn import_leases(&self, kv: &mut Kv) -> Result<(), BoltError> {
         self.records(LEASE, &mut |key, value| {
             let stored: schema::LeaseMessage = decode("a lease", value)?;

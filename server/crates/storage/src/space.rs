@@ -1,5 +1,5 @@
-//! Monitors the free space for a data directory and sets the level at which commands are refused. With `--wal-dir`, the log can
-//! be on another file system than the checkpoint; the smaller values are then used. Below the reserve, commands that add data
+//! Monitors the free space for a data directory and sets the level at which commands are refused. With `--wal-dir`, the log and
+//! the checkpoint can be on different file systems; the smaller values are then used. Below the reserve, commands that add data
 //! are refused until the free space exceeds the reserve by a quarter and the ballast is restored. Below the floor, all commands
 //! are refused, because a failed log write ends the process. The ballast is deleted when the log's disk is full, so that
 //! startup and commands that free space can still write. `docs/internals/paths.md` names the fault that each limit prevents.

@@ -1,5 +1,5 @@
-//! Copies the data directory of a running member during writes, compactions and defragmentations. A member on a copy must have
-//! every write that was acknowledged before the copy began.
+//! Copies the data directory of a running member during writes, compactions and defragmentations. A member that starts from a
+//! copy must have every write that was acknowledged before the copy began.
 
 use std::{
     env, fs,

@@ -34,7 +34,7 @@ pub struct Player {
 }
 
 impl Player {
-    /// Creates a player whose replica starts with the log and the state of the recorded process. `values_in_clear` is whether
+    /// Creates a player whose replica starts with the log and the state of the recorded process. `values_in_clear` says whether
     /// the recording contains values. Without values, or if the state lacks keys, outcomes are not compared. Fails if the start
     /// is incomplete or damaged, or if the core panics.
     pub(crate) fn start(start: &Start, values_in_clear: bool) -> Result<Self, String> {
@@ -68,7 +68,7 @@ impl Player {
         Self::new(config, recovered, true)
     }
 
-    /// Creates a player. `whole` is whether the recovered state has all keys and values, so that outcomes are compared.
+    /// Creates a player. `whole` says whether the recovered state has all keys and values, so that outcomes are compared.
     fn new(config: Config, recovered: Recovered, whole: bool) -> Result<Self, CorruptRecord> {
         Ok(Self {
             replica: Replica::new(config, recovered)?,
