@@ -55,7 +55,7 @@ pub fn container_failure(container: &str, state: &ContainerState) -> Option<PodF
     let said = ended.message.as_deref().unwrap_or_default().trim();
     let by_code = |_| {
         let code = ended.exit_code;
-        let text = format!("container {container} ended with exit code {code}: {said}");
+        let text = format!("container {container} terminated with exit code {code}: {said}");
         PodFailure {
             reason: "ContainerFailed".to_owned(),
             message: text.trim_end_matches(": ").to_owned(),
@@ -114,13 +114,16 @@ mod tests {
             (ended(0, ""), None),
             (
                 ended(2, ""),
-                Some(("ContainerFailed", "container etcd ended with exit code 2")),
+                Some((
+                    "ContainerFailed",
+                    "container etcd terminated with exit code 2",
+                )),
             ),
             (
                 ended(1, "x\n"),
                 Some((
                     "ContainerFailed",
-                    "container etcd ended with exit code 1: x",
+                    "container etcd terminated with exit code 1: x",
                 )),
             ),
             (ended(1, own), Some(("BackupBroken", "bit 7"))),

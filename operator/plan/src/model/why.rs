@@ -256,7 +256,7 @@ impl Why {
             Why::Silent(at) => warn.pod(*at, "MemberSilent", SILENT),
             Why::Exited(at, code) => {
                 let text = "which a new disk would not fix; see the log of pod {member}";
-                let ends = format!("the process of member {{member}} ends with exit code {code}");
+                let ends = format!("the process of member {{member}} exits with code {code}");
                 warn.pod(*at, "MemberExits", format!("{ends}, {text}"))
             }
             Why::UnprovenTemplate(at) => warn.pod(*at, "UnprovenTemplate", UNPROVEN_TEMPLATE),

@@ -90,7 +90,7 @@ fn a_failed_verification_fails_the_backup() {
     let backup = backup(json!({"store": s3(), "verify": "Restore"}));
     let status = of_pods(&backup, failed, &pods);
     assert_eq!(status.phase, Some(BackupPhase::Failed));
-    let text = "pod now-4: container restore ended with exit code 1: snapshot file is damaged";
+    let text = "pod now-4: container restore terminated with exit code 1: snapshot file is damaged";
     assert_eq!(status.message.as_deref(), Some(text));
     assert_eq!(status.conditions[0].status, "False");
 }
