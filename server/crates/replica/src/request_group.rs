@@ -180,7 +180,7 @@ impl<R> RequestGroup<R> {
         let mut excess: Vec<_> = self.held.extract_if(.., is_client).collect();
         let all: usize = excess.iter().map(Waiting::cost).sum();
         let mut kept = fair_share::take(&mut excess, all / 4 * 3);
-        // If a few large requests make up most of the bytes, too many small requests would be kept.
+        // If a few large requests make up most of the cost, the share can still contain too many small requests.
         if kept.len() > max / 8 * 7 {
             excess.extend(kept.split_off(max / 8 * 7));
         }

@@ -63,7 +63,7 @@ impl Replica {
         };
         let place = &checkpoint.position;
         // A joining member starts with the names of all members and no voters. Its state arrives as a snapshot with voters,
-        // because no cluster's log reaches back to its beginning (`genesis`).
+        // because no log contains the beginning of a cluster (`genesis`).
         if place.voters.is_empty() {
             return Err(ForceError::NoState);
         }
