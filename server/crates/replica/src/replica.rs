@@ -36,7 +36,7 @@ mod turn;
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft::{
-    INVALID_INDEX, RawNode, StateRole,
+    RawNode, StateRole,
     eraftpb::{Message, MessageType},
 };
 
@@ -65,7 +65,7 @@ use crate::{
     wire::PeerMessage,
 };
 use apply_queue::ApplyQueue;
-use copied::{CopiedDisk, is_of_leader, is_vote_request};
+use copied::{CopiedDisk, is_vote_request};
 use deferred_commits::DeferredCommits;
 use disk_room::Room;
 use failover::Failover;
@@ -481,10 +481,7 @@ impl Replica {
         self.keep_pre_vote(&message);
         let commit = ReceivedCommit::of(&message);
         let (kind, last) = (message.get_msg_type(), (message.log_term, message.index));
-        if is_of_leader(kind) && message.term > self.raft.raft.term {
-            // Raft would repeat the request to a leader that may not have applied the requested index.
-            self.raft.raft.pending_request_snapshot = INVALID_INDEX;
-        }
+        self.cancel_snapshot_request_before(&message);
         let (end, before) = (peers::last_index_in(&message), self.raft.raft.msgs.len());
         // An error means that raft ignored a stale or misdirected message.
         let _ = self.raft.step(message);

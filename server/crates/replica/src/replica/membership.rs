@@ -7,7 +7,7 @@ use raft::{
     eraftpb::{ConfChange, ConfChangeType, EntryType, Message, MessageType},
 };
 
-use super::{Halt, Replica};
+use super::{Halt, Replica, copied::is_of_leader};
 use crate::{
     host::ProposalRejected,
     limits::{HANDOVER_ATTEMPTS, LEAVING_TICKS},
@@ -250,6 +250,15 @@ impl Replica {
             self.state_asked_at = self.ticks;
         }
         twice
+    }
+
+    /// Cancels the request for the leader's state before raft sees the first message of the next leader. Raft would repeat the
+    /// request to that leader, which might not have applied the requested index.
+    pub(super) fn cancel_snapshot_request_before(&mut self, message: &Message) {
+        let raft = &mut self.raft.raft;
+        if is_of_leader(message.get_msg_type()) && message.term > raft.term {
+            raft.pending_request_snapshot = INVALID_INDEX;
+        }
     }
 
     /// Returns whether a snapshot is older than the requested snapshot, so that the caller must drop it. Raft would install it
