@@ -7,7 +7,7 @@ use witan_sim::{
 
 /// Seeds and numbers of members of earlier simulators, each after its finding. A seed produces a different run once the
 /// simulator changes, so each bug also has a test near its code.
-const FOUND: [(u64, usize); 18] = [
+const FOUND: [(u64, usize); 19] = [
     // `TakenMessages`: a deletion that the network duplicated was executed again after a later put.
     (1358, 5),
     (1536, 3),
@@ -47,6 +47,8 @@ const FOUND: [(u64, usize); 18] = [
     (7984, 1),
     // `record_log_end_and_check_vote`: copies refused the candidate with the longest log without telling it the later term.
     (14_043_461, 5),
+    // `limit_acknowledgments`: a forked member acknowledged its commit index for an append below its log, and never halted.
+    (16_077_948, 3),
 ];
 
 #[test]

@@ -222,10 +222,7 @@ impl Replica {
     /// entries, although the leader may need its acknowledgment to commit them. The request is therefore sent only in a term in
     /// which this entire log is committed. It is canceled in the next term.
     pub(super) fn request_snapshot(&mut self) {
-        if !self.awaits_leaders_state() {
-            return;
-        }
-        if !self.leader_reaches_own_log() {
+        if !self.awaits_leaders_state() || !self.leader_reaches_own_log() {
             self.raft.raft.pending_request_snapshot = INVALID_INDEX;
             return;
         }

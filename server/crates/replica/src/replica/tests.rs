@@ -212,6 +212,42 @@ fn a_snapshot_request_ends_with_the_first_append_of_the_next_leader() {
     }
 }
 
+/// The next leader has the lineage of this member, so this member keeps its state.
+#[test]
+fn a_snapshot_request_ends_with_the_vote_for_the_next_leader() {
+    let mut state = first_state();
+    state.position.lineage = 2;
+    let (mut replica, mut host) = (member_two_of(state), Noted::default());
+    let append = |from: u64, lineage: u64, (term, index, log_term): (u64, u64, u64)| {
+        let message = from_leader(MessageType::MsgAppend, |m| {
+            (m.from, m.term, m.index, m.log_term, m.commit) = (from, term, index, log_term, 2);
+            m.context = lineage.to_be_bytes().to_vec().into();
+            m.entries = vec![RaftEntry { index: index + 1, term, ..RaftEntry::default() }].into();
+        });
+        Envelope { from: MemberId(from), ..message }
+    };
+    replica.receive(append(1, 1, (5, 1, 1)));
+    replica.turn(&mut host).expect("no halt");
+    assert_eq!(replica.raft.raft.pending_request_snapshot, 2);
+    // Member 1 transfers leadership to member 3.
+    let vote = from_leader(MessageType::MsgRequestVote, |m| {
+        (m.from, m.term, m.index, m.log_term) = (3, 6, 2, 5);
+        m.context = raft::CAMPAIGN_TRANSFER.into();
+    });
+    replica.receive(Envelope { from: MemberId(3), ..vote });
+    replica.turn(&mut host).expect("no halt");
+    host.sent.clear();
+    replica.receive(append(3, 2, (6, 2, 5)));
+    replica.turn(&mut host).expect("no halt");
+    let answers: Vec<String> = host
+        .sent
+        .iter()
+        .map(|sent| Replica::describe(&sent.message))
+        .collect();
+    let expected = "MsgAppendResponse term=6 log=3/0 commit=2 entries=0 reject=false";
+    assert_eq!(answers, [expected]);
+}
+
 fn asks_for_vote(term: u64) -> Envelope {
     from_leader(MessageType::MsgRequestVote, |m| {
         (m.term, m.index, m.log_term) = (term, 1, 1);
@@ -308,6 +344,27 @@ fn a_copy_asks_a_leader_after_three_election_timeouts() {
         replica.turn(&mut host).expect("no halt");
         let asks = |sent: Envelope| Replica::describe(&sent.message).starts_with("MsgReadIndex ");
         assert_eq!(host.sent.drain(..).any(asks), tick >= 30, "tick {tick}");
+    }
+}
+
+/// An earlier report may be older than the last vote of the copy's original.
+#[test]
+fn a_copy_ignores_reports_of_the_first_three_election_timeouts() {
+    for (reported, votes) in [(29, false), (30, true)] {
+        let (mut replica, mut host) = (follower(), Noted::default());
+        replica.copied = Some(super::CopiedDisk::new(&[]));
+        for tick in 1..=31 {
+            replica.tick(tick);
+            if tick == reported {
+                let report = from_leader(MessageType::MsgRequestPreVote, |m| {
+                    (m.from, m.term, m.index, m.log_term) = (3, 2, 1, 1);
+                });
+                replica.receive(Envelope { from: MemberId(3), ..report });
+            }
+            replica.turn(&mut host).expect("no halt");
+        }
+        replica.receive(asks_for_vote(9));
+        assert_eq!(replica.status().term == 9, votes, "tick {reported}");
     }
 }
 
