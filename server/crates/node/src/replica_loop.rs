@@ -108,7 +108,7 @@ pub fn start(
         shared.metrics.copied.set(1);
         tracing::warn!(
             "the data directory is a copy: this member does not vote until a leader has brought it up to date; \
-             if most voters are copies, there is no leader until all voters run"
+             if no quorum of the voters runs on original directories, there is no leader until all voters run"
         );
     }
     let replayed = parts.log.replayed();
