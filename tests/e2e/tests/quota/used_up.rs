@@ -92,7 +92,7 @@ fn while_full(server: &Server) -> Vec<String> {
         let answer = server.http("GET", path, "");
         said.push(format!("{path}: {} {:?}", answer.status, answer.text()));
     }
-    let status = call(server, "maintenance/status", &json!({})).1;
+    let status = server.v3("maintenance/status", "{}");
     said.push(format!("{} {}", status["errors"], status["dbSizeQuota"]));
     let metrics = server.http("GET", "/metrics", "").text();
     said.extend(line_of(&metrics, "etcd_server_quota_backend_bytes "));
