@@ -90,12 +90,12 @@ impl NodeOfStates {
         }
     }
 
-    /// Completes the waiting linearizable reads with this state. Drops all other requests.
+    /// Completes the waiting linearizable reads and requests for a state with this state. Drops all other requests.
     pub fn answer_reads(&mut self, machine: StateMachine) {
         let view = Arc::new(View { machine, ..View::default() });
         let mut completions = CompletionBatch::default();
         while let Ok(request) = self.requests.try_recv() {
-            if let LoopRequest::Read { to } = request {
+            if let LoopRequest::Read { to } | LoopRequest::View { to } = request {
                 completions.push(to, view.clone());
             }
         }

@@ -115,8 +115,9 @@ pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller of the credentials, or `None` if there are none. Fails with `InvalidAuthToken` for an invalid token.
-fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
+/// Returns the caller of the credentials, even while authentication is disabled, or `None` if there are none. Fails with
+/// `InvalidAuthToken` for an invalid token.
+pub(super) fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     let caller = ctx.authenticator.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| RpcError::InvalidAuthToken)
 }

@@ -39,7 +39,8 @@ pub(super) async fn range_stream(
     check(&request)?;
     ctx.count_key(KeyOperation::Read, &request.key);
     let view = range::view_for(ctx, &request).await?;
-    let caller = authorize::caller(ctx)?;
+    // Authentication can be enabled before the stream ends.
+    let caller = authorize::authenticated_caller(ctx).ok().flatten();
     let kv = &view.machine.kv;
     let header = header::at(&ctx.node, kv.revision());
     let parts = RangeReader::new(kv, range::operation(request), caller, header);
@@ -86,7 +87,7 @@ fn check(request: &RangeRequest) -> Result<(), Status> {
 struct RangeReader {
     /// The unread rest of the range, at a fixed revision.
     range: kv::Range,
-    /// The caller; `None` while v3 authentication is disabled.
+    /// The caller; `None` without valid credentials.
     caller: Option<Caller>,
     /// Number of pairs left until the limit.
     left: usize,
@@ -250,12 +251,20 @@ impl RangeReader {
 
 #[cfg(test)]
 mod tests {
-    use witan_machine::kv::KvOperation;
+    use futures_util::{FutureExt as _, StreamExt as _};
+    use http::HeaderMap;
+    use witan_auth::Credentials;
+    use witan_machine::{
+        auth::{AuthOperation, Enable, UserAdd, UserGrant},
+        command::Entry,
+        kv::KvOperation,
+    };
+    use witan_node::testing::NodeOfStates;
 
     use super::*;
     use crate::{
         error::RpcError,
-        test_context::{all_keys, apply, put},
+        test_context::{all_keys, apply, context, put},
     };
 
     fn reader(kv: &Kv, range: &kv::Range) -> RangeReader {
@@ -387,5 +396,37 @@ mod tests {
         assert_eq!((sizes.len(), now.count), (1, 192));
         range.revision = before;
         assert_eq!(all(&kv, &range).1.count, 8192);
+    }
+
+    #[test]
+    fn a_stream_from_before_auth_keeps_the_user_of_its_certificate() {
+        actix_rt::System::new().block_on(async {
+            let kv = filled(PART_KEYS + 1, 1);
+            let mut states = NodeOfStates::begin(&kv);
+            let root = Credentials::of_call(&HeaderMap::new(), Some("root".to_owned()));
+            let ctx = context(states.node.clone()).of(root);
+            let request = RangeRequest { serializable: true, ..all_keys() };
+            let mut parts = Box::pin(range_stream(&ctx, request, false).await.unwrap());
+            assert!(parts.next().await.unwrap().is_ok());
+            states.withdraw();
+            assert!(parts.next().now_or_never().is_none());
+            let mut machine = StateMachine { kv, ..StateMachine::default() };
+            let name = || "root".to_owned();
+            for operation in [
+                AuthOperation::UserAdd(UserAdd {
+                    name: name(),
+                    no_password: true,
+                    ..UserAdd::default()
+                }),
+                AuthOperation::UserGrant(UserGrant { user: name(), role: name() }),
+                AuthOperation::Enable(Enable {}),
+            ] {
+                machine.apply(&Entry::unstamped(operation.into(), None));
+            }
+            assert!(machine.auth.enabled());
+            states.answer_reads(machine);
+            let last = parts.next().await.unwrap().unwrap();
+            assert_eq!(last.range_response.unwrap().kvs.len(), 1);
+        });
     }
 }
