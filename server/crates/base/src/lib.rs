@@ -1,28 +1,12 @@
 //! Parts shared by every layer of the server, independent of protocols, disks and Raft.
 //!
-//! Reading order: `account` → `panics` → `metrics` → `memory_limit` → `version` → this file (clock, mutex).
+//! Reading order: `account` → `panics` → `metrics` → `memory_limit` → `version`.
 
 pub mod account;
 pub mod memory_limit;
 pub mod metrics;
 pub mod panics;
 pub mod version;
-
-/// The wall clock.
-pub mod clock {
-    use std::time::{SystemTime, UNIX_EPOCH};
-
-    /// Returns the wall-clock time in Unix nanoseconds, or 0 before 1970.
-    pub fn now_ns() -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        i64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX)
-    }
-
-    /// Returns the wall-clock time in whole Unix seconds, or 0 before 1970.
-    pub fn now_s() -> i64 {
-        now_ns() / 1_000_000_000
-    }
-}
 
 /// A mutex that stays usable after a panic.
 pub mod sync {

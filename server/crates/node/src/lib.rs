@@ -14,6 +14,7 @@ use witan_machine::revision::Revision;
 
 mod admission;
 mod checkpoints;
+mod clock;
 mod completions;
 mod counts;
 pub mod error;
@@ -66,6 +67,7 @@ use completions::CompletionSender;
 use counts::KvCounts;
 use replica_loop::LoopRequest;
 
+pub use clock::{now_ns, now_s};
 pub use error::{NodeError, ProposeError, TransferError};
 pub use held_views::{HeldView, ViewEnd};
 pub use host::Post;
@@ -82,7 +84,6 @@ pub use tokens::Tokens;
 pub use tree_watchers::TreeWatcher;
 pub use waker::Waker;
 pub use watch_streams::{StreamChanges, WatchStream};
-pub use witan_base::clock::{now_ns, now_s};
 // No dialect depends on the replica's crate, so this list shows everything that dialects see of it.
 pub use witan_replica::{
     lessor::{LeaseDeadlines, Renewal},

@@ -7,9 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use witan_base::clock::now_ns;
-
-use crate::{format::Head, frame};
+use crate::{format::Head, frame, ring::now_ns};
 
 const SEGMENTS: u64 = 8;
 

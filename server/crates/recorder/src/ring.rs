@@ -6,12 +6,11 @@
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Condvar, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use witan_base::{clock::now_ns, sync::Mutex};
 use witan_replica::{host::Recovered, replica::Config};
 
 use crate::{
@@ -36,6 +35,12 @@ struct Queued {
 struct Queue {
     queued: Mutex<Queued>,
     closing: Condvar,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Queued> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A sink that writes to the files of a ring.
@@ -78,13 +83,13 @@ impl Sink for Ring {
     }
 
     fn start(&mut self, config: Config, recovered: Recovered) {
-        self.queue.queued.lock().start = Some(Box::new((config, recovered)));
+        self.queue.lock().start = Some(Box::new((config, recovered)));
     }
 
     /// Queues a turn with the current time for the writing thread, or omits the turn if the queue or the disk is full. Also
     /// omits the following turns until the thread has written the gap.
     fn turn(&mut self, turn: Turn) {
-        let mut queued = self.queue.queued.lock();
+        let mut queued = self.queue.lock();
         let is_full = queued.frames.len() > FRAME_BYTES_MAX || queued.omitted.is_some();
         if is_full || (self.is_low)() {
             let first = queued.omitted.map_or(turn.number, |(first, _)| first);
@@ -99,7 +104,7 @@ impl Sink for Ring {
 impl Drop for Ring {
     /// Makes the thread write all queued turns and waits until it has ended.
     fn drop(&mut self) {
-        self.queue.queued.lock().closed = true;
+        self.queue.lock().closed = true;
         self.queue.closing.notify_all();
         if let Some(thread) = self.thread.take() {
             // The panic of the thread has already been reported.
@@ -108,10 +113,18 @@ impl Drop for Ring {
     }
 }
 
+/// Returns the wall-clock time in Unix nanoseconds, or 0 before 1970.
+pub(crate) fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    })
+}
+
 /// Writes queued frames until the ring is closed or writing fails, which is logged.
 fn run(queue: &Queue, mut files: Files) {
     loop {
-        let queued = queue.queued.lock();
+        let queued = queue.lock();
         let waited = queue
             .closing
             .wait_timeout_while(queued, WRITE_INTERVAL, |queued| !queued.closed);
@@ -124,7 +137,7 @@ fn run(queue: &Queue, mut files: Files) {
             let folder = files.folder.display();
             tracing::error!(%folder, %error, "failed to write to the flight recorder; recording stops");
             // From now on, all turns are omitted.
-            queue.queued.lock().omitted = Some((0, 0));
+            queue.lock().omitted = Some((0, 0));
             return;
         }
         if closed {
