@@ -19,7 +19,7 @@ use witan_replica::host::LogBatch;
 use super::{
     DataIdentity, DirectoryLock, OpenError, Storage, StorageMetrics, etcd,
     files::{self, sync_dir},
-    format, lock, make_dir, member_dir, open,
+    identity_file, lock, make_dir, member_dir, open,
 };
 
 /// The directory inside etcd's data directory in which Witan's data is staged.
@@ -131,9 +131,9 @@ pub fn adopt(
     let member = member_dir(dir);
     let is_lock_new = !member.join(lock::FILE).exists();
     let lock = DirectoryLock::take(&member)?;
-    if let Some(found) = format::stored(&member)? {
+    if let Some(found) = identity_file::stored(&member)? {
         let found = found.identity;
-        let path = format::path(&member);
+        let path = identity_file::path(&member);
         return Err(OpenError::Conflict(format!(
             "{} shows that this directory already contains Witan's data, of member {} of cluster {:x}. Start witan with \
              this directory. To adopt etcd's data again, first move this file, log and checkpoint away; the member then \
@@ -180,7 +180,7 @@ impl Adoption {
         FOLDERS.iter().try_for_each(|name| moved(name))?;
         moved(etcd::ADOPTED)?;
         sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
-        moved(format::FILE)?;
+        moved(identity_file::FILE)?;
         sync_dir(&member).map_err(|error| OpenError::io(&member, error))?;
         let _ = fs::remove_dir_all(&self.staged.path);
         Ok(())
@@ -192,7 +192,7 @@ impl Adoption {
 fn remove_unfinished(dir: &Path) -> Result<(), OpenError> {
     let member = member_dir(dir);
     let staged = dir.join(ADOPTING);
-    let begun = format::path(&member_dir(&staged)).exists();
+    let begun = identity_file::path(&member_dir(&staged)).exists();
     for path in FOLDERS.map(|folder| member.join(folder)) {
         let found = files::existing(fs::symlink_metadata(&path));
         match found.map_err(|error| OpenError::io(&path, error))? {

@@ -7,7 +7,7 @@ use std::{
 
 use witan_machine::record::CorruptRecord;
 
-use super::{format::DataIdentity, formats};
+use super::{formats, identity_file::DataIdentity};
 
 /// Exit code of a process that failed to write its log or to read a value while it was running. The next startup checks the
 /// data.

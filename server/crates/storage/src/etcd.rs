@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{OpenError, files, format};
+use super::{OpenError, files, identity_file};
 
 /// Returns etcd's `snap` or `wal` directory in the member's directory, or `None` if neither exists. A `wal` directory without
 /// segments is ignored, because `--wal-dir` may name it.
@@ -81,6 +81,6 @@ pub(super) fn refuse_newer(member: &Path) -> Result<(), OpenError> {
          writes, move away etcd's folder snap and its *.wal files. To keep etcd's later writes, move {} and the folders \
          log and checkpoint next to it away, and adopt the directory again; the writes to witan are then lost",
         wal.display(),
-        format::path(member).display()
+        identity_file::path(member).display()
     )))
 }

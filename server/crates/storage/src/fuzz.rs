@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use witan_replica::host::LogRecord;
 
 use super::{
-    FORMATS, format, log,
+    FORMATS, identity_file, log,
     manifest::Manifest,
     owner::LogOwner,
     tail::{self, LogFileKind, LogFileRepair},
@@ -43,7 +43,7 @@ pub fn entry_unframe(value: Vec<u8>) -> Option<LogRecord> {
 /// Parses the lines of an `identity` file and encodes them again. Adds the checksum, because random input never contains a
 /// correct one. Returns the lines without the checksum, or `None` if the lines are invalid.
 pub fn identity(lines: &str) -> Option<String> {
-    let stored = format::parse(PathBuf::from("identity"), &format::seal(lines)).ok();
+    let stored = identity_file::parse(PathBuf::from("identity"), &identity_file::seal(lines)).ok();
     stored.map(|stored| stored.lines())
 }
 

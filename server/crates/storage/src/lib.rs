@@ -11,15 +11,15 @@
 //!                         optional and contain the blocks of a run without the values
 //! ```
 //!
-//! Reading order: `format`, `formats` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint` consists of
-//! `run`s; `manifest` lists them, and `merge` reads the runs, or their `heads` without the values, as one sequence of records.
-//! `link` writes runs, and `base` decides which runs a new base keeps. `run_file` reads single records: values that are not in
-//! memory. `checkpointer` is the thread that writes checkpoints, and `scrub` finds damage in them. `received` takes snapshots
-//! from other members, and `install` makes one of them the checkpoint. `folder` is the state that `checkpointer`, `scrub`,
-//! `received` and `install` share. `open_identity` gives the directory a later format. `space` monitors the free space, and
-//! `ledger` allocates it to the threads. `wal_dir` moves the log to `--wal-dir`, and `owner` records which member a log belongs
-//! to. `retention` decides how long outdated files stay. `create` creates a directory with a state, `offline` reads the
-//! directory of a stopped member, and `etcd` detects etcd's directories.
+//! Reading order: `identity_file`, `formats` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint`
+//! consists of `run`s; `manifest` lists them, and `merge` reads the runs, or their `heads` without the values, as one sequence
+//! of records. `link` writes runs, and `base` decides which runs a new base keeps. `run_file` reads single records: values that
+//! are not in memory. `checkpointer` is the thread that writes checkpoints, and `scrub` finds damage in them. `received` takes
+//! snapshots from other members, and `install` makes one of them the checkpoint. `folder` is the state that `checkpointer`,
+//! `scrub`, `received` and `install` share. `open_identity` gives the directory a later format. `space` monitors the free
+//! space, and `ledger` allocates it to the threads. `wal_dir` moves the log to `--wal-dir`, and `owner` records which member a
+//! log belongs to. `retention` decides how long outdated files stay. `create` creates a directory with a state, `offline` reads
+//! the directory of a stopped member, and `etcd` detects etcd's directories.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
@@ -32,11 +32,11 @@ mod error;
 mod etcd;
 mod files;
 mod folder;
-mod format;
 mod formats;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod heads;
+mod identity_file;
 mod install;
 mod ledger;
 mod link;
@@ -71,7 +71,7 @@ use std::{
     sync::Arc,
 };
 
-use format::{Origin, StoredIdentity};
+use identity_file::{Origin, StoredIdentity};
 use open_identity::OpenIdentity;
 use owner::LogOwner;
 use witan_machine::{member::StoreLineage, values::BlockCache, view::View};
@@ -82,8 +82,8 @@ pub use checkpointer::Checkpointer;
 pub use create::{Adoption, NewDirectory, adopt, create, is_free};
 pub use error::{EXIT_DISK_FAILED, OpenError};
 pub use folder::{OnDurable, SnapshotId};
-pub use format::{ANCESTORS_MAX, DataIdentity};
 pub use formats::{DataFormat, FORMATS, format_of};
+pub use identity_file::{ANCESTORS_MAX, DataIdentity};
 pub use install::install;
 pub use ledger::Ledger;
 pub use lock::DirectoryLock;
@@ -146,7 +146,7 @@ pub fn memory_bytes(dir: &Path) -> u64 {
 /// directory that was not adopted, or in which etcd has run since the adoption.
 pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     let member = member_dir(dir);
-    let known = format::stored(&member)?.map(|stored| stored.identity);
+    let known = identity_file::stored(&member)?.map(|stored| stored.identity);
     match etcd::find(&member).map_err(|e| OpenError::io(&member, e))? {
         Some(path) if known.is_none() => Err(OpenError::Etcd(path)),
         Some(_) => etcd::refuse_newer(&member).map(|()| known),
@@ -197,7 +197,7 @@ pub fn open(
     let (mut log, mut checkpoint, recovered) = opened;
     let view = recovered.checkpoint.as_ref();
     if let Some(view) = view {
-        format::check_known(identity, &view.machine.members, &member)?;
+        identity_file::check_known(identity, &view.machine.members, &member)?;
     }
     let dir_of_log = member.join(wal_dir::LOG);
     if fresh {
@@ -259,7 +259,7 @@ fn open_parts(
     let view = checkpoint.restore(manifests)?;
     if origin == Origin::New && (view.is_some() || !log.is_empty()) {
         let what = "is missing, but the directory contains data";
-        return Err(OpenError::identity(format::path(member), what));
+        return Err(OpenError::identity(identity_file::path(member), what));
     }
     install::finish(member, &mut log, &mut checkpoint)?;
     let applied = view.as_ref().map_or(0, |view| view.position.index);
@@ -314,11 +314,11 @@ fn read_identity_of(
     member: &Path,
     identity: &DataIdentity,
 ) -> Result<(Origin, StoredIdentity), OpenError> {
-    let Some(stored) = format::stored(member)? else {
+    let Some(stored) = identity_file::stored(member)? else {
         return Ok((Origin::New, StoredIdentity::new(*identity)));
     };
     if stored.identity != *identity {
-        let path = format::path(member);
+        let path = identity_file::path(member);
         return Err(OpenError::Foreign(path, stored.identity, *identity));
     }
     if let Ok(Some(path)) = etcd::find(member) {

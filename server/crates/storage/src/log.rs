@@ -32,8 +32,8 @@ use super::tests::disk::Watched as Files;
 use super::{
     OpenError, StorageMetrics,
     files::{self, sync_dir},
-    format::Origin,
     formats,
+    identity_file::Origin,
     ledger::Ledger,
     lock::wait_until_unlocked,
     log_writer::LogFiles,

@@ -9,9 +9,9 @@ use witan_machine::values::BlockCache;
 use witan_replica::host::Recovered;
 
 use super::{
-    DataIdentity, OpenError, StorageMetrics, check_log, files, format, heads::heads_number,
-    identity, lock::DirectoryLock, make_dir, member_dir, open_identity::OpenIdentity, open_parts,
-    owner, run, wal_dir,
+    DataIdentity, OpenError, StorageMetrics, check_log, files, heads::heads_number, identity,
+    identity_file, lock::DirectoryLock, make_dir, member_dir, open_identity::OpenIdentity,
+    open_parts, owner, run, wal_dir,
 };
 
 const CHECKPOINT: &str = "checkpoint";
@@ -34,7 +34,7 @@ pub fn read(
 ) -> Result<Option<(DataIdentity, Recovered, ReadHold)>, OpenError> {
     let member = member_dir(dir);
     identity(dir)?;
-    let Some(stored) = format::stored(&member)? else {
+    let Some(stored) = identity_file::stored(&member)? else {
         return Ok(None);
     };
     let identity = stored.identity;
@@ -45,7 +45,7 @@ pub fn read(
     let directory = Arc::new(OpenIdentity::new(&copy.0, stored));
     let (_, _, recovered) = open_parts(&directory, origin, &Arc::default(), cache, metrics)?;
     if let Some(view) = &recovered.checkpoint {
-        format::check_known(&identity, &view.machine.members, &member)?;
+        identity_file::check_known(&identity, &view.machine.members, &member)?;
     }
     let hold = ReadHold { _copy: copy, _lock: lock };
     Ok(Some((identity, recovered, hold)))

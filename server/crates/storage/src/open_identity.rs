@@ -12,8 +12,8 @@ use witan_base::sync::Mutex;
 use witan_machine::levels::Level;
 
 use super::{
-    format::{self, StoredIdentity},
     formats::{DataFormat, format_of},
+    identity_file::{self, StoredIdentity},
 };
 
 /// The identity of an open directory, shared by the threads that write to the directory.
@@ -45,7 +45,7 @@ impl OpenIdentity {
         let mut stored = self.stored.lock();
         let mut changed = stored.clone();
         change(&mut changed);
-        format::write(&changed, &self.member)?;
+        identity_file::write(&changed, &self.member)?;
         *self.format.lock() = changed.format;
         *stored = changed;
         Ok(())

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use witan_machine::member::MemberId;
 
-use super::{DataIdentity, OpenError, files, format};
+use super::{DataIdentity, OpenError, files, identity_file};
 
 pub(super) const FILE: &str = "owner";
 
@@ -35,7 +35,7 @@ impl LogLink {
         Ok(data.filter(fs::Metadata::is_symlink).map(|data| {
             // A line feed would end the line. A path that contains a line feed is never found again.
             let path = path.display().to_string().replace('\n', "?");
-            Self { inode: format::inode(&data), path }
+            Self { inode: identity_file::inode(&data), path }
         }))
     }
 
@@ -58,17 +58,17 @@ impl LogOwner {
     /// Reads the owner file of a directory, or returns `None` if the file does not exist.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, OpenError> {
         let path = folder.join(FILE);
-        let Some(text) = format::read_text(&path)? else {
+        let Some(text) = identity_file::read_text(&path)? else {
             return Ok(None);
         };
-        let owner = format::unseal(&text).and_then(Self::parse);
+        let owner = identity_file::unseal(&text).and_then(Self::parse);
         let damaged = || OpenError::log(&path, 0, "the file was changed or truncated");
         owner.map(Some).ok_or_else(damaged)
     }
 
     /// Replaces the owner file in the directory `folder` durably.
     pub(super) fn write(&self, folder: &Path) -> Result<(), OpenError> {
-        let text = format::seal(&self.lines());
+        let text = identity_file::seal(&self.lines());
         files::replace(folder, FILE, text.as_bytes()).map_err(|error| OpenError::io(folder, error))
     }
 
@@ -114,7 +114,7 @@ impl LogOwner {
             self.member_id,
             self.cluster_id
         );
-        Err(OpenError::identity(format::path(member), what))
+        Err(OpenError::identity(identity_file::path(member), what))
     }
 }
 

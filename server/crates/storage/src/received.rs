@@ -25,7 +25,7 @@ use super::{
     error::CheckpointReadError,
     files::sync_dir,
     folder::{CheckpointFolder, DurableRecords, OnDurable, ReceiverState, SnapshotId},
-    format::{DataIdentity, StoredIdentity},
+    identity_file::{DataIdentity, StoredIdentity},
     manifest::{Chain, Run},
     open_identity::OpenIdentity,
     read_ahead::read_chain,

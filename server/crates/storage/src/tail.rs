@@ -17,7 +17,7 @@ use std::{
 use super::{
     OpenError,
     files::{sync_dir, sync_file},
-    format::Origin,
+    identity_file::Origin,
     range_crc::{RangeCrc, find_flipped_bit},
 };
 

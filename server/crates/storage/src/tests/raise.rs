@@ -21,7 +21,7 @@ use super::{
 use crate::{
     FORMATS,
     folder::copies,
-    format,
+    identity_file,
     manifest::{CURRENT, Manifest, copy_name},
 };
 
@@ -75,7 +75,7 @@ fn frames(data: &Path) -> BTreeSet<u8> {
 
 /// Fails if a file has a later format than the identity. Returns the number of the identity's format.
 fn check_order(data: &Path, what: &str) -> u32 {
-    let stored = format::stored(&data.join("member")).unwrap();
+    let stored = identity_file::stored(&data.join("member")).unwrap();
     let own = stored.expect("the setup was complete").format;
     for manifest in manifests(data) {
         assert!(manifest <= own.number, "{what}: a manifest of {manifest}");
