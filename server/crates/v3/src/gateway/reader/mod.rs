@@ -1,11 +1,15 @@
 //! Converts a JSON body to an encoded protobuf message in one pass, with the table of the message's fields. Accepts and refuses
 //! the same bodies as Go's `jsonpb` or `protojson`.
+//!
+//! Reading order: this file (objects and lists) → `token`, `escapes` → `scalar`, `number`, `base64` → `message_writer`.
 
+mod base64;
+mod escapes;
+mod message_writer;
 mod number;
 mod scalar;
 #[cfg(test)]
 mod tests;
-mod text;
 mod token;
 
 use std::{borrow::Cow, ops::Range};
@@ -13,7 +17,7 @@ use std::{borrow::Cow, ops::Range};
 use witan_api::v3::shape::{FieldKind, MessageShape};
 use witan_gocompat::json::Scanner;
 
-use self::text::MessageWriter;
+use self::message_writer::MessageWriter;
 use super::encoding::{Encoding, NamedField};
 
 /// Protobuf's limit on nested messages, which prost also has. Deeper messages are refused.

@@ -6,8 +6,9 @@ use witan_api::v3::shape::{EnumShape, FieldKind, FieldShape};
 use witan_gocompat::{json, text::quote};
 
 use super::{
-    JsonDialect, ReadResult, Reader, number,
-    text::{decode_any_base64, decode_standard_base64},
+    JsonDialect, ReadResult, Reader,
+    base64::{decode_any_base64, decode_standard_base64},
+    number,
     token::Token,
 };
 use crate::gateway::encoding::{Encoding, NamedField};

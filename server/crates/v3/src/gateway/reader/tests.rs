@@ -61,15 +61,15 @@ fn only_the_last_members_that_are_fields_are_kept() {
 #[test]
 fn base64_can_contain_line_breaks_and_errors_have_gos_offset() {
     for text in ["YQ==", "YQ=\n=", "Y\r\nQ==\n"] {
-        let decoded = text::decode_standard_base64(text.as_bytes());
+        let decoded = base64::decode_standard_base64(text.as_bytes());
         assert_eq!(decoded, Ok(b"a".to_vec()), "{text:?}");
     }
-    let unpadded = text::decode_any_base64(b"YW\n_");
+    let unpadded = base64::decode_any_base64(b"YW\n_");
     assert_eq!(
         unpadded, None,
         "the length with the line break is that of padded text"
     );
-    assert_eq!(text::decode_any_base64(b"YW\n\nI"), Some(b"ab".to_vec()));
+    assert_eq!(base64::decode_any_base64(b"YW\n\nI"), Some(b"ab".to_vec()));
     for (text, offset) in [
         ("Y", 0),
         ("YQ", 0),
@@ -80,7 +80,7 @@ fn base64_can_contain_line_breaks_and_errors_have_gos_offset() {
         ("=", 0),
         ("YQ-_", 2),
     ] {
-        let decoded = text::decode_standard_base64(text.as_bytes());
+        let decoded = base64::decode_standard_base64(text.as_bytes());
         assert_eq!(decoded, Err(offset), "{text:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, ops::Range};
 
 use witan_gocompat::{json::Scanner, text::quote};
 
-use super::{JsonDialect, ReadResult, Reader, text};
+use super::{JsonDialect, ReadResult, Reader, escapes};
 
 /// A scalar, a member's name, or the byte that opens a container, with its offset.
 #[derive(Clone, Copy)]
@@ -25,7 +25,7 @@ impl<'a> Token<'a> {
 
     /// Returns a string's text between the quotes, unescaped.
     pub(super) fn text(self) -> Cow<'a, [u8]> {
-        text::unescape(self.inner())
+        escapes::unescape(self.inner())
     }
 }
 
@@ -94,14 +94,14 @@ impl<'a> Reader<'a> {
                 continue;
             }
             from += 4;
-            let first = text::unit(&inner[at + 2..]).unwrap_or_default();
+            let first = escapes::unit(&inner[at + 2..]).unwrap_or_default();
             if !(0xd800..0xe000).contains(&first) {
                 continue;
             }
             // Like Go, read beyond the end of the string.
             let rest = &self.body[token.at + 1 + from..];
             let next = rest.get(..6).ok_or("proto: unexpected EOF")?;
-            let second = next.strip_prefix(b"\\u").and_then(text::unit);
+            let second = next.strip_prefix(b"\\u").and_then(escapes::unit);
             let whole = second.is_some_and(|second| {
                 char::decode_utf16([first, second])
                     .next()
