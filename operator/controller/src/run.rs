@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use witan_members::{GrpcMembers, Members};
 
 use crate::{
-    backups::Backups, controller, election::Election, metrics::Metrics, operations::Operations,
+    backups::Backups, clusters, election::Election, metrics::Metrics, operations::Operations,
     operator::Operator, options::Options, serve,
 };
 
@@ -122,7 +122,7 @@ async fn work<M: Members>(
     let backups = Arc::new(Backups::new(operator.clone()));
     let operations = Arc::new(Operations::new(operator.clone()));
     for scope in scopes {
-        let (stores, queue) = controller::watch(operator.clone(), scope.as_deref());
+        let (stores, queue) = clusters::watch(operator.clone(), scope.as_deref());
         ready.push(stores);
         queues.push(queue);
         queues.push(backups.clone().stream(scope.as_deref()));
