@@ -8,7 +8,8 @@
 //!   because this release would drop the parts that it does not know.
 //! - **Outdated chains stay on disk for a while** (`retention`), with copies of their manifests.
 //! - **A new base** is written when most of the chain is outdated or the chain is long. It keeps runs of blocks with few
-//!   outdated bytes (`base`). In a large state, it rewrites only as many other runs as the limit on outdated bytes requires.
+//!   outdated bytes (`base_plan`). In a large state, it rewrites only as many other runs as the limit on outdated bytes
+//!   requires.
 //! - **Blocks get a place** in the new runs when their chain is published: their values can then leave memory (`run_file`). A
 //!   block in a kept run keeps its place. An outdated run stays while a place refers to it, for example in an older view.
 //! - **A state that is being built is written in parts** (`parts`), which are not published. The values of a part can leave
@@ -33,7 +34,7 @@ use parts::Parts;
 
 use super::{
     OpenError,
-    base::{BasePlan, RunsToRewrite},
+    base_plan::{BasePlan, RunsToRewrite},
     error::{CheckpointReadError, lacks_space},
     folder::{CheckpointFolder, copies},
     formats::DataFormat,
@@ -312,9 +313,9 @@ impl Checkpoint {
     }
 
     /// Plans a base of `view`. Keeps runs of the published chain that have at least half of the maximum size and few outdated
-    /// bytes, or are not among the most outdated runs (`base`). If a base is required, the kept runs have no outdated bytes. Does
-    /// not keep any run if `since` is missing, if startup has fallen back, or if the format of the chain differs from the
-    /// directory's.
+    /// bytes, or are not among the most outdated runs (`base_plan`). If a base is required, the kept runs have no outdated
+    /// bytes. Does not keep any run if `since` is missing, if startup has fallen back, or if the format of the chain differs
+    /// from the directory's.
     fn plan_base(&self, since: Option<&View>, view: &View) -> BasePlan {
         // A snapshot installed during this write may raise the directory's format. The snapshot then also replaces this base.
         let format = self.folder.identity.format();

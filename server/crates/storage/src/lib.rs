@@ -13,7 +13,7 @@
 //!
 //! Reading order: `identity_file`, `formats` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint`
 //! consists of `run`s; `manifest` lists them, and `merge` reads the runs, or their `heads` without the values, as one sequence
-//! of records. `link` writes runs, and `base` decides which runs a new base keeps. `run_file` reads single records: values that
+//! of records. `link` writes runs, and `base_plan` decides which runs a new base keeps. `run_file` reads single records: values that
 //! are not in memory. `checkpointer` is the thread that writes checkpoints, and `scrub` finds damage in them. `received` takes
 //! snapshots from other members, and `install` makes one of them the checkpoint. `folder` is the state that `checkpointer`,
 //! `scrub`, `received` and `install` share. `open_identity` gives the directory a later format. `space` monitors the free
@@ -24,7 +24,7 @@
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.
 
-mod base;
+mod base_plan;
 mod checkpoint;
 mod checkpointer;
 mod create;

@@ -1,5 +1,6 @@
 //! Writes the runs of a new link of the chain, without publishing them. Blocks of the key space, which are most of the data,
-//! have their own runs. `base` can keep these runs, and each run has its own key range, so startup has few runs open at a time.
+//! have their own runs. `base_plan` can keep these runs, and each run has its own key range, so startup has few runs open at a
+//! time.
 
 use std::{fs, io, mem};
 
