@@ -21,9 +21,9 @@ use witan_logging::LogLimit;
 use x509_cert::{crl::CertificateList, der::Decode as _};
 
 use super::{
+    ca_pool::TrustedPool,
     client_certificate::parse_certificate,
     error::TlsError,
-    pool::TrustedPool,
     suites::{self, SuiteChoice},
     verify::{AllowedNames, ClientVerifier, Revoked, ServerVerifier},
 };

@@ -7,16 +7,19 @@
 //!
 //! `config::security` and `config::peer_security` define the rules for flags.
 //!
-//! Reading order: this file (handshake), `files` (reading), `verify` (certificate checks; `pool` contains CAs),
-//! `client_certificate`, `members` (TLS between members), then the other files.
+//! Reading order: this file (handshake), `files` (reading), `verify` (certificate checks; `ca_pool` contains CAs),
+//! `subject_names` (whether a member's certificate matches its address), `client_certificate`, `members` (TLS between members),
+//! `self_signed` (`--auto-tls`), `suites` (versions and cipher suites), `stream` (streams of the client port), `dialed` and
+//! `polled` (streams between members), `error` (setup), `go_messages` (error texts).
 
+mod ca_pool;
 mod client_certificate;
 mod dialed;
 mod error;
 mod files;
+mod go_messages;
 mod members;
 mod polled;
-mod pool;
 mod self_signed;
 mod stream;
 mod subject_names;
@@ -24,7 +27,6 @@ mod suites;
 #[cfg(test)]
 mod tests;
 mod verify;
-mod words;
 
 use std::{
     fmt, io,
@@ -42,15 +44,15 @@ use witan_base::{metrics::gauge, sync::Mutex};
 use witan_config::{Config, ServerCertificate};
 use witan_logging::LogLimit;
 
+pub use ca_pool::system_roots;
 pub use client_certificate::ClientCertificate;
 pub use dialed::{DialedStream, DirectWriter};
 pub use error::TlsError;
+pub use go_messages::of_io as error_text;
 pub use members::PeerTls;
-pub use pool::system_roots;
 pub(super) use stream::Secured;
 pub use subject_names::MemberCertificate;
 pub use verify::any_server;
-pub use words::of_io as error_text;
 
 use super::{
     Surface,
@@ -365,7 +367,7 @@ impl fmt::Display for HandshakeFailure {
             Self::Tls(Error::InvalidCertificate(CertificateError::NotValidForName)) => f.write_str(
                 "client certificate authentication failed: the certificate has no allowed name",
             ),
-            Self::Tls(error) => f.write_str(&words::of(error)),
+            Self::Tls(error) => f.write_str(&go_messages::of(error)),
             Self::Io(error) => error.fmt(f),
         }
     }

@@ -15,7 +15,7 @@ use x509_cert::{
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-use super::{client_certificate::parse_certificate, pool, words};
+use super::{ca_pool, client_certificate::parse_certificate, go_messages};
 
 /// Checks that one of a verified certificate's alternative names is `remote` or resolves to it. Accepts a certificate without
 /// names. `hosts` are the hosts in the members' URLs. For a name with a wildcard, each host that matches the name is tried.
@@ -44,7 +44,7 @@ pub(super) async fn check(
             return Ok(());
         }
     }
-    Err(words::mismatch(&names, &remote.to_string()))
+    Err(go_messages::mismatch(&names, &remote.to_string()))
 }
 
 /// The verified certificate of a connecting member. It names hosts and is also valid for a server.
@@ -55,7 +55,7 @@ impl MemberCertificate {
     /// Keeps a certificate. Returns `None` if it names no hosts, is valid only for clients, or cannot be parsed.
     pub(super) fn of(certificate: &CertificateDer<'static>) -> Option<Self> {
         let parsed = parse_certificate(certificate)?.tbs_certificate;
-        let serves = pool::serves(&parsed, ID_KP_SERVER_AUTH)?;
+        let serves = ca_pool::serves(&parsed, ID_KP_SERVER_AUTH)?;
         let named = !of(certificate)?.is_empty();
         (serves && named).then(|| Self(certificate.clone()))
     }

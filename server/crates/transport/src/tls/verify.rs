@@ -20,8 +20,8 @@ use witan_logging::{LogLimit, shorten};
 use x509_cert::der::oid::db::rfc5912::{ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH};
 
 use super::{
+    ca_pool::TrustedPool,
     client_certificate::{common_name, parse_certificate},
-    pool::TrustedPool,
     subject_names,
 };
 
