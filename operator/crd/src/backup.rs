@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
 
 use super::{
+    quantities::{OpenObject, Span},
     security::SecretRef,
-    text::{OpenObject, Span},
 };
 
 /// A snapshot of a cluster in a store.

@@ -3,7 +3,8 @@
 //! A rule is an attribute of the type that it checks. `definition` generates the CustomResourceDefinitions from the types.
 //!
 //! Reading order: this file (EtcdCluster) → its fields: `storage`, `pods`, `options`, `security`, `certificates`, `restore` →
-//! `status` → `backup` (EtcdBackup, EtcdBackupSchedule) → `operation` → `names`, `text`, `pod_status`.
+//! `status` → `backup` (EtcdBackup, EtcdBackupSchedule) → `operation` → `names`, `quantities`, `pod_status` → `object` (a bound
+//! for functions over all kinds).
 //!
 //! This crate also defines the names derived from an EtcdCluster that several crates use. In the operator, `plan` and
 //! `resources` implement the meaning of a spec.
@@ -22,13 +23,13 @@ mod operation;
 mod options;
 mod pod_status;
 mod pods;
+mod quantities;
 mod restore;
 mod security;
 mod status;
 mod storage;
 #[cfg(test)]
 mod tests;
-mod text;
 
 use std::collections::BTreeMap;
 
@@ -60,6 +61,7 @@ pub use pods::{
     AdditionalMetadata, AntiAffinity, BudgetOptions, ClientService, CompactOnNoSpace, OnCorruption,
     PeerService, PullPolicy, SelfHealing, ServiceType, Services, UpdateKind, UpdateStrategy,
 };
+pub use quantities::{ByteQuantity, OpenObject, Span};
 pub use restore::{Restore, RestoreInPlace, RestorePhase, RestorePoint, RestoreStatus};
 pub use security::{
     Auth, CertManagerCertificate, CertificateSource, IssuerRef, ManagedCertificate, PeerTlsSource,
@@ -71,7 +73,6 @@ pub use status::{
     Requests,
 };
 pub use storage::{AccessMode, ClaimRetention, Medium, Retention, Storage};
-pub use text::{ByteQuantity, OpenObject, Span};
 
 /// Number of members if the spec does not set it.
 pub const REPLICAS_DEFAULT: i32 = 3;

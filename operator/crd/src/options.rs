@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
 
-use super::text::ByteQuantity;
+use super::quantities::ByteQuantity;
 
 /// Flags that the operator sets, and that `extraArgs` must not contain.
 pub const OPERATOR_FLAGS: [&str; 26] = [

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
 
-use super::text::{ByteQuantity, OpenObject};
+use super::quantities::{ByteQuantity, OpenObject};
 
 /// Size of a disk if the spec does not set it.
 const SIZE_DEFAULT: &str = "8Gi";
