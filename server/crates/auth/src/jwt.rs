@@ -9,7 +9,7 @@ use serde_json::json;
 use witan_gocompat::text::parse_duration;
 use witan_machine::auth::Caller;
 
-use super::keys;
+use super::token_keys;
 
 /// A time at this distance in seconds (about 30 million years) or more from the Unix epoch is invalid.
 const SECONDS_END: f64 = 1e15;
@@ -87,7 +87,7 @@ impl Jwt {
         for name in given.keys().filter(|name| !known.contains(name)) {
             tracing::warn!(name, "unknown option of --auth-token");
         }
-        let (signs, checks) = keys::read(method, public.as_deref(), private.as_deref())?;
+        let (signs, checks) = token_keys::read(method, public.as_deref(), private.as_deref())?;
         let jwt = Self { method, signs, checks, ttl };
         jwt.check_key_pair()?;
         Ok(jwt)

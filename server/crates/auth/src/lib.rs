@@ -2,14 +2,15 @@
 //!
 //! Permissions and password hashes are part of the state (`server/crates/machine/src/auth`). Secrets are never logged.
 //!
-//! Reading order: `credentials` → this file (the caller) → `password` (bcrypt's format) → `hashing` (bcrypt on separate
-//! threads), `verified` (cache of passwords) → `jwt` (signed tokens), `keys` (their keys).
+//! Reading order: `credentials` → this file (the caller) → `password` (bcrypt's format) → `hashing` (bcrypt's cost, separate
+//! threads), `verified` (cache of passwords) → `jwt` (signed tokens), `token_keys` (their keys). `witan_node` holds simple
+//! tokens.
 
 mod credentials;
 mod hashing;
 mod jwt;
-mod keys;
 pub mod password;
+mod token_keys;
 mod verified;
 
 use bytes::Bytes;

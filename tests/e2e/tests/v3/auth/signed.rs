@@ -88,7 +88,7 @@ fn signed_tokens() {
     }
 }
 
-/// `server/crates/auth/src/keys.rs` tests which keys fit.
+/// `server/crates/auth/src/token_keys.rs` tests which keys fit.
 #[test]
 fn mismatched_keys_prevent_the_start() {
     let dir = Folder::new("unfit-keys");
