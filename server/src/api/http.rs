@@ -20,7 +20,7 @@ use actix_web::{
 use witan_api::access::{HttpRoute, Resource};
 use witan_config::Settings;
 use witan_console as console;
-use witan_dialect::{Context, access, client, reply};
+use witan_dialect::{Context, access, client_connection, reply};
 use witan_discovery::DiscoveryService;
 use witan_follow::FollowHandle;
 use witan_gocompat::path::{self, Plus};
@@ -111,7 +111,7 @@ fn check_request(
             .body("400 Bad Request")
             .into());
     };
-    if browsers && !client::is_over_tls(request) {
+    if browsers && !client_connection::is_over_tls(request) {
         check_host(request, &front.ctx.settings)?;
     }
     Ok(path::clean(&path))

@@ -8,7 +8,7 @@ use actix_web::{
     http::{StatusCode, header::CONTENT_TYPE},
 };
 use witan_api::top::{KeySpace, SECONDS, SECONDS_DEFAULT, TopCounts, TopPage};
-use witan_dialect::{Context, client::Disconnect, reply, sampling::Tally};
+use witan_dialect::{Context, client_connection::Disconnect, reply, sampling::Tally};
 use witan_gocompat::query::Query;
 use witan_node::Node;
 

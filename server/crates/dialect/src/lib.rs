@@ -2,12 +2,13 @@
 //! dialect.
 //!
 //! Reading order: this file → `access`, `basic_auth` (authorization) → `form` (fields) → `reply`, `rendering` (HTTP/1
-//! responses) → `blocking`, `jobs` (long work) → `client` (disconnects) → `metrics` → `sampling` (the most active keys).
+//! responses) → `blocking`, `jobs` (long work) → `client_connection` (disconnects, TLS) → `metrics` → `sampling` (the most
+//! active keys).
 
 pub mod access;
 pub mod basic_auth;
 pub mod blocking;
-pub mod client;
+pub mod client_connection;
 pub mod form;
 pub mod jobs;
 mod metrics;

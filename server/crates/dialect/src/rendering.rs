@@ -17,7 +17,7 @@ use super::{
     Context,
     basic_auth::KeyAccess,
     blocking::{self, INLINE_BYTES, INLINE_ITEMS},
-    client::Disconnect,
+    client_connection::Disconnect,
     reply::{self, ChargedText, FramedBody, ResponseRefused},
 };
 

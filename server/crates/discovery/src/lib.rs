@@ -25,7 +25,7 @@ use witan_api::discovery::TOKEN_DIGITS;
 use witan_dialect::{
     Context,
     blocking::INLINE_BYTES,
-    client,
+    client_connection,
     reply::{self, BodyError},
 };
 use witan_gocompat::query::Query;
@@ -217,7 +217,7 @@ fn base_url(ctx: &Context, request: &HttpRequest) -> Option<String> {
     }
     let host = request.headers().get(HOST)?.as_bytes();
     let host = Authority::try_from(host).ok()?;
-    let scheme = if client::is_over_tls(request) {
+    let scheme = if client_connection::is_over_tls(request) {
         "https"
     } else {
         "http"

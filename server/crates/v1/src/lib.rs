@@ -21,7 +21,7 @@ use witan_dialect::{
     Context,
     basic_auth::KeyAccess,
     blocking::{self, INLINE_BYTES},
-    client::Disconnect,
+    client_connection::Disconnect,
     rendering,
     reply::{self, FramedBody},
 };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use witan_api::v1::error::ErrorCode;
-use witan_dialect::{Context, basic_auth::KeyAccess, client::Disconnect};
+use witan_dialect::{Context, basic_auth::KeyAccess, client_connection::Disconnect};
 use witan_tree::{Event, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::error::V1Error;

@@ -11,7 +11,7 @@ use witan_base::account::Charge;
 use witan_dialect::{
     Context,
     basic_auth::KeyAccess,
-    client::Disconnect,
+    client_connection::Disconnect,
     rendering::{self, ReadRefused},
     reply::{self, ResponseRefused},
 };

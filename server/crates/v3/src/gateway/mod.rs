@@ -34,7 +34,7 @@ use witan_base::{
 use witan_dialect::{
     Context,
     blocking::{self, INLINE_BYTES},
-    client::Disconnect,
+    client_connection::Disconnect,
     jobs::WithPermit,
     reply::{self, ChargedText, ResponseRefused},
 };

@@ -16,7 +16,7 @@ use witan_base::{
 };
 use witan_dialect::{
     Context,
-    client::Disconnect,
+    client_connection::Disconnect,
     reply::{self, ResponseRefused},
 };
 
