@@ -3,7 +3,7 @@
 //! Reading order: `flags` (the table) → `values` (given values as strings, also from the environment) → `source`, `file`
 //! (sources of values) → `url` (URLs) → `build` (checks, `--initial-cluster`) → `security`, `peer_security` (TLS),
 //! `peer_settings` (timeouts, the feature level), `discovery`, `follow`, `client_settings` (connections to other clusters),
-//! `corruption`, `feature_gates` → this file (the typed result). `help` prints the table.
+//! `corruption`, `feature_gates` → this file (the typed result). `help` prints the table, and `error` lists the errors.
 
 mod build;
 mod client_settings;

@@ -1,8 +1,8 @@
 //! Reads the data directory of a member of etcd 3.4 to 3.7 without changing it. Reads the write-ahead log, the newest Raft
 //! snapshot, and the cluster's metadata in the backend. Also creates a directory for etcd 3.6 and later.
 //!
-//! Reading order: `raft_messages` (the stored messages) → `wal` → `snap` → `entry` → `backend`; `create`.
-//! `server/crates/snapshot` reads the backend's keys, leases and users, and applies entries to a state.
+//! Reading order: `raft_messages` (the stored messages), `raft_internal` (the requests in entries) → `wal` → `snap` → `entry` →
+//! `backend`; `create`. `server/crates/snapshot` reads the backend's keys, leases and users, and applies entries to a state.
 
 mod backend;
 mod create;

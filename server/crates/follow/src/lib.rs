@@ -10,7 +10,7 @@
 //!
 //! Reading order: this file (the loop) → `seed` (the first state) → `source` (requests to etcd) → `received`, `copier`
 //! (revisions become entries) → `sync` (leases, users) → `compare` (compactions, hashes) → `fence` (stops writes at the
-//! source), `calls` → `cut_over` → `status`, `error` → `command` (`witan follow status` and related commands).
+//! source), `calls` → `cut_over` → `status`, `metrics`, `error` → `command` (`witan follow status` and related commands).
 
 mod calls;
 pub mod command;

@@ -7,7 +7,7 @@
 //! Not here: the lookup of SRV records (`witan_bootstrap::discover`).
 //!
 //! Reading order: this file (start and stop) → `arguments` → `endpoints` (the members) → `pool` (the member of the next
-//! connection) → `proxy` (connections) → `error`.
+//! connection) → `proxy` (connections, retries of failed members) → `error`.
 
 mod arguments;
 mod endpoints;

@@ -1,4 +1,5 @@
-//! Validates JSON, reporting errors with the messages of Go's decoder, and provides a scanner for parsers. `write` writes JSON.
+//! Validates JSON, reporting errors with the messages of Go's decoder, and provides a scanner for parsers. `write` writes JSON,
+//! and `progress` validates JSON that arrives in pieces.
 
 mod progress;
 mod write;

@@ -9,7 +9,7 @@
 //! Reading order: `service` is the server's interface, with the settings of a connection and the result of a call. `connection`
 //! is the state machine, which handles frames in `receive` and runs calls in `call`. `stream` and `ready` manage its streams,
 //! `message` and `body` receive requests, and `send` writes frames. `meter` counts resources. `head_cache`, `hpack` and `frame`
-//! parse and encode. `limits` has the fixed limits.
+//! parse and encode, and `head` is the parsed head of a request. `limits` has the fixed limits.
 
 mod body;
 mod connection;

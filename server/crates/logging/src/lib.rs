@@ -1,6 +1,9 @@
 //! Log output: JSON lines with the keys of etcd's logger (zap), or readable lines on a terminal.
 //!
 //! Every module logs through `tracing`; this crate configures the outputs. Do not log values, tokens or passwords of clients.
+//!
+//! Reading order: this file (the level, the warning about slow requests) → `line` (formats) → `output` (files, rotation) →
+//! `limit` (lines that clients can trigger).
 
 mod limit;
 mod line;

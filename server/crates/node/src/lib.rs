@@ -1,14 +1,16 @@
 //! [`Node`] is the clonable handle to the replica. Dialects have no other access to raft, the disk or the threads.
 //!
-//! Reading order: `replica_loop` owns the replica. `raft_inbox` and `waker` bring its inputs, and `host` carries out its
-//! effects. `checkpoints` decides when the state is written, and `executor` runs long commands. `completions` returns answers
-//! to waiting tasks. `jobs` and `held_views` give states to readers. `tree_watchers` and `watch_streams` are the watches of v2
-//! and v3. `admission` checks commands before they are proposed. `memory` keeps the process within its memory budget and
-//! decides whether a received snapshot fits.
+//! Reading order: `replica_loop` owns the replica (`replica_loop/requests`: requests to it). `raft_inbox` and `waker` bring its
+//! inputs, and `host` carries out its effects. `checkpoints` decides when the state is written, and `executor` runs long
+//! commands. `completions` returns answers to waiting tasks. `jobs` and `held_views` give states to readers. `tree_watchers`
+//! and `watch_streams` are the watches of v2 and v3. `admission` checks commands before they are proposed. `memory` keeps the
+//! process within its memory budget and decides whether a received snapshot fits.
 //!
-//! `leadership` transfers leadership and asks the leader about leases, and `reconfiguration` checks membership changes.
-//! `tokens` holds simple tokens, and `state_hashes` the hashes of states. `status` and `peer_links` describe this member and
-//! the others. `request_durations`, `counts` and `labeled_gauges` are metrics; `logged_state` writes log lines.
+//! `leadership` transfers leadership and asks the leader about leases, and `reconfiguration` checks whether a membership change
+//! is safe for the quorum. The replica checks whether a learner has caught up
+//! (`server/crates/replica/src/replica/membership.rs`). `tokens` holds simple tokens, and `state_hashes` the hashes of states.
+//! `status` and `peer_links` describe this member and the others. `request_durations`, `counts` and `labeled_gauges` are
+//! metrics; `logged_state` writes log lines. `error` explains failed requests.
 
 use witan_machine::revision::Revision;
 

@@ -4,8 +4,9 @@
 //! Other crates contain the snapshot format (`witan_snapshot`), the data directories (`witan_storage`, `witan_etcd`), the
 //! conversion of etcd's data (`witan_adopt`), and the commands that call a running member (`witan_follow::command`).
 //!
-//! Reading order: this file (chooses the command) → `arguments` (the command lines), `error` → `changes` → `restore` → `show` →
-//! `adopt`, `stopped`, `export`, `info`, `replay`, `progress` → `etcdutl` (etcdutl's own commands).
+//! Reading order: this file (chooses the command) → `arguments` (the command lines), `error` → `changes` → `restore`, `compare`
+//! (with the hash of the backup) → `show` → `adopt`, `stopped`, `export`, `info`, `replay`, `progress` → `etcdutl` (etcdutl's
+//! own commands).
 
 mod adopt;
 mod arguments;

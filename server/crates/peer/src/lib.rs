@@ -8,9 +8,9 @@
 //!
 //! Reading order: this file ([`Peers`], [`PeerPost`]), `handshake` and `frame`. `link` holds a stream to another member, which
 //! `dial` opens, with messages that wait in `queue`. `listener` and `inbound` accept and read streams from other members, and
-//! `http` answers requests (`hash`: hashes of states). `query` sends such requests. `lanes` detects that a process has ended.
-//! `remotes` connects to members that this member does not know yet. `deliver` and `snapshot` carry snapshots. `monitor`
-//! observes versions and clocks and raises the feature level. `levels` is the handle to `monitor`.
+//! `http` answers requests (`hash`: hashes of states; `page`: a response). `query` sends such requests. `lanes` detects that a
+//! process has ended. `remotes` connects to members that this member does not know yet. `deliver` and `snapshot` carry
+//! snapshots. `monitor` observes versions and clocks and raises the feature level. `levels` is the handle to `monitor`.
 
 mod deliver;
 mod dial;

@@ -6,8 +6,9 @@
 //!
 //! `witan_config` defines the flags that enable a recording, and `witan_offline` prints a replay.
 //!
-//! Reading order: `recorded` and `format`. `input`, `effects`, `redact` and `state` convert to the format. `encode`, `frame`,
-//! `files` and `ring` write recordings, and `read`, `replay` and `text` read them. `download` serves them to clients.
+//! Reading order: `recorded` and `format`. `input`, `effects`, `redact` and `state` convert to the format. `encode` and `frame`
+//! write recordings, `files` starts files and removes the oldest ones, and `ring` is the thread that writes. `read` and
+//! `replay` (`replay/player`) read recordings, and `text` describes effects. `download` serves recordings to clients.
 
 mod download;
 mod effects;

@@ -1,8 +1,9 @@
 //! A member's state in the layout of etcd 3.6's store, for hashes and snapshots.
 //!
 //! Reading order: `record` (one version of a key), `schema` (all buckets), `hash`. `level` marks a snapshot with the feature
-//! level, `file` writes a snapshot, and `read`, `status` and `digest` read a snapshot. `v2_store` is etcd's v2 store, which is
-//! in etcd's data directory and not in its snapshots.
+//! level, `file` writes a snapshot, and `read`, `status` and `digest` read a snapshot. The call that sends a snapshot to a
+//! client appends the digest (`server/crates/v3/src/snapshot.rs`). `v2_store` is etcd's v2 store, which is in etcd's data
+//! directory and not in its snapshots.
 
 pub mod digest;
 mod file;

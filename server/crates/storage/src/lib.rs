@@ -11,15 +11,18 @@
 //!                         optional and contain the blocks of a run without the values
 //! ```
 //!
-//! Reading order: `identity_file`, `formats` and `lock`, then `log`, which `tail` repairs after a crash. A `checkpoint`
-//! consists of `run`s; `manifest` lists them, and `merge` reads the runs, or their `heads` without the values, as one sequence
-//! of records. `link` writes runs, and `base_plan` decides which runs a new base keeps. `run_file` reads single records: values that
-//! are not in memory. `checkpointer` is the thread that writes checkpoints, and `scrub` finds damage in them. `received` takes
-//! snapshots from other members, and `install` makes one of them the checkpoint. `folder` is the state that `checkpointer`,
-//! `scrub`, `received` and `install` share. `open_identity` gives the directory a later format. `space` monitors the free
-//! space, and `ledger` allocates it to the threads. `wal_dir` moves the log to `--wal-dir`, and `owner` records which member a
-//! log belongs to. `retention` decides how long outdated files stay. `create` creates a directory with a state, `offline` reads
-//! the directory of a stopped member, and `etcd` detects etcd's directories.
+//! Reading order: `identity_file`, `formats` and `lock`, then `log`, which `log_writer` writes and `tail` repairs after a crash
+//! (with `range_crc`). A `checkpoint` consists of `run`s in the encoding of `record_stream`. `manifest` lists them
+//! (`manifest_file`: its bytes), and `merge` reads the runs, or their `heads` without the values, as one sequence of records.
+//! `read_ahead` reads records on another thread. `link` writes runs, and `base_plan` decides which runs a new base keeps.
+//! `run_file` reads single records: values that are not in memory. `checkpointer` is the thread that writes checkpoints, and
+//! `scrub` finds damage in them. Rewrites and scrubs run at `low_priority`. `received` takes snapshots from other members, and
+//! `install` makes one of them the checkpoint. `folder` is the state that `checkpointer`, `scrub`, `received` and `install`
+//! share. `open_identity` gives the directory a later format. `space` monitors the free space, and `ledger` allocates it to the
+//! threads. `wal_dir` moves the log to `--wal-dir`, and `owner` records which member a log belongs to. `retention` decides how
+//! long outdated files stay. `create` creates a directory with a state, `offline` reads the directory of a stopped member, and
+//! `etcd` detects etcd's directories. `files` makes files durable, `error` explains why a directory cannot be opened, and
+//! `metrics` declares the metrics.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.

@@ -1,10 +1,11 @@
 //! The client port: an HTTP/1 stack and an HTTP/2 stack on one port, on actix's workers. The crate depends on neither the
 //! dialects nor the node. It calls one function for HTTP requests and one for gRPC calls.
 //!
-//! Reading order: `listen` binds sockets, `tls` secures connections, and `mux` selects the stack. `http1_stream` filters HTTP/1
-//! for actix. `grpc` handles gRPC calls, and `http2_requests` handles other HTTP/2 requests. `stall_timeout` and `limits`
-//! restrict slow clients and large requests. `peer_http` serves HTTP/1 on the peer port. `contain` catches panics, `signals`
-//! handles SIGTERM, and `http1_client` sends requests.
+//! Reading order: `listen` binds sockets, `tls` secures connections, and `mux` selects the stack by the first bytes, which
+//! `sniffed` replays. `http1_stream` filters HTTP/1 for actix. `grpc` handles gRPC calls, and `http2_requests` handles other
+//! HTTP/2 requests. `stall_timeout` and `limits` restrict slow clients and large requests. `peer_http` serves HTTP/1 on the
+//! peer port. `contain` catches panics, `signals` handles SIGTERM, and `http1_client` sends requests. `metrics` counts
+//! connections and gRPC calls.
 
 mod contain;
 mod grpc;

@@ -1,8 +1,8 @@
 //! The v1 dialect of etcd 0.1: `/v1/keys`, `/v1/watch`, `/v1/leader`, `/v1/machines`, `/v1/stats`. v1 is a view of the v2
 //! store, with the same indexes and hidden nodes.
 //!
-//! Reading order: `request` (parsing) → `keys` (execution) → `watch` → `render`, `error` (the response) → `cluster`. `request`
-//! and `render` are pure.
+//! Reading order: `request` (parsing) → `keys` (execution, `prevValue`) → `watch` → `render`, `error` (the response) →
+//! `cluster`. `request` and `render` are pure.
 
 mod cluster;
 pub mod error;

@@ -1,7 +1,7 @@
 //! The v2 dialect of etcd 2.2 to 3.5: `/v2/keys`, `/v2/members`, `/v2/machines`, `/v2/stats`, `/v2/auth`.
 //!
 //! Reading order: `parse` (the request and its operation) → `keys` (execution) → `watch` → `render`, `error`, `headers` (the
-//! response) → `members`, `stats`, `auth`. `parse`, `render` and `error` are pure.
+//! response) → `members` (`body`: requests; `peer_url`: their URLs), `stats`, `auth`. `parse`, `render` and `error` are pure.
 
 mod auth;
 pub mod error;

@@ -1,4 +1,5 @@
-//! The v3 contract: messages generated from `server/crates/api/proto`, clients, and the messages' JSON.
+//! The v3 contract: messages generated from `server/crates/api/proto`, clients (`client`), and the messages' JSON (`json`, from
+//! the tables in `shape`).
 
 mod client;
 pub mod json;

@@ -1,7 +1,7 @@
 //! The registry in which all modules register their series, and the page that shows the series. Each module declares its series
 //! in its `metrics` file. This module declares the series of the page and of the process.
 //!
-//! Label values of counters on request paths are resolved once, at startup.
+//! Label values of counters on request paths are resolved once, at startup. `striped` has series that several threads update.
 
 mod process;
 mod register;

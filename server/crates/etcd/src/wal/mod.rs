@@ -1,7 +1,7 @@
 //! Reads the write-ahead log: segments, summary and entries.
 //!
 //! The log is read twice, because only its end shows which snapshot, and therefore which entries, to keep in memory. `frame`
-//! reads a frame, and `scan` reads a sequence of frames.
+//! reads a frame, and `scan` reads a sequence of frames. `encode` writes the log of a new directory.
 
 pub(crate) mod encode;
 mod frame;

@@ -1,4 +1,4 @@
-//! Header compression (RFC 7541).
+//! Header compression (RFC 7541): `decoder` with `huffman`, and `encoder`.
 
 mod decoder;
 mod encoder;

@@ -15,6 +15,8 @@
 //! sender keeps the view and the receiver keeps its records.
 //!
 //! The replica decides when a snapshot is sent, and `storage` writes it to the disk.
+//!
+//! Reading order: this file (timeouts, transfers) → `wire` (frames) → `send` → `receive`.
 
 mod receive;
 mod send;
