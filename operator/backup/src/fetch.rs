@@ -1,4 +1,4 @@
-//! `backup fetch` downloads a backup to a file and verifies its digest.
+//! `backup fetch` downloads a backup to a file and verifies its digest. `changes` fetches the changes after it.
 
 mod changes;
 

@@ -8,8 +8,9 @@
 //! This crate does not use Kubernetes: the operator's jobs run this command in pods, and users can run it by hand.
 //!
 //! Reading order: `command` (flags) → `run` → `save`, `changes`, `list`, `fetch`, `accept` (one file per command) → `source`,
-//! `snapshots`, `members` (reading from members) → `location`, `store`, `s3`, `http`, `upload`, `store_error` (the object
-//! store) → `inventory`, `retention` (stored backups) → `result`, `reason`.
+//! `snapshots`, `members` (reading from members), `digest` (the digest of a snapshot) → `location`, `store`, `s3`, `http`,
+//! `upload`, `store_error` (the object store) → `inventory`, `retention`, `name` (stored backups) → `staged` (partial files),
+//! `progress`, `stop` (signals) → `result`, `reason`.
 
 mod command;
 mod run;

@@ -1,4 +1,4 @@
-//! `backup save` streams a snapshot of a member to a store.
+//! `backup save` streams a snapshot of a member to a store. `settle` writes its record.
 
 mod settle;
 

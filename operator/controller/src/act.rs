@@ -3,6 +3,8 @@
 //! Missing objects are created; creation fails if another owner's object has the name. Existing objects are changed with
 //! server-side apply by one field manager. Changes and deletions include the uid, so they never affect a later object with the
 //! same name. Every step can be repeated if its response was lost.
+//!
+//! Reading order: this file → `objects` (one object) → `start` (the pod of a member) → `certify` (certificates).
 
 mod certify;
 mod objects;

@@ -1,5 +1,7 @@
 //! Builds the status and the conditions of a cluster from the observed state, the next step, and a few facts of the previous
 //! status. A pass over an unchanged cluster in its desired state reproduces the status, so nothing is written.
+//!
+//! Reading order: this file → `members` → `conditions` → `events`.
 
 mod conditions;
 mod events;

@@ -5,7 +5,8 @@
 //!
 //! Reading order: `command` (the command lines) → this file (the functions of the commands) → `status`, `backups`, `restore`,
 //! `operations` (EtcdOperations), `top`, `history`, `revert` (also `diff`), `report`. `target` accesses the API server, `facts`
-//! reads objects, `reach` connects to members, and `keys` reads their keys. `follow` waits for an object.
+//! reads objects, `reach` connects to members (`forward`: through the API server), and `keys` reads their keys. `follow` waits
+//! for an object. `output` prints and asks for confirmation, `table` formats tables, and `error` has the messages of errors.
 //!
 //! Functions that format text are pure and have golden files in `testdata`. The plugin acts with the credentials of the
 //! kubeconfig and only creates resources that a user could write by hand.

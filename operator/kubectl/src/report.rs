@@ -1,4 +1,6 @@
 //! `report` collects data for support in one file, without values of keys, secrets or environment variables.
+//!
+//! `recordings` reads the flight recorders of the members.
 
 mod recordings;
 

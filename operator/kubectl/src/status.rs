@@ -1,4 +1,5 @@
 //! `status` shows the state of a cluster. The command reads only resources (`facts`), so it works even if no member answers.
+//! `members` and `backups` format its parts.
 
 mod backups;
 mod members;

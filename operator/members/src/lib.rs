@@ -1,6 +1,9 @@
 //! The operator's calls to members: the trait `Members` and its implementation `GrpcMembers`.
 //!
 //! The operator queries each member directly to detect disagreements. A silent member delays a pass by one timeout at most.
+//!
+//! Reading order: this file (the trait, errors) → `grpc` (the implementation; `grpc/kv`: the KV service) → `session` (login,
+//! timeouts) → `running` (releases) → `page` (HTTP/1 pages).
 
 mod grpc;
 pub mod page;

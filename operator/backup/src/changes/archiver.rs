@@ -1,4 +1,5 @@
-//! Copies a cluster's changes from its members to its segments. `beginning` decides where to continue.
+//! Copies a cluster's changes from its members to its segments. `beginning` decides where to continue, and `retry` when to
+//! retry a backup that failed.
 
 mod beginning;
 mod retry;
