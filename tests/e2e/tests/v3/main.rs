@@ -2,16 +2,16 @@
 //! transactions. `member/etcdctl.rs` compares the output of etcdctl.
 //!
 //! Reading order: this file → `descriptors` → `grpc` → `gateway` → `websocket` → `encoding` → `lease` → `concurrency` →
-//! `range_stream` → `backup` → `snapshot` → `auth` → `watch`.
+//! `range_stream` → `maintenance` → `snapshot` → `auth` → `watch`.
 
 mod auth;
-mod backup;
 mod concurrency;
 mod descriptors;
 mod encoding;
 mod gateway;
 mod grpc;
 mod lease;
+mod maintenance;
 mod range_stream;
 mod snapshot;
 mod watch;

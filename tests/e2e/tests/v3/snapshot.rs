@@ -15,7 +15,7 @@ use witan_e2e::{
 };
 
 use super::{
-    backup::{Client, step},
+    maintenance::{Client, step},
     start,
 };
 
