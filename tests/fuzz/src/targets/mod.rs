@@ -2,12 +2,12 @@
 
 mod bolt;
 mod disk;
-mod front;
 mod gateway;
 mod go;
 mod http2;
 mod log;
 mod machine;
+mod paths;
 mod peer;
 mod port;
 mod settings;
@@ -26,7 +26,7 @@ pub(crate) const ALL: &[Target] = &[
     target("peer", peer::stream, BYTES_MAX, 1),
     target("hpack", http2::hpack, 1024, 1),
     target("connection", http2::connection, 512, 2),
-    target("path", front::path, BYTES_MAX, 1),
+    target("path", paths::path, BYTES_MAX, 1),
     target("v1", v1::request, BYTES_MAX, 1),
     target("keys", v2::keys, BYTES_MAX, 1),
     target("members", v2::members, BYTES_MAX, 1),
