@@ -19,10 +19,10 @@
 //! `scrub` finds damage in them. Rewrites and scrubs run at `low_priority`. `received` takes snapshots from other members, and
 //! `install` makes one of them the checkpoint. `folder` is the state that `checkpointer`, `scrub`, `received` and `install`
 //! share. `open_identity` gives the directory a later format. `space` monitors the free space, and `ledger` allocates it to the
-//! threads. `wal_dir` moves the log to `--wal-dir`, and `owner` records which member a log belongs to. `retention` decides how
-//! long outdated files stay. `create` creates a directory with a state, `offline` reads the directory of a stopped member, and
-//! `etcd` detects etcd's directories. `files` makes files durable, `error` explains why a directory cannot be opened, and
-//! `metrics` declares the metrics.
+//! threads and keeps the ballast. `wal_dir` moves the log to `--wal-dir`, and `owner` records which member a log belongs to.
+//! `retention` decides how long outdated files stay. `create` creates a directory with a state, `offline` reads the directory
+//! of a stopped member, and `etcd` detects etcd's directories. `files` makes files durable, `error` explains why a directory
+//! cannot be opened, and `metrics` declares the metrics.
 //!
 //! - **I4** a checkpoint and its index become visible in one atomic step.
 //! - **I5** the log is cut only below the older of the last two durable checkpoints.

@@ -3,10 +3,10 @@
 //! Each call is one function, `async fn(ctx, request) -> RpcResult<response>`, which gRPC and the gateway share. Both first
 //! check the access that the method requires (`authorize`).
 //!
-//! Reading order: `error` (codes and messages) → `kv` (one file per call; `--max-request-bytes`) → `authorize` →
-//! `range_stream`, `lease`, `cluster`, `maintenance`, `snapshot` (`Snapshot` and its digest), `auth` → `error_map` → `services`
-//! (gRPC) → `messages`, `list_elements` (decoding), `long_range` (encoding) → `watch` (streams), `stream_end` → `concurrency`
-//! (locks, elections) → `health` → `gateway`.
+//! Reading order: this file (the services, headers of responses, reflection) → `error` (codes and messages) → `kv` (one file
+//! per call; `--max-request-bytes`) → `authorize` → `range_stream`, `lease`, `cluster`, `maintenance`, `snapshot` (`Snapshot`
+//! and its digest), `auth` → `error_map` → `services` (gRPC) → `messages`, `list_elements` (decoding), `long_range` (encoding)
+//! → `watch` (streams), `stream_end` → `concurrency` (locks, elections) → `health` → `gateway`.
 
 mod auth;
 mod authorize;
