@@ -2,7 +2,8 @@
 //! snapshot, and the cluster's metadata in the backend. Also creates a directory for etcd 3.6 and later.
 //!
 //! Reading order: `raft_messages` (the stored messages), `raft_internal` (the requests in entries) → `wal` → `snap` → `entry` →
-//! `backend`; `create`. `server/crates/snapshot` reads the backend's keys, leases and users, and applies entries to a state.
+//! `backend`, `error`; `create`. `server/crates/snapshot` reads the backend's keys, leases and users, and applies entries to a
+//! state.
 
 mod backend;
 mod create;

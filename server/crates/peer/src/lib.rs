@@ -11,6 +11,7 @@
 //! `http` answers requests (`hash`: hashes of states; `page`: a response). `query` sends such requests. `lanes` detects that a
 //! process has ended. `remotes` connects to members that this member does not know yet. `deliver` and `snapshot` carry
 //! snapshots. `monitor` observes versions and clocks and raises the feature level. `levels` is the handle to `monitor`.
+//! `metrics` counts messages.
 
 mod deliver;
 mod dial;
