@@ -1,4 +1,4 @@
-//! Metrics for health checks, v2 requests and v3 calls. The node counts the effects of the requests on the state.
+//! Metrics for health checks, v2 requests, v3 calls and v3 watchers. The node counts the effects of the requests on the state.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

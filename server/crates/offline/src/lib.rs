@@ -5,8 +5,8 @@
 //! conversion of etcd's data (`witan_adopt`), and the commands that call a running member (`witan_follow::command`).
 //!
 //! Reading order: this file (chooses the command) → `arguments` (the command lines), `error` → `changes` → `restore`, `compare`
-//! (with the hash of the backup) → `show` → `adopt`, `stopped`, `export`, `info`, `replay`, `progress` → `etcdutl` (etcdutl's
-//! own commands).
+//! (with the hash of the backup) → `show` (`snapshot status`, `hashkv`) → `adopt`, `stopped`, `export`, `info`, `replay`,
+//! `progress` → `etcdutl` (etcdutl's own commands).
 
 mod adopt;
 mod arguments;
