@@ -7,9 +7,10 @@
 //! clone while commands are applied (see [`view::View`]).
 //!
 //! Reading order: `command` (the commands) → `operation` (their typed results) → `kv`, `lease`, `witan_tree`, `member`,
-//! `alarm`, `auth` → `follow` (copies another cluster) → `work` (cost of a command) → `record`, `view` (for checkpoints and
-//! readers), `values` (values on disk), `quota` (sizes), `counters` (limits of counters), `versions`, `levels`, `pacing`,
-//! `limits`.
+//! `alarm`, `auth` (its errors: `auth_error`) → `follow` (copies another cluster) → `work` (cost of a command) → `record`,
+//! `view` (for checkpoints and readers), `values` (values on disk), `quota` (sizes), `counters` (limits of counters),
+//! `versions`, `levels`, `pacing`, `limits`. `revision` is the type of revisions, `secrets` hides passwords in `Debug` output,
+//! and `fingerprint` compares states in tests.
 //!
 //! Invariants enforced here (ARCHITECTURE.md has the full list):
 //! - **I1** no I/O and no clock: the proposer stamps wall time, which is part of the entry (I9).

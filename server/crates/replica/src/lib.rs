@@ -4,10 +4,12 @@
 //! `tests/sim`) passes [`input::Input`]s to the replica. All effects go through the [`host::Host`] trait, and only during
 //! [`replica::Replica::turn`].
 //!
-//! Reading order: `input` (inputs of a member), `host` (required operations), `replica` (how entries become state),
-//! `long_command`, then the requests to the leader: `read_index`, `proposals`, `lease_requests` and `forward`. `request_group`
-//! and `fair_share` form batches. `leader_tasks` and `lessor` are the leader's timers, and `jitter` varies the election
-//! timeout. `watch` decides which watchers to wake. `log` is the raft log in memory, and `wire` encodes messages.
+//! Reading order: `input` (inputs of a member), `host` (required operations), `replica` (how entries become state;
+//! `replica/boot` chooses raft's settings), `long_command`, then the requests to the leader: `read_index`, `proposals`,
+//! `lease_requests` and `forward`. `request_group` and `fair_share` form batches, which `batches_in_flight` tracks.
+//! `taken_messages` recognizes resent messages, and `ticket_map` finds waiting requests. `leader_tasks` and `lessor` are the
+//! leader's timers, and `jitter` varies the election timeout. `watch` decides which watchers to wake. `log` is the raft log in
+//! memory, and `wire` encodes messages. `message_head` shows messages in recordings.
 //!
 //! Invariants enforced here (ARCHITECTURE.md has the full list):
 //! - **I1** no I/O, no clock: time enters as ticks and stamped values, randomness as a seed.

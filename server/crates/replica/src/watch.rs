@@ -1,4 +1,5 @@
-//! Decides which watchers to wake. This module matches v2 watchers against events; `keys` handles watchers of v3 keys.
+//! Decides which watchers to wake. This module matches v2 watchers against events; `keys` handles watchers of v3 keys, with
+//! `interval_tree` and `range`.
 //!
 //! The hub stores neither queues nor events. A woken watcher reads the history of a view from its own cursor
 //! ([`witan_tree::Tree::next_event`]). Wake-ups may be spurious, but none are missing.

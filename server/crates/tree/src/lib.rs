@@ -1,8 +1,10 @@
 //! The v2 store, which v1 also uses: a tree of directories and files, and a history of events. The rules match etcd 2.2 to 3.5.
 //!
 //! Each operation has a file: `set`, `create`, `update`, `compare_and_swap`, `delete`, `expire`. `inode` contains the nodes,
-//! `ttl` their expiration times, `history` the events, and `show` the responses. `checkpoint` and `changes` write records. All
-//! data structures are persistent, so a clone takes O(1). The time of a command is an argument (I1, I9).
+//! `ttl` their expiration times, `history` the events, and `show` the responses. `request` has the operations, `cause` the
+//! causes of errors, and `insert` what `set` and `create` share. `checkpoint` and `changes` write records, and `identity_arc`
+//! finds shared parts. `import` builds a tree from another store. `size`, `work`, `counts`, `hash` and `limits` measure and
+//! limit. All data structures are persistent, so a clone takes O(1). The time of a command is an argument (I1, I9).
 //!
 //! `witan_machine` applies commands to the tree. The log, JSON and HTTP are in other crates.
 

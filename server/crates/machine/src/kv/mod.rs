@@ -2,11 +2,12 @@
 //!
 //! Each operation has a file: `put`, `delete`, `range`, `txn`, `compact`.
 //!
-//! Reading order: `request` (the operations) → `read_budget` (their limits) → `version`, `slots`, `block` and `block_record`
-//! (storage) → `history` (all versions) → `leaf` and `index` (the newest version of each key) → `sort` and `index_builder`
-//! (building the index at startup) → the operations → `range_plan` (large responses) → `kept` (values that puts keep) → `lease`
-//! → `events` (the history for watchers) → `retained` (the versions that etcd's store would contain) → `import` (from an etcd
-//! store), `follow` (from another cluster) → `hash`, `checkpoint`.
+//! Reading order: `request`, `key_range` (the operations) → `read_budget`, `work` (their limits and costs) → `version`,
+//! `slots`, `block` and `block_record` (storage) → `history` (all versions) → `leaf` and `index` (the newest version of each
+//! key) → `sort` and `index_builder` (building the index at startup) → the operations (`range` also sorts its response) →
+//! `range_plan` (large responses) → `kept` (values that puts keep) → `lease` → `events` (the history for watchers) → `retained`
+//! (the versions that etcd's store would contain) → `import` (from an etcd store), `follow` (from another cluster) → `hash`,
+//! `checkpoint`.
 
 use crate::revision::Revision;
 

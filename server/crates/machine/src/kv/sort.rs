@@ -1,5 +1,6 @@
 //! Sorts many byte strings without pairwise comparison: an MSD radix sort with cached heads, which processes seven bytes of
-//! each key at a time. Each key is fetched only a few times; a comparison sort fetches two keys in each of n log n steps.
+//! each key at a time. `index_builder` sorts the keys at startup; `range` sorts responses itself. Each key is fetched only a
+//! few times; a comparison sort fetches two keys in each of n log n steps.
 
 use std::ops::Range;
 

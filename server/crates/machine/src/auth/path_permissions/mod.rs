@@ -4,7 +4,7 @@
 //! The rules and their order match etcd 3.4. As in etcd, the proposing member checks whether the caller may change users and
 //! roles. `server/crates/v2/src/auth` handles JSON, status codes and plaintext passwords.
 //!
-//! Reading order: `request` (the operations) → this file (the state and access checks) → `change`.
+//! Reading order: `request` (the operations) → this file (the state and access checks) → `change` → `import` (from etcd).
 
 mod change;
 mod import;
