@@ -1,5 +1,6 @@
 //! Finds the initial members of a new cluster before the data directory is opened: `--discovery`, `--discovery-endpoints`,
-//! `--discovery-srv`. The result is used as `--initial-cluster`. A member with data skips discovery.
+//! `--discovery-srv`. The result is used as `--initial-cluster`. A member with data skips discovery. A member that joins a
+//! running cluster uses only SRV records.
 //!
 //! Reading order: this file → `registry` (register and wait, for all registries) → `v2`, `v3` (the registries) → `srv`, `dns` →
 //! `error`.
@@ -23,17 +24,20 @@ pub use error::DiscoverError;
 
 use registry::Registration;
 
-/// Returns the configuration with the discovered members and their cluster token. A member that has a state (`has_state`),
-/// joins an existing cluster or uses no discovery keeps its configuration. If the directory has the identity `found` but no
-/// state, the member's first startup was interrupted, possibly after its registration. Fails if two members have the same name
-/// or URL.
+/// Returns the configuration with the discovered members and their cluster token. A member that has a state (`has_state`) or
+/// uses no discovery keeps its configuration. So does a member that joins an existing cluster, unless it uses SRV records. If
+/// the directory has the identity `found` but no state, the member's first startup was interrupted, possibly after its
+/// registration. Fails if two members have the same name or URL.
 pub async fn complete(
     config: Config,
     found: Option<DataIdentity>,
     has_state: bool,
 ) -> Result<Config, DiscoverError> {
-    let begins = !has_state && config.initial_cluster_state == ClusterState::New;
-    let Some(discovery) = config.discovery.clone().filter(|_| begins) else {
+    let begins = config.initial_cluster_state == ClusterState::New;
+    // SRV records also list the members of a running cluster. A registry lists only the first members.
+    let applies = |kind: &Discovery| begins || matches!(kind, Discovery::Srv(_));
+    let discovery = config.discovery.clone();
+    let Some(discovery) = discovery.filter(|kind| !has_state && applies(kind)) else {
         return Ok(config);
     };
     let (cluster, token) = match &discovery {
@@ -117,7 +121,7 @@ fn check_distinct(cluster: &[(String, Vec<Url>)]) -> Result<(), DiscoverError> {
 
 #[cfg(test)]
 mod tests {
-    use witan_config::V2Discovery;
+    use witan_config::{SrvDiscovery, V2Discovery};
 
     use super::*;
 
@@ -134,6 +138,23 @@ mod tests {
         ] {
             let completed = complete(config.clone(), found, has_state).await;
             assert_eq!(completed.is_err(), asks, "{found:?} {has_state}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_joining_member_uses_only_srv_records() {
+        let v2 = V2Discovery { url: "not a URL".into(), proxy: None };
+        // The name is too long for DNS.
+        let srv = SrvDiscovery { domain: "x".repeat(64), suffix: None, server: None };
+        for (discovery, asks) in [(Discovery::V2(v2), false), (Discovery::Srv(srv), true)] {
+            let config = Config {
+                discovery: Some(discovery),
+                initial_cluster_state: ClusterState::Existing,
+                ..Config::default()
+            };
+            let completed = complete(config.clone(), None, false).await;
+            assert_eq!(completed.is_err(), asks, "{:?}", config.discovery);
+            assert!(complete(config, None, true).await.is_ok());
         }
     }
 
