@@ -248,6 +248,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_opened_is_named() {
+        let path = folder("missing").join("none").join("witan.log");
+        let opened = Outputs::open(&[LogOutput::File(path.clone())], None);
+        let error = opened.err().expect("the directory is missing");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains(&path.display().to_string()));
+        fs::remove_dir_all(folder("missing")).unwrap();
+    }
+
+    #[test]
     fn a_file_that_was_deleted_is_created_again_when_it_is_full() {
         let folder = folder("deleted");
         let path = folder.join("witan.log");

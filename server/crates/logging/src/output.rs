@@ -23,13 +23,20 @@ enum Output {
 }
 
 impl Outputs {
-    /// Opens all outputs. Files grow without limit if `rotation` is `None`. Fails if a log file cannot be opened.
+    /// Opens all outputs. Files grow without limit if `rotation` is `None`. Fails with an error that names the file if a log
+    /// file cannot be opened.
     pub(super) fn open(outputs: &[LogOutput], rotation: Option<Rotation>) -> io::Result<Self> {
         let open = |output: &LogOutput| {
             Ok(match output {
                 LogOutput::Stderr => Output::Stderr,
                 LogOutput::Stdout => Output::Stdout,
-                LogOutput::File(path) => Output::File(LogFile::open(path, rotation)?),
+                LogOutput::File(path) => {
+                    let file = LogFile::open(path, rotation).map_err(|error| {
+                        let what = format!("cannot open the log file {}: {error}", path.display());
+                        io::Error::new(error.kind(), what)
+                    });
+                    Output::File(file?)
+                }
             })
         };
         let outputs: io::Result<_> = outputs.iter().map(open).collect();
