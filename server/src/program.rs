@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io::{self, Write as _},
+    mem::ManuallyDrop,
     path::Path,
     process::ExitCode,
 };
@@ -84,7 +85,7 @@ fn start(config: Config) -> ExitCode {
         tracing::warn!("{warning}");
     }
     raise_file_limit();
-    match actix_rt::System::new().block_on(boot::run(config, log_level)) {
+    match block_on(boot::run(config, log_level)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "failed to run the member");
@@ -107,10 +108,16 @@ fn forward(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let socket = std::env::var("NOTIFY_SOCKET").ok();
     let socket = socket.filter(|path| !path.is_empty());
     let ready = || systemd::notify(socket.as_deref(), systemd::READY);
-    match actix_rt::System::new().block_on(gateway::run(asked, ready)) {
+    match block_on(gateway::run(asked, ready)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error, ExitCode::FAILURE),
     }
+}
+
+/// Runs `work` on this thread, which becomes an actix system. The caller must then end the process: the system is not dropped,
+/// because that would wait for blocked threads. Without name servers, the lookup of a host name can take minutes.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    ManuallyDrop::new(actix_rt::System::new()).block_on(work)
 }
 
 /// Raises the soft limit of open files to the hard limit. The soft limit only protects programs that use select(). Only logs a
@@ -169,4 +176,21 @@ fn report_error(error: &dyn std::error::Error) -> ExitCode {
     // If this fails, there is no other place to report it.
     let _ = writeln!(io::stderr(), "witan: {error}");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc::sync_channel, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn the_end_does_not_wait_for_a_blocked_thread() {
+        let (release, released) = sync_channel::<()>(1);
+        let wait = move || {
+            let _ = released.recv_timeout(Duration::from_secs(30));
+        };
+        block_on(async { drop(panics::spawn(wait)) });
+        assert!(release.try_send(()).is_ok(), "the end waited");
+    }
 }

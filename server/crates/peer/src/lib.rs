@@ -66,7 +66,7 @@ pub use dial::PeerDialer;
 pub use levels::{FeatureLevels, LevelReport, MemberRelease, RaiseError};
 pub use metrics::PeerMetrics;
 
-/// Time limit for sending the last messages when the process stops.
+/// Time limit for sending the last messages when the process stops, and then for the work on blocking threads.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -220,6 +220,9 @@ pub fn start(
             // An error means that the sender was dropped, because the process stops.
             let _ = stopped.await;
         });
+        drop(local);
+        // Without name servers, the lookup of a host name occupies a thread for up to minutes.
+        runtime.shutdown_timeout(FLUSH_TIMEOUT);
     })?;
     let peers = Peers { shared, stop, thread };
     Ok((peers, post))

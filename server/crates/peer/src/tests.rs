@@ -1,6 +1,7 @@
 //! Tests two members with real sockets and nodes without a replica.
 
 mod impostors;
+mod stopping;
 mod unread;
 
 use std::{
