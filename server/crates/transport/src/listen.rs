@@ -12,6 +12,7 @@ use std::{
     },
 };
 
+use socket2::{Domain, SockAddr, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpSocket,
@@ -275,11 +276,25 @@ fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     Ok(Socket::Tcp(socket.listen(limits::BACKLOG)?.into_std()?))
 }
 
-/// Removes a stale Unix socket at the path and binds a new one. Fails if another kind of file exists at the path.
+/// Removes a stale Unix socket at the path and binds a new one. Fails if a process listens there or the file is not a socket.
 fn unix(path: &str) -> io::Result<Socket> {
     // A killed process leaves its socket behind. Other files at this path must not be removed.
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        if is_served(path)? {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
         fs::remove_file(path)?;
     }
     Ok(Socket::Unix(UnixListener::bind(path)?))
+}
+
+/// Returns whether a process listens on the Unix socket at the path. Does not wait for the process.
+fn is_served(path: &str) -> io::Result<bool> {
+    let probe = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    Ok(match probe.connect(&SockAddr::unix(path)?) {
+        Ok(()) => true,
+        // The queue of connections to be accepted is full.
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    })
 }

@@ -239,6 +239,21 @@ async fn a_stop_completes_requests_in_flight_and_closes_idle_connections() {
         .unwrap();
 }
 
+/// Otherwise, a second process started by mistake would cut off the clients of the first one.
+#[actix_rt::test]
+async fn a_unix_socket_in_use_is_not_replaced() {
+    let name = format!("witan-socket-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let url = format!("unix://{}", path.display()).parse().unwrap();
+    let config = Config { listen_client_urls: vec![url], ..Config::default() };
+    let first = bind(&config).unwrap();
+    let refused = bind(&config).unwrap_err();
+    assert_eq!(refused.source.kind(), std::io::ErrorKind::AddrInUse);
+    drop(first);
+    bind(&config).expect("the socket is stale");
+    std::fs::remove_file(path).unwrap();
+}
+
 /// Kubernetes restarts a member whose probes get no response.
 #[actix_rt::test]
 async fn metrics_urls_answer_when_no_client_connection_is_free() {
