@@ -37,7 +37,7 @@ pub(super) async fn prepare(
         Err(OpenError::Etcd(_)) if config.adopt_etcd => Some(adopt_etcd(&config, cache).await?),
         found => found?,
     };
-    let has_state = found.is_some() && storage::has_state(&config.data_dir);
+    let has_state = found.is_some() && storage::has_state(&config.data_dir)?;
     let config = discover::complete(config, found, has_state).await?;
     let source = config.follow.as_ref().map(Source::new).transpose();
     let source = source.map_err(SeedError::from)?;

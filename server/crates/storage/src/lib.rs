@@ -157,12 +157,17 @@ pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     }
 }
 
-/// Returns whether the directory contains a checkpoint's manifest, or a copy of it. Call this only if the directory has an
-/// [`identity`], because an interrupted setup can also leave a checkpoint behind.
-pub fn has_state(dir: &Path) -> bool {
+/// Returns whether the directory contains a checkpoint's manifest, or a copy of it. Fails if this is unknown because of an error
+/// of the file system. Call this only if the directory has an [`identity`], because an interrupted setup can also leave a
+/// checkpoint behind.
+pub fn has_state(dir: &Path) -> Result<bool, OpenError> {
     let checkpoints = member_dir(dir).join("checkpoint");
-    checkpoints.join(manifest::CURRENT).exists()
-        || folder::copies(&checkpoints).is_ok_and(|copies| !copies.is_empty())
+    let found = || -> io::Result<bool> {
+        let copies = files::existing(folder::copies(&checkpoints))?;
+        let has_copies = copies.is_some_and(|copies| !copies.is_empty());
+        Ok(has_copies || checkpoints.join(manifest::CURRENT).try_exists()?)
+    };
+    found().map_err(|error| OpenError::io(&checkpoints, error))
 }
 
 /// Opens or creates a member's data directory and returns it with the recovered state. Later writes reserve their bytes in

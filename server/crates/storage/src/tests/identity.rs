@@ -56,6 +56,19 @@ fn everything(dir: &Path) -> Vec<(PathBuf, i64, Vec<u8>)> {
     found
 }
 
+/// The operator replaces a member that has lost its state.
+#[test]
+fn a_state_that_cannot_be_read_is_not_a_lost_state() {
+    let dir = with_data(&ME);
+    let (data, path) = (dir.data(), dir.checkpoint());
+    assert!(crate::has_state(&data).unwrap());
+    fs::rename(&path, data.join("aside")).unwrap();
+    assert!(!crate::has_state(&data).unwrap());
+    // Every read of a link to itself fails.
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    assert_eq!(crate::has_state(&data).unwrap_err().exit_code(), 26);
+}
+
 #[test]
 fn each_changed_byte_and_each_cut_of_the_identity_is_refused() {
     let dir = with_data(&ME);
