@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use witan_transport::{BODY_BYTES_MAX, PeerStream};
+use witan_transport::{self as transport, BODY_BYTES_MAX, PeerStream};
 
 use super::tls::TlsClient;
 
@@ -46,7 +46,7 @@ impl Route<'_> {
     /// Connects to `authority`, the server or the proxy. For https, opens a tunnel through a proxy and performs the TLS
     /// handshake.
     async fn dial(&self, authority: &str) -> io::Result<Box<dyn PeerStream>> {
-        let mut stream = TcpStream::connect(authority).await?;
+        let mut stream = transport::connect(authority).await?;
         stream.set_nodelay(true)?;
         if !self.is_tls() {
             return Ok(Box::new(stream));
@@ -101,7 +101,7 @@ pub async fn check_certificate(
     patience: Duration,
 ) -> Result<(), String> {
     let handshake = async {
-        let stream = TcpStream::connect(address).await?;
+        let stream = transport::connect(address).await?;
         tls.secure(name, stream).await.map(drop)
     };
     match timeout(patience, handshake).await {

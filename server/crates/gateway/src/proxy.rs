@@ -11,7 +11,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use witan_logging::LogLimit;
-use witan_transport::{CONNECTIONS_MAX, client_descriptors};
+use witan_transport::{self as transport, CONNECTIONS_MAX, client_descriptors};
 
 use super::pool::{Endpoint, Pool};
 
@@ -124,7 +124,7 @@ async fn open(pool: &Pool, retry_delay: Duration) -> Option<TcpStream> {
 /// Connects to an endpoint. Fails after [`DIAL_TIMEOUT`].
 async fn connect(endpoint: &Endpoint) -> io::Result<TcpStream> {
     let address = (endpoint.address.host.as_str(), endpoint.address.port);
-    match timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await {
+    match timeout(DIAL_TIMEOUT, transport::connect(address)).await {
         Ok(connected) => connected,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 use witan_config::{Address, Url};
-use witan_transport::{DialedStream, DirectWriter, PeerStream, PeerTls, error_text};
+use witan_transport::{DialedStream, DirectWriter, PeerStream, PeerTls, error_text, first_of};
 
 use super::{
     frame::{self, FrameKind},
@@ -21,10 +21,6 @@ use super::{
 
 /// Time limit for connecting and exchanging handshakes.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Time limit for connecting to an address of a host that has more addresses. It is below all time limits of callers, so
-/// that the next address also gets time.
-const ADDRESS_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
@@ -139,25 +135,6 @@ impl PeerDialer {
     }
 }
 
-/// Calls `connect` with each address in turn until a connection succeeds. Fails with the error of the last address, or with
-/// `AddrNotAvailable` if there is no address. Only the last address may take longer than [`ADDRESS_TIMEOUT`], because a host
-/// may have an IPv6 address that routers drop.
-async fn first_of<S, F: Future<Output = io::Result<S>>>(
-    addresses: &[SocketAddr],
-    connect: impl Fn(SocketAddr) -> F,
-) -> io::Result<S> {
-    let Some((last, others)) = addresses.split_last() else {
-        let what = "the host name has no suitable address";
-        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, what));
-    };
-    for address in others {
-        if let Ok(Ok(stream)) = timeout(ADDRESS_TIMEOUT, connect(*address)).await {
-            return Ok(stream);
-        }
-    }
-    connect(*last).await
-}
-
 /// Sends the magic bytes and the handshake, then reads the response. Fails with [`DialError::Refused`] if the peer refuses the
 /// handshake.
 async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Result<(), DialError> {
@@ -179,8 +156,6 @@ async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Res
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
-
     use tokio::net::TcpListener;
 
     use super::*;
@@ -200,20 +175,5 @@ mod tests {
         let other = dialer.connect(&"http://[::1]:1".parse().unwrap()).await;
         let error = other.err().expect("no suitable address");
         assert!(error.to_string().contains("no suitable address"), "{error}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_address_that_does_not_answer_leaves_time_for_the_next_one() {
-        let addresses: [SocketAddr; 2] =
-            ["192.0.2.1:1", "192.0.2.2:1"].map(|text| text.parse().unwrap());
-        let [silent, good] = addresses;
-        let connecting = first_of(&addresses, |address| async move {
-            if address == silent {
-                pending::<()>().await;
-            }
-            Ok(address)
-        });
-        let connected = timeout(DIAL_TIMEOUT, connecting).await;
-        assert_eq!(connected.expect("in time").expect("a connection"), good);
     }
 }

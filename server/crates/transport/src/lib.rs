@@ -4,9 +4,10 @@
 //! Reading order: `listen` binds sockets, `tls` secures connections, and `mux` selects the stack by the first bytes, which
 //! `sniffed` replays. `http1_stream` filters HTTP/1 for actix. `grpc` handles gRPC calls, and `http2_requests` handles other
 //! HTTP/2 requests. `stall_timeout` and `limits` restrict slow clients and large requests. `peer_http` serves HTTP/1 on the
-//! peer port. `contain` catches panics, `signals` handles SIGTERM, and `http1_client` sends requests. `metrics` counts
-//! connections and gRPC calls.
+//! peer port. `contain` catches panics, `signals` handles SIGTERM, `connect` connects to other hosts, and `http1_client` sends
+//! requests. `metrics` counts connections and gRPC calls.
 
+mod connect;
 mod contain;
 mod grpc;
 mod http1_client;
@@ -36,6 +37,7 @@ use witan_base::{
 };
 use witan_config::{Address, ConnectionSettings, Url};
 
+pub use connect::{connect, first_of};
 pub use grpc::MethodInfo;
 pub use grpc::RequestMessages;
 pub use http1_client::exchange;
