@@ -15,7 +15,7 @@ pub struct Url {
 /// The address in a URL.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
-    /// Host, without brackets, and port.
+    /// Host, without brackets, and port. An IPv6 address may have a zone, as in `fe80::1%eth0`.
     Tcp(String, u16),
     /// Path of a Unix socket.
     Unix(String),
@@ -90,10 +90,14 @@ impl Url {
         }
     }
 
-    /// Returns the `Host` header of HTTP requests to this URL, which is `localhost` for a Unix socket.
+    /// Returns the `Host` header of HTTP requests to this URL, which is `localhost` for a Unix socket. Omits the zone of an
+    /// address, which has no meaning on another host.
     pub fn authority(&self) -> String {
         match &self.address {
-            Address::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+            Address::Tcp(host, port) if host.contains(':') => {
+                let address = host.split('%').next().unwrap_or_default();
+                format!("[{address}]:{port}")
+            }
             Address::Tcp(host, port) => format!("{host}:{port}"),
             Address::Unix(_) => "localhost".to_owned(),
         }
@@ -161,14 +165,19 @@ impl FromStr for Url {
     }
 }
 
-/// Parses `HOST:PORT`, with an IPv6 address in brackets. The host may be empty. `url` is the entire URL, for the error.
+/// Parses `HOST:PORT`, with an IPv6 address in brackets, which may have a zone. The host may be empty. `url` is the entire URL,
+/// for the error.
 fn tcp(url: &str, authority: &str) -> Result<Address, UrlError> {
     let bad = || UrlError::HostPort(url.to_owned());
     let (host, port) = authority.rsplit_once(':').ok_or_else(bad)?;
     let host = match host.strip_prefix('[') {
-        Some(inner) => inner.strip_suffix(']').ok_or_else(bad)?,
+        Some(inner) => {
+            let address = inner.strip_suffix(']').ok_or_else(bad)?;
+            // `%25` before the zone of a link-local address is an escaped `%` (RFC 6874).
+            address.replacen("%25", "%", 1)
+        }
         None if host.contains(':') => return Err(bad()),
-        None => host,
+        None => host.to_owned(),
     };
     let number = parse_uint(port.as_bytes()).and_then(|port| u16::try_from(port).ok());
     let port = match number {
@@ -178,7 +187,7 @@ fn tcp(url: &str, authority: &str) -> Result<Address, UrlError> {
             return Err(UrlError::Port { url: url.to_owned(), port: port.to_owned() });
         }
     };
-    Ok(Address::Tcp(host.to_owned(), port))
+    Ok(Address::Tcp(host, port))
 }
 
 #[cfg(test)]
@@ -209,6 +218,16 @@ mod tests {
             Address::Unix("/run/w.sock".into())
         );
         assert!("https://a:1".parse::<Url>().unwrap().is_tls());
+    }
+
+    #[test]
+    fn a_link_local_address_has_a_zone() {
+        let text = "http://[fe80::1%25eth0]:2380";
+        let url = text.parse::<Url>().unwrap();
+        assert_eq!(url.address(), &Address::Tcp("fe80::1%eth0".into(), 2380));
+        assert_eq!(url.authority(), "[fe80::1]:2380");
+        assert_eq!(url.to_string(), text);
+        assert!(url.advertisable().is_ok() && url.bindable().is_err());
     }
 
     #[test]
