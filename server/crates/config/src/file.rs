@@ -91,11 +91,25 @@ fn scalar(value: &Value) -> Option<String> {
 /// Converts a YAML value to the flag's text on the command line. The items of a list are joined with commas, and a number for a
 /// duration flag is read as nanoseconds. Returns `None` for a mapping or a nested list.
 fn text_of(flag: &Flag, value: &Value) -> Option<String> {
-    // Go encodes durations as nanoseconds in YAML.
-    if let (Value::Number(ns), FlagKind::Duration) = (value, flag.kind) {
-        return Some(format!("{ns}ns"));
+    match (value, flag.kind) {
+        // Go encodes durations as nanoseconds in YAML.
+        (Value::Number(ns), FlagKind::Duration) => Some(format!("{ns}ns")),
+        // Helm writes a large integer as a floating-point number, such as 8.589934592e+09.
+        (Value::Number(number), FlagKind::Integer) if number.is_f64() => {
+            Some(number.as_f64()?.to_string())
+        }
+        (Value::String(word), FlagKind::Bool) => Some(truth_value(word).to_owned()),
+        _ => Some(texts_of(value)?.join(",")),
     }
-    Some(texts_of(value)?.join(","))
+}
+
+/// Converts the words of YAML 1.1 for a boolean, which etcd reads, to `true` or `false`. Returns any other word unchanged.
+fn truth_value(word: &str) -> &str {
+    match word {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => "true",
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => "false",
+        other => other,
+    }
 }
 
 /// Returns the texts of a list of scalars, or the text of one scalar. Returns `None` for a mapping or a nested list.
@@ -140,6 +154,24 @@ mod tests {
             values.warnings,
             ["unknown key nonsense in the configuration file"]
         );
+    }
+
+    #[test]
+    fn words_of_yaml_1_1_and_integers_of_helm_are_read() {
+        let values = parsed(
+            "client-cert-auth: yes\npre-vote: Off\nenable-v2: 'true'\nname: yes\n\
+             quota-backend-bytes: 8.589934592e+09\nmax-txn-ops: 1.5\n",
+        );
+        for (flag, text) in [
+            ("client-cert-auth", "true"),
+            ("pre-vote", "false"),
+            ("enable-v2", "true"),
+            ("name", "yes"),
+            ("quota-backend-bytes", "8589934592"),
+            ("max-txn-ops", "1.5"),
+        ] {
+            assert_eq!(values.given(flag), Some(text), "{flag}");
+        }
     }
 
     #[test]
