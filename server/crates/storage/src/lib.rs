@@ -157,9 +157,9 @@ pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     }
 }
 
-/// Returns whether the directory contains a checkpoint's manifest, or a copy of it. Fails if this is unknown because of an error
-/// of the file system. Call this only if the directory has an [`identity`], because an interrupted setup can also leave a
-/// checkpoint behind.
+/// Returns whether the directory contains a checkpoint's manifest, or a copy of it. Fails if an error of the file system hides
+/// the answer. Call this only if the directory has an [`identity`], because an interrupted setup can also leave a checkpoint
+/// behind.
 pub fn has_state(dir: &Path) -> Result<bool, OpenError> {
     let checkpoints = member_dir(dir).join("checkpoint");
     let found = || -> io::Result<bool> {
