@@ -40,8 +40,12 @@ pub const CONNECTIONS_MAX: usize = 32_768;
 /// 1 of every `METRICS_PART` connections is reserved for the metrics URLs.
 const METRICS_PART: usize = 32;
 
-/// Number of file descriptors reserved for everything except clients, as in etcd.
-const DESCRIPTORS_RESERVED: usize = 150;
+/// Number of file descriptors reserved for connections to the peer port before their handshake, which any process can open.
+pub const GREETING_DESCRIPTORS: usize = 256;
+
+/// Number of file descriptors reserved for everything except clients: 150, as in etcd, and [`GREETING_DESCRIPTORS`]. Without a
+/// free descriptor, a member cannot read its disk.
+const DESCRIPTORS_RESERVED: usize = 150 + GREETING_DESCRIPTORS;
 
 /// Length of the kernel's queue of connections to be accepted.
 pub(super) const BACKLOG: u32 = 4096;
