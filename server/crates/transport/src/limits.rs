@@ -23,6 +23,10 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time that an HTTP/1 connection may be idle. Clients keep connections open between polls.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 
+/// Idle time before TCP's first keep-alive probe of an accepted connection, and interval between probes, as in etcd. By
+/// default, the kernel waits for two hours.
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(30);
+
 /// Maximum size in bytes of a form or of another service's response; a longer body is refused. As in etcd, v2 forms are the
 /// largest bodies. `--max-request-bytes` limits the bodies of JSON calls.
 pub const BODY_BYTES_MAX: usize = 10 << 20;

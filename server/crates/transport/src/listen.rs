@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use socket2::{Domain, SockAddr, Type};
+use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpSocket,
@@ -250,12 +250,8 @@ fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     // `localhost` may resolve to both families. As in etcd, open one listener, on IPv4 if possible.
     let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
-    let Some(mut address) = addresses.into_iter().next() else {
-        return Err(io::Error::new(
-            io::ErrorKind::AddrNotAvailable,
-            "the name has no address",
-        ));
-    };
+    let missing = || io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
+    let mut address = addresses.into_iter().next().ok_or_else(missing)?;
     let mut socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -267,8 +263,11 @@ fn tcp(host: &str, port: u16, reuse_port: bool) -> io::Result<Socket> {
     }
     let socket = socket?;
     socket.set_reuseaddr(true)?;
-    // Accepted sockets inherit keep-alive, which detects clients whose machine is down.
-    socket.set_keepalive(true)?;
+    // Accepted sockets inherit the probes, which detect clients whose machine is down.
+    let probes = TcpKeepalive::new()
+        .with_time(limits::KEEPALIVE)
+        .with_interval(limits::KEEPALIVE);
+    SockRef::from(&socket).set_tcp_keepalive(&probes)?;
     if reuse_port {
         socket.set_reuseport(true)?;
     }

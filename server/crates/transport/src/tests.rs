@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -27,6 +28,7 @@ use witan_config::Config;
 use super::{
     Bound, Handlers, RunningServer, Surface, TransportMetrics, bind,
     limits::{self, ConnectionLimits},
+    listen::Socket,
     serve_within,
 };
 
@@ -237,6 +239,23 @@ async fn a_stop_completes_requests_in_flight_and_closes_idle_connections() {
         .await
         .unwrap()
         .unwrap();
+}
+
+#[actix_rt::test]
+async fn accepted_connections_are_probed() {
+    let url = "http://127.0.0.1:0".parse().unwrap();
+    let bound = bind(&Config { listen_client_urls: vec![url], ..Config::default() }).unwrap();
+    let Socket::Tcp(listener) = &bound[0].socket else {
+        panic!("{bound:?}");
+    };
+    let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    listener.set_nonblocking(false).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    let accepted = SockRef::from(&accepted);
+    assert!(accepted.keepalive().unwrap());
+    let idle = accepted.tcp_keepalive_time().unwrap();
+    let interval = accepted.tcp_keepalive_interval().unwrap();
+    assert_eq!([idle, interval], [limits::KEEPALIVE; 2]);
 }
 
 /// Otherwise, a second process started by mistake would cut off the clients of the first one.
