@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use futures_util::{StreamExt as _, future, stream};
 use rustls::{
     client::verify_server_name,
     pki_types::{CertificateDer, ServerName},
@@ -16,6 +17,9 @@ use x509_cert::{
 };
 
 use super::{ca_pool, client_certificate::parse_certificate, go_messages};
+
+/// Number of concurrent lookups for a certificate.
+const LOOKUPS_AT_ONCE: usize = 8;
 
 /// Checks that one of a verified certificate's alternative names is `remote` or resolves to it. Accepts a certificate without
 /// names. `hosts` are the hosts in the members' URLs. For a name with a wildcard, each host that matches the name is tried.
@@ -39,12 +43,11 @@ pub(super) async fn check(
         let name = ServerName::try_from(host.as_str());
         name.is_ok_and(is_for)
     });
-    for name in named.chain(of_members) {
-        if resolves_to(name, remote).await {
-            return Ok(());
-        }
+    let candidates = named.chain(of_members);
+    match any(candidates.map(|name| resolves_to(name, remote))).await {
+        true => Ok(()),
+        false => Err(go_messages::mismatch(&names, &remote.to_string())),
     }
-    Err(go_messages::mismatch(&names, &remote.to_string()))
 }
 
 /// The verified certificate of a connecting member. It names hosts and is also valid for a server.
@@ -70,6 +73,13 @@ impl MemberCertificate {
             name.is_ok_and(|name| verify_server_name(&parsed, &name).is_ok())
         })
     }
+}
+
+/// Returns whether any lookup succeeds. Runs several lookups concurrently, because a lookup may take longer than the time limit
+/// of a connection if no name server answers. Another name may be in `/etc/hosts`.
+async fn any(lookups: impl Iterator<Item = impl Future<Output = bool>>) -> bool {
+    let lookups = stream::iter(lookups).buffer_unordered(LOOKUPS_AT_ONCE);
+    lookups.any(future::ready).await
 }
 
 /// Returns whether a host name resolves to the address `remote`.
@@ -104,4 +114,23 @@ fn address(bytes: &[u8]) -> String {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let any = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
     any.map_or_else(|_| "an address".to_owned(), |address| address.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lookup_without_a_result_does_not_delay_the_next_one() {
+        let lookup = |found: Option<bool>| async move {
+            match found {
+                Some(found) => found,
+                None => future::pending().await,
+            }
+        };
+        let lookups = [None, Some(false), Some(true)].map(lookup);
+        assert!(any(lookups.into_iter()).await);
+        let failed = [Some(false); 2 * LOOKUPS_AT_ONCE].map(lookup);
+        assert!(!any(failed.into_iter()).await);
+    }
 }
