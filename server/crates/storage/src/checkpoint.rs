@@ -82,8 +82,8 @@ pub struct Checkpoint {
     pub(super) outdated_bytes: u64,
     /// Chain size in bytes above which the chain's outdated bytes are counted.
     pub(super) compact_threshold: u64,
-    /// Size in bytes of the outdated records in the runs that the last base has kept.
-    outdated_in_base: u64,
+    /// Size in bytes of the records in the chain that are known to be outdated, as of the startup or the last base.
+    outdated_in_chain: u64,
     /// The parts of a state that is being built. `manifest` lists their runs.
     parts: Parts,
     /// Maximum size of a run in bytes.
@@ -125,7 +125,7 @@ impl Checkpoint {
             fell_back: false,
             outdated_bytes: checkpoint_log_bytes(dir),
             compact_threshold: 0,
-            outdated_in_base: 0,
+            outdated_in_chain: 0,
             parts: Parts::default(),
             run_bytes: RUN_BYTES,
         };
@@ -151,7 +151,8 @@ impl Checkpoint {
                         self.base_required = self.fell_back;
                         if number > 0 {
                             // The next startup must use the same chain even if it no longer treats the directory as a copy.
-                            let published = self.folder.publish(&self.manifest, 0);
+                            let outdated = self.outdated_in_chain;
+                            let published = self.folder.publish(&self.manifest, 0, outdated);
                             let copy = published.map_err(|e| OpenError::io(&self.folder.dir, e))?;
                             self.copy = Some(copy);
                         }
@@ -217,11 +218,13 @@ impl Checkpoint {
         Ok(manifests)
     }
 
-    /// Reads the state from the chain of `manifest`. Records this chain as the published one, and its size in the ledger. Sets
-    /// the chain size at which a new base is considered.
+    /// Reads the state from the chain of `manifest`. Records this chain as the published one, and the size of the state in the
+    /// ledger. Sets the chain size at which a new base is considered.
     fn load(&mut self) -> Result<View, CheckpointReadError> {
         let (view, bytes) = read_chain(&self.folder, &self.manifest.chain, &|| true)?;
-        self.record_size();
+        let checkpoint_bytes = &self.folder.ledger.checkpoint_bytes;
+        checkpoint_bytes.store(bytes, Relaxed);
+        self.outdated_in_chain = self.manifest.chain.bytes().saturating_sub(bytes);
         self.folder
             .state()
             .published
@@ -305,9 +308,9 @@ impl Checkpoint {
         self.compact_threshold = self.compact_threshold(size);
         let chain = Chain { links: vec![[plan.kept, runs].concat()] };
         let outdated = chain.bytes().saturating_sub(size);
-        self.publish(chain, plan.format)?;
-        self.outdated_in_base = outdated;
-        self.record_size();
+        let before = std::mem::replace(&mut self.outdated_in_chain, outdated);
+        self.publish(chain, plan.format)
+            .inspect_err(|_| self.outdated_in_chain = before)?;
         (self.base_required, self.fell_back) = (false, false);
         Ok(blocks)
     }
@@ -384,22 +387,13 @@ impl Checkpoint {
             self.manifest = manifest;
             return Ok(());
         }
-        let copy = self.folder.publish(&manifest, self.installs)?;
+        let outdated = self.outdated_in_chain;
+        let copy = self.folder.publish(&manifest, self.installs, outdated)?;
         let runs = manifest.before.runs().cloned().collect();
         let copy = self.copy.replace(copy);
         self.outdated.push(OutdatedChain { copy, runs });
         (self.manifest, self.parts) = (manifest, Parts::default());
-        self.record_size();
         Ok(())
-    }
-
-    /// Records the maximum size of a base of the published state in the ledger: the size of the chain without the records that
-    /// are known to be outdated.
-    fn record_size(&self) {
-        let bytes = self.manifest.chain.bytes();
-        let bytes = bytes.saturating_sub(self.outdated_in_base);
-        let checkpoint_bytes = &self.folder.ledger.checkpoint_bytes;
-        checkpoint_bytes.store(bytes, Relaxed);
     }
 
     /// Publishes the chain without the previous one, so that the base in a later format can use the space of the previous
@@ -452,7 +446,9 @@ impl Checkpoint {
     /// snapshot.
     pub(super) fn finish_install(&mut self) -> io::Result<()> {
         self.manifest.install = None;
-        self.copy = Some(self.folder.publish(&self.manifest, self.installs)?);
+        let (installs, outdated) = (self.installs, self.outdated_in_chain);
+        let copy = self.folder.publish(&self.manifest, installs, outdated)?;
+        self.copy = Some(copy);
         Ok(())
     }
 
@@ -463,7 +459,7 @@ impl Checkpoint {
         let format = self.folder.identity.format();
         self.compact_threshold = self.compact_threshold(chain.bytes());
         self.manifest = Manifest::new(format, chain);
-        self.outdated_in_base = 0;
+        self.outdated_in_chain = 0;
         self.installs = installs;
         self.outdated.clear();
         (self.base_required, self.fell_back) = (false, false);

@@ -223,27 +223,34 @@ impl CheckpointFolder {
         Ok((run, blocks))
     }
 
-    /// Publishes a manifest atomically (I4) and returns the number of its copy. Fails with [`Superseded`] if this process has
-    /// published more than `installs` snapshots.
-    pub(super) fn publish(&self, manifest: &Manifest, installs: u64) -> io::Result<u64> {
+    /// Publishes a manifest atomically (I4) and returns the number of its copy. `outdated_bytes` is the size of the records in
+    /// the chain that are known to be outdated. Fails with [`Superseded`] if this process has published more than `installs`
+    /// snapshots.
+    pub(super) fn publish(
+        &self,
+        manifest: &Manifest,
+        installs: u64,
+        outdated_bytes: u64,
+    ) -> io::Result<u64> {
         let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
         if state.installs != installs {
             return Err(io::Error::other(Superseded));
         }
-        self.replace_current(&mut state, manifest, &bytes)
+        self.replace_current(&mut state, (manifest, outdated_bytes), &bytes)
     }
 
-    /// Replaces the file `current` with `bytes`, which encode `manifest`, and records the chain as published. Writes a copy of
-    /// the file and returns the copy's number. A failure to write the copy is only logged.
+    /// Replaces the file `current` with `bytes`, which encode `manifest`, and records the chain as published. `outdated_bytes`
+    /// is as in [`Self::publish`]. Writes a copy of the file and returns the copy's number. A failure to write the copy is only
+    /// logged.
     fn replace_current(
         &self,
         state: &mut FolderState,
-        manifest: &Manifest,
+        (manifest, outdated_bytes): (&Manifest, u64),
         bytes: &[u8],
     ) -> io::Result<u64> {
         replace(&self.dir, CURRENT, bytes)?;
-        let checkpoint_bytes = manifest.chain.bytes();
+        let checkpoint_bytes = manifest.chain.bytes().saturating_sub(outdated_bytes);
         self.ledger
             .checkpoint_bytes
             .store(checkpoint_bytes, Relaxed);
@@ -271,7 +278,7 @@ impl CheckpointFolder {
         let bytes = manifest_file::encode(&manifest.encode(), &self.dir)?;
         let mut state = self.state();
         self.remove_copies(|_| false)?;
-        self.replace_current(&mut state, manifest, &bytes)?;
+        self.replace_current(&mut state, (manifest, 0), &bytes)?;
         // The new chain contains no earlier run.
         self.damaged.store(false, Relaxed);
         state.installs += 1;

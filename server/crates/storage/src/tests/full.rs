@@ -235,7 +235,12 @@ fn the_ledger_has_the_size_of_the_checkpoint_that_was_read_published_or_installe
 
     let ledger = Arc::<Ledger>::default();
     let (mut storage, _) = open_with(&dir.data(), &ME, &ledger).unwrap();
-    assert_eq!(ledger.checkpoint_bytes.load(Relaxed), both);
+    // A rewrite does not write the large record, which is outdated.
+    let rewrite_bytes = || ledger.checkpoint_bytes.load(Relaxed);
+    assert!((1..1 << 20).contains(&rewrite_bytes()));
+    let third = view(3, 10);
+    storage.checkpoint.write(Some(&second), &third).unwrap();
+    assert!((1..1 << 20).contains(&rewrite_bytes()));
     let folder = storage.checkpoint.folder.clone();
     let received = receive(&SnapshotReceiver::new(folder.clone()), &view(90, 10)).unwrap();
     let _installed = crate::install::publish(&mut storage.log, &folder, received);
