@@ -264,8 +264,12 @@ fn a_revision_that_exceeds_the_memory_for_responses_is_refused() {
         let events = read.map(|batch| batch.expect("not compacted").events.len());
         (events, from.map(|from| from.revision))
     };
-    let unread = Resource::Answers.limit() - 8 * BATCH_BYTES;
-    let unread = other.hold(Resource::Answers, unread);
+    let limit = Resource::Answers.limit();
+    let unread = other.hold(Resource::Answers, limit);
+    // The client can resume the watch when the other responses have been read.
+    assert_eq!(read(true), (Err(RpcError::TooManyRequests), Some(until)));
+    drop(unread);
+    let unread = other.hold(Resource::Answers, limit - 8 * BATCH_BYTES);
     assert_eq!(read(true), (Err(RpcError::ResponseTooLarge), Some(until)));
     let charged = || account.charged(Resource::Answers);
     assert_eq!(charged(), 0, "the charge is released");
