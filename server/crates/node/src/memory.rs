@@ -259,10 +259,11 @@ impl MemoryMonitor {
         Ok(())
     }
 
-    /// Returns the time until the next measurement of a process of `process_bytes` bytes.
+    /// Returns the time until the next measurement of a process of `process_bytes` bytes. After a failed measurement (0 bytes),
+    /// the process can be of any size.
     fn interval(&self, process_bytes: u64) -> Duration {
         let quarter = self.budget.bytes / 4;
-        if process_bytes > 3 * quarter {
+        if process_bytes > 3 * quarter || process_bytes == 0 {
             MEASURE_INTERVAL_NEAR
         } else if process_bytes > quarter || self.budget.starting.load(Relaxed) {
             MEASURE_INTERVAL
@@ -399,6 +400,7 @@ mod tests {
         monitor.measured(0);
         assert_eq!(target_mib(&monitor), target);
         assert!(monitor.budget.is_full());
+        assert_eq!(monitor.interval(0), MEASURE_INTERVAL_NEAR);
     }
 
     #[test]
