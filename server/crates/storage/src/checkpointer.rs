@@ -198,8 +198,9 @@ impl Checkpointer {
         !self.shared.failing.load(Ordering::Relaxed)
     }
 
-    /// Tells the scrub to stop and waits until the checkpoint thread has ended. The thread abandons a checkpoint in progress
-    /// after the current run, because the log contains the changes. Queued views are not written.
+    /// Tells the scrub to stop and waits until the checkpoint thread has ended. The thread writes no further run of a checkpoint
+    /// in progress, because the log contains the changes. It ends a base after the current run, but first reads all records of
+    /// a difference. Queued views are not written.
     pub fn stop(&mut self) {
         self.scrub = None;
         self.shared.slot.lock().stop = true;
