@@ -11,7 +11,8 @@ use witan_node::Applied;
 
 use crate::{RpcResult, authorize, error::RpcError};
 
-/// Returns whether the pairs that a command without a permit returns must be charged, because not all values fit in memory.
+/// Returns whether the pairs that a command without a permit returns must be charged, because some values may be only on disk.
+/// The compared size includes keys and metadata, so the result can be true although all values are in memory.
 pub(super) fn must_charge_pairs(ctx: &Context) -> bool {
     ctx.node.size_bytes() > ctx.node.memory().cache().target()
 }
