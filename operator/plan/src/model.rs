@@ -137,7 +137,7 @@ pub struct PodSeen {
     pub ready_changed: UnixSeconds,
     /// The reason why the pod does not become ready, if a new disk would not help.
     pub obstacle: Option<Obstacle>,
-    /// The kubelet's or scheduler's message about the obstacle.
+    /// The message about the obstacle, from the kubelet, the scheduler or a failed restore.
     pub said: Option<String>,
     /// The exit code of the container's last run; `None` while the container runs, and before its first exit.
     pub exit: Option<i32>,

@@ -40,7 +40,7 @@ const LATE_SECONDS: i64 = 60;
 /// Seconds to wait before a refused volume expansion is retried. The storage class may allow expansion by then.
 const REFUSAL_SECONDS: i64 = 3600;
 
-/// The maximum length in bytes of a message from the kubelet or the scheduler.
+/// The maximum length in bytes of a message about an obstacle.
 const SHOWN_BYTES: usize = 512;
 
 /// Waiting reasons of a container that cannot start without user action: its image or configuration is missing.
@@ -208,8 +208,8 @@ fn is_overdue<K: Resource>(object: &K, now: UnixSeconds) -> bool {
     ends.is_some_and(|ends| now.saturating_sub(ends.0.as_second()) >= LATE_SECONDS)
 }
 
-/// Returns why a pod is not ready, with the message of the kubelet or the scheduler. Returns `None` if the cause is unknown; in
-/// that case, a new disk might help.
+/// Returns why a pod is not ready, with the message of the kubelet, the scheduler or a failed restore. Returns `None` if the
+/// cause is unknown; in that case, a new disk might help.
 fn obstacle(pod: &Pod) -> Option<(Obstacle, Option<String>)> {
     let is = |kind, value: &str| pod_condition(pod, kind).filter(|found| found.status == value);
     if let (Some(ready), Some(_)) = (is("Ready", "False"), is("ContainersReady", "True")) {
