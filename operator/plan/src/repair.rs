@@ -154,9 +154,12 @@ fn restart_reason(
     if pod.phase == PodPhase::Ended {
         return joined.pass.may_recreate(pod).then_some(Stop::Ended);
     }
-    let never_joins = !member.started && pod.start == StartKind::Restart && !pod.ready;
+    let never_joins = pod.start == StartKind::Restart && !pod.ready;
+    // The other members have the data of the backup.
+    let cannot_restore = pod.obstacle == Some(Obstacle::RestoreFailed);
+    let cannot_start = !member.started && (never_joins || cannot_restore);
     // A forced member would remove all other members again at its next start.
-    if never_joins || pod.start == StartKind::Forced {
+    if cannot_start || pod.start == StartKind::Forced {
         return Some(Stop::WrongStart);
     }
     if !member.started && evidence::lacks_claim(&joined.pass, ordinal, pod) {

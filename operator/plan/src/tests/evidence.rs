@@ -1,13 +1,13 @@
 //! Named cases: whether a member is lost or only seems to be.
 
-use witan_crd::{SelfHealing, Span};
+use witan_crd::{SelfHealing, Span, UpdateKind, UpdateStrategy};
 
 use super::{
     cases::{break_pods, cluster, removals, stopped},
     waits, why,
     world::World,
 };
-use crate::model::{Observed, Obstacle, Ordinal, Removal, Role, Step, Stop, Why};
+use crate::model::{Observed, Obstacle, Ordinal, PodPhase, Removal, Role, Step, Stop, Why};
 
 /// The node does not report: the pod is unready, evicted and never terminates, but its member serves.
 #[test]
@@ -423,4 +423,21 @@ fn the_pods_of_started_members_belong_to_an_existing_cluster() {
         Step::Done,
         "it must still form the cluster"
     );
+}
+
+/// The store is gone, and no pod is recreated only because its template is outdated.
+#[test]
+fn an_initial_member_that_cannot_restore_joins_the_other_members() {
+    let mut world = cluster(3);
+    let kind = UpdateKind::OnDelete;
+    world.spec.update_strategy = Some(UpdateStrategy { kind, ..UpdateStrategy::default() });
+    let mut seen = world.observe();
+    let at = seen.ordinals.get_mut(&2).expect("a member");
+    let pod = at.pod.as_mut().expect("a pod");
+    (pod.ready, pod.phase) = (false, PodPhase::Pending);
+    pod.obstacle = Some(Obstacle::RestoreFailed);
+    let member = &mut seen.membership.as_mut().expect("members").members[2];
+    (member.started, member.answers, member.healthy) = (false, false, false);
+    let reason = Stop::WrongStart;
+    assert_eq!(world.plan(&seen), Step::DeletePod { ordinal: 2, reason });
 }
