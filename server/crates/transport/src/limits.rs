@@ -44,12 +44,12 @@ pub const CONNECTIONS_MAX: usize = 32_768;
 /// 1 of every `METRICS_PART` connections is reserved for the metrics URLs.
 const METRICS_PART: usize = 32;
 
-/// Number of file descriptors reserved for connections to the peer port before their handshake, which any process can open.
-pub const GREETING_DESCRIPTORS: usize = 256;
+/// Number of file descriptors reserved for everything except clients, as in etcd.
+const DESCRIPTORS_RESERVED: usize = 150;
 
-/// Number of file descriptors reserved for everything except clients: 150, as in etcd, and [`GREETING_DESCRIPTORS`]. Without a
-/// free descriptor, a member cannot read its disk.
-const DESCRIPTORS_RESERVED: usize = 150 + GREETING_DESCRIPTORS;
+/// Number of file descriptors that a member also reserves for connections to the peer port before their handshake. Any process
+/// can open them. Without a free descriptor, a member cannot read its disk.
+pub const GREETING_DESCRIPTORS: usize = 256;
 
 /// Length of the kernel's queue of connections to be accepted.
 pub(super) const BACKLOG: u32 = 4096;
@@ -66,16 +66,35 @@ pub(super) struct ConnectionLimits {
     pub(super) metrics: usize,
 }
 
-/// Returns the number of file descriptors that clients may use: the soft limit minus `DESCRIPTORS_RESERVED`.
+/// Returns the number of file descriptors that clients of a process without a peer port may use: the soft limit minus
+/// `DESCRIPTORS_RESERVED`.
 pub fn client_descriptors() -> usize {
     let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     descriptors.saturating_sub(DESCRIPTORS_RESERVED)
 }
 
-/// Returns the connection limits, together at most [`client_descriptors`].
+/// Returns the connection limits of a member.
 pub(super) fn connections() -> ConnectionLimits {
-    let all = client_descriptors();
+    divide(client_descriptors())
+}
+
+/// Divides file descriptors between clients and metrics URLs. Leaves [`GREETING_DESCRIPTORS`] for the peer port.
+fn divide(descriptors: usize) -> ConnectionLimits {
+    let all = descriptors.saturating_sub(GREETING_DESCRIPTORS);
     let metrics = all.min(CONNECTIONS_MAX) / METRICS_PART;
     ConnectionLimits { clients: (all - metrics).min(CONNECTIONS_MAX), metrics }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_descriptors_for_the_peer_port() {
+        for (descriptors, together) in [(0, 0), (874, 618), (1 << 20, CONNECTIONS_MAX + 1024)] {
+            let ConnectionLimits { clients, metrics } = divide(descriptors);
+            assert_eq!(clients + metrics, together, "{descriptors}");
+        }
+    }
 }
