@@ -104,7 +104,7 @@ impl PeerTls {
     /// Performs the handshake with a dialed member, whose certificate must be valid for `host`. With `--peer-auto-tls`, accepts
     /// any certificate. Has no time limit.
     pub async fn connect<S: PeerStream>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>> {
-        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let name = server_name(host)?;
         let config = self.client_config().map_err(io::Error::other)?;
         let connector = TlsConnector::from(Arc::new(config));
         connector.connect(name, stream).await
@@ -118,8 +118,27 @@ impl PeerTls {
     }
 }
 
+/// Returns the name that the certificate of `host` must contain. Omits the zone of an IPv6 address, which certificates cannot
+/// contain. Fails if the host is not a valid name.
+fn server_name(host: &str) -> io::Result<ServerName<'static>> {
+    let address = host.split('%').next().unwrap_or_default();
+    ServerName::try_from(address.to_owned()).map_err(io::Error::other)
+}
+
 impl fmt::Debug for PeerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PeerTls").field(&self.0.client).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_contains_no_zone() {
+        for (host, name) in [("fe80::1%eth0", "fe80::1"), ("::1", "::1"), ("a.b", "a.b")] {
+            assert_eq!(server_name(host).unwrap().to_str(), name);
+        }
     }
 }
