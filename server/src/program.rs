@@ -3,11 +3,12 @@
 use std::{
     ffi::OsString,
     io::{self, Write as _},
-    mem::ManuallyDrop,
     path::Path,
     process::ExitCode,
+    sync::Arc,
 };
 
+use tokio::runtime::Builder;
 use witan_base::{panics, version};
 use witan_config::{self as config, Config, Invocation};
 use witan_follow::{
@@ -114,10 +115,19 @@ fn forward(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Runs `work` on this thread, which becomes an actix system. The caller must then end the process: the system is not dropped,
-/// because that would wait for blocked threads. Without name servers, the lookup of a host name can take minutes.
+/// Runs `work` on this thread, which becomes an actix system, and then ends all tasks. Does not wait for blocked threads,
+/// because the lookup of a host name can take minutes without name servers. The caller must then end the process.
 fn block_on<T>(work: impl Future<Output = T>) -> T {
-    ManuallyDrop::new(actix_rt::System::new()).block_on(work)
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = Arc::new(runtime.expect("the system allows a runtime"));
+    let system = actix_rt::System::with_tokio_rt(|| runtime.clone());
+    let output = system.block_on(work);
+    // Tasks remove their temporary files when they are dropped.
+    drop(system);
+    if let Some(runtime) = Arc::into_inner(runtime) {
+        runtime.shutdown_background();
+    }
+    output
 }
 
 /// Raises the soft limit of open files to the hard limit. The soft limit only protects programs that use select(). Only logs a
@@ -180,17 +190,39 @@ fn report_error(error: &dyn std::error::Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc::sync_channel, time::Duration};
+    use std::{
+        future::pending,
+        sync::mpsc::{TryRecvError, sync_channel},
+        time::Duration,
+    };
 
     use super::*;
 
     #[test]
     fn the_end_does_not_wait_for_a_blocked_thread() {
+        let (begin, begun) = sync_channel(1);
         let (release, released) = sync_channel::<()>(1);
         let wait = move || {
+            begin.send(()).unwrap();
             let _ = released.recv_timeout(Duration::from_secs(30));
         };
-        block_on(async { drop(panics::spawn(wait)) });
+        let running = block_on(async {
+            drop(panics::spawn(wait));
+            begun.recv()
+        });
+        running.expect("the thread runs");
         assert!(release.try_send(()).is_ok(), "the end waited");
+    }
+
+    /// A task that copies the source's users deletes the downloaded snapshot when it is dropped.
+    #[test]
+    fn the_end_drops_all_tasks() {
+        let (kept, dropped) = sync_channel::<()>(1);
+        let task = async move {
+            pending::<()>().await;
+            drop(kept);
+        };
+        block_on(async { drop(actix_rt::spawn(task)) });
+        assert_eq!(dropped.try_recv(), Err(TryRecvError::Disconnected));
     }
 }
