@@ -9,8 +9,8 @@
 //! `leadership` transfers leadership and asks the leader about leases, and `reconfiguration` checks whether a membership change
 //! is safe for the quorum. The replica checks whether a learner has caught up
 //! (`server/crates/replica/src/replica/membership.rs`). `tokens` holds simple tokens, and `state_hashes` the hashes of states.
-//! `status` and `peer_links` describe this member and the others. `metrics`, `request_durations`, `counts` and `labeled_gauges`
-//! are metrics; `logged_state` writes log lines. `error` explains failed requests.
+//! `status` and `peer_links` describe this member and the others. `clock` reads the wall clock. `metrics`, `request_durations`,
+//! `counts` and `labeled_gauges` are metrics; `logged_state` writes log lines. `error` explains failed requests.
 
 use witan_machine::revision::Revision;
 

@@ -1,7 +1,9 @@
 //! Estimates the size of the pairs that a command returns, before the command is proposed.
 
 use bytes::Bytes;
-use witan_machine::kv::{DeleteRange, Kv, Put, Range, SortOrder, SortTarget, Txn, TxnOp, TxnOpKind};
+use witan_machine::kv::{
+    DeleteRange, Kv, Put, Range, SortOrder, SortTarget, Txn, TxnOp, TxnOpKind,
+};
 
 /// Returns the number of operations that return pairs, in the branch of a transaction with more of them.
 pub(super) fn txn_reads(txn: &Txn) -> u64 {
