@@ -24,7 +24,7 @@ use witan_logging::LogLimit;
 use witan_machine::member::MemberId;
 use witan_replica::replica::PeerEvent;
 use witan_transport::{
-    AcceptedStream, GREETING_DESCRIPTORS, MemberCertificate, PeerHttp, PeerListener, PeerTls,
+    AcceptedStream, GREETINGS_MAX, MemberCertificate, PeerHttp, PeerListener, PeerTls,
 };
 
 use super::{
@@ -39,15 +39,6 @@ use super::{
 
 /// Time limit for a connection until its handshake or HTTP request is answered.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Maximum number of connections that have not completed the handshake; when it is exceeded, the oldest one is closed. A member
-/// completes its handshake in milliseconds.
-const GREETINGS_MAX: usize = 256;
-
-const _: () = assert!(
-    GREETINGS_MAX <= GREETING_DESCRIPTORS,
-    "clients and strangers together leave file descriptors for the disk and for members"
-);
 
 /// Delay after a failed accept, for example because no file descriptor is free.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

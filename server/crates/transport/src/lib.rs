@@ -42,7 +42,7 @@ pub use grpc::MethodInfo;
 pub use grpc::RequestMessages;
 pub use http1_client::exchange;
 pub use http1_stream::{ClientClosed, OverTls};
-pub use limits::{BODY_BYTES_MAX, CONNECTIONS_MAX, GREETING_DESCRIPTORS, client_descriptors};
+pub use limits::{BODY_BYTES_MAX, CONNECTIONS_MAX, GREETINGS_MAX, client_descriptors};
 pub use listen::{
     AcceptedStream, BindError, Bound, BoundPeer, PeerListener, PeerStream, PolledStream, Surface,
     bind, bind_peers,

@@ -47,9 +47,10 @@ const METRICS_PART: usize = 32;
 /// Number of file descriptors reserved for everything except clients, as in etcd.
 const DESCRIPTORS_RESERVED: usize = 150;
 
-/// Number of file descriptors that a member also reserves for connections to the peer port before their handshake. Any process
-/// can open them. Without a free descriptor, a member cannot read its disk.
-pub const GREETING_DESCRIPTORS: usize = 256;
+/// Maximum number of connections to the peer port that have not completed the handshake; when it is exceeded, the oldest one is
+/// closed. A member completes its handshake in milliseconds. Any process can open such connections, so a member reserves their
+/// file descriptors. Without a free descriptor, it cannot read its disk.
+pub const GREETINGS_MAX: usize = 256;
 
 /// Length of the kernel's queue of connections to be accepted.
 pub(super) const BACKLOG: u32 = 4096;
@@ -79,9 +80,9 @@ pub(super) fn connections() -> ConnectionLimits {
     divide(client_descriptors())
 }
 
-/// Divides file descriptors between clients and metrics URLs. Leaves [`GREETING_DESCRIPTORS`] for the peer port.
+/// Divides file descriptors between clients and metrics URLs. Leaves [`GREETINGS_MAX`] descriptors for the peer port.
 fn divide(descriptors: usize) -> ConnectionLimits {
-    let all = descriptors.saturating_sub(GREETING_DESCRIPTORS);
+    let all = descriptors.saturating_sub(GREETINGS_MAX);
     let metrics = all.min(CONNECTIONS_MAX) / METRICS_PART;
     ConnectionLimits { clients: (all - metrics).min(CONNECTIONS_MAX), metrics }
 }
