@@ -35,7 +35,7 @@ use parts::Parts;
 use super::{
     OpenError,
     base_plan::{BasePlan, RunsToRewrite},
-    error::{CheckpointReadError, lacks_space},
+    error::{CheckpointReadError, is_damage, lacks_space},
     folder::{CheckpointFolder, copies},
     formats::DataFormat,
     identity_file::Origin,
@@ -48,7 +48,6 @@ use super::{
     retention::{self, Outdated},
     run::{RUN_BYTES, run_number},
     run_file::RunBlocks,
-    scrub::is_damage,
     space::checkpoint_log_bytes,
 };
 

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::io::Errno;
 use witan_machine::record::CorruptRecord;
 
 use super::{formats, identity_file::DataIdentity};
@@ -169,6 +170,12 @@ pub(super) fn lacks_space(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+/// Returns whether a read error means damage: the file is missing, or the disk reports `EIO`.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(Errno::IO.raw_os_error())
 }
 
 /// The reason why a checkpoint cannot be read.

@@ -24,15 +24,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    fs::{Advice, fadvise},
-    io::Errno,
-};
+use rustix::fs::{Advice, fadvise};
 use witan_base::panics;
 
 use super::{
-    StorageMetrics, folder::CheckpointFolder, low_priority::lower_priority, manifest::Run,
-    run::run_path,
+    StorageMetrics, error::is_damage, folder::CheckpointFolder, low_priority::lower_priority,
+    manifest::Run, run::run_path,
 };
 
 /// Time between the starts of two passes.
@@ -171,12 +168,6 @@ impl Scrub {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => ControlFlow::Break(()),
         }
     }
-}
-
-/// Returns whether a read error means damage: the file is missing, or the disk reports `EIO`.
-pub(super) fn is_damage(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
-        || error.raw_os_error() == Some(Errno::IO.raw_os_error())
 }
 
 /// Drops the file's pages from the kernel's cache. The call is only advice to the kernel, so a failure does not matter.
