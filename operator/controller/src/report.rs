@@ -109,8 +109,7 @@ fn updated(seen: &Observed) -> usize {
 /// usable disk belongs to a member. A finished record is kept only while the recovery is requested. A request while a quorum
 /// serves is recorded as done.
 fn recovery(of: Subject<'_>, seen: &Observed) -> Option<RecoveryStatus> {
-    let list = seen.membership.as_ref();
-    let serves = list.is_some_and(Membership::is_confirmed);
+    let serves = seen.is_confirmed();
     let mut known = of.before.recovery.clone();
     if let Some(recovery) = &mut known
         && recovery.phase != RecoveryPhase::Done

@@ -271,6 +271,12 @@ impl Observed {
         self.membership.iter().flat_map(|list| &list.members)
     }
 
+    /// Returns whether a quorum confirmed the member list and its leader.
+    pub fn is_confirmed(&self) -> bool {
+        let list = self.membership.as_ref();
+        list.is_some_and(Membership::is_confirmed)
+    }
+
     /// Counts the healthy voters.
     pub fn healthy_voters(&self) -> usize {
         let voters = self.members().filter(|member| !member.learner);

@@ -3,7 +3,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use witan_crd::EtcdClusterStatus;
-use witan_plan::model::{Membership, Notice, Observed, Step, Why};
+use witan_plan::model::{Notice, Observed, Step, Why};
 
 use super::{Subject, alarm_message, count, time};
 
@@ -29,10 +29,8 @@ pub(super) fn all(
 ) -> Vec<Condition> {
     let spec = of.cluster.spec();
     let hibernated = spec.replicas == 0 && status.replicas == Some(0);
-    let list = seen.membership.as_ref();
-    let is_confirmed = list.is_some_and(Membership::is_confirmed);
     // Only a quorum confirms the list of alarms.
-    let is_unread = !hibernated && !is_confirmed && status.alarms.is_empty();
+    let is_unread = !hibernated && !seen.is_confirmed() && status.alarms.is_empty();
     let states = [
         ("Available", available(seen, status, next)),
         ("Ready", ready(of, seen, status, next, notice)),
@@ -125,9 +123,8 @@ fn ready(
     let wanted = of.cluster.spec().replicas;
     let (healthy, total) = (count(seen.healthy_voters()), count(seen.members().count()));
     let is_wanted = |number: Option<i32>| number == Some(wanted);
-    let list = seen.membership.as_ref();
     let exact = wanted > 0
-        && list.is_some_and(Membership::is_confirmed)
+        && seen.is_confirmed()
         && seen.refused.is_empty()
         && seen.rejected.is_none()
         && !next.progresses()
@@ -226,7 +223,7 @@ mod tests {
 
     use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
-    use witan_plan::model::{MemberSeen, OrdinalSeen, Refusal};
+    use witan_plan::model::{MemberSeen, Membership, OrdinalSeen, Refusal};
 
     use super::*;
     use crate::{observe::pods, testing::named};
