@@ -275,8 +275,8 @@ mod tests {
             let seen = Observed { membership: Some(list), ..Observed::default() };
             let found = all(of, &seen, &status, &Step::Done, None);
             let is = |kind: &str, value: &str| {
-                let mut of_kind = found.iter().filter(|one| one.type_ == kind);
-                of_kind.all(|one| one.status == value)
+                let mut found = found.iter();
+                found.any(|one| one.type_ == kind && one.status == value)
             };
             assert_eq!(is("Ready", "True"), linearizable);
             assert_eq!(is("AlarmActive", "Unknown"), !linearizable);
