@@ -82,6 +82,7 @@ const STILL_LISTED: &str = "the leader has removed {member}, but another member 
     members agree";
 const RECOVERING: &str = "a new cluster is forced from member {member}; if the member does not start, see the log of its pod";
 const DATA_LOST: &str = "the disks of all members are lost; restore a backup into a new cluster";
+const SECRETS_MISSING: &str = "secrets that the spec refers to do not exist";
 const OLD_DISKS: &str = "spec.bootstrap.restore is set, but disks of an earlier cluster with this name exist. Delete their claims to \
     restore the backup, or recreate the EtcdCluster without spec.bootstrap.restore to keep their data";
 const CERT_MANAGER_MISSING: &str =
@@ -169,7 +170,6 @@ impl Why {
     pub(super) fn notice(&self, cluster: &str, seen: &Observed) -> Notice {
         let tell = Notices { cluster, seen, warning: false };
         let warn = Notices { warning: true, ..tell };
-        let missing = || Vec::from_iter(seen.missing_secrets.iter().map(String::as_str)).join(", ");
         match self {
             Why::Deleting => tell.all("Deleting", "the cluster is being deleted"),
             Why::Paused => tell.all("Paused", "spec.paused is true: nothing is changed"),
@@ -200,8 +200,8 @@ impl Why {
                 warn.all("NameTaken", text)
             }
             Why::SecretsMissing => {
-                let text = "secrets that the spec refers to do not exist";
-                warn.all("SecretMissing", format!("{text}: {}", missing()))
+                let names = missing_secrets(seen);
+                warn.all("SecretMissing", format!("{SECRETS_MISSING}: {names}"))
             }
             Why::BackupMissing => {
                 warn.all("BackupMissing", seen.no_backup.clone().unwrap_or_default())
@@ -210,7 +210,8 @@ impl Why {
             Why::CertificatesPending => {
                 let text = "cert-manager has not written ca.crt, tls.crt and tls.key into these secrets; \
                             see the status of their Certificates";
-                tell.all("CertificatePending", format!("{text}: {}", missing()))
+                let names = missing_secrets(seen);
+                tell.all("CertificatePending", format!("{text}: {names}"))
             }
             Why::CertManagerMissing => warn.all("CertManagerMissing", CERT_MANAGER_MISSING),
             Why::GrowthRefused(at) => {
@@ -302,12 +303,17 @@ fn quorum_lost(cluster: &str, seen: &Observed) -> String {
 fn unreachable(seen: &Observed) -> String {
     let error = seen.call_error.as_deref();
     let error = error.unwrap_or("no pod has an address");
-    let missing = Vec::from_iter(seen.missing_secrets.iter().map(String::as_str)).join(", ");
-    let secrets = match missing.is_empty() {
+    let secrets = match seen.missing_secrets.is_empty() {
         true => String::new(),
-        false => format!("; secrets that the spec refers to do not exist: {missing}"),
+        false => format!("; {SECRETS_MISSING}: {}", missing_secrets(seen)),
     };
     format!("pods are ready, but no member answers the operator: {error}{secrets}")
+}
+
+/// Lists the names of the missing secrets.
+fn missing_secrets(seen: &Observed) -> String {
+    let names = seen.missing_secrets.iter().map(String::as_str);
+    Vec::from_iter(names).join(", ")
 }
 
 /// Describes a fork: the pods of the other quorum, or else the pods and claims that the list lacks, and all remaining ordinals.
