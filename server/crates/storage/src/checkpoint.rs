@@ -150,8 +150,7 @@ impl Checkpoint {
                         self.base_required = self.fell_back;
                         if number > 0 {
                             // The next startup must use the same chain even if it no longer treats the directory as a copy.
-                            let outdated = self.outdated_in_chain;
-                            let published = self.folder.publish(&self.manifest, 0, outdated);
+                            let published = self.publish_manifest(&self.manifest);
                             let copy = published.map_err(|e| OpenError::io(&self.folder.dir, e))?;
                             self.copy = Some(copy);
                         }
@@ -386,8 +385,7 @@ impl Checkpoint {
             self.manifest = manifest;
             return Ok(());
         }
-        let outdated = self.outdated_in_chain;
-        let copy = self.folder.publish(&manifest, self.installs, outdated)?;
+        let copy = self.publish_manifest(&manifest)?;
         let runs = manifest.before.runs().cloned().collect();
         let copy = self.copy.replace(copy);
         self.outdated.push(OutdatedChain { copy, runs });
@@ -445,10 +443,14 @@ impl Checkpoint {
     /// snapshot.
     pub(super) fn finish_install(&mut self) -> io::Result<()> {
         self.manifest.install = None;
-        let (installs, outdated) = (self.installs, self.outdated_in_chain);
-        let copy = self.folder.publish(&self.manifest, installs, outdated)?;
-        self.copy = Some(copy);
+        self.copy = Some(self.publish_manifest(&self.manifest)?);
         Ok(())
+    }
+
+    /// Publishes a manifest atomically and returns the number of its copy.
+    fn publish_manifest(&self, manifest: &Manifest) -> io::Result<u64> {
+        self.folder
+            .publish(manifest, self.installs, self.outdated_in_chain)
     }
 
     /// Continues from the published chain of an installed snapshot and removes the replaced runs. `installs` is the number
