@@ -20,9 +20,6 @@ use witan_node::Applied;
 use super::{RpcResult, header};
 use crate::error::RpcError;
 
-/// Packages whose errors all have the code `Unknown`, as in etcd.
-const PACKAGES_WITHOUT_CODES: [&str; 2] = ["/v3lockpb.", "/v3electionpb."];
-
 /// Methods that a learner serves from its own state. etcd's learners serve only the first three methods. Linearizable reads on
 /// a learner fail later.
 const LEARNER_METHODS: [&str; 7] = [
@@ -65,8 +62,7 @@ pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
 
 /// Returns whether a method belongs to the Lock or the Election service.
 pub(super) fn is_lock_or_election(method: &str) -> bool {
-    let mut packages = PACKAGES_WITHOUT_CODES.iter();
-    packages.any(|package| method.starts_with(package))
+    method.starts_with("/v3lockpb.") || method.starts_with("/v3electionpb.")
 }
 
 /// Fails unless the caller has the access that a method requires. For calls on keys, checks at most the credentials; methods
@@ -80,6 +76,7 @@ pub(super) async fn check_access(ctx: &Context, method: &str) -> RpcResult<()> {
         Access::Public | Access::V2Keys => Ok(()),
         // As in etcd, the stream is admitted, and each of its requests is checked.
         Access::V3Keys if streams => Ok(()),
+        // As in etcd, all errors of these services have the code `Unknown`.
         Access::V3Keys if is_lock_or_election(method) => {
             require_credentials(ctx).map_err(RpcError::plain)
         }
