@@ -83,7 +83,7 @@ impl Retention {
         excess
     }
 
-    /// Returns whether a backup is not older than `keep_within`.
+    /// Returns whether a backup is not older than `keep_within`; `false` if that limit is not set.
     fn is_young(self, backup: &BackupRecord, now: Timestamp) -> bool {
         // An age is negative if the clock was set back.
         let age = Duration::try_from(now.duration_since(backup.started_at)).unwrap_or_default();

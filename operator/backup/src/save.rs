@@ -50,7 +50,7 @@ pub(crate) async fn run(flags: &SaveFlags, stop: &Stop) -> Result<BackupRecord, 
 }
 
 /// Writes the record of a backup to the file `result`, and then applies the retention policy. Fails only if the file cannot be
-/// written. If the policy cannot be applied, adds a warning to the returned record.
+/// written. If the policy cannot be applied, or `stop` ends its application, adds a warning to the returned record.
 pub(crate) async fn finish(
     store: &Store,
     record: BackupRecord,

@@ -74,8 +74,9 @@ pub(super) fn recreated_within_hour(joined: &Joined<'_>, ordinal: Ordinal) -> bo
 }
 
 /// Returns whether the data of a member is lost, or will be lost because its claim is being deleted. Before the member has
-/// started, only a lost volume is evidence. A missing claim is not evidence if another object has its name. Without durable
-/// storage, a member loses its data with its pod.
+/// started, only a lost volume is evidence. A missing claim is not evidence if another object has its name. While a member
+/// with durable storage answers, only the deletion of its claim is evidence. Without durable storage, a member loses its data
+/// with its pod.
 pub(super) fn lost_disk(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> bool {
     let pod = joined.pass.pod(ordinal);
     if joined.pass.spec.is_durable() {

@@ -113,7 +113,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns the peer TLS mode that a member's pod must have. If no member is known at the pod's own address, returns the
-    /// mode that the claim records.
+    /// mode that the claim records, or `Off` without a claim. For a new member, use [`Self::peer_tls_of_new`].
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
         let member = self.seen.member(ordinal);
         let Some(member) = member.filter(|member| !member.foreign_address) else {
@@ -270,7 +270,8 @@ impl<'a> Joined<'a> {
     }
 
     /// Returns whether a new claim is at least as large as the current claim, or at least twice as large as the data. The
-    /// server needs this space, because it writes a new checkpoint before it deletes the old one.
+    /// server needs this space, because it writes a new checkpoint before it deletes the old one. Returns `true` without a
+    /// current claim, and if the size in the spec is not a quantity.
     pub(super) fn new_claim_fits(&self, ordinal: Ordinal) -> bool {
         let bytes = Storage::requested(self.pass.spec.storage.as_ref()).bytes();
         let present = self.pass.claim(ordinal).map(|claim| claim.requested_bytes);

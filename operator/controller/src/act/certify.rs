@@ -35,7 +35,9 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Creates a CA: the first CA of the cluster, or the successor of a lost CA whose certificates are still in use.
+    /// Builds the secret of a CA. If the secret of a certificate exists, the new CA succeeds the lost CA that signed the
+    /// certificate, so that members still trust it. Without such a secret, or if the lost CA has expired or is unreadable, the
+    /// new CA has no predecessor.
     fn next_authority(&self, now: SystemTime) -> Result<Secret, ResourceError> {
         let issued = self.observation.secrets.issued.iter();
         let mut signed = issued.filter(|(role, _)| **role != CertificateRole::Authority);

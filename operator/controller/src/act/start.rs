@@ -66,7 +66,8 @@ impl<M: Members> Actor<'_, M> {
     /// Builds the pod of a member from the last admitted spec, but with the storage and TLS of the current spec. If the API
     /// server has refused the current template, the annotation [`REFUSED`] contains its fingerprint and the `refusal`. Otherwise,
     /// a spec without a version gets the version of the other pods, because the operator's default has changed. Returns `None`
-    /// if the last admitted template is the current template, or if none is recorded.
+    /// if the last admitted template is the current template. Also returns `None` if no admitted spec is recorded, or if this
+    /// release cannot read it or build a pod from it.
     fn former_pod(&self, plan: &PodPlan, refusal: Option<&str>) -> Option<Pod> {
         let present = self.cluster.spec();
         let status = self.cluster.resource.status.as_ref()?;

@@ -136,7 +136,8 @@ fn not_after(certificate: &[u8]) -> Option<UnixSeconds> {
     UnixSeconds::try_from(end.to_unix_duration().as_secs()).ok()
 }
 
-/// Returns whether the certificate of a secret has exactly the alternative names that its role needs, in any order.
+/// Returns whether the certificate of a secret has exactly the alternative names that its role needs, in any order. Returns
+/// `false` if the certificate is unreadable.
 fn is_for(cluster: &Cluster<'_>, role: CertificateRole, secret: &Secret) -> bool {
     let certificate = value(secret, "tls.crt").ok();
     let Some(certificate) = certificate.and_then(|text| Certificate::from_pem(text).ok()) else {
@@ -151,7 +152,8 @@ fn is_for(cluster: &Cluster<'_>, role: CertificateRole, secret: &Secret) -> bool
     wanted.len() == found.len() && wanted.iter().all(|name| found.contains(name))
 }
 
-/// Returns whether the current CA issued the certificate in `secret`: both secrets list the same trusted CAs.
+/// Returns whether the current CA issued the certificate in `secret`: both secrets list the same trusted CAs. Returns `false`
+/// without `authority`.
 fn signed_by(secret: &Secret, authority: Option<&Secret>) -> bool {
     let trusted = value(secret, "ca.crt").ok();
     let present = authority.and_then(|authority| value(authority, "ca.crt").ok());

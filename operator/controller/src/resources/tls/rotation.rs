@@ -53,8 +53,8 @@ pub(crate) fn rotated(
     Ok(secret)
 }
 
-/// Returns the secret of the CA that succeeds a CA whose key is lost; `None` if the lost CA has expired. `of` is the secret of
-/// a certificate that the lost CA signed. The next CA is introduced, and existing certificates are kept.
+/// Returns the secret of the CA that succeeds a CA whose key is lost; `None` if the lost CA has expired or is unreadable. `of`
+/// is the secret of a certificate that the lost CA signed. The next CA is introduced, and existing certificates are kept.
 pub(crate) fn succeeding(
     cluster: &Cluster<'_>,
     of: &Secret,
@@ -127,8 +127,8 @@ pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> Authorit
     }
 }
 
-/// Returns the fingerprint of the trusted CAs; `None` before the first rotation. The fingerprint is an annotation of the pods,
-/// so each change restarts them, and members load the new CAs.
+/// Returns the fingerprint of the trusted CAs; `None` before the first rotation, or if the secret has no CAs. The fingerprint
+/// is an annotation of the pods, so each change restarts them, and members load the new CAs.
 pub(crate) fn trust(authority: &Secret) -> Option<String> {
     authority.annotations().get(ROTATED_AT)?;
     Some(fingerprint(&value(authority, "ca.crt").ok()?))
