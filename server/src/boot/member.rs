@@ -100,7 +100,7 @@ impl RunningMember {
 pub(super) type PeerParts = (Vec<BoundPeer>, PeerDialer, PeerMetrics);
 
 /// Starts the replica's thread, the checkpointer and the peer streams on the opened data directory. Also starts the task that
-/// hashes states at compactions.
+/// hashes states at compactions. Watches and other long responses end when `stopping` becomes true.
 pub(super) fn start(
     config: &Config,
     (disk, links, memory): (OpenedDisk, PeerParts, Arc<MemoryBudget>),

@@ -441,7 +441,7 @@ impl Node {
         let _ = removed.wait_for(|removed| *removed).await;
     }
 
-    /// Records the duration of a v3 request.
+    /// Records the duration of a v3 request, by type and success.
     pub fn request_took(&self, request: RequestType, success: bool, took: Duration) {
         self.shared.metrics.requests.observe(request, success, took);
     }

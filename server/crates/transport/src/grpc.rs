@@ -54,6 +54,7 @@ pub(super) struct Server<C> {
     rules: Rc<CallRules>,
     config: Config,
     totals: Totals,
+    /// Becomes true when the listener stops.
     stopped: watch::Receiver<bool>,
 }
 
@@ -75,7 +76,8 @@ struct CallRules {
 }
 
 impl<C: CallHandler> Server<C> {
-    /// Creates a worker's server. Without `requests`, the server refuses requests that are not gRPC calls.
+    /// Creates a worker's server. Without `requests`, the server refuses requests that are not gRPC calls. When `stopped`
+    /// becomes true, its connections end after the responses in flight.
     pub(super) fn new<H>(
         served: &Handlers<H, C>,
         requests: Option<Http2Requests>,

@@ -172,7 +172,9 @@ where
     Ok(RunningServer { handles, stop, open, unix_sockets })
 }
 
-/// Starts a server on these sockets and logs their URLs. `connections` is the limit of all workers together.
+/// Starts a server on these sockets and logs their URLs. Must run inside an actix system. `connections` is the limit of all
+/// workers together. When `stopped` becomes true, the connections end after the responses in flight. Each connection holds a
+/// receiver of `open`, so that the caller can wait for the last connection to end.
 fn start<H, F, C>(
     bound: Vec<Bound>,
     served: &Handlers<H, C>,

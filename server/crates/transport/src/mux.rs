@@ -69,6 +69,7 @@ pub(super) struct Mux<H, C> {
     /// Whether connections without TLS are served.
     pub(super) plain: bool,
     pub(super) served: Handlers<H, C>,
+    /// Becomes true when the listener stops.
     pub(super) stopped: watch::Receiver<bool>,
     /// Each open connection holds a receiver.
     pub(super) open: watch::Sender<()>,

@@ -81,7 +81,8 @@ impl Register {
         self.put(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    /// Registers a histogram with `count` buckets. Their upper bounds start at `first` and double with each bucket.
+    /// Registers a histogram with `count` buckets. Their upper bounds start at `first` and double with each bucket. Panics
+    /// unless both numbers are positive.
     pub fn histogram(&self, name: &str, help: &str, first: f64, count: usize) -> Histogram {
         self.put(Histogram::with_opts(options(name, help, (first, count))))
     }
@@ -92,7 +93,7 @@ impl Register {
     }
 
     /// Registers a histogram with labels. `buckets` contains the upper bound of the first bucket and the number of buckets;
-    /// each bound is twice the previous one.
+    /// each bound is twice the previous one. Panics unless both numbers are positive.
     pub fn histograms(
         &self,
         name: &str,
@@ -116,6 +117,8 @@ impl Register {
     }
 }
 
+/// Returns the options of a histogram with `count` buckets. Their upper bounds start at `first` and double with each bucket.
+/// Panics unless both numbers are positive.
 fn options(name: &str, help: &str, (first, count): (f64, usize)) -> HistogramOpts {
     HistogramOpts::new(name, help)
         .buckets(exponential_buckets(first, 2.0, count).expect("a positive start and count"))

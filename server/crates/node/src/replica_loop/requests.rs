@@ -160,6 +160,7 @@ impl ReplicaLoop {
 
     /// Queues the current state to be written as a new base. Calls `done` when the base is durable. If the disk is almost full,
     /// writes a second base before it calls `done`, because only the second base lets the previous checkpoint be removed.
+    /// `is_second` means that this call is for the second base.
     fn rewrite(&mut self, mut done: OnDurable, is_second: bool) {
         // Without a tick since startup, the space is unknown.
         self.update_room();
