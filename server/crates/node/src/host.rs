@@ -78,8 +78,8 @@ pub(super) struct IncomingState {
 
 impl NodeHost {
     /// Publishes the index, sizes, alarms and authentication of a new state and withdraws the latest view. Call this function
-    /// first, so that a client that sees its write also sees its index. Returns whether users, roles or the use of
-    /// authentication have changed.
+    /// first, so that a client that sees its write also sees its index. Returns whether the auth revision or the use of v3
+    /// authentication has changed.
     fn show_state(&self, view: &View) -> bool {
         self.shared.latest.clear();
         self.shared.status.advance(view.position.index);
@@ -88,7 +88,7 @@ impl NodeHost {
     }
 
     /// Publishes a state that replaced a state with the key space `before`: updates status, members, tokens and watches. Ends
-    /// all tokens if users, roles or the use of authentication have changed.
+    /// all tokens if the auth revision or the use of v3 authentication has changed.
     fn show_replaced(&mut self, view: &View, before: &Kv) {
         let auth_changed = self.show_state(view);
         let machine = &view.machine;
@@ -106,7 +106,7 @@ impl NodeHost {
         self.wake_watchers(machine, auth_changed);
     }
 
-    /// Wakes the v3 streams and v2 watchers that may have unread changes, and all streams if users or roles have changed.
+    /// Wakes the v3 streams and v2 watchers that may have unread changes, and all v3 streams if `auth_changed`.
     fn wake_watchers(&mut self, machine: &StateMachine, auth_changed: bool) {
         let streams = &self.shared.watch_streams;
         if auth_changed {

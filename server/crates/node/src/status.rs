@@ -75,8 +75,9 @@ impl PublishedStatus {
         self.role.store(status.role as u8, Relaxed);
     }
 
-    /// Publishes the state's sizes, revision, alarms and authentication. Returns whether users, roles or the use of
-    /// authentication have changed.
+    /// Publishes the state's sizes, revision, alarms and authentication, and whether this member is a learner or its cluster
+    /// follows a source. Returns whether the auth revision or the use of v3 authentication differs from the published values.
+    /// The use of v2 authentication and changes to the path patterns of an existing role do not count.
     pub(super) fn store_state(&self, machine: &StateMachine, member_id: MemberId) -> bool {
         self.size_bytes.store(machine.kv.size_bytes(), Relaxed);
         self.revision.store(machine.kv.revision().0, Relaxed);

@@ -403,7 +403,8 @@ impl Checkpoint {
         }
     }
 
-    /// Ends the retention of outdated chains that are too old or too large. Removes runs and manifest copies that are neither
+    /// Ends the retention of outdated chains that are too old, of the oldest chains while their total size is too large, and of
+    /// all chains if the file system is small or lacks free space. Removes runs and manifest copies that are neither
     /// published nor kept. Logs a failure, because a leftover file only wastes space.
     pub(super) fn remove_others(&mut self) {
         let has_room = retention::has_room(&self.folder.dir);

@@ -394,8 +394,9 @@ impl RaftLog {
         self.drop_outdated();
     }
 
-    /// Drops outdated entries whose retention has ended, and the files that contain only dropped entries. If entries were
-    /// dropped, the new start of the log is durable on return.
+    /// Drops outdated entries whose retention has ended, and the files that contain only dropped entries. The retention ends
+    /// early once the log has grown enough, or if the file system is small or lacks free space. If entries were dropped, the
+    /// new start of the log is durable on return.
     pub fn drop_outdated(&mut self) {
         let is_early = |old: &OutdatedEntries| {
             self.appended - old.appended >= self.outdated_max || !retention::has_room(&self.dir)
