@@ -207,7 +207,7 @@ fn entry_bytes(entry: &Entry) -> usize {
     entry.data.len() + size_of::<Entry>()
 }
 
-/// Returns the offset of entry `index` in a queue whose first entry has index `base + 1`.
+/// Returns the offset of entry `index` in a queue whose first entry has index `base + 1`. `index` must be greater than `base`.
 fn offset(index: u64, base: u64) -> usize {
     usize::try_from(index - base - 1).expect("a log in memory has fewer entries than usize::MAX")
 }

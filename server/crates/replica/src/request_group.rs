@@ -314,8 +314,8 @@ impl<R> RequestGroup<R> {
         self.clients.in_flight + self.members.in_flight > 0
     }
 
-    /// If no batch is in flight, returns whether requests held since `since` are in the second wait. Otherwise, the result has
-    /// no meaning.
+    /// If no batch is in flight, returns whether the second wait applies to requests held since `since`, even if that wait has
+    /// already ended. Otherwise, the result has no meaning.
     fn gathers_since(&self, since: u64) -> bool {
         self.is_return_awaited() && since < self.answered + LONGEST_GATHER_NS
     }

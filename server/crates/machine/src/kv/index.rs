@@ -179,6 +179,7 @@ impl Index {
     }
 
     /// Merges a small page into the previous page if both together fill at most half a page, or if the small page is empty.
+    /// The small page must not be the first page.
     fn merge_into_previous(&mut self, low: &Bytes, leaf: &Leaf) {
         let below = (Bound::Unbounded, Bound::Excluded(&low[..]));
         let (before_low, before) = self

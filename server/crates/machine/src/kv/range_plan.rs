@@ -61,7 +61,8 @@ impl Kv {
         }
     }
 
-    /// Plans a response in key order.
+    /// Plans a response in key order. `check_range` must have accepted the range, which must request neither another order nor
+    /// only the count.
     fn plan_in_order(
         &self,
         range: &Range,
@@ -94,7 +95,8 @@ impl Kv {
         Ok(RangePlan { reply, range: range.clone(), keys: None, pairs, read: 0 })
     }
 
-    /// Plans a response in another order, or a response that contains only the count.
+    /// Plans a response in another order, or a response that contains only the count. `check_range` must have accepted
+    /// the range.
     fn plan_sorted(
         &self,
         range: &Range,

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{lease::LeaseId, revision::Revision};
 
-/// The branches that a transaction and its nested transactions take.
+/// The branches that a transaction and its nested transactions take. A path fits only the transaction for which it was chosen.
+/// With another transaction, functions may panic.
 struct TxnPath {
     /// Whether all comparisons hold, so that the transaction takes its success branch.
     succeeded: bool,
