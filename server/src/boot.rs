@@ -189,8 +189,9 @@ fn authenticator(config: &Config) -> Result<Arc<Authenticator>, BootError> {
     Ok(Arc::new(authenticator))
 }
 
-/// Waits up to `limit` until this member is published. Then compares its state with the other members' states if the settings
-/// require it, and starts regular comparisons. Fails if no majority agrees or a corrupt state cannot be replaced.
+/// Waits until this member is published; after `limit`, logs a warning and continues. Then compares its state with the other
+/// members' states if the settings require it, and starts regular comparisons. Fails if no majority agrees or a corrupt state
+/// cannot be replaced.
 async fn cluster_ready(
     mut published: watch::Receiver<bool>,
     limit: Duration,

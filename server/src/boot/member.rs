@@ -68,7 +68,8 @@ impl RunningMember {
         outcome
     }
 
-    /// Transfers leadership if this member leads, so that clients need not wait for an election.
+    /// Transfers leadership if this member leads, so that clients need not wait for an election. Only logs a failure, because
+    /// the member stops anyway.
     async fn hand_over(&self) {
         match self.node.transfer_leadership(None).await {
             Ok(leader) => {

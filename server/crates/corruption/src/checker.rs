@@ -209,7 +209,7 @@ impl CorruptionChecker {
         }
     }
 
-    /// Replaces a damaged checkpoint of this member with the leader's state. Never completes.
+    /// Replaces a damaged checkpoint of this member with the leader's state. Retries after a failure. Never completes.
     async fn follow_damage(&self) {
         let mut looks = interval(ALARM_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -295,7 +295,8 @@ impl CorruptionChecker {
     }
 
     /// Counts the comparison by its outcome. Raises the CORRUPT alarm for the members that differ from the majority. Without a
-    /// majority, raises the alarm for the whole cluster.
+    /// majority, raises the alarm for the whole cluster. Raises no alarm if the node has no state; the next comparison tries
+    /// again.
     async fn raise_alarms(&self, comparison: &Comparison) {
         self.metrics.compared(&comparison.agreement);
         let (index, hashes) = (comparison.index, comparison.hashes());

@@ -457,7 +457,8 @@ impl ReplicaLoop {
         }
     }
 
-    /// Marks a copied data directory as up to date once the member may vote again.
+    /// Marks a copied data directory as up to date once the member may vote again. Logs a failure; the next startup then treats
+    /// the directory as a copy again.
     fn end_copy(&mut self) {
         if self.replica.is_copied() {
             return;

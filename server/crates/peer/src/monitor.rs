@@ -284,7 +284,7 @@ impl Monitor {
 
     /// Proposes a new cluster version, a higher feature level, or the end of a downgrade, if
     /// [`versions::next_cluster_version`] or [`levels::decide`] says so. Does not repeat a proposal for the same members
-    /// within [`INTERVAL`].
+    /// within [`INTERVAL`]. Logs a failure; the next round tries again.
     async fn decide(&mut self, members: Arc<MemberRegistry>, running: &[MemberRelease]) {
         let every = self.shared.settings.downgrade_check;
         let checks_downgrade =

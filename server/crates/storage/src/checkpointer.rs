@@ -271,7 +271,8 @@ impl CheckpointWriter {
         self.write_until_durable(view, options)
     }
 
-    /// Makes the installed snapshot the base of the next checkpoint and removes the files that it replaced.
+    /// Makes the installed snapshot the base of the next checkpoint and removes the files that it replaced. If the removal
+    /// fails, logs the error; the next checkpoint tries again.
     fn adopt(&mut self, installed: InstalledSnapshot) {
         let InstalledSnapshot { view, files, installs } = installed;
         let index = view.position.index;
