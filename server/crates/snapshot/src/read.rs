@@ -280,7 +280,7 @@ impl SnapshotBuckets {
     }
 
     /// Imports the feature level, the v2 tree, and all users and roles, from Witan's own bucket. Fails with `Later` if a later
-    /// release wrote a record.
+    /// release wrote a record, and with `Invalid` if a record is damaged.
     fn import_witan_records(&self, machine: &mut StateMachine) -> Result<(), BoltError> {
         self.records(WITAN_BUCKET, &mut |_, value| {
             if let Some(found) = level::read(value, levels::OWN)? {

@@ -157,7 +157,9 @@ impl Auth {
         self.enabled
     }
 
-    /// Returns the auth revision, which counts changes and starts at 1.
+    /// Returns the auth revision, which starts at 1 and counts changes of users and roles. As in etcd, it also rises when v3
+    /// authentication is disabled, but not when v3 authentication is enabled. The use of v2 authentication and changes to the
+    /// path patterns of an existing role do not count.
     pub fn revision(&self) -> u64 {
         self.revision
     }
