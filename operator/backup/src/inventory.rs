@@ -21,7 +21,7 @@ pub(crate) struct Entry {
     pub(crate) record: Option<BackupRecord>,
     /// Size of the snapshot in bytes; `None` if there is no snapshot.
     pub(crate) bytes: Option<u64>,
-    /// When the later of the two files was written.
+    /// The time at which the later of the two files was written.
     pub(crate) written_at: Timestamp,
 }
 

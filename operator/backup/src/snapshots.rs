@@ -30,7 +30,7 @@ use crate::{
 };
 
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a member may take to prepare a snapshot and send the first piece.
+/// Maximum time for a member to prepare a snapshot and send the first piece.
 const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
 const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 

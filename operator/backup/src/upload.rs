@@ -13,7 +13,7 @@ pub(crate) const PART_BYTES: usize = if cfg!(test) { 64 << 10 } else { 8 << 20 }
 /// Maximum number of parts in flight. These parts and the part being filled bound the memory of an upload.
 const PARTS_IN_FLIGHT: usize = 2;
 
-/// How long an abort may take. It is less than the 30 s that Kubernetes grants after SIGTERM.
+/// Maximum duration of an abort. It is less than the 30 s that Kubernetes grants after SIGTERM.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An object that is being uploaded. The object exists only after `complete`; otherwise, the caller must `abort` the upload.

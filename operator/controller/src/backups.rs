@@ -41,9 +41,9 @@ use crate::{
     warnings,
 };
 
-/// How long to wait before a backup that cannot start is retried.
+/// Delay before a backup that cannot start is retried.
 const PENDING: Duration = Duration::from_secs(15);
-/// How often a running job is checked. No watch reports why its pod is waiting.
+/// Interval between checks of a running job. No watch reports why its pod is waiting.
 const POLL: Duration = Duration::from_secs(10);
 /// The time limit of a pass.
 const PASS_LONGEST: Duration = Duration::from_secs(60);

@@ -19,8 +19,8 @@ use kube::{
 };
 
 const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// How long a holder may fail to renew before it stops acting. This deadline is shorter than the lease, so two replicas never
-/// act at the same time.
+/// Time without a renewal after which a holder stops acting. This deadline is shorter than the lease, so two replicas never act
+/// at the same time.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 

@@ -43,7 +43,7 @@ use once::Outcome;
 use record::{conditions, described, first, member_to_replace, now, phase, was_replaced};
 
 const POLL: Duration = Duration::from_secs(2);
-/// How often a pending operation is checked. More frequent checks of many operations would load the members.
+/// Interval between checks of a pending operation. More frequent checks of many operations would load the members.
 const HOLD: Duration = Duration::from_secs(10);
 /// The time limit of a pass. Comparing members waits up to 60 s for their hashes.
 const PASS_LONGEST: Duration = Duration::from_secs(120);

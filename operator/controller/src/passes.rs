@@ -46,7 +46,7 @@ pub(crate) enum PassError {
     Api(#[from] ApiFailure),
 }
 
-/// When to run the next pass over the object.
+/// The result of a pass: the time of the next pass over the object, or an error.
 pub(crate) type PassResult = Result<Action, PassError>;
 
 /// Aborts a pass after `longest`. A request without a response must not hold resources that other passes need.

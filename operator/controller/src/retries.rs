@@ -17,7 +17,7 @@ const HELD_FIRST: Duration = Duration::from_millis(500);
 
 const HELD_LONGEST: Duration = Duration::from_secs(30);
 
-/// How long a step is remembered after its backoff if the plan does not return to the step.
+/// Time for which a step is remembered after its backoff if the plan does not return to the step.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// Maximum number of refused steps that are remembered per cluster.

@@ -23,7 +23,7 @@ use crate::{
 
 /// The read timeout of a connection to the API server. kube does not set a timeout, and a watch ends after 295 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long running passes may take to finish after a stop signal. This time is less than a pod's grace period.
+/// Maximum time for running passes to finish after a stop signal. This time is less than a pod's grace period.
 const LAST_PASSES: Duration = Duration::from_secs(5);
 
 /// Runs the operator until SIGTERM or SIGINT.

@@ -48,7 +48,7 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum number of members and of alarms in a response; a member with a longer list is considered silent.
 const LISTED_MAX: usize = 1_000;
-/// How long an idle connection is kept. A replacement pod has a new address, so unused connections would accumulate.
+/// Time for which an idle connection is kept. A replacement pod has a new address, so unused connections would accumulate.
 const IDLE_CONNECTION: Duration = Duration::from_secs(120);
 
 /// Connections to members, which later calls reuse.

@@ -44,7 +44,7 @@ pub type UnixSeconds = i64;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
     pub now: UnixSeconds,
-    /// When this operator process started, or when it became the leader among the operator's replicas.
+    /// The time at which this operator process started, or became the leader among the operator's replicas.
     pub acting_since: UnixSeconds,
     /// Whether the EtcdCluster has a deletion timestamp.
     pub deleting: bool,
@@ -133,7 +133,7 @@ pub struct PodSeen {
     pub phase: PodPhase,
     /// Whether the `Ready` condition is true.
     pub ready: bool,
-    /// When the `Ready` condition last changed; the creation time if it never did.
+    /// The time at which the `Ready` condition last changed; the creation time if it never did.
     pub ready_changed: UnixSeconds,
     /// The reason why the pod does not become ready, if a new disk would not help.
     pub obstacle: Option<Obstacle>,
@@ -212,7 +212,7 @@ pub struct ClaimSeen {
     pub retired: bool,
     /// Whether the claim is kept only until another member votes in place of the removed member.
     pub held: bool,
-    /// When the silent member's pod was last recreated (annotation `witan.dev/remade-at`).
+    /// The time at which the silent member's pod was last recreated (annotation `witan.dev/remade-at`).
     pub remade: Option<UnixSeconds>,
     /// Peer TLS mode of the member at its last start (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,

@@ -11,13 +11,13 @@ use crate::model::{
     Stop, UnixSeconds, Why,
 };
 
-/// How long to wait for the user to act or for an object to change.
+/// Time to wait for the user to act or for an object to change.
 pub const IDLE: Duration = Duration::from_secs(60);
 
-/// How long to wait for a state that changes without a step.
+/// Time to wait for a state that changes without a step.
 pub const SOON: Duration = Duration::from_secs(2);
 
-/// How long, in seconds, an election may keep a pod unready. A pod that is unready for longer is stuck.
+/// Maximum time in seconds for which an election keeps a pod unready. A pod that is unready for longer is stuck.
 pub(super) const STUCK_SECONDS: i64 = 15;
 
 /// Returns a wait until the user acts or an object changes, for at most [`IDLE`].

@@ -12,7 +12,7 @@ use witan_crd::CertificateRole;
 use super::pass::Joined;
 use crate::model::{Rotation, Step};
 
-/// How long before its expiry a CA is replaced: a year, in seconds.
+/// Time in seconds between the replacement of a CA and its expiry: one year.
 const BEFORE_END_SECONDS: i64 = 365 * 24 * 3600;
 
 /// Returns the step that starts or advances a CA rotation. Returns `None` until all pods have the secrets of the current stage,

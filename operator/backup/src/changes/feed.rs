@@ -26,7 +26,7 @@ use crate::{
     reason::{BackupError, Reason},
 };
 
-/// How long a member may take to answer while changes wait to be stored.
+/// Timeout for a member's answer while changes wait to be stored.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The TTL, in seconds, that is stored for a lease that ended before its TTL was read.

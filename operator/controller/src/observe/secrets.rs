@@ -24,10 +24,10 @@ use crate::{
     },
 };
 
-/// How long passes without changes use cached secrets. A pass that acts rereads the secrets.
+/// Time for which passes without changes use cached secrets. A pass that acts rereads the secrets.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// How long passes use cached secrets while cert-manager is issuing certificates.
+/// Time for which passes use cached secrets while cert-manager is issuing certificates.
 const KEPT_PENDING: Duration = Duration::from_secs(1);
 
 const CERTIFICATES: &str = "read the cluster's Certificates of cert-manager";

@@ -49,7 +49,7 @@ impl Rotation {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuthoritySeen {
     pub rotation: Rotation,
-    /// When the rotation reached this stage.
+    /// The time at which the rotation reached this stage.
     pub since: UnixSeconds,
     /// Whether the user requests a new CA.
     pub requested: bool,

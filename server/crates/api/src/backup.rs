@@ -43,9 +43,9 @@ pub struct BackupRecord {
     /// compute it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_hash: Option<KeysHash>,
-    /// When the member was queried.
+    /// The time at which the member was queried.
     pub started_at: Timestamp,
-    /// When the snapshot was stored.
+    /// The time at which the snapshot was stored.
     pub completed_at: Timestamp,
     /// SHA-256 in hex of all changes at `revision`, which identifies the history that stored changes must belong to. `None` if
     /// the revision was compacted or is the first one.
@@ -125,7 +125,7 @@ pub struct ChangesStatus {
 pub struct ChangesGap {
     /// The last stored time before the gap; `None` if the time is unknown.
     pub after: Option<Timestamp>,
-    /// When changes were stored again.
+    /// The time at which changes were stored again.
     pub until: Timestamp,
 }
 

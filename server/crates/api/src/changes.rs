@@ -71,7 +71,7 @@ pub struct GrantedLease {
 /// Changes that were received together.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ChangeGroup {
-    /// When the changes were received, in Unix milliseconds. The time never decreases within a generation.
+    /// The time in Unix milliseconds at which the changes were received. It never decreases within a generation.
     #[prost(int64, tag = "1")]
     pub time_ms: i64,
     /// The changes, in the order in which they were made.
@@ -94,7 +94,7 @@ pub fn revision(event: &Event) -> i64 {
 /// The position of a segment in the log, encoded in its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SegmentId {
-    /// When the generation began, in Unix milliseconds.
+    /// The time in Unix milliseconds at which the generation began.
     pub generation: i64,
     /// The first revision that the segment can contain.
     pub first: i64,

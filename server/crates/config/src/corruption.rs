@@ -1,4 +1,4 @@
-//! When members compare their states: `--corrupt-check-time` and related flags.
+//! The schedule of comparisons of the members' states: `--corrupt-check-time` and related flags.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{
     values::FlagValues,
 };
 
-/// When members compare their states.
+/// The schedule of comparisons of the members' states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CorruptionChecks {
     /// `--initial-corrupt-check`: whether the member compares its state before it serves clients.

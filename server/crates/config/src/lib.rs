@@ -77,7 +77,7 @@ pub struct Config {
     pub follow: Option<FollowSource>,
     /// `--force-new-cluster`: whether to remove all other members at startup.
     pub force_new_cluster: bool,
-    /// When members compare their states.
+    /// The schedule of comparisons of the members' states.
     pub corruption: CorruptionChecks,
     pub heartbeat_interval: Duration,
     pub election_timeout: Duration,

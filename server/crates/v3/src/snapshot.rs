@@ -137,7 +137,7 @@ impl SnapshotStream {
 /// The rate at which a client reads a snapshot.
 #[derive(Debug, Default)]
 struct Pace {
-    /// When the client took the first chunk.
+    /// The time at which the client took the first chunk.
     begun: Option<Instant>,
     taken_bytes: u64,
 }

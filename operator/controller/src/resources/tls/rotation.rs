@@ -13,8 +13,8 @@ use witan_plan::model::{AuthoritySeen, Rotation};
 use super::{NEXT, is_for, issue, new_authority, of_authority, secret, signed_by, text, value};
 use crate::resources::{BuildResult, Cluster, ROTATED_AT, ROTATION, fingerprint};
 
-/// How long both CAs are trusted before each of the next two stages, unless the annotation overrides it. Clients outside the
-/// cluster must fetch new CAs and certificates within this time.
+/// Time for which both CAs are trusted before each of the next two stages, unless the annotation overrides it. Clients outside
+/// the cluster must fetch new CAs and certificates within this time.
 const OVERLAP: &str = "24h";
 
 const PEM_END: &str = "-----END CERTIFICATE-----\n";
