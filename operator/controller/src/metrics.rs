@@ -271,7 +271,7 @@ mod tests {
         assert!(shown.contains(r#"name="other""#), "{shown}");
     }
 
-    /// No pass runs without a watch, so no other metric shows the failure.
+    /// A pass needs a watch, so no other metric shows the failure.
     #[test]
     fn a_failed_watch_is_counted_by_kind() {
         let metrics = Metrics::new();

@@ -1,7 +1,7 @@
 //! Decides whether a member that does not answer (a silent member) is lost.
 //!
 //! A member that answers is alive, regardless of the state of its pod. A silent member is lost if its process reports an
-//! unusable disk. Elapsed time alone is not evidence, unless the spec sets `selfHealing.nodeLostAfter`.
+//! unusable disk. Elapsed time alone is evidence only if the spec sets `selfHealing.nodeLostAfter`.
 
 use super::{
     objects::wait_for_secrets,

@@ -217,7 +217,7 @@ impl<'a> Joined<'a> {
     }
 
     /// Returns the first step that can be taken now. If no step can be taken, returns the first step, which is a wait or was
-    /// refused. Returns `None` without steps.
+    /// refused. Returns `None` if there are no steps.
     pub(super) fn first(&self, steps: impl Iterator<Item = Step>) -> Option<Step> {
         let mut other = None;
         for step in steps {

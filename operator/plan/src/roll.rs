@@ -81,8 +81,8 @@ fn differs<'a>(
     })
 }
 
-/// Returns the next peer TLS mode of a pod toward the mode in the spec; `None` if the pod keeps its mode for now. No pod turns
-/// TLS on before all pods can connect with it. No pod drops its certificate before all pods listen without TLS.
+/// Returns the next peer TLS mode of a pod toward the mode in the spec; `None` if the pod keeps its mode for now. A pod turns
+/// TLS on only after all pods can connect with it. A pod drops its certificate only after all pods listen without TLS.
 fn next_peer_tls(joined: &Joined<'_>, pod: &PodSeen) -> Option<PeerTls> {
     let mut others = joined.pass.pods().map(|(_, pod)| pod.peer_tls);
     match (joined.pass.spec.peer_tls().is_some(), pod.peer_tls) {

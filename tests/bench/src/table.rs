@@ -36,7 +36,7 @@ fn cells(measured: &Measured) -> String {
     )
 }
 
-/// Returns the last two cells of a row. They are empty without `base`.
+/// Returns the last two cells of a row. They are empty if `base` is `None`.
 fn ratios(measured: &Measured, base: Option<&Measured>) -> String {
     base.map_or_else(
         || "| | |".to_owned(),

@@ -113,8 +113,8 @@ impl SegmentStore {
 }
 
 /// Returns the segments that no snapshot in `kept` (start times and revisions) needs. A snapshot also needs the segment with
-/// its own revision, which proves that the snapshot and the segments have the same history. A generation without kept snapshots
-/// is not needed, unless it is the newest generation.
+/// its own revision, which proves that the snapshot and the segments have the same history. A generation is needed only if it
+/// is the newest generation or has kept snapshots.
 fn unneeded(ids: &[SegmentId], kept: &[(i64, i64)]) -> Vec<SegmentId> {
     let newest = ids.last().map(|id| id.generation);
     let oldest_of = |generation| {

@@ -40,8 +40,8 @@ pub(crate) struct Stores {
 }
 
 impl Objects {
-    /// Collects the labeled objects of a cluster from the watch caches. Finds neither claims without labels nor names that
-    /// unlabeled objects use.
+    /// Collects the labeled objects of a cluster from the watch caches. Misses claims without labels, and names that unlabeled
+    /// objects use.
     pub(crate) fn from_watches(stores: &Stores, cluster: &Cluster<'_>) -> Self {
         Self::new(
             cluster,

@@ -79,8 +79,8 @@ fn a_pod_is_recreated_once_an_hour() {
     assert!(removals(&world).is_empty());
 }
 
-/// A node can refuse every pod, for example because of its topology manager. The operator must not recreate the pod without a
-/// pause.
+/// A node can refuse every pod, for example because of its topology manager. The operator must pause before it recreates the
+/// pod.
 #[test]
 fn a_pod_that_its_node_refused_is_recreated_after_a_pause() {
     for (exit, pause) in [(Some(137), 0), (None, 15)] {

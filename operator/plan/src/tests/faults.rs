@@ -10,7 +10,7 @@ use super::world::World;
 use crate::model::{Obstacle, Ordinal, PodPlan, Step};
 
 impl World {
-    /// Causes one random fault at a random pod. Does nothing without pods.
+    /// Causes one random fault at a random pod. Does nothing if there are no pods.
     pub(super) fn disturb(&mut self) {
         let ordinals: Vec<_> = self.pods.keys().copied().collect();
         if let Some(ordinal) = self.random.pick(&ordinals) {

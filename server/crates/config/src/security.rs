@@ -190,7 +190,7 @@ impl FlagValues {
         })
     }
 
-    /// Warns about settings that limit client certificates, which the client port does not request without a CA file.
+    /// Warns about settings that limit client certificates: the client port requests certificates only with a CA file.
     fn warn_without_client_ca(&self, warnings: &mut Vec<String>) {
         for (setting, given) in [
             ("--client-crl-file", self.path("client-crl-file").is_some()),

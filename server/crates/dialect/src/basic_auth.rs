@@ -204,8 +204,8 @@ struct Rights {
     root: bool,
 }
 
-/// Returns the rights of the user whose token the `Authorization` header contains, or no rights without a valid token. Fails if
-/// no state is available.
+/// Returns the rights of the user whose token the `Authorization` header contains, or no rights if it contains no valid token.
+/// Fails if no state is available.
 async fn bearer(ctx: &Context, header: Option<&HeaderValue>) -> Result<Rights, NodeError> {
     let token = header.map(|value| value.to_str().unwrap_or_default());
     let credentials = Credentials::of_token(token);

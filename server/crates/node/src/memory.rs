@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(target_mib(&monitor), 0);
     }
 
-    /// A measurement opens a file, which fails without a free descriptor.
+    /// A measurement opens a file, which fails if no descriptor is free.
     #[test]
     fn a_failed_measurement_frees_no_memory() {
         let mut monitor = monitor();

@@ -31,7 +31,7 @@ fn certificates_change_without_a_restart() {
     assert_ne!(first, second);
     // An open connection continues.
     assert!(ask(&mut open, "/health").is_ok());
-    // Neither a changed certificate without its key nor a truncated file has an effect.
+    // A changed certificate without its key, or a truncated file, has no effect.
     let other = stage.authority.issue(stage.server.dir(), "other", &HOSTS);
     fs::copy(&other.cert, &stage.pair.cert).unwrap();
     assert_eq!(serial(&client, stage.port), second);

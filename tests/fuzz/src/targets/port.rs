@@ -70,7 +70,8 @@ fn answer(stream: &mut UnixStream) -> Vec<u8> {
     answer
 }
 
-/// Returns whether an answer has at least the length that its head announces. Returns `false` without a `Content-Length`.
+/// Returns whether an answer has at least the length that its head announces. Returns `false` if the head has no
+/// `Content-Length`.
 fn whole(answer: &[u8]) -> bool {
     let text = String::from_utf8_lossy(answer);
     let Some((head, _)) = text.split_once("\r\n\r\n") else {

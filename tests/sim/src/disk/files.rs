@@ -86,8 +86,8 @@ impl Disk {
     }
 
     /// Appends the first `whole` of the batches to real storage, or all before an installation. Then cuts the power in the next
-    /// batch or in another step. Fails if real storage does not keep exactly the durable state. Does nothing without real
-    /// storage.
+    /// batch or in another step. Fails if real storage does not keep exactly the durable state. Does nothing if there is no
+    /// real storage.
     pub(super) fn crash_files(
         &mut self,
         batches: &[LogBatch],

@@ -1,5 +1,5 @@
 //! Replication under load (§7): once the network is whole, a member that has caught up stays close behind the leader while
-//! clients write. It gets entries from the leader's log and needs no other snapshot, unless its state must be replaced.
+//! clients write. It gets entries from the leader's log and needs another snapshot only if its state must be replaced.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -56,8 +56,8 @@ struct Node {
     created_index: u64,
 }
 
-/// Parses a response and its index, which is 0 without the header. The request can be retried after a server error or status
-/// 429; an unreadable response is a final failure.
+/// Parses a response and its index, which is 0 if the header is missing. The request can be retried after a server error or
+/// status 429; an unreadable response is a final failure.
 fn read(response: &Response<Bytes>, target: &str) -> Result<(Answer, u64), Failure> {
     let status = response.status();
     let shown = || {
