@@ -30,7 +30,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Size of the time at the beginning of a value in bytes.
+    /// Size in bytes of the time at the beginning of a value.
     const BYTES: usize = 8;
 
     /// Starts the clock.
@@ -166,7 +166,8 @@ impl Received {
         }
     }
 
-    /// Records the events in a message of a stream. `last` has the last revision of each watcher of the stream, by its id.
+    /// Records the events in a message of a stream. `last` contains the last revision of each watcher of the stream, indexed by
+    /// the watcher's id.
     fn record(&self, last: &mut [i64], message: &[u8]) {
         let response = WatchResponse::decode(message).expect("an answer of a watch");
         assert!(!response.canceled, "a watch was canceled");

@@ -66,7 +66,7 @@ impl Stop {
 pub struct Report {
     /// The covered cells of the table.
     pub coverage: Coverage,
-    /// Number of occurrences of each deliberate difference, by its reason.
+    /// Number of occurrences of each deliberate difference; the key is the reason for the difference.
     pub excused: BTreeMap<String, u64>,
     /// The difference that ended the sequence, if any.
     pub difference: Option<Difference>,

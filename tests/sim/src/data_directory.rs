@@ -13,9 +13,9 @@ pub trait DataDirectory: fmt::Debug {
     fn append(&mut self, batch: &LogBatch);
     /// Drops the log records below `index`.
     fn cut(&mut self, index: u64);
-    /// Writes a checkpoint of `view` as the difference from `base`, durably.
+    /// Durably writes a checkpoint of `view` as the difference from `base`.
     fn write_checkpoint(&mut self, base: &View, view: &View);
-    /// Replaces the checkpoint and the log with a received snapshot, durably.
+    /// Durably replaces the checkpoint and the log with a received snapshot.
     fn install(&mut self, snapshot: &View);
     /// Drops all values from memory that the storage can read again.
     fn drop_values(&self);

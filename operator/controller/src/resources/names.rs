@@ -109,7 +109,7 @@ impl<'a> Cluster<'a> {
         format!("data-{}", self.resource.member(ordinal))
     }
 
-    /// Returns the ordinal of a claim of this cluster, by its name; `None` for any other name.
+    /// Returns the ordinal in the name of a claim of this cluster; `None` for any other name.
     pub(crate) fn ordinal_of_claim(&self, claim: &str) -> Option<Ordinal> {
         self.resource.ordinal(claim.strip_prefix("data-")?)
     }

@@ -170,7 +170,7 @@ fn remove_unused_copy(log: &Path, target: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Copies the files of a directory to a new directory, durably.
+/// Durably copies the files of a directory to a new directory.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     files::create_dirs(to)?;
     for file in fs::read_dir(from)? {

@@ -21,7 +21,7 @@ use super::{
 };
 use scan::{Place, scan};
 
-/// A file of the log, by its name.
+/// A file of the log, with the numbers in its name.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     path: PathBuf,
