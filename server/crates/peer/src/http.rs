@@ -66,7 +66,7 @@ fn check_cluster(headers: &HeaderMap, cluster_id: u64) -> Result<(), Page> {
 }
 
 /// Returns the page for `/members`, `/version` or `/raft/probing`. Fails with an error page for another path or method.
-/// `lacks_bytes` is as in [`version()`].
+/// `lacks_bytes` has the same meaning as in [`version()`].
 fn page(
     method: &Method,
     path: &str,

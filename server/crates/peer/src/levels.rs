@@ -86,8 +86,8 @@ pub(super) fn reachable_levels(
         .collect()
 }
 
-/// Returns the members that keep the cluster at the level `cluster`, including members that did not answer. `later` is as in
-/// [`reachable_levels`].
+/// Returns the members that keep the cluster at the level `cluster`, including members that did not answer. `later` has the
+/// same meaning as in [`reachable_levels`].
 pub(super) fn blocking_members(
     mut running: Vec<MemberRelease>,
     cluster: Level,

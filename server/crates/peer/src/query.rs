@@ -84,7 +84,7 @@ pub struct RunningRelease {
 }
 
 impl RunningRelease {
-    /// Returns this member's releases and feature level. `lacks_bytes` is as in [`RunningRelease`].
+    /// Returns this member's releases and feature level. `lacks_bytes` has the same meaning as in [`RunningRelease`].
     pub(super) fn own(lacks_bytes: u64) -> Self {
         let (api, witan) = (versions::LATEST, Some(version::WITAN.to_owned()));
         Self { api, witan, level: levels::OWN, lacks_bytes }

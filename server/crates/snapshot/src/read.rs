@@ -52,7 +52,7 @@ pub fn read<E: From<BoltError>>(
     file.read(up_to.unwrap_or(Revision(i64::MAX)), true, built)
 }
 
-/// Reads the users and roles of a snapshot, but not its keys. Arguments and errors are as in [`read`].
+/// Reads the users and roles of a snapshot, but not its keys. Arguments and errors have the same meaning as in [`read`].
 pub fn read_auth(path: &Path, length: u64) -> Result<Auth, BoltError> {
     let machine = SnapshotBuckets::open(path, length)?.read_other_buckets()?;
     check(&machine)?;
@@ -108,7 +108,7 @@ impl SnapshotBuckets {
         Ok(machine)
     }
 
-    /// Reads the state. `up_to` and `built` are as in [`read`]. If `values` is false, all values are empty.
+    /// Reads the state. `up_to` and `built` have the same meaning as in [`read`]. If `values` is false, all values are empty.
     pub(super) fn read<E: From<BoltError>>(
         &self,
         up_to: Revision,

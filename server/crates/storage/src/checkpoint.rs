@@ -272,8 +272,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes a checkpoint of `view` as a new base without outdated records. `since` is as in [`Checkpoint::write`]. After an
-    /// error, the next checkpoint may be a difference again.
+    /// Writes a checkpoint of `view` as a new base without outdated records. `since` has the same meaning as in
+    /// [`Checkpoint::write`]. After an error, the next checkpoint may be a difference again.
     pub fn rewrite(&mut self, since: Option<&View>, view: &View) -> io::Result<()> {
         let required = std::mem::replace(&mut self.base_required, true);
         self.write(since, view)

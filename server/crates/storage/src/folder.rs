@@ -241,8 +241,8 @@ impl CheckpointFolder {
     }
 
     /// Replaces the file `current` with `bytes`, which encode `manifest`, and records the chain as published. `outdated_bytes`
-    /// is as in [`Self::publish`]. Writes a copy of the file and returns the copy's number. A failure to write the copy is only
-    /// logged.
+    /// has the same meaning as in [`Self::publish`]. Writes a copy of the file and returns the copy's number. A failure to
+    /// write the copy is only logged.
     fn replace_current(
         &self,
         state: &mut FolderState,

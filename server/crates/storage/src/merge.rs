@@ -148,7 +148,8 @@ impl MergedRecords {
 }
 
 impl RunSource {
-    /// Reads the next record, or returns `None` at the end. `last` and `read` are as in [`MergedRecords::advance`].
+    /// Reads the next record, or returns `None` at the end. `last` and `read` have the same meaning as in
+    /// [`MergedRecords::advance`].
     fn next(&mut self, last: &[u8], read: bool) -> Result<Option<RunEntry>, CheckpointReadError> {
         let reader = match &mut self.reader {
             Some(reader) => reader,

@@ -62,8 +62,8 @@ pub(super) fn read_chain(
     restored
 }
 
-/// Restores the state from merged records and tells each run's file which blocks the run contains. Also returns the size of
-/// the records in bytes. Fails if a damaged record causes a panic. `fits` is as in [`read_chain`].
+/// Restores the state from merged records and tells each run's file which blocks the run contains. Also returns the size of the
+/// records in bytes. Fails if a damaged record causes a panic. `fits` has the same meaning as in [`read_chain`].
 fn restore_from(
     folder: &Arc<CheckpointFolder>,
     mut merged: MergedRecords,
@@ -87,7 +87,7 @@ fn restore_from(
 }
 
 /// Restores the state from its records. Settles each block before it loads the next record. Reads the record of an open block
-/// even if the run has heads. `fits` is as in [`read_chain`].
+/// even if the run has heads. `fits` has the same meaning as in [`read_chain`].
 fn restore(
     folder: &Arc<CheckpointFolder>,
     records: &mut Records<'_>,
