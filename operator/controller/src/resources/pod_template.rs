@@ -1,5 +1,5 @@
-//! Checks the fields that `podTemplate` must not set. Arguments and variables of the server's container decide to which cluster
-//! a member belongs: `--force-new-cluster` in every pod would split the cluster into single-member clusters.
+//! Checks the fields that `podTemplate` must not set. Arguments and variables of the server's container decide which cluster a
+//! member belongs to: `--force-new-cluster` in every pod would split the cluster into single-member clusters.
 
 use serde_json::Value;
 use witan_crd::{CONTAINER, OPERATOR_FLAGS, OpenObject};

@@ -7,7 +7,7 @@ use super::{MemberId, Ordinal};
 /// The member list of a cluster and each member's report about its cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Membership {
-    /// The id of the cluster to which this list belongs.
+    /// The id of the cluster that this list belongs to.
     pub cluster_id: u64,
     /// The report of each pod's member about its cluster. The member can be in a cluster other than `cluster_id`.
     pub reports: BTreeMap<Ordinal, ClusterReport>,

@@ -172,7 +172,7 @@ impl CheckpointFolder {
         self.state.lock()
     }
 
-    /// Returns the [`RunFile`] of a run, to which places of blocks refer. Creates it if there is none. The run is not removed
+    /// Returns the [`RunFile`] that the places of a run's blocks refer to. Creates it if there is none. The run is not removed
     /// while the returned value exists.
     pub(super) fn run_file(self: &Arc<Self>, number: u64) -> Arc<RunFile> {
         let mut state = self.state();

@@ -1,5 +1,5 @@
 //! Decides how long outdated entries and runs stay on disk. A running member's directory can be copied, for example with `cp
-//! -a`. The copy is complete only if no file to which a copied file refers is removed during the copy.
+//! -a`. The copy is complete only if all files that the copied files refer to remain until the copy ends.
 
 use std::{
     collections::VecDeque,

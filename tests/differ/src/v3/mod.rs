@@ -98,7 +98,7 @@ impl Dialect for Keys {
     }
 }
 
-/// Records the changes of a request to which later requests refer.
+/// Records the revisions that later requests refer to.
 fn follow(now: &mut Now, ask: &Ask, answer: &Answer) {
     if let Some(revision) = answer.revision {
         now.revision = now.revision.max(revision);

@@ -42,7 +42,7 @@ pub(crate) enum Ask {
     Json(String, String, Vec<u8>),
 }
 
-/// The state of a sequence to which requests refer.
+/// The state that the requests of a sequence refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Now {
     /// The newest revision.

@@ -27,7 +27,7 @@ const BANNED: [&str; 12] = [
 /// The name of a namespace. Nothing is loaded from it.
 const SVG: &str = "xmlns=\"http://www.w3.org/2000/svg\"";
 
-/// Returns the names to which a file refers: attributes of HTML, imports of scripts.
+/// Returns the names that a file refers to: attributes of HTML, imports of scripts.
 fn references(text: &str) -> Vec<&str> {
     let after = |mark: &'static str| {
         text.split(mark)

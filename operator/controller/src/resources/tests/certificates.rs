@@ -38,7 +38,7 @@ fn issued_certificates_are_trusted_by_both_sides_and_no_others() {
     assert!(shake(&server, &foreign, "orders-client.shop.svc").is_err());
 }
 
-/// Clients verify the name to which they connect: a service, or a member below the headless service.
+/// Clients verify the name that they connect to: a service, or a member below the headless service.
 #[test]
 fn certificates_are_valid_for_the_names_of_the_services() {
     let named = json!({"client": {"name": "shop-etcd"}, "peer": {"name": "shop-etcd-headless"}});

@@ -13,7 +13,7 @@ pub struct JsonProgress {
     step: Step,
 }
 
-/// The element to which the next byte must belong.
+/// The element that the next byte must belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Step {
     #[default]

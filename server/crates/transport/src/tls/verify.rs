@@ -206,7 +206,7 @@ fn with_names(error: Error, certificate: &CertificateDer<'_>) -> Error {
     CertificateError::NotValidForNameContext { expected, presented }.into()
 }
 
-/// Verifies the certificate of a member to which this member connects.
+/// Verifies the certificate of a member that this member connects to.
 #[derive(Debug)]
 pub(super) struct ServerVerifier {
     /// The trusted CAs. `None` accepts any certificate (`--peer-auto-tls`), so the other side is not authenticated.
