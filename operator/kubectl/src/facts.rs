@@ -10,7 +10,7 @@ use witan_crd::{
 
 use super::{error::PluginError, target::Target};
 
-/// A cluster and its objects. Also the output of `status -o json`.
+/// A cluster and its objects, as `status -o json` prints them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Facts {
     pub(super) cluster: EtcdCluster,

@@ -17,7 +17,7 @@ use super::error::BootError;
 pub(super) struct Prepared {
     /// The configuration with the discovered members.
     pub(super) config: Config,
-    /// The first state in the running cluster to join, if any.
+    /// The identity and the first state of a member that joins a running cluster; `None` for any other member.
     pub(super) joined: Option<FirstState>,
     /// The cluster to follow, with its snapshot if the data directory has no state.
     pub(super) followed: Option<(Source, Option<Seed>)>,

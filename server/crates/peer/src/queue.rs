@@ -60,7 +60,7 @@ struct Queued {
     unflushed: bool,
 }
 
-/// Allows direct writes to a stream. Dropping this value also drops the writer, which would keep the socket open.
+/// A guard that allows direct writes to a stream. Its drop also drops the writer, because the writer keeps the socket open.
 #[derive(Debug)]
 pub(super) struct Attached<'a>(&'a LaneQueue);
 

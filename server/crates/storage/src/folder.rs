@@ -204,7 +204,7 @@ impl CheckpointFolder {
             .begin_run(&self.dir, bytes as u64)
             .and_then(|_claim| {
                 run::write(&path, items).inspect_err(|_| {
-                    // Remove the file while the ledger still counts it, because the log relies on the free space afterward.
+                    // Remove the file before the ledger stops counting it, because the log then relies on the space.
                     let _ = fs::remove_file(&path);
                 })
             });

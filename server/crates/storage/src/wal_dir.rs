@@ -20,7 +20,7 @@ use super::{
     owner::{self, LogLink, LogOwner},
 };
 
-/// Name of the log's directory or of the link to it in the member's directory. Also the name of the directory in `--wal-dir`.
+/// Name of the log's directory or of the link to it in the member's directory. The directory in `--wal-dir` has the same name.
 pub(super) const LOG: &str = "log";
 
 /// Name of the link before the exchange with the log's directory, and of the old directory after the exchange.

@@ -219,7 +219,7 @@ impl PolledStream for TcpStream {}
 impl PolledStream for UnixStream {}
 
 impl PeerListener {
-    /// Accepts the next connection. Returns it with the remote address, or `None` for a Unix socket.
+    /// Accepts the next connection and returns it with its remote address, which is `None` for a Unix socket.
     pub async fn accept(&self) -> io::Result<(Box<dyn AcceptedStream>, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {

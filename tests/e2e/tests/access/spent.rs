@@ -18,7 +18,7 @@ fn post(server: &Server, path: &str, token: Option<&str>, body: &str) -> http::R
     server.http_as(token, "POST", path, body)
 }
 
-/// Starts a server with auth of v2 and v3, where hashing takes weeks. Returns it with tokens of root and bob.
+/// Starts a server with auth of v2 and v3, where hashing takes weeks. Returns the server and the tokens of root and bob.
 fn start() -> (Server, String, String) {
     let mut server = Launch::witan()
         .arg("--bcrypt-cost=4")

@@ -13,7 +13,7 @@ const WRITERS: usize = 4;
 const WRITES: u64 = 100;
 const FILLER_BYTES: usize = 1 << 20;
 
-/// Number of values to write first. It doubles until the log no longer contains the member's position.
+/// Number of values to write first. The test doubles this number until the log no longer contains the member's position.
 const FILLERS: usize = 96;
 const FILLERS_MAX: usize = 768;
 

@@ -140,7 +140,7 @@ impl Archiver<'_> {
         Ok(is_same.then_some(first))
     }
 
-    /// Returns whether the newest generation follows no verified backup of the cluster.
+    /// Returns whether a new backup is needed because the newest generation does not follow a verified backup of the cluster.
     pub(super) async fn needs_backup(&self, archive: &ClusterArchive) -> Result<bool, BackupError> {
         let mut ids = archive.segments.ids().await?;
         // A new generation may have no segment yet.

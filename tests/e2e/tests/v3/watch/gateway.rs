@@ -10,7 +10,7 @@ fn start(kind: Kind) -> Server {
 /// The base64 encoding of `a`.
 const A: &str = "YQ==";
 
-/// Reads one chunk, which is one line and one JSON document. Returns it without ids.
+/// Reads one chunk, which is one line and one JSON document. Returns the document without ids.
 fn line(connection: &mut Connection) -> Value {
     let chunk = connection.chunk().expect("a chunk").expect("no end");
     assert_eq!(chunk.last(), Some(&b'\n'), "{chunk:?}");
