@@ -34,7 +34,7 @@ impl ApiFailure {
     }
 }
 
-/// Returns a function for `map_err` that creates an [`ApiFailure`]. `action` is what failed, such as `read the job`.
+/// Returns a function for `map_err` that creates an [`ApiFailure`]. `action` names the failed action, such as `read the job`.
 pub(crate) fn cannot(action: &'static str) -> impl Fn(kube::Error) -> ApiFailure {
     move |source| ApiFailure { action, source: Box::new(source) }
 }

@@ -29,7 +29,8 @@ pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection for S {}
 
-/// Opens a connection to `HOST:PORT` or `https://HOST:PORT`. Panics if no server listens there, or the handshake fails.
+/// Opens a connection to `HOST:PORT` or `https://HOST:PORT`. Panics if no server listens at the address, or if the handshake
+/// fails.
 pub(crate) async fn dial(address: &str) -> Box<dyn Connection> {
     let host = address.strip_prefix(HTTPS).unwrap_or(address);
     let stream = TcpStream::connect(host).await.expect("it listens");

@@ -22,7 +22,7 @@ use crate::{
 /// The log line of a member that is ready.
 pub const READY: &str = "ready to serve client requests";
 
-/// The client URL and the peer URL that [`Launch::same_ids`] advertises. No process listens there.
+/// The client URL and the peer URL that [`Launch::same_ids`] advertises. No process listens at these URLs.
 pub const SAME_URLS: [&str; 2] = ["http://127.0.0.1:2379", "http://127.0.0.1:2380"];
 
 /// Number of log lines that a failing test prints.

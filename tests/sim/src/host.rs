@@ -97,7 +97,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Makes a power cut during an installation on real files likely, because it takes several steps there.
+    /// Makes a power cut during an installation on real files likely, because such an installation takes several steps.
     fn arm_install(&mut self) {
         let world = &mut *self.world;
         let on_files = world.directories.0.is_some() && world.phase == Phase::Chaos;

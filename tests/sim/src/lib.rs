@@ -6,7 +6,7 @@
 //! A run has two phases. *Chaos*: messages are dropped, delayed, duplicated and reordered, and links are cut in one or both
 //! directions. Members crash between any two calls of `Host` and restart from their disks. *Heal and serve*: the faults stop,
 //! and the cluster must work again within stated numbers of ticks. An invariant is a file in `invariants`, which receives every
-//! fact of the run. If the world itself detects the violations, the invariant has only a name there.
+//! fact of the run. If the world itself detects the violations, `invariants` contains only the name of the invariant.
 //!
 //! Reading order: `world` (the event loop) → `member` → `inbox` (a round of its thread) → `host` (one turn) → `checkpoints`,
 //! `transfer` (concurrent work) → `adopted` (different initial states), `copies` (copied disks) → `disk`, `net` (components

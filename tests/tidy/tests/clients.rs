@@ -4,7 +4,7 @@ use witan_tidy::{file, none};
 
 const PAGE: &str = "docs/reference/clients.md";
 
-/// A client's name on the page, the file that pins its version, and the text before the version there.
+/// A client's name on the page, the file that pins its version, and the text before the version in that file.
 const PINS: [(&str, &str, &str); 14] = [
     (
         "etcdctl",

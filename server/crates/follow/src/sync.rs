@@ -70,8 +70,8 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Adds a lease of a copied key. The TTL is the one that the source granted, or [`ENDED_LEASE_S`] if the lease has ended
-    /// there.
+    /// Adds a lease of a copied key. The TTL is the one that the source granted, or [`ENDED_LEASE_S`] if the lease has ended on
+    /// the source.
     pub(super) async fn add_lease(&self, lease: LeaseId) -> Result<(), CopyError> {
         let granted_s = self.calls.session.granted_s(lease).await?;
         let ttl_s = granted_s.unwrap_or(ENDED_LEASE_S);

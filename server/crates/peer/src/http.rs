@@ -96,7 +96,7 @@ fn list(members: &MemberRegistry) -> String {
 }
 
 /// Returns the body of `/version`, with [`NOT_DECIDED`] while the cluster has no version. `lacks_bytes` is the number of bytes
-/// by which this member's free disk space is too small to rewrite its checkpoint. The page omits the number if it is 0.
+/// that this member's disk lacks to rewrite its checkpoint. The page omits the number if it is 0.
 fn version(members: &MemberRegistry, lacks_bytes: u64) -> String {
     let cluster = match members.cluster_version.as_str() {
         "" => NOT_DECIDED,

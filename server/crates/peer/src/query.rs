@@ -79,7 +79,7 @@ pub struct RunningRelease {
     pub witan: Option<String>,
     /// The feature level.
     pub level: Level,
-    /// Number of bytes by which the member's free disk space is too small to rewrite its checkpoint in a later data format.
+    /// Number of bytes that the member's disk lacks to rewrite its checkpoint in a later data format.
     pub lacks_bytes: u64,
 }
 

@@ -295,7 +295,7 @@ fn open_parts(
 }
 
 /// Checks that the log exists and belongs to this directory. Returns the log's owner. In a `fresh` directory, the owner's ids
-/// are not checked. There, the log may be missing or have no owner, which results in `None`.
+/// are not checked, and the log may be missing or have no owner. The result is then `None`.
 fn check_log(
     member: &Path,
     identity: &DataIdentity,

@@ -72,7 +72,7 @@ impl DirectoryLock {
     /// Takes the lock without writing the process id. Returns `None` if there is no lock file.
     pub(crate) fn take_existing(dir: &Path) -> Result<Option<Self>, OpenError> {
         let path = dir.join(FILE);
-        // On a read-only file system, the file can only be opened for reading, which is sufficient for a lock there.
+        // On a read-only file system, the file can only be opened for reading, which is sufficient for a lock.
         let opened = open_to_lock(&path).or_else(|_| File::open(&path));
         let opened = files::existing(opened).map_err(|error| OpenError::io(&path, error))?;
         let Some(mut file) = opened else {

@@ -42,7 +42,7 @@ pub(super) struct Writer<W> {
 }
 
 impl<W: Write + Seek> Writer<W> {
-    /// Writes zeros to up to [`ZEROS_BYTES`] reserved bytes after the last write, unless zeros are already there. Ignores
+    /// Writes zeros to up to [`ZEROS_BYTES`] reserved bytes after the last write, unless these bytes are already zeros. Ignores
     /// failed writes; fails only if it cannot seek back.
     fn write_zeros(&mut self) -> io::Result<()> {
         if !self.zeros || self.at <= self.zeroed {

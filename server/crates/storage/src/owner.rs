@@ -1,6 +1,6 @@
 //! The file `owner` in the raft log's directory. It names the member, so that an `identity` file from another directory is
 //! detected. With `--wal-dir`, the file also names the link in the data directory. A copy of the data directory has its own
-//! link to the log's directory and must not write there.
+//! link to the log's directory and must not write to that directory.
 
 use std::{fs, path::Path};
 
