@@ -121,13 +121,13 @@ impl Metrics {
         self.errors.with_label_values(&labels);
     }
 
-    /// Counts a finished backup of a cluster, by whether it succeeded.
+    /// Counts a finished backup of a cluster as successful or failed.
     pub(crate) fn backup(&self, namespace: &str, cluster: &str, succeeded: bool) {
         let labels = [namespace, cluster, result(succeeded)];
         self.backups.with_label_values(&labels).inc();
     }
 
-    /// Counts a finished operation on a cluster, by its verb and by whether it succeeded.
+    /// Counts a finished operation on a cluster under its verb, as successful or failed.
     pub(crate) fn operation(&self, [namespace, cluster, verb]: [&str; 3], succeeded: bool) {
         let labels = [namespace, cluster, verb, result(succeeded)];
         self.operations.with_label_values(&labels).inc();

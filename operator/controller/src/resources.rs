@@ -126,7 +126,7 @@ fn with_fingerprint<K: Object>(mut object: K) -> K {
     object
 }
 
-/// Returns whether a live object is in the desired state, by its fingerprint, cluster owners and labels. Ignores owners and
+/// Returns whether the fingerprint, cluster owners and labels of a live object are in the desired state. Ignores owners and
 /// labels that other programs added, because an apply would not remove them. Also ignores changes of other live fields.
 pub(crate) fn is_current<K: Resource>(wanted: &K, seen: &K) -> bool {
     let print = |object: &K| object.annotations().get(SPEC).cloned();

@@ -37,7 +37,7 @@ pub fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, HashErr
     Ok(format!("$2a${cost:02}${salt}{hashed}"))
 }
 
-/// Returns whether a password matches a hash, by hashing the password. Returns `false` for an invalid hash and for a password
+/// Hashes a password and returns whether the result equals `hashed`. Returns `false` for an invalid hash and for a password
 /// above `BCRYPT_BYTES`.
 pub(super) fn matches(password: &str, hashed: &[u8]) -> bool {
     let Some((cost, salt, expect)) = parse(hashed) else {

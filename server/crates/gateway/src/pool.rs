@@ -1,4 +1,4 @@
-//! Chooses an active endpoint for each connection, by the priorities and weights of SRV records (RFC 2782).
+//! Chooses an active endpoint for each connection according to the priorities and weights of SRV records (RFC 2782).
 
 use std::{cell::Cell, collections::hash_map::RandomState, hash::BuildHasher as _};
 

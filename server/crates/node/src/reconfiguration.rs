@@ -1,4 +1,4 @@
-//! Decides whether a membership change is safe for the quorum (`--strict-reconfig-check`), by the rules of etcd's
+//! Decides whether a membership change is safe for the quorum (`--strict-reconfig-check`). The rules are those of etcd's
 //! `isConfChangeAllowed`. This module is pure: the caller passes the connections. The state machine refuses impossible changes
 //! when it applies them, for example a URL that is already in use.
 

@@ -1,4 +1,5 @@
-//! Compares the restored keys with the member's keys at the time of the backup, by the hash in the backup's record.
+//! Compares the hash of the restored keys with the hash in the backup's record, which is the hash of the member's keys at the
+//! time of the backup.
 
 use std::{fs, path::Path};
 
