@@ -50,7 +50,7 @@ const PASS_LONGEST: Duration = Duration::from_secs(60);
 
 pub(crate) struct Backups<M> {
     operator: Arc<Operator<M>>,
-    /// Locked while deciding which backup of a cluster starts.
+    /// The lock that is held while the next backup of a cluster is chosen.
     turn: Mutex<()>,
 }
 

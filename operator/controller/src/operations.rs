@@ -55,7 +55,7 @@ const LATER_RECORD: &str = "is known only to a later release of the operator; up
 
 pub(crate) struct Operations<M> {
     operator: Arc<Operator<M>>,
-    /// Locked while deciding which operation of a cluster starts.
+    /// The lock that is held while the next operation of a cluster is chosen.
     turn: Mutex<()>,
 }
 

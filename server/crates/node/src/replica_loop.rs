@@ -79,7 +79,7 @@ pub struct NodeParts {
     pub frozen: FrozenStates,
     /// The data directory's lock, held while the thread runs.
     pub lock: DirectoryLock,
-    /// Set if the data directory is a copy.
+    /// The copied data directory; `None` if the data directory is not a copy.
     pub copy: Option<DirectoryCopy>,
 }
 
@@ -158,7 +158,7 @@ struct ReplicaLoop {
     host: NodeHost,
     shared: Arc<Shared>,
     _lock: DirectoryLock,
-    /// Set while the data directory is a copy that is not up to date.
+    /// The copied data directory; `None` if it is up to date or not a copy.
     copy: Option<DirectoryCopy>,
     /// `Replica::registrations_in_log` after the last turn.
     registrations: u64,

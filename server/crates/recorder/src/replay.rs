@@ -69,7 +69,8 @@ pub struct Replayed {
     pub verdict: Verdict,
     /// Files that could not be read to the end.
     pub faults: Vec<String>,
-    /// Set if the last file ends within a frame: the process was killed, or was writing while the file was copied.
+    /// A message if the last file ends within a frame: the process was killed, or was writing while the file was copied;
+    /// otherwise `None`.
     pub cut: Option<String>,
 }
 

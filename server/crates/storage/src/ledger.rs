@@ -37,8 +37,8 @@ pub struct Ledger {
     /// Size in bytes of the runs that only older states refer to.
     pub(super) held_bytes: AtomicU64,
     claims: Mutex<Claims>,
-    /// Held while a run is written, and while a log write is retried. A retry therefore starts after a failed run has been
-    /// removed.
+    /// The lock that is held while a run is written, and while a log write is retried. A retry therefore starts after a failed
+    /// run has been removed.
     turn: Mutex<()>,
 }
 

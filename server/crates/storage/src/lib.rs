@@ -112,7 +112,7 @@ pub struct Storage {
     pub lock: DirectoryLock,
     /// The store ids of the directory and of its originals, by which the cluster detects copied directories.
     pub store: StoreLineage,
-    /// Set if the directory is a copy that a leader has not brought up to date yet.
+    /// The copied directory; `None` if a leader has brought it up to date, or if it is not a copy.
     pub copy: Option<DirectoryCopy>,
 }
 

@@ -58,7 +58,7 @@ const HARD_STATE: &[u8] = b"hard";
 const LOG_START: &[u8] = b"line";
 /// Size in bytes of an entry's version, index, term and checksum.
 const FRAME_HEADER_BYTES: usize = 1 + 8 + 8 + 4;
-/// Logged when the engine panics, as it does when a sync fails.
+/// The log message for a panic of the engine. The engine panics when a sync fails.
 const SYNC_FAILED: &str = "the sync failed";
 
 /// The log of one member.

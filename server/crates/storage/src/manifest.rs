@@ -78,7 +78,7 @@ pub(super) struct Manifest {
     pub(super) chain: Chain,
     /// The previous checkpoint. Its runs are kept until the next checkpoint is published.
     pub(super) before: Chain,
-    /// Set from the installation of a snapshot until the log is known to have restarted.
+    /// The installed snapshot; `None` once the log is known to have restarted.
     pub(super) install: Option<Install>,
 }
 

@@ -311,7 +311,7 @@ impl std::fmt::Debug for NotifyInstalled {
 pub(super) struct ReceivedFiles {
     runs: Vec<Run>,
     folder: Arc<CheckpointFolder>,
-    /// Held until the runs are published.
+    /// The receiver's turn; `None` once the runs are published.
     turn: Option<ReceiverTurn>,
 }
 

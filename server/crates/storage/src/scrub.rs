@@ -44,7 +44,7 @@ pub(super) struct Scrub {
     pub(super) folder: Arc<CheckpointFolder>,
     pub(super) metrics: StorageMetrics,
     pub(super) period: Duration,
-    /// Disconnected when the thread must stop.
+    /// A channel that is disconnected when the thread must stop.
     pub(super) stopped: Receiver<()>,
 }
 
