@@ -34,7 +34,7 @@ pub(crate) async fn handle(
     }
 }
 
-/// Parses the level in the first JSON value of a body. The field name and the level are not case-sensitive. The error is the
+/// Parses the level in the first JSON value of a body. The field name and the level are not case-sensitive. Fails with the
 /// message for the response.
 fn requested_level(body: &[u8]) -> Result<LevelFilter, String> {
     let text = String::from_utf8_lossy(body);

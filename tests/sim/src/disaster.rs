@@ -157,7 +157,7 @@ impl Found {
     }
 }
 
-/// Decodes a hard state. Without one, returns term 0 and no vote.
+/// Decodes a hard state. Returns term 0 and no vote if there is no hard state.
 fn vote(hard_state: Option<&Bytes>) -> Result<Vote, CorruptRecord> {
     let vote = hard_state.map_or(Ok(Vote::default()), Vote::read);
     vote.map_err(CorruptRecord::new)

@@ -151,7 +151,7 @@ impl Disk {
         }
     }
 
-    /// Cuts the power during the installation of a received snapshot. The installation survives at random.
+    /// Cuts the power during the installation of a received snapshot. The generator decides whether the installation survives.
     pub(crate) fn tear_install(&mut self, snapshot: &View, rng: &mut Rng) {
         match &mut self.files {
             Some(files) => files.step = Some(InterruptedStep::Install(Box::new(snapshot.clone()))),

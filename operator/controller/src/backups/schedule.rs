@@ -40,7 +40,7 @@ pub(super) struct Due {
 struct Times(Cron);
 
 impl Times {
-    /// Parses five fields or a nickname such as `@daily`. The error is the message for the user.
+    /// Parses five fields or a nickname such as `@daily`. Fails with a message for the user.
     fn parse(text: &str) -> Result<Self, String> {
         let parser = CronParser::builder()
             .seconds(Seconds::Disallowed)

@@ -9,7 +9,7 @@ pub enum Plus {
     IsPlus,
 }
 
-/// Decodes percent escapes, and `+` according to `plus`. The error is the first invalid escape: `%` and up to two more bytes of
+/// Decodes percent escapes, and `+` according to `plus`. Fails with the first invalid escape: `%` and up to two more bytes of
 /// the text.
 pub fn unescape(text: &[u8], plus: Plus) -> Result<Vec<u8>, &[u8]> {
     let mut out = Vec::with_capacity(text.len());

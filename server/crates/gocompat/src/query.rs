@@ -24,7 +24,7 @@ impl Query {
     }
 }
 
-/// Decodes a pair `name=value`. Without `=`, the value is empty. The error is the first invalid escape.
+/// Decodes a pair `name=value`. Without `=`, the value is empty. Fails with the first invalid escape.
 pub fn pair(text: &[u8]) -> Result<(Vec<u8>, Vec<u8>), &[u8]> {
     let end = text.iter().position(|byte| *byte == b'=');
     let (name, value) = text.split_at(end.unwrap_or(text.len()));

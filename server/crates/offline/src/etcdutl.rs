@@ -107,7 +107,7 @@ pub(super) fn run(line: &EtcdutlArguments) -> Result<String, OfflineError> {
     }
 }
 
-/// Parses a duration as Go does. The error is the message for the user.
+/// Parses a duration as Go does. Fails with a message for the user.
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "must be a duration, such as 10s".to_owned())
 }

@@ -157,7 +157,7 @@ pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
     })
 }
 
-/// Decodes a recorded command. The error is a message for the verdict.
+/// Decodes a recorded command. Fails with a message for the verdict.
 fn restore_entry(encoded: &Bytes) -> Result<Box<Entry>, String> {
     let entry = Entry::decode(encoded.clone());
     entry

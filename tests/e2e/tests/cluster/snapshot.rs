@@ -71,7 +71,7 @@ fn cluster_that_left_one_behind() -> (Cluster, usize) {
     (cluster, lagging)
 }
 
-/// Waits until the member has received a snapshot. Without one, writes more entries and tries again.
+/// Waits until the member has received a snapshot. If it has received none, writes more entries and tries again.
 fn assert_snapshot(cluster: &mut Cluster, lagging: usize) {
     let mut fillers = FILLERS;
     loop {

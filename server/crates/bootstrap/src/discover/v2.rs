@@ -97,8 +97,8 @@ impl Registry {
         })
     }
 
-    /// Sends a request, through the proxy if there is one. The error is a message for the log. Only the connection attempt has
-    /// a timeout.
+    /// Sends a request, through the proxy if there is one. Fails with a message for the log. Only the connection attempt has a
+    /// timeout.
     async fn ask(
         &self,
         method: Method,

@@ -52,8 +52,8 @@ impl Frame {
     }
 }
 
-/// Returns the offset of the first frame, at `from` or a multiple of 8 bytes after it, whose record can be decoded, or `None`.
-/// Does not verify checksums.
+/// Returns the offset of the first frame whose record can be decoded, or `None`. The offset is `from` or a multiple of 8 bytes
+/// after it. Does not verify checksums.
 pub(super) fn find(segment: &Bytes, from: usize) -> Option<usize> {
     let is_record = |frame: Frame| {
         let decoded = frame.decode();

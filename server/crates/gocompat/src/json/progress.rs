@@ -64,7 +64,7 @@ enum ByteResult {
 
 impl JsonProgress {
     /// Validates the next bytes. Returns the number of bytes before the end of the value if the bytes complete it, otherwise
-    /// `None`. The error is Go's message for the first invalid byte. The method must not be called again after the end of the
+    /// `None`. Fails with Go's message for the first invalid byte. The method must not be called again after the end of the
     /// value.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, String> {
         let mut at = 0;
