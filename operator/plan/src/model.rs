@@ -156,7 +156,7 @@ pub struct PodSeen {
     pub is_initial: bool,
     /// Value of the label `witan.dev/role`.
     pub role: Role,
-    /// Whether the container is running, ready or not.
+    /// Whether the container is running, even if it is not ready.
     pub running: bool,
     /// The version in the image tag, comparable with `spec.version`. A member reports the etcd version instead.
     pub version: Option<String>,
