@@ -60,7 +60,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Creates the link, which opens the stream once [`Self::run`] is called.
+    /// Creates the state of the links to a member. A stream opens once [`Link::run`] is called.
     pub(super) fn new(id: MemberId, urls: Vec<Url>, series: PeerSeries, memory_bytes: u64) -> Self {
         // Export the series from startup.
         series.active.set(0);
