@@ -274,7 +274,7 @@ impl StateMachine {
     /// also fails with `NotFollowing` after `SourceGone`.
     pub(super) fn follow(&mut self, command: &FollowCommand) -> Result<(), FollowError> {
         let Some(operation) = &command.operation else {
-            // No member proposes a command without an operation. Decoding refuses the operations of later releases.
+            // Every proposed command has an operation. Decoding refuses the operations of later releases.
             return Ok(());
         };
         let after_cut_over = matches!(

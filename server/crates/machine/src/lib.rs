@@ -194,7 +194,7 @@ impl StateMachine {
             Command::Auth(command) => {
                 let done = self.auth.apply(command, caller);
                 if let Ok(auth::AuthReply::Paths(done)) = &done {
-                    // In etcd, users and roles are v2 nodes.
+                    // In etcd, users and roles are v2 nodes, so a change to them advances the v2 index.
                     (0..done.index_steps).for_each(|_| self.tree.advance_index());
                 }
                 Reply::Auth(done)

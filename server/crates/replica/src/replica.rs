@@ -176,7 +176,7 @@ pub struct Replica {
     /// Size in bytes of the held messages with proposals from each member; a small message is charged with a minimum.
     forwarded_bytes: BTreeMap<u64, usize>,
     batches: BatchesInFlight,
-    /// Duration of the last sync of the log in nanoseconds.
+    /// Duration in nanoseconds of the last sync of the log.
     sync_cost_ns: u64,
     /// Size in bytes of the entries that this leader has appended but not sent.
     unsent_bytes: u64,

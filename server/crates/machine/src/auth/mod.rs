@@ -196,7 +196,7 @@ impl Auth {
         command: &AuthCommand,
         caller: Option<&Caller>,
     ) -> Result<AuthReply, AuthError> {
-        // No member proposes a command without an operation. Decoding refuses the operations of later releases.
+        // Every proposed command has an operation. Decoding refuses the operations of later releases.
         let Some(verb) = &command.operation else {
             return Ok(AuthReply::Done);
         };

@@ -34,7 +34,7 @@ impl Kv {
                 }
                 Ok(LeaseReply::Checkpointed)
             }
-            // No member proposes a command without an operation. Decoding refuses the operations of later releases.
+            // Every proposed command has an operation. Decoding refuses the operations of later releases.
             None => Ok(LeaseReply::Checkpointed),
         }
     }

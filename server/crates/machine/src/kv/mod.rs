@@ -297,7 +297,7 @@ impl Kv {
                 self.sweep_on_request();
                 KvReply::Compact
             }
-            // No member proposes a command without an operation. Decoding refuses the operations of later releases.
+            // Every proposed command has an operation. Decoding refuses the operations of later releases.
             None => KvReply::Op(OpReply::Txn(TxnReply::default())),
         };
         self.revision = self.revision_within(&batch);

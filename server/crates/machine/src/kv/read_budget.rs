@@ -200,12 +200,12 @@ impl ReadBudget {
         self.answers == ReadResults::Return
     }
 
-    /// Returns the number of further keys that can be read.
+    /// Returns the number of keys that can still be read.
     pub(super) fn keys_left(&self) -> usize {
         whole(self.work / self.pacing.read_work)
     }
 
-    /// Returns the number of further deleted keys that can be skipped.
+    /// Returns the number of deleted keys that can still be skipped.
     pub(super) fn passed_left(&self) -> usize {
         whole(self.work / self.pacing.passed_work)
     }

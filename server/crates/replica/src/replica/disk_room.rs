@@ -21,7 +21,7 @@ use witan_machine::command::Command;
 /// Number of election timeouts between two attempts to transfer leadership. Raft drops proposals during a transfer.
 const HANDOVER_TIMEOUTS: u64 = 3;
 
-/// Maximum size of an entry on disk in bytes, without its data.
+/// Maximum size in bytes of an entry on disk, without its data.
 const ENTRY_BYTES: u64 = 64;
 
 /// The space in bytes that the host measured for the log, minus the space that has been used since.
@@ -98,8 +98,8 @@ impl Replica {
     }
 
     /// Removes the entries that do not fit on the disk or in memory, and all later entries, from a leader's append message.
-    /// Reserves space for the other entries. Entries that elections or startup need always fit. Committed entries
-    /// need no space, because raft drops them.
+    /// Reserves space for the other entries. Entries that elections or startup need always fit. Committed entries need no space,
+    /// because raft drops them.
     pub(super) fn cut_to_room(&mut self, message: &mut Message) {
         if message.get_msg_type() != MessageType::MsgAppend {
             return;

@@ -221,7 +221,7 @@ impl Auth {
             tokens_revoked_of: None,
             answer: Ok(PathAuthReply::Done),
         };
-        // No member proposes a command without an operation. Decoding refuses the operations of later releases.
+        // Every proposed command has an operation. Decoding refuses the operations of later releases.
         let Some(verb) = &command.operation else {
             return done;
         };
