@@ -347,24 +347,40 @@ fn a_copy_asks_a_leader_after_three_election_timeouts() {
     }
 }
 
+/// Returns member 2, which runs on a copy, after `last` ticks. Member 3 reports its log and term 8 in tick `reported`.
+fn copy_with_report(reported: i64, last: i64) -> Replica {
+    let (mut replica, mut host) = (follower(), Noted::default());
+    replica.copied = Some(super::CopiedDisk::new(&[]));
+    for tick in 1..=last {
+        replica.tick(tick);
+        if tick == reported {
+            let report = from_leader(MessageType::MsgRequestPreVote, |m| {
+                (m.from, m.term, m.index, m.log_term) = (3, 9, 1, 1);
+            });
+            replica.receive(Envelope { from: MemberId(3), ..report });
+        }
+        replica.turn(&mut host).expect("no halt");
+    }
+    replica
+}
+
 /// An earlier report may be older than the last vote of the copy's original.
 #[test]
 fn a_copy_ignores_reports_of_the_first_three_election_timeouts() {
     for (reported, votes) in [(29, false), (30, true)] {
-        let (mut replica, mut host) = (follower(), Noted::default());
-        replica.copied = Some(super::CopiedDisk::new(&[]));
-        for tick in 1..=31 {
-            replica.tick(tick);
-            if tick == reported {
-                let report = from_leader(MessageType::MsgRequestPreVote, |m| {
-                    (m.from, m.term, m.index, m.log_term) = (3, 2, 1, 1);
-                });
-                replica.receive(Envelope { from: MemberId(3), ..report });
-            }
-            replica.turn(&mut host).expect("no halt");
-        }
+        let mut replica = copy_with_report(reported, 31);
         replica.receive(asks_for_vote(9));
         assert_eq!(replica.status().term == 9, votes, "tick {reported}");
+    }
+}
+
+/// The copy's original may have voted for another candidate in such a term.
+#[test]
+fn a_copy_votes_in_no_term_that_another_voter_has_reported() {
+    for (term, votes) in [(8, false), (9, true)] {
+        let mut replica = copy_with_report(30, 30);
+        replica.receive(asks_for_vote(term));
+        assert_eq!(replica.status().term == term, votes, "term {term}");
     }
 }
 
