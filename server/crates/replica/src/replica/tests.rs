@@ -22,7 +22,7 @@ use witan_machine::{
     command::{ChangeMembers, Command, Entry, UnstampedEntry},
     kv::KvCommand,
     levels,
-    member::{Member, MemberId},
+    member::{Member, MemberId, MemberRegistry, PublishAttributes},
     view::View,
 };
 
@@ -382,6 +382,24 @@ fn a_copy_votes_in_no_term_that_another_voter_has_reported() {
         replica.receive(asks_for_vote(term));
         assert_eq!(replica.status().term == term, votes, "term {term}");
     }
+}
+
+/// Members accept streams by these registrations. A member with an emptied directory must not vote for a member that has not
+/// applied its registration.
+#[test]
+fn the_members_in_the_log_have_the_registrations_of_unapplied_entries() {
+    let (mut replica, mut host) = (follower(), Noted::default());
+    let attributes = PublishAttributes { id: 3, store_id: 7, ..PublishAttributes::default() };
+    let publish = Entry::unstamped(Command::Publish(attributes), None);
+    replica.receive(from_leader(MessageType::MsgAppend, |m| {
+        (m.index, m.log_term) = (1, 1);
+        let data = wire::encode_entry(&publish).into();
+        m.entries = vec![entry(2, EntryType::EntryNormal, data)].into();
+    }));
+    replica.turn(&mut host).expect("no halt");
+    let applied = replica.view().machine.members;
+    let store = |members: &MemberRegistry| members.by_id[&MemberId(3)].store_id;
+    assert_eq!((store(&applied), store(&replica.members_in_log())), (0, 7));
 }
 
 #[test]
