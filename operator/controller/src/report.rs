@@ -156,7 +156,7 @@ fn admitted_spec(of: Subject<'_>, seen: &Observed) -> Option<String> {
 }
 
 /// Returns the phase for users: what the operator does or waits for, or that the cluster is healthy. `notice` describes the
-/// step; `None` means that there is nothing to do.
+/// next step. It is `None` if the operator has nothing to do.
 fn phase(of: Subject<'_>, seen: &Observed, notice: Option<&Notice>) -> String {
     match notice {
         None => "Cluster in healthy state".to_owned(),

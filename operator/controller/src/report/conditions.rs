@@ -1,5 +1,5 @@
-//! Conditions of a cluster, for programs that wait for them. `notice` describes the next step; `None` means that there is
-//! nothing to do.
+//! Conditions of a cluster, for programs that wait for them. `notice` describes the next step. It is `None` if the
+//! operator has nothing to do.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use witan_crd::EtcdClusterStatus;

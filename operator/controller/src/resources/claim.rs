@@ -148,7 +148,7 @@ pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentV
 }
 
 /// Returns the spec of the claim, without the size: the user's `volumeClaimTemplate`, or an empty spec if `template` is `None`.
-/// The cluster's access modes and storage class replace those of the template. Without access modes, sets `ReadWriteOnce`.
+/// The cluster's access modes and storage class override the template. If neither sets access modes, uses `ReadWriteOnce`.
 fn spec(
     cluster: &Cluster<'_>,
     template: Option<PersistentVolumeClaimSpec>,

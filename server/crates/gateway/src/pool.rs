@@ -18,7 +18,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Creates an active endpoint. `priority` and `weight` are those of its SRV record.
+    /// Creates an active endpoint. The SRV record of the endpoint contains `priority` and `weight`.
     pub(super) fn new(address: Address, priority: u16, weight: u16) -> Self {
         let is_active = Cell::new(true);
         Self { address, priority, weight, is_active }

@@ -139,8 +139,8 @@ impl HeldViews {
         outdated.inspect(|reader| reader.end()).count()
     }
 
-    /// Tells the oldest readers to end until the other readers pin at most an eighth of `budget_bytes`. Returns the number of
-    /// readers that were told to end.
+    /// Tells the oldest readers to end until the other readers pin at most an eighth of `budget_bytes`. Returns the number
+    /// of readers that it tells.
     pub(super) fn end_beyond_budget(&self, budget_bytes: u64) -> usize {
         self.0.lock().end_beyond(budget_bytes / MEMORY_DIVISOR)
     }
@@ -163,7 +163,7 @@ impl Held {
         }
     }
 
-    /// Returns an upper bound on the bytes that readers pin, excluding readers that were told to end.
+    /// Returns an upper bound on the bytes that readers pin, excluding readers that must end.
     fn kept_bytes(&self) -> u64 {
         let mut until = self.dropped_bytes;
         let mut kept = 0;
@@ -175,7 +175,7 @@ impl Held {
     }
 
     /// Tells the oldest readers to end until the other readers pin at most `kept_max` bytes or must not end. Returns the number
-    /// of readers that were told to end.
+    /// of readers that it tells.
     fn end_beyond(&self, kept_max: u64) -> usize {
         let mut ended = 0;
         while self.kept_bytes() > kept_max
