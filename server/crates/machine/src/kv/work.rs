@@ -16,21 +16,19 @@ const VERSIONS_PER_BLOCK: u64 = 128;
 /// Maximum number of operations for which a transaction is not charged.
 const SMALL_TXN_OPERATIONS: usize = 64;
 
-/// Number of values that a command may read without a charge. Most transactions, such as the transactions of Kubernetes, read
-/// fewer.
-const FEW_VALUES: usize = 16;
-
-/// Number of keys that are charged for each value if a command may read more than [`FEW_VALUES`], because values may be on
-/// disk. The charge must not depend on which values are in memory, because this differs between members and is not recorded.
+/// Number of keys that are charged for each value that a command may read, because values may be on disk. The charge must not
+/// depend on which values are in memory, because this differs between members and is not recorded.
 const KEYS_PER_VALUE: usize = 64;
 
 impl Kv {
-    /// Estimates how many keys a command and its part of a sweep touch. Returns 0 for single keys. Counts the command's own
-    /// keys up to `max` and assumes `max` if the command compares the values of a range. If the command may read more than
-    /// [`FEW_VALUES`] values, each value is counted as [`KEYS_PER_VALUE`] additional keys.
+    /// Estimates how many keys a command and its part of a sweep touch. Single keys are not counted. Counts the command's own
+    /// keys up to `max` and assumes `max` if the command compares the values of a range. Each value that the command may read
+    /// is counted as [`KEYS_PER_VALUE`] additional keys.
     pub(crate) fn work(&self, command: &KvCommand, max: u64) -> u64 {
         let of_verb = match &command.operation {
-            Some(KvOperation::Put(_)) | None => 0,
+            Some(KvOperation::Put(put)) => self.charged(max, |reads| {
+                charge_values(usize::from(reads_value(put)), reads)
+            }),
             Some(KvOperation::Delete(delete)) => self.charged(max, |reads| {
                 let values = self.charge_deletion(delete, reads)?;
                 charge_values(values, reads)
@@ -44,6 +42,7 @@ impl Kv {
             Some(KvOperation::Sweep(_)) => {
                 self.sweep_work(self.compacted(), self.pacing.sweep_blocks_first)
             }
+            None => 0,
         };
         of_verb.saturating_add(self.next_sweep_work())
     }
@@ -192,10 +191,7 @@ fn reads_value(put: &Put) -> bool {
     put.prev_kv || put.ignore_value
 }
 
-/// If `values` exceeds [`FEW_VALUES`], charges [`KEYS_PER_VALUE`] keys for each value, in addition to its key.
+/// Charges [`KEYS_PER_VALUE`] keys for each value, in addition to its key.
 fn charge_values(values: usize, reads: &mut ReadBudget) -> Result<(), KvError> {
-    match values > FEW_VALUES {
-        true => reads.keys(values.saturating_mul(KEYS_PER_VALUE)),
-        false => Ok(()),
-    }
+    reads.keys(values.saturating_mul(KEYS_PER_VALUE))
 }

@@ -95,6 +95,41 @@ fn watchers_get_all_states_before_compactions_if_the_host_executes_at_once() {
     assert_eq!(records(&at_once), records(&in_turns));
 }
 
+/// Each value may be on disk, so many commands that read one value each must not occupy one turn.
+#[test]
+fn a_turn_reads_a_bounded_number_of_values() {
+    let mut cluster = Cluster::begun_with(first_state(&[1]), &[1], Tuning::default());
+    cluster
+        .members
+        .get_mut(&1)
+        .expect("running")
+        .1
+        .executes_later = true;
+    cluster.propose(1, put("k"));
+    cluster.settle();
+    let read = kv::KvOperation::Put(kv::Put {
+        key: Bytes::from_static(b"k"),
+        prev_kv: true,
+        ..kv::Put::default()
+    });
+    let tickets: Vec<u64> = (0..200).map(|_| cluster.propose(1, read.clone())).collect();
+    cluster.settle();
+    let answered = |cluster: &Cluster| {
+        let answered = tickets
+            .iter()
+            .filter(|ticket| cluster.answer(1, **ticket).is_some());
+        answered.count()
+    };
+    assert_eq!(answered(&cluster), 63);
+    assert!(waits(&cluster, 1));
+    execute(&mut cluster, 1);
+    assert_eq!(answered(&cluster), 64 + 63);
+    while waits(&cluster, 1) {
+        execute(&mut cluster, 1);
+    }
+    assert_eq!(answered(&cluster), tickets.len());
+}
+
 fn waits(cluster: &Cluster, id: u64) -> bool {
     cluster.world(id).waiting.is_some()
 }
