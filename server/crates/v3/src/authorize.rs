@@ -51,7 +51,8 @@ pub(super) fn refuse_learner(ctx: &Context, method: &str) -> RpcResult<()> {
     Ok(refusal?)
 }
 
-/// Checks that this member serves a method and that the caller has the required access.
+/// Checks that this member serves a method and, while v2 or v3 authentication is enabled, that the caller has the required
+/// access.
 pub(super) async fn admit(ctx: &Context, method: &str) -> RpcResult<()> {
     refuse_learner(ctx, method)?;
     match ctx.node.any_auth_enabled() {
@@ -112,8 +113,8 @@ pub(super) fn admin_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     authenticated_caller(ctx)
 }
 
-/// Returns the caller of the credentials, even while authentication is disabled, or `None` if there are none. Fails with
-/// `InvalidAuthToken` for an invalid token.
+/// Returns the caller that the credentials identify, even while authentication is disabled, or `None` without credentials.
+/// Fails with `InvalidAuthToken` for an invalid token.
 pub(super) fn authenticated_caller(ctx: &Context) -> RpcResult<Option<Caller>> {
     let caller = ctx.authenticator.recognize(&ctx.node, &ctx.caller);
     caller.map_err(|_| RpcError::InvalidAuthToken)
@@ -128,7 +129,7 @@ fn require_credentials(ctx: &Context) -> RpcResult<()> {
     Ok(())
 }
 
-/// Fails if v2 or v3 authentication is enabled and the caller lacks the root role.
+/// Fails if v2 or v3 authentication is enabled and the caller lacks the root role in this member's state.
 pub(super) async fn require_admin(ctx: &Context) -> RpcResult<()> {
     if !ctx.node.any_auth_enabled() {
         return Ok(());

@@ -92,7 +92,7 @@ pub(super) async fn member_update(
 }
 
 /// Promotes a learner, unless the learner lags behind or the promotion could cause quorum loss. Fails with `MemberNotLearner`
-/// for a voter.
+/// for a voter, and with `MemberNotFound` for an unknown ID.
 pub(super) async fn member_promote(
     ctx: &Context,
     request: pb::MemberPromoteRequest,
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_urls_count() {
+    fn empty_urls_count_toward_the_limit() {
         let checked = |urls: usize| check_length(&vec![String::new(); urls]);
         assert_eq!(checked(1024), Ok(()));
         assert_eq!(checked(LONG_TEXT_BYTES_MAX), Err(RpcError::MemberBadUrls));

@@ -60,7 +60,8 @@ impl From<Infallible> for RpcError {
 }
 
 impl From<kv::KvError> for RpcError {
-    /// Maps `KeptValueGrew` to `TooManyRequests`, `Denied` to its auth error, and any other error to the one with its name.
+    /// Maps `KeptValueGrew` to `TooManyRequests`, `Denied` to its auth error, and any other error to the error of the same
+    /// name.
     fn from(error: kv::KvError) -> Self {
         match error {
             kv::KvError::Compacted { .. } => RpcError::Compacted,

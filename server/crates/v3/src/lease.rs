@@ -43,8 +43,8 @@ const KEEP_ALIVES_CONCURRENT_MAX: usize = 64;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// Grants a lease with the requested ID, or with a random ID if the requested ID is 0. The TTL is at least
-/// `lease_ttl_min_s`.
+/// Grants a lease with the requested ID, or with a random ID if the requested ID is 0. The TTL is at least `lease_ttl_min_s`
+/// seconds. Fails with `LeaseExists` if the requested ID is in use.
 pub(super) async fn lease_grant(
     ctx: &Context,
     request: LeaseGrantRequest,
@@ -131,13 +131,14 @@ pub(super) async fn lease_time_to_live(
 }
 
 impl ReadReply for Vec<Bytes> {
-    /// Returns the size of the attached keys in bytes.
+    /// Returns the total size of the attached keys in bytes.
     fn bytes(&self) -> usize {
         self.iter().map(Bytes::len).sum()
     }
 }
 
-/// Lists all leases in this member's state. As in etcd, only the leader lists the leases in order of expiration.
+/// Lists all leases in this member's state. As in etcd, only the leader lists the leases in order of expiration. Fails unless
+/// the caller can list the keys of all leases.
 pub(super) async fn lease_leases(
     ctx: &Context,
     _: LeaseLeasesRequest,
@@ -179,8 +180,8 @@ fn list(
     Ok(ids.into_iter().map(|id| LeaseStatus { id: id.0 }).collect())
 }
 
-/// Renews a lease. Returns the TTL in seconds, or 0 if the lease does not exist. Reads the header's revision first, so that no
-/// response reports a lease as alive at the revision of its removal.
+/// Renews a lease. Fails unless the caller may revoke the lease. Returns the TTL in seconds, or 0 if the lease does not exist.
+/// Reads the header's revision first, so that no response reports a lease as alive at the revision of its removal.
 async fn keep_alive(
     ctx: &Context,
     request: LeaseKeepAliveRequest,
@@ -192,9 +193,9 @@ async fn keep_alive(
     Ok(LeaseKeepAliveResponse { header, id: id.0, ttl })
 }
 
-/// Renews a lease and returns its TTL in seconds, or `None` if the lease does not exist. If the log has a smaller remaining
-/// TTL, first proposes a lease checkpoint that clears the recorded TTL. Fails with `Timeout` if an expired lease still exists
-/// after `EXPIRING_CHECKS` checks.
+/// Renews a lease and returns its TTL in seconds, or `None` if the lease does not exist. If the log records a shorter remaining
+/// TTL, first proposes a lease checkpoint that clears this TTL. Fails with `Timeout` if an expired lease still exists after
+/// `EXPIRING_CHECKS` checks.
 async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
     for _ in 0..EXPIRING_CHECKS {
         match ctx.node.renew(id).await? {
@@ -214,7 +215,8 @@ async fn renew(ctx: &Context, id: LeaseId) -> RpcResult<Option<i64>> {
 }
 
 /// Answers keep-alives in order, and runs up to `KEEP_ALIVES_CONCURRENT_MAX` of them concurrently. The stream ends after the
-/// client's last request or at an error. With `needs_leader`, losing the leader is an error.
+/// client's last request or at an error. The stream also fails when the process stops or, with `needs_leader`, when this member
+/// has known no leader for too long.
 pub(super) fn lease_keep_alive<R>(
     ctx: &Context,
     requests: R,

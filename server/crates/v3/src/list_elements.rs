@@ -14,7 +14,7 @@ use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 use super::RpcResult;
 use crate::{error::RpcError, gateway::RECURSION_LIMIT};
 
-/// Size in bytes of an operation in memory, in the request and in its command.
+/// Size in bytes of an operation in memory, where both the request and its command contain the operation.
 const ELEMENT_BYTES: usize = 2 * size_of::<RequestOp>();
 
 /// The number of elements in all lists of a message and its nested messages.
@@ -27,8 +27,8 @@ struct ListElements {
 }
 
 /// Returns the number of elements in all lists of an encoded message with this shape. Returns 0 if the message is too short for
-/// elements that must be charged. Fails if there are more than `max` messages or strings. Does not report other errors, which
-/// the decoder finds.
+/// elements that must be charged. Fails with `TooManyOps` for more than `max` messages, and with `MemberBadUrls` for more than
+/// `max` strings. Does not report other errors, which the decoder finds.
 pub(super) fn check(message: &[u8], shape: &MessageShape, max: usize) -> RpcResult<usize> {
     // An element takes at least two bytes.
     let elements_max = message.len() / 2;
@@ -62,7 +62,8 @@ pub(super) fn charge(account: &Account, elements: usize) -> RpcResult<Option<Cha
     charge.map(Some).ok_or(RpcError::TooManyRequests)
 }
 
-/// Reads a field, including its nested messages, and counts the list elements. Fails only where the decoder also fails.
+/// Reads a field, including its nested messages, and counts the list elements. Does not count elements deeper than
+/// `RECURSION_LIMIT`, which the decoder refuses. Fails only where the decoder also fails.
 fn count_field(
     found: &mut ListElements,
     rest: &mut &[u8],

@@ -66,9 +66,9 @@ struct LongRange {
     tail: Bytes,
 }
 
-/// Waits for a permit for a large read, takes the latest state, and checks the caller's permission in it again. Returns a
-/// response that reads its pairs from this state while it is sent, with the permit. Fails with `ResponseTooLarge` if the
-/// response is too long or its pairs cannot be sorted in memory. Fails with `TooManyRequests` if the charge for the list of
+/// Waits for a permit for a large read, takes this member's latest state, and repeats the permission check on that state.
+/// Returns the permit and a response that reads its pairs from that state while it is sent. Fails with `ResponseTooLarge` if
+/// the response is too long or its pairs cannot be sorted in memory. Fails with `TooManyRequests` if the charge for the list of
 /// keys is refused.
 pub(super) async fn begin(
     ctx: &Context,
@@ -186,7 +186,7 @@ impl LongRange {
         response
     }
 
-    /// Returns the next part of the message with its gRPC prefix, or `None` at the end.
+    /// Returns the next part of the message, or `None` at the end. The first part begins with the gRPC prefix.
     async fn next(&mut self) -> RpcResult<Option<Bytes>> {
         while !self.plan.is_done() {
             let part = self.part().await?;
@@ -208,8 +208,8 @@ impl LongRange {
         Ok((!rest.is_empty()).then(|| rest.into()))
     }
 
-    /// Reads and encodes the next pairs: on this worker, or on another thread if a value is only on disk. Fails with
-    /// `TooManyRequests` if the state was released.
+    /// Reads and encodes the next pairs: on this worker, or on another thread if a value is only on disk. Returns no bytes if
+    /// the next keys have no pair to return. Fails with `TooManyRequests` if the state was released.
     async fn part(&mut self) -> RpcResult<Bytes> {
         let job = self.job.upgrade().ok_or(RpcError::TooManyRequests)?;
         let part = read_part(&job, &mut self.plan, &MEMORY_PART, ValueSource::Memory);

@@ -113,7 +113,8 @@ pub(super) async fn move_leader(
 }
 
 /// Returns the hash of this member's entire store, including members and cluster settings. etcd computes the same hash for
-/// equal data. Waits for a scan permit. While authentication is enabled, requires the root role.
+/// equal data. Waits for a scan permit. Fails with `Corrupt` if the store cannot be read. While authentication is enabled,
+/// requires the root role.
 pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<HashResponse> {
     let begun = Instant::now();
     let job = ctx.scan().await?;
@@ -225,8 +226,8 @@ async fn propose_target(ctx: &Context, target: String) -> RpcResult<()> {
     Ok(())
 }
 
-/// Returns the cluster version. Fails if a downgrade is in progress, `target` is not the `previous` release, or that release
-/// does not support the cluster's feature level.
+/// Returns the cluster version. Fails if that version is undetermined, a downgrade is in progress, `target` is not the
+/// `previous` release, or the previous release does not support the cluster's feature level.
 fn validate(
     members: &MemberRegistry,
     target: Release,
@@ -271,7 +272,7 @@ fn message(Alarm { kind, member }: Alarm) -> AlarmMember {
     AlarmMember { member_id: member.0, alarm: kind }
 }
 
-/// Formats an alarm like Go, which omits zero fields.
+/// Formats an alarm like Go, which omits a zero member ID. Formats an unknown kind as a number.
 fn alarm_text(Alarm { kind, member }: Alarm) -> String {
     let kind = match AlarmType::try_from(kind) {
         Ok(known) => known.as_str_name().to_owned(),

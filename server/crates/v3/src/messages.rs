@@ -125,7 +125,7 @@ fn weight(pairs: &[KeyValue]) -> (usize, usize) {
 
 /// Decodes a request, runs `verb` and encodes the response. Holds the permit until the response is encoded or, if it is encoded
 /// while it is sent, until sending starts. Charges a large response before encoding it, so that the encodings of all
-/// connections together stay within the limit.
+/// connections together stay within the limit. Fails with `TooManyRequests` if the charge is refused.
 pub(super) async fn respond<Q, M>(
     ctx: &Context,
     body: &Bytes,
@@ -171,7 +171,8 @@ where
     decoded.map_err(RpcError::from)?
 }
 
-/// Decodes a message. Fails before decoding if its lists have more than `elements_max` elements or their charge is refused.
+/// Decodes a message. Also returns the charge for the elements of its lists. Fails before decoding if its lists have more than
+/// `elements_max` elements, or if the charge is refused.
 pub(super) fn decode<Q: Shaped + Message + Default>(
     account: &Account,
     message: Bytes,
@@ -190,7 +191,7 @@ pub(super) fn read_stream<Q: Message + Default + 'static>(body: RequestBody) -> 
     Streaming::new_request(decoder, RequestMessages(body), None, Some(usize::MAX))
 }
 
-/// Returns the first request message in a streamed body. Fails if the body contains no message.
+/// Returns the first request message in a streamed body and ignores later messages. Fails if the body contains no message.
 pub(super) async fn read_first<Q: Message + Default + 'static>(
     body: RequestBody,
 ) -> Result<Q, Status> {

@@ -43,7 +43,7 @@ use crate::{
 const KEYS: usize = 1500;
 
 thread_local! {
-    /// Whether this is the thread of a test, which is its only worker.
+    /// Whether this is the thread that runs a test. It is the only worker of the test.
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -235,7 +235,7 @@ async fn long_answer(member: &Member, request: &RangeRequest) -> Vec<u8> {
 }
 
 #[test]
-fn a_response_that_is_read_while_it_is_sent_is_equal() {
+fn a_response_that_is_read_while_it_is_sent_equals_a_whole_response() {
     let sorted = |target: SortTarget, order: SortOrder| RangeRequest {
         sort_target: target as i32,
         sort_order: order as i32,

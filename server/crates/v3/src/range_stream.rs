@@ -58,7 +58,8 @@ pub(super) async fn range_stream(
     }))
 }
 
-/// Fails for revision filters and for orders other than ascending keys, which need the entire range. The messages are etcd's.
+/// Fails for revision filters and for orders other than ascending keys, which need the entire range. The error messages match
+/// etcd.
 fn check(request: &RangeRequest) -> Result<(), Status> {
     let by_key = request.sort_target == SortTarget::Key as i32;
     let order = request.sort_order;
@@ -83,6 +84,7 @@ fn check(request: &RangeRequest) -> Result<(), Status> {
     }
 }
 
+/// Reads a range part by part.
 #[derive(Clone)]
 struct RangeReader {
     /// The unread rest of the range, at a fixed revision.
@@ -91,6 +93,7 @@ struct RangeReader {
     caller: Option<Caller>,
     /// Number of pairs left until the limit.
     left: usize,
+    /// Number of pairs sent.
     sent: i64,
     header: Option<ResponseHeader>,
 }
@@ -175,7 +178,8 @@ impl RangeReader {
         Ok(step)
     }
 
-    /// Reads up to `PART_KEYS` keys. Advances past them unless the step fails or returns the last part.
+    /// Reads up to `PART_KEYS` keys. Advances past them unless the step fails or returns the last part. Fails if the caller has
+    /// lost permission.
     fn step(&mut self, machine: &StateMachine, source: ValueSource) -> Result<Step, KvError> {
         self.check_access(machine)?;
         if self.range.count_only {

@@ -30,8 +30,8 @@ pub(super) struct RpcService {
 }
 
 impl RpcService {
-    /// Returns the call's context. Fails if this member does not serve the call, a required leader is missing, or access is
-    /// denied.
+    /// Returns the call's context. It has credentials only for locks and elections, or while v2 or v3 authentication is
+    /// enabled. Fails if this member does not serve the call, a required leader is missing, or access is denied.
     pub(super) async fn admit(&self, head: &Head) -> RpcResult<Cow<'_, Context>> {
         authorize::refuse_learner(&self.ctx, head.path())?;
         if head.method().requires_leader && self.ctx.node.status().leader == MemberId::NONE {

@@ -1,5 +1,5 @@
-//! Decides when the server ends a stream: when the process stops, or when a client that requires a leader has had none for too
-//! long.
+//! Decides when the server ends a stream: when the process stops or, if the client requires a leader, when this member has
+//! known no leader for too long.
 
 use std::pin::Pin;
 
@@ -16,7 +16,7 @@ const LEADERLESS_CHECKS: u32 = 3;
 pub(super) struct StreamEnd {
     node: Node,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Periodic checks of whether this member knows a leader.
+    /// Periodic checks of whether this member knows a leader; `None` if the client does not require a leader.
     checks: Option<Interval>,
     /// Number of consecutive checks without a leader.
     leaderless: u32,

@@ -1,4 +1,4 @@
-//! Fixtures for unit tests: the context of requests to a node, and changes of keys without a node.
+//! Fixtures for unit tests: the context of requests to a node, and changes to keys without a node.
 
 use std::sync::{Arc, OnceLock};
 

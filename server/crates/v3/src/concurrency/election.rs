@@ -30,8 +30,8 @@ const NO_LEADER: &str = "election: no leader";
 const NOT_LEADER: &str = "election: not leader";
 const NO_KEY: &str = "\"leader\" field must be provided";
 
-/// Waits until the caller leads the election. Fails if the caller's key is deleted first. If the caller disconnects, deletes
-/// the key. If the key already exists, sets its value.
+/// Waits until the caller leads the election. Fails with `NOT_LEADER` if the caller's key is deleted first. If the caller
+/// disconnects, deletes the key. If the key already exists, sets its value. If the request names no lease, grants one.
 pub(crate) async fn campaign(
     ctx: &Context,
     request: CampaignRequest,
@@ -41,7 +41,7 @@ pub(crate) async fn campaign(
 }
 
 /// Puts the caller's key, or updates its value, and waits until it is the election's oldest key. Deletes the key when `gone`
-/// completes, or if its value cannot be updated.
+/// completes, or if its value cannot be updated. Fails with `NOT_LEADER` if the key no longer exists after the wait.
 async fn win_election(
     ctx: Context,
     request: CampaignRequest,
@@ -77,8 +77,8 @@ async fn win_election(
     })
 }
 
-/// Sets the value of the leader's key and attaches the leader's lease, or a new lease if the request names none. Fails if the
-/// key's create revision differs from the request's.
+/// Sets the value of the leader's key and attaches the leader's lease, or a new lease if the request names none. Fails with
+/// `NOT_LEADER` if the key's create revision differs from the request's, and with `NO_KEY` if the request has no leader key.
 pub(crate) async fn proclaim(
     ctx: &Context,
     request: ProclaimRequest,
@@ -92,7 +92,7 @@ pub(crate) async fn proclaim(
     Ok(ProclaimResponse { header })
 }
 
-/// Returns the leader's pair, whose key is the oldest key of the election. Fails if there is no leader.
+/// Returns the leader's pair, whose key is the oldest key of the election. Fails with `NO_LEADER` if there is no leader.
 pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<LeaderResponse> {
     let first = first_or_last_key(&request.name, SortOrder::Ascend);
     let response = kv::range(ctx, first)
@@ -106,8 +106,8 @@ pub(crate) async fn leader(ctx: &Context, request: LeaderRequest) -> RpcResult<L
     })
 }
 
-/// Deletes the leader's key if its create revision equals the request's. Fails if the request has no leader key. As in etcd, if
-/// the request names no lease, grants a new lease, although nothing uses it.
+/// Deletes the leader's key if its create revision equals the request's. Succeeds even if the key is not deleted. Fails if the
+/// request has no leader key. As in etcd, if the request names no lease, grants a new lease, although nothing uses it.
 pub(crate) async fn resign(ctx: &Context, request: ResignRequest) -> RpcResult<ResignResponse> {
     let leader = request.leader.ok_or(RpcError::Plain(NO_KEY))?;
     let resigned = async {
@@ -134,7 +134,8 @@ async fn put_value(
     }
 }
 
-/// Deletes a leader's key if its create revision is `created`. Returns the response header in either case.
+/// Deletes a leader's key if its create revision is `created`. Otherwise, deletes nothing. Returns the response header in both
+/// cases.
 async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Option<ResponseHeader>> {
     let delete = DeleteRangeRequest { key: key.clone(), ..DeleteRangeRequest::default() };
     let txn = if_created(key, created, vec![op(Request::RequestDeleteRange(delete))]);
@@ -143,7 +144,7 @@ async fn delete_key(ctx: &Context, key: &Bytes, created: i64) -> RpcResult<Optio
 
 /// Streams the current leader of an election with its value, and then every later leader or value. If the leader cannot be
 /// read, the error is the last item. As in etcd, ends without an error if its watch fails or is canceled, for example by a
-/// compaction. With `needs_leader`, losing the cluster's leader for too long makes the watch fail.
+/// compaction. With `needs_leader`, the watch fails if the cluster has no Raft leader for too long.
 pub(crate) async fn observe(
     ctx: &Context,
     request: LeaderRequest,
@@ -164,7 +165,8 @@ pub(crate) async fn observe(
 }
 
 /// Streams the leaders of the election named in the first request. If the stream ends without a request, observes the election
-/// with the empty name. Ignores later requests. With `needs_leader`, some time without a Raft leader ends the stream.
+/// with the empty name. If that request cannot be read, the error is the only item. Ignores later requests. With
+/// `needs_leader`, the stream ends if the cluster has no Raft leader for too long.
 pub(crate) fn observe_first<R>(
     ctx: &Context,
     mut requests: R,
@@ -187,14 +189,15 @@ struct Observer {
     ctx: Context,
     name: Bytes,
     needs_leader: bool,
-    /// The watch on the current leader's key.
+    /// The watch on the current leader's key; `None` while no leader is known.
     followed: Option<WatchResponses>,
     /// Leaders and values not returned yet.
     ready: VecDeque<LeaderResponse>,
 }
 
 impl Observer {
-    /// Waits for the next leader or value. Returns `None` if the watch ends, fails or is canceled.
+    /// Waits for the next leader or value. Returns `None` if the watch ends, fails or is canceled. Fails if the leader cannot
+    /// be read.
     async fn next(&mut self) -> Option<RpcResult<LeaderResponse>> {
         loop {
             if let Some(response) = self.ready.pop_front() {
@@ -220,7 +223,8 @@ impl Observer {
         }
     }
 
-    /// Finds the leader, or waits for one, and starts watching its key. Returns `None` if the watch ends first.
+    /// Finds the leader, or waits for one, and starts watching its key. Returns `None` if the watch for a first leader ends or
+    /// fails.
     async fn find(&mut self) -> RpcResult<Option<LeaderResponse>> {
         let request = first_or_last_key(&self.name, SortOrder::Ascend);
         let response = kv::range(&self.ctx, request).await?.response;
@@ -244,9 +248,9 @@ impl Observer {
     }
 }
 
-/// Waits for the first put below `name` since revision `from`. Returns the new pair and a header with the put's revision. The
-/// caller can watch the changes after this revision. Returns `None` if the watch ends or fails first. With `needs_leader`, some
-/// time without a Raft leader ends the watch.
+/// Waits for the first put below `name` at revision `from` or later. Returns the new pair and a header with the put's revision.
+/// The caller can watch the changes after this revision. Returns `None` if the watch ends or fails first. With `needs_leader`,
+/// the watch fails if the cluster has no Raft leader for too long.
 async fn first_put(
     ctx: &Context,
     name: &[u8],

@@ -15,10 +15,11 @@ use super::{
 use crate::error::RpcError;
 use crate::{RpcResult, kv};
 
-/// Error text for a waiting caller whose key was deleted with its lease.
+/// Error text for a waiting caller whose key was deleted, usually with its lease.
 const EXPIRED: &str = "mutex: session is expired";
 
-/// Waits until the caller holds the lock. If the caller disconnects first, deletes the caller's key.
+/// Waits until the caller holds the lock. If the caller disconnects first, deletes the caller's key. If the request names no
+/// lease, grants one.
 pub(crate) async fn lock(ctx: &Context, request: LockRequest) -> RpcResult<LockResponse> {
     let (ctx, metrics) = (ctx.clone(), &ctx.panics);
     run_to_completion(metrics, move |gone| acquire(ctx, request, gone)).await
@@ -33,7 +34,7 @@ pub(crate) async fn unlock(ctx: &Context, request: UnlockRequest) -> RpcResult<U
 }
 
 /// Puts the caller's key below the lock's name, waits until it is the oldest key, and returns the key. Fails with `EXPIRED` if
-/// the key is deleted with its lease while the caller waits. Deletes the key after any other error or a disconnect.
+/// the key is deleted while the caller waits. If the wait fails otherwise or the caller disconnects, deletes the key.
 async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
     let lease = session_lease(&ctx, LeaseId(request.lease)).await?;
     let key = session_key(&request.name, lease);

@@ -2,7 +2,7 @@
 //! elections.
 //!
 //! A caller puts its key `name/LEASE` and waits until its key is the oldest key below the name. The key is deleted with the
-//! lease, or when the caller disconnects. As in etcd, all errors have the code `Unknown`.
+//! lease, or if the caller disconnects while it waits. As in etcd, all errors have the code `Unknown`.
 
 pub(super) mod election;
 pub(super) mod lock;
@@ -95,6 +95,7 @@ fn op(request: Request) -> RequestOp {
 }
 
 /// Builds a transaction that executes `success` if the key's create revision is `revision`, which is 0 for a missing key.
+/// Otherwise, the transaction does nothing.
 fn if_created(key: &Bytes, revision: i64, success: Vec<RequestOp>) -> TxnRequest {
     let compare = Compare {
         result: CompareResult::Equal as i32,
@@ -116,6 +117,7 @@ struct SessionKey {
     header: Option<ResponseHeader>,
     /// The key-value pair; `None` if the key did not exist before.
     existing: Option<KeyValue>,
+    /// The create revision of the key.
     created: i64,
     /// Whether the key is the oldest key; false if the oldest key was not requested.
     first: bool,
@@ -151,7 +153,7 @@ async fn put_key(
     Ok(SessionKey { header: response.header, existing, created, first })
 }
 
-/// Waits until no key below the name has a lower create revision than `created`.
+/// Waits until no key below the name has a lower create revision than `created`. Fails if a range or a watch fails.
 async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult<()> {
     loop {
         let older = RangeRequest {
@@ -167,7 +169,7 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult
 }
 
 /// Waits until a key is deleted at revision `from` or later. Fails with the watch's error if the watch is canceled, for example
-/// because `from` has been compacted, and with `Stopped` if the watch ends.
+/// because `from` has been compacted, and with `Stopped` if the watch stream ends or fails.
 async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<()> {
     let create = WatchCreateRequest {
         key: key.clone(),
@@ -200,7 +202,8 @@ fn cancellation(answer: &WatchResponse) -> RpcError {
     error.unwrap_or(RpcError::Stopped)
 }
 
-/// Opens a watch stream with one watcher, in this process. With `needs_leader`, some time without a leader ends the stream.
+/// Opens a watch stream with one watcher in this process, without a connection. With `needs_leader`, the stream fails if the
+/// cluster has no leader for too long.
 fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> WatchResponses {
     let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     let requests = stream::iter([Ok(create)]).chain(stream::pending());
@@ -210,8 +213,8 @@ fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> 
 /// Resolves to an error when the caller disconnects.
 type CallerGone = oneshot::Receiver<()>;
 
-/// Runs `work` to its end, even if the caller disconnects. Signals a disconnect with `CallerGone`. Panics if `work` panics. All
-/// errors have the code `Unknown`.
+/// Runs `work` to its end, even if the caller disconnects. Signals a disconnect with `CallerGone`. Panics if `work` panics;
+/// after a disconnect, counts the panic in `metrics` instead. All errors have the code `Unknown`.
 async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
     metrics: &PanicMetrics,
     work: impl FnOnce(CallerGone) -> F,

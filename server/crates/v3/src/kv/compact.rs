@@ -1,4 +1,4 @@
-//! Compact drops superseded revisions.
+//! Compact drops superseded versions of keys.
 
 use witan_api::v3::etcdserverpb::{CompactionRequest, CompactionResponse};
 use witan_machine::kv;

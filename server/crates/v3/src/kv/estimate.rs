@@ -5,13 +5,14 @@ use witan_machine::kv::{
     DeleteRange, Kv, Put, Range, SortOrder, SortTarget, Txn, TxnOp, TxnOpKind,
 };
 
-/// Returns the number of operations that return pairs, in the branch of a transaction with more of them.
+/// Counts the operations that return pairs in each branch of a transaction, and returns the larger number.
 pub(super) fn txn_reads(txn: &Txn) -> u64 {
     larger_branch(txn, |branch| sum_reads(branch, 0, &|_| 1))
 }
 
-/// Estimates the size in bytes of the pairs that a transaction returns. Each range can also return the pairs that its branch
-/// writes. A put or deletion cannot return these pairs, because no branch puts a key twice, or puts and deletes it.
+/// Estimates the size in bytes of the pairs that a transaction returns if the larger branch is executed. Each range can also
+/// return the pairs that its branch writes. A put or deletion cannot return these pairs, because no branch puts a key twice, or
+/// puts and deletes it.
 pub(super) fn txn_bytes(state: &Kv, txn: &Txn) -> u64 {
     let stored_bytes = |range: &Range| range_bytes(state, range);
     larger_branch(txn, |branch| {
@@ -24,7 +25,7 @@ pub(super) fn deletion_bytes(state: &Kv, delete: &DeleteRange) -> u64 {
     range_bytes(state, &span(&delete.key, &delete.range_end))
 }
 
-/// Returns the size in bytes of the current pair of a put's key.
+/// Returns the size in bytes of the current pair of a put's key, or 0 if the key does not exist.
 pub(super) fn put_bytes(state: &Kv, put: &Put) -> u64 {
     range_bytes(state, &span(&put.key, &Bytes::new()))
 }
@@ -61,7 +62,8 @@ fn written_bytes(branch: &[TxnOp]) -> u64 {
     written.sum()
 }
 
-/// Returns the size in bytes of the pairs that a range collects: 0 for `count_only`. Omits the values for `keys_only`.
+/// Returns the size in bytes of the pairs that a range collects: 0 for `count_only` or a compacted revision. Omits the values
+/// for `keys_only`.
 fn range_bytes(state: &Kv, range: &Range) -> u64 {
     if range.count_only {
         return 0;
@@ -74,7 +76,7 @@ fn range_bytes(state: &Kv, range: &Range) -> u64 {
         },
         sort_order: SortOrder::None as i32,
         sort_target: SortTarget::Key as i32,
-        // A future revision can exist when the command is applied.
+        // A revision that is in the future now can exist when the command is applied.
         revision: range.revision.min(state.revision().0),
         ..range.clone()
     };

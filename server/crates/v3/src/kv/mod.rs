@@ -1,4 +1,4 @@
-//! The key-value calls, one per file. Keys and values are shared, never copied.
+//! The key-value calls, one per file. Keys and values in memory are shared with the state, never copied.
 //!
 //! Reading order: this file (reads, `--max-request-bytes`) → `proposal`, `put`, `range`, `delete_range`, `compact` → `txn`,
 //! `overlap`, `estimate`, `executed`. `long_range` sends a long range in one message, and `range_stream` in several.
@@ -43,12 +43,12 @@ const ENVELOPE_BYTES: usize = 14;
 /// Number of keys above which a read needs a permit. Permits limit concurrent reads and thus the memory of their responses.
 const LARGE_READ_KEYS: u64 = 1024;
 
-/// Number of keys above which a read runs on another thread. Fewer keys block the worker for 1 to 2 ms, or 5 ms if most are
-/// deleted. Another thread would add a third to the CPU cost of reading and sending 10,000 pairs.
+/// Number of keys above which a read runs on another thread. A read of almost this many keys blocks the worker for 1 to 2 ms,
+/// or 5 ms if most of them are deleted. Another thread would add a third to the CPU cost of reading and sending 10,000 pairs.
 const LONG_READ_KEYS: u64 = 16_384;
 
-/// Size in bytes, in memory, of the pairs above which a read needs a permit. A gRPC range reads further pairs while its
-/// response is sent.
+/// Size in bytes of the pairs in memory above which a read needs a permit. If the pairs of a gRPC range exceed this size, the
+/// response reads them while it is sent.
 const WHOLE_BYTES: u64 = 4 << 20;
 
 /// The source of a read's values, and the maximum size in bytes of its pairs.
@@ -90,8 +90,9 @@ impl ReadSize {
 /// Runs `work` on `request`. A small read uses `view`, because the caller was checked against this state. If a value is only on
 /// disk, the read is repeated on another thread. That read and a large read wait for a permit and use the latest state, and
 /// `check` checks the caller again against that state. A read of few keys is also large if its pairs exceed [`WHOLE_BYTES`].
-/// Returns the result of `work`, whose pairs have at most `bytes` bytes, and, for a large read, its permit. The outer result
-/// fails if no state is available or `check` refuses the caller.
+/// Returns the result of `work` and, for a large read, its permit. `work` must fail with `ResponseTooLarge` if the pairs exceed
+/// [`ReadBounds::bytes`], which is at most `bytes`. The outer result fails if no state is available or `check` refuses the
+/// caller.
 pub(super) fn read<Q: Clone + Send + 'static, T: ReadReply>(
     ctx: &Context,
     (view, bytes): (CurrentView, u64),
@@ -133,8 +134,8 @@ pub(super) fn read<Q: Clone + Send + 'static, T: ReadReply>(
     Either::Right(Box::pin(with_permit))
 }
 
-/// Runs a small read of values on disk on another thread, with pairs of at most `bytes` bytes. Does not keep a permit for the
-/// response, which is small.
+/// Checks the caller and runs a small read of values on disk on another thread, with pairs of at most `bytes` bytes. Does not
+/// keep a permit for the response, which is small. The results are nested as in [`read`].
 async fn read_small<Q: Send + 'static, T: ReadReply>(
     ctx: &Context,
     request: Q,
@@ -184,8 +185,8 @@ pub(super) fn needs_disk<T>(done: &Result<T, KvError>) -> bool {
     matches!(done, Err(KvError::NotResident))
 }
 
-/// Waits for a large-read permit if a command can read a lot (`may_be_large`) and would do so in the latest state (`is_large`).
-/// Otherwise, returns `None` without waiting for a permit. Fails only if the latest state cannot be read.
+/// Waits for a large-read permit if a command can read a lot (`may_be_large`) and would do so in this member's latest state
+/// (`is_large`). Otherwise, returns `None` without waiting for a permit. Fails only if that state cannot be read.
 async fn permit_if(
     ctx: &Context,
     may_be_large: bool,
@@ -274,7 +275,8 @@ mod tests {
             value: vec![0; 1 << 20].into(),
             ..Default::default()
         };
-        // The key takes 3 bytes, and the value 1 + 3 + 1 MiB. The rest is the tag, three bytes of length, and the envelope.
+        // The key takes 3 bytes, and the value takes 4 bytes and 1 MiB. The remaining bytes are the tag, three bytes of length,
+        // and the envelope.
         assert_eq!(proposal_bytes(&put), (1 << 20) + 7 + 4 + ENVELOPE_BYTES);
     }
 }

@@ -43,8 +43,8 @@ impl BranchWrites {
         Ok(writes)
     }
 
-    /// Adds the writes of a nested transaction. Fails with `DuplicateKey` if the nested transaction puts a key that `self`
-    /// already puts or deletes. As in etcd, its deletions conflict only with puts that are added later.
+    /// Adds the writes of a nested transaction. Fails with `DuplicateKey` if the nested transaction has a conflict itself, or
+    /// puts a key that `self` already puts or deletes. As in etcd, its deletions conflict only with puts that are added later.
     fn nest(&mut self, request: &TxnRequest) -> RpcResult<()> {
         let success = Self::of(&request.success)?;
         let failure = Self::of(&request.failure)?;
@@ -61,7 +61,7 @@ impl BranchWrites {
     }
 }
 
-/// Adds one set to another, in time proportional to the smaller set.
+/// Adds one set to another by inserting the keys of the smaller set into the larger set.
 fn merge(into: &mut BTreeSet<Bytes>, mut other: BTreeSet<Bytes>) {
     if into.len() < other.len() {
         std::mem::swap(into, &mut other);
@@ -74,8 +74,8 @@ fn merge(into: &mut BTreeSet<Bytes>, mut other: BTreeSet<Bytes>) {
 struct DeletedRanges(BTreeMap<Bytes, Bytes>);
 
 impl DeletedRanges {
-    /// Adds the range of a deletion. As in etcd, a range end of one zero byte is an ordinary end here. No key precedes it, so
-    /// such a deletion never conflicts with a put.
+    /// Adds the range of a deletion, unless the range is empty. As in etcd, a range end of one zero byte is an ordinary end
+    /// here. No key precedes it, so such a deletion never conflicts with a put.
     fn add(&mut self, key: &Bytes, range_end: &Bytes) {
         let end = if range_end.is_empty() {
             [key, &b"\0"[..]].concat().into()
@@ -112,7 +112,7 @@ impl DeletedRanges {
         span.is_some_and(|(_, end)| key < end)
     }
 
-    /// Returns whether a span covers any of the keys, in time proportional to the smaller set.
+    /// Returns whether a span covers any of the keys. Iterates over the smaller set only.
     fn covers_any(&self, keys: &BTreeSet<Bytes>) -> bool {
         if keys.len() < self.0.len() {
             return keys.iter().any(|key| self.covers(key));
@@ -121,7 +121,7 @@ impl DeletedRanges {
         spans.any(|(first, end)| keys.range::<Bytes, _>(first..end).next().is_some())
     }
 
-    /// Adds the spans of another set, in time proportional to the smaller set.
+    /// Adds the spans of another set. Iterates over the smaller set only.
     fn merge(&mut self, mut other: Self) {
         if self.0.len() < other.0.len() {
             std::mem::swap(self, &mut other);

@@ -1,8 +1,8 @@
 //! Proposes commands that return pairs.
 //!
 //! A command of few keys needs no permit, and one turn of the replica applies thousands of commands. If not all values fit in
-//! memory, the pairs of each of these commands can take memory of their own. They are then charged before the command is
-//! proposed. Values that fit in memory are shared with the state.
+//! memory, the pairs of each of these commands can take memory of their own. In that case, the pairs are charged before the
+//! command is proposed. Values that fit in memory are shared with the state.
 
 use witan_base::account::{Charge, Permit};
 use witan_dialect::{Context, jobs::run_to_end, reply};
@@ -11,14 +11,15 @@ use witan_node::Applied;
 
 use crate::{RpcResult, authorize, error::RpcError};
 
-/// Returns whether the pairs that a command without a permit returns must be charged, because some values may be only on disk.
+/// Returns whether some values may be only on disk, so that the returned pairs of a command without a permit must be charged.
 /// The compared size includes keys and metadata, so the result can be true although all values are in memory.
 pub(super) fn must_charge_pairs(ctx: &Context) -> bool {
     ctx.node.size_bytes() > ctx.node.memory().cache().target()
 }
 
-/// Charges the pairs that a command returns until the returned value is dropped. `bytes` returns their size in the latest
-/// state. Charges nothing for short pairs. Fails with `TooManyRequests` if the memory for unread responses is used up.
+/// Charges the pairs that a command returns until the returned charge is dropped. `bytes` computes their size from the latest
+/// state. Returns `None` for short pairs, which are not charged. Fails with `TooManyRequests` if the memory for unread
+/// responses is used up.
 pub(super) async fn charge_pairs(
     ctx: &Context,
     bytes: impl FnOnce(&Kv) -> u64,
@@ -30,7 +31,7 @@ pub(super) async fn charge_pairs(
 }
 
 /// Proposes an operation. Keeps its permit and its charge, if any, until the operation is applied or times out. A disconnect
-/// must not free them, because the operation is executed anyway. Returns the permit.
+/// does not release them earlier, because the operation is executed anyway. Returns the permit.
 pub(super) async fn propose_in<O: Operation<Error: Into<RpcError>> + 'static>(
     ctx: &Context,
     operation: O,

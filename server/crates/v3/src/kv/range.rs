@@ -30,8 +30,8 @@ const PAIRS_DIVISOR: u64 = 8;
 /// Maximum number of large reads that run concurrently (`JobKind::Read`). These reads share the memory of the cache for values.
 const LARGE_READS: u64 = 4;
 
-/// Validates, authorizes and executes a range. Records its duration. The response shares memory with the state until it is
-/// encoded; a large read keeps its permit until then.
+/// Validates, authorizes and executes a range. Records its duration and, if a sample is running, its key. The response shares
+/// memory with the state until it is encoded; a large read keeps its permit until then.
 pub(crate) async fn range(
     ctx: &Context,
     request: RangeRequest,
@@ -76,8 +76,8 @@ pub(crate) fn pairs_bytes_max(memory: &MemoryBudget) -> u64 {
     share.max(memory.bytes() / PAIRS_DIVISOR)
 }
 
-/// Executes a range without counting its key in a sample. Fails with `ResponseTooLarge`, which is not measured, if the pairs
-/// exceed `bytes` bytes.
+/// Executes a range without counting its key in a sample. Fails with `ResponseTooLarge` if the pairs exceed `bytes` bytes; the
+/// duration of such a range is not recorded.
 async fn execute(
     ctx: &Context,
     request: RangeRequest,

@@ -45,7 +45,8 @@ pub(crate) async fn txn(ctx: &Context, request: TxnRequest) -> RpcResult<WithPer
     execute(ctx, request).await
 }
 
-/// Executes a transaction and counts the operations of the branches that were executed.
+/// Executes a transaction and counts the operations of the branches that were executed. Counts nothing if the transaction
+/// fails.
 async fn counted(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     let requested = request.clone();
     let done = execute(ctx, request).await?;
@@ -97,9 +98,9 @@ struct TxnDone {
 }
 
 /// Authorizes and proposes a transaction. Returns a permit if the transaction compares values, can read more than
-/// `LARGE_READ_KEYS` keys, or can return more than `WHOLE_BYTES` bytes. Charges other pairs that may be on disk until the
-/// transaction is applied. Fails with `ResponseTooLarge` if the transaction compares or sorts too many bytes of the latest
-/// state.
+/// `LARGE_READ_KEYS` keys, or can return more than `WHOLE_BYTES` bytes. If other returned pairs may be only on disk, charges
+/// them until the transaction is applied. Fails with `ResponseTooLarge` if the transaction compares or sorts too many bytes of
+/// the latest state.
 async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     let txn = operation(request);
     authorize::before_proposal(ctx, |caller| caller.txn(&txn)).await?;
@@ -190,8 +191,8 @@ fn ops(request: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
     request.success.iter().chain(&request.failure)
 }
 
-/// Returns whether a transaction contains only ranges. As in etcd, a nested transaction is not a range, regardless of its
-/// contents.
+/// Returns whether a transaction contains no operations except ranges. As in etcd, a nested transaction is not a range,
+/// regardless of its contents.
 fn reads_only(request: &TxnRequest) -> bool {
     ops(request).all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
@@ -229,8 +230,9 @@ fn validate_ops(request: &TxnRequest, ops_max: usize) -> RpcResult<usize> {
 }
 
 /// Validates the operations of a transaction and its nested transactions and deducts the number of operations and comparisons
-/// from `total`. Fails with `TooManyOps` if a list exceeds `ops_max`, the depth exceeds `nested_max`, or `total` is used up. On
-/// each level, `ops_max` shrinks by the length of the longest list.
+/// from `total`. Fails with `TooManyOps` if a list exceeds `ops_max`, the depth exceeds `nested_max`, or `total` is used up.
+/// Fails with `EmptyKey` for a comparison without a key, and with `KeyNotFound` for an empty operation. On each level,
+/// `ops_max` shrinks by the length of the longest list.
 fn validate_level(
     request: &TxnRequest,
     ops_max: usize,
@@ -297,7 +299,8 @@ fn op(op: RequestOp) -> kv::TxnOp {
 }
 
 /// Converts a comparison. In etcd, an unknown relation is always true, and an unknown target always compares as equal. The log
-/// must not contain unknown values, so this function returns a comparison of versions with the same result.
+/// must not contain unknown values, so this function replaces such a comparison with a comparison of versions that has the same
+/// result.
 fn compare(compare: Compare) -> kv::Compare {
     let result = CompareResult::try_from(compare.result);
     let target = CompareTarget::try_from(compare.target);
@@ -472,7 +475,7 @@ mod tests {
         }
     }
 
-    /// Checks etcd's results for unknown relations and targets: with no key, and with a key of version 1.
+    /// Checks etcd's results for unknown relations and targets: for a missing key, and for a key of version 1.
     #[test]
     fn comparisons_of_unknown_values_become_known_ones_with_the_same_result() {
         let (key, absent) = (Bytes::from_static(b"key"), Bytes::from_static(b"absent"));
