@@ -51,7 +51,8 @@ enum BasicCredentials {
 }
 
 impl BasicCredentials {
-    /// Returns whether the user's roles in the state `auth` grant `access` to `key`.
+    /// Returns whether the caller's roles in the state `auth` grant `access` to `key`. An anonymous caller has the guest role.
+    /// Invalid credentials and users that do not exist have no access.
     fn allow(&self, auth: &Auth, key: &[u8], access: PathAccess) -> bool {
         match self {
             Self::Anonymous => allows_key(auth, None, key, access),

@@ -7,8 +7,8 @@ use witan_base::{
 };
 use witan_node::NodeError;
 
-/// Maximum size in bytes of JSON and forms that the worker itself processes. This takes a few milliseconds. For v1 and v2
-/// responses, this is the size before escaping, which can multiply it by six.
+/// Maximum size in bytes of JSON and forms that the worker itself processes. Processing this size takes a few milliseconds. For
+/// v1 and v2 responses, this is the size before escaping, which can multiply it by six.
 pub const INLINE_BYTES: usize = 128 << 10;
 
 /// Maximum number of leases or nodes in a listing that the worker itself builds.

@@ -95,7 +95,7 @@ impl V2Metrics {
     }
 
     /// Records the response to a request other than a watch: its duration if `status` is below 400, otherwise a failure. Panics
-    /// if v2 does not serve `method`.
+    /// for a status below 400 if v2 does not serve `method`.
     pub fn record_response(&self, method: &str, status: u16, took: Duration) {
         if status < 400 {
             self.successful[index(method)].observe(took.as_secs_f64());

@@ -218,7 +218,8 @@ pub async fn read(payload: &mut web::Payload, limit: usize) -> Result<Vec<u8>, B
     Ok(body)
 }
 
-/// Returns the undecoded bytes of a form of at most [`BODY_BYTES_MAX`] bytes. Fails with Go's error message.
+/// Returns the undecoded bytes of a form. Fails with Go's error message if the form exceeds [`BODY_BYTES_MAX`] bytes or the
+/// client disconnects.
 pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static str> {
     let form = read(payload, BODY_BYTES_MAX).await;
     form.map_err(|error| match error {
@@ -258,7 +259,7 @@ pub fn media_type(request: &HttpRequest) -> String {
     of_type.trim().to_ascii_lowercase()
 }
 
-/// Returns the `Content-Type` header unchanged, or an empty string if the header is missing.
+/// Returns the entire `Content-Type` header, or an empty string if the header is missing. Replaces invalid UTF-8.
 pub fn content_type(request: &HttpRequest) -> String {
     let value = request.headers().get(CONTENT_TYPE);
     value.map_or_else(String::new, |value| {

@@ -33,7 +33,7 @@ macro_rules! dispatch {
             $method:literal $module:ident::$verb:ident($in:ident) -> $out:ident, $access:ident, $paths:tt;
         )+}
     )+})+) => {
-        /// Runs a unary call and returns its response as JSON. Fails with `NotPost` for a streaming call.
+        /// Runs a unary call and returns its response as JSON. Fails with `NotPost` for a streaming call or an unknown method.
         pub(super) async fn run(
             method: &str,
             call: UnaryCall<'_>,

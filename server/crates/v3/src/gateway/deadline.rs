@@ -15,8 +15,9 @@ const TIMEOUT: &str = "grpc-timeout";
 pub(super) struct Deadline(Option<Instant>);
 
 impl Deadline {
-    /// Reads the timeout of a request. The timeout starts now. As in etcd, 0 means no limit, and the deadline of a negative
-    /// timeout has already passed. A timeout too long for the clock means no limit. Fails if the timeout is invalid.
+    /// Reads the timeout of a request. The timeout starts now. As in etcd, 0 or a missing header means no limit, and the
+    /// deadline of a negative timeout has already passed. A timeout too long for the clock means no limit. Fails if the timeout
+    /// is invalid.
     pub(super) fn of(request: &HttpRequest) -> Result<Self, GatewayError> {
         let header = request.headers().get(TIMEOUT);
         let Some(header) = header.filter(|header| !header.is_empty()) else {

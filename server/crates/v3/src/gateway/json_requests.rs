@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn the_rest_of_many_requests_does_not_keep_their_memory() {
+    async fn the_remaining_bytes_do_not_keep_the_memory_of_earlier_requests() {
         let totals = Totals::register(&Register::default(), u64::MAX);
         let [account, other] = [(); 2].map(|()| totals.open());
         let (client, mut requests) = reader(&account).await;

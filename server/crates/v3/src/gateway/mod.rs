@@ -51,7 +51,7 @@ const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const OBSERVE: &str = "/v3electionpb.Election/Observe";
 const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
 
-/// Header of a client that requires a leader. The call fails if this member knows no leader.
+/// Header with the value `true` if the client requires a leader. The call fails if this member knows no leader.
 const REQUIRE_LEADER: &str = "grpc-metadata-hasleader";
 
 /// Headers that can contain a token; the first one present is used.
@@ -200,7 +200,8 @@ fn is_call(request: &HttpRequest) -> bool {
     *request.method() == Method::POST || websocket::is_requested(request)
 }
 
-/// Returns the token in the first of `TOKEN_HEADERS` or in the subprotocols of a WebSocket handshake. Ignores certificates.
+/// Returns the token in the first of `TOKEN_HEADERS` or in the subprotocols of a WebSocket handshake. A header that is not
+/// ASCII is an empty token. Ignores certificates.
 fn credentials(request: &HttpRequest) -> Credentials {
     let headers = request.headers();
     let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(*name));
@@ -320,7 +321,8 @@ impl UnaryCall<'_> {
     }
 }
 
-/// Decodes a body's first JSON value. As in etcd, an empty body is an empty message, and bytes after the value are ignored.
+/// Decodes a body's first JSON value. As in etcd, an empty or blank body is an empty message, and bytes after the value are
+/// ignored.
 pub fn decode<Q: Shaped + Default + Message>(
     body: &[u8],
     json_format: JsonFormat,

@@ -146,13 +146,13 @@ fn stream_error_schema() -> Value {
     })
 }
 
-/// Builds the reference to a type's schema. In descriptors, a full name starts with a dot.
+/// Builds the reference to a type's schema, without the dot at the start of a full name in descriptors.
 fn reference(name: &str) -> Value {
     let name = name.trim_start_matches('.');
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// Adds the schemas of a message and of the types inside it. `scope` is the package or the message around it.
+/// Adds the schemas of a message and of the types inside it. `scope` is the package or the message that contains it.
 fn add_message(schemas: &mut Map<String, Value>, scope: &str, message: &DescriptorProto) {
     let name = format!("{scope}.{}", message.name());
     add_enums(schemas, &name, &message.enum_type);

@@ -25,7 +25,7 @@ use witan_dialect::Context;
 
 /// Interval between pings. A client that is silent for three intervals is disconnected.
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// Number of unanswered pings at which the next interval ends the session.
+/// Number of unanswered pings after which the session ends instead of sending another ping.
 const MISSED_PINGS: u32 = 2;
 /// Header with a token, as `Bearer, <token>`, because browsers cannot set `Authorization`.
 const PROTOCOL: &str = "sec-websocket-protocol";
@@ -50,7 +50,8 @@ pub(super) fn token(request: &HttpRequest) -> Option<&str> {
     Some(token.trim())
 }
 
-/// Answers a WebSocket handshake. The body of the response runs the session. An invalid handshake gets an error response.
+/// Answers a WebSocket handshake. The body of the response runs the session. An invalid handshake gets an error response. For
+/// an unknown path, the session sends the error of the call.
 pub fn begin(
     ctx: &Context,
     request: &HttpRequest,
@@ -227,7 +228,8 @@ impl WebSocketSession {
     }
 
     /// Charges the maximum size of a message while the call has not taken large messages. Closes the session if the charge is
-    /// refused. A stream itself charges the messages that it has taken. The only message of a unary call stays charged.
+    /// refused. A stream itself charges the messages that it has taken. The only message of a unary call stays charged. Does
+    /// nothing after the session has ended.
     fn charge_held(&mut self) {
         if self.ended {
             return;
@@ -269,7 +271,8 @@ impl WebSocketSession {
         }
     }
 
-    /// Queues a complete message as a request. Drops all messages but the first for a unary call.
+    /// Queues a complete message as a request. Drops the message if the call accepts no more requests. For a unary call, drops
+    /// all messages but the first.
     fn queue_request(&mut self, message: &[u8]) {
         if self.requests.is_some() && (self.streams || self.unsent_request.is_empty()) {
             self.unsent_request.extend_from_slice(message);

@@ -180,10 +180,10 @@ impl HistoryStates {
         Ok((batch, None))
     }
 
-    /// Reads changes of a range, starting at `from`, until the batch is full, a scan limit is reached, or the range ends.
-    /// Advances `from`, or sets it to `None` at the end. The batch is incomplete if it contains events of the revision of
-    /// `from`. If the source is `Memory`, also stops before a value that is only on disk. With the source `Disk`, blocks while
-    /// it reads such values.
+    /// Appends changes of a range to the batch, starting at `from`, until the batch is full, a scan limit is reached, or the
+    /// range ends. Advances `from`, or sets it to `None` at the end. The batch is incomplete if it contains events of the
+    /// revision of `from`. If the source is `Memory`, also stops before a value that is only on disk. With the source `Disk`,
+    /// blocks while it reads such values.
     fn read_some(
         &self,
         range: &RangeToRead<'_>,

@@ -30,7 +30,7 @@ use witan_dialect::Context;
 use self::{answer::WatchAnswer, session::Session};
 
 /// Opens a watch stream for gRPC. Returns the responses to `requests`. The code `ResourceExhausted` becomes `Unavailable`. With
-/// `needs_leader`, losing the leader for too long is an error.
+/// `needs_leader`, the stream fails if this member knows no leader for too long.
 pub(super) fn watch<R>(
     ctx: &Context,
     requests: R,
@@ -47,7 +47,7 @@ where
     yield_after_created(answers)
 }
 
-/// Yields between the response that reports a created watch and the next response about a watch, such as its first events.
+/// Yields between the response that reports a created watch and the next response of another kind, such as the first events.
 /// Otherwise, both responses could share a DATA frame. Some clients fail if the first frame has a second message.
 fn yield_after_created(
     answers: impl Stream<Item = Result<WatchAnswer, Status>>,
@@ -74,8 +74,8 @@ fn resumable(status: Status) -> Status {
     }
 }
 
-/// Opens a watch stream for a caller in this process. Returns the decoded responses to `requests`. With `needs_leader`, some
-/// time without a leader ends the stream.
+/// Opens a watch stream for a caller in this process. Returns the decoded responses to `requests`. With `needs_leader`, the
+/// stream fails if this member knows no leader for too long.
 pub(super) fn watch_events<R>(
     ctx: &Context,
     requests: R,

@@ -22,7 +22,8 @@ const RANGES_PER_YIELD: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct PermissionState {
     seen: AuthState,
-    /// The user who created a watcher while authentication was enabled, and whose token can expire before the stream ends.
+    /// The last user who created a watcher while authentication was enabled. The user's token can expire before the stream
+    /// ends.
     user: Option<String>,
 }
 
@@ -31,8 +32,9 @@ impl PermissionState {
         Self { seen: ctx.node.auth(), user: None }
     }
 
-    /// Returns the error that prevents creating a watcher, or `None`. Stores the caller as the stream's user if the check
-    /// succeeds. Skips the check while authentication is disabled, and for a negative revision, whose error takes precedence.
+    /// Returns the error that prevents creating a watcher, or `None`. Fails if no state is available. Stores the caller as the
+    /// stream's user if the check succeeds. Skips the check while authentication is disabled, and for a negative revision,
+    /// whose error takes precedence.
     pub(super) async fn refusal(
         &mut self,
         ctx: &Context,

@@ -58,9 +58,9 @@ impl ProgressNotifier {
         self.timer = None;
     }
 
-    /// Takes the notifications that are due once the stream has read up to the requested revision, otherwise none. Returns the
-    /// watcher IDs and the number of progress requests to answer. Progress requests wait until no watcher is unsynced
-    /// (`caught_up`). If a periodic notification is due, marks the watchers with `progress_notify` as idle.
+    /// Takes the notifications that are due if the stream has read up to the wanted revision; otherwise, takes none. Returns
+    /// the idle synced watchers to notify and the number of progress requests to answer. Progress requests wait until no
+    /// watcher is unsynced (`caught_up`). If a periodic notification is due, marks the watchers with `progress_notify` as idle.
     pub(super) fn take_recipients(
         &mut self,
         watchers: &mut StreamWatchers,

@@ -53,7 +53,7 @@ pub(crate) struct Session<R> {
 }
 
 impl<R> Session<R> {
-    /// Creates a session without watchers. With `needs_leader`, losing the leader for too long ends the session with an error.
+    /// Creates a session without watchers. With `needs_leader`, the session fails if this member knows no leader for too long.
     /// Counts the stream in the metrics.
     pub(crate) fn new(ctx: &Context, requests: R, needs_leader: bool) -> Self {
         ctx.v3_metrics.watch_streams.inc();
@@ -124,7 +124,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Builds the response to a watcher's cancellation, without its ID.
+    /// Builds the response to the cancellation of a watcher, without the watcher's ID.
     fn canceled(&self) -> WatchResponse {
         WatchResponse {
             header: header::at(&self.ctx.node, self.reader.published()),
@@ -242,7 +242,7 @@ impl<R> Session<R> {
             return Ok(false);
         }
         if self.out.is_empty() {
-            // The step scanned a large part of the history without an event.
+            // The step scanned a large part of the history without finding an event.
             self.turn.end().await;
         }
         Ok(true)

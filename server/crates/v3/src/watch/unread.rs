@@ -51,8 +51,8 @@ impl UnreadGroups {
         self.0.extend(unread);
     }
 
-    /// Takes the next group to read. Returns `None` if `out` has responses to send or the worker must yield. A stream can have
-    /// a million groups without a response, because no watcher receives their changes.
+    /// Takes the next group to read. Returns `None` if no group is unread, `out` has responses to send, or the worker must
+    /// yield. A stream can have a million groups without a response, because no watcher receives their changes.
     pub(super) fn take_next(
         &mut self,
         out: &ResponseQueue,

@@ -21,7 +21,7 @@ pub(super) struct WatcherFlags {
     pub(super) prev_kv: bool,
     pub(super) fragment: bool,
     pub(super) progress_notify: bool,
-    /// Whether no event was sent since the last notification.
+    /// Whether no event has been sent since the last notification.
     pub(super) idle: bool,
     /// Whether the watcher is unsynced: it reads changes from before its creation.
     pub(super) unsynced: bool,
@@ -235,7 +235,8 @@ impl StreamWatchers {
     }
 }
 
-/// Returns the requested range. Fails for a negative start revision or an empty range, in etcd's order.
+/// Returns the requested range. As in etcd, fails with `Compacted` for a negative start revision, and then with `EMPTY_RANGE`
+/// for an empty range.
 fn requested_range(request: &WatchCreateRequest) -> RpcResult<WatchRange> {
     let span = WatchRange::new(first_key(request), &request.range_end);
     if request.start_revision < 0 {

@@ -27,7 +27,7 @@ const STEPS: usize = 200;
 /// Number of polls, with yields in between, after which a stream without a response is considered idle.
 const IDLE_POLLS: usize = 64;
 
-/// Range and start revision of each watcher of a session; 0 means changes from now on.
+/// Range and start revision of each watcher of a session; the start revision 0 means changes from now on.
 const WATCHERS: [(&str, &str, i64); 6] = [
     ("a", "", 0),
     ("b", "c", 0),
@@ -196,7 +196,7 @@ impl World {
         self.member.withdraw();
     }
 
-    /// Takes the next response of a session. Returns `false` if none is ready.
+    /// Takes the next response of a session. Returns `false` if no response is ready.
     async fn read(&mut self, session: usize) -> bool {
         let (answers, received) = &mut self.sessions[session];
         let answer = next(answers).await;
@@ -236,7 +236,7 @@ impl World {
     }
 }
 
-/// Takes the next item of a stream. Returns `None` if none is ready.
+/// Takes the next item of a stream. Returns `None` if no item is ready.
 async fn next_item(answers: &mut Answers) -> Option<Result<WatchResponse, Status>> {
     for _ in 0..IDLE_POLLS {
         if let Some(item) = answers.next().now_or_never() {
@@ -247,7 +247,7 @@ async fn next_item(answers: &mut Answers) -> Option<Result<WatchResponse, Status
     None
 }
 
-/// Takes the next response of a stream. Returns `None` if none is ready.
+/// Takes the next response of a stream. Returns `None` if no response is ready.
 async fn next(answers: &mut Answers) -> Option<WatchResponse> {
     let item = next_item(answers).await;
     item.map(|answer| answer.expect("no error"))

@@ -17,8 +17,8 @@ const STANDARD_BARE: GeneralPurpose = GeneralPurpose::new(&STANDARD, BARE);
 const URL_PADDED: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, PADDED);
 const URL_BARE: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, BARE);
 
-/// Decodes base64 like `protojson`, which accepts both alphabets, with or without padding. Expects padding if the length, with
-/// line breaks, is a multiple of four. Returns `None` for invalid base64.
+/// Decodes base64 like `protojson`, which accepts both alphabets, with or without padding. Expects padding if the length,
+/// including line breaks, is a multiple of four. Returns `None` for invalid base64.
 pub(super) fn decode_any_base64(text: &[u8]) -> Option<Vec<u8>> {
     let is_url = text.iter().any(|letter| matches!(letter, b'-' | b'_'));
     let is_padded = text.len().is_multiple_of(4);

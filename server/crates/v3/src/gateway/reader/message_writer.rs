@@ -2,7 +2,7 @@
 
 use prost::encoding::encode_varint;
 
-/// Number of bytes reserved for the length of a nested message. The length is written at the end of the message.
+/// Number of bytes reserved for the length of a nested message. The length is written when the message is complete.
 const LENGTH_BYTES: usize = 5;
 
 #[derive(Debug, Default)]

@@ -141,8 +141,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the next member of an object. Skips unknown names and `null`. Fails if the field or its oneof is already set.
-    /// `seen` contains the numbers of the fields that the object named before, and `oneof` says whether its oneof is set. A
-    /// message type has at most one oneof.
+    /// `seen` contains the numbers of the fields that the object named before, and `oneof` says whether the object's oneof is
+    /// set. A message type has at most one oneof.
     fn member(
         &mut self,
         shape: &MessageShape,

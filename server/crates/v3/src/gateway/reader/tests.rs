@@ -1,4 +1,4 @@
-//! Tests the limits on depth and size. `tests/differ` compares accepted and refused bodies with etcd's.
+//! Tests the limits on depth and size. `tests/differ` checks that etcd accepts and refuses the same bodies.
 
 use prost::Message as _;
 use witan_api::v3::{etcdserverpb::TxnRequest, shape::Shaped};

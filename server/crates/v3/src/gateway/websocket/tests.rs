@@ -84,7 +84,7 @@ async fn a_response_is_charged_until_the_session_has_ended() {
         .hold(Resource::Answers, LARGE_BYTES)
         .expect("free memory");
     let parts = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"{}"))]);
-    // The body holds the charge until it is dropped.
+    // The charge is held until the body is dropped.
     let body = BodyStream::new(parts.inspect(move |_| {
         let _ = &charge;
     }));

@@ -152,7 +152,7 @@ fn a_partly_read_revision_is_sent_as_a_whole_after_yields() {
         read.yields
     );
     assert!(from.is_none());
-    // The range has one event at the beginning of the revision and no event in the rest of it.
+    // The range has one event at the beginning of the revision and no later event in that revision.
     let one = WatchRange::new(b"a", b"b");
     let mut from = start();
     let read = next_batch(&states(&kv), range(&one, until.next()), &mut from);
@@ -194,7 +194,7 @@ fn a_batch_is_bounded_by_revisions_and_by_bytes() {
     );
 }
 
-/// A batch keeps its values in memory even after the state has dropped them, so it must be small.
+/// A batch keeps its values in memory even after the state has dropped them, so the batch must be small.
 #[test]
 fn recorded_changes_are_read_in_batches() {
     let mut kv = Kv::default();
