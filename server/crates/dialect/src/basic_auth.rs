@@ -253,7 +253,7 @@ async fn check_header(
                 tracing::warn!(
                     left_out,
                     %error,
-                    "failed to check the password of a v2 request"
+                    "failed to check the password of a request"
                 );
             }
             Err(NodeError::TooMany)

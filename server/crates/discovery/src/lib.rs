@@ -146,8 +146,8 @@ impl DiscoveryService {
         }
     }
 
-    /// Creates a random token's directory in the v2 tree and returns the token's URL. The request counts against the rate limit
-    /// unless its form, size or host is invalid.
+    /// Creates a random token with its directory in the v2 tree, and returns the token's URL. The request counts against the
+    /// rate limit unless its form, size or host is invalid.
     async fn make_token(
         &self,
         ctx: &Context,

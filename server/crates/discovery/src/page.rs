@@ -1,5 +1,5 @@
-//! The HTML page of a token: registered members, the number of missing members, and the next steps. It contains no scripts and
-//! escapes all strings from members.
+//! The HTML page of a token: registered members, the number of missing members, and the next steps. The page contains no
+//! scripts, and all strings from members are escaped.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -40,9 +40,9 @@ pub(super) fn answer(
         .body(reply::framed(request, page.into_bytes()))
 }
 
-/// Renders the page. The registrations are in order of creation; those beyond the size are marked as surplus. Each missing
-/// member has a row, up to `SIZE_MAX`. `url` is the value for `--discovery`, or `None` if the host is unknown. `token_size` is
-/// `None` if the token has no valid size. `directory` contains the registrations.
+/// Renders the page. The registrations are in order of creation; registrations beyond the size are marked as surplus. Each
+/// missing member has a row, up to `SIZE_MAX`. `url` is the value for `--discovery`, or `None` if the host is unknown.
+/// `token_size` is `None` if the token has no valid size. `directory` contains the registrations.
 fn html(url: Option<&str>, token_size: Option<u64>, directory: &Node) -> String {
     let mut members: Vec<&Node> = directory.nodes.iter().flatten().collect();
     // The members that registered first form the cluster.

@@ -42,7 +42,7 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// they can also register, and then find that the cluster is full.
 const REGISTRATIONS_PER_MEMBER: u64 = 2;
 
-/// Time for which a request waits for the lock.
+/// Maximum time for which a request waits for the lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// The lock that a request holds while it checks a limit and writes. Without the lock, concurrent requests would all pass the
@@ -146,7 +146,7 @@ struct TokenRequest<'a> {
     ctx: &'a Context,
     request: &'a HttpRequest,
     token: &'a str,
-    /// The path after the token, without leading and trailing slash.
+    /// The path after the token, without a leading or trailing slash.
     below: &'a [u8],
     lock: &'a RegistryLock,
 }
@@ -267,8 +267,9 @@ impl TokenRequest<'_> {
         Err(V2Error::before_store(ErrorCode::KeyNotFound, path))
     }
 
-    /// Fails if the registration is a directory or too long. Also fails if it is new and the token already has
-    /// `REGISTRATIONS_PER_MEMBER` registrations per member. `size` is the token's size, or `None` if the token has none.
+    /// Fails if the registration is a directory or too long. Also fails if the registration is new and the token already has
+    /// `REGISTRATIONS_PER_MEMBER` registrations per member. `size` is the token's size, or `None` if the token has no valid
+    /// size; the limit is then the limit for `SIZE_MAX`.
     fn check_bounds(
         &self,
         directory: &witan_tree::Node,

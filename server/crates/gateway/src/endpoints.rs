@@ -109,7 +109,7 @@ pub(super) async fn find(arguments: &StartArguments) -> Result<Vec<Endpoint>, Ga
     arguments.endpoints.iter().map(|text| parse(text)).collect()
 }
 
-/// Returns the verified endpoints in a domain's SRV records, or all of them with `--insecure-discovery`. Logs the ignored
+/// Returns the verified endpoints in a domain's SRV records, or all endpoints with `--insecure-discovery`. Logs the ignored
 /// endpoints. Fails if a lookup fails, the domain has no such record, or the CA certificates cannot be used.
 async fn discover(arguments: &StartArguments, domain: &str) -> Result<Vec<Endpoint>, GatewayError> {
     let suffix = arguments.discovery_srv_name.as_deref();

@@ -18,7 +18,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Creates an active endpoint. The SRV record of the endpoint contains `priority` and `weight`.
+    /// Creates an active endpoint. `priority` and `weight` are from its SRV record, or 0 without a record.
     pub(super) fn new(address: Address, priority: u16, weight: u16) -> Self {
         let is_active = Cell::new(true);
         Self { address, priority, weight, is_active }
@@ -49,8 +49,8 @@ impl Pool {
             .filter(|endpoint| !endpoint.is_active.get())
     }
 
-    /// Returns an active endpoint with the lowest priority number. Endpoints without weights take turns. Otherwise, the choice
-    /// is random by weight. Returns `None` if no endpoint is active.
+    /// Returns an active endpoint with the lowest priority number. If all active endpoints with this number have weight 0, they
+    /// take turns. Otherwise, the choice is random by weight. Returns `None` if no endpoint is active.
     pub(super) fn choose(&self) -> Option<&Endpoint> {
         let choice = self.choices.get();
         self.choices.set(choice.wrapping_add(1));

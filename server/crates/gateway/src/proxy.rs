@@ -50,7 +50,8 @@ pub(super) async fn run(listener: TcpListener, pool: Pool, retry_delay: Duration
     }
 }
 
-/// Returns `CONNECTIONS_MAX`, or less if the limit of open files is lower. A connection uses two file descriptors.
+/// Returns `CONNECTIONS_MAX`, or less (but at least 1) if the limit on open files is lower. A connection uses two file
+/// descriptors.
 fn connections_max() -> usize {
     (client_descriptors() / 2).clamp(1, CONNECTIONS_MAX)
 }

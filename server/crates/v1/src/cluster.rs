@@ -11,8 +11,8 @@ use witan_tree::WriteCounts;
 
 use super::{error::V1Error, render, request::V1Stats, text};
 
-/// Returns the leader's first peer URL, or the error `LeaderElection` if this member knows no leader. The URL is empty if the
-/// leader has none.
+/// Returns the leader's first peer URL, or the error `LeaderElection` if this member knows no leader. The result is empty if
+/// the leader has no URL.
 pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let url = leader_of(node, &view)?.peer_urls.first();

@@ -182,7 +182,7 @@ fn is_keyword(key: &[u8]) -> bool {
     v1::KEYWORDS.iter().any(|word| word.as_bytes() == first)
 }
 
-/// Parses a decimal number; `None` for any other text.
+/// Parses a decimal number with an optional sign; `None` for any other text.
 fn number(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }

@@ -7,9 +7,10 @@ use witan_tree::{Event, Watch, limits::TREE_HISTORY_EVENTS};
 
 use super::error::V1Error;
 
-/// Waits for the first change at or below `key` since index `from`; `None` waits for the next change. As in etcd 0.1, starts
-/// with the oldest event if the history no longer contains `from`. Returns `None` if the caller has no access or loses it.
-/// Fails with `WatcherCleared` if, during the wait, the process stops, the client disconnects, or the history loses the change.
+/// Waits for the first change at or below `key` with index `from` or later; `None` waits for the next change. As in etcd 0.1,
+/// starts with the oldest event if the history no longer contains `from`. Returns `None` if the caller has no access or loses
+/// it. Fails with `RaftInternal` if there are too many watchers. Fails with `WatcherCleared` if, during the wait, the process
+/// stops, the client disconnects, or the history loses the change.
 pub(super) async fn next(
     ctx: &Context,
     client: &Disconnect,

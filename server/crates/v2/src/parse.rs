@@ -141,7 +141,8 @@ fn validate(is_get: bool, fields: &FormFields) -> Result<Params, V2Error> {
     })
 }
 
-/// Parses an index. Returns `None` if it is 0 or missing. Fails with `IndexNotNumber` if it is not a decimal number in range.
+/// Parses an index. Returns `None` if the index is 0 or missing. Fails with `IndexNotNumber` if the value is not a decimal
+/// number in range.
 fn index(fields: &FormFields, name: &str) -> Result<Option<u64>, V2Error> {
     let Some(text) = fields.get(name) else {
         return Ok(None);
@@ -156,7 +157,7 @@ fn index(fields: &FormFields, name: &str) -> Result<Option<u64>, V2Error> {
     }
 }
 
-/// Parses a boolean. Returns false if it is missing. Fails with `InvalidField` if it is invalid.
+/// Parses a boolean. Returns false if the field is missing. Fails with `InvalidField` if the value is invalid.
 fn flag(fields: &FormFields, name: &str) -> Result<bool, V2Error> {
     Ok(boolean(fields, name, "\"")?.unwrap_or(false))
 }

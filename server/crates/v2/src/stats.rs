@@ -79,8 +79,8 @@ pub(super) fn of_leader(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     answer(request, StatusCode::OK, &stats)
 }
 
-/// Converts a follower's numbers of append messages, and their round-trip times in milliseconds. Before the first measurement,
-/// the minimum is `NO_LATENCY_MS`.
+/// Converts the counts and the round-trip times, in milliseconds, of a follower's append messages to JSON. Before the first
+/// measurement, the minimum is `NO_LATENCY_MS`.
 fn follower(counts: &FollowerCounts) -> Value {
     let trips = &counts.trips;
     let minimum = match trips.count {
@@ -113,7 +113,7 @@ pub(super) async fn of_store(ctx: &Context, request: &HttpRequest) -> HttpRespon
     answer(request, StatusCode::OK, &stats)
 }
 
-/// Converts the counts of writes, and of reads that found a node and that failed.
+/// Combines the counts of writes, of reads that found a node, of reads that failed, and of watchers.
 fn store(counts: &WriteCounts, [found, failed]: [u64; 2], watchers: u64) -> StoreStats {
     StoreStats {
         gets_success: found,

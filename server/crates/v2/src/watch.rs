@@ -74,6 +74,7 @@ pub async fn open(
 #[derive(Debug)]
 struct WatchCursor {
     watch: Watch,
+    /// The index of the next change to examine.
     from: u64,
     /// Whether the last read found no matching event.
     idle: bool,
@@ -85,8 +86,8 @@ impl WatchCursor {
         self.from = self.from.max(index);
     }
 
-    /// Returns the next matching event, or `None` if there is none. Advances past all events that were examined. Fails if the
-    /// history no longer contains the next event.
+    /// Returns the next matching event, or `None` if no such event exists yet. Advances past all events that were examined.
+    /// Fails if the history no longer contains the next event.
     fn next(&mut self, tree: &Tree) -> Result<Option<Event>, TreeError> {
         let found = tree.next_event(&self.watch, self.from)?;
         match &found {

@@ -147,8 +147,8 @@ impl<'a> AuthResource<'a> {
     }
 }
 
-/// Answers any request below `/v2/auth`. `path` is the entire cleaned path; an unknown path gets 400. The caller must have
-/// authorized the client.
+/// Answers any request below `/v2/auth`. `path` is the entire cleaned path; an unknown path gets 400, and a method that the
+/// resource does not allow gets 405. The caller must have authorized the client.
 pub(super) async fn handle(
     ctx: &Context,
     request: &HttpRequest,

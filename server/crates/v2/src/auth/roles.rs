@@ -63,8 +63,8 @@ pub(super) async fn get(
     read_auth(ctx, request, least_bytes, write).await
 }
 
-/// Creates a role with the body's permissions (201), or changes a role by the body's `grant` and `revoke` (200). Fails with 400
-/// if the body names another role, or contains both permissions and changes.
+/// Creates a role with the body's permissions (201) or, if the body contains `grant` or `revoke`, changes a role (200). Fails
+/// with 400 if the body names another role, or contains both permissions and changes.
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,

@@ -31,7 +31,7 @@ pub(super) async fn list(
     read_auth(ctx, request, |auth| Ok(least_bytes(auth)), write_list).await
 }
 
-/// Appends an object with the list of users, sorted by name, or `null` if there are none, and a newline.
+/// Appends an object with the list of users, sorted by name, and a newline. The list is `null` if no user exists.
 fn write_list(out: &mut dyn Sink, auth: &Auth) {
     let mut before: &[u8] = b"{\"users\":[";
     for user in auth.users() {
@@ -46,8 +46,8 @@ fn write_list(out: &mut dyn Sink, auth: &Auth) {
     out.extend_from_slice(end);
 }
 
-/// Appends a user with its roles and their permissions. Omits roles that do not exist, and the field `roles` if the user has
-/// no other role.
+/// Appends a user with its roles and their permissions. Omits roles that do not exist, and the field `roles` if no role
+/// remains.
 fn push_user(out: &mut dyn Sink, auth: &Auth, user: &auth::User) {
     let mut names = Auth::path_roles(user);
     names.retain(|name| auth.role(name).is_some() || name == ROOT);
@@ -143,8 +143,8 @@ pub(super) async fn put(
     Ok(json_response(ctx, request, StatusCode::OK, &user))
 }
 
-/// Creates a user with a hashed password, or fails with 400 if the password is empty. The user root always gets the role root.
-/// Returns the user as JSON. Its roles are `null` if the request names none.
+/// Creates a user with a hashed password, or fails with 400 if `password` is `None`. The user root always gets the role root.
+/// Returns the user as JSON. The roles of a user other than root are `null` if `roles` is `None`.
 async fn create(
     ctx: &Context,
     name: String,

@@ -14,8 +14,8 @@ use super::{MembersHttpError, peer_url};
 
 const FIELD: &str = "peerURLs";
 
-/// Reads the body and returns its validated, sorted peer URLs. Fails if the media type is not JSON, or if the body contains no
-/// URL, an invalid URL, or more than `LONG_TEXT_BYTES_MAX` bytes of URLs.
+/// Reads the body and returns its validated, sorted peer URLs. Fails with 415 if the media type is not JSON. Fails with 400 if
+/// the body exceeds `INLINE_BYTES` or contains no URL, an invalid URL, or more than `LONG_TEXT_BYTES_MAX` bytes of URLs.
 pub(super) async fn peer_urls(
     request: &HttpRequest,
     payload: &mut web::Payload,

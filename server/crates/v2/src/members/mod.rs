@@ -37,7 +37,7 @@ impl MembersHttpError {
     /// Logs the reason and returns a 500 error with etcd's generic message.
     fn internal(reason: &str) -> Self {
         if let Some(left_out) = REFUSED_CHANGES.admit() {
-            tracing::warn!(left_out, reason, "membership change refused");
+            tracing::warn!(left_out, reason, "a request to /v2/members failed");
         }
         Self(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL.into())
     }
