@@ -52,8 +52,8 @@ impl JsonRequests {
         }
     }
 
-    /// Reads the next request. Returns `None` at the end of the body. Fails with an error message if the request is unreadable or
-    /// too large, or if its charge is refused.
+    /// Reads the next request. Returns `None` at the end of the body. Fails with an error message if the request is unreadable
+    /// or too large, or if its charge is refused.
     pub(super) async fn next<Q>(&mut self) -> Result<Option<Q>, String>
     where
         Q: Shaped + Default + Message + 'static,

@@ -28,12 +28,12 @@ use crate::error::RpcError;
 /// Number of operations and comparisons above which another thread checks a transaction for overlapping writes.
 const LARGE_TXN_OPS: usize = 1024;
 
-/// Maximum nesting depth of transactions below the outermost transaction; deeper transactions are refused. The log's codec reads
-/// messages up to 100 levels deep: two levels surround the outermost transaction, and each nested transaction needs two.
+/// Maximum nesting depth of transactions below the outermost transaction; deeper transactions are refused. The log's codec
+/// reads messages up to 100 levels deep: two levels surround the outermost transaction, and each nested transaction needs two.
 const TXNS_NESTED_MAX: usize = 48;
 
-/// Maximum number of operations and comparisons in a transaction and its nested transactions, in units of `--max-txn-ops`; larger
-/// transactions are refused. etcd limits only each list, so nesting multiplies the total without limit.
+/// Maximum number of operations and comparisons in a transaction and its nested transactions, in units of `--max-txn-ops`;
+/// larger transactions are refused. etcd limits only each list, so nesting multiplies the total without limit.
 const TXN_LISTS_MAX: usize = 64;
 
 /// Executes a transaction and counts its operations if a sample is running.

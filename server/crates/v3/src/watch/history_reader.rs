@@ -258,9 +258,9 @@ pub(super) struct RangeToRead<'a> {
 impl RangeToRead<'_> {
     /// Reads one batch of changes, starting at `from`. Advances `from`, or sets it to `None` at the end. As etcd guarantees, a
     /// batch contains all events of a revision or none. Calls `states` again after each yield instead of holding a state.
-    /// Charges the events of a revision that exceeds a batch while it reads them. If the first charge is refused, other responses
-    /// have used up the memory, and the read fails with `TooManyRequests`. If a later charge is refused, the read fails with
-    /// `ResponseTooLarge`; `from` is then at this revision.
+    /// Charges the events of a revision that exceeds a batch while it reads them. If the first charge is refused, other
+    /// responses have used up the memory, and the read fails with `TooManyRequests`. If a later charge is refused, the read
+    /// fails with `ResponseTooLarge`; `from` is then at this revision.
     pub(super) async fn next_batch<S>(
         &self,
         from: &mut Option<ResumePoint>,
