@@ -26,8 +26,8 @@ pub fn route(settings: &Settings, path: &[u8]) -> Option<&'static HttpRoute> {
     on.then_some(route)
 }
 
-/// Returns `None` if the caller has access to the route, or if the route is v2 keys, whose handlers check access themselves.
-/// Otherwise, returns the response: 401, or 503 if the check fails.
+/// Returns `None` if the caller has access to the route, or if the route is v1 or v2 keys, whose handlers check access
+/// themselves. Otherwise, returns the response: 401, or 503 if the check fails.
 pub async fn denied_response(
     ctx: &Context,
     request: &HttpRequest,

@@ -1,5 +1,5 @@
-//! Authenticates HTTP/1 requests with Basic credentials and authorizes them by etcd 3.4's rules for v2. Routes other than v2
-//! keys also accept v3 tokens. The state machine implements the rules (`witan_machine::auth::path_permissions`).
+//! Authenticates HTTP/1 requests with Basic credentials and authorizes them by etcd 3.4's rules for v2. Routes other than v1
+//! and v2 keys also accept v3 tokens. The state machine implements the rules (`witan_machine::auth::path_permissions`).
 //!
 //! While v2 authentication is disabled, the check of a key costs one atomic load. Client certificates are ignored, because any
 //! web page can make a browser present one.
@@ -149,9 +149,9 @@ impl KeyAccess {
     }
 }
 
-/// Returns whether the caller, authenticated by a password or a v3 token, may use an HTTP/1 route. Returns true for v2 keys,
-/// whose handlers check access themselves. Fails like [`check_header`]. If the request can change the cluster, also fails if
-/// there is no quorum.
+/// Returns whether the caller, authenticated by a password or a v3 token, may use an HTTP/1 route. Returns true for v1 and v2
+/// keys, whose handlers check access themselves. Fails like [`check_header`]. If the request can change the cluster, also fails
+/// if there is no quorum.
 pub(super) async fn authorize_route(
     ctx: &Context,
     request: &HttpRequest,

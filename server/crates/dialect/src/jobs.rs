@@ -38,7 +38,7 @@ impl Context {
 }
 
 /// Runs `work`, a short read of values on disk, on another thread. Waits for a permit first and then for `state`, so that a
-/// waiting reader pins no state. Fails with `Stopped` if the runtime ends first.
+/// waiting reader pins no state. Panics if `work` panics. Fails with `Stopped` if the runtime ends first.
 ///
 /// Holds the process's permit until `work` ends, and the connection's permit until the caller takes the result. Until then,
 /// also charges the size of the result, which `bytes` returns, because it might take a long time until the connection is

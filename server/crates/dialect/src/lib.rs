@@ -48,11 +48,11 @@ pub struct SharedContext {
     pub metrics_page: MetricsPage,
     /// Counts requests that panic.
     pub panics: PanicMetrics,
-    /// Series for health checks.
+    /// Metrics for health checks.
     pub health_metrics: HealthMetrics,
-    /// Series for v2 requests.
+    /// Metrics for v2 requests.
     pub v2_metrics: V2Metrics,
-    /// Series for v3 calls.
+    /// Metrics for v3 calls.
     pub v3_metrics: V3Metrics,
     /// The settings that handlers read.
     pub settings: Settings,

@@ -8,7 +8,7 @@ use std::{
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use witan_base::metrics::{Register, Striped};
 
-/// Series for health checks.
+/// Metrics for health checks.
 #[derive(Debug)]
 #[expect(
     missing_docs,
@@ -55,7 +55,7 @@ fn index(method: &str) -> usize {
 /// Failure statuses whose counters exist from startup, so that a rate includes the first failure.
 const COMMON_FAILURES: [&str; 4] = ["400", "404", "412", "500"];
 
-/// Series for v2 requests.
+/// Metrics for v2 requests.
 #[derive(Debug)]
 pub struct V2Metrics {
     received: [IntCounter; METHODS.len()],
@@ -122,7 +122,7 @@ impl V2Metrics {
     }
 }
 
-/// Series for v3 calls.
+/// Metrics for v3 calls.
 #[derive(Debug)]
 #[expect(
     missing_docs,

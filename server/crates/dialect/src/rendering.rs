@@ -77,7 +77,8 @@ pub async fn body(
 /// The reason why a node cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadRefused {
-    /// No state is available, too many readers wait, or the client disconnected while its request waited.
+    /// No state is available, the state pinned too much memory, a password could not be checked, or the client disconnected
+    /// while its request waited.
     Fault(NodeError),
     /// The caller no longer has access to the node.
     Unauthorized,
@@ -98,8 +99,8 @@ impl From<TreeError> for ReadRefused {
 }
 
 /// Reads a node, with its subtree if `recursive`. Returns the rendered body and the tree's index. A small result is read from
-/// `view`. For a large result, waits for a permit, checks `access` again, and charges and reads the result from the latest
-/// state on another thread. If the charge is refused, the body fails.
+/// `view`. For a large result, waits for a permit, checks `access` again, and charges and reads the result from this member's
+/// latest state on another thread. If the charge is refused, the body fails.
 pub fn read<'a>(
     ctx: &'a Context,
     request: &'a HttpRequest,
@@ -141,7 +142,8 @@ pub fn read<'a>(
 
 /// Charges the memory of a node and its children, or of its subtree if `recursive`, before they are read. Each node of the
 /// result contains its entire path, so the result can be much larger than the tree. Measures with growing limits, because the
-/// measurement stops at its limit. Fails if the charge is refused.
+/// measurement stops at its limit. The charge is at least `INLINE_BYTES` and can exceed the size by half. Fails if the charge
+/// is refused.
 fn reserve(
     account: &Account,
     tree: &Tree,
@@ -161,7 +163,7 @@ fn reserve(
 }
 
 /// Waits for a permit, checks the caller's access again, and runs `look` on another thread. Fails with `Unauthorized` if the
-/// caller has lost access, and with `TooMany` if the client disconnects during the wait.
+/// caller has lost access, and with `TooMany` if the client disconnects during the wait or the state pins too much memory.
 async fn read_large<T: Send + 'static>(
     ctx: &Context,
     request: &HttpRequest,

@@ -86,8 +86,7 @@ pub fn framed(request: &HttpRequest, bytes: Vec<u8>) -> FramedBody {
     framed_text(request, charge.map(|charge| ChargedText { bytes, charge }))
 }
 
-/// Creates a body from a text that is already charged, with the framing of [`framed`]. If the charge was refused, the body
-/// fails.
+/// Creates a body from text that is already charged, with the framing of [`framed`]. If the charge was refused, the body fails.
 pub fn framed_text(
     request: &HttpRequest,
     text: Result<ChargedText, ResponseRefused>,
@@ -161,7 +160,7 @@ pub fn account(request: &HttpRequest) -> Option<&Account> {
     connection_data(request)
 }
 
-/// A rendered text and its charge.
+/// Rendered text and its charge.
 #[derive(Debug)]
 pub struct ChargedText {
     /// The text.

@@ -1,7 +1,8 @@
 //! The discovery service. Members of a new cluster register below a token and find each other's addresses there. The service
 //! has the paths of etcd's public service: `/new`, `/<token>`, `/<token>/<id>`, `/<token>/_config/size`.
 //!
-//! The registry is a directory of the v2 tree (`/v2/keys/_etcd/registry`). Responses and errors have the format of the v2 API.
+//! The registry is a directory of the v2 tree (`/v2/keys/_etcd/registry`). Except for `/new`, which answers in plain text, and
+//! the page for browsers, responses have the format of the v2 API.
 //!
 //! Reading order: this file (`/new`, sizes) → `registry` (paths below a token) → `page` (the page for browsers).
 
@@ -50,7 +51,7 @@ const TOKENS_PER_PERIOD: usize = 300;
 /// The discovery service with its limits, one per process.
 #[derive(Debug)]
 pub struct DiscoveryService {
-    /// One permit for each token that can still be created in this period.
+    /// One permit for each token that can be created now. A used permit returns after `RATE_PERIOD`.
     rate: Arc<Semaphore>,
     lock: RegistryLock,
 }

@@ -18,7 +18,7 @@ const STYLE: &str = "body{font-family:sans-serif;margin:2em;max-width:60em}\
                      table{border-collapse:collapse}\
                      td,th{border:1px solid #999;padding:.3em .6em;text-align:left}";
 
-/// Responds with the page, with headers that keep the token secret and forbid scripts. The parameters of `html` apply.
+/// Responds with the page, with headers that keep the token secret and forbid scripts. For the other parameters, see `html`.
 pub(super) fn answer(
     request: &HttpRequest,
     url: Option<&str>,

@@ -297,7 +297,7 @@ impl TokenRequest<'_> {
     }
 }
 
-/// Returns whether the `Accept` header lists `text/html`, as a browser's header does.
+/// Returns whether the `Accept` header lists `text/html`, as a browser's header does. Ignores parameters such as `q`.
 fn wants_page(request: &HttpRequest) -> bool {
     let accepted = request.headers().get_all(ACCEPT);
     accepted

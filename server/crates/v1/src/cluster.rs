@@ -19,7 +19,7 @@ pub(super) async fn leader(node: &Node) -> Result<Vec<u8>, V1Error> {
     Ok(url.cloned().unwrap_or_default().into())
 }
 
-/// Returns the client URLs of all members, sorted and separated by `, `.
+/// Returns the client URLs of all members in this member's state, sorted and separated by `, `.
 pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     Ok(view.machine.members.client_urls().join(", ").into())
@@ -62,8 +62,8 @@ fn record(member: &Member) -> String {
     format!("raft={peer}&etcd={client}")
 }
 
-/// Answers a request for statistics. Leader statistics contain only the leader's name. Other members redirect the request to
-/// the leader (307). They fail with `LeaderElection` if the leader or its client URL is unknown.
+/// Answers a request for statistics. Leader statistics contain only the leader's name. Other members redirect a request for
+/// leader statistics to the leader (307), or fail with `LeaderElection` if the leader or its client URL is unknown.
 pub(super) async fn stats(
     ctx: &Context,
     request: &HttpRequest,

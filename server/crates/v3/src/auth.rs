@@ -99,10 +99,10 @@ async fn hash(ctx: &Context, password: String) -> RpcResult<Bytes> {
     Ok(hashing.hash(ctx.account(), password).await?)
 }
 
-/// Checks a password and issues a token. Starts over if users change in the meantime. Takes as long for an unknown user as for
-/// a wrong password, so that clients cannot find out which users exist. Fails with `AuthNotEnabled` while neither v2 nor v3
-/// authentication is enabled. Fails with `AuthFailed` for wrong credentials, and with `NoPasswordUser` for a user without a
-/// password.
+/// Checks a password in a linearizable state and issues a token. Starts over if users change in the meantime. Takes as long for
+/// an unknown user as for a wrong password, so that clients cannot find out which users exist. Fails with `AuthNotEnabled`
+/// while neither v2 nor v3 authentication is enabled. Fails with `AuthFailed` for wrong credentials, and with `NoPasswordUser`
+/// for a user without a password.
 pub(super) async fn authenticate(
     ctx: &Context,
     request: pb::AuthenticateRequest,

@@ -1,8 +1,8 @@
 //! Authorizes calls. [`admit`] checks the access that `witan_api::access` requires for a method. The check runs before the
 //! message is read, so that unauthorized calls cost little. The functions of the calls do not repeat the check.
 //!
-//! Permissions that depend on the message follow the rules of `witan_machine::auth`. Such permissions are checked here or when
-//! a command is applied.
+//! Permissions that depend on the message follow the rules of `witan_machine::auth`. Such permissions are checked here, when a
+//! command is applied, or both.
 
 use witan_api::{
     access::{Access, CallType, GrpcRoute},
@@ -185,8 +185,8 @@ pub(super) async fn before_proposal(
     check_on(ctx, &view.machine, check)
 }
 
-/// Checks permission to keep a lease alive, which is permission to revoke it. Succeeds while v3 authentication is disabled.
-/// Otherwise, fails with `UserEmpty` if there are no credentials.
+/// Checks permission to keep a lease alive, which is permission to revoke it, in this member's state. Succeeds while v3
+/// authentication is disabled. Otherwise, fails with `UserEmpty` if there are no credentials.
 pub(super) async fn renew_lease(ctx: &Context, lease: LeaseId) -> RpcResult<()> {
     if !ctx.node.auth_enabled() {
         return Ok(());

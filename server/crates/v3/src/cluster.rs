@@ -30,7 +30,7 @@ pub(super) async fn member_list(
 }
 
 /// Adds a voter or a learner, unless the addition could cause quorum loss. Returns the new member and all members. Fails for
-/// invalid URLs, and for a learner if there are already `max_learners` learners.
+/// invalid URLs, if a member has one of the URLs, and for a learner if there are already `max_learners` learners.
 pub(super) async fn member_add(
     ctx: &Context,
     request: pb::MemberAddRequest,

@@ -18,7 +18,7 @@ impl<E: Into<Self>> From<ProposeError<E>> for RpcError {
 }
 
 impl From<NodeError> for RpcError {
-    /// Maps each error to etcd's error. `Internal` has no equivalent in etcd and becomes a plain error.
+    /// Maps each error to its equivalent. `Internal` has no equivalent and becomes a plain error.
     fn from(fault: NodeError) -> Self {
         match fault {
             NodeError::NoLeader => RpcError::NoLeader,

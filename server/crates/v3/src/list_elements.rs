@@ -14,7 +14,7 @@ use witan_base::account::{Account, Charge, Resource, SMALL_BYTES};
 use super::RpcResult;
 use crate::{error::RpcError, gateway::RECURSION_LIMIT};
 
-/// Size in bytes of an operation in memory, where both the request and its command contain the operation.
+/// Size in bytes of an operation in memory: once in the request, and once in its command.
 const ELEMENT_BYTES: usize = 2 * size_of::<RequestOp>();
 
 /// The number of elements in all lists of a message and its nested messages.

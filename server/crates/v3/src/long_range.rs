@@ -40,7 +40,8 @@ use super::{
 };
 use crate::error::RpcError;
 
-/// Limits of a part that a worker reads from memory and encodes in less than a millisecond. A single pair can exceed them.
+/// Limits of a part that a worker reads from memory and encodes in less than a millisecond. A single pair can exceed the
+/// limits.
 const MEMORY_PART: RangePartBounds =
     RangePartBounds { pairs: usize::MAX, bytes: 64 << 10, keys: 4096 };
 
@@ -170,7 +171,7 @@ fn read_part(
 }
 
 impl LongRange {
-    /// Builds the gRPC response. Its body reads the pairs while it is sent.
+    /// Builds the gRPC response. Its body reads the pairs while it is sent, and ends with an error status if a read fails.
     fn response(self) -> Response<Body> {
         let parts = stream::try_unfold(self, |mut answer| async move {
             let part = answer.next().await?;

@@ -147,7 +147,7 @@ where
         let length = with_permit.response.message().map_or(0, M::encoded_len);
         let charge = reply::charge(Some(&account), length);
         let _charge = charge.map_err(|_| RpcError::TooManyRequests)?;
-        // The closure owns the permit, so that it stays taken if the client disconnects.
+        // The closure owns the permit, which therefore stays taken if the client disconnects.
         Ok::<_, RpcError>(with_permit.map(UnaryResponse::into_outgoing))
     };
     let encoded = Box::pin(blocking::run(ctx.account(), encode)).await;

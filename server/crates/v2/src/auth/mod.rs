@@ -194,8 +194,9 @@ async fn serve(
     }
 }
 
-/// Reads users or roles as a large read, because the response repeats the patterns of a role for each of its users. `write`
-/// appends the response. `least_bytes` returns a lower bound of its size in bytes, or the reason why there is no response.
+/// Reads users or roles from this member's state as a large read, because the response repeats the patterns of a role for each
+/// of its users. `write` appends the response. `least_bytes` returns a lower bound of its size in bytes, or the reason why
+/// there is no response.
 async fn read_auth(
     ctx: &Context,
     request: &HttpRequest,

@@ -98,7 +98,7 @@ pub(super) async fn get(
 /// Creates or changes a user. A body creates the user if it contains `roles`, or if the user is new and the body contains
 /// neither `grant` nor `revoke`. As in etcd, only creation without roles returns 201; all other requests return 200. Fails with
 /// 400 if the body names another user, or contains `roles` and also `grant` or `revoke`. Fails with 404 if the user to change
-/// does not exist.
+/// does not exist. Looks the user up in this member's state.
 pub(super) async fn put(
     ctx: &Context,
     request: &HttpRequest,

@@ -2,8 +2,8 @@
 
 use witan_gocompat::{text::quote, url};
 
-/// Returns the trimmed URL if its scheme is `http`, `https`, `unix` or `unixs` and it has the form `host:port` without a path.
-/// As in etcd, the host and the port can be empty. Otherwise, returns etcd's message for the first error.
+/// Returns the trimmed URL if its scheme is `http`, `https`, `unix` or `unixs` and its address has the form `host:port`,
+/// without a path. As in etcd, the host and the port can be empty. Otherwise, returns etcd's message for the first error.
 pub fn peer_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     let url = url::parse(text).map_err(|e| format!("parse {}: {e}", quote(text.as_bytes())))?;

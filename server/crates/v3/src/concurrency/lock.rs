@@ -34,7 +34,7 @@ pub(crate) async fn unlock(ctx: &Context, request: UnlockRequest) -> RpcResult<U
 }
 
 /// Puts the caller's key below the lock's name, waits until it is the oldest key, and returns the key. Fails with `EXPIRED` if
-/// the key is deleted while the caller waits. If the wait fails otherwise or the caller disconnects, deletes the key.
+/// the key is deleted while the caller waits. If the wait fails for another reason or the caller disconnects, deletes the key.
 async fn acquire(ctx: Context, request: LockRequest, gone: CallerGone) -> RpcResult<LockResponse> {
     let lease = session_lease(&ctx, LeaseId(request.lease)).await?;
     let key = session_key(&request.name, lease);

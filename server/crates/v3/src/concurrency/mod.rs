@@ -32,7 +32,7 @@ use witan_machine::lease::LeaseId;
 use super::{RpcResult, kv, lease, watch};
 use crate::error::RpcError;
 
-/// TTL in seconds of the lease that the server grants if the request has none, as in etcd's session.
+/// TTL in seconds of the lease that the server grants if the request names no lease, as in etcd's session.
 const SESSION_TTL_S: i64 = 60;
 
 type WatchResponses = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
@@ -214,7 +214,8 @@ fn open_watch(ctx: &Context, create: WatchCreateRequest, needs_leader: bool) -> 
 type CallerGone = oneshot::Receiver<()>;
 
 /// Runs `work` to its end, even if the caller disconnects. Signals a disconnect with `CallerGone`. Panics if `work` panics;
-/// after a disconnect, counts the panic in `metrics` instead. All errors have the code `Unknown`.
+/// after a disconnect, counts the panic in `metrics` instead. Fails with `Stopped` if the worker ends first. All errors have
+/// the code `Unknown`.
 async fn run_to_completion<T: 'static, F: Future<Output = RpcResult<T>> + 'static>(
     metrics: &PanicMetrics,
     work: impl FnOnce(CallerGone) -> F,

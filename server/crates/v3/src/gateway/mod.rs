@@ -102,7 +102,7 @@ pub async fn handle(
 }
 
 /// Authorizes a request and runs its call. Responds with 404 if the gateway is disabled, the path has no gateway prefix, or no
-/// call has the path.
+/// call has the path. Refuses requests other than a POST or a WebSocket handshake.
 async fn dispatch(
     ctx: &Context,
     request: &HttpRequest,
@@ -170,7 +170,8 @@ async fn dispatch(
     response.unwrap_or_else(|failure| failure.answer(gateway_version))
 }
 
-/// Runs a unary call and builds its response. Drains the rest of the body after an error.
+/// Runs a unary call and builds its response. If the memory for the response is refused, the body of the response fails. Drains
+/// the rest of the request's body after an error.
 async fn respond_unary(
     ctx: &Context,
     request: &HttpRequest,
@@ -222,7 +223,7 @@ pub fn split(path: &[u8]) -> Option<(GatewayVersion, &str)> {
 }
 
 /// Reads the body, runs the call and returns its response as JSON. Fails when the deadline passes or the client disconnects, or
-/// if the client requires a leader and none is known. A command that was already proposed is still executed.
+/// if the client requires a leader and no leader is known. A command that was already proposed is still executed.
 async fn run_unary(
     ctx: &Context,
     request: &HttpRequest,

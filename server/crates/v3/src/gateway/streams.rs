@@ -30,9 +30,9 @@ const PANICKED: &str = "internal error: the stream was not completed";
 
 pub(super) type RequestStream<Q> = Pin<Box<dyn Stream<Item = Result<Q, Status>>>>;
 
-/// Waits for the first request and starts the stream of `answers`, which receives the context, the requests, and whether the
-/// client requires a leader. Fails if the first request or its timeout is unreadable. If a required leader is missing, returns
-/// an error response instead. As in etcd, a later unreadable request only ends the stream of requests.
+/// Waits for the first request and starts the stream that `answers` returns. `answers` receives the context, the requests, and
+/// whether the client requires a leader. Fails if the first request or its timeout is unreadable. If a required leader is
+/// missing, returns an error response instead. As in etcd, a later unreadable request only ends the stream of requests.
 pub(super) async fn begin<Q, A, S>(
     ctx: &Context,
     request: &HttpRequest,

@@ -6,7 +6,7 @@ use witan_machine::kv;
 use super::{Context, RpcResult, authorize, header};
 
 /// Compacts the history up to a revision. Completes once the compaction has been applied. With `physical`, also proposes sweeps
-/// until the memory is freed.
+/// until this member has freed the memory.
 pub(crate) async fn compact(
     ctx: &Context,
     request: CompactionRequest,

@@ -81,7 +81,7 @@ fn range_bytes(state: &Kv, range: &Range) -> u64 {
         ..range.clone()
     };
     let mut bytes = 0;
-    // An error means that the range will also fail.
+    // If the plan fails, the range of the command will also fail.
     let _ = state.plan_range(&range, 0, &mut |pair, value_len| {
         bytes += (pair.key.len() + value_len) as u64;
     });

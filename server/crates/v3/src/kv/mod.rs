@@ -88,11 +88,11 @@ impl ReadSize {
 }
 
 /// Runs `work` on `request`. A small read uses `view`, because the caller was checked against this state. If a value is only on
-/// disk, the read is repeated on another thread. That read and a large read wait for a permit and use the latest state, and
-/// `check` checks the caller again against that state. A read of few keys is also large if its pairs exceed [`WHOLE_BYTES`].
-/// Returns the result of `work` and, for a large read, its permit. `work` must fail with `ResponseTooLarge` if the pairs exceed
-/// [`ReadBounds::bytes`], which is at most `bytes`. The outer result fails if no state is available or `check` refuses the
-/// caller.
+/// disk, the read is repeated on another thread. That read and a large read wait for a permit and use this member's latest
+/// state, and `check` checks the caller again against that state. A read of few keys is also large if its pairs exceed
+/// [`WHOLE_BYTES`]. Returns the result of `work` and, for a large read, its permit. `work` must fail with `ResponseTooLarge` if
+/// the pairs exceed [`ReadBounds::bytes`], which is at most `bytes`. The outer result fails if no state is available, `check`
+/// refuses the caller, or the state of a large read pins too much memory.
 pub(super) fn read<Q: Clone + Send + 'static, T: ReadReply>(
     ctx: &Context,
     (view, bytes): (CurrentView, u64),
@@ -156,8 +156,9 @@ async fn read_small<Q: Send + 'static, T: ReadReply>(
     ctx.disk_read(read, bytes).await?
 }
 
-/// Runs a read with a permit on this worker. If the read is `Long` or a value is only on disk, runs it on another thread. The
-/// permit is held until the connection's current poll ends, so that a poll runs at most as many reads as there are permits.
+/// Runs a read that has a permit on this worker. If the read is `Long` or a value is only on disk, runs it on another thread.
+/// The outer result fails with `TooManyRequests` if the state pins too much memory. The permit is held until the connection's
+/// current poll ends, so that a poll runs at most as many reads as there are permits.
 pub(super) async fn run_large<T: Send + 'static>(
     job: Job<Permit>,
     size: ReadSize,

@@ -1,4 +1,4 @@
-//! Checks that operations of a transaction that can run together neither put a key twice, nor put and delete it. Refuses
+//! Checks that the operations that can run together in a transaction neither put a key twice, nor put and delete a key. Refuses
 //! exactly the transactions that etcd refuses, even where the result depends on the order of operations. Takes O(n log n) time.
 
 use std::collections::{BTreeMap, BTreeSet};

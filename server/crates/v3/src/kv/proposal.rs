@@ -1,7 +1,7 @@
 //! Proposes commands that return pairs.
 //!
 //! A command of few keys needs no permit, and one turn of the replica applies thousands of commands. If not all values fit in
-//! memory, the pairs of each of these commands can take memory of their own. In that case, the pairs are charged before the
+//! memory, the pairs of each of these commands can take additional memory. In that case, the pairs are charged before the
 //! command is proposed. Values that fit in memory are shared with the state.
 
 use witan_base::account::{Charge, Permit};
@@ -17,9 +17,9 @@ pub(super) fn must_charge_pairs(ctx: &Context) -> bool {
     ctx.node.size_bytes() > ctx.node.memory().cache().target()
 }
 
-/// Charges the pairs that a command returns until the returned charge is dropped. `bytes` computes their size from the latest
-/// state. Returns `None` for short pairs, which are not charged. Fails with `TooManyRequests` if the memory for unread
-/// responses is used up.
+/// Charges the pairs that a command returns until the returned charge is dropped. `bytes` computes their size from this
+/// member's latest state. Returns `None` for short pairs, which are not charged. Fails with `TooManyRequests` if the memory for
+/// unread responses is used up.
 pub(super) async fn charge_pairs(
     ctx: &Context,
     bytes: impl FnOnce(&Kv) -> u64,

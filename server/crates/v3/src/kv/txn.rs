@@ -129,7 +129,7 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
     Ok(TxnDone { reply: done.output, revision: done.revision, permit })
 }
 
-/// Waits for a large-read permit and returns the transaction with it. Fails with `ResponseTooLarge` if the transaction compares
+/// Waits for a large-read permit and returns it with the transaction. Fails with `ResponseTooLarge` if the transaction compares
 /// or sorts too many bytes of the latest state. The limit exists because no other entry is applied while a transaction runs.
 async fn check_compared_bytes(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<Permit>)> {
     let job = ctx.large_read().await?;
@@ -453,7 +453,7 @@ mod tests {
             (many(129), too_many),
             (vec![op_txn(many(127), vec![])], Ok(())),
             (vec![op_txn(many(128), vec![])], too_many),
-            // Each list is within its limit, but nesting multiplies them far beyond the total.
+            // Each list is within its limit, but nesting multiplies the operations far beyond the total limit.
             (txns(&txns(&ranges, 30), 8), Ok(())),
             (txns(&txns(&ranges, 30), 30), too_many),
             (vec![deep(TXNS_NESTED_MAX)], Ok(())),

@@ -143,9 +143,10 @@ impl HistoryStates {
         self.current.has_layout_of(touched.first)
     }
 
-    /// Reads the changes at recorded locations until a batch is full, with the previous pairs if `prev_kv`. The locations must
-    /// have the layout of the current state. Returns the batch and the remaining changes, if any. Fails if a value is only on
-    /// disk, if the events of one revision exceed a batch, or if a change was compacted and no older state contains it.
+    /// Reads the changes at recorded locations until a batch is full, with the previous pairs if `prev_kv` is set. The
+    /// locations must have the layout of the current state. Returns the batch and the remaining changes, if any. Fails if a
+    /// value is only on disk, if the events of one revision exceed a batch, or if a change was compacted and no older state
+    /// contains it.
     pub(super) fn at_locations(
         &self,
         touched: &PendingChanges,

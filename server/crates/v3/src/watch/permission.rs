@@ -56,8 +56,8 @@ impl PermissionState {
         }
     }
 
-    /// If users or roles have changed since the last call, returns the watchers that may no longer read, grouped by error.
-    /// Returns no watchers while authentication is disabled.
+    /// If users or roles have changed since the last call, returns the watchers that may no longer read their ranges, grouped
+    /// by error. Returns no watchers while authentication is disabled.
     pub(super) async fn denied(
         &mut self,
         ctx: &Context,

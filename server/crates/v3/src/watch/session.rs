@@ -162,7 +162,7 @@ impl<R> Session<R> {
         Ok(())
     }
 
-    /// Cancels watchers and queues responses with the reason.
+    /// Cancels watchers, drops their queued events, and queues responses with the reason.
     async fn cancel_for(&mut self, reason: RpcError, ids: Vec<i64>) {
         for (at, id) in ids.iter().enumerate() {
             if (at + 1) % WATCHERS_ENDED_AT_ONCE == 0 {
@@ -205,7 +205,8 @@ impl<R> Session<R> {
         self.out.push_repeated(answer, watchers, requests);
     }
 
-    /// Marks watchers as compacted and queues their cancellation. As in etcd, the watchers keep their IDs.
+    /// Marks watchers as compacted and queues their cancellation, with the revision 0 in the header. As in etcd, the watchers
+    /// keep their IDs.
     fn cancel_compacted(&mut self, ids: Vec<i64>, Compacted(compacted): Compacted) {
         for id in &ids {
             let watcher = self.watchers.by_id.get(id);
@@ -535,8 +536,8 @@ async fn history_states(
     node: Node,
     notified_revision: Revision,
 ) -> RpcResult<HistoryStates> {
-    // Do not keep older states during the wait below, because they would stay in memory and lack the states before a new
-    // compaction.
+    // Do not keep older states during the wait below, because they would stay in memory and would not include the state before
+    // a new compaction.
     if let (Some(current), older) = reader.states(notified_revision) {
         return Ok(HistoryStates { current, older });
     }
