@@ -206,7 +206,7 @@ struct Rights {
 }
 
 /// Returns the rights of the user whose token the `Authorization` header contains, or no rights if it contains no valid token.
-/// Fails if no state is available.
+/// First waits for earlier commits if another member may have issued the token. Fails if no state is available.
 async fn bearer(ctx: &Context, header: Option<&HeaderValue>) -> Result<Rights, NodeError> {
     let token = header.map(|value| value.to_str().unwrap_or_default());
     let credentials = Credentials::of_token(token);
@@ -222,9 +222,9 @@ async fn bearer(ctx: &Context, header: Option<&HeaderValue>) -> Result<Rights, N
     })
 }
 
-/// Checks the Basic credentials in a header. Returns `Anonymous` if the header is missing or empty, and `Invalid` if the
-/// credentials are malformed or wrong. Fails if no state is available. If the password could not be checked, fails with
-/// `TooMany` and logs some of these failures.
+/// Checks the Basic credentials in a header against this member's state. Returns `Anonymous` if the header is missing or empty,
+/// and `Invalid` if the credentials are malformed or wrong. Fails if no state is available. If the password could not be
+/// checked, fails with `TooMany` and logs some of these failures.
 async fn check_header(
     ctx: &Context,
     header: Option<&HeaderValue>,

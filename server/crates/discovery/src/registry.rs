@@ -59,7 +59,7 @@ impl RegistryLock {
 }
 
 /// Creates a token's directory with the cluster's size. The directory expires after `TOKEN_LIFETIME`. Fails with `RegistryFull`
-/// at `TOKENS_MAX` tokens.
+/// at `TOKENS_MAX` tokens, and with `Store` if the lock is not free within [`LOCK_WAIT`].
 pub(super) async fn create(
     node: &Node,
     lock: &RegistryLock,

@@ -63,7 +63,7 @@ async fn permit(free: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     {
         tracing::warn!(
             left_out,
-            "the limit of connections is reached; clients wait until a connection closes"
+            "the limit on connections is reached; clients wait until a connection closes"
         );
     }
     let permit = Arc::clone(free).acquire_owned().await;

@@ -25,8 +25,9 @@ pub(super) async fn machines(node: &Node) -> Result<Vec<u8>, V1Error> {
     Ok(view.machine.members.client_urls().join(", ").into())
 }
 
-/// Renders the record of the member `name` as a file. If `name` is `None`, renders the records of all members, sorted by name,
-/// as a directory. Leaves out members without a name. Fails with `KeyNotFound` if no member has this name.
+/// Renders the record of the member `name` in this member's state as a file. If `name` is `None`, renders the records of all
+/// members, sorted by name, as a directory. Leaves out members without a name. Fails with `KeyNotFound` if no member has this
+/// name.
 pub(super) async fn records(node: &Node, name: Option<&[u8]>) -> Result<Vec<u8>, V1Error> {
     let view = node.view().await?;
     let index = view.machine.tree.index();

@@ -161,7 +161,8 @@ pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<
     })
 }
 
-/// Rewrites the checkpoint and waits until it is complete, while reads and writes continue. Waits for a scan permit first.
+/// Rewrites this member's checkpoint and waits until it is complete, while reads and writes continue. Waits for a scan permit
+/// first.
 pub(super) async fn defragment(
     ctx: &Context,
     _request: DefragmentRequest,

@@ -17,7 +17,8 @@ use witan_logging::LogLevelHandle;
 use witan_machine::kv::{Kv, KvCommand, KvOperation, Put};
 use witan_node::Node;
 
-/// Creates the context of requests to `node`, with the default configuration and its own metrics.
+/// Creates the context of requests to `node`, with the default configuration and its own metrics. The first call starts
+/// logging.
 pub(crate) fn context(node: Node) -> Context {
     static LOG_LEVEL: OnceLock<LogLevelHandle> = OnceLock::new();
     let on = Register::default();

@@ -84,8 +84,8 @@ pub(super) async fn handle(
     })
 }
 
-/// Answers `/v2/machines` with the sorted client URLs of all members as text, separated by `, `, or with 503 if no state is
-/// available.
+/// Answers `/v2/machines` with the sorted client URLs of all members in this member's state as text, separated by `, `. Answers
+/// with 503 if no state is available.
 pub(super) async fn machines(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let members = match ctx.node.view().await {
         Ok(view) => view.machine.members.clone(),

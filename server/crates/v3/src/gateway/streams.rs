@@ -98,8 +98,9 @@ fn until_closed<A>(client: Disconnect, answers: impl Stream<Item = A>) -> impl S
     })
 }
 
-/// Answers a `Snapshot` call with one line per chunk. The body contains at most one request. Chunks are always base64, because
-/// a snapshot is binary even where it looks like text.
+/// Answers a `Snapshot` call with one line per chunk. The body contains at most one request. Fails if the request is
+/// unreadable; the response contains any other error. Chunks are always base64, because a snapshot is binary even where it
+/// looks like text.
 pub(super) async fn snapshot(
     ctx: &Context,
     request: &HttpRequest,

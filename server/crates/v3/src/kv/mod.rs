@@ -262,7 +262,7 @@ mod tests {
             let answer = range(&ctx, short).await.expect("a range");
             assert_eq!(answer.response.kvs.len(), 2);
             let mut long = Box::pin(range(&ctx, all_keys()));
-            assert!(long.as_mut().now_or_never().is_none(), "it waits");
+            assert!(long.as_mut().now_or_never().is_none(), "the read waits");
             drop(permits);
             let answer = long.await.expect("a range");
             assert_eq!(answer.response.kvs.len(), 6);

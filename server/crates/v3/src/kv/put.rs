@@ -20,7 +20,7 @@ pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResp
     let put = operation(request);
     let caller = authorize::before_proposal(ctx, |caller| caller.put(&put)).await?;
     let done = match put.prev_kv && must_charge_pairs(ctx) {
-        // The box keeps the usual future small.
+        // The box keeps the future of an uncharged put small.
         true => Box::pin(propose_charged(ctx, put)).await?,
         false => ctx.node.propose_for(put, caller).await?,
     };

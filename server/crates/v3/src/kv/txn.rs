@@ -39,7 +39,7 @@ const TXN_LISTS_MAX: usize = 64;
 /// Executes a transaction and counts its operations if a sample is running.
 pub(crate) async fn txn(ctx: &Context, request: TxnRequest) -> RpcResult<WithPermit<TxnResponse>> {
     if ctx.sampler.is_on() {
-        // The box keeps the usual future small.
+        // The box keeps the future of an uncounted transaction small.
         return Box::pin(counted(ctx, request)).await;
     }
     execute(ctx, request).await

@@ -279,7 +279,7 @@ impl RangeToRead<'_> {
             let read = match from.map(|from| from.source) {
                 Some(ValueSource::Disk) => {
                     let read = self.read_some_from_disk(from, &mut batch, account, states());
-                    // The box keeps the usual future small.
+                    // The box keeps the future of a read from memory small.
                     match Box::pin(read).await {
                         Err(RpcError::TooManyRequests) if charge.is_some() => {
                             return Err(RpcError::ResponseTooLarge);

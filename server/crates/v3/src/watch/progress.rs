@@ -32,7 +32,8 @@ impl ProgressNotifier {
         }
     }
 
-    /// If a watcher needs notifications (`wanted`), starts the timer unless it is running. Otherwise, stops the timer.
+    /// If a watcher needs notifications (`wanted`), starts the timer with `interval` and a random delay, unless the timer is
+    /// running. Otherwise, stops the timer.
     pub(super) fn keep_timer(&mut self, wanted: bool, interval: Duration) {
         if wanted && self.timer.is_none() {
             let at = Instant::now() + interval + jitter(interval);

@@ -42,8 +42,8 @@ type ReadResult<T> = Result<T, String>;
 /// The name of an object's member and the position of its value.
 type Member<'a> = (Cow<'a, [u8]>, Range<usize>);
 
-/// Reads the JSON object at the start of `body` and returns the protobuf encoding of a message with this shape. For `Jsonpb`,
-/// the caller must first check that the body is JSON.
+/// Reads the JSON object at the start of `body` and returns the protobuf encoding of a message with this shape. Ignores bytes
+/// after the object. For `Jsonpb`, the caller must first check that the body is JSON.
 pub(super) fn read(body: &[u8], shape: &MessageShape, dialect: JsonDialect) -> ReadResult<Vec<u8>> {
     // Positions in error messages are relative to the start of the value.
     let mut scanner = Scanner::new(body);

@@ -30,7 +30,7 @@ impl<'a> Token<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Consumes the next scalar, or the byte that opens a container.
+    /// Consumes the next scalar, or the byte that opens a container. Validates a string.
     pub(super) fn token(&mut self) -> ReadResult<Token<'a>> {
         self.scanner.peek();
         let at = self.scanner.at();
@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
         Ok(token)
     }
 
-    /// Consumes a member's name and the colon after it.
+    /// Consumes a member's name and the colon after it. Validates the name.
     pub(super) fn name(&mut self) -> ReadResult<Token<'a>> {
         self.scanner.peek();
         let at = self.scanner.at();
