@@ -163,7 +163,7 @@ fn reserve(
 }
 
 /// Waits for a permit, checks the caller's access again, and runs `look` on another thread. Fails with `Unauthorized` if the
-/// caller has lost access, and with `TooMany` if the client disconnects during the wait or the state pins too much memory.
+/// caller has lost access, and with `TooMany` if the client disconnects or the state pins too much memory.
 async fn read_large<T: Send + 'static>(
     ctx: &Context,
     request: &HttpRequest,

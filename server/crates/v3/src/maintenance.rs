@@ -227,8 +227,8 @@ async fn propose_target(ctx: &Context, target: String) -> RpcResult<()> {
     Ok(())
 }
 
-/// Returns the cluster version. Fails if that version is undetermined, a downgrade is in progress, `target` is not the
-/// `previous` release, or the previous release does not support the cluster's feature level.
+/// Returns the cluster version. Fails if that version is undetermined or a downgrade is in progress. Also fails if `target` is
+/// not the `previous` release, or if the previous release does not support the cluster's feature level.
 fn validate(
     members: &MemberRegistry,
     target: Release,

@@ -1,5 +1,5 @@
-//! Decides when the server ends a stream: when the process stops or, if the client requires a leader, when this member has
-//! known no leader for too long.
+//! Ends a stream when the process stops. If the client requires a leader, also ends the stream when this member has known no
+//! leader for too long.
 
 use std::pin::Pin;
 

@@ -169,7 +169,7 @@ async fn wait_until_first(ctx: &Context, name: &[u8], created: i64) -> RpcResult
 }
 
 /// Waits until a key is deleted at revision `from` or later. Fails with the watch's error if the watch is canceled, for example
-/// because `from` has been compacted, and with `Stopped` if the watch stream ends or fails.
+/// because `from` has been compacted. Fails with `Stopped` if the watch stream ends or fails.
 async fn wait_until_deleted(ctx: &Context, key: &Bytes, from: i64) -> RpcResult<()> {
     let create = WatchCreateRequest {
         key: key.clone(),

@@ -145,8 +145,8 @@ impl HistoryStates {
 
     /// Reads the changes at recorded locations until a batch is full, with the previous pairs if `prev_kv` is set. The
     /// locations must have the layout of the current state. Returns the batch and the remaining changes, if any. Fails if a
-    /// value is only on disk, if the events of one revision exceed a batch, or if a change was compacted and no older state
-    /// contains it.
+    /// value is only on disk, or if the events of one revision exceed a batch. Also fails if a change was compacted and no
+    /// older state contains it.
     pub(super) fn at_locations(
         &self,
         touched: &PendingChanges,
@@ -341,7 +341,7 @@ impl RangeToRead<'_> {
 }
 
 /// Reads changes from `first` up to the revision `last` into a batch. Returns the point at which the read stopped: at a full
-/// batch, after [`BATCH_BYTES`] of events, at a scan limit or at a value that is only on disk. Returns `None` at the end.
+/// batch, after [`BATCH_BYTES`], at a scan limit or at a value that is only on disk. Returns `None` at the end.
 fn read_changes<'a>(
     kv: &Kv,
     range: &RangeToRead<'_>,

@@ -276,9 +276,9 @@ impl<R> Session<R> {
     }
 
     /// Reads a batch of a group's pending changes at their recorded locations and queues it for the group's synced watchers.
-    /// Puts the remaining changes back into `unread`. If the history layout has changed, a value is only on disk or a revision
-    /// exceeds a batch, puts the group back to be read by revision. If changes were compacted, cancels the watchers that need
-    /// them.
+    /// Puts the remaining changes back into `unread`. Puts the group back to be read by revision if the history layout has
+    /// changed, a value is only on disk, or a revision exceeds a batch. If changes were compacted, cancels the watchers that
+    /// need them.
     fn read_recorded(
         &mut self,
         states: &HistoryStates,

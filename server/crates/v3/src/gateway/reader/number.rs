@@ -24,9 +24,9 @@ pub(super) fn in_text(kind: FieldKind, text: &[u8]) -> Option<u64> {
     integer(kind, &leading_integer(text)?)
 }
 
-/// Returns, in plain digits, the integer at the start of a string (`1e3` becomes `1000`), or `None` if the string does not
-/// start with an integer. As in Go's protojson, the text must not start or end with a space. Text after the number is ignored
-/// (`1,x` becomes `1`), unless it starts with a letter, a digit, or one of `-+._`.
+/// Returns, in plain digits, the integer at the start of a string (`1e3` becomes `1000`), or `None` without an integer. As in
+/// Go's protojson, the text must not start or end with a space. Text after the number is ignored (`1,x` becomes `1`), unless it
+/// starts with a letter, a digit, or one of `-+._`.
 fn leading_integer(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
     if text.trim().len() != text.len() {
