@@ -227,8 +227,8 @@ pub async fn read_form(payload: &mut web::Payload) -> Result<Vec<u8>, &'static s
     })
 }
 
-/// Reads and drops the rest of a body, up to [`LINGER_BYTES`] bytes, so that the connection stays open for the response. If the
-/// rest is longer, the connection closes when the response is sent.
+/// Reads and drops the rest of a body, up to [`LINGER_BYTES`] bytes, so that the connection stays open for the response. If
+/// more bytes remain, the connection closes when the response is sent.
 pub async fn drain(payload: &mut web::Payload) {
     let mut left = LINGER_BYTES;
     while let Some(Ok(part)) = payload.next().await {

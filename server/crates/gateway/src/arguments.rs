@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_and_defaults_are_etcds() {
+    fn flags_and_defaults_match_etcd() {
         let arguments = parsed("start").unwrap();
         assert_eq!(arguments.listen_addr, "127.0.0.1:23790");
         assert_eq!(arguments.retry_delay, Duration::from_secs(60));

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_precedes_the_query_and_the_first_value_applies() {
+    fn the_body_takes_precedence_and_the_first_value_applies() {
         let body = Some(&b"value=a+b%26&value=z;ttl=%zz&prevValue"[..]);
         let fields = fields(body, b"value=q&ttl=5&Index=1");
         let values = FIELDS

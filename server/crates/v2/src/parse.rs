@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepted_values() {
+    fn valid_values_are_accepted() {
         let query = b"prevIndex=0&waitIndex=0&wait=t&ttl=&recursive=1&prevExist=FALSE&unknown=%41";
         let read = params(true, query, None).unwrap();
         let expect = Params {

@@ -12,7 +12,7 @@ pub(super) fn txn_reads(txn: &Txn) -> u64 {
 
 /// Estimates the size in bytes of the pairs that a transaction returns if the larger branch is executed. Each range can also
 /// return the pairs that its branch writes. A put or deletion cannot return these pairs, because no branch puts a key twice, or
-/// puts and deletes it.
+/// both puts and deletes a key.
 pub(super) fn txn_bytes(state: &Kv, txn: &Txn) -> u64 {
     let stored_bytes = |range: &Range| range_bytes(state, range);
     larger_branch(txn, |branch| {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_larger_branch_of_a_transaction_counts() {
+    fn the_larger_branch_of_a_transaction_is_estimated() {
         let mut state = Kv::default();
         for key in [b"k1", b"k2", b"k3"] {
             put(&mut state, &key[..], vec![0_u8; 98]);

@@ -5,8 +5,8 @@ use witan_api::v3::etcdserverpb::{
 };
 use witan_dialect::sampling::KeyOperation;
 
-/// Calls `visit` with the kind and first key of each executed operation, including those of nested transactions. The depth of
-/// nesting was checked earlier.
+/// Calls `visit` with the kind and first key of each executed operation, including the operations of nested transactions. The
+/// depth of nesting was checked earlier.
 pub(super) fn each(
     request: &TxnRequest,
     response: &TxnResponse,

@@ -11,7 +11,7 @@ use witan_machine::revision::Revision;
 /// The watch ID of responses that belong to no single watcher.
 pub(super) const NO_WATCHER: i64 = -1;
 
-/// Decides when progress notifications are due.
+/// Decides when to send progress notifications.
 #[derive(Debug, Default)]
 pub(super) struct ProgressNotifier {
     /// Number of progress requests without a response.
@@ -43,7 +43,7 @@ impl ProgressNotifier {
         }
     }
 
-    /// Waits until the periodic notification is due. Never resolves if there is no timer.
+    /// Waits until the timer for the periodic notification ends. Never resolves if there is no timer.
     pub(super) async fn due(&mut self) {
         match &mut self.timer {
             Some(timer) => timer.await,

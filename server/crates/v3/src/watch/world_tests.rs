@@ -310,7 +310,7 @@ fn requests<const N: usize>(
 }
 
 #[test]
-fn each_watcher_gets_exactly_its_range_over_snapshots_with_other_layouts() {
+fn each_watcher_gets_exactly_its_range_across_snapshots() {
     actix_rt::System::new().block_on(async {
         let (mut whole, mut installs) = (0, 0);
         for seed in 1..=SEEDS {
@@ -382,7 +382,7 @@ fn a_compaction_while_a_session_waits_for_a_state_cancels_no_watcher() {
 }
 
 #[test]
-fn a_watch_that_too_many_requests_end_can_be_resumed() {
+fn a_watch_that_ends_with_too_many_requests_can_be_resumed() {
     actix_rt::System::new().block_on(async {
         let mut world = World::new(1);
         world.withdraw_needed_state().await;

@@ -60,7 +60,7 @@ fn schemas_describe_the_json_of_fields() {
 }
 
 #[test]
-fn a_failed_stream_has_an_error_object_and_a_failed_call_a_text() {
+fn a_failed_stream_has_an_error_object_and_a_failed_call_has_a_text() {
     let document = document();
     let schemas = &document["components"]["schemas"];
     let stream = &document["paths"]["/v3/watch"]["post"]["responses"];
