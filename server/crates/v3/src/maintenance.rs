@@ -113,8 +113,8 @@ pub(super) async fn move_leader(
 }
 
 /// Returns the hash of this member's entire store, including members and cluster settings. etcd computes the same hash for
-/// equal data. Waits for a scan permit. Fails with `Corrupt` if the store cannot be read. While authentication is enabled,
-/// requires the root role.
+/// equal data. Waits for a scan permit. Fails with `Corrupt` if the store cannot be read, and with `TooManyRequests` if the
+/// state pins too much memory. While authentication is enabled, requires the root role.
 pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<HashResponse> {
     let begun = Instant::now();
     let job = ctx.scan().await?;
@@ -127,8 +127,8 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
 }
 
 /// Returns the hash of this member's keys at a revision; 0 means the current revision. Fails for a compacted or future
-/// revision. etcd computes the same hash for equal data. Waits for a scan permit. While authentication is enabled, requires the
-/// root role.
+/// revision, and with `TooManyRequests` if the state pins too much memory. etcd computes the same hash for equal data. Waits
+/// for a scan permit. While authentication is enabled, requires the root role.
 pub(super) async fn hash_kv(ctx: &Context, request: HashKvRequest) -> RpcResult<HashKvResponse> {
     let begun = Instant::now();
     // Refuse an invalid revision before waiting for a permit.

@@ -196,7 +196,7 @@ async fn serve(
 
 /// Reads users or roles from this member's state as a large read, because the response repeats the patterns of a role for each
 /// of its users. `write` appends the response. `least_bytes` returns a lower bound of its size in bytes, or the reason why
-/// there is no response.
+/// there is no response. Fails with 500 if no state is available or the state pins too much memory.
 async fn read_auth(
     ctx: &Context,
     request: &HttpRequest,

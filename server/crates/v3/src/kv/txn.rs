@@ -130,7 +130,8 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
 }
 
 /// Waits for a large-read permit and returns it with the transaction. Fails with `ResponseTooLarge` if the transaction compares
-/// or sorts too many bytes of the latest state. The limit exists because no other entry is applied while a transaction runs.
+/// or sorts too many bytes of this member's latest state. The limit exists because no other entry is applied while a
+/// transaction runs.
 async fn check_compared_bytes(ctx: &Context, txn: kv::Txn) -> RpcResult<(kv::Txn, Option<Permit>)> {
     let job = ctx.large_read().await?;
     let work = move |view: &View| (view.machine.kv.txn_compares_too_much(&txn), txn);
