@@ -140,8 +140,8 @@ impl http_body::Body for RequestStream {
     type Data = Bytes;
     type Error = Aborted;
 
-    /// Returns the next message. Wakes the connection if the queue is then empty, or if the call has taken a quarter of a
-    /// window since the last wake-up.
+    /// Returns the next message, or fails once the stream is aborted. Wakes the connection if the queue is then empty, or if
+    /// the call has taken a quarter of a window since the last wake-up.
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -32,12 +32,13 @@ thread_local! {
     /// The read buffer that the connections of a thread share.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 
-    /// The output buffer that the connections of a thread share. A connection keeps it while the socket accepts no more bytes.
+    /// The output buffer that the connections of a thread share. A connection keeps it while output is unsent.
     static OUTPUT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Serves one connection until it ends. When `stopped` completes, shuts the connection down gracefully
-/// ([`Connection::shut_down`]). Fails if `io` fails.
+/// ([`Connection::shut_down`]). A client ends the connection, with all calls, by closing its side. After an end by the server,
+/// drops input for up to a second. Fails if `io` fails before the end.
 pub async fn serve<IO, S>(
     io: IO,
     service: S,
@@ -85,7 +86,7 @@ struct Driver<IO, S: Service> {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// Returns tokio's time, which tests can stop.
+/// Returns tokio's time, which tests can pause.
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
@@ -106,7 +107,7 @@ where
         polled
     }
 
-    /// Runs, writes and reads for up to [`POLL_TIME`], then yields.
+    /// Runs, writes and reads until nothing is left to do or [`POLL_TIME`] has passed, then yields.
     fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ConnectionEnd>> {
         let began = now();
         let mut time = began;

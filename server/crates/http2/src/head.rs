@@ -7,7 +7,8 @@ use percent_encoding::{AsciiSet, percent_encode};
 
 use crate::{Refusal, message::Encoding};
 
-/// The ASCII characters of a target that Go accepts and [`http::Uri`] rejects. It also rejects all bytes above ASCII.
+/// The ASCII characters of a target that Go accepts and [`http::Uri`] rejects. `Uri` also rejects all bytes above ASCII, which
+/// are always escaped.
 const ESCAPED: &AsciiSet = &AsciiSet::EMPTY
     .add(b'"')
     .add(b'#')
@@ -38,7 +39,7 @@ pub struct Head<M> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grpc: bool,
     pub(crate) encoding: Encoding,
-    /// The reason why calls with this head are refused; `None` if they are accepted.
+    /// The reason why calls with this head are refused; `None` if they are accepted. Ignored if the request is not gRPC.
     pub(crate) refusal: Option<Refusal>,
     pub(crate) content_length: Option<u64>,
     /// Size of the header list in bytes, as HTTP/2 counts it.

@@ -165,6 +165,7 @@ impl RequestFields {
 
     /// Builds a head from the fields and the service's data. Returns `None` if the fields are not a valid HTTP request. The
     /// head of an invalid gRPC request contains a refusal. If the request is not gRPC, `:authority` becomes the `host` header.
+    /// Removes `grpc-encoding: gzip`.
     fn head<S: Service>(self, service: &S) -> Option<Head<S::Method>> {
         if self.wrong || !self.scheme {
             return None;

@@ -6,10 +6,10 @@
 //! The crate implements no TLS, HTTP/1.1, upgrades, clients, server push or priorities. The server implements [`Service`],
 //! which runs calls and provides metrics, memory budgets and error messages.
 //!
-//! Reading order: `service` is the server's interface, with the settings of a connection and the result of a call. `connection`
-//! is the state machine, which handles frames in `receive` and runs calls in `call`. `stream` and `ready` manage its streams,
-//! `message` and `body` receive requests, and `send` writes frames. `meter` counts resources. `head_cache`, `hpack` and `frame`
-//! parse and encode, and `head` is the parsed head of a request. `limits` has the fixed limits.
+//! Reading order: `service` is the interface to the server, with the settings of a connection and the result of a call.
+//! `connection` is the state machine, which handles frames in `receive` and runs calls in `call`. `stream` and `ready` manage
+//! its streams, `message` and `body` receive requests, and `send` writes frames. `meter` counts resources. `head_cache`,
+//! `hpack` and `frame` parse and encode, and `head` is the parsed head of a request. `limits` has the fixed limits.
 
 mod body;
 mod connection;

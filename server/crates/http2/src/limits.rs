@@ -6,10 +6,10 @@ use std::time::Duration;
 /// the limit.
 pub const HEADER_LIST_BYTES_MAX: usize = 64 << 10;
 
-/// Number of header blocks that a connection caches. Clients repeat a few methods.
+/// Number of header blocks that a connection caches. Most clients call the same few methods repeatedly.
 pub(crate) const CACHED_HEADS: usize = 4;
 
-/// Maximum size in bytes of a cached header block, and of its decoded header list (as HTTP/2 computes that size).
+/// Maximum size in bytes of a cached header block, and of its decoded header list, as HTTP/2 counts it.
 pub(crate) const CACHED_HEAD_BYTES: usize = 4 << 10;
 
 /// Maximum number of open streams of one connection, regardless of the configured number; further streams are refused.
@@ -58,12 +58,12 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 96;
 /// discard the last output.
 pub const LINGER_BYTES: usize = 4 << 20;
 
-/// Maximum number of protocol errors by a client; when the limit is exceeded, the connection is closed. Each successful stream
-/// cancels one error.
+/// Maximum number of protocol errors by a client; when the limit is exceeded, the connection is closed. Each completed
+/// response, even with an error status, cancels one error.
 pub const FAULTS_MAX: u32 = 4096;
 
 /// Number of work units of one turn; the remaining work waits for the next turn. A frame costs [`FRAME_WORK`] and a new call
-/// [`CALL_WORK`]. Each decoded byte, each byte of a large response, and each stream that a setting affects costs 1.
+/// [`CALL_WORK`]. Each decoded byte, each byte of a large or streamed response, and each stream that a setting affects costs 1.
 pub(crate) const TURN_WORK: usize = 64 << 10;
 
 /// Number of work units of a frame (see [`TURN_WORK`]).
@@ -78,11 +78,11 @@ pub(crate) const TURN_CALLS: usize = 512;
 /// Number of calls that a connection polls before it writes their responses.
 pub(crate) const CALL_BATCH: usize = 32;
 
-/// Number of bytes that a stream sends before the next queued stream. With half of this number, a response of 3 MB takes 6 %
-/// more CPU time, because each write wakes the client.
+/// Number of bytes that a stream sends before it yields to the next queued stream. With half of this number, a response of 3 MB
+/// takes 6 % more CPU time, because each write wakes the client.
 pub(crate) const VISIT_BYTES: usize = 128 << 10;
 
-/// Number of stream slots that a connection keeps when it has no streams.
+/// Number of stream slots that a connection may keep when it has no streams. A connection with more slots frees all of them.
 pub(crate) const SLOTS_KEPT: usize = 64;
 
 /// Number of remembered streams that ended after their requests were complete. A later frame for another closed stream can

@@ -129,8 +129,8 @@ impl<'a> Assembled<'a> {
     }
 }
 
-/// Decompresses a message and returns it with a prefix. Fails if the data is corrupt. Stops and fails if the message exceeds
-/// `max` bytes.
+/// Decompresses a message and returns it with a prefix. Ignores data after the first gzip member. Fails if the data is corrupt.
+/// Stops and fails if the message exceeds `max` bytes.
 fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
     let mut out = vec![0; PREFIX_BYTES];
     let limit = max as u64 + 1;

@@ -213,7 +213,8 @@ impl FrameWriter {
         self.block(id, &block, true);
     }
 
-    /// Writes a header block as HEADERS and, if it is long, CONTINUATION frames. `end` sets END_STREAM.
+    /// Writes a header block as HEADERS and, if it is long, CONTINUATION frames. `end` sets END_STREAM. Writes nothing, not
+    /// even the end, for an empty block.
     fn block(&mut self, id: u32, block: &[u8], end: bool) {
         self.answered = true;
         let mut flags = if end { END_STREAM } else { 0 };

@@ -76,8 +76,8 @@ pub enum CallResponse<B> {
 /// A resource that a connection holds and reserves for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
-    /// Request bytes: messages of a stream that the call has not taken, or the message of a unary call that has no response
-    /// yet.
+    /// Request bytes: heads that are not cached, incomplete header blocks and messages, messages that a call has not taken, and
+    /// the message of a unary call until its response.
     Requests,
     /// Response bytes that wait for the client to read.
     Answers,
@@ -138,8 +138,8 @@ impl Refusal {
 pub trait Service {
     /// The service's data about a method, which [`Service::method`] returns. Kept with the head.
     type Method: fmt::Debug;
-    /// The service's data about a call in progress. If the client cancels the call, the data is dropped without
-    /// [`Service::ended`].
+    /// The service's data about a call in progress. If the stream is reset or the connection ends first, the data is dropped
+    /// without [`Service::ended`].
     type Call;
     /// A running call.
     type Future: Future<Output = CallResponse<Self::Body>> + Unpin;
@@ -221,7 +221,7 @@ impl Status {
         Some(text.parse().unwrap_or(Self::UNKNOWN))
     }
 
-    /// Returns the trailers that carry this status.
+    /// Returns the trailers that carry this status, with at most [`MESSAGE_BYTES_MAX`] bytes of the message.
     pub fn trailers(&self) -> HeaderMap {
         let mut trailers = HeaderMap::with_capacity(2);
         trailers.insert(STATUS, self.code.into());
@@ -232,7 +232,8 @@ impl Status {
     }
 }
 
-/// Cuts a message to [`MESSAGE_BYTES_MAX`] bytes and percent-encodes `%` and all bytes that are not printable ASCII.
+/// Cuts a message to [`MESSAGE_BYTES_MAX`] bytes, then percent-encodes `%` and all bytes that are not printable ASCII. The
+/// result can be three times as long.
 fn encode(text: &str) -> HeaderValue {
     const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
     let text = &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)];

@@ -211,7 +211,7 @@ impl<S: Service> Streams<S> {
         }
     }
 
-    /// Makes a stream run at the connection's next turn.
+    /// Wakes the connection and makes a stream run in its next turn.
     pub(crate) fn wake(&self, slot: usize) {
         self.slots[slot].waker.wake_by_ref();
     }

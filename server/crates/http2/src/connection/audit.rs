@@ -18,7 +18,7 @@ pub struct Audit {
     pub deadlines: (usize, usize),
     /// Number of bytes that are ready to be sent.
     pub output: usize,
-    /// Number of slots in the queue for the connection's window. Slots of closed streams are included.
+    /// Number of slots in the send queue, including slots of closed streams.
     pub send_queue: usize,
     /// Capacity of the lists of ready and queued streams, in entries.
     pub lists_capacity: usize,

@@ -52,7 +52,7 @@ impl<S: Service> Connection<S> {
     pub(super) fn begin(&mut self, id: u32, head: Rc<Head<S::Method>>, ended: bool) {
         let (slot, mut stream) = self.new_stream(id, ended);
         stream.content_left = head.content_length;
-        // A head that several requests share is not charged to any of them.
+        // A cached head is not charged, because several requests can share it.
         if Rc::strong_count(&head) == 1 {
             stream.head_bytes = head.bytes;
         }

@@ -1,4 +1,4 @@
-//! Handles frames for the entire connection: SETTINGS, PING, WINDOW_UPDATE, PRIORITY and GOAWAY.
+//! Handles SETTINGS, PING, WINDOW_UPDATE, PRIORITY and GOAWAY.
 
 use std::time::{Duration, Instant};
 
@@ -37,8 +37,8 @@ impl Pings {
         Self { min, last: None, strikes: 0 }
     }
 
-    /// Counts a ping. `answered` says whether headers or data have been sent since the previous ping, which resets the count,
-    /// and `calls` whether a call is in progress. Returns `false` if the connection must end.
+    /// Counts a ping if it arrives too early. `answered` says whether headers or data have been sent since the previous ping,
+    /// which resets the count, and `calls` whether a call is in progress. Returns `false` if the connection must end.
     pub(super) fn received(&mut self, now: Instant, answered: bool, calls: bool) -> bool {
         let last = self.last.replace(now);
         if answered {
@@ -119,7 +119,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Acknowledges a ping. Fails if too many pings arrived early or the frame is invalid. An acknowledgment of the shutdown's
-    /// ping makes the connection refuse new streams.
+    /// ping makes the connection refuse new streams; other acknowledgments have no effect.
     pub(super) fn on_ping(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let content: [u8; 8] = frame.payload.try_into().map_err(|_| Reason::FrameSize)?;
         if frame.stream != 0 {

@@ -11,7 +11,7 @@ pub(super) enum LateFrame {
     Ignored,
     /// The client has ended the stream.
     Closed,
-    /// The client never opened the stream, or the stream ended too long ago to be remembered.
+    /// The client never opened the stream, or the stream ended with a complete request too long ago to be remembered.
     Unused,
 }
 
@@ -45,7 +45,7 @@ impl EndedStreams {
     }
 
     /// Classifies a frame for a stream that is not open. `last` says whether the frame ends the stream: later frames for the
-    /// stream are then `Closed`.
+    /// stream are then `Closed`. Ids up to the highest forgotten id are `Ignored` unless they are remembered as complete.
     pub(super) fn late(&mut self, id: u32, last: bool) -> LateFrame {
         if let Some(at) = self.ended_early.iter().position(|early| *early == id) {
             if last {

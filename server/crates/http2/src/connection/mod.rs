@@ -3,8 +3,8 @@
 //! A turn does a bounded amount of work. The connection processes input while its output has capacity, even if the client does
 //! not read responses. Resets, pings and window updates therefore never wait behind a response.
 //!
-//! Reading order: this file (a turn) → `receive` (frames of streams) → `control` (frames of the connection) → `call` (calls and
-//! their responses) → `timers` → `ended` (streams), `audit` (leaks).
+//! Reading order: this file (a turn) → `receive` (frames of requests) → `control` (other frames) → `call` (calls and their
+//! responses) → `timers` → `ended` (closed streams), `audit` (resource counts).
 
 mod audit;
 mod call;
@@ -149,8 +149,8 @@ impl<S: Service> Connection<S> {
     }
 
     /// Processes received bytes and returns the number of processed bytes. The connection keeps the start of an incomplete
-    /// frame, which counts as processed. An invalid frame fails the connection, which then drops all bytes. Pass the remaining
-    /// bytes again once [`Connection::wants_input`] returns `true`.
+    /// frame, which counts as processed. An invalid frame fails the connection; all of `bytes` then count as processed. Pass
+    /// the remaining bytes again once [`Connection::wants_input`] returns `true`.
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) -> usize {
         self.now = now;
         if !bytes.is_empty() {
@@ -232,8 +232,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Starts a graceful shutdown: completes the calls in progress but ends calls that may run forever. The first GOAWAY
-    /// refuses no stream. A second GOAWAY follows when the client has acknowledged a ping, so that no call in transit is lost.
+    /// Starts a graceful shutdown: completes the calls in progress, but ends each call that may run forever as soon as its
+    /// response has started. The first GOAWAY refuses no stream. A second GOAWAY follows when the client has acknowledged a
+    /// ping, so that no call in transit is lost.
     pub fn shut_down(&mut self) {
         if self.phase == Phase::Open && !mem::replace(&mut self.shutting_down, true) {
             frame::goaway(&mut self.writer.output, (1 << 31) - 1, Reason::NoError, b"");

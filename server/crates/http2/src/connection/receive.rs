@@ -101,7 +101,7 @@ impl<S: Service> Connection<S> {
         let mut open = self.open_block.take().ok_or(Reason::Protocol)?;
         open.frames += 1;
         let bytes = open.bytes.len() + frame.payload.len();
-        // Code words of more than 8 bits can make a block longer than its list, so permit twice the limit.
+        // Huffman code words of more than 8 bits can make a block longer than its list, so permit twice the limit.
         let too_much = bytes + open.frames * HEAD_BYTES > 2 * HEADER_LIST_BYTES_MAX;
         if too_much || !open.charge.set(bytes) {
             return Err(Reason::Calm);
@@ -114,8 +114,9 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Handles a complete header block: trailers or a new request. Refuses a request during a shutdown and above the stream
-    /// limit. Resets a malformed request. Fails if the block cannot be decoded, or after too many errors of the client.
+    /// Handles a complete header block: trailers or a new request. Refuses a request above the stream limit and after a
+    /// shutdown's last GOAWAY. Answers a header list that is too large with status 431. Resets a malformed request. Fails if
+    /// the block cannot be decoded, or after too many errors of the client.
     fn on_block(&mut self, id: u32, flags: BlockFlags, block: &[u8]) -> Result<(), Reason> {
         self.work += block.len();
         if id <= self.highest {
@@ -179,7 +180,7 @@ impl<S: Service> Connection<S> {
 
     /// Handles a DATA frame: counts it against both windows and adds its content to the request. END_STREAM ends the request. A
     /// stream error resets the stream or refuses its call. Content of a stream that ended early is dropped. Fails for any other
-    /// closed stream and for an idle stream.
+    /// closed stream, for an idle stream, for invalid padding, and if the connection's window is exceeded.
     fn on_data(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         let length = frame.payload.len();
         if self.is_idle(frame.stream) {
@@ -278,7 +279,8 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Drops a stream that the client has reset and counts a fault. Fails for an idle stream and after too many faults.
+    /// Drops a stream that the client has reset and counts a fault. Ignores a closed stream. Fails for an idle stream and after
+    /// too many faults.
     fn on_reset(&mut self, frame: Frame<'_>) -> Result<(), Reason> {
         frame.number()?;
         if self.is_idle(frame.stream) {

@@ -59,7 +59,7 @@ impl ConnectionTimers {
     }
 
     /// Returns the time at which to ping a silent client or, after a ping, to close the connection. Returns `None` if keepalive
-    /// is disabled.
+    /// is disabled or the time cannot be represented.
     fn keepalive_at(&self) -> Option<Instant> {
         let KeepAlive { interval, timeout } = self.keepalive?;
         match self.ping_sent {
@@ -143,7 +143,8 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    /// Sets the refusal of each call whose message arrives too slowly, and wakes the call.
+    /// Sets the refusal of each call whose message arrives too slowly, and wakes the call. A collected call is also refused if
+    /// its message is complete but the end of its request is late.
     fn refuse_slow_messages(&mut self) {
         let now = self.now;
         let mut late = Vec::new();

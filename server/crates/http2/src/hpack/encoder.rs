@@ -1,7 +1,7 @@
 //! Encodes header blocks.
 //!
 //! Once per connection, the encoder adds the headers and trailers of a successful response to the client's table. Later
-//! responses then need one byte per field. Other blocks do not depend on earlier blocks.
+//! successful responses then need one byte per field. Other blocks do not depend on earlier blocks.
 
 use http::{HeaderMap, StatusCode};
 
@@ -15,7 +15,7 @@ const ENTER_OK: &[u8] = b"\x40\x0bgrpc-status\x010";
 /// `grpc-status: 0`, not added to the client's table.
 const PLAIN_OK: &[u8] = b"\x00\x0bgrpc-status\x010";
 
-/// Indexes of the fields that were added to the client's table. The latest field has the lowest index.
+/// Encoded indexes of the fields that were added to the client's table. The latest field has the lowest index.
 const ENTERED_OK: u8 = 0x80 | 62;
 const ENTERED_TYPE: u8 = 0x80 | 63;
 
@@ -37,7 +37,7 @@ pub(crate) enum Encoder {
 
 impl Encoder {
     /// Applies the client's settings. `table_bytes` is the size of the client's table, if the settings contain it. If the
-    /// client shrinks its table, the encoder stops using it.
+    /// client shrinks its table, the encoder never uses it again.
     pub(crate) fn settings(&mut self, table_bytes: Option<u32>) {
         let small = table_bytes.is_some_and(|bytes| (bytes as usize) < TABLE_BYTES);
         *self = match *self {
@@ -67,8 +67,8 @@ impl Encoder {
         }
     }
 
-    /// Encodes a response's headers without adding to the client's table. Blocks must be sent in the order in which they were
-    /// encoded, because a block may start with a table size update.
+    /// Appends a response's encoded headers to `out` without adding them to the client's table. Blocks must be sent in the
+    /// order in which they were encoded, because a block may start with a table size update.
     pub(crate) fn headers(&mut self, status: StatusCode, headers: &HeaderMap, out: &mut Vec<u8>) {
         self.close(out);
         if status == StatusCode::OK {
@@ -81,7 +81,7 @@ impl Encoder {
         fields(headers, out);
     }
 
-    /// Encodes trailers, without adding to the client's table.
+    /// Appends encoded trailers to `out` without adding them to the client's table.
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap, out: &mut Vec<u8>) {
         self.close(out);
         fields(trailers, out);

@@ -95,7 +95,7 @@ fn every_call_that_reads_a_stream_counts() {
     assert_eq!(held(&client), 0);
 }
 
-/// Starts a call with a message of this size that never gets a response.
+/// Sends a message of this size in a request that does not end, so its call never starts.
 fn call_with(client: &mut Client, stream: u32, bytes: usize) {
     client.send(frame::HEADERS, END_HEADERS, stream, &block("/never"));
     for part in message(&vec![7; bytes]).chunks(FRAME_SIZE) {

@@ -44,9 +44,10 @@ impl Default for Ledger {
 /// Number of bytes that `/made` produces in one poll.
 const MADE_BYTES: usize = 64 << 10;
 
-/// `/echo` returns its message. `/large` returns as many KiB as its message has bytes, and `/made` does the same, but produces
-/// the bytes while they are sent. `/parts` returns each message of a stream. `/never` never responds, and `/deaf` does not
-/// read. For requests that are not gRPC, `/content` echoes the content, and the response body of `/broken` fails.
+/// `/echo` returns its message. `/large` returns as many KiB as its message has bytes with its prefix, and `/made` does the
+/// same, but produces the bytes while they are sent. `/parts` returns each message of a stream. `/never` never responds, and
+/// `/deaf` does not read. For requests that are not gRPC, `/content` echoes the content, and the response body of `/broken`
+/// fails.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stub(pub(super) Rc<Ledger>);
 
