@@ -7,19 +7,19 @@ use tokio::{
     time::timeout,
 };
 
-/// Time limit for connecting to an address of a host that has more addresses. It is below all time limits of callers, so
-/// that the next address also gets time.
+/// Time limit for connecting to an address of a host that has more addresses. It is shorter than every caller's time limit, so
+/// that the next address can also be tried.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Connects to a host, like [`first_of`] with its addresses.
+/// Resolves a host name and connects to one of its addresses, as [`first_of`] does. Fails if the lookup fails.
 pub async fn connect(host: impl ToSocketAddrs) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> = lookup_host(host).await?.collect();
     first_of(&addresses, TcpStream::connect::<SocketAddr>).await
 }
 
 /// Calls `connect` with each address in turn until a connection succeeds. Fails with the error of the last address, or with
-/// `AddrNotAvailable` if there is no address. Only the last address may take longer than `ADDRESS_TIMEOUT`, because a host may
-/// have an IPv6 address that routers drop.
+/// `AddrNotAvailable` if there is no address. Only the last address may take longer than `ADDRESS_TIMEOUT`, because routers may
+/// drop all packets to one of the addresses, such as an IPv6 address.
 pub async fn first_of<S, F: Future<Output = io::Result<S>>>(
     addresses: &[SocketAddr],
     connect: impl Fn(SocketAddr) -> F,

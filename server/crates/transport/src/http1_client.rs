@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::BODY_BYTES_MAX;
 
-/// Sends a request, which must contain a `Host` header, and returns the response. Fails if the response's body exceeds
-/// `BODY_BYTES_MAX`. Has no timeout.
+/// Sends a request, which must contain a `Host` header, and returns the response, whatever its status. Fails if the response's
+/// body exceeds `BODY_BYTES_MAX`. Has no timeout.
 pub async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request<String>,

@@ -92,7 +92,7 @@ impl Http2Requests {
     }
 }
 
-/// Refuses a request that is not gRPC on a port for gRPC only.
+/// Refuses, with status 415, a request that is not gRPC on a port for gRPC only.
 pub(super) fn refuse(head: &Head) -> RunningRequest {
     let refusal = HttpResponse::UnsupportedMediaType()
         .content_type("text/plain; charset=utf-8")

@@ -67,8 +67,8 @@ pub(super) struct ConnectionLimits {
     pub(super) metrics: usize,
 }
 
-/// Returns the number of file descriptors that clients of a process without a peer port may use: the soft limit minus
-/// `DESCRIPTORS_RESERVED`.
+/// Returns the number of file descriptors that clients of a process without a peer port may use: the soft limit, or 1024 if it
+/// is unknown, minus `DESCRIPTORS_RESERVED`.
 pub fn client_descriptors() -> usize {
     let descriptors = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);

@@ -95,7 +95,7 @@ impl Bound {
 }
 
 impl Socket {
-    /// Returns the bound address, or `None` for a Unix socket.
+    /// Returns the bound address, or `None` for a Unix socket or after an error.
     fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
@@ -104,7 +104,8 @@ impl Socket {
     }
 }
 
-/// Binds all client URLs; an http and an https URL with the same address share a socket. Must run in a tokio runtime.
+/// Binds all client and metrics URLs; an http and an https URL with the same address and the same surface share a socket. Fails
+/// with the first URL that cannot be bound. Must run in a tokio runtime.
 pub fn bind(config: &Config) -> Result<Vec<Bound>, BindError> {
     let clients = if config.listen_client_http_urls.is_empty() {
         Surface::All
@@ -219,7 +220,8 @@ impl PolledStream for TcpStream {}
 impl PolledStream for UnixStream {}
 
 impl PeerListener {
-    /// Accepts the next connection and returns it with its remote address, which is `None` for a Unix socket.
+    /// Accepts the next connection and returns it with its remote address, which is `None` for a Unix socket. Disables Nagle's
+    /// algorithm for TCP.
     pub async fn accept(&self) -> io::Result<(Box<dyn AcceptedStream>, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {

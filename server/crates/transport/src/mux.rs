@@ -32,7 +32,7 @@ use super::{
     tls::{self, Secured, ServerTls},
 };
 
-/// A connection without its TLS layer.
+/// A connection after TLS decryption, or without TLS.
 type PlainStream<S> = StallTimeout<Secured<S>>;
 
 /// The stream below HTTP/1.

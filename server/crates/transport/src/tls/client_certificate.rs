@@ -51,7 +51,8 @@ pub(super) fn parse_certificate(certificate: &CertificateDer<'_>) -> Option<Cert
     Certificate::from_der(certificate).ok()
 }
 
-/// Returns a subject's common name, or an empty string if there is none. As in Go, the last of several names is used.
+/// Returns a subject's common name, or an empty string if there is none in a supported encoding. As in Go, the last of several
+/// names is used.
 pub(super) fn common_name(subject: &Name) -> String {
     const COMMON_NAME: ObjectIdentifier = CN;
     let mut found = String::new();

@@ -164,8 +164,8 @@ impl Layer {
     }
 
     /// Reads into the free part of `into`, which remains unchanged at the end of the stream. Fails with `WouldBlock` if there
-    /// is nothing to read, and with `UnexpectedEof` if TLS ends without an alert. Reads the socket only once, because the
-    /// replica's thread waits for the lock.
+    /// is nothing to read, with `InvalidData` for a TLS error, and with `UnexpectedEof` if TLS ends without an alert. Reads the
+    /// socket only once, because the replica's thread waits for the lock.
     fn read(&mut self, socket: &TcpStream, into: &mut ReadBuf<'_>) -> io::Result<()> {
         let Self::Tls(tls) = self else {
             return socket.try_read_buf(into).map(drop);

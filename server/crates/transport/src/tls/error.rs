@@ -1,4 +1,4 @@
-//! Errors in the setup of TLS. They name the flag and the file, where one is at fault.
+//! Errors in the setup of TLS. They name the flag and the file that cause them, if any.
 
 use std::{io, path::PathBuf};
 

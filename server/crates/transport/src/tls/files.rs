@@ -70,7 +70,7 @@ pub(super) type FileStamp = Option<[i64; 6]>;
 pub(super) struct TlsParts {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    /// The CAs that verify client certificates, or `None` if clients need no certificate.
+    /// The CAs that verify the other side's certificates, or `None` if no file is configured.
     authorities: Option<Arc<TrustedPool>>,
 }
 
@@ -162,7 +162,7 @@ impl Files {
         Ok(Revoked::Serials(Arc::new(serials)))
     }
 
-    /// Reads the certificate chain, the private key and the CAs of client certificates.
+    /// Reads the certificate chain, the private key and the CAs.
     pub(super) fn parts(&self) -> Result<TlsParts, TlsError> {
         let [cert, key] = self.flags.pair;
         let chain = certificates(cert, &self.cert)?;
@@ -173,7 +173,7 @@ impl Files {
     }
 
     /// Builds the server's TLS configuration, without ALPN protocols. If CAs for client certificates are configured, requires a
-    /// client certificate and disables session resumption.
+    /// client certificate and disables session resumption. Fails if the certificate and the key do not form a pair.
     pub(super) fn config(
         &self,
         parts: &TlsParts,

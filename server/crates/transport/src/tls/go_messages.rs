@@ -44,7 +44,8 @@ pub(super) fn of(error: &Error) -> String {
     error.to_string()
 }
 
-/// Returns the message of an I/O error on a stream with or without TLS.
+/// Returns the message of an I/O error on a stream with or without TLS. For a TLS error inside it, Go's message is used if it
+/// is known.
 pub fn of_io(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     inner.map_or_else(|| error.to_string(), of)

@@ -1,4 +1,5 @@
-//! TLS between members, for the peer port and for dialed streams. No stream is read before its certificate is accepted.
+//! TLS between members, for the peer port and for dialed streams. No message is read from a stream before the other side's
+//! certificate is accepted.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 

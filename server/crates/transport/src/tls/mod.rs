@@ -9,8 +9,8 @@
 //!
 //! Reading order: this file (handshake), `files` (reading), `verify` (certificate checks; `ca_pool` contains CAs),
 //! `subject_names` (whether a member's certificate matches its address), `client_certificate`, `members` (TLS between members),
-//! `self_signed` (`--auto-tls`), `suites` (versions and cipher suites), `stream` (streams of the client port), `dialed` and
-//! `polled` (streams between members), `error` (setup), `go_messages` (error texts).
+//! `self_signed` (`--auto-tls`), `suites` (versions and cipher suites), `stream` (accepted streams), `dialed` and `polled`
+//! (streams between members), `error` (setup), `go_messages` (error texts).
 
 mod ca_pool;
 mod client_certificate;
@@ -62,7 +62,7 @@ use super::{
 };
 use files::{CLIENT_PORT, FileStamp, Files, Reloaded, TlsParts};
 
-/// The first byte of every TLS connection: a handshake record.
+/// The first byte of every TLS connection: the type of a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// The response to a client that does not use TLS, with Go's message.

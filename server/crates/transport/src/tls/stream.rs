@@ -1,4 +1,4 @@
-//! A client's stream, with or without TLS.
+//! An accepted stream, with or without TLS.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::ReplayedStream;
 
-/// A client's stream after the handshake.
+/// An accepted stream, after the handshake if it uses TLS.
 pub(crate) enum Secured<S> {
     Plain(ReplayedStream<S>),
     Tls(Box<TlsStream<ReplayedStream<S>>>),

@@ -22,7 +22,8 @@ use super::{ca_pool, client_certificate::parse_certificate, go_messages};
 const LOOKUPS_AT_ONCE: usize = 8;
 
 /// Checks that one of a verified certificate's alternative names is `remote` or resolves to it. Accepts a certificate without
-/// names. `hosts` are the hosts in the members' URLs. For a name with a wildcard, each host that matches the name is tried.
+/// names. `hosts` are the hosts in the members' URLs. For a name with a wildcard, each host that matches the name is tried. If
+/// no name matches, fails with Go's message.
 pub(super) async fn check(
     certificate: &CertificateDer<'_>,
     remote: SocketAddr,
@@ -76,13 +77,13 @@ impl MemberCertificate {
 }
 
 /// Returns whether any lookup succeeds. Runs several lookups concurrently, because a lookup may take longer than the time limit
-/// of a connection if no name server answers. Another name may be in `/etc/hosts`.
+/// of a connection if no name server answers. Meanwhile, another name may be found in `/etc/hosts`.
 async fn any(lookups: impl Iterator<Item = impl Future<Output = bool>>) -> bool {
     let lookups = stream::iter(lookups).buffer_unordered(LOOKUPS_AT_ONCE);
     lookups.any(future::ready).await
 }
 
-/// Returns whether a host name resolves to the address `remote`.
+/// Returns whether a host name resolves to the address `remote`; `false` if the lookup fails.
 async fn resolves_to(name: &str, remote: IpAddr) -> bool {
     lookup_host((name, 0))
         .await

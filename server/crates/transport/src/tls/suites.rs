@@ -65,7 +65,7 @@ fn is(suite: &SupportedCipherSuite, asked: &str) -> bool {
     name == asked || name.strip_suffix("_SHA256") == Some(asked) && asked.ends_with("_POLY1305")
 }
 
-/// Returns whether a suite with this name belongs to TLS 1.3.
+/// Returns whether a suite with this name belongs to TLS 1.3. The names of all other suites contain `_WITH_`.
 fn is_of_13(name: &str) -> bool {
     !name.contains("_WITH_")
 }

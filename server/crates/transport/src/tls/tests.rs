@@ -33,7 +33,7 @@ impl Drop for Folder {
     }
 }
 
-/// A CA with the directory of its files.
+/// A CA and the directory of its files.
 struct Authority {
     ca: CertifiedIssuer<'static, KeyPair>,
     folder: Folder,
@@ -121,7 +121,7 @@ struct Both {
     _authority: Authority,
 }
 
-/// Creates a server that requests certificates, and a client whose certificate has these common names.
+/// Creates a server that requires client certificates, and a client whose certificate has these common names.
 fn both(test: &str, names: &[&str]) -> Both {
     let authority = Authority::new(test);
     let config = Config { tls: authority.port(1), ..Config::default() };

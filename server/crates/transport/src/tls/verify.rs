@@ -60,8 +60,8 @@ pub(super) struct ClientVerifier {
 }
 
 impl Revoked {
-    /// Fails if the certificate's serial number is revoked. Always fails if the revocation list cannot be read. Logs some of
-    /// the refusals.
+    /// Fails if the certificate's serial number is revoked or cannot be parsed. Always fails if the revocation list cannot be
+    /// read, and never if none is configured. Logs some of the refusals.
     fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let serials = match self {
             Revoked::None => return Ok(()),
