@@ -33,7 +33,7 @@ const ATTEMPTS: u32 = 6;
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Minimum time between a refusal and its report. During this time, the receiver's allocator returns the memory of the refused
-/// state. After an earlier report, that memory would be attributed to the receiver's current state.
+/// state. If the refusal were reported earlier, that memory would be attributed to the receiver's current state.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Returns the time to wait before a failure is reported, if sending took `took`: zero if another attempt may succeed. The
@@ -94,7 +94,8 @@ pub(super) async fn send(
     PeerEvent::SnapshotFailed
 }
 
-/// Opens a stream to the member and sends the raft message and the state. Completes when the receiver has the state.
+/// Opens a stream to the member and sends the raft message and the state. Completes when the receiver has the state or does not
+/// need it.
 async fn send_once(
     shared: &Arc<Shared>,
     peer: &Arc<Peer>,

@@ -292,9 +292,9 @@ impl fmt::Display for Refusal {
             Self::Unknown => f.write_str("it does not know this member, or has not applied its addition yet"),
             Self::Malformed => f.write_str("it could not read the handshake"),
             Self::Certificate => f.write_str(
-                "it has a stream from another process with the identity of this member, whose certificate is valid for \
-                 a host of the peer URLs, but the certificate of this process is not; check --peer-cert-file and the \
-                 data directory",
+                "it has a stream from another process with the identity of this member; the certificate of that process is \
+                 valid for a host of the peer URLs, but the certificate of this process is not; check --peer-cert-file and \
+                 the data directory",
             ),
             Self::Store(id) => write!(
                 f,
@@ -332,8 +332,8 @@ pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     out
 }
 
-/// Decodes the contents of a response's frame. Returns `None` if the contents are invalid. Ignores fields that later versions
-/// append.
+/// Decodes the contents of a response's frame. Returns `None` if the contents are invalid or the refusal's code is unknown.
+/// Ignores fields that later versions append.
 pub(super) fn decode_answer(contents: &[u8]) -> Option<Answer> {
     let (code, rest) = contents.split_first()?;
     let value = u64::from_be_bytes(*rest.first_chunk()?);

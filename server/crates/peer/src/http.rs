@@ -92,7 +92,7 @@ fn probe(now_ns: i64) -> String {
 fn list(members: &MemberRegistry) -> String {
     let members = members.by_id.values().cloned();
     let list: Vec<_> = members.map(snapshot::shown_member).collect();
-    serde_json::to_string(&list).expect("numbers and texts are always JSON") + "\n"
+    serde_json::to_string(&list).expect("numbers and strings are always JSON") + "\n"
 }
 
 /// Returns the body of `/version`, with [`NOT_DECIDED`] while the cluster has no version. `lacks_bytes` is the number of bytes

@@ -66,7 +66,8 @@ pub use dial::PeerDialer;
 pub use levels::{FeatureLevels, LevelReport, MemberRelease, RaiseError};
 pub use metrics::PeerMetrics;
 
-/// Time limit for sending the last messages when the process stops, and then for the work on blocking threads.
+/// Time limit for sending the last messages to a removed member, or to all members when the process stops. In the second case,
+/// also the limit for the work on blocking threads that follows.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -236,7 +237,7 @@ impl Peers {
         (levels, monitor.run())
     }
 
-    /// Waits up to `FLUSH_TIMEOUT` until queued messages are written, then ends all streams.
+    /// Waits up to `FLUSH_TIMEOUT` until queued messages are written, then ends all streams and waits for their thread.
     pub async fn stop(self) {
         let peers: Vec<Arc<Peer>> = self.shared.peers.lock().values().cloned().collect();
         let flushed = async {

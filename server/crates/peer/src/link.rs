@@ -167,7 +167,7 @@ impl Link {
     }
 
     /// Tries each URL once until a stream opens. If all fail, returns the last error other than a refused connection, if there
-    /// is one.
+    /// is one. Fails with `NoUrl` if the member has no URL.
     pub(super) async fn open(&self) -> Result<PeerConnection, DialError> {
         let own_id = self.shared.own_id();
         let members = self.shared.members();

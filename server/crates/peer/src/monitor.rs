@@ -224,7 +224,7 @@ impl Monitor {
     }
 
     /// Requests a member's release, and measures the number of seconds by which its clock is ahead. Returns `None` if no URL
-    /// answers.
+    /// answers with a release.
     async fn query(&self, member: MemberId, urls: &[Url]) -> Answer {
         let (dialer, node) = (&self.shared.dialer, &self.shared.node);
         for url in urls {
@@ -246,7 +246,6 @@ impl Monitor {
     /// Records a member's release, without its disk space, which changes frequently. Logs a first response that differs from
     /// this member's release and each later change.
     fn record_release(&mut self, member: MemberId, found: RunningRelease) {
-        // Ignore the disk space, which changes frequently.
         let found = RunningRelease { lacks_bytes: 0, ..found };
         let before = self.releases.insert(member, found.clone());
         if before.unwrap_or_else(|| RunningRelease::own(0)) == found {
@@ -353,7 +352,7 @@ impl Monitor {
     }
 
     /// Raises the feature level of the cluster as [`super::FeatureLevels::raise`] requests, and waits until this member has
-    /// applied it.
+    /// applied it. Fails with `Timeout` if that takes longer than [`INTERVAL`].
     async fn raise(&mut self) -> Result<Level, RaiseError> {
         let (members, running) = self.query_all().await;
         if !self.leads(&members) {

@@ -38,7 +38,7 @@ impl Page {
 
     /// Creates a response with status 200 and `value` as JSON.
     pub(super) fn json(value: &impl Serialize) -> Self {
-        Self::ok(serde_json::to_string(value).expect("numbers and texts are always JSON"))
+        Self::ok(serde_json::to_string(value).expect("numbers and strings are always JSON"))
     }
 
     pub(super) fn bad_request(text: &str) -> Self {
@@ -49,12 +49,13 @@ impl Page {
         Self::text(StatusCode::NOT_FOUND, text)
     }
 
-    /// Answers 503 with etcd's message for `error`.
+    /// Creates a response with status 503 and etcd's message for `error`.
     pub(super) fn unavailable(error: NodeError) -> Self {
         Self::text(StatusCode::SERVICE_UNAVAILABLE, &error.of_etcd())
     }
 
-    /// Converts the page to an HTTP response with the ids of the cluster and of this member in headers.
+    /// Converts the page to an HTTP response with the ids of the cluster and of this member in headers. A response with status
+    /// 405 also has the header `Allow`.
     pub(super) fn response(self, cluster_id: u64, member: MemberId) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response

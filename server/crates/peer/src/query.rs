@@ -154,7 +154,8 @@ fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
-/// Gets a page from the member at this peer URL. Fails with `TimedOut` after [`QUERY_TIMEOUT`].
+/// Gets a page from the member at this peer URL. Returns a response with any status. Fails with `TimedOut` after
+/// [`QUERY_TIMEOUT`].
 async fn get(url: &Url, dialer: &PeerDialer, target: &str) -> io::Result<Answer> {
     let answer = async {
         let stream = dialer.connect(url).await.map_err(io::Error::other)?.stream;
@@ -178,8 +179,8 @@ fn cluster_id(answer: &Answer) -> Option<u64> {
     u64::from_str_radix(id.to_str().ok()?, 16).ok()
 }
 
-/// Fails if the response names a member other than `wanted`, for example because of a proxy or a reused address. Responses of
-/// etcd and of the first releases of Witan name no member.
+/// Fails if the response names a member other than `wanted`, for example because of a proxy or a reused address. Accepts a
+/// response that names no member, as from etcd and the first releases of Witan.
 fn check_member(answer: &Answer, wanted: MemberId) -> Result<(), &'static str> {
     let named = answer.headers().get(MEMBER_ID);
     match named.is_none_or(|named| named.as_bytes() == wanted.to_string().as_bytes()) {
@@ -188,7 +189,7 @@ fn check_member(answer: &Answer, wanted: MemberId) -> Result<(), &'static str> {
     }
 }
 
-/// Fails if the response comes from a cluster other than `wanted`.
+/// Fails if the response comes from a cluster other than `wanted` or names no cluster.
 fn check_cluster(answer: &Answer, wanted: u64) -> Result<(), &'static str> {
     match cluster_id(answer) == Some(wanted) {
         true => Ok(()),
@@ -238,8 +239,8 @@ fn is_of_etcd(version: &Answer, own: &Answer) -> bool {
     page.is_some() && own.status() == StatusCode::NOT_FOUND
 }
 
-/// Reads a member's release from a response to `/version`. Fails if the member belongs to another cluster or if its API version
-/// is below [`versions::FIRST`].
+/// Reads a member's release from a response to `/version`. Fails if the member belongs to another cluster, if the page is
+/// invalid, or if the API version is below [`versions::FIRST`].
 fn running_release_of(answer: &Answer, cluster_id: u64) -> Result<RunningRelease, &'static str> {
     check_cluster(answer, cluster_id)?;
     let page: Option<VersionPage> = serde_json::from_slice(answer.body()).ok();
@@ -269,7 +270,8 @@ fn clock_of(answer: &Answer) -> Result<i64, &'static str> {
     now_ns.ok_or("the response has no time")
 }
 
-/// Reads the hash of a member's state from a response. Returns `None` for 404. Fails if another member or cluster sent it.
+/// Reads the hash of a member's state from a response. Returns `None` for 404. Fails for any other error status or an invalid
+/// hash, and if another member or cluster answered.
 fn hash_of(
     answer: &Answer,
     cluster_id: u64,

@@ -1,4 +1,4 @@
-//! Tests two members with real sockets and nodes without a replica.
+//! Tests members with real sockets, whose nodes have no replica.
 
 mod impostors;
 mod stopping;

@@ -29,7 +29,7 @@ pub(in super::super) enum ReceiveError {
     /// The stream broke. The next stream continues after the records on disk.
     #[error("the snapshot stream failed: {0}")]
     Stream(#[from] io::Error),
-    /// The snapshot belongs to another cluster, or the disk or the records are unusable.
+    /// Another snapshot is being received, the disk or the records are unusable, or a later release wrote the records.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// The snapshot's state does not fit in memory in addition to this member's current state. `bytes` is the announced size,
@@ -38,6 +38,7 @@ pub(in super::super) enum ReceiveError {
         "{bytes} bytes of a received state do not fit in the memory budget in addition to the current state"
     )]
     NoMemory { bytes: u64 },
+    /// The sender belongs to another cluster, uses an unknown format, or sent invalid or unexpected parts.
     #[error("the sender of the snapshot {0}")]
     Protocol(String),
     /// The panic is logged and counted.

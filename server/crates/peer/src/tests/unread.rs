@@ -14,7 +14,7 @@ use super::*;
 /// Size in bytes of the buffer for unread data. The kernel may double it.
 const RECEIVED_BYTES: u32 = 4 << 10;
 
-/// Size in bytes of a message that exceeds the buffer of the reader but not that of the writer.
+/// Size in bytes of a message that exceeds the reader's buffer but not the writer's.
 const MESSAGE_BYTES: usize = 64 << 10;
 
 /// Accepts a stream with its handshake. Returns its kind, and the stream without reading anything else from it.
