@@ -71,7 +71,7 @@ pub(super) struct Handshake {
     pub(super) to: MemberId,
     /// The lineage of the opener's data directory.
     pub(super) store: StoreLineage,
-    /// The target's store id as the opener knows it, or 0.
+    /// The target's store id as the opener knows it, or 0 if the opener does not know it.
     pub(super) to_store: u64,
     pub(super) kind: StreamKind,
     /// The opener's release with its feature level, such as `0.1.0+level.1` ([`announced_release`]).
@@ -203,7 +203,7 @@ pub(super) enum Refusal {
     /// The opener is not in the cluster, or its addition is not applied here yet.
     Unknown,
     Malformed,
-    /// The opener's certificate belongs to another member.
+    /// The opener's certificate is not valid for its peer URLs, but the certificate of another open stream of that member is.
     Certificate,
     /// Another data directory is registered for the opener.
     Store(u64),
@@ -324,7 +324,7 @@ impl fmt::Display for Refusal {
 /// The other side's response to a handshake.
 pub(super) type Answer = Result<(), Refusal>;
 
-/// Encodes the answer to a handshake, without the text of a refusal.
+/// Encodes the response to a handshake. The message of a refusal is not sent.
 pub(super) fn encode_answer(answer: Answer) -> Vec<u8> {
     let (code, value, ..) = answer.err().map_or((0, 0, "", None), Refusal::parts);
     let mut out = vec![code];

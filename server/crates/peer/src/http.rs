@@ -1,4 +1,5 @@
-//! Serves HTTP/1 on the peer port, as in etcd: members, version, and state hashes (`hash`). A connection serves one request.
+//! Serves HTTP/1 on the peer port, as in etcd: members, version, round-trip probe, and hashes of the state (`hash`). A
+//! connection serves one request.
 
 use std::sync::Arc;
 

@@ -130,7 +130,7 @@ impl Inbound {
         let mut polled: Vec<PollFd<'_>> = sockets.collect();
         polled.push(PollFd::new(waker, PollFlags::IN));
         let timeout = Timespec::try_from(timeout).unwrap_or_default();
-        // Ignore errors such as an interruption, because reading the sockets reports a lasting problem.
+        // Ignore errors such as an interruption. If an error persists, reading the sockets reports it.
         let _ = poll(&mut polled, Some(&timeout));
         let woken = polled
             .pop()
@@ -148,8 +148,8 @@ impl Inbound {
 impl InboundStream {
     /// Reads up to about [`TURN_BYTES`] bytes, counting at least [`SMALL_BYTES`] for each frame and each read. Adds messages to
     /// `messages` and answers the last ping. `target` is a buffer for reads, whose previous content is overwritten, and `now`
-    /// is the time at which the bytes arrived. Returns whether the stream is still open. Fails for an invalid frame, and if the
-    /// stream ends within a frame.
+    /// is the time at which the bytes arrived. Returns whether the stream is still open. Fails for an invalid frame, if the
+    /// socket does not accept the pong immediately, and if the stream ends within a frame.
     fn read(
         &mut self,
         now: Instant,

@@ -38,8 +38,8 @@ impl Lanes {
         self.gone
     }
 
-    /// Records that a stream has ended. Only an end `by_other_side` counts as a sign that its process has ended. Returns
-    /// whether this shows for the first time that the process has ended.
+    /// Records that a stream has ended. Only an end `by_other_side` can show that the member's process has ended. Returns
+    /// whether the process is now known to have ended, but was not before.
     pub(super) fn on_ended(&mut self, lane: Lane, by_other_side: bool) -> bool {
         self.states[lane as usize] = match by_other_side {
             true => LaneState::Closed,
@@ -48,8 +48,8 @@ impl Lanes {
         self.newly_gone()
     }
 
-    /// Records that a stream could not be opened; `refused` means that the port refused the connection. Returns whether this
-    /// shows for the first time that the process has ended.
+    /// Records that a stream could not be opened; `refused` means that the port refused the connection. Returns whether the
+    /// process is now known to have ended, but was not before.
     pub(super) fn on_failed(&mut self, lane: Lane, refused: bool) -> bool {
         let state = &mut self.states[lane as usize];
         *state = match (*state, refused) {
@@ -60,7 +60,7 @@ impl Lanes {
         self.newly_gone()
     }
 
-    /// Determines whether the process has ended. Returns whether this was not known before.
+    /// Determines whether the process has ended. Returns `false` if its end was known before.
     fn newly_gone(&mut self) -> bool {
         let closed = |state: &LaneState| matches!(state, LaneState::Closed | LaneState::Refused);
         let gone = self.states.iter().all(closed) && self.states.contains(&LaneState::Refused);

@@ -6,10 +6,10 @@
 //! them. The replica's thread writes short messages to idle streams itself (`queue`) and reads the streams from other members
 //! (`inbound`).
 //!
-//! Reading order: this file ([`Peers`], [`PeerPost`]), `handshake` and `frame`. `link` holds a stream to another member, which
-//! `dial` opens, with messages that wait in `queue`. `listener` and `inbound` accept and read streams from other members, and
-//! `http` answers requests (`hash`: hashes of states; `page`: a response). `query` sends such requests. `lanes` detects that a
-//! process has ended. `remotes` connects to members that this member does not know yet. `deliver` and `snapshot` carry
+//! Reading order: this file ([`Peers`], [`PeerPost`]), `handshake` and `frame`. `link` maintains a stream to another member:
+//! `dial` opens the stream, and messages wait in `queue`. `listener` and `inbound` accept and read streams from other members,
+//! and `http` answers requests (`hash`: hashes of states; `page`: a response). `query` sends such requests. `lanes` detects
+//! that a process has ended. `remotes` connects to members that this member does not know yet. `deliver` and `snapshot` carry
 //! snapshots. `monitor` observes versions and clocks and raises the feature level. `levels` is the handle to `monitor`.
 //! `metrics` counts messages.
 
@@ -66,8 +66,8 @@ pub use dial::PeerDialer;
 pub use levels::{FeatureLevels, LevelReport, MemberRelease, RaiseError};
 pub use metrics::PeerMetrics;
 
-/// Time limit for sending the last messages to a removed member, or to all members when the process stops. In the second case,
-/// also the limit for the work on blocking threads that follows.
+/// Time limit for sending the last messages to a removed member, or to all members when the process stops. A stopping process
+/// then waits at most as long for its blocking threads.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]

@@ -39,10 +39,10 @@ pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// process may accept and reset a connection just before its port refuses connections.
 const RETRY_FIRST: Duration = Duration::from_millis(1);
 
-/// Longest delay between attempts. A restarting member opens streams itself, which ends the delay.
+/// Longest delay between attempts. A member that restarts opens streams to this member, which ends the delay.
 const RETRY_LONGEST: Duration = Duration::from_secs(1);
 
-/// Age at which an open stream is regarded as stable. After it ends, the next attempt follows immediately.
+/// Age at which an open stream is regarded as stable. After a stable stream ends, the next attempt follows immediately.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Another member and the state that both streams to it share.
@@ -89,7 +89,7 @@ impl Peer {
         }
     }
 
-    /// Makes links to the member retry immediately, without the rest of their delay.
+    /// Makes each waiting link to the member retry immediately, without the rest of its delay.
     pub(super) fn retry_now(&self) {
         self.retry.notify_waiters();
     }

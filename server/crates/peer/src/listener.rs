@@ -43,7 +43,7 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Delay after a failed accept, for example because no file descriptor is free.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Interval at which open streams are checked for the removal of their members.
+/// Interval at which open streams are checked again, for example for the removal of their members.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The listeners on this member's peer URLs.
@@ -299,7 +299,8 @@ impl Listener {
         add_stream(&mut self.streams.lock(), key, stream);
     }
 
-    /// Handles the end of a stream. If it was the last stream of a member that is not in the cluster, forgets that member.
+    /// Handles the end of a stream. If it was the last stream of a member whose addition is not applied here, forgets that
+    /// member.
     fn on_ended(&self, (from, kind): (MemberId, StreamKind)) {
         let streams = self.streams.lock();
         let mut others = streams

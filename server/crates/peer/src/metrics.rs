@@ -150,7 +150,7 @@ impl TransferSeries {
     }
 }
 
-/// Counts a transfer in progress. Dropping it before [`Self::succeeded`] counts a failed transfer.
+/// Counts a transfer in progress. Dropping the timer before [`Self::succeeded`] counts a failed transfer.
 #[derive(Debug)]
 pub(super) struct TransferTimer {
     inflights: IntGauge,

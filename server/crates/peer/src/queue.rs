@@ -14,8 +14,8 @@ use witan_transport::DirectWriter;
 use super::frame::{self, FrameKind};
 
 /// Maximum size in bytes of the messages that wait for a stream; further messages are dropped. Raft sends them again when the
-/// other member reports the gap. Each message counts at least [`SMALL_BYTES`], and one message can always wait. A small memory
-/// budget lowers the limit.
+/// other member reports the gap. Each message is counted as at least [`SMALL_BYTES`], and one message can always wait. A small
+/// memory budget lowers the limit.
 const BYTES_MAX: usize = 64 << 20;
 
 /// Divisor of the memory budget. The quotient limits the size of one queue. Each other member has two queues.
@@ -60,7 +60,8 @@ struct Queued {
     unflushed: bool,
 }
 
-/// A guard that allows direct writes to a stream. Its drop also drops the writer, because the writer keeps the socket open.
+/// A guard that allows direct writes to a stream. Dropping the guard also drops the writer, because the writer keeps the socket
+/// open.
 #[derive(Debug)]
 pub(super) struct Attached<'a>(&'a LaneQueue);
 
@@ -185,7 +186,7 @@ impl Queued {
     }
 }
 
-/// Returns the number of bytes for which a message counts against the limit: its size, but at least [`SMALL_BYTES`].
+/// Returns the number of bytes that are counted for a message: its size, but at least [`SMALL_BYTES`].
 fn counted(message: &Bytes) -> usize {
     message.len().max(SMALL_BYTES)
 }
