@@ -21,7 +21,7 @@ pub enum Body {
     Stream(RequestStream),
 }
 
-/// The error when a call reads a request that the client has reset, or whose connection has ended.
+/// The error that a call gets when it reads a request that the client has reset, or whose connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aborted;
 

@@ -145,7 +145,7 @@ where
             }
             sent = true;
         }
-        // TLS buffers bytes that the socket has not accepted.
+        // Flush even without new output, because TLS buffers bytes that the socket has not accepted.
         if let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) {
             flushed?;
         }

@@ -215,7 +215,7 @@ impl RequestFields {
     }
 }
 
-/// Parses a path with an optional query, or returns `None` for any other text. If the request is not gRPC, accepts all paths
+/// Parses a path with an optional query, or returns `None` for any other input. If the request is not gRPC, accepts all paths
 /// that Go's HTTP library accepts and escapes their special characters.
 fn path(given: Bytes, grpc: bool) -> Option<Uri> {
     let path = match escaped_target(&given) {
@@ -258,7 +258,8 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Parses a timeout: up to eight digits and one of the units `H`, `M`, `S`, `m`, `u` and `n`. Returns `None` for other texts.
+/// Parses a timeout: up to eight digits and one of the units `H`, `M`, `S`, `m`, `u` and `n`. Returns `None` for any other
+/// input.
 fn timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {

@@ -48,7 +48,8 @@ pub const OUTPUT_MAX: usize = 128 << 10;
 /// Number of bytes of requests, and of responses, that a connection may hold without a reservation.
 pub(crate) const UNRESERVED_BYTES: usize = 32 << 10;
 
-/// Number of bytes that a connection reserves in one step.
+/// Minimum number of bytes that a connection reserves at a time. If the service refuses them, only the missing bytes are
+/// reserved.
 pub(crate) const RESERVE_STEP_BYTES: usize = 64 << 10;
 
 /// Size in bytes of the memory that a queued request message takes in addition to its content.

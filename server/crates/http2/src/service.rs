@@ -136,7 +136,7 @@ impl Refusal {
 
 /// The server's side of a connection, which runs calls, grants memory and chooses error messages.
 pub trait Service {
-    /// The service's data about a method, which [`Service::method`] returns. Kept with the head.
+    /// The service's data about a method, which [`Service::method`] returns and the connection keeps with the head.
     type Method: fmt::Debug;
     /// The service's data about a call in progress. If the stream is reset or the connection ends first, the data is dropped
     /// without [`Service::ended`].

@@ -7,8 +7,8 @@ use tokio::{
     time::timeout,
 };
 
-/// Time limit for connecting to an address of a host that has more addresses. It is shorter than every caller's time limit, so
-/// that the next address can also be tried.
+/// Time limit for connecting to each address of a host except the last. It is shorter than every caller's time limit, so that
+/// the next address can also be tried.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Resolves a host name and connects to one of its addresses, as [`first_of`] does. Fails if the lookup fails.

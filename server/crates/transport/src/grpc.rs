@@ -77,7 +77,7 @@ struct CallRules {
 
 impl<C: CallHandler> Server<C> {
     /// Creates a worker's server. Without `requests`, the server refuses requests that are not gRPC calls. When `stopped`
-    /// becomes true, its connections end after the responses in flight.
+    /// becomes true, the server's connections end after the responses in flight.
     pub(super) fn new<H>(
         served: &Handlers<H, C>,
         requests: Option<Http2Requests>,
@@ -113,7 +113,7 @@ impl<C: CallHandler> Server<C> {
             counted: RefCell::default(),
         };
         let stopped = async move {
-            // An error means that the sender was dropped: the listener has also stopped.
+            // An error means that the sender was dropped, because the listener has stopped.
             let _ = self.stopped.wait_for(|stopped| *stopped).await;
         };
         driver::serve(stream, service, self.config, stopped).await
@@ -198,8 +198,8 @@ impl<C: CallHandler> Service for ConnectionService<C> {
         (MethodInfo { call, client, requires_leader }, mode)
     }
 
-    /// Counts a started call by its method and by the client's version, unless the method is unknown. Returns the counter of
-    /// its end.
+    /// Counts a started call by its method and by the client's version, unless the method is unknown. Returns the counter for
+    /// the call's end.
     fn begin(&self, head: &Rc<Head>) -> CallCounter {
         let method = head.method();
         if let Some(call) = &method.call {

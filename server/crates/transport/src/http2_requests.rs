@@ -26,7 +26,7 @@ use witan_http2::{RequestStream, Status};
 
 use super::{Head, grpc::ConnectionInfo, http1_stream::OverTls, limits::BODY_PIECE_BYTES};
 
-/// Headers that describe an HTTP/1 connection, which HTTP/2 forbids.
+/// Headers that describe an HTTP/1 connection. HTTP/2 forbids them.
 const OF_HTTP1: [header::HeaderName; 5] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,

@@ -136,8 +136,8 @@ where
     serve_within(limits::connections(), bound, served)
 }
 
-/// Serves with these limits. A separate server serves the metrics URLs, so probes get responses even if clients use all other
-/// connections. Without these responses, Kubernetes would restart the member.
+/// Serves with these limits. A separate server serves the metrics URLs, so probes get responses even if clients use all of
+/// their connections. Without these responses, Kubernetes would restart the member.
 fn serve_within<H, F, C>(
     limits: ConnectionLimits,
     bound: Vec<Bound>,

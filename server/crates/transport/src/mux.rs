@@ -35,7 +35,7 @@ use super::{
 /// A connection after TLS decryption, or without TLS.
 type PlainStream<S> = StallTimeout<Secured<S>>;
 
-/// The stream below HTTP/1.
+/// The stream from which actix reads HTTP/1.
 type Http1Connection<S> = Http1Stream<ReplayedStream<PlainStream<S>>>;
 
 /// A client's connection, over TCP or a Unix socket.
@@ -193,7 +193,7 @@ where
             .graceful_shutdown_signal(move || {
                 let mut stopped = stopped.clone();
                 async move {
-                    // An error means that the sender was dropped: the listener has also stopped.
+                    // An error means that the sender was dropped, because the listener has stopped.
                     let _ = stopped.wait_for(|stopped| *stopped).await;
                 }
             })

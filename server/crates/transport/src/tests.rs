@@ -258,7 +258,7 @@ async fn accepted_connections_are_probed() {
     assert_eq!([idle, interval], [limits::KEEPALIVE; 2]);
 }
 
-/// Otherwise, a second process started by mistake would cut off the clients of the first one.
+/// If a second process, started by mistake, could replace the socket, it would cut off the clients of the first process.
 #[actix_rt::test]
 async fn a_unix_socket_in_use_is_not_replaced() {
     let name = format!("witan-socket-{}", std::process::id());

@@ -108,7 +108,7 @@ impl<S: Service> Connection<S> {
         self.writer.initial_window = window;
         if window + self.credit_high > WINDOW_MAX {
             self.work += self.streams.len();
-            // `credit_high` is an upper bound, because the stream with the largest credit may have ended.
+            // Recompute the upper bound, because the stream with the largest credit may have ended.
             let credits = self.streams.iter().map(|(_, stream)| stream.send_credit);
             self.credit_high = credits.max().unwrap_or(0).max(0);
             if window + self.credit_high > WINDOW_MAX {

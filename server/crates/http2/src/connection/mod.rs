@@ -85,7 +85,7 @@ pub struct Connection<S: Service> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The connection has failed and is sending its last frames until this time.
+    /// The connection has failed and is sending its last frames, until this time at the latest.
     Failed(Instant),
     /// The connection sends and receives nothing more.
     Closed,

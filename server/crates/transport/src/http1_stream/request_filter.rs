@@ -362,7 +362,8 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Returns the bytes up to and including the line end and whether there is a line end.
+/// Returns the bytes up to and including the first line end, or all bytes if there is none. Also returns whether there is a
+/// line end.
 fn line(bytes: &[u8]) -> (&[u8], bool) {
     match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&bytes[..=end], true),
@@ -370,7 +371,7 @@ fn line(bytes: &[u8]) -> (&[u8], bool) {
     }
 }
 
-/// Returns the number of bytes that belong to a part with `left` remaining bytes, and the number that remains afterward.
+/// Returns how many of the bytes belong to a part that lacks `left` bytes, and how many bytes the part lacks afterward.
 fn skip(bytes: &[u8], left: u64) -> (usize, u64) {
     let all = bytes.len() as u64;
     if left > all {

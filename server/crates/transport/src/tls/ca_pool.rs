@@ -40,7 +40,8 @@ impl TrustedPool {
         Self { roots, certificates: HashSet::new() }
     }
 
-    /// Returns whether a certificate is in the file. Fails if such a certificate is not valid at `now` or for `purpose`.
+    /// Returns whether a certificate is in the file; always `false` for the system's CAs. Fails if such a certificate is not
+    /// valid at `now` or for `purpose`.
     pub(super) fn holds(
         &self,
         certificate: &CertificateDer<'_>,

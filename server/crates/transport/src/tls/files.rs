@@ -151,7 +151,8 @@ impl Files {
         ]
     }
 
-    /// Reads the configured file with one revocation list in DER or several in PEM. Without a file, no certificate is revoked.
+    /// Reads the configured file with one revocation list in DER, or one or more in PEM. Without a file, no certificate is
+    /// revoked.
     pub(super) fn revoked(&self) -> Result<Revoked, TlsError> {
         let Some(path) = &self.crl else {
             return Ok(Revoked::None);
@@ -341,7 +342,7 @@ fn stamp(path: Option<&Path>) -> FileStamp {
     ])
 }
 
-/// Reads a file that `flag` names. The error names both.
+/// Reads a file that `flag` names. The error names the flag and the file.
 fn read_file(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::Read { flag, path: path.to_owned(), source })
 }
@@ -358,7 +359,7 @@ fn revoked_serials(bytes: &[u8]) -> Result<HashSet<Vec<u8>>, String> {
     let sections: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(bytes).collect();
     let sections = sections.map_err(|error| format!("damaged PEM: {error:?}"))?;
     // The decoder skips a section that does not begin on its own line, for example after a concatenated file without a final
-    // newline. Therefore, compare the numbers.
+    // newline. Therefore, compare the number of sections with the number of markers.
     let markers = bytes.windows(CRL_MARKER.len());
     if markers.filter(|found| *found == CRL_MARKER).count() != 2 * sections.len() {
         return Err(
