@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_and_versions_are_etcds_pages() {
+    fn the_pages_of_members_and_versions_match_etcd() {
         let mut members = MemberRegistry {
             cluster_id: 0xd1cf,
             cluster_version: "3.6.0".into(),

@@ -257,8 +257,8 @@ impl Peers {
 }
 
 impl Post for PeerPost {
-    /// Sends this member's messages. Drops forwarded messages, and messages to members without streams. A message with a
-    /// snapshot starts a transfer, unless one to the member is running.
+    /// Sends this member's messages. Drops forwarded messages, messages to members without streams, and snapshots to members
+    /// whose addition is not applied yet. A message with a snapshot starts a transfer, unless one to the member is running.
     fn post(&mut self, envelopes: Vec<Envelope>) {
         let own = self.shared.own_id();
         // Drop messages from other members. After a leader change, raft forwards their ReadIndex requests, which the new leader

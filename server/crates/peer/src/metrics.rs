@@ -134,7 +134,8 @@ impl TransferSeries {
         ];
     }
 
-    /// Starts to time a transfer. Dropping the timer without [`TransferTimer::succeeded`] counts a failure.
+    /// Counts a transfer as in flight and starts to time it. Dropping the timer without [`TransferTimer::succeeded`] counts a
+    /// failure.
     pub(super) fn begin(&self, member: MemberId) -> TransferTimer {
         let labels = &[&*member.to_string()];
         let inflights = self.inflights.with_label_values(labels);

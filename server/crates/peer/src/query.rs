@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_the_peer_port_is_read_and_others_are_refused() {
+    fn a_response_of_the_peer_port_is_read_and_any_other_is_refused() {
         let members = "[{\"id\":7,\"peerURLs\":[\"http://a:1\"],\"isLearner\":true}]\n";
         let cluster = cluster_of(&answer(200, Some("c1"), members)).expect("a member's answer");
         assert_eq!((cluster.id, cluster.members[0].id), (0xC1, 7));

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_lane_takes_nothing_until_it_is_opened() {
+    fn a_closed_queue_drops_messages_until_it_is_opened() {
         let queue = LaneQueue::new(u64::MAX);
         assert_eq!(queue.push(Bytes::new()), PushOutcome::Queued);
         queue.close();

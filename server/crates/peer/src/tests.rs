@@ -89,6 +89,7 @@ fn sockets_at(urls: &[&str]) -> Sockets {
     (bound, members, addresses)
 }
 
+/// Starts the network of a member with default settings and without TLS.
 fn started(id: u64, bound: Vec<BoundPeer>, members: &MemberRegistry) -> Running {
     started_with(
         id,

@@ -60,6 +60,7 @@ pub(super) struct Http1Stream<S> {
 }
 
 impl<S> Http1Stream<S> {
+    /// Creates a stream that passes any number of requests.
     pub(super) fn new(stream: S, client: ConnectionInfo) -> Self {
         Self {
             stream,

@@ -38,8 +38,9 @@ impl Signal {
     }
 }
 
-/// Catches signals from now on. The future completes at the first signal. A later signal ends the process immediately, with the
-/// exit status of that signal, unless less than `SAME_REQUEST` has passed since the first.
+/// Catches signals from now on. Fails if the signals cannot be caught. The future completes at the first signal. A later signal
+/// ends the process immediately, with the exit status of that signal, unless less than `SAME_REQUEST` has passed since the
+/// first.
 pub fn first_signal() -> io::Result<impl Future<Output = Signal>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -181,7 +181,7 @@ async fn an_error_message_is_encoded_as_in_grpc_go() {
 }
 
 #[actix_rt::test]
-async fn a_deadline_is_kept() {
+async fn a_call_ends_at_its_deadline() {
     let port = port().await;
     // A gRPC client would enforce the deadline itself.
     let mut sender = port.http2().await;

@@ -1,5 +1,5 @@
 //! The contents of a snapshot's frames: one byte for the kind, then a message. A frame with records contains their offset in
-//! the record stream and the bytes.
+//! the record stream and then the records.
 
 use std::io;
 
@@ -58,7 +58,7 @@ pub(in super::super) struct Outcome {
 pub(in super::super) enum Part {
     Begin(Begin),
     Resume(Resume),
-    /// The offset of a piece in the record stream and the piece.
+    /// An offset in the record stream, and the piece of the stream that starts there.
     Records(u64, Bytes),
     /// All records were sent.
     End(RecordTotals),
@@ -158,7 +158,7 @@ impl RecordParser {
         Ok(None)
     }
 
-    /// Returns whether no incomplete record is left.
+    /// Returns whether all added bytes were returned in records.
     pub(in super::super) fn is_empty(&self) -> bool {
         self.begun.is_empty() && self.rest.is_empty()
     }

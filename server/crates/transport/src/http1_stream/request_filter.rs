@@ -394,6 +394,7 @@ mod tests {
             .collect()
     }
 
+    /// Asserts that the filter's output for `given` is `expect`, however the bytes are split.
     fn assert_passed(given: &[u8], expect: &[u8]) {
         for at_a_time in [1, 2, 3, 7, 64, given.len()] {
             let shown = String::from_utf8_lossy(given);

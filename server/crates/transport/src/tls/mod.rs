@@ -359,6 +359,7 @@ impl HandshakeFailure {
 }
 
 impl fmt::Display for HandshakeFailure {
+    /// Writes Go's message for a TLS error, if it is known.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silent => f.write_str("EOF"),

@@ -154,8 +154,8 @@ impl ClientCertVerifier for ClientVerifier {
         self.chain.root_hint_subjects()
     }
 
-    /// Accepts a certificate that is trusted itself or through its chain. Fails if a certificate of the chain is revoked, or if
-    /// the client's certificate has no allowed name.
+    /// Accepts a certificate that is in the CA file or whose chain leads to a trusted CA. Fails if a certificate of the chain
+    /// is revoked, or if the client's certificate has no allowed name.
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -230,8 +230,9 @@ pub fn any_server() -> Arc<dyn ServerCertVerifier> {
 }
 
 impl ServerCertVerifier for ServerVerifier {
-    /// Accepts a certificate for `server_name` that is trusted itself or through its chain. Fails if a certificate of the chain
-    /// is revoked, or if the member's certificate has no allowed name. Without trusted CAs, accepts any certificate.
+    /// Accepts a certificate for `server_name` that is in the CA file or whose chain leads to a trusted CA. Fails if a
+    /// certificate of the chain is revoked, or if the member's certificate has no allowed name. Without trusted CAs, accepts
+    /// any certificate.
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
