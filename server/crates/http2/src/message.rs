@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_found_in_chunks_cut_anywhere() {
+    fn messages_are_found_in_chunks_of_any_size() {
         let contents: [&[u8]; 4] = [b"abc", b"", &[7; MAX], b"z"];
         let mut plain = Vec::new();
         let mut mixed = Vec::new();

@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pings_count_unless_something_was_sent() {
+    fn early_pings_are_counted_unless_something_was_sent() {
         let min = Duration::from_secs(5);
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);

@@ -59,7 +59,8 @@ const fn words() -> CodeTable {
     CodeTable { count, symbols }
 }
 
-/// Decodes a string and appends it to `out`. Fails if the input contains an invalid code word or invalid padding.
+/// Decodes a string and appends it to `out`. Fails if the input contains the end-of-string symbol, or if its padding is invalid
+/// or longer than 7 bits.
 pub(crate) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     // A code word has at least five bits.
     out.reserve(coded.len() * 8 / 5);

@@ -84,7 +84,7 @@ fn a_message_is_counted_while_its_response_is_streamed() {
 
 /// A call that reads a stream can stay open for a long time and takes more memory than a unary call.
 #[test]
-fn every_call_that_reads_a_stream_counts() {
+fn every_call_that_reads_a_stream_is_counted() {
     let mut client = Client::plain();
     let held = |client: &Client| client.ledger.held[Resource::Calls as usize].get();
     client.ask(1, "/never", b"");
@@ -104,7 +104,7 @@ fn call_with(client: &mut Client, stream: u32, bytes: usize) {
 }
 
 #[test]
-fn the_last_memory_is_reserved_to_the_byte() {
+fn a_refused_step_is_replaced_by_the_missing_bytes() {
     for (bytes, answers) in [(20_000, 0), (40_000, 1)] {
         let mut client = Client::plain();
         client.ledger.held_max[Resource::Requests as usize].set(30_000);
@@ -288,7 +288,7 @@ fn a_turn_is_bounded_regardless_of_the_input() {
 }
 
 #[test]
-fn a_turn_makes_few_large_answers() {
+fn a_turn_produces_few_large_responses() {
     for path in ["/large", "/made"] {
         let mut client = Client::greeted(Config::default(), (1 << 31) - 1);
         let calls: Vec<u8> = (0..20)

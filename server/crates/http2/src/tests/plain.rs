@@ -9,7 +9,7 @@ fn begin(client: &mut Client, stream: u32, path: &str) {
 }
 
 #[test]
-fn content_is_passed_on_as_it_arrives_and_counts_as_no_call() {
+fn content_is_passed_on_as_it_arrives_and_is_not_counted_as_a_call() {
     let mut client = Client::plain();
     begin(&mut client, 1, "/content");
     let got = client.answer();

@@ -29,6 +29,7 @@ pub(crate) struct Ledger {
 }
 
 impl Default for Ledger {
+    /// Grants unlimited budgets.
     fn default() -> Self {
         Self {
             ended: RefCell::default(),
@@ -190,6 +191,7 @@ impl Service for Stub {
         true
     }
 
+    /// Grants an amount if the total does not exceed the resource's `held_max`.
     fn reserve(&self, what: Resource, amount: usize) -> bool {
         let (held, max) = (&self.0.held[what as usize], &self.0.held_max[what as usize]);
         let fits = held.get() + amount <= max.get();
@@ -204,6 +206,7 @@ impl Service for Stub {
         held.set(held.get().checked_sub(amount).expect("granted earlier"));
     }
 
+    /// Returns a status whose message is the name of the refusal's variant, with its fields.
     fn refuse(&self, _: &Head<()>, refusal: Refusal) -> Status {
         let code = match refusal {
             Refusal::Deadline | Refusal::TooSlow => 4,
