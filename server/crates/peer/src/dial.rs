@@ -150,7 +150,7 @@ async fn shake_hands(stream: &mut Box<dyn PeerStream>, hello: &Handshake) -> Res
     {
         return answer.map_err(DialError::Refused);
     }
-    let what = "the response is not a valid handshake";
+    let what = "the response to the handshake is invalid";
     Err(io::Error::new(io::ErrorKind::InvalidData, what).into())
 }
 

@@ -247,7 +247,7 @@ impl InboundStream {
             FrameKind::Handshake | FrameKind::Answer | FrameKind::Pong | FrameKind::Snapshot => {
                 Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    "unexpected frame in an open stream",
+                    "an unexpected frame in an open stream",
                 ))
             }
         }

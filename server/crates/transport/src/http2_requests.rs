@@ -96,7 +96,7 @@ impl Http2Requests {
 pub(super) fn refuse(head: &Head) -> RunningRequest {
     let refusal = HttpResponse::UnsupportedMediaType()
         .content_type("text/plain; charset=utf-8")
-        .body("this port serves only gRPC; use --listen-client-http-urls for other requests\n");
+        .body("this port serves only gRPC; send other requests to --listen-client-http-urls\n");
     let head_only = head.parts().method == http::Method::HEAD;
     Box::pin(std::future::ready(response(refusal, head_only)))
 }

@@ -300,7 +300,7 @@ impl Files {
         let Some(ca) = &self.ca else { return Ok(None) };
         let flag = self.flags.ca;
         let pool = TrustedPool::new(certificates(flag, ca)?)
-            .map_err(|error| content_error(flag, ca, format!("not an authority: {error}")))?;
+            .map_err(|error| content_error(flag, ca, format!("not a CA certificate: {error}")))?;
         Ok(Some(Arc::new(pool)))
     }
 
