@@ -19,9 +19,9 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// Settings of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Maximum number of concurrent streams of a connection, at most [`crate::limits::STREAMS_MAX`].
+    /// Maximum number of concurrent streams of a connection; a value above [`crate::limits::STREAMS_MAX`] is lowered to it.
     pub streams_max: u32,
-    /// Maximum size in bytes of a request message after decompression.
+    /// Maximum size in bytes of a request message, before and after decompression.
     pub message_bytes_max: usize,
     /// Timing of pings to a silent client; `None` disables these pings.
     pub keepalive: Option<KeepAlive>,

@@ -39,7 +39,7 @@ pub enum RaiseError {
     /// A downgrade to this release is in progress.
     #[error("the cluster is being downgraded to release {0}; cancel the downgrade first")]
     Downgrade(String),
-    /// The members or the cluster's version or level changed in the meantime.
+    /// The members, the leader, or the cluster's version or level changed in the meantime, or the leader's disk is full.
     #[error("the members of the cluster are changing; retry")]
     Changing,
     /// The replica did not answer, or did not apply the new level before the timeout.

@@ -39,10 +39,10 @@ use super::{
 /// Interval between two rounds, as in etcd.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Interval between two rounds while the cluster version is unset or below this member's version.
+/// Interval between two rounds while the cluster version is below this member's version.
 const UNSETTLED_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Interval between two rounds while the cluster version is unset and the members may still be starting.
+/// Interval between two rounds while the cluster version is unset, and lower bound of all other intervals.
 const UNDECIDED_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Maximum time to wait for the versions of all members of a new cluster.
@@ -217,7 +217,7 @@ impl Monitor {
         self.lacking = ids;
     }
 
-    /// Returns the time until the level rises automatically, or `None` if only a command raises it.
+    /// Returns the time until the level rises automatically, or `None` if it cannot rise or only a command raises it.
     fn level_left(&self) -> Option<Duration> {
         let hold = self.shared.settings.level_hold;
         self.hold.time_left(hold, self.begun.elapsed())

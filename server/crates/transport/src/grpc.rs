@@ -97,8 +97,8 @@ impl<C: CallHandler> Server<C> {
         }
     }
 
-    /// Serves one connection until it ends. After the stop signal, accepts no more streams, ends calls that may run forever,
-    /// and finishes the other open streams.
+    /// Serves one connection until it ends. After the stop signal, shuts the connection down gracefully: ends calls that may
+    /// run forever and finishes the other streams.
     pub(super) async fn serve<S>(mut self, stream: S, client: ConnectionInfo) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,

@@ -30,7 +30,7 @@ pub enum Surface {
     Grpc,
     /// Everything except gRPC.
     Http,
-    /// Only `/metrics`, `/health`, `/livez` and `/readyz`.
+    /// Only `/metrics` and `/health`, and `/livez` and `/readyz` with the paths of their checks.
     Metrics,
 }
 

@@ -48,6 +48,7 @@ impl Encoder {
     }
 
     /// Returns the encoded headers and trailers of a successful response. The caller must write both, with no block in between.
+    /// The first call after the client's settings adds both to the client's table.
     pub(crate) fn success_blocks(&mut self) -> (&'static [u8], &'static [u8]) {
         const ENTERING: &[u8] = b"\x88\x5f\x10application/grpc";
         const ENTERED: &[u8] = &[STATUS_200, ENTERED_TYPE];
