@@ -315,7 +315,7 @@ impl<S: Service> Connection<S> {
         if !stream.answer.set(message.len()) {
             return self.end_early(stream, Refusal::NoRoom(Resource::Answers));
         }
-        // The time to produce a large response counts as work of this turn.
+        // Charge the time to produce a large response to this turn.
         self.work += message.len();
         self.count_sent(stream, length);
         let mut headers = HeaderMap::new();

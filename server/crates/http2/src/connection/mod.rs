@@ -148,9 +148,9 @@ impl<S: Service> Connection<S> {
         self.phase == Phase::Open && !self.writer.is_control_full() && self.work < TURN_WORK
     }
 
-    /// Processes received bytes and returns the number of processed bytes. The connection keeps the start of an incomplete
-    /// frame, which counts as processed. An invalid frame fails the connection; all of `bytes` then count as processed. Pass
-    /// the remaining bytes again once [`Connection::wants_input`] returns `true`.
+    /// Processes received bytes and returns the number of processed bytes. This number includes the start of an incomplete
+    /// frame, which the connection keeps. An invalid frame fails the connection, which then drops the other bytes and returns
+    /// the number of all bytes. Pass the remaining bytes again once [`Connection::wants_input`] returns `true`.
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) -> usize {
         self.now = now;
         if !bytes.is_empty() {
@@ -354,8 +354,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// Checks the preface, then handles the complete frames in received bytes while the connection accepts input. Keeps the
-    /// start of an incomplete frame, which counts as processed. Returns the number of processed bytes. Fails if the connection
-    /// must end.
+    /// start of an incomplete frame. Returns the number of processed and kept bytes. Fails if the connection must end.
     fn take(&mut self, bytes: &[u8]) -> Result<usize, Reason> {
         let mut left = self.take_preface(bytes)?;
         while !left.is_empty() && self.wants_input() {
