@@ -49,13 +49,15 @@ pub(crate) enum ActError {
 type ActResult = Result<(), ActError>;
 
 impl ActError {
-    /// Returns whether the refusal is temporary: a learner has not caught up, or members have only just connected.
+    /// Returns whether members refused the step only temporarily: a learner has not caught up, or members have only just
+    /// connected.
     pub(crate) fn is_premature(&self) -> bool {
         let said = |text| matches!(self, ActError::Member(refusal) if refusal.says(text));
         said("unhealthy cluster") || said("in sync with leader")
     }
 
-    /// Returns why the step was refused; `None` if it may have taken effect, or may succeed in the next pass.
+    /// Returns why the step was refused, even if only temporarily. Returns `None` if the step may have taken effect, a name is
+    /// taken or an object is missing.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self {
             ActError::Api(failure) => {
@@ -74,7 +76,7 @@ impl ActError {
         }
     }
 
-    /// Returns whether the namespace is being deleted, so that nothing can be created in it.
+    /// Returns whether the step failed because the namespace is being deleted, so that nothing can be created in it.
     pub(crate) fn namespace_is_ending(&self) -> bool {
         self.api_refusal().is_some_and(|refusal| {
             refusal.code == 403 && refusal.message.contains("being terminated")
@@ -174,7 +176,7 @@ impl<M: Members> Actor<'_, M> {
         });
     }
 
-    /// Compacts the key space and records the compaction in the status.
+    /// Compacts the key space up to `revision` and records the compaction in the status.
     async fn compact(&self, revision: i64, status: &mut EtcdClusterStatus) -> ActResult {
         self.change(None, Change::Compact(revision)).await?;
         status.compaction = Some(CompactionStatus {
@@ -185,7 +187,8 @@ impl<M: Members> Actor<'_, M> {
         Ok(())
     }
 
-    /// Disarms the NOSPACE alarms of all members, and records in the status that the alarm was disarmed.
+    /// Disarms the NOSPACE alarms of all members. If the status records a compaction, also records there that the alarm was
+    /// disarmed.
     async fn disarm_no_space(&self, status: &mut EtcdClusterStatus) -> ActResult {
         let members = self.observation.seen.members();
         for member in members.filter(|member| member.no_space) {
@@ -223,20 +226,22 @@ impl<M: Members> Actor<'_, M> {
         root.ok_or(ActError::Refused(why))
     }
 
-    /// Marks a claim as retired. With `held`, the claim is deleted once another member votes.
+    /// Marks a claim as retired. With `held`, the claim is deleted once another member votes. Fails if the claim does not
+    /// exist.
     async fn retire(&self, ordinal: Ordinal, held: bool) -> ActResult {
         let value = if held { HELD } else { "true" };
         let action = "annotate the claim of a removed member";
         self.annotate(ordinal, (RETIRED, Some(value)), action).await
     }
 
-    /// Removes the mark of a retired claim, so that the restored cluster uses the claim again.
+    /// Removes the mark of a retired claim, so that the restored cluster uses the claim again. Fails if the claim does not
+    /// exist.
     async fn revive(&self, ordinal: Ordinal) -> ActResult {
         let action = "remove the annotation of a retired claim";
         self.annotate(ordinal, (RETIRED, None), action).await
     }
 
-    /// Adds or removes the cluster as an owner of a claim, as the retention policy requires.
+    /// Adds or removes the cluster as an owner of a claim, as the retention policy requires. Fails if the claim does not exist.
     async fn own_claim(&self, ordinal: Ordinal) -> ActResult {
         let live = self.observation.objects.claim(ordinal);
         let owners = live.map(|claim| resources::owners_of_claim(self.cluster, claim));
@@ -279,7 +284,7 @@ impl<M: Members> Actor<'_, M> {
         }
     }
 
-    /// Applies the two services, except a service whose name is taken.
+    /// Applies the client service and the peer service. Skips a service whose name another owner's object has taken.
     async fn apply_services(&self) -> ActResult {
         let services = [
             (Part::PeerService, resources::peer_service(self.cluster)),
@@ -308,8 +313,8 @@ impl<M: Members> Actor<'_, M> {
         self.apply(&wanted, budget, action).await
     }
 
-    /// Sets the role label of a member's pod, and the annotation of an initial member. Uses a merge patch, because applying
-    /// only these would remove all other fields.
+    /// Sets the role label of a member's pod. For an initial member, also sets the annotation [`INITIAL_STATE`] to `existing`.
+    /// Fails if the pod does not exist. Uses a merge patch, because applying only this metadata would remove all other fields.
     async fn label(&self, ordinal: Ordinal, role: Role) -> ActResult {
         let mut marks = json!({"labels": {ROLE: role}});
         let pod = self.observation.seen.pod(ordinal);
@@ -320,9 +325,9 @@ impl<M: Members> Actor<'_, M> {
         self.mark(live, marks, "label the pod of a member").await
     }
 
-    /// Requests a larger claim. If Kubernetes refuses (403 or 422), annotates the claim with the size, the time and the
-    /// message, so that the plan waits before it retries. A full quota is not recorded, because the quota can change at any
-    /// time.
+    /// Requests a larger claim. If Kubernetes refuses (403 or 422), fails after annotating the claim with the size, the time
+    /// and the message, so that the plan waits before it retries. A full quota is not recorded, because the quota can change at
+    /// any time.
     async fn grow(&self, ordinal: Ordinal, bytes: u64) -> ActResult {
         let claim = self.observation.seen.claim(ordinal);
         let peer_tls = claim.map(|claim| claim.peer_tls).unwrap_or_default();

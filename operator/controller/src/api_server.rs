@@ -16,7 +16,7 @@ use witan_crd::Object;
 
 use crate::resources::MANAGER;
 
-/// A request that the API server refused or did not answer.
+/// A request that the API server refused or did not answer, or an object that cannot be converted.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action}: {source}")]
 pub(crate) struct ApiFailure {
@@ -25,7 +25,7 @@ pub(crate) struct ApiFailure {
 }
 
 impl ApiFailure {
-    /// Returns the API server's refusal; `None` if the API server did not answer.
+    /// Returns the API server's refusal; `None` for any other error, such as a lost connection.
     pub(crate) fn refusal(&self) -> Option<&Status> {
         if let kube::Error::Api(refusal) = &*self.source {
             return Some(refusal);
@@ -116,8 +116,8 @@ pub(crate) async fn create<K: Object>(
     typed(&api.create(params, &object).await?)
 }
 
-/// Creates an object unless an object with its name exists; then returns `None`. The inner error is a refusal with the code
-/// 400, 403 or 422.
+/// Creates an object and returns it as stored; `None` if an object with this name exists. The inner error is the message of a
+/// refusal with the code 400, 403 or 422.
 pub(crate) async fn create_missing<K: Object>(
     client: &Client,
     namespace: &str,

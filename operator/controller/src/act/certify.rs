@@ -19,7 +19,7 @@ use crate::{
 
 impl<M: Members> Actor<'_, M> {
     /// Issues a new certificate for a role into its secret. First deletes cert-manager's Certificate of the role if
-    /// cert-manager has written the secret.
+    /// cert-manager has written the secret. Fails if the CA that must sign does not exist.
     pub(super) async fn issue(&self, role: CertificateRole) -> ActResult {
         self.withdraw(role).await?;
         let now = SystemTime::now();
@@ -46,7 +46,7 @@ impl<M: Members> Actor<'_, M> {
         next.map_or_else(|| tls::authority(self.cluster, now), Ok)
     }
 
-    /// Advances the CA in its secret to the stage `to`.
+    /// Advances the CA in its secret to the stage `to`. Fails if the secret does not exist.
     pub(super) async fn rotate(&self, to: Rotation) -> ActResult {
         let live = self.authority()?;
         let secret = tls::rotated(self.cluster, live, to, SystemTime::now())?;

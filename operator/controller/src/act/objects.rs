@@ -20,7 +20,8 @@ use crate::{
 const CREATOR: &str = "witan-operator-create";
 
 impl<M: Members> Actor<'_, M> {
-    /// Creates an object, or applies it to `live`, the observed object.
+    /// Creates an object if `live`, the observed object, is `None`. Otherwise, applies it to exactly that object, and removes
+    /// fields that only the creation has set.
     pub(super) async fn apply<K: Object>(
         &self,
         object: &K,
@@ -42,8 +43,8 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Creates an object as [`CREATOR`]. Succeeds if an object of this cluster exists, because the response of an earlier
-    /// attempt can be lost. Restores the labels by which passes find such an object. Fails if another owner's object has the
-    /// name.
+    /// attempt can be lost. Restores the labels of such an object if passes would not find it. Fails if another owner's object
+    /// has the name.
     pub(super) async fn create<K: Object>(&self, object: &K, action: &'static str) -> ActResult {
         let params = PostParams {
             field_manager: Some(CREATOR.to_owned()),
@@ -128,7 +129,7 @@ impl<M: Members> Actor<'_, M> {
     ) -> ActResult {
         match live {
             Some(live) => self.mark_named::<K>(live, marks, action).await,
-            None => Err(ActError::Gone(format!("the object to {action}"))),
+            None => Err(ActError::Gone(format!("the object needed to {action}"))),
         }
     }
 

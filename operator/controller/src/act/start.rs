@@ -18,7 +18,8 @@ use crate::{
 impl<M: Members> Actor<'_, M> {
     /// Applies a member's claim if the spec has claims. Then creates the member's pod. An invalid spec must not cause quorum
     /// loss. Therefore, if the plan refuses the desired version, creates the pod from the last admitted template. Does the same
-    /// if the API server refuses the pod of a restarting member. Returns the first error if this is not possible.
+    /// if the pod of a restarting member cannot be built or is refused. If the former pod cannot be created either, returns the
+    /// first error.
     pub(super) async fn start(&self, plan: &PodPlan) -> ActResult {
         if self.cluster.spec().is_durable() {
             self.apply_claim(plan.ordinal, plan.peer_tls, None).await?;
@@ -36,7 +37,7 @@ impl<M: Members> Actor<'_, M> {
         let Err(error) = present.await else {
             return Ok(());
         };
-        // The claim of a new member can be a leftover.
+        // The claim does not show whether a member restarts: a new member can have a claim from a failed attempt.
         let restarts = plan.bootstrap == Bootstrap::Restart;
         let refusal = error.refusal().filter(|_| restarts);
         let Some(pod) = refusal.and_then(|said| self.former_pod(plan, Some(&said))) else {
@@ -54,7 +55,7 @@ impl<M: Members> Actor<'_, M> {
             && status.is_some_and(|status| is_version_refused(self.cluster.spec(), status, seen))
     }
 
-    /// Returns the highest version of the running pods other than the desired version; `None` if no pod has another version.
+    /// Returns the highest version of the existing pods other than the desired version; `None` if no pod has another version.
     fn running_version(&self) -> Option<String> {
         let seen = &self.observation.seen;
         let versions = seen.pods().filter_map(|(_, pod)| pod.version.as_ref());

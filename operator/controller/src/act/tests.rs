@@ -117,7 +117,7 @@ async fn objects_of_other_owners_are_not_changed() {
             "once the name is free: {said}"
         );
         let services = fake.all("/services/");
-        assert_eq!(services.len(), 2, "none under a default name: {services:?}");
+        assert_eq!(services.len(), 2, "no default name is used: {services:?}");
     }
 }
 
@@ -133,7 +133,7 @@ async fn a_name_taken_meanwhile_is_refused() {
     );
 }
 
-/// Passes find objects by label. Each pass would try to create a Service that has no labels.
+/// Passes find objects by label. Otherwise, each pass would try to create the unlabeled Service again.
 #[tokio::test]
 async fn the_labels_of_an_object_are_restored() {
     let fake = FakeApi::with_cluster(&json!({}));
@@ -313,7 +313,7 @@ async fn an_apply_changes_only_metadata_and_size_of_a_claim() {
     );
 }
 
-/// Members and clients have certificates of the former CA and get the next CA before it signs.
+/// Members and clients have certificates that the lost CA signed. They must trust the next CA before it signs a certificate.
 #[tokio::test]
 async fn deleting_the_secret_of_an_authority_does_not_change_certificates() {
     let fake = FakeApi::with_cluster(&json!({"spec": {"tls": {"client": {"managed": {}}}}}));
@@ -366,7 +366,7 @@ async fn a_lost_pod_gets_the_last_admitted_template() {
     }
 }
 
-/// A release below the feature level cannot read the disk, so each lost pod would reduce the quorum.
+/// A release below the feature level cannot read the disk, so the member of a lost pod could not start again.
 #[tokio::test]
 async fn a_lost_pod_keeps_its_release_if_the_plan_refuses_the_wanted_one() {
     let join = |ordinal| {
