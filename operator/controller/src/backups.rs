@@ -198,7 +198,7 @@ impl<M: Members> Backups<M> {
     }
 
     /// Creates a due backup, deletes expired backups, reconciles the pod that stores changes, and writes the status. Sets the
-    /// metrics and publishes events about new failures.
+    /// metrics and publishes events about new failures. If the schedule is being deleted, only removes its metrics.
     async fn reconcile_schedule(&self, schedule: &EtcdBackupSchedule) -> PassResult {
         let (client, metrics) = (&self.operator.client, &self.operator.metrics);
         let namespace = schedule.namespace().unwrap_or_default();
@@ -252,8 +252,8 @@ impl<M: Members> Backups<M> {
         Ok(Action::requeue(due.requeue_after))
     }
 
-    /// Reconciles the pod that stores the changes of a schedule. Adds its progress to the status and the metrics, and can
-    /// advance the next pass. While changes are requested, a failure only appears in the condition.
+    /// Reconciles the pod that stores the changes of a schedule. Adds the pod's progress to the status and the metrics, and can
+    /// shorten the time until the next pass. While changes are requested, a failure is only logged and shown in the condition.
     async fn reconcile_changes(
         &self,
         schedule: &EtcdBackupSchedule,

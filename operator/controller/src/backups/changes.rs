@@ -23,10 +23,11 @@ use crate::{
 const POLL: Duration = Duration::from_secs(15);
 /// The time until the next pass if the pod has not responded.
 const SOON: Duration = Duration::from_secs(3);
+/// The time limit of a query to the pod.
 const ANSWER: Duration = Duration::from_secs(2);
 /// The tolerated lead of the pod's clock over the operator's clock.
 const AHEAD: SignedDuration = SignedDuration::from_secs(10);
-/// Allowed delay in addition to twice the schedule's interval, because the pod may have just started.
+/// Allowed delay in addition to twice the interval in `spec.changes`, because the pod may have just started.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
 /// The type of the condition that shows whether recent changes are stored and can be restored.
 const STORED: &str = "ChangesStored";
@@ -53,8 +54,9 @@ impl Seen {
 }
 
 impl<M: Members> Backups<M> {
-    /// Creates the pod of a schedule, or deletes pods that have ended or do not match the schedule, and reads the progress.
-    /// Returns `None` if the schedule stores no changes or is paused.
+    /// Creates the pod of a schedule, or deletes pods that have ended or do not match the schedule, and reads the progress. If
+    /// no pod can be built, deletes all pods of the schedule and returns the reason. Returns `None` if the schedule stores no
+    /// changes or is paused.
     pub(super) async fn reconcile_changes_pod(
         &self,
         schedule: &EtcdBackupSchedule,
@@ -123,7 +125,8 @@ pub(super) fn asked(schedule: &EtcdBackupSchedule) -> Option<BackupChanges> {
 }
 
 /// Queries the pod that stores a schedule's changes for its progress. Does not query a pod that is terminating, is crashing or
-/// has no address. Reports a terminating or crashing pod, or an invalid response, as trouble.
+/// has no address. Reports a terminating or crashing pod, a failed query, an invalid response, or an error in the response as
+/// trouble.
 async fn ask_pod(pods: &[Pod]) -> Seen {
     let mut running = pods.iter();
     let running = running.find(|pod| pod.metadata.deletion_timestamp.is_none());
@@ -158,8 +161,8 @@ async fn ask_pod(pods: &[Pod]) -> Seen {
     }
 }
 
-/// Returns the message about points in time that cannot be restored, or `None` if no condition contains one. This message is at
-/// the end of a condition's message.
+/// Returns the message about points in time that cannot be restored, or `None` if no condition contains such a message. The
+/// message is at the end of a condition's message.
 fn gap_told(conditions: &[Condition]) -> Option<&str> {
     let mut messages = conditions.iter().map(|condition| &condition.message);
     messages.find_map(|message| Some(&message[message.find(GAP)?..]))
@@ -180,9 +183,9 @@ fn gap_text(gap: &ChangesGap) -> String {
 }
 
 /// Returns the new status of a schedule's changes, and the `ChangesStored` condition. While the pod does not answer, a missing
-/// backup and a gap that the pod reported stay in the condition. This condition is False if the last stored change is too old
-/// or in the future, or if a backup is missing. The status changes only once its time is at least [`POLL`] later, or if the
-/// cluster id changes.
+/// backup and a gap that the pod reported stay in the condition. The condition is False if the last stored change is too old or
+/// in the future, or if a backup is missing. Otherwise, it is Unknown until a change is stored. The status changes only once
+/// its time is at least [`POLL`] later, or if the cluster id changes.
 pub(super) fn status(
     schedule: &EtcdBackupSchedule,
     seen: &Seen,

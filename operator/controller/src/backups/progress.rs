@@ -37,8 +37,8 @@ pub(super) fn pending(backup: &EtcdBackup, why: String, now: Timestamp) -> EtcdB
     with_condition(status, backup, "Pending", now)
 }
 
-/// Returns the status of a backup with a job. `refused` says why the job has no pods. A completed job without a reported result
-/// is a failure.
+/// Returns the status of a backup with a job. `refused` says why the job has no pods, and is used if no pod reports a failure.
+/// A completed job without a reported result is a failure.
 pub(super) fn status(
     backup: &EtcdBackup,
     job: &Job,
@@ -116,7 +116,8 @@ pub(crate) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition
     conditions.find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-/// Returns the last revision to restore, as a pod that has fetched changes reports it; `None` if there are no changes.
+/// Returns the last revision to restore, as a pod that has fetched changes reports it; `None` if there are no changes, or if
+/// the pod has not fetched them successfully.
 pub(crate) fn fetched_revision(pod: &Pod) -> Option<i64> {
     result::<FetchedBackup>(pod, FETCH)?.to_revision
 }

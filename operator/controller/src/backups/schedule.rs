@@ -20,7 +20,8 @@ use crate::report::{self, ConditionState};
 
 const FAILED_KEPT: usize = 3;
 
-/// Number of successful EtcdBackups that a schedule keeps, regardless of its retention. Files in the store are not affected.
+/// Maximum number of successful EtcdBackups that a schedule keeps, even if its retention keeps more. Files in the store are not
+/// affected.
 const SUCCEEDED_KEPT: usize = 100;
 
 /// The longest time between two passes over a schedule.
@@ -29,7 +30,9 @@ const POLL: Duration = Duration::from_secs(300);
 /// The decision about a schedule: which EtcdBackups to create and delete, and the new status.
 #[derive(Debug, PartialEq)]
 pub(super) struct Due {
+    /// The scheduled time for which a backup is created.
     pub(super) create: Option<Timestamp>,
+    /// Names of the EtcdBackups to delete.
     pub(super) delete: Vec<String>,
     pub(super) status: EtcdBackupScheduleStatus,
     /// Whether the schedule is invalid, or two consecutive scheduled times passed without a successful backup.
@@ -66,13 +69,14 @@ impl Times {
     }
 }
 
-/// Returns the result if no backup must be created now.
+/// Returns the decision for a paused or invalid schedule: creates no backup, and the next pass follows after [`POLL`].
 fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus, overdue: bool) -> Due {
     Due { create: None, delete, status, overdue, requeue_after: POLL }
 }
 
 /// Decides which backups of a schedule to create and delete now. Does not create a backup while another backup has not
-/// finished, or if the schedule is paused or invalid. `backups` are the EtcdBackups that the schedule created.
+/// finished, or if the schedule is paused or invalid. Of several missed scheduled times, only the last one is due. `backups`
+/// are the EtcdBackups that the schedule created.
 pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Timestamp) -> Due {
     let before = schedule.status.clone().unwrap_or_default();
     let mut newest: Vec<_> = backups.iter().collect();
@@ -124,7 +128,8 @@ pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Ti
 }
 
 /// Returns the reason and message of the `Ready` condition of a schedule that is neither paused nor invalid. `overdue` means
-/// that two scheduled times have passed since the last success. `active` is the unfinished backup, if there is one.
+/// that two scheduled times have passed since the last success. `newest` lists the backups, the newest first. `active` is the
+/// unfinished backup, if there is one.
 fn ready_state(
     overdue: bool,
     newest: &[&EtcdBackup],
@@ -189,7 +194,8 @@ fn expired(
     all.map(|backup| backup.name_any()).collect()
 }
 
-/// Returns whether a backup is not older than `keepWithin`; `false` if that limit is not set.
+/// Returns whether a backup is not older than `keepWithin`; `false` if that limit is not set. A backup without a completion
+/// time is young.
 fn is_young(kept: &BackupRetention, backup: &EtcdBackup, now: Timestamp) -> bool {
     kept.keep_within.as_ref().is_some_and(|span| {
         let age = backup.completed_at();
