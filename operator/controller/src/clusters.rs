@@ -111,7 +111,9 @@ impl<M: Members> Passes<EtcdCluster> for Scope<M> {
 }
 
 impl<M: Members> Scope<M> {
-    /// Plans the next step from the watch caches and the members' reports. Calls [`Scope::act`] if there is something to do.
+    /// Plans the next step from the watch caches and the members' reports. Calls [`Scope::act`] if there is a step to take, a
+    /// status to write or a mounted claim without labels. Otherwise, releases a rollout permit that the cluster no longer
+    /// needs.
     async fn plan_from_watches(&self, cluster: &EtcdCluster) -> PassResult {
         let mut named = Cluster::new(cluster, &self.operator.environment)?;
         let objects = Objects::from_watches(&self.stores, &named);
@@ -129,8 +131,9 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(&step))
     }
 
-    /// Rereads the cluster, plans and executes a step, and writes the status. Does nothing if the cluster no longer exists. If
-    /// the cluster changes before the status is written, the next pass tries again.
+    /// Rereads the cluster, plans and executes a step, and writes the status. Does nothing if the cluster was deleted or
+    /// recreated. If the cluster changes before the status is written, the next pass tries again; a step that runs after the
+    /// write is skipped.
     async fn act(&self, known: &EtcdCluster) -> PassResult {
         let operator = &self.operator;
         let (namespace, name) = (known.namespace().unwrap_or_default(), known.name_any());
@@ -228,8 +231,8 @@ impl<M: Members> Scope<M> {
         Ok(next_pass(step))
     }
 
-    /// Observes a cluster, its backup, refused steps and the rollout permit. Sets `cluster.restore`. With `fresh`, rereads
-    /// cached secrets.
+    /// Observes a cluster, the backup from which it starts, refused steps and the rollout permit. Sets `cluster.restore`, or
+    /// records why the backup cannot be used. With `fresh`, rereads cached secrets.
     async fn observe(
         &self,
         cluster: &mut Cluster<'_>,

@@ -19,7 +19,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 const UNSET: &str = "bootstrap.discovery.local has no clusterRef, and the operator has no --discovery-service-url; set one of them";
 
-/// Creates a token for `members` members at the discovery service. Returns the token's URL for the members.
+/// Creates a token for `members` members at the discovery service. Returns the token's URL for the members. The token is the
+/// last path segment of the response. Fails if the response is empty.
 pub(crate) async fn create_token(
     client: &Client,
     cluster: &Cluster<'_>,

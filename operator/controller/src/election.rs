@@ -30,7 +30,7 @@ pub(crate) struct Election {
     identity: String,
 }
 
-/// The last observed lease and when it was first observed.
+/// The last observed version of the lease, and when this version was first observed.
 #[derive(Debug, Clone, PartialEq)]
 struct Seen {
     lease: Lease,
@@ -110,7 +110,7 @@ impl Election {
         }
     }
 
-    /// Releases the lease if this process holds it, so that another replica need not wait until it expires. Only logs a
+    /// Releases the lease if this process holds it, so that another replica can take the lease before it expires. Only logs a
     /// failure.
     pub(crate) async fn release(&self) {
         let released = async {
@@ -182,7 +182,7 @@ impl Election {
     }
 }
 
-/// Returns the identity of the holder of a lease; `None` if nobody holds it.
+/// Returns the identity of the holder of a lease; `None` or an empty string if nobody holds it.
 fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref()
 }

@@ -212,7 +212,7 @@ impl Punctuality {
         }
     }
 
-    /// Removes the series of a deleted schedule.
+    /// Removes the gauges of a schedule.
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
         for series in [&self.last, &self.late] {
             drop(series.remove_label_values(&[namespace, name]));

@@ -54,8 +54,8 @@ impl Observation {
     }
 }
 
-/// Queries the members and converts the observed state. Leaves the fields that the operator alone knows, such as `refused`, at
-/// their defaults.
+/// Queries the members and converts the observed state. Sets `acting_since` to the current time, and leaves other fields that
+/// the operator alone knows, such as `refused`, at their defaults.
 pub(crate) async fn observe<M: Members>(
     cluster: &Cluster<'_>,
     objects: Objects,
@@ -136,7 +136,7 @@ fn ordinals(
 /// Compares a disruption budget with the wanted one for the same number of voters.
 fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSeen {
     let number = resources::min_available(budget);
-    // A budget without a number is not the budget of a sole voter.
+    // If the live budget has no number, every number except 0 results in the same wanted budget.
     let wanted = resources::budget(cluster, number.unwrap_or(1));
     BudgetSeen { min_available: number, state: state(Some(budget), &wanted) }
 }

@@ -50,7 +50,7 @@ fn events(fake: &FakeApi) -> Vec<[String; 3]> {
     fake.all("/events/").iter().map(seen).collect()
 }
 
-/// `plan` does not treat earlier time as silence of a member.
+/// `plan` does not count earlier time when it measures how long a member has been silent.
 #[tokio::test]
 async fn a_pass_knows_when_the_operator_became_active() {
     let fake = FakeApi::default();

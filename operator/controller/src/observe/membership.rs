@@ -77,8 +77,8 @@ fn lists(report: &Report, id: MemberId) -> bool {
     report.members.iter().any(|member| member.id == id)
 }
 
-/// Returns the ordinals that only reports other than `best` list. Ignores members of other clusters, and a removed member that
-/// is unaware of its removal.
+/// Returns the ordinals that only reports other than `best` list. Ignores the reports of members of other clusters, and of a
+/// removed member that is unaware of its removal.
 fn listed_by_others(
     cluster: &Cluster<'_>,
     best: &Report,
@@ -159,7 +159,8 @@ fn ordinals(
     found
 }
 
-/// Returns whether authentication is enabled, according to the first response that shows it; `None` if no response shows it.
+/// Returns whether authentication is enabled, according to the first response that shows it; `None` if no response shows it. A
+/// refusal for a missing or unauthorized user shows that it is enabled.
 pub(super) fn users(answers: &[Answer]) -> Option<bool> {
     answers.iter().find_map(|answer| match &answer.report {
         Ok(report) => report.users,
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_leaders_list_counts() {
+    fn the_leaders_list_is_used() {
         let old = vec![entry(0, false), entry(1, false)];
         let new = vec![entry(0, false), entry(1, false), entry(2, true)];
         let seen = chosen(&[answer(1, 2, false, old), answer(2, 2, true, new)]).unwrap();
@@ -307,7 +308,8 @@ mod tests {
         );
     }
 
-    /// `a-2` was started with --force-new-cluster through a variable in its pod. The two other members serve as a quorum.
+    /// `a-2` was started with --force-new-cluster through an environment variable of its pod. The two other members serve as a
+    /// quorum.
     #[test]
     fn two_quorums_of_one_cluster_are_a_fork() {
         let cluster = cluster(Value::Null);

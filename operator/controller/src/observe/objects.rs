@@ -20,6 +20,7 @@ use crate::{
     resources::{self, Cluster, Ownership, holder},
 };
 
+/// The Kubernetes objects of a cluster, by ordinal or by name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Objects {
     pub(crate) pods: BTreeMap<Ordinal, Arc<Pod>>,
@@ -52,7 +53,8 @@ impl Objects {
         )
     }
 
-    /// Reads the objects of a cluster, including claims without labels, and finds taken names.
+    /// Reads the objects of a cluster from the API server, and finds taken names. Also finds a claim without labels if a pod
+    /// mounts the claim or the status lists its member.
     pub(crate) async fn from_api_server(
         client: &Client,
         cluster: &Cluster<'_>,
@@ -84,7 +86,7 @@ impl Objects {
         Ok(all)
     }
 
-    /// Finds other taken names, which an in-place restore needs only after it has stopped all members.
+    /// Adds to `taken` the taken names that only an in-place restore needs, after it has stopped all members.
     pub(crate) async fn find_names_of_restore(
         &mut self,
         client: &Client,

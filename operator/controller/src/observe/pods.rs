@@ -55,8 +55,8 @@ const CANNOT_START: [&str; 8] = [
     "ErrImageInspect",
 ];
 
-/// Returns whether a pod still restores a backup even though its cluster has served. Such a pod needs the store to restart.
-/// Always `false` without durable storage.
+/// Returns whether a pod still has the container that restores a backup, although its cluster has served. Such a pod needs the
+/// store to restart. Always `false` without durable storage.
 fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
     let spec = pod.spec.iter();
     let mut init = spec.flat_map(|spec| spec.init_containers.iter().flatten());
@@ -282,8 +282,8 @@ fn marked<V: DeserializeOwned>(marks: &BTreeMap<String, String>, key: &str) -> O
     serde_json::from_value(marks.get(key)?.as_str().into()).ok()
 }
 
-/// Returns an annotation whose value is unknown, as `key=value`, from any pod or claim, or `None` if all values are known. A
-/// later release of the operator wrote the value.
+/// Returns the annotation [`PEER_TLS`] or [`START`] of any pod or claim if its value is unknown, as `key=value`. Returns `None`
+/// if all values are known. A later release of the operator wrote an unknown value.
 pub(super) fn unknown_mark(objects: &Objects) -> Option<String> {
     let pods = objects.pods.values().map(|pod| pod.annotations());
     let claims = objects.claims.values().map(|claim| claim.annotations());
@@ -371,7 +371,7 @@ mod tests {
         }
     }
 
-    /// No supported release of Kubernetes reports `Unknown` or `NodeLost`.
+    /// No supported release of Kubernetes reports the phase `Unknown` or the reason `NodeLost`.
     #[test]
     fn an_unready_pod_with_ready_containers_waits_for_its_node_or_gates() {
         let conditions = |containers: &str, reason: Option<&str>| {
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_code_counts_while_the_member_does_not_run() {
+    fn an_exit_code_is_reported_while_the_member_does_not_run() {
         let terminated = json!({"terminated": {"exitCode": 27}});
         let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
         let running = json!({"running": {}});
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_annotation_does_not_count_as_the_default() {
+    fn an_unknown_annotation_is_not_treated_as_the_default() {
         let cases = [
             (json!({}), None),
             (json!({PEER_TLS: "on", START: "join"}), None),

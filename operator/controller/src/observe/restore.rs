@@ -49,7 +49,7 @@ pub(crate) async fn restore_source(
     Ok(Ok(Some(point)))
 }
 
-/// A backup that can be restored.
+/// A backup from which members can start, unless its feature level is too high.
 pub(crate) struct FoundBackup {
     pub(crate) point: RestorePoint,
     /// Name of the EtcdCluster that was backed up; `None` if only the location is known.
@@ -129,7 +129,7 @@ mod tests {
 
     type Found = Result<Option<RestorePoint>, String>;
 
-    /// Returns the restore point of a cluster that begins from the backup `first`, merged with `more`.
+    /// Returns the restore point of a cluster that starts from the backup `first`. `more` is merged into the cluster.
     async fn found(fake: &FakeApi, more: &Value) -> Found {
         let restore = json!({"backupRef": {"name": "first"}});
         let cluster = json!({"spec": {"bootstrap": {"restore": restore}}});
@@ -184,7 +184,7 @@ mod tests {
         );
     }
 
-    /// The members would refuse the snapshot, each after its download.
+    /// Each member would download the snapshot and then refuse it.
     #[tokio::test]
     async fn no_member_starts_from_a_backup_above_the_level_of_its_release() {
         let fake = FakeApi::default();

@@ -46,13 +46,15 @@ pub(crate) struct SecretsSeen {
     pub(crate) certificates: BTreeMap<CertificateRole, CertificateSeen>,
     /// State of the cert-manager Certificates, for `plan`.
     pub(crate) requested: BTreeMap<CertificateRole, ObservedRequest>,
+    /// The cert-manager Certificates of this cluster.
     pub(crate) requests: BTreeMap<CertificateRole, Certificate>,
-    /// Names of missing secrets that the spec names or that cert-manager will write, for `plan`.
+    /// Names of secrets that the spec names or that cert-manager will write, and that are missing or incomplete, for `plan`.
     pub(crate) missing: BTreeSet<String>,
     /// Parts whose names other secrets or Certificates use, for `plan`.
     pub(crate) taken: BTreeMap<Part, Holder>,
     /// Fingerprint of the trusted CAs; `None` if the CA was never rotated.
     pub(crate) trust: Option<String>,
+    /// Secrets of the certificates that the operator issues.
     pub(crate) issued: BTreeMap<CertificateRole, Secret>,
     pub(crate) client_tls: Option<Arc<ClientTls>>,
     /// The operator's login for members with authentication.
@@ -106,7 +108,7 @@ impl SecretsSeen {
     }
 
     /// Adds the state of a role's cert-manager Certificate and of the secret that cert-manager writes. If another object has
-    /// the name of either, records the holder as well. Records an incomplete secret as missing.
+    /// the name of either, records the holder as well. Records an incomplete or taken secret as missing.
     async fn requested(
         &mut self,
         client: &Client,
@@ -301,7 +303,7 @@ mod tests {
     use crate::testing::named;
 
     #[test]
-    fn the_store_of_a_bootstrap_counts_while_it_can_be_read() {
+    fn the_secrets_of_a_bootstrap_are_required_until_the_cluster_has_served() {
         let s3 = json!({"bucket": "b", "credentialsSecretRef": {"name": "s3"}, "caSecretRef": {"name": "ca"}});
         let restore = json!({"store": {"s3": s3}, "name": "monday"});
         let spec = json!({"bootstrap": {"restore": restore}});

@@ -1,4 +1,5 @@
-//! Finds names of a cluster's objects that other objects use. These objects lack the cluster's label, so names are looked up.
+//! Finds names that a cluster needs and other objects use. Such objects can lack the cluster's label, so they are looked up by
+//! name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,8 @@ use crate::{
     resources::{Cluster, Ownership, holder_of, ownership},
 };
 
-/// Number of additional ordinals to look up while a required ordinal is free, because a new member may get one of them.
+/// Number of additional ordinals to look up while a required ordinal lacks a pod or claim, because a new member may get one of
+/// them.
 const SPARE_ORDINALS: Ordinal = 2;
 
 /// Looks up the names of `parts`, except secrets and Certificates. Returns the parts whose names are taken, with their holders.
@@ -45,7 +47,7 @@ pub(super) async fn find_taken_names(
     Ok(try_join_all(found).await?.into_iter().flatten().collect())
 }
 
-/// Returns the parts that the cluster may need and that were not found by label.
+/// Returns the parts that the cluster may need and that were not found by label. Omits parts whose names are known to be taken.
 pub(super) fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     let services = [
         (Part::ClientService, cluster.resource.client_service()),
@@ -78,8 +80,8 @@ pub(super) fn known_ordinals(cluster: &Cluster<'_>) -> impl Iterator<Item = Ordi
     members.filter_map(|member| Ordinal::try_from(member.ordinal?).ok())
 }
 
-/// Returns the parts of missing members and of the members after the last ordinal. An in-place restore, or its undo, needs
-/// their names once it has stopped all members.
+/// Returns the missing pods and claims of the required ordinals, and of the new members after the last ordinal. An in-place
+/// restore, or its undo, needs these names once it has stopped all members.
 pub(super) fn missing_in_restore(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     let next = objects.ordinals().last().map_or(0, |last| last + 1);
     let new = next..next + cluster.spec().members();
