@@ -70,8 +70,8 @@ impl<M: Members> Operations<M> {
         passes::run(self.clone(), client, metrics, namespace, []).1
     }
 
-    /// Starts, continues or ends an operation, or deletes a finished operation that has expired. Ignores an operation in an
-    /// unknown phase.
+    /// Starts, continues or ends an operation, or deletes a finished operation that has expired. Ignores an operation that is
+    /// being deleted, has no known verb or is in an unknown phase.
     async fn reconcile(&self, operation: &EtcdOperation) -> PassResult {
         let status = operation.status.clone().unwrap_or_default();
         if operation.metadata.deletion_timestamp.is_some() {
@@ -166,7 +166,8 @@ impl<M: Members> Operations<M> {
     }
 
     /// Records that an operation starts, waits, or ends immediately. A restore waits or ends instead of starting if its backup
-    /// cannot be used. The start is first recorded in the EtcdCluster; after a conflict, the next pass tries again.
+    /// cannot be used. A replacement ends if another member now has the name. The start is first recorded in the EtcdCluster;
+    /// after a conflict, the next pass tries again.
     async fn begin(&self, at: &At<'_>, start: Start) -> PassResult {
         let (client, cluster) = (&self.operator.client, at.cluster.resource);
         let member = match start {
@@ -264,8 +265,8 @@ impl<M: Members> Operations<M> {
         Ok(Action::requeue(POLL))
     }
 
-    /// Compares the keys of all members and ends the operation with the result. After a restore, the next pass tries again if a
-    /// member is silent.
+    /// Compares the keys of all members and ends the operation with the result. The next pass tries again if the members have
+    /// been compacted in the meantime or, after a restore, if a member is silent.
     async fn compare(&self, at: &At<'_>) -> PassResult {
         let restored = restore::recorded(at.operation, at.cluster);
         let cluster = Some(at.cluster.resource);

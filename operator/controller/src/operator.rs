@@ -34,6 +34,7 @@ pub(crate) struct Operator<M> {
     /// Permits for passes over clusters. Each running pass holds one.
     pub(crate) passes: Semaphore,
     pub(crate) rollouts: Rollouts,
+    /// The total number of permits in `passes`.
     pub(crate) limit: u32,
     pub(crate) acting_since: UnixSeconds,
     pub(crate) stopping: AtomicBool,

@@ -10,16 +10,17 @@ use witan_members::{Address, Members};
 /// The result of reading the hashes of all members' keys.
 #[derive(Debug, PartialEq)]
 pub(super) enum Compared {
-    /// The members were compacted during the comparison or at different revisions, so the comparison must be repeated.
+    /// The members have compacted during the comparison or at different revisions, so the comparison must be repeated.
     Again(String),
-    /// A call to a member failed with this error.
+    /// A member cannot be reached, or a call to it failed; the message says why.
     Silent(String),
     /// The revision, and each member's hash at this revision.
     Hashes(i64, Vec<MemberHash>),
 }
 
 /// Reads the hashes of all members' keys at the lowest of their revisions. If a call to any member fails, returns no hashes:
-/// `Again` if the member has compacted that revision, otherwise `Silent`.
+/// `Again` if the member has compacted that revision, otherwise `Silent`. Also returns `Again` if the members have compacted at
+/// different revisions.
 pub(super) async fn compare<M: Members>(members: &M, of: &[Address]) -> Compared {
     let answers = members.survey(of).await;
     let mut revision = i64::MAX;
@@ -59,7 +60,8 @@ fn check_compactions(revision: i64, found: Vec<(String, KeysHash)>) -> Compared 
     Compared::Hashes(revision, found.into_iter().map(text).collect())
 }
 
-/// Returns `Ok` with a message if the members' key hashes agree, otherwise `Err`, which names the members that differ.
+/// Returns a message that the members' key hashes agree, otherwise an error. The error names the members that differ from the
+/// majority, or all groups if there is no majority.
 pub(super) fn verdict(revision: i64, hashes: &[MemberHash]) -> Result<String, String> {
     let mut groups = BTreeMap::<&str, Vec<&str>>::new();
     for of in hashes {

@@ -101,6 +101,7 @@ fn serving<'a>(cluster: &Cluster<'_>, seen: &'a Observed) -> Result<&'a Membersh
 }
 
 /// Decides whether an operation that restarts all members starts. Fails with [`Start::Hold`] if the operation must wait.
+/// Returns [`Start::End`] if the operation is impossible.
 fn may_restart(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Result<Start, Start> {
     free(cluster)?;
     let spec = cluster.spec();
@@ -119,7 +120,8 @@ fn may_restart(verb: Verb<'_>, cluster: &Cluster<'_>, seen: &Observed) -> Result
     Ok(Start::End(Err(why.to_owned())))
 }
 
-/// Returns the request for the status of the EtcdCluster while the operation runs; `None` if the operation has no status.
+/// Returns the request for the status of the EtcdCluster while the operation runs; `None` if the operation has no status or
+/// uid.
 fn request_of(operation: &EtcdOperation) -> Option<OperationRequest> {
     let replaced = operation.status.as_ref()?.member_id.clone();
     let recovered = operation.spec.recover_quorum.as_ref();
@@ -224,8 +226,8 @@ fn confirmed(seen: &Observed) -> Option<&Membership> {
     list.filter(|list| list.is_confirmed())
 }
 
-/// Decides whether a recovery starts. The survivor must be a known member, and no quorum may serve. No finished recovery may be
-/// recorded, and no other recovery may be requested.
+/// Decides whether a recovery starts. The operation ends if the survivor is not a known member or a quorum serves. It waits
+/// while a finished recovery is recorded or another recovery is requested.
 fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Start {
     let status = cluster.resource.status.as_ref();
     let members = status.map(|status| &status.members[..]).unwrap_or_default();
@@ -249,7 +251,7 @@ fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Sta
 }
 
 /// Decides whether a leader transfer starts. Without a name, chooses the healthy follower with the highest applied index.
-/// Succeeds immediately if the named member is the leader.
+/// Succeeds immediately if the named member is the leader, and ends with an error if it is not a healthy voter.
 fn begin_leader_transfer(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -286,7 +288,8 @@ fn begin_leader_transfer(
     }
 }
 
-/// Decides whether the replacement of the member `named` starts. The member must be a voter, and not an outside member.
+/// Decides whether the replacement of the member `named` starts. The operation fails unless the member is a voter and a pod of
+/// this cluster.
 fn begin_replacement(
     cluster: &Cluster<'_>,
     seen: &Observed,
@@ -312,8 +315,8 @@ fn begin_replacement(
     Start::End(Err(format!("{named} {why}")))
 }
 
-/// Returns the next action of a leader transfer. Waits while the member is not healthy, because members accept no writes during
-/// a transfer, and this transfer would end only with a timeout.
+/// Returns the next action of a leader transfer. Ends with an error once the member is no longer a voter. Waits while it is not
+/// healthy, because members accept no writes during a transfer, and this transfer would end only with a timeout.
 fn advance_leader_transfer(status: &EtcdOperationStatus, seen: &Observed) -> Next {
     let Some(list) = confirmed(seen) else {
         return Next::Watch(NO_QUORUM.to_owned());

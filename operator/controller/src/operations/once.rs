@@ -19,6 +19,7 @@ const START_DEADLINE_S: i64 = 600;
 /// Default time limit in seconds within which an operation that stops all members must begin to stop them.
 const ACTIVE_DEADLINE_S: i64 = 3600;
 
+/// Maximum number of past operations in the status of a cluster.
 const RECORDED: usize = 50;
 
 /// The reason and the message of the condition of a finished operation.

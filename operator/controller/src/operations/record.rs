@@ -93,8 +93,8 @@ pub(super) fn was_replaced(
     })
 }
 
-/// Returns the field manager that created an operation: the oldest field manager that did not write a subresource; `None` if
-/// there is none.
+/// Returns the field manager that created an operation: the oldest field manager that did not write a subresource; `None` if no
+/// such manager is recorded.
 fn requested_by(operation: &EtcdOperation) -> Option<String> {
     let writes = operation.managed_fields().iter();
     let own = writes.filter(|write| write.subresource.is_none());

@@ -57,7 +57,8 @@ pub(super) fn recorded<'a>(
 }
 
 /// Returns why no member could start after the restore or undo, so that members must not be stopped yet. `disks` are the disks
-/// to which the cluster returns; empty for new members. Returns `None` if an unfinished restore may have stopped members.
+/// to which the cluster returns; empty for new members. Returns `None` if members can start, or if an unfinished restore may
+/// already have stopped members.
 fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Option<String> {
     if in_progress(cluster).is_some() {
         return None;
@@ -96,7 +97,8 @@ fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Opt
     ))
 }
 
-/// Decides whether a restore from a backup may start. An undo must be able to return to the disks in use.
+/// Decides whether a restore from a backup may start. An undo must be able to return to the disks in use, so the members must
+/// have durable disks and be pods of the cluster.
 pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &RestoreInPlace) -> Start {
     if let Some(said) = &seen.rejected {
         return Start::Hold(format!("{NO_PODS}: {said}"));
@@ -114,9 +116,9 @@ pub(super) fn may_restore(cluster: &Cluster<'_>, seen: &Observed, asked: &Restor
     Start::End(Err(why))
 }
 
-/// Returns why a new restore is refused, or `None` if it is allowed. After it, an undo could no longer return to the usable
-/// disks that the last finished restore kept. Ignores disks that an undo, or a restore of a cluster that never served, has
-/// kept.
+/// Returns why a new restore is refused, or `None` if it is allowed. After the new restore, an undo could no longer return to
+/// the usable disks that the last finished restore kept. Ignores disks that an undo, or a restore of a cluster that never
+/// served, has kept.
 fn kept_disks_refusal(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
     let last = last(cluster)?;
     let returns = last.phase == RestorePhase::Done && last.source.is_some();
@@ -132,7 +134,8 @@ fn kept_disks_refusal(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> 
     })
 }
 
-/// Returns a refusal if the backup is from a cluster other than `own` and the operation does not name that cluster.
+/// Returns a refusal if the backup is from a cluster other than `own` and the operation does not name that cluster. Accepts a
+/// backup of an unknown cluster.
 pub(super) fn wrong_cluster(
     found: &FoundBackup,
     asked: &RestoreInPlace,
@@ -233,7 +236,8 @@ pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Obse
     }
 }
 
-/// Returns the result message of a restore: the source, the comparison of the keys, and the kept disks.
+/// Returns the result message of a restore: the source, the comparison of the keys, and the kept disks. The result is an error
+/// if `compared` is an error.
 pub(super) fn result(
     restore: &RestoreStatus,
     namespace: &str,
@@ -295,7 +299,7 @@ fn returning(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) 
         return new_record(operation);
     };
     if last.source.is_none() {
-        // The operation of this return was deleted before it finished, so only the name changes.
+        // The operation of this return was deleted before it finished, so only the operation in the record changes.
         let RestoreStatus { operation, operation_uid, .. } = new_record(operation);
         return RestoreStatus { operation, operation_uid, ..last.clone() };
     }

@@ -15,7 +15,7 @@ use crate::testing::{NoMembers, api::FakeApi, named, operator};
 
 const CLUSTER: &str = "/etcdclusters/orders";
 
-/// Returns operations without any memory, as after a restart of the operator.
+/// Returns `Operations` without any state, as after a restart of the operator.
 fn started(fake: &FakeApi) -> Operations<NoMembers> {
     Operations::new(Arc::new(operator(fake, "witan:1.0.0")))
 }
@@ -179,7 +179,7 @@ async fn a_repair_precedes_waiting_operations() {
 }
 
 #[tokio::test]
-async fn a_recovery_begins_at_once_or_fails() {
+async fn a_recovery_begins_immediately_or_fails() {
     let fake = FakeApi::default();
     let operations = started(&fake);
     ask(&fake, "lost", &early(), &recovery());
@@ -230,7 +230,7 @@ async fn an_operation_does_nothing_to_a_later_cluster_of_the_same_name() {
 }
 
 #[tokio::test]
-async fn impossible_operations_fail_at_once_and_expire() {
+async fn impossible_operations_fail_immediately_and_expire() {
     let members = json!([{"name": "orders-0", "id": "a0"}]);
     let fake = FakeApi::with_cluster(&json!({"status": {"members": members}}));
     ask(

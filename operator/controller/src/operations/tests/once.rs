@@ -33,7 +33,7 @@ async fn a_recreated_operation_does_not_run_again() {
     recorded(&fake, "monday").await;
     assert_eq!(past(&fake)[0]["uid"], "monday");
     assert_eq!(past(&fake)[0]["result"], Value::Null);
-    // The operator's own record does not stop the operation after a restart.
+    // After a restart, the record of this operation does not prevent its continuation.
     in_phase(next(&fake, "monday").await, Running);
     at_stage(&fake, "Done");
     let made = record(&fake);
@@ -145,7 +145,7 @@ async fn undoing_a_restore_twice_does_nothing() {
     says(done.message, "nothing to do");
 }
 
-/// The user requests the undo of a restore that stopped no member. The restore before it must not be undone.
+/// The user requests the undo of a restore that stopped no member. The earlier restore must not be undone.
 #[tokio::test]
 async fn an_undo_of_one_restore_does_not_undo_another() {
     let fake = FakeApi::default();
@@ -209,7 +209,7 @@ async fn a_cluster_that_is_paused_meanwhile_is_not_restored() {
 }
 
 #[test]
-fn many_replacements_do_not_make_a_restore_forgotten() {
+fn many_replacements_do_not_displace_the_record_of_a_restore() {
     let operation = |name: &str, verb: Value| {
         let spec = with(json!({"clusterName": "orders"}), &verb);
         let made = json!({"metadata": {"name": name, "uid": name}, "spec": spec});

@@ -180,7 +180,7 @@ async fn a_check_reads_only_the_pods_of_its_job() {
     assert!(!running.unwrap_or_default().contains("the checksum differs"));
 }
 
-/// The check determines the revision. Every member starts from it, even if the store has later changes.
+/// The check determines the revision. Every member starts from this revision, even if the store contains later changes.
 #[tokio::test]
 async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
     let at = late();
@@ -201,7 +201,7 @@ async fn the_revision_of_a_time_is_recorded_before_members_are_stopped() {
     }
 }
 
-/// Once its members are stopped, the restore would wait for the name, and so would its undo.
+/// Once the members were stopped, the restore and its undo would both wait for the name.
 #[tokio::test]
 async fn a_restore_stops_no_member_while_a_name_is_taken() {
     // A claim that has lost its labels can still be a disk of the cluster.
@@ -231,7 +231,7 @@ async fn a_restore_stops_no_member_while_a_name_is_taken() {
     }
 }
 
-/// A user has added a member whose peer URL has this number.
+/// A user has added a member with the highest possible ordinal in its peer URL.
 #[tokio::test]
 async fn a_restore_stops_no_member_while_the_new_members_have_no_numbers() {
     let fake = served(&json!({}));
@@ -400,7 +400,7 @@ async fn another_restore_after_one_that_never_served_keeps_the_first_disks() {
 }
 
 #[tokio::test]
-async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
+async fn an_operation_fails_after_its_deadline_and_its_request_is_removed() {
     let fake = FakeApi::with_cluster(&json!({}));
     let mut spec = recovery();
     spec["activeDeadlineSeconds"] = json!(60);
@@ -423,7 +423,7 @@ async fn an_operation_fails_after_its_time_and_its_annotation_is_removed() {
 }
 
 #[tokio::test]
-async fn a_recorded_restore_does_not_fail_after_its_time() {
+async fn a_recorded_restore_does_not_fail_after_its_deadline() {
     let fake = served(&json!({}));
     let mut spec = restore();
     spec["activeDeadlineSeconds"] = json!(60);
