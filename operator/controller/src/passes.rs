@@ -190,7 +190,7 @@ pub(crate) fn ours() -> watcher::Config {
 }
 
 /// Watches the operator's objects of a kind in a namespace (`None` for all). Returns their store, and requests for passes over
-/// their clusters.
+/// their clusters. The store lacks objects that this release cannot parse.
 pub(crate) fn parts<K: Object>(client: &Client, namespace: Option<&str>) -> (Store<K>, Requests) {
     let (store, mut writer) = reflector::store::<K>();
     let clusters = kind_of::<EtcdCluster>();

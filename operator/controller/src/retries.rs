@@ -37,7 +37,7 @@ const IDLE: &str = "the step had no effect, although it was repeated several tim
 pub(crate) struct AllRetries(Mutex<HashMap<ObjectRef<EtcdCluster>, Retries>>);
 
 impl AllRetries {
-    /// Runs `work` on the steps and passes of a cluster while holding the lock for all clusters.
+    /// Runs `work` on the retries of a cluster, which are created if necessary, while holding the lock for all clusters.
     pub(crate) fn with<T>(
         &self,
         cluster: &ObjectRef<EtcdCluster>,
@@ -72,7 +72,7 @@ struct Entry {
 
 impl Retries {
     /// Forgets expired refusals. After a new generation of the spec, forgets all refusals. If the observation has changed, also
-    /// forgets the last step. Returns the remaining refusals.
+    /// forgets the last step. Returns the remaining refusals; `held` is false once the backoff has ended.
     pub(crate) fn refresh_refusals(&mut self, seen: &Observed, now: Instant) -> Vec<Refusal> {
         let generation = seen.generation;
         if self.generation != generation {
@@ -85,8 +85,8 @@ impl Retries {
         self.refused.iter().map(held).collect()
     }
 
-    /// Holds a refused step back with exponential backoff. Returns whether the message differs from the step's last message.
-    /// Beyond [`REFUSED_REMEMBERED`] steps, the oldest refusal is forgotten.
+    /// Holds a refused step back with exponential backoff. Returns whether the message is the step's first message or differs
+    /// from its last message. Beyond [`REFUSED_REMEMBERED`] steps, the oldest refusal is forgotten.
     pub(crate) fn hold(&mut self, refusal: Refusal, now: Instant) -> bool {
         let mut refused = self.refused.iter();
         let at = refused.position(|entry| entry.refusal.step == refusal.step);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn another_generation_of_the_spec_is_tried_at_once() {
+    fn another_generation_of_the_spec_is_tried_immediately() {
         let (mut tries, now) = (Retries::default(), Instant::now());
         tries.hold(refusal(Step::ApplyServices, "quota"), now);
         assert_eq!(tries.refresh_refusals(&Observed::default(), now).len(), 1);

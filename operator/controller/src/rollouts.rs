@@ -25,8 +25,8 @@ impl Rollouts {
         in_progress.len() < self.limit || in_progress.contains(cluster)
     }
 
-    /// Takes a permit for the first step of an update, unless it repairs a pod. Releases the permit once the update is
-    /// complete or waits for the user. Returns `false` if no permit is free.
+    /// Takes a permit for the first step of an update. Releases the permit once the update is complete or waits for the user.
+    /// Does nothing for the repair of an unready pod. Returns `false` if the step needs a permit and none is free.
     pub(crate) fn take_or_release(
         &self,
         cluster: ObjectRef<EtcdCluster>,
@@ -63,7 +63,7 @@ fn lacks_password(step: &Step, seen: &Observed) -> bool {
         && seen.pods().all(|(_, pod)| !pod.outdated)
 }
 
-/// Returns whether a step restarts an unready pod. An update stops only ready pods.
+/// Returns whether a step deletes an unready pod. An update stops only ready pods.
 fn is_repair(step: &Step, seen: &Observed) -> bool {
     let Step::DeletePod { ordinal, .. } = step else {
         return false;

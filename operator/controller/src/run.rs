@@ -108,9 +108,9 @@ async fn connect(options: &Options) -> Result<(Client, String), Box<dyn Error>> 
     Ok((client, namespace))
 }
 
-/// Runs the passes in all `scopes` until `end` completes. If `end` returns `true`, running passes may finish, so that the next
-/// leader acts alone. Returns the value of `end`, or `false` if the watches ended first. Sets `readiness` once the watches have
-/// started.
+/// Runs the passes in all `scopes` until `end` completes. If `end` returns `true`, running passes over clusters get
+/// [`LAST_PASSES`] to finish, so that the next leader acts alone. Returns the value of `end`, or `false` if the watches ended
+/// first. Sets `readiness` once the watches have started.
 async fn work<M: Members>(
     operator: Arc<Operator<M>>,
     scopes: Vec<Option<String>>,
@@ -150,7 +150,7 @@ async fn work<M: Members>(
     };
     operator.stopping.store(true, Ordering::Relaxed);
     if is_stopped {
-        // Each pass holds a permit, so all permits are free once the last pass has finished.
+        // Each pass over a cluster holds a permit, so all permits are free once the last pass has finished.
         let last = async {
             tokio::select! {
                 _ = operator.passes.acquire_many(operator.limit) => {}

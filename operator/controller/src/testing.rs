@@ -55,7 +55,7 @@ pub(crate) fn options(arguments: &[&str]) -> Options {
     Options::from_arg_matches(&matches).expect("the flags are valid")
 }
 
-/// Returns an operator right after startup, whose members do not answer.
+/// Returns an operator that has just started and whose members do not answer.
 pub(crate) fn operator(fake: &FakeApi, member_image: &str) -> Operator<NoMembers> {
     let metrics = Arc::new(Metrics::new());
     let options = Options {

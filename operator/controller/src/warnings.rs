@@ -52,7 +52,7 @@ pub(crate) async fn explain_mounts(client: &Client, seen: &mut Observed, objects
     }
 }
 
-/// Returns whether a pod was created at least [`MOUNT_SECONDS`] ago, has a node, and has never started a container.
+/// Returns whether a pending pod was created at least [`MOUNT_SECONDS`] ago, has a node, and has never started a container.
 fn waits_for_volumes(pod: &Pod, now: UnixSeconds) -> bool {
     let created = pod.creation_timestamp();
     let old = created.is_some_and(|at| now.saturating_sub(at.0.as_second()) >= MOUNT_SECONDS);

@@ -112,7 +112,7 @@ fn available(seen: &Observed, status: &EtcdClusterStatus, next: &Step) -> Condit
 }
 
 /// Returns the `Ready` condition: `True` if a quorum confirms that the members are `spec.replicas` healthy voters, all of them
-/// are ready and updated, and no step is in progress.
+/// are ready and updated, and no step is in progress or refused.
 fn ready(
     of: Subject<'_>,
     seen: &Observed,
@@ -203,7 +203,7 @@ fn up_to_date(wanted: i32, status: &EtcdClusterStatus) -> ConditionState<'static
         return state(false, "NoPods", "no pod exists");
     }
     let outdated = all - status.updated_replicas.unwrap_or(0);
-    let text = format!("{outdated} pods have an earlier template or claim");
+    let text = format!("pods with an earlier template or claim: {outdated}");
     flag(outdated == 0, "AllMembersUpdated", "MembersOutdated", text)
 }
 

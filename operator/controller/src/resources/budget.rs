@@ -14,8 +14,8 @@ use super::{
 
 const ALWAYS_ALLOW: &str = "AlwaysAllow";
 
-/// Returns the `minAvailable` of a live budget; `None` for a percentage. Without `minAvailable`, returns 0 if the budget is
-/// made for a sole voter, whose unready pod can always be evicted.
+/// Returns the `minAvailable` of a live budget; `None` for a percentage. Without `minAvailable`, returns 0 for the budget of a
+/// sole voter, whose unready pod can always be evicted, otherwise `None`.
 pub(crate) fn min_available(budget: &PodDisruptionBudget) -> Option<u32> {
     let spec = budget.spec.as_ref()?;
     match &spec.min_available {
@@ -39,8 +39,8 @@ pub(crate) fn budget(cluster: &Cluster<'_>, min_available: u32) -> PodDisruption
     let max = options.max_unavailable;
     let min = options.min_available;
     let min = min.or_else(|| max.is_none().then_some(IntOrString::Int(number)));
-    // An unready member can still vote. `IfHealthyBudget` would never allow the eviction of an unready pod with a budget of 0
-    // or a sole member.
+    // `IfHealthyBudget` protects unready members, because they can still vote. With a budget of 0, as for a sole member, it
+    // would never allow the eviction of an unready pod.
     let policy = match (&min, number) {
         (Some(IntOrString::Int(0)), _) | (None, 0) => ALWAYS_ALLOW,
         _ => "IfHealthyBudget",

@@ -13,7 +13,7 @@ use super::{Cluster, merge::built, tls, with_fingerprint};
 /// cert-manager's annotation on the secrets that it writes.
 const WRITTEN_FOR: &str = "cert-manager.io/certificate-name";
 
-/// The fields of a Certificate. The operator sets them and reads none.
+/// The fields of a Certificate. The operator sets these fields and never reads them.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "cert-manager.io",
@@ -127,7 +127,7 @@ mod tests {
         assert!(is_complete(&secret));
         let data = secret.data.get_or_insert_default();
         data.insert("ca.crt".to_owned(), k8s_openapi::ByteString(Vec::new()));
-        assert!(!is_complete(&secret), "an issuer without authority");
+        assert!(!is_complete(&secret), "the issuer provides no CA");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     owner, pod, store, with_fingerprint,
 };
 
+/// Label on the pod that stores changes: the name of its EtcdBackupSchedule.
 pub(crate) const CHANGES: &str = "witan.dev/backup-changes";
 
 pub(crate) const STATUS_PORT: u16 = 8080;
@@ -57,8 +58,7 @@ pub(crate) fn changes_pod(
     };
     let mut template = backup::merged(template, of)?;
     if let Some(spec) = &mut template.spec {
-        // Drop containers without an image. The template changes these containers, but only the pod of a verified backup has
-        // them.
+        // Drop containers without an image: the template changes them, but only the pod of a verified backup has them.
         let init = spec.init_containers.as_mut();
         for containers in [&mut spec.containers].into_iter().chain(init) {
             containers.retain(|container| container.image.is_some());

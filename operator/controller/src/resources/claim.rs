@@ -39,7 +39,7 @@ pub(crate) fn claim(
     if cluster.spec().claim_retention().when_deleted == Retention::Retain {
         metadata.owner_references = None;
     }
-    // Fields that can differ between claims are not part of the fingerprint.
+    // The fingerprint excludes the size, the peer TLS mode and the recorded request, because other steps change them.
     let spec = spec(cluster, template.spec);
     let mut claim = with_fingerprint(PersistentVolumeClaim {
         metadata,
@@ -91,8 +91,8 @@ fn record(claim: &mut PersistentVolumeClaim, request: Option<ClaimRequest>) {
     }
 }
 
-/// Prepares a claim for an apply to `live`: keeps the immutable spec and the recorded request. If `live` has no recorded
-/// request, records the current request without its migration.
+/// Prepares a claim for an apply to `live`: keeps the spec of `live`, including the size, and the recorded request. If `live`
+/// has no recorded request, records the current request without its migration.
 pub(crate) fn applied_to(
     live: &PersistentVolumeClaim,
     mut claim: PersistentVolumeClaim,
@@ -135,7 +135,7 @@ pub(crate) fn owners_of_claim(
     others.chain(own).collect()
 }
 
-/// Sets the requested size of a claim, including in the recorded request.
+/// Sets the requested size in the spec of a claim and, if there is one, in its recorded request.
 pub(crate) fn grown(mut claim: PersistentVolumeClaim, bytes: u64) -> PersistentVolumeClaim {
     let spec = claim.spec.get_or_insert_default();
     let resources = spec.resources.get_or_insert_default();

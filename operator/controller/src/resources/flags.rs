@@ -65,8 +65,8 @@ fn identity(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     ]
 }
 
-/// Returns the flags with which a member finds its cluster. A restarted member lists only itself. The state of an initial
-/// member's cluster is a variable, not a flag.
+/// Returns the flags with which a member finds its cluster. A restarted member lists only itself. An initial member reads the
+/// state of its cluster from an environment variable instead of a flag.
 fn bootstrap(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     let own = |ordinal| {
         let url = cluster.peer_url(ordinal, plan.peer_tls);

@@ -195,8 +195,8 @@ fn container(
     })))
 }
 
-/// Returns the variables of a member's container, or `None` for a member that forms no cluster. A flag could not change while
-/// the pod exists.
+/// Returns the variables of a member's container, or `None` for a member that forms no cluster. Unlike a flag, the variable can
+/// change while the pod exists.
 fn variables(plan: &PodPlan) -> Option<Value> {
     let field = format!("metadata.annotations['{INITIAL_STATE}']");
     plan.bootstrap.forms_cluster().then(|| {

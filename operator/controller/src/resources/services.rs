@@ -11,7 +11,7 @@ use super::{
     with_fingerprint, word,
 };
 
-/// Returns the service for clients, which selects ready voters.
+/// Returns the service for clients, which routes connections to ready voters.
 pub(crate) fn client_service(cluster: &Cluster<'_>) -> Service {
     let options = cluster.spec().services.as_ref();
     let options = options.and_then(|services| services.client.clone());

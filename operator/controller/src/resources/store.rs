@@ -85,7 +85,7 @@ fn object_store(s3: &S3Store, access: &mut StoreAccess) {
     }
 }
 
-/// Returns a volume for a secret. The pod's group can read it. Also returns the volume's mount at `path`.
+/// Returns a volume for a secret, which the pod's group can read, and the volume's read-only mount at `path`.
 pub(super) fn secret(volume: &str, secret: &str, path: &str) -> (Volume, VolumeMount) {
     let mount = VolumeMount { read_only: Some(true), ..mount(volume, path) };
     let secret = json!({"secretName": secret, "defaultMode": 0o440});

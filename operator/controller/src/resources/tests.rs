@@ -79,7 +79,7 @@ fn all_objects_match_the_snapshot() {
     let kept = std::fs::read_to_string(path).expect("the snapshot");
     assert!(
         kept == text,
-        "UPDATE=1 cargo test -p witan-controller snapshot, and review the difference"
+        "run UPDATE=1 cargo test -p witan-controller snapshot, and review the difference"
     );
 }
 

@@ -78,7 +78,8 @@ fn of_authority(
     secret
 }
 
-/// Issues a new certificate and key for a role. The CA in `authority` signs the certificate. Returns their secret.
+/// Issues a new certificate and key for a role. The CA in `authority` signs the certificate. Returns the secret with the
+/// certificate, the key and the trusted CAs.
 pub(crate) fn issue(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -109,8 +110,8 @@ pub(crate) fn issue(
     Ok(secret(cluster, role, files))
 }
 
-/// Reads the values for `plan` from the secret of a certificate. An unreadable certificate does not fit. Without `authority`,
-/// only the certificate of a CA fits.
+/// Reads the values for `plan` from the secret of a certificate. Without a key or a readable certificate, the result does not
+/// fit and has the expiry time 0. Without `authority`, only the certificate of a CA fits.
 pub(crate) fn observe_certificate(
     cluster: &Cluster<'_>,
     role: CertificateRole,
@@ -230,7 +231,8 @@ fn san(name: String) -> BuildResult<SanType> {
     }
 }
 
-/// Returns the common name of the certificate of a role. The common name of the operator's certificate is its etcd user.
+/// Returns the common name of the certificate of a role. The common name of the operator's certificate is the operator's etcd
+/// user.
 pub(super) fn common_name(cluster: &Cluster<'_>, role: CertificateRole) -> String {
     match role {
         CertificateRole::Authority => {
@@ -244,7 +246,7 @@ pub(super) fn common_name(cluster: &Cluster<'_>, role: CertificateRole) -> Strin
     }
 }
 
-/// Returns the lifetime of a certificate in the spec, or the default.
+/// Returns the lifetime of a role's certificates from the spec, or the default.
 fn validity(cluster: &Cluster<'_>, role: CertificateRole) -> Duration {
     let source = cluster.spec().certificate_source(role);
     let managed = source.and_then(|source| source.managed.clone());

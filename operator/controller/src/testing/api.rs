@@ -89,7 +89,8 @@ impl FakeApi {
         of.map(|(_, object)| object.clone()).collect()
     }
 
-    /// From now on, refuses to create, apply or delete objects whose path ends with `end` and whose JSON contains `part`.
+    /// From now on, refuses to create, apply or delete objects whose path ends with `end`, if the request's JSON contains
+    /// `part`. Replaces an earlier rule.
     pub(crate) fn refuse(&self, end: &str, part: &str, (code, words): (StatusCode, &str)) {
         let (end, part, words) = (end.to_owned(), part.to_owned(), words.to_owned());
         let mut state = self.0.lock();
