@@ -12,7 +12,7 @@ pub(crate) enum LogFormat {
     Text,
 }
 
-/// Starts logging at `level`, which can be a filter. Fails if `level` is invalid.
+/// Starts logging at `level`, which can be a filter. Fails if `level` is invalid or logging has already started.
 pub(crate) fn start(level: &str, format: LogFormat) -> Result<(), String> {
     // Hide the six lines that actix logs when the HTTP server starts.
     let filter = EnvFilter::try_new(format!("actix_server=warn,{level}"));

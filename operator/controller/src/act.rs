@@ -263,6 +263,7 @@ impl<M: Members> Actor<'_, M> {
     }
 
     /// Fails if a pod is stopped for a new template or peer TLS mode, and the API server would refuse the pod that follows.
+    /// Checks nothing for any other `reason`.
     async fn check_next_template(&self, ordinal: Ordinal, reason: Stop) -> ActResult {
         let seen = &self.observation.seen;
         let pod = seen.pod(ordinal).map(|pod| pod.peer_tls);
@@ -390,7 +391,8 @@ impl<M: Members> Actor<'_, M> {
     }
 }
 
-/// Records in the status the number of initial members, and the discovery URL if it is given.
+/// Records in the status the number of initial members. With a discovery URL, also records the URL and the number of expected
+/// members.
 fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<String>) {
     status.bootstrap_members = i32::try_from(members).ok();
     if let Some(url) = discovery_url {
@@ -400,8 +402,8 @@ fn begin(status: &mut EtcdClusterStatus, members: u32, discovery_url: Option<Str
     }
 }
 
-/// Records in the status that new members start from the restore's snapshot. Does nothing if no restore is recorded. Also
-/// clears the cluster id and the discovery, and ends a recovery.
+/// Records in the status that `members` new members, from the ordinal `first`, start from the restore's snapshot. Does nothing
+/// if no restore is recorded. Also clears the cluster id and the discovery, and ends a recovery.
 fn begin_restored(status: &mut EtcdClusterStatus, first: Ordinal, members: u32) {
     let Some(restore) = &mut status.restore else {
         return;

@@ -263,7 +263,7 @@ impl<M: Members> Backups<M> {
         let (metrics, name) = (&self.operator.metrics, schedule.name_any());
         let now = Timestamp::now();
         let seen = match self.reconcile_changes_pod(schedule, now).await {
-            // Without a value, the condition and the metric would not change while no changes are stored.
+            // If this error ended the pass, the condition and the metric would not show that no changes are stored.
             Err(error) if changes::asked(schedule).is_some() => {
                 tracing::warn!(namespace, schedule = name, %error, "failed to reconcile the pod that stores changes; retrying");
                 Some(changes::Seen { answer: None, trouble: Some(error.to_string()) })
@@ -327,7 +327,7 @@ fn worsened(before: &[Condition], after: &[Condition]) -> Vec<String> {
 }
 
 /// Builds the EtcdBackup of a schedule for a scheduled time. The name ends with the Unix time in minutes, like the names of a
-/// CronJob's jobs.
+/// CronJob's jobs. The EtcdBackup has no owner reference, so it outlives the schedule.
 fn scheduled(schedule: &EtcdBackupSchedule, time: Timestamp) -> EtcdBackup {
     let name = schedule.name_any();
     let spec = EtcdBackupSpec {

@@ -159,7 +159,7 @@ impl<M: Members> Scope<M> {
             cluster: &named,
             observation: &observation,
         };
-        // Recording steps run before the status is written.
+        // Steps that record facts run before the status is written.
         let mut done = Ok(());
         if step.records() {
             done = actor.act(&step, &mut facts).await;
@@ -176,9 +176,9 @@ impl<M: Members> Scope<M> {
             .await
     }
 
-    /// Counts the attempted step and publishes its events. Later passes skip a refused or ineffective step for a while. Returns
-    /// when to run the next pass. `statuses` are the previous and the new status. Fails with the step's error, unless the
-    /// refusal is temporary or the namespace is being deleted.
+    /// Counts a step that succeeded, and publishes events. Later passes skip a refused or ineffective step for a while. A
+    /// refused update releases its rollout permit. Returns when to run the next pass. `statuses` are the previous and the new
+    /// status. Fails with the step's error, unless the refusal is temporary or the namespace is being deleted.
     async fn conclude(
         &self,
         cluster: &EtcdCluster,

@@ -326,7 +326,7 @@ impl<M: Members> Operations<M> {
 
     /// Withdraws the request, records the end of the operation (and its start, if it never started), and then counts and
     /// announces the end. This order ensures that a finished operation does not run again. If the cluster or the operation has
-    /// changed in the meantime, stops, and a later pass tries again.
+    /// changed in the meantime, stops, and a later pass tries again. Without `cluster`, only records and counts the end.
     async fn end(
         &self,
         operation: &EtcdOperation,

@@ -34,8 +34,8 @@ pub struct Options {
     /// Maximum number of clusters that are reconciled at the same time.
     #[arg(long, env = "MAX_CONCURRENT_RECONCILES", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_concurrent_reconciles: u16,
-    /// Maximum number of clusters that roll out a changed template, version or member image at the same time. A rollout that is
-    /// stuck is included.
+    /// Maximum number of clusters that roll out a changed template, version or member image at the same time. A stuck rollout
+    /// counts toward this limit.
     #[arg(long, env = "MAX_CONCURRENT_ROLLOUTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_concurrent_rollouts: u16,
 }

@@ -245,7 +245,7 @@ const NO_SPACE: &str = "the quota is used up, or a disk or memory budget is full
     delete keys (kubectl witan top shows the largest prefixes), or raise spec.options.quotaBackendBytes, spec.storage.size or \
     spec.resources.limits.memory; then run etcdctl alarm disarm";
 
-/// Describes the raised alarms, what the operator has done about them, and what the user can do.
+/// Lists the raised alarms. For a NOSPACE alarm, also says what the user can do and what the operator has done.
 fn alarm_message(status: &EtcdClusterStatus) -> String {
     let (raised, mut alarms) = (status.alarms.join(", "), status.alarms.iter());
     let full = alarms.any(|alarm| alarm.starts_with("NOSPACE"));

@@ -149,7 +149,7 @@ fn delay(times: u32) -> Duration {
         .min(HELD_LONGEST)
 }
 
-/// Returns an observation without the values that change on their own.
+/// Returns an observation without the refusals and without the values that change on their own.
 fn without_measures(seen: &Observed) -> Observed {
     let mut seen = Observed { now: 0, refused: Vec::new(), ..seen.clone() };
     let lists = seen.membership.iter_mut();

@@ -19,8 +19,8 @@ const FAILED_MOUNT: &str = "FailedMount";
 /// Seconds that mounting the volumes of a pod may take before events are read.
 const MOUNT_SECONDS: i64 = 15;
 
-/// Returns why a job has no pods: the message of its latest event `FailedCreate`. Returns `None` if the job has pods or no such
-/// event is found.
+/// Returns why a job has no pods: the message of its latest event `FailedCreate`. Returns `None` if the job has pods, no such
+/// event is found, or events cannot be read.
 pub(crate) async fn why_no_pods(
     client: &Client,
     job: &Job,
@@ -33,8 +33,8 @@ pub(crate) async fn why_no_pods(
     Some(PodFailure { reason: FAILED_CREATE.to_owned(), message })
 }
 
-/// Sets the obstacle and its message of each pod that waits for a volume, if an event reports a failed mount. Keeps any other
-/// obstacle.
+/// Sets the obstacle `CannotStart` and its message for each pod that waits for a volume, if an event reports a failed mount.
+/// Keeps any other obstacle.
 pub(crate) async fn explain_mounts(client: &Client, seen: &mut Observed, objects: &Objects) {
     for (ordinal, pod) in &objects.pods {
         let Some(found) = seen.ordinals.get_mut(ordinal) else {

@@ -60,7 +60,7 @@ impl<M: Members> Actor<'_, M> {
             return Ok(());
         };
         let live = self.observation.secrets.requests.get(&role);
-        let action = "apply a Certificate of cert-manager";
+        let action = "apply a cert-manager Certificate";
         self.apply(&request, live, action).await
     }
 
@@ -81,7 +81,7 @@ impl<M: Members> Actor<'_, M> {
         if !secret.is_some_and(cert_manager::has_written) {
             return Ok(());
         }
-        let action = "delete a Certificate of cert-manager";
+        let action = "delete a cert-manager Certificate";
         let name = self.cluster.resource.secret_name(role);
         let live = get::<Certificate>(self.client, &self.cluster.namespace, &name, action).await?;
         let ours = live.filter(|live| ownership(self.cluster, live) == Ownership::Ours);

@@ -42,9 +42,9 @@ impl<M: Members> Actor<'_, M> {
         self.force(&object, action).await
     }
 
-    /// Creates an object as [`CREATOR`]. Succeeds if an object of this cluster exists, because the response of an earlier
-    /// attempt can be lost. Restores the labels of such an object if passes would not find it. Fails if another owner's object
-    /// has the name.
+    /// Creates an object as [`CREATOR`]. If an object of this cluster exists, succeeds without applying the new fields, because
+    /// the response of an earlier attempt can be lost. Only restores the labels of such an object if passes would not find it.
+    /// Fails if another owner's object has the name.
     pub(super) async fn create<K: Object>(&self, object: &K, action: &'static str) -> ActResult {
         let params = PostParams {
             field_manager: Some(CREATOR.to_owned()),
@@ -66,7 +66,7 @@ impl<M: Members> Actor<'_, M> {
             Ownership::Ours if found.labels().get(CLUSTER) == Some(&self.cluster.name) => Ok(()),
             Ownership::Ours => {
                 let mut labels = object.labels().clone();
-                // The existing object may come from another release, so its fields may be unknown.
+                // The existing object may be from an earlier release, so the current version label may be wrong.
                 labels.remove(VERSION);
                 self.mark_named::<K>(&found, json!({"labels": labels}), action)
                     .await

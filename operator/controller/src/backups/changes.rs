@@ -184,8 +184,8 @@ fn gap_text(gap: &ChangesGap) -> String {
 
 /// Returns the new status of a schedule's changes, and the `ChangesStored` condition. While the pod does not answer, a missing
 /// backup and a gap that the pod reported stay in the condition. The condition is False if the last stored change is too old or
-/// in the future, or if a backup is missing. Otherwise, it is Unknown until a change is stored. The status changes only once
-/// its time is at least [`POLL`] later, or if the cluster id changes.
+/// too far in the future, or if a backup is missing. Otherwise, it is Unknown until a change is stored. The status changes only
+/// once its time is at least [`POLL`] later, or if the cluster id changes.
 pub(super) fn status(
     schedule: &EtcdBackupSchedule,
     seen: &Seen,

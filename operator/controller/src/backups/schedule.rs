@@ -75,8 +75,8 @@ fn without_backup(delete: Vec<String>, status: EtcdBackupScheduleStatus, overdue
 }
 
 /// Decides which backups of a schedule to create and delete now. Does not create a backup while another backup has not
-/// finished, or if the schedule is paused or invalid. Of several missed scheduled times, only the last one is due. `backups`
-/// are the EtcdBackups that the schedule created.
+/// finished, or if the schedule is paused or invalid; still deletes expired backups. Of several missed scheduled times, only
+/// the last one is due. `backups` are the EtcdBackups that the schedule created.
 pub(super) fn due(schedule: &EtcdBackupSchedule, backups: &[EtcdBackup], now: Timestamp) -> Due {
     let before = schedule.status.clone().unwrap_or_default();
     let mut newest: Vec<_> = backups.iter().collect();

@@ -65,7 +65,8 @@ fn restores_without_effect(cluster: &Cluster<'_>, pod: &Pod) -> bool {
 }
 
 /// Reads the values for `plan` from a pod. While no template can be built from the spec, no pod is considered outdated. A pod
-/// without the operator's annotations and labels is treated as a restarted voter that listens in plaintext.
+/// without the operator's annotations and labels is treated as a restarted voter that listens in plaintext. Ignores a recorded
+/// refusal of any template but the current one.
 pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSeen {
     let ready_changed = pod_condition(pod, "Ready")
         .and_then(|ready| ready.last_transition_time.clone())
@@ -105,7 +106,7 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
 }
 
 /// Reads the values for `plan` from a claim. While no claim can be built from the spec, the claim is considered current. A
-/// claim without a recorded request is outdated.
+/// claim without a recorded request is outdated. A claim of an earlier cluster of this name is treated as being deleted.
 pub(super) fn claim_seen(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,

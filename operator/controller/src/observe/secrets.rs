@@ -30,7 +30,7 @@ const KEPT: Duration = Duration::from_secs(60);
 /// Time for which passes use cached secrets while cert-manager is issuing certificates.
 const KEPT_PENDING: Duration = Duration::from_secs(1);
 
-const CERTIFICATES: &str = "read the cluster's Certificates of cert-manager";
+const CERTIFICATES: &str = "read the cluster's cert-manager Certificates";
 
 const ROLES: [CertificateRole; 4] = [
     CertificateRole::Authority,
@@ -73,7 +73,7 @@ struct Kept {
 }
 
 impl Secrets {
-    /// Returns the secrets of a cluster. With `fresh`, rereads cached secrets.
+    /// Returns the secrets of a cluster. Rereads cached secrets if `fresh` is true, they have expired, or the spec has changed.
     pub(crate) async fn of(
         &self,
         client: &Client,

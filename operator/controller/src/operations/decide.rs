@@ -134,7 +134,7 @@ fn request_of(operation: &EtcdOperation) -> Option<OperationRequest> {
     })
 }
 
-/// Decides the next action of a running operation.
+/// Decides the next action of a running operation. Ends the operation with an error if the spec no longer permits it.
 pub(super) fn advance(
     verb: Verb<'_>,
     operation: &EtcdOperation,
@@ -226,8 +226,8 @@ fn confirmed(seen: &Observed) -> Option<&Membership> {
     list.filter(|list| list.is_confirmed())
 }
 
-/// Decides whether a recovery starts. The operation ends if the survivor is not a known member or a quorum serves. It waits
-/// while a finished recovery is recorded or another recovery is requested.
+/// Decides whether a recovery starts. Returns [`Start::End`] if the survivor is not a known member or a quorum serves. Returns
+/// [`Start::Hold`] while a finished recovery is recorded or another recovery is requested.
 fn begin_recovery(cluster: &Cluster<'_>, seen: &Observed, survivor: &str) -> Start {
     let status = cluster.resource.status.as_ref();
     let members = status.map(|status| &status.members[..]).unwrap_or_default();
@@ -368,7 +368,7 @@ fn has_migrated(own: &OrdinalSeen) -> bool {
     own.claim.as_ref().is_none_or(|claim| !claim.must_migrate)
 }
 
-/// Describes what the operator is doing to the cluster.
+/// Describes what the operator is doing to the cluster, or else why the cluster is degraded, according to its status.
 pub(super) fn progress(cluster: &Cluster<'_>) -> String {
     let status = cluster.resource.status.clone().unwrap_or_default();
     let now = status.operation.and_then(|now| now.message);

@@ -11,7 +11,8 @@ use witan_plan::model::MemberId;
 use crate::report::{self, ConditionState};
 
 /// Returns the operation that comes before `of` on the same cluster: the running operation, or else the oldest of the most
-/// urgent pending operations. Returns `None` if `of` itself is first.
+/// urgent pending operations. Returns `None` if `of` itself is first. Ignores operations that have ended, are being deleted or
+/// have no known verb.
 pub(super) fn first<'a>(of: &EtcdOperation, all: &'a [EtcdOperation]) -> Option<&'a EtcdOperation> {
     let rank = |each: &EtcdOperation| {
         // A later release may have begun an operation in an unknown phase.

@@ -149,7 +149,8 @@ pub(super) fn wrong_cluster(
 }
 
 /// Decides whether a cluster can return to the disks that its last restore kept. If it has already returned, the operation
-/// succeeds and does nothing, because a repeated request must not toggle between two sets of disks.
+/// succeeds and does nothing, because a repeated request must not toggle between two sets of disks. An unfinished return
+/// continues.
 pub(super) fn may_return(cluster: &Cluster<'_>, seen: &Observed, asked: &UndoRestore) -> Start {
     let Some(last) = last(cluster) else {
         return Start::End(Err(NOTHING_KEPT.to_owned()));
@@ -211,7 +212,8 @@ fn elsewhere(cluster: &Cluster<'_>, seen: &Observed) -> Option<String> {
         .or_else(|| known.map(|member| member.name.clone()))
 }
 
-/// Decides the next action of a running restore or undo.
+/// Decides the next action of a running restore or undo. Until the restore is recorded, waits while the cluster is paused or
+/// hibernated.
 pub(super) fn next(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> Next {
     let Some(record) = recorded(operation, cluster) else {
         if let Err(Start::Hold(why)) = managed(cluster) {
@@ -292,8 +294,8 @@ fn restoring(
     }
 }
 
-/// Returns the record of a return to the disks that the last restore kept. An unfinished return is continued with the same
-/// disks.
+/// Returns the record of a return to the disks that the last restore kept. The disks in use are kept. An unfinished return is
+/// continued with the same disks.
 fn returning(operation: &EtcdOperation, cluster: &Cluster<'_>, seen: &Observed) -> RestoreStatus {
     let Some(last) = last(cluster) else {
         return new_record(operation);

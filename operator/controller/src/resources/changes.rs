@@ -20,7 +20,7 @@ pub(crate) const CHANGES: &str = "witan.dev/backup-changes";
 pub(crate) const STATUS_PORT: u16 = 8080;
 
 /// Returns the pod that stores the changes of a schedule. `of` is a backup of the schedule, with the same store and directory.
-/// Fails if its `podTemplate` does not result in a valid pod.
+/// Omits containers of its `podTemplate` without an image. Fails if the `podTemplate` does not result in a valid pod.
 pub(crate) fn changes_pod(
     schedule: &EtcdBackupSchedule,
     of: &EtcdBackup,

@@ -17,7 +17,8 @@ use super::{
     owner, with_fingerprint, word,
 };
 
-/// Builds the claim of a member. Fails if `volumeClaimTemplate` is not a valid claim.
+/// Builds the claim of a member. The cluster owns the claim only if the retention policy deletes claims with the cluster. Fails
+/// if `volumeClaimTemplate` is not a valid claim.
 pub(crate) fn claim(
     cluster: &Cluster<'_>,
     ordinal: Ordinal,

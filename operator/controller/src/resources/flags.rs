@@ -133,7 +133,8 @@ fn tls(cluster: &Cluster<'_>, plan: &PodPlan) -> Vec<String> {
     flags
 }
 
-/// Returns the flags for `spec.options`, without `extraArgs`. An optional value that is missing or invalid gets no flag.
+/// Returns the flags for `spec.options`, without `extraArgs`. An optional value that is missing or invalid, and an API that is
+/// enabled, get no flag.
 fn option_flags(options: &Options) -> Vec<String> {
     let retention = &options.auto_compaction_retention;
     let mut flags = vec![

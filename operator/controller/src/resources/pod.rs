@@ -73,7 +73,8 @@ fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> BuildResult<Pod> {
     Ok(pod)
 }
 
-/// Builds the pod without the user's `podTemplate`.
+/// Builds the pod without the user's `podTemplate`. For an initial member of a cluster that starts from a backup, includes the
+/// init containers that restore the backup.
 fn own(cluster: &Cluster<'_>, plan: &PodPlan) -> BuildResult<Pod> {
     let spec = cluster.spec();
     let name = cluster.resource.member(plan.ordinal);

@@ -26,7 +26,8 @@ pub(crate) const RESTORE: &str = "restore";
 
 const RETRIES: i32 = 2;
 
-/// Returns the init containers of an initial member and the volumes that only these containers need.
+/// Returns the init containers of an initial member, first [`FETCH`] and then [`RESTORE`], and the volumes that only these
+/// containers need.
 pub(super) fn containers(
     cluster: &Cluster<'_>,
     plan: &PodPlan,

@@ -44,7 +44,7 @@ fn a_status_shows_that_no_quorum_has_confirmed_the_backup() {
 }
 
 #[test]
-fn an_unconfirmed_backup_does_not_count_as_a_success_of_its_schedule() {
+fn an_unconfirmed_backup_is_not_a_success_of_its_schedule() {
     let now = time("2026-01-01T13:30:00Z");
     let early = due(&plain(), &[cut_off(13), ended(12, "Succeeded")], now);
     assert_eq!(early.status.last_backup.as_deref(), Some("hourly-12"));

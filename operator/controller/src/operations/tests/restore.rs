@@ -252,7 +252,7 @@ async fn an_undo_stops_no_member_while_a_name_is_taken() {
     ask(&fake, "back", &early(), &json!({"undoRestore": {}}));
     let held = in_phase(next(&fake, "back").await, Pending);
     says(held.message, "data-orders-3");
-    // Members may be stopped, and the undo must replace the restore.
+    // Members may already be stopped, so the undo must replace the restore.
     at_stage(&fake, "Stopping");
     in_phase(next(&fake, "back").await, Running);
 }

@@ -48,7 +48,7 @@ pub(crate) fn rotated(
     let mut secret = of_authority(cluster, files, next, request);
     let at = Timestamp::try_from(now).map_err(super::failed)?.to_string();
     secret.annotations_mut().insert(ROTATED_AT.to_owned(), at);
-    // Makes the apply fail if the secret has changed since it was read.
+    // With the resource version, the apply fails if the secret has changed since it was read.
     secret.metadata.resource_version = present.metadata.resource_version.clone();
     Ok(secret)
 }
@@ -104,7 +104,8 @@ pub(crate) fn renewed(
     Ok(secret(cluster, role, files))
 }
 
-/// Reads the rotation stage from the CA's secret and determines whether a new CA has been requested.
+/// Reads the rotation stage from the CA's secret and determines whether a new CA has been requested. The overlap is [`OVERLAP`]
+/// unless the annotation has a valid duration.
 pub(crate) fn authority_seen(cluster: &Cluster<'_>, secret: &Secret) -> AuthoritySeen {
     let is = |file| value(secret, file).is_ok();
     let same = value(secret, "tls.crt").ok() == value(secret, "ca.crt").ok();
