@@ -326,9 +326,9 @@ impl<M: Members> Actor<'_, M> {
         self.mark(live, marks, "label the pod of a member").await
     }
 
-    /// Requests a larger claim. If Kubernetes refuses (403 or 422), fails after annotating the claim with the size, the time
-    /// and the message, so that the plan waits before it retries. A full quota is not recorded, because the quota can change at
-    /// any time.
+    /// Requests a larger claim. Fails if Kubernetes refuses. A refusal (403 or 422) is first recorded on the claim with the
+    /// size, the time and the message, so that the plan waits before it retries. A full quota is not recorded, because the
+    /// quota can change at any time.
     async fn grow(&self, ordinal: Ordinal, bytes: u64) -> ActResult {
         let claim = self.observation.seen.claim(ordinal);
         let peer_tls = claim.map(|claim| claim.peer_tls).unwrap_or_default();

@@ -1,5 +1,5 @@
 //! Requests a token from a discovery service with one GET over HTTP/1, without TLS. The service is either a running Witan
-//! cluster, whose pods the operator addresses directly, or the URL of `--discovery-service-url`.
+//! cluster, whose pods the operator addresses directly, or the service at `--discovery-service-url`.
 
 use std::time::Duration;
 

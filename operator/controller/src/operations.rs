@@ -45,7 +45,7 @@ use record::{conditions, described, first, member_to_replace, now, phase, was_re
 const POLL: Duration = Duration::from_secs(2);
 /// Interval between checks of a pending operation. More frequent checks of many operations would load the members.
 const HOLD: Duration = Duration::from_secs(10);
-/// The time limit of a pass. Comparing members waits up to 60 s for their hashes.
+/// The time limit of a pass. A comparison of members waits up to 60 s for their hashes.
 const PASS_LONGEST: Duration = Duration::from_secs(120);
 /// Seconds for which a finished operation is kept by default, unless it is destructive.
 const TTL_DEFAULT_S: i64 = 24 * 3600;

@@ -125,8 +125,8 @@ fn cluster_report(best: &Report, report: &Report) -> ClusterReport {
 }
 
 /// Returns the ordinals of the members that are pods of this cluster, by member id. Uses these sources in order: the member at
-/// a pod's address, the ordinal in the status, and the name of a member with a pod or claim. Uses the peer URL last, because
-/// users can set any URL.
+/// a pod's address, the ordinal in the status, the name of a member with a pod or claim, and the peer URL. The peer URL comes
+/// last, because users can set any URL.
 fn ordinals(
     cluster: &Cluster<'_>,
     members: &[Member],

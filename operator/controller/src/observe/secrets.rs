@@ -108,7 +108,8 @@ impl SecretsSeen {
     }
 
     /// Adds the state of a role's cert-manager Certificate and of the secret that cert-manager writes. If another object has
-    /// the name of either, records the holder as well. Records an incomplete or taken secret as missing.
+    /// the name of either, records the holder as well. Records an incomplete or taken secret as missing. The state of the
+    /// Certificate is `None` if cert-manager is not installed.
     async fn requested(
         &mut self,
         client: &Client,

@@ -111,8 +111,8 @@ fn available(seen: &Observed, status: &EtcdClusterStatus, next: &Step) -> Condit
     state(holds, reason, message)
 }
 
-/// Returns the `Ready` condition: `True` if a quorum confirms that the members are `spec.replicas` healthy voters, all of them
-/// are ready and updated, and no step is in progress or refused.
+/// Returns the `Ready` condition: `True` if a quorum confirms that the members are `spec.replicas` healthy voters. All of them
+/// must be ready and updated, and no step may be in progress or refused.
 fn ready(
     of: Subject<'_>,
     seen: &Observed,

@@ -1,5 +1,5 @@
 //! Builds the init containers with which an initial member starts from a backup. One container downloads the snapshot; the
-//! other creates the data directory. Both containers do nothing if the member has data.
+//! other creates the data directory. Neither container does anything if the member already has data.
 
 use k8s_openapi::api::{
     batch::v1::Job,

@@ -79,8 +79,8 @@ pub(crate) fn succeeding(
 }
 
 /// Reissues the certificate of a role, whose current secret is `present`, if it exists. While the CA's key is lost, keeps a
-/// certificate with the right names if its secret does not contain the next CA yet, and adds the next CA to that secret. The
-/// next CA signs any other certificate.
+/// certificate with the right names if its secret does not contain the next CA yet. Adds the next CA to that secret. The next
+/// CA signs any other certificate.
 pub(crate) fn renewed(
     cluster: &Cluster<'_>,
     role: CertificateRole,
