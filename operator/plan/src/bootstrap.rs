@@ -61,7 +61,7 @@ pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
         .or_else(|| Some(soon(Why::Bootstrapping)))
 }
 
-/// Returns a wait that says why the first stuck pod is stuck; `None` if no stuck pod has a known reason.
+/// Returns a wait with the reason of the first stuck pod whose reason is known; `None` if there is no such pod.
 fn wait_for_stuck_pod(pass: &Pass<'_>) -> Option<Step> {
     let stuck = pass.pods().filter(|(_, pod)| pass.is_stuck(pod));
     let mut reasons = stuck.filter_map(|(ordinal, pod)| {
@@ -140,8 +140,8 @@ fn start_first(pass: &Pass<'_>, ordinal: Ordinal, members: u32) -> Step {
 }
 
 /// Returns the step that deletes a pod that has ended, whose claim was deleted, that other members cannot reach, or that is
-/// stuck with an outdated template (see [`Pass::delete_pod`]). Returns `None` for any other pod, for a pod that its node refused
-/// recently, and while the pod is being deleted.
+/// stuck with an outdated template (see [`Pass::delete_pod`]). Returns `None` for any other pod, for a pod that its node
+/// recently refused, and while the pod is being deleted.
 fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let reason = match pod.phase {
         PodPhase::Ended => pass.may_recreate(pod).then_some(Stop::Ended)?,

@@ -1,6 +1,7 @@
 //! Computes the next step from the observed state of a cluster. Does no I/O and reads no clock.
 //!
-//! The checks run in order of urgency, and the first step that a check returns is taken.
+//! The checks run in order of urgency, and the first step that a check returns is taken. In a cluster with a quorum, refused
+//! steps and waits of repairs do not stop the later checks.
 //!
 //! Reading order: `model` (the observation and the step) → this file (the order of the checks) → `pass` (the facts that the
 //! checks share) → `stop` (paused, fenced, hibernated and forked clusters) → `objects` (services, certificates) → `bootstrap` →
@@ -34,7 +35,7 @@ use pass::{Joined, Pass, idle, soon};
 pub use releases::{ReleaseVersion, level_of};
 pub use space::AGAIN_SECONDS;
 
-/// Returns the next step. The same arguments always result in the same step.
+/// Returns the next step, or a wait if that step was recently refused. The same arguments always result in the same step.
 pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed) -> Step {
     if seen.deleting {
         return idle(Why::Deleting);
@@ -60,7 +61,7 @@ pub fn plan(spec: &EtcdClusterSpec, status: &EtcdClusterStatus, seen: &Observed)
 }
 
 /// Returns whether the members must not run the desired version. Either its release does not support the feature level of the
-/// cluster, or a pod would skip a minor version.
+/// cluster, or a pod would skip a minor version. Returns `false` for an unknown version.
 pub fn is_version_refused(
     spec: &EtcdClusterSpec,
     status: &EtcdClusterStatus,
@@ -70,7 +71,8 @@ pub fn is_version_refused(
     pass.refused_version().is_some()
 }
 
-/// Returns the next step of a cluster without a quorum. While no recovery can begin, the step restarts members.
+/// Returns the next step of a cluster without a quorum: the step of a recovery or, while no recovery can begin, a restart of
+/// members. If both wait, returns the wait of the recovery.
 fn without_quorum(pass: &Pass<'_>) -> Step {
     let Some(step) = recover::step(pass) else {
         return bootstrap::restart_members(pass);
@@ -83,7 +85,7 @@ fn without_quorum(pass: &Pass<'_>) -> Step {
 }
 
 /// Returns the next step of a cluster with a quorum: repairs precede planned changes, which wait while a repair waits. Skips
-/// recently refused steps.
+/// recently refused steps; if no other step acts, returns the wait `Refused`.
 fn serve(joined: &Joined<'_>) -> Step {
     let (mut wait, mut is_refused) = (None, false);
     for verb in [

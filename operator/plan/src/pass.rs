@@ -58,8 +58,8 @@ impl<'a> Pass<'a> {
         self.seen.pods()
     }
 
-    /// Returns a wait while the name of a part for which `of` returns true is taken. The wait is short if the other object is
-    /// being deleted.
+    /// Returns a wait while the name of a part for which `of` returns true is taken. The wait names only the first such part,
+    /// and is short if the other object will be deleted with an earlier cluster.
     pub(super) fn wait_for_names(&self, of: impl Fn(Part) -> bool) -> Option<Step> {
         let mut taken = self.seen.taken.iter().filter(|(part, _)| of(**part));
         let (part, holder) = taken.next()?;
@@ -89,13 +89,13 @@ impl<'a> Pass<'a> {
         self.status.cluster_id.is_some() || self.joined().is_some()
     }
 
-    /// Returns whether an ordinal has a claim from which its member can start.
+    /// Returns whether an ordinal has a claim from which its member can start; `false` without durable storage.
     pub(super) fn has_disk(&self, ordinal: Ordinal) -> bool {
         self.spec.is_durable() && self.claim(ordinal).is_some_and(ClaimSeen::is_usable)
     }
 
     /// Returns whether the member of an ordinal must be replaced by a member with a new claim (see
-    /// [`ClaimSeen::must_migrate`]).
+    /// [`ClaimSeen::must_migrate`]). Returns `false` without durable storage, and while the claim is being deleted.
     pub(super) fn must_migrate(&self, ordinal: Ordinal) -> bool {
         let claim = self.claim(ordinal).filter(|_| self.spec.is_durable());
         claim.is_some_and(|claim| claim.must_migrate && !claim.deleting)
@@ -129,7 +129,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Returns the step that deletes a pod, or the step that first records a new peer TLS mode on the claim.
+    /// Returns the step that deletes a pod. For [`Stop::PeerTls`], if the claim records another use of TLS than the peer URL,
+    /// first returns the step that updates the claim.
     pub(super) fn delete_pod(&self, ordinal: Ordinal, reason: Stop) -> Step {
         if reason == Stop::PeerTls
             && let (Some(claim), Some(member)) = (self.claim(ordinal), self.seen.member(ordinal))
@@ -164,7 +165,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns a reason if the desired release does not support the cluster's feature level, because its members would refuse
-    /// their disks. Allows an unknown release.
+    /// their disks. Allows the release if its level or the cluster's level is unknown.
     fn level_risen(&self, wanted: &str) -> Option<Why> {
         let (level, supported) = (self.feature_level()?, level_of(wanted)?);
         let release = wanted.to_owned();
@@ -288,7 +289,8 @@ impl<'a> Joined<'a> {
         self.pass.spec.is_durable() || self.list.members.len() > 1
     }
 
-    /// Returns the member with the highest ordinal, which a scale-in removes first; `None` if no member has a pod's ordinal.
+    /// Returns the member with the highest ordinal, which a scale-in removes first; `None` if no member is a pod of this
+    /// cluster.
     pub(super) fn last(&self) -> Option<(Ordinal, &'a MemberSeen)> {
         self.own().max_by_key(|(ordinal, _)| *ordinal)
     }
@@ -327,7 +329,7 @@ impl<'a> Joined<'a> {
     }
 
     /// Returns the step that transfers leadership away from `id`; `None` if `id` does not lead or no voter can take over.
-    /// Prefers a voter whose pod and claim are up to date.
+    /// Prefers a voter whose pod and claim are up to date, then the highest applied index.
     pub(super) fn hand_over(&self, id: MemberId) -> Option<Step> {
         if self.leader.id != id {
             return None;

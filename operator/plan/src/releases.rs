@@ -45,7 +45,7 @@ impl ReleaseVersion {
         self.is_next_in(RELEASES, other)
     }
 
-    /// Like [`Self::is_next_to`], with the known releases in `rows`.
+    /// Like [`Self::is_next_to`], but with the known releases in `rows`.
     fn is_next_in(&self, rows: &[ReleaseRow], other: &Self) -> bool {
         let (low, high) = (
             self.min(other).minor_version(),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pre_release_is_below_its_release_and_a_v_does_not_count() {
+    fn a_pre_release_is_below_its_release_and_a_leading_v_is_ignored() {
         let sorted = [
             "latest",
             "v1.9.0",

@@ -44,8 +44,9 @@ pub(super) fn leftovers(joined: &Joined<'_>) -> Option<Step> {
     joined.first(steps)
 }
 
-/// Returns the step that deletes or retires the claim of a removed member. Until the desired number of members vote, retires an
-/// intact claim, because it may hold the last copy of some data. Returns `None` if the claim is already retired permanently.
+/// Returns the step that deletes or retires the claim of a removed member, as the retention policy requires. Until the desired
+/// number of members vote, retires an intact claim, because it may hold the last copy of some data. Returns `None` for a
+/// retired claim that is kept permanently or is still needed.
 fn delete_or_retire_claim(
     joined: &Joined<'_>,
     ordinal: Ordinal,
@@ -240,7 +241,8 @@ enum VoterDecision {
     Remove(Removal),
 }
 
-/// Decides about a voter. Returns [`VoterDecision::Well`] for a fenced voter.
+/// Decides whether a voter is kept, recreated or removed. Returns [`VoterDecision::Well`] for a fenced voter, and for a voter
+/// that only lacks its pod.
 fn decide_voter(joined: &Joined<'_>, ordinal: Ordinal, member: &MemberSeen) -> VoterDecision {
     if joined.pass.is_fenced(ordinal) {
         return VoterDecision::Well;

@@ -10,7 +10,7 @@ use crate::model::{MemberSeen, Step};
 pub const AGAIN_SECONDS: i64 = 600;
 
 /// Returns the step that compacts keys because of the NOSPACE alarm, or that disarms the alarm. Returns `None` if neither is
-/// needed, or if the spec does not request compactions.
+/// needed or possible yet, or if the spec does not request compactions.
 pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     let healing = joined.pass.spec.self_healing();
     let keep = healing.compact_on_no_space?.keep_revisions;

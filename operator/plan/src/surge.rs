@@ -39,7 +39,8 @@ pub(super) fn leaves(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId) -> boo
     is_removed_next(joined, ordinal) && joined.may_remove(id)
 }
 
-/// Returns why a voter that may still answer must be replaced; `None` if the voter stays.
+/// Returns why a voter that may still answer must be replaced; `None` if the voter stays or is fenced. Without self-healing,
+/// the deletion of its claim is no reason.
 pub(super) fn must_go(
     joined: &Joined<'_>,
     ordinal: Ordinal,

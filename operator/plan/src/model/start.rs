@@ -31,7 +31,7 @@ pub enum Bootstrap {
     Discovery { url: String },
     /// `--initial-cluster-state=existing` with all members, including the new member.
     Join { members: Vec<JoinMember> },
-    /// Like `Restart`, with `--force-new-cluster`: the member removes all other members and continues alone with its data.
+    /// Like `Restart`, but with `--force-new-cluster`: the member removes all other members and continues alone with its data.
     Forced,
     /// `--initial-cluster-state=existing` with this member alone. The member starts from its disk and refuses an empty disk.
     Restart,
@@ -60,8 +60,8 @@ pub enum StartKind {
 }
 
 impl Bootstrap {
-    /// Returns whether the member forms a new cluster if its disk is empty. The annotation `witan.dev/initial-cluster-state` of
-    /// its pod ends this with the value `existing`.
+    /// Returns whether the member forms a new cluster if its disk is empty, until the annotation
+    /// `witan.dev/initial-cluster-state` of its pod becomes `existing`.
     pub fn forms_cluster(&self) -> bool {
         matches!(self, Self::New { .. } | Self::Discovery { .. })
     }

@@ -19,8 +19,8 @@ pub enum Part {
 }
 
 impl Part {
-    /// Returns what to do with another object that has the name of this part. A claim that has lost its labels can still
-    /// be a disk of the cluster.
+    /// Returns what to do with another object that has the name of this part. A claim can be a disk of the cluster even if its
+    /// labels are missing.
     pub fn advice(self, cluster: &str) -> String {
         if !matches!(self, Part::Claim(_)) {
             return "delete it".to_owned();

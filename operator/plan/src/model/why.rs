@@ -75,7 +75,7 @@ const STORAGE_TOO_SMALL: &str = "spec.storage requests less than twice the size 
 const QUORUM_LOST: &str = "the cluster has no quorum, because too few voters serve. Members with a disk are started, and \
     nothing else is changed";
 const CANNOT_RECOVER: &str = "the cluster has no quorum, and the survivor {member} of the EtcdOperation is fenced, or has no vote or \
-    no disk. Delete the EtcdOperation, and create one with another name whose survivor votes and has its disk";
+    no disk. Delete the EtcdOperation, and create another one with a different name, whose survivor votes and has its disk";
 const FOREIGN_VOTERS: &str = "the cluster has no quorum, and some voters are not pods of this cluster, so the operator cannot tell whether \
     they are stopped: no new cluster is forced from {member}";
 const STILL_LISTED: &str = "the leader has removed {member}, but another member still lists it: its pod and disk are kept until all \
@@ -135,8 +135,8 @@ impl Why {
         )
     }
 
-    /// Returns whether the wait can last indefinitely, because the user has to act or deletes the cluster. Returns `false` for
-    /// a member that does not recover from an update, because other clusters could get the same image and must wait.
+    /// Returns whether the wait can last indefinitely, because the user has to act or is deleting the cluster. Returns `false`
+    /// for a member that does not recover from an update, because other clusters could get the same image and must wait.
     pub(super) fn needs_user_action(&self) -> bool {
         matches!(
             self,
@@ -283,8 +283,8 @@ impl Why {
     }
 }
 
-/// Suggests the answering voter with the highest applied index as the survivor of a recovery. Does not suggest a survivor if no
-/// voter in a pod of the cluster answers.
+/// Describes the loss of the quorum, and suggests the answering voter with the highest applied index as the survivor of a
+/// recovery. Suggests no survivor if no voter answers, or if that voter is not a pod of this cluster.
 fn quorum_lost(cluster: &str, seen: &Observed) -> String {
     let answering = seen
         .members()
@@ -300,6 +300,8 @@ fn quorum_lost(cluster: &str, seen: &Observed) -> String {
     )
 }
 
+/// Describes why the operator reaches no member: the error of a call, or that no pod has an address. Also lists missing
+/// secrets.
 fn unreachable(seen: &Observed) -> String {
     let error = seen.call_error.as_deref();
     let error = error.unwrap_or("no pod has an address");

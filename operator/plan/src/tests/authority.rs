@@ -27,6 +27,7 @@ pub(super) struct Authority {
 }
 
 impl Authority {
+    /// Issues a certificate. A new CA replaces all trusted CAs.
     pub(super) fn issue(&mut self, role: CertificateRole) {
         if role == CertificateRole::Authority {
             self.made += 1;

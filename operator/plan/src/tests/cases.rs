@@ -23,6 +23,7 @@ pub(super) fn cluster(replicas: i32) -> World {
     world
 }
 
+/// Returns the reasons of the removals that were taken, in order.
 pub(super) fn removals(world: &World) -> Vec<Removal> {
     let steps = world.taken.iter();
     let removals = steps.filter_map(|step| {
@@ -179,7 +180,7 @@ fn without_a_quorum_nothing_is_removed() {
 }
 
 #[test]
-fn a_member_with_a_lost_disk_is_replaced_at_once() {
+fn a_member_with_a_lost_disk_is_replaced_immediately() {
     let mut world = cluster(3);
     world.claims.get_mut(&1).expect("a claim").lost = true;
     world.elapse(1);

@@ -1,5 +1,6 @@
 //! Faults of a cluster. Pods and disks are lost, and members form a second quorum. Users change the spec and the membership, or
-//! delete claims in use. A disk is lost only if a quorum of intact members remains, because no step could repair more.
+//! delete claims in use. A disk is lost only if a quorum of intact members remains, because no step could repair a greater
+//! loss.
 
 use witan_crd::{
     BootstrapSource, ByteQuantity, CertificateSource, ClaimRetention, Discovery, LocalDiscovery,
@@ -10,7 +11,7 @@ use super::world::World;
 use crate::model::{Obstacle, Ordinal, PodPlan, Step};
 
 impl World {
-    /// Causes one random fault at a random pod. Does nothing if there are no pods.
+    /// Causes one random fault at a random pod, or one random change of the spec. Does nothing if there are no pods.
     pub(super) fn disturb(&mut self) {
         let ordinals: Vec<_> = self.pods.keys().copied().collect();
         if let Some(ordinal) = self.random.pick(&ordinals) {
@@ -71,7 +72,7 @@ impl World {
         }
     }
 
-    /// Ends all faults, so that the cluster can converge to its spec.
+    /// Ends the faults that no step repairs, so that the cluster can converge to its spec.
     pub(super) fn calm(&mut self) {
         self.spec.paused = false;
         self.spec.replicas = self.spec.replicas.max(1);

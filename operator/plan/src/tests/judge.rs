@@ -6,6 +6,7 @@ use super::world::{FakeMember, World};
 use crate::model::{Bootstrap, MemberId, Observed, Ordinal, PeerTls, PodPlan, Removal, Step, Stop};
 
 impl World {
+    /// Asserts that the plan is pure, and that the step is safe in the observed state.
     pub(super) fn judge(&self, step: &Step, seen: &Observed) {
         let again = self.plan(seen);
         assert_eq!(again, *step, "the plan is a pure function");
@@ -106,6 +107,7 @@ impl World {
         );
     }
 
+    /// Asserts that the learner is the only one, and that its ordinal has no member, claim or pod.
     fn judge_learner(&self, step: &Step, ordinal: Ordinal) {
         let learner = self.members.iter().any(|member| member.learner);
         assert!(!learner, "one learner at a time: {step:?}");
@@ -124,6 +126,8 @@ impl World {
         self.replace == Some(member.id) || claim.is_some_and(|claim| claim.deleting)
     }
 
+    /// Asserts that a pod may start: no second pod, no retired claim, no second bootstrap, and no start that a fence or
+    /// recovery forbids.
     fn judge_start(&self, step: &Step, ordinal: Ordinal, bootstrap: &Bootstrap) {
         assert!(
             !self.pods.contains_key(&ordinal),
@@ -193,6 +197,8 @@ impl World {
         );
     }
 
+    /// Asserts that a quorum serves and, for a voter, that the other voters keep one. Only a corrupt voter that answers may be
+    /// removed before its replacement votes.
     fn judge_removal(&self, step: &Step, id: MemberId, reason: Removal) {
         assert!(self.has_quorum(), "a change needs a quorum: {step:?}");
         let Some(member) = self.members.iter().find(|member| member.id == id) else {
@@ -219,8 +225,8 @@ impl World {
         }
     }
 
-    /// Asserts that a voter is removed only on evidence: it is silent and its disk is lost or bad, or the user requested its
-    /// removal. A voter without a disk first gets time to recover.
+    /// Asserts that the reason for the removal of a voter is true, and that a voter that answers is removed only for a reason
+    /// that allows it. A scale-in first gives a silent voter with an intact disk time to recover.
     fn judge_evidence(&self, step: &Step, id: MemberId, reason: Removal, seen: &Observed) {
         let member = self.members.iter().find(|member| member.id == id);
         let Some(member) = member.filter(|member| !member.learner) else {

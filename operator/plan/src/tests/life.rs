@@ -102,7 +102,7 @@ impl World {
         i32::try_from(come.count()).ok() == self.status.bootstrap_members
     }
 
-    /// Forms the cluster of `members` consecutive ordinals, starting at `first`. `https` is the scheme of the peer URLs.
+    /// Forms the cluster of `members` consecutive ordinals, starting at `first`. `https` says whether their peer URLs use TLS.
     fn form(&mut self, first: Ordinal, members: u32, https: bool) {
         assert!(self.status.cluster_id.is_none(), "a cluster is formed once");
         self.members = (first..first + members)

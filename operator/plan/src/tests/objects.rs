@@ -207,7 +207,7 @@ fn a_budget_of_the_spec_follows_a_sole_voter() {
 }
 
 #[test]
-fn users_are_checked_if_the_spec_requires_it() {
+fn authentication_follows_the_spec() {
     let mut world = cluster(3);
     world.spec.auth = Some(Auth {
         enabled: true,

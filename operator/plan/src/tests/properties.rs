@@ -66,6 +66,7 @@ fn history(world: &mut World) {
     converge(world);
 }
 
+/// Runs [`DISTURBED`] passes with random faults and pauses. Skips some passes, as if the operator had crashed.
 pub(super) fn disturb(world: &mut World) {
     for _ in 0..DISTURBED {
         if world.random.below(4) == 0 {
@@ -80,7 +81,8 @@ pub(super) fn disturb(world: &mut World) {
     }
 }
 
-/// Ends all faults and asserts that the cluster converges to its spec.
+/// Ends the faults that no step repairs, and asserts that the cluster converges to its spec. Requests the replacement of a
+/// damaged disk, as a user would.
 pub(super) fn converge(world: &mut World) {
     world.calm();
     let mut quiet = 0;

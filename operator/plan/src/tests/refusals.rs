@@ -99,7 +99,7 @@ fn taken_names_do_not_block_lost_pods() {
     }
 }
 
-/// A claim that has lost its labels is a disk of the cluster.
+/// A claim without labels may be a disk of the cluster.
 #[test]
 fn no_message_advises_to_delete_a_claim_that_may_belong_to_the_cluster() {
     let label = "if it is a disk of this cluster, add the label witan.dev/cluster=world; otherwise delete it";

@@ -105,7 +105,7 @@ fn a_learner_that_answers_is_promoted_before_it_migrates() {
     world.class += 1;
     world.taken.clear();
     let learner = world.members.iter().find(|member| member.learner);
-    let learner = learner.and_then(|member| member.ordinal).expect("it");
+    let learner = learner.and_then(|member| member.ordinal).expect("a pod");
     let step = world.plan(&without_answer(&world, learner));
     let removes = matches!(step, Step::RemoveMember { .. });
     assert!(!removes, "one missed call: {step:?}");
@@ -172,7 +172,7 @@ fn a_voters_claim_that_is_being_deleted_delays_hibernation() {
         .members
         .iter_mut()
         .find(|member| member.id == id)
-        .expect("it")
+        .expect("a member")
         .learner = true;
     let step = world.pass();
     assert!(
