@@ -26,14 +26,15 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Returns whether the backup is valid: the snapshot exists and has the size in the record.
+    /// Returns whether the backup is complete: the snapshot exists and has the size in the record.
     pub(crate) fn is_complete(&self) -> bool {
         self.record
             .as_ref()
             .is_some_and(|record| Some(record.bytes) == self.bytes)
     }
 
-    /// Returns the start time of the backup or, if it has no record, the time at which its file was written.
+    /// Returns the start time of the backup or, if it has no readable record, the time at which the later of its files was
+    /// written.
     pub(crate) fn taken_at(&self) -> Timestamp {
         self.record
             .as_ref()
@@ -41,7 +42,7 @@ impl Entry {
     }
 }
 
-/// Returns all backups in a location, complete or not, newest first. Ignores files that belong to no backup.
+/// Returns all backups in a location, complete or not, newest first. Ignores files without the suffix `.db` or `.json`.
 pub(crate) async fn entries(store: &Store) -> Result<Vec<Entry>, BackupError> {
     // Each backup, and whether it has a file for its record.
     let mut named: BTreeMap<String, (Entry, bool)> = BTreeMap::new();

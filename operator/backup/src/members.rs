@@ -41,7 +41,8 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// Creates a channel to each endpoint and reads the files that the flags name. A channel connects at its first call.
+    /// Creates a channel to each endpoint and reads the files that the flags name. A channel connects at its first call. Fails
+    /// if a URL is invalid or a file cannot be read.
     pub(crate) fn new(endpoints: &[String], flags: &ClientFlags) -> Result<Self, BackupError> {
         let tls = tls(flags)?;
         let members = endpoints.iter().map(|url| {

@@ -37,7 +37,7 @@ const VARIABLES: [&str; 11] = [
 ];
 
 /// Creates a client without connecting, like [`open_with`]. Reads the credentials from environment variables; an empty variable
-/// counts as missing.
+/// is ignored.
 pub(crate) fn open(bucket: &str, flags: &S3Flags) -> Result<AmazonS3, BackupError> {
     open_with(bucket, flags, &|name| {
         env::var(name).ok().filter(|value| !value.is_empty())

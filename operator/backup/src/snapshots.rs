@@ -96,8 +96,8 @@ async fn next(
     }
 }
 
-/// Queries a member's status and release. If the CORRUPT alarm is raised, or a voter does not answer a linearizable read,
-/// `cut_off` says why. Fails if the status cannot be read.
+/// Queries a member's status and release. If the CORRUPT alarm is raised, or if the member is a voter and does not answer a
+/// linearizable read, `cut_off` contains the reason. Fails if the status cannot be read.
 async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError> {
     let (channel, token) = members.session(endpoint).await?;
     let mut client = MaintenanceClient::new(channel.clone());
@@ -160,8 +160,8 @@ fn corruption(errors: &[String], member: u64) -> Option<String> {
     ))
 }
 
-/// Reads a member's release and feature levels from `/version`, which needs no user. Returns `None` if the page cannot be read.
-/// etcd without TLS serves only gRPC over HTTP/2, and a backup does not depend on the page.
+/// Reads a member's release and feature levels from `/version`, which needs no user. Returns `None` if the page cannot be read
+/// or parsed. etcd without TLS serves only gRPC over HTTP/2, and a backup does not depend on the page.
 async fn running(mut channel: Channel) -> Option<RunningRelease> {
     let page = Request::get("/version").body(Body::empty()).ok()?;
     poll_fn(|cx| GrpcService::<Body>::poll_ready(&mut channel, cx))

@@ -35,7 +35,7 @@ impl PartUpload {
         })
     }
 
-    /// Adds bytes. Waits while too many parts are in flight.
+    /// Adds bytes. Waits while too many parts are in flight. Fails if sending an earlier part failed.
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> object_store::Result<()> {
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(PART_BYTES - self.part.len()));
@@ -50,8 +50,8 @@ impl PartUpload {
         Ok(())
     }
 
-    /// Sends the last part, waits for all parts, and makes the object exist. Returns the ETag of the object; `None` if the
-    /// store has no ETags.
+    /// Sends the last part, waits for all parts, and creates the object. Returns the ETag of the object; `None` if the store
+    /// has no ETags.
     pub(crate) async fn complete(&mut self) -> object_store::Result<Option<String>> {
         if !self.part.is_empty() {
             self.wait_below(PARTS_IN_FLIGHT).await?;

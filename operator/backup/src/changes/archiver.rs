@@ -99,7 +99,7 @@ impl<'a> Archiver<'a> {
     }
 
     /// Handles an event of the watch or of the running backup. Stores the pending changes once they fill a segment. Closes the
-    /// watch after an error, or if the next revisions were compacted.
+    /// watch after an error, or if the next revisions were compacted. Ignores all events while there is no archive.
     pub(super) async fn handle(&mut self, event: Event) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());

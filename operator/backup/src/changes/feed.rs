@@ -78,8 +78,8 @@ impl Feed {
         })
     }
 
-    /// Waits for the next message. If the next revisions were compacted, `compact_revision` is the first revision that was not.
-    /// Fails if the watch ends or is canceled for another reason. Cancel-safe.
+    /// Waits for the next message. If the next revisions were compacted, `compact_revision` is the first revision that was not
+    /// compacted. Fails if the watch ends or is canceled for another reason. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<WatchResponse, BackupError> {
         let failed = |status: &Status| failed(&self.endpoint, "watch all keys at", status);
         match self.watch.message().await {

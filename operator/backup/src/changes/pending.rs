@@ -37,7 +37,8 @@ impl Pending {
     }
 
     /// Adds the changes of a message. `may_continue` says whether the next message can continue the last revision. If the clock
-    /// is set back, changes keep the last time. Fails if a revision does not follow the previous one.
+    /// is set back, changes keep the last time. Fails if a revision does not follow the previous one; the changes before it
+    /// stay.
     pub(super) fn add(
         &mut self,
         events: Vec<Event>,

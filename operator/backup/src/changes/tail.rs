@@ -52,7 +52,7 @@ impl Tail {
         Ok(Some(tail))
     }
 
-    /// Advances past the segment `id`, whose encoded form is `bytes`.
+    /// Advances past the segment `id`, whose encoded form is `bytes`. Keeps the digests if the segment has no changes.
     pub(super) fn push(&mut self, id: SegmentId, segment: &Segment, bytes: &[u8]) {
         self.at = id.next(segment);
         self.previous = changes::digest(bytes);

@@ -113,7 +113,7 @@ pub(super) async fn fetch(
 }
 
 /// Returns a generation's segments, starting with the one that contains the snapshot's revision. Fails if the segments start
-/// later.
+/// later. Returns an empty list if the generation has no segments.
 fn after<'a>(
     segments: &SegmentStore,
     own: &'a [SegmentId],
@@ -178,8 +178,8 @@ fn check_history(
     Err(BackupError::new(Reason::ChangesMissing, message))
 }
 
-/// Fails if the clock that stamped the changes was ahead, so that their times are uncertain. `found_ms` is the time of the
-/// last fetched change, and `later` is the start of the next generation.
+/// Fails if the clock that stamped the changes was ahead, so that their times are uncertain. `found_ms` is the last time that
+/// was read from the segments, and `later` is the start of the next generation, both as Unix time in milliseconds.
 fn check_clock(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(), BackupError> {
     let now_ms = Timestamp::now().as_millisecond();
     let end_ms = later.map_or(now_ms, |later| later.min(now_ms));

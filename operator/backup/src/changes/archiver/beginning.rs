@@ -47,7 +47,7 @@ impl Archiver<'_> {
         self.begin(archive, member).await
     }
 
-    /// Returns whether a member's history matches the end of the log.
+    /// Returns whether a member's history matches the end of the log; `false` if the member is behind or has compacted the end.
     async fn has_history(&self, feed: &mut Feed, tail: &Tail) -> Result<bool, BackupError> {
         if feed.read_head().await?.revision < tail.stored() {
             return Ok(false);
