@@ -1,4 +1,5 @@
-//! The CustomResourceDefinitions as installed: the output of kube's derive, without `nullable`.
+//! The CustomResourceDefinitions as installed: the output of kube's derive, without redundant fields and with an annotation for
+//! Helm.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -1,5 +1,5 @@
-//! The copies of the definition are up to date, and its rules accept and refuse the examples as expected. Another test sends
-//! the same examples to a real API server.
+//! Tests that the copies of the definition are up to date, and that its rules accept and refuse the examples as expected.
+//! Another test sends the same examples to a real API server.
 
 mod page;
 
@@ -141,7 +141,8 @@ fn completed<S: DeserializeOwned + Serialize>(spec: Value) -> Value {
     serde_json::to_value(typed).expect("JSON")
 }
 
-/// Adds a message to `wrong` for each violation of a maximum, a pattern, an enum or the known fields. Ignores lists.
+/// Adds a message to `wrong` for each violation of a maximum, a pattern, an enum or the known fields. Ignores all other
+/// constraints and the items of lists.
 fn check(schema: &Value, value: &Value, path: &str, wrong: &mut Vec<String>) {
     if schema["x-kubernetes-preserve-unknown-fields"] == json!(true) {
         return;

@@ -75,8 +75,7 @@ fn stage(operation: EtcdOperation) -> Stage {
 
 /// Requests a forced new cluster from one member. First shows which members answer and asks for confirmation, unless `yes` is
 /// set. Fails while a quorum serves, or if the user does not confirm. If no member can be reached, continues, because the
-/// survivor may still have its disk. With `wait`, follows the operation until it ends, and fails if the operation
-/// fails.
+/// survivor may still have its disk. With `wait`, follows the operation until it ends, and fails if the operation fails.
 pub(super) async fn recover(
     target: &Target,
     (cluster, survivor): (&str, String),

@@ -98,7 +98,7 @@ impl Reach {
     }
 
     /// Returns the address of a member that answers: preferably a member whose response a quorum confirmed, and among such
-    /// members a follower.
+    /// members a follower. Fails if no member answers.
     pub(super) fn answering_member(&self, answers: &[Answer]) -> Result<Address, PluginError> {
         let answering = answers.iter().filter_map(|answer| {
             let report = answer.report.as_ref().ok()?;

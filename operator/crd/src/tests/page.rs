@@ -1,4 +1,5 @@
-//! The page that maps fields of other operators to ours names only existing fields, and its example is accepted.
+//! Tests that the page that maps fields of other operators to ours names only existing fields, and that its example is
+//! accepted.
 
 use serde_json::Value;
 
@@ -49,6 +50,7 @@ fn the_resource_is_accepted() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
+/// Returns whether a schema has the field with this path, such as `spec.tls.peer`.
 fn has(schema: &Value, path: &str) -> bool {
     let step = |at: &Value, key: &str| at["properties"].get(key).cloned();
     path.split('.')
