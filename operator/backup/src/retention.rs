@@ -17,11 +17,11 @@ use crate::{
 impl Retention {
     /// Returns the backups to remove, oldest first. `complete` is sorted from the newest to the oldest and includes the new
     /// backup `saved`. Always keeps `saved` and the newest confirmed backup. Also keeps the backups of other clusters, because
-    /// a new cluster can have the name of a lost one.
+    /// a new cluster can have the name of a lost cluster.
     ///
     /// Backups that begin a generation of changes (`begins_changes`) do not count toward `keep_last`. Such a backup is removed
-    /// once it is older than `keep_within` and `keep_last` confirmed backups are kept. At least one of the kept confirmed
-    /// backups must also show its history, and all such backups must be newer.
+    /// once it is older than `keep_within` and `keep_last` confirmed backups are kept. At least one of these must show its
+    /// history, and the oldest one that does must be newer than the removed backup.
     ///
     /// If `has_changes`, also keeps the newest backup that shows its history, if possible a confirmed one. Without this backup,
     /// no stored change could be restored.

@@ -22,7 +22,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Connects to a member that answers, preferably to a follower with a quorum.
+    /// Connects to a member that answers, preferably to a follower whose response a quorum confirmed.
     pub(super) async fn open(
         target: &Target,
         cluster: &str,

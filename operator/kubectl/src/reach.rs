@@ -19,7 +19,8 @@ pub(super) struct Reach {
 
 impl Reach {
     /// Uses the endpoints in the flags, or else each member with a running pod. Fails if there are neither endpoints nor
-    /// running pods. Always lists the pods, which show whether members use TLS. Connects at the first call.
+    /// running pods, or if the credentials cannot be read. Always lists the pods, which show whether members use TLS. Connects
+    /// at the first call.
     pub(super) async fn open(
         target: &Target,
         cluster: &EtcdCluster,
@@ -132,7 +133,7 @@ fn authority(endpoint: &str) -> String {
     rest.trim_end_matches('/').to_owned()
 }
 
-/// Returns the host of an authority without its port and without the brackets of an IPv6 address.
+/// Returns the host of an authority without its port and without the brackets of an IPv6 address, which must have a port.
 fn host(authority: &str) -> &str {
     let host = authority
         .rsplit_once(':')

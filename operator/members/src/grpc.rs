@@ -41,7 +41,7 @@ use super::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Timeout of a call that reads. A member without a quorum blocks linearizable reads for seconds.
+/// Timeout of a call that reads, or that disarms an alarm. A member without a quorum blocks linearizable reads for seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Timeout of a call that changes the membership, the leader or authentication.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -152,7 +152,7 @@ pub enum CallError {
     /// No member has an address.
     #[error("no member of the cluster has an address")]
     NoMember,
-    /// The operator's certificates cannot be used.
+    /// The member's URL or the operator's certificates cannot be used.
     #[error("cannot prepare a connection to member {member}: {source}")]
     Connection {
         member: String,

@@ -64,7 +64,7 @@ pub struct Observed {
     pub authority: AuthoritySeen,
     /// The state of the cert-manager Certificates, one for each role that the spec takes from cert-manager.
     pub requests: BTreeMap<CertificateRole, ObservedRequest>,
-    /// Names of missing secrets that the spec names or that cert-manager should write.
+    /// Names of missing secrets to which the spec refers or that cert-manager should write.
     pub missing_secrets: BTreeSet<String>,
     /// Parts of the cluster whose names other objects already use. These parts are not applied.
     pub taken: BTreeMap<Part, Holder>,
@@ -87,7 +87,8 @@ pub struct Observed {
     /// The reason why the backup for the initial members cannot be used; `None` if the backup can be used, or if the spec names
     /// no backup.
     pub no_backup: Option<String>,
-    /// A status phase, or a pod or claim annotation, in the form `name=value`, that was introduced in a later operator release.
+    /// A value that only a later release of the operator knows, as `name=value`: a phase in the status, or an annotation of a
+    /// pod or claim. `None` if all values are known.
     pub later: Option<String>,
     /// The reason why no pods or claims can be built from the spec. Until the spec is corrected, the last valid spec applies,
     /// if it is known.
@@ -135,7 +136,7 @@ pub struct PodSeen {
     pub ready: bool,
     /// The time at which the `Ready` condition last changed; the creation time if it never did.
     pub ready_changed: UnixSeconds,
-    /// The reason why the pod does not become ready, if a new disk would not help.
+    /// The reason, other than its disk, why the pod does not become ready.
     pub obstacle: Option<Obstacle>,
     /// The message about the obstacle, from the kubelet, the scheduler or a failed restore.
     pub said: Option<String>,
@@ -145,14 +146,15 @@ pub struct PodSeen {
     pub template: String,
     /// Whether the template differs from the template built from the spec with the same peer TLS mode.
     pub outdated: bool,
-    /// The reason why the API server refused the spec's template, if the pod was therefore built from an earlier template.
+    /// The reason why the API server refused the spec's template; `None` unless the pod was therefore built from an earlier
+    /// template.
     pub refused: Option<String>,
     /// Peer TLS mode of the pod (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
     /// How the member started (annotation `witan.dev/start`).
     pub start: StartKind,
-    /// Whether the annotation `witan.dev/initial-cluster-state` is `new`: if the container restarted on an empty disk, the member
-    /// would form a new cluster.
+    /// Whether the annotation `witan.dev/initial-cluster-state` is `new`. If so, the member would form a new cluster if its
+    /// container restarted on an empty disk.
     pub is_initial: bool,
     /// Value of the label `witan.dev/role`.
     pub role: Role,
@@ -212,7 +214,7 @@ pub struct ClaimSeen {
     pub retired: bool,
     /// Whether the claim is kept only until another member votes in place of the removed member.
     pub held: bool,
-    /// The time at which the silent member's pod was last recreated (annotation `witan.dev/remade-at`).
+    /// The time at which the pod was last recreated because its member was silent (annotation `witan.dev/remade-at`).
     pub remade: Option<UnixSeconds>,
     /// Peer TLS mode of the member at its last start (annotation `witan.dev/peer-tls`).
     pub peer_tls: PeerTls,
@@ -221,12 +223,12 @@ pub struct ClaimSeen {
     pub refused_bytes: Option<u64>,
     /// The message of that refusal.
     pub refusal: String,
-    /// State of owner, labels and annotations.
+    /// State of the claim's owner, labels and annotations.
     pub state: ObjectState,
     /// Whether the cluster must become the owner of the claim, or must stop being its owner.
     pub other_owner: bool,
-    /// Whether the member must move to a new claim: the spec requests a different or smaller claim, or a newer EtcdOperation
-    /// `migrateStorage` is running.
+    /// Whether the member must move to a new claim: the spec requests a different or smaller claim, or an EtcdOperation
+    /// `migrateStorage` that is newer than the claim is running.
     pub must_migrate: bool,
 }
 
@@ -260,8 +262,8 @@ impl Observed {
         ordinals.filter_map(|seen| seen.claim.as_ref())
     }
 
-    /// Returns the member of an ordinal in the member list, even if no quorum confirmed the list. Returns `None` if the list
-    /// does not contain it.
+    /// Returns the member of an ordinal in the member list, even if no quorum confirmed the list. Returns `None` if no listed
+    /// member has the ordinal.
     pub fn member(&self, ordinal: Ordinal) -> Option<&MemberSeen> {
         self.membership.as_ref()?.of(ordinal)
     }

@@ -80,8 +80,8 @@ pub(super) fn wait_for_cert_manager(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Returns the step that issues a certificate that is missing, does not fit or expires within `renewBefore` (at most half of
-/// its duration). The CA comes first. A CA that expires soon is not reissued, because a rotation replaces it earlier. Returns
-/// `None` while the name of the CA's secret is taken.
+/// its duration). The CA comes first. A CA that expires soon is not reissued, because a rotation replaces it earlier. Skips a
+/// role whose names are taken, and returns `None` while the name of the CA's secret is taken.
 fn certificate(pass: &Pass<'_>) -> Option<Step> {
     let managed = |role| pass.spec.certificate_source(role)?.managed.as_ref();
     let (peer, client) = (

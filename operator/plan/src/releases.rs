@@ -15,7 +15,7 @@ pub struct ReleaseVersion {
 impl ReleaseVersion {
     /// Parses a version such as `1.2`, `1.2.3` or `v1.2.3-rc.1`. Ignores anything after `+`. A missing or invalid patch number
     /// is read as 0, and so is a part of the pre-release that is not a number. Returns `None` for other tags, such as `latest`,
-    /// a digest, or a date that exceeds 32 bits.
+    /// `1.2-rc.1`, a digest, or a date that exceeds 32 bits.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim_start_matches('v').splitn(3, '.');
         let (major, minor) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);

@@ -9,8 +9,8 @@ use crate::model::{MemberSeen, Step};
 /// Minimum time between two compactions, in seconds. A cluster that fills up faster needs a larger quota.
 pub const AGAIN_SECONDS: i64 = 600;
 
-/// Returns the step that compacts keys because of the NOSPACE alarm, or that disarms the alarm. Returns `None` if neither is
-/// needed or possible yet, or if the spec does not request compactions.
+/// Returns the step that compacts keys because of the NOSPACE alarm, or that disarms the alarm within [`AGAIN_SECONDS`] after a
+/// compaction. Returns `None` if neither is needed or possible yet, or if the spec does not request compactions.
 pub(super) fn free_space(joined: &Joined<'_>) -> Option<Step> {
     let healing = joined.pass.spec.self_healing();
     let keep = healing.compact_on_no_space?.keep_revisions;

@@ -20,10 +20,10 @@ pub struct Membership {
     pub level: Option<u32>,
     /// Ordinals that other pods list as members but this list does not.
     pub listed_by_others: BTreeSet<Ordinal>,
-    /// Ids of removed members whose CORRUPT alarm is still raised. The fence of a cut-over is not one of them.
+    /// Ids of removed members whose CORRUPT alarm is still raised. Does not contain the id in the fence of a cut-over.
     pub stale_corrupt: BTreeSet<MemberId>,
-    /// Ids whose NOSPACE alarm is raised, of removed members or of the cluster whose backup was restored. The operator does not
-    /// disarm them, because a cut-over raises this alarm before the second alarm of its fence.
+    /// Ids of removed members, or of members of the cluster that was backed up, whose NOSPACE alarm is raised. The operator
+    /// does not disarm these alarms, because a cut-over raises one before the second alarm of its fence.
     pub foreign_no_space: BTreeSet<MemberId>,
     /// Whether the CORRUPT alarm with id 0 is raised: the members' data differs, and no majority agrees on one state.
     pub undecided: bool,

@@ -5,7 +5,7 @@ use super::{MemberId, Observed, Ordinal, Step};
 /// The description of a step, a wait or a failed step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The reason of the event and the type of the operation, in CamelCase.
+    /// The reason of the event, and the type of the current action in the status, in CamelCase.
     pub reason: &'static str,
     pub member: Option<String>,
     /// The message, without a final period.

@@ -94,8 +94,8 @@ const LEVEL_RISEN: &str = "no member is updated. Set spec.version to a later rel
 const UNHEALTHY: &str = "member {member} is not healthy; \
     if it does not recover in time, it is restarted or replaced";
 const SILENT: &str = "member {member} does not answer, and there is no evidence that its disk is \
-    bad; its pod was recreated within the last hour. To replace the \
-    member, create an EtcdOperation with replaceMember";
+    bad; its pod is not recreated, because that was done within the last hour, or because \
+    spec.selfHealing.enabled is false. To replace the member, create an EtcdOperation with replaceMember";
 const UNPROVEN_TEMPLATE: &str = "the process of member {member} reports that its disk cannot be used, but \
     no member serves with the same image and flags; see the log of pod \
     {member}";
@@ -208,8 +208,8 @@ impl Why {
             }
             Why::OldDisks => warn.all("OldDisks", OLD_DISKS),
             Why::CertificatesPending => {
-                let text = "cert-manager has not written ca.crt, tls.crt and tls.key into these secrets; \
-                            see the status of their Certificates";
+                let text = "cert-manager has not written ca.crt, tls.crt and tls.key into these secrets \
+                            (see the status of their Certificates)";
                 let names = missing_secrets(seen);
                 tell.all("CertificatePending", format!("{text}: {names}"))
             }
@@ -276,7 +276,7 @@ impl Why {
             Why::Settling(at) => tell.pod(*at, "MemberSettling", SETTLING),
             Why::LaterOperator => {
                 let value = seen.later.as_deref().unwrap_or_default();
-                let text = format!("the value of {value} is unknown: {LATER_OPERATOR}");
+                let text = format!("the value in {value} is unknown: {LATER_OPERATOR}");
                 warn.all("LaterOperator", text)
             }
         }
@@ -355,7 +355,7 @@ fn clusters_differ(cluster: &str, seen: &Observed) -> String {
         .collect();
     if !others.is_empty() {
         return format!(
-            "members are in different clusters: {}, the other members are in {id:x}. Nothing is changed. \
+            "members are in different clusters: {}; the other members are in {id:x}. Nothing is changed. \
              Decide which data to keep, and delete the claims, and then the pods, of the other \
              members. The claims may need the annotation witan.dev/allow-deletion=true",
             others.join(", ")

@@ -36,6 +36,7 @@ impl Authority {
         self.issued.insert(role, self.trusted.clone());
     }
 
+    /// Changes the trusted CAs as the stage `to` of a rotation requires.
     pub(super) fn rotate(&mut self, to: Rotation, now: UnixSeconds) {
         match to {
             Rotation::Introduced => {
@@ -65,6 +66,8 @@ impl Authority {
         peer.cloned().unwrap_or_default()
     }
 
+    /// Adds the certificates and the CA to an observation. A certificate fits if the trusted CAs have not changed since its
+    /// issue.
     pub(super) fn show(&self, seen: &mut Observed) {
         let each = |(role, trusted): (&CertificateRole, &Vec<u32>)| {
             let fits = *role == CertificateRole::Authority || *trusted == self.trusted;

@@ -21,6 +21,8 @@ impl World {
         }
     }
 
+    /// Causes a random fault or change at a pod. If its condition is not met, makes the pod unschedulable instead, if it is
+    /// unready.
     fn fault(&mut self, ordinal: Ordinal, ordinals: &[Ordinal]) {
         match self.random.below(29) {
             0 | 1 => self.kill(ordinal),

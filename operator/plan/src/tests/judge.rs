@@ -91,6 +91,8 @@ impl World {
         );
     }
 
+    /// Asserts that the claim belongs to no member, and that a disk with the data of a voter is not deleted while voters are
+    /// missing.
     fn judge_claim_removal(&self, step: &Step, ordinal: Ordinal) {
         assert!(self.has_quorum(), "a quorum confirms the list: {step:?}");
         assert!(

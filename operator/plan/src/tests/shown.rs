@@ -12,6 +12,8 @@ use crate::model::{
 };
 
 impl World {
+    /// Returns the observation of the cluster. A claim without labels is observed only if its pod exists; otherwise, its name
+    /// is taken.
     pub(super) fn observe(&self) -> Observed {
         let mut ordinals: BTreeMap<Ordinal, OrdinalSeen> = BTreeMap::new();
         for (ordinal, pod) in &self.pods {
