@@ -63,7 +63,7 @@ fn has_entries(folder: &Path) -> Result<bool, BackupError> {
 
 /// Fetches a backup to a file and the changes after it to a directory. If `name` is `None`, fetches the newest backup that is
 /// not later than the target, except backups that are not verified. If the backup has no record, checks only the digest at the
-/// end of the file and returns `None`.
+/// end of the file and returns `None`. Replaces the file `to` only once everything is fetched and verified.
 async fn fetch(
     store: &Store,
     name: Option<&str>,

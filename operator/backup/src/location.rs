@@ -46,7 +46,7 @@ impl Location {
     }
 }
 
-/// Parses `BUCKET[/PREFIX]`.
+/// Parses `BUCKET[/PREFIX]`. Fails if the name of the bucket or the prefix is invalid.
 fn bucket(rest: &str) -> Result<Location, String> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);

@@ -41,8 +41,8 @@ impl Keys {
         })
     }
 
-    /// Reads one key at a revision (0 for the newest). Returns the key (`None` if the key does not exist) and the newest
-    /// revision.
+    /// Reads one key at a revision (0 for the newest), with a linearizable read. Returns the key (`None` if the key does not
+    /// exist) and the newest revision.
     pub(super) async fn get(
         &self,
         key: &[u8],
@@ -58,7 +58,8 @@ impl Keys {
         Ok((found.kvs.pop(), newest))
     }
 
-    /// Iterates over the keys with a prefix, without values. If `revision` is `None`, each page is a serializable read.
+    /// Iterates over the keys with a prefix, without values. If `revision` is `None`, each page is a serializable read of the
+    /// member's newest state.
     pub(super) fn pages(&self, prefix: &[u8], revision: Option<i64>) -> Pages<'_> {
         let first = if prefix.is_empty() { b"\0" } else { prefix };
         Pages {

@@ -159,8 +159,8 @@ fn serves(answers: &[Answer]) -> bool {
     reports.any(|report| report.linearizable)
 }
 
-/// Returns the warning to show before a recovery. The warning names a member with a higher Raft index than `member` if there is
-/// one, because a recovery from that member loses fewer writes.
+/// Returns the warning to show before a recovery. If `member` does not answer or is behind, the warning names the member with
+/// the highest Raft index, because a recovery from that member loses fewer writes.
 fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
     let status = resource.status.clone().unwrap_or_default();
     let voters = status

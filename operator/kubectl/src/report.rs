@@ -268,7 +268,7 @@ fn is_about(event: &Event, facts: &Facts) -> bool {
     names.any(|name| object.contains(&name))
 }
 
-/// Removes the fields [`LEFT_OUT`], and replaces the values of environment variables with [`REMOVED`].
+/// Removes the fields [`LEFT_OUT`] at every level, and replaces the values of environment variables with [`REMOVED`].
 fn scrub(json: &mut Value) {
     match json {
         Value::Object(fields) => {

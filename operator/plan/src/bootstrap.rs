@@ -15,8 +15,9 @@ use super::{
 };
 use crate::model::{Bootstrap, Ordinal, Part, PodPhase, PodPlan, PodSeen, Step, Stop, Why};
 
-/// Returns the next step of the bootstrap; `None` once a quorum has served. If the status is lost but claims of a cluster that
-/// has served exist, returns a wait if the spec requests a restore, otherwise `None`.
+/// Returns the next step of the bootstrap; `None` once a quorum has served. Starts no fenced member, and none while the backup
+/// cannot be used. If the status is lost but claims of a cluster that has served exist, returns a wait if the spec requests a
+/// restore, otherwise `None`.
 pub(super) fn begin(pass: &Pass<'_>) -> Option<Step> {
     if pass.has_served() {
         return None;

@@ -75,7 +75,8 @@ fn begin(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     }
 }
 
-/// Returns the next step of a recorded recovery: stops all other members, then starts the survivor alone.
+/// Returns the next step of a recorded recovery: stops all other members, then starts the survivor alone. Deletes a pod of the
+/// survivor that was started differently, has ended, or is stuck with an outdated template.
 fn advance(pass: &Pass<'_>, survivor: Ordinal) -> Step {
     let pod = pass.pod(survivor);
     // The other members keep their pods until the survivor's pod can be created.

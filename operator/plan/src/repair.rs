@@ -212,7 +212,8 @@ pub(super) fn replace(joined: &Joined<'_>) -> Option<Step> {
     last.or(wait)
 }
 
-/// Returns the step that removes a voter, or first a learner that cannot start. Returns a wait while the voter must stay.
+/// Returns the step that removes a voter, or first a learner that cannot start. A leader first transfers leadership. Returns a
+/// wait while the voter must stay.
 fn remove(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: Removal) -> Step {
     let waits = idle(Why::CannotReplace(ordinal));
     let remove = Step::RemoveMember { id, reason };

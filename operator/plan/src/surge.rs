@@ -58,8 +58,9 @@ pub(super) fn must_go(
     lost.then_some(Removal::DiskLost)
 }
 
-/// Returns the step that replaces a voter, or a wait. If a change of peer TLS has cut the voter off, the step restores the peer
-/// URL that matches its pod. A restart would lose the disk.
+/// Returns the next step that replaces a voter: adds a learner, transfers leadership or removes the voter. Returns a wait while
+/// there is a learner, a secret is missing, or the other voters have no quorum. If a change of peer TLS has cut the voter off,
+/// the step restores the peer URL that matches its pod. A restart would lose the disk.
 pub(super) fn step(joined: &Joined<'_>, ordinal: Ordinal, id: MemberId, reason: Removal) -> Step {
     let waits = idle(Why::CannotReplace(ordinal));
     if let Some(pod) = joined.pass.pod(ordinal)

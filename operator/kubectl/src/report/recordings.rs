@@ -25,7 +25,7 @@ pub(super) fn records(cluster: &EtcdCluster) -> bool {
     options.is_some_and(|options| options.extra_args.contains_key(FLAG))
 }
 
-/// Reads the recording of a member. Fails with a message for the user.
+/// Reads the recording of a member, of any size, within [`PATIENCE`]. Fails with a message for the user.
 pub(super) async fn read(reach: &Reach, address: &Address) -> Result<Vec<u8>, String> {
     let got = page::get(&address.url(PAGE), Some(address), PATIENCE, usize::MAX).await;
     got.map_err(|error| {
