@@ -30,7 +30,7 @@ pub(crate) const WINDOW_BYTES: u32 = 1 << 20;
 /// other responses. Each of the few streams is still limited to [`WINDOW_BYTES`].
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
-/// The smallest key. A range from this key to itself selects all keys.
+/// The smallest key. A range whose key and range end are this key selects all keys.
 pub(crate) const FIRST_KEY: &[u8] = b"\0";
 
 #[derive(Debug)]

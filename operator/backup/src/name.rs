@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_new_name_has_no_suffix() {
-        assert_eq!(check("a.db"), Ok(()), "fetch takes the name of a file");
+        assert_eq!(check("a.db"), Ok(()), "fetch accepts the name of a file");
         assert!(check_new("a.db").is_err());
         assert!(check_new("a.json").is_err());
     }

@@ -156,8 +156,8 @@ fn delete_broken_pod(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option
     (!pod.deleting).then(|| pass.delete_pod(ordinal, reason))
 }
 
-/// Like [`delete_broken_pod`], for a cluster without a quorum. A pod with an outdated template is deleted only if updates are
-/// allowed and its container is not running. A running container may be reading its disk.
+/// Like [`delete_broken_pod`], but for a cluster without a quorum. A pod with an outdated template is deleted only if updates
+/// are allowed and its container is not running. A running container may be reading its disk.
 fn stop_if_it_cannot_serve(pass: &Pass<'_>, ordinal: Ordinal, pod: &PodSeen) -> Option<Step> {
     let step = delete_broken_pod(pass, ordinal, pod)?;
     let outdated = matches!(step, Step::DeletePod { reason: Stop::Outdated, .. });

@@ -55,7 +55,7 @@ pub(super) fn wait_for_secrets(pass: &Pass<'_>) -> Option<Step> {
     }
 }
 
-/// Like [`wait_for_secrets`], for a cluster in which nothing else is left to do. A pod that moves to another node needs the
+/// Like [`wait_for_secrets`], but for a cluster in which nothing else is left to do. A pod that moves to another node needs the
 /// secrets to start. Returns `None` while cert-manager writes its secrets again.
 pub(super) fn wait_for_pod_secrets(joined: &Joined<'_>) -> Option<Step> {
     wait_for_secrets(&joined.pass).filter(|wait| !wait.progresses())

@@ -53,8 +53,8 @@ fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
     })
 }
 
-/// Returns the first ordinal above all pods, claims and kept disks; 0 if there are none. A kept disk can be deleted before the
-/// new members start. An undo would take a new disk of the same name for the old disk.
+/// Returns the first ordinal above all pods, claims and kept disks; 0 if none of these exists. A kept disk can be deleted
+/// before the new members start. If its name were reused, an undo would mistake the new disk for the old disk.
 fn next_ordinal(pass: &Pass<'_>, restore: &RestoreStatus) -> Ordinal {
     let kept = restore.kept_disks.iter();
     let kept = kept.filter_map(|name| ordinal(name));

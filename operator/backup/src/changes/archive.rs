@@ -110,7 +110,7 @@ impl ClusterArchive {
         self.tail.as_ref().map_or(0, Tail::stored)
     }
 
-    /// Returns whether the earliest time that new changes can get is more than [`AHEAD_MS`] ahead of `now_ms`.
+    /// Returns whether new changes would get a time that is more than [`AHEAD_MS`] after `now_ms`.
     pub(super) fn is_ahead(&self, now_ms: i64) -> bool {
         self.pending.time_ms > now_ms + AHEAD_MS
     }
@@ -184,8 +184,8 @@ impl ClusterArchive {
         }
     }
 
-    /// Returns the leases whose TTLs the next segment needs, new leases first. Includes known leases that get a new key: keys
-    /// are deleted with their lease, so the id may belong to a new lease.
+    /// Returns the leases whose TTLs the next segment needs, new leases first. Includes known leases to which a new key is
+    /// attached: keys are deleted with their lease, so the id may belong to a new lease.
     fn leases_to_ask(&self) -> Vec<i64> {
         let is_new = |id: &i64| !self.known_leases.contains(id);
         let leases = self.pending.leases();

@@ -104,8 +104,8 @@ impl Feed {
         Ok(self.head)
     }
 
-    /// Reads the granted TTLs of leases. Omits the leases that the member does not report within [`ANSWER_TIMEOUT`]. A lease
-    /// that has ended gets [`ENDED_LEASE_S`].
+    /// Reads the granted TTLs of leases. After a failed call or [`ANSWER_TIMEOUT`], omits the remaining leases. The TTL of a
+    /// lease that has ended is [`ENDED_LEASE_S`].
     pub(super) async fn granted(&mut self, leases: &[i64]) -> Vec<GrantedLease> {
         let mut granted = Vec::new();
         let calls = async {

@@ -156,7 +156,7 @@ mod tests {
         pending.add(events(&[5, 5, 6]), true, 110).unwrap();
         assert_eq!(shown(&pending.take_complete()), [(110, vec![5, 5])]);
         assert!(pending.take_complete().is_empty());
-        // The rest of the revision gets the time of its first part.
+        // The second part of the revision has the time of the first part.
         pending.add(events(&[6, 7]), false, 120).unwrap();
         assert_eq!(
             shown(&pending.take_complete()),

@@ -69,7 +69,7 @@ async fn a_broken_file_leaves_nothing() {
             assert_eq!(error.reason, Reason::BackupBroken, "{error}");
         }
     }
-    // The file matches its own digest and has the size in the record, but another digest.
+    // The file matches its own digest and has the size in the record, but not the digest in the record.
     let mut other = vec![7; 2000];
     other.extend_from_slice(&Sha256::digest(&other));
     put(&objects, "new.db", other).await;

@@ -14,7 +14,7 @@ use crate::model::{
 
 const DAY: i64 = 24 * 3600;
 
-/// CAs are numbers. The first number in a list signs, and all of them are trusted.
+/// A CA is a number. The first CA in a list signs, and all CAs in the list are trusted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Authority {
     trusted: Vec<u32>,
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    /// Asserts that every member has started with the secrets of the previous stage.
+    /// Asserts that all members serve and have started with the current secrets, before the next stage begins.
     pub(super) fn judge_rotation(&self, step: &Step) {
         self.all_serve(step);
         let current = self.pods.iter().all(|(ordinal, pod)| {

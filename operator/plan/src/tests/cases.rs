@@ -169,7 +169,7 @@ fn obstacles_are_reported_and_never_replaced() {
     }
 }
 
-/// The operator of CoreOS discards all members when two of three are down.
+/// The operator of CoreOS discards all members when two of three members are down.
 #[test]
 fn without_a_quorum_nothing_is_removed() {
     let mut world = cluster(3);
@@ -398,7 +398,7 @@ fn members_unreachable_only_from_the_operator_are_left_alone() {
     }
 }
 
-/// A NetworkPolicy blocks the operator, or the backup of the cluster has another password of root.
+/// A NetworkPolicy blocks the operator, or the backup of the cluster has a different password for root.
 #[test]
 fn a_new_cluster_that_does_not_answer_the_operator_is_reported() {
     let mut world = cluster(3);

@@ -94,7 +94,7 @@ impl World {
         self.claims.get_mut(&ordinal).map(change);
     }
 
-    /// Creates the claim, if there is none, and the pod, which runs after up to 11 s. Sometimes stops after the claim.
+    /// Creates the claim, if there is none, and the pod, which runs after up to 11 s. Sometimes creates only the claim.
     fn start(&mut self, ordinal: Ordinal, bootstrap: &Bootstrap, peer_tls: PeerTls, role: Role) {
         if self.spec.is_durable() {
             // Without a quorum, a learner's pod is created with the role of a voter.

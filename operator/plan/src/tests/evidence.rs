@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::{Observed, Obstacle, Ordinal, PodPhase, Removal, Role, Step, Stop, Why};
 
-/// The node does not report: the pod is unready, evicted and never terminates, but its member serves.
+/// The node does not report. Its pod is unready, is evicted and never terminates, but the member serves.
 #[test]
 fn a_member_that_answers_is_never_removed() {
     let away = || Why::Obstacle(1, Obstacle::NodeNotReady);
@@ -167,7 +167,7 @@ fn a_voter_that_becomes_silent_keeps_its_replacement() {
     }
 }
 
-/// The voter's pod is unready and has an outdated template, but the quorum needs the vote. The pod must not be recreated.
+/// The voter's pod is unready and has an outdated template, but the quorum needs its vote. The pod must not be recreated.
 #[test]
 fn a_voter_that_misses_one_call_keeps_its_pod() {
     let mut world = cluster(3);
@@ -182,7 +182,7 @@ fn a_voter_that_misses_one_call_keeps_its_pod() {
     assert_eq!(step, Step::DeletePod { ordinal: 1, reason });
 }
 
-/// The voter answers neither the operator nor its probe, but another voter is down, so the quorum needs the vote.
+/// The voter answers neither the operator nor its probe, but another voter is down, so the quorum needs its vote.
 #[test]
 fn a_silent_voter_that_the_quorum_needs_keeps_its_pod() {
     let mut world = cluster(3);
@@ -335,7 +335,7 @@ fn a_stuck_pod_does_not_block_growth() {
     assert!(world.member(3).is_some());
 }
 
-/// Returns a cluster in which the node of member 1 is lost and the spec allows 20 minutes. The pod never terminates.
+/// Returns a cluster in which the node of member 1 is lost and `nodeLostAfter` is 20 minutes. The pod never terminates.
 fn with_lost_node() -> World {
     let mut world = cluster(3);
     let node_lost_after = Some(Span("20m".to_owned()));

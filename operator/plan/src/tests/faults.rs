@@ -21,8 +21,8 @@ impl World {
         }
     }
 
-    /// Causes a random fault or change at a pod. If its condition is not met, makes the pod unschedulable instead, if it is
-    /// unready.
+    /// Causes a random fault at a pod, or a random change of the spec. If its condition is not met, an unready pod becomes
+    /// unschedulable instead.
     fn fault(&mut self, ordinal: Ordinal, ordinals: &[Ordinal]) {
         match self.random.below(29) {
             0 | 1 => self.kill(ordinal),
@@ -102,7 +102,7 @@ impl World {
         }
     }
 
-    /// Makes the API server or the members refuse some steps from now on, or no more steps if they already refuse some.
+    /// Makes the API server or the members refuse some steps from now on. If they already refuse some, ends the refusals.
     fn refuse(&mut self) {
         let kinds: [fn(&Step) -> bool; 4] = [
             |step| matches!(step, Step::StartMember(PodPlan { ordinal: 0 | 3, .. })),

@@ -318,7 +318,7 @@ impl World {
     }
 
     /// Asserts that stopping a serving voter leaves a quorum, unless there are fewer than three voters, and that a leader first
-    /// transfers leadership. Accepts every stop for a hibernation, or without a quorum.
+    /// transfers leadership. Accepts every stop for a hibernation, and every stop while there is no quorum.
     fn judge_stop(&self, step: &Step, id: MemberId, reason: Stop) {
         if reason == Stop::Restore {
             assert!(self.stops_all(), "the user has requested it: {step:?}");

@@ -148,7 +148,7 @@ fn a_secret_that_is_deleted_while_the_members_serve_is_reported() {
     assert!(notice.message.ends_with("do not exist: tls"), "{notice:?}");
 }
 
-/// The definitions of cert-manager can be deleted while a cluster runs. The deletion only stops renewals.
+/// The CustomResourceDefinitions of cert-manager can be deleted while a cluster runs. Only renewals then stop.
 #[test]
 fn without_cert_manager_no_cluster_starts_and_running_ones_are_maintained() {
     let spec = with_cert_manager();
@@ -191,7 +191,7 @@ fn the_budget_follows_the_voters() {
     assert_eq!(world.budget, None);
 }
 
-/// The policy for unready pods depends on whether there is only one voter, even if the spec sets the number.
+/// The policy for unready pods depends on whether there is only one voter, even if the spec sets `maxUnavailable`.
 #[test]
 fn a_budget_of_the_spec_follows_a_sole_voter() {
     let mut world = cluster(1);

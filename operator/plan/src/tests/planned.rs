@@ -260,7 +260,7 @@ fn a_claim_that_the_policy_keeps_never_starts_another_member() {
     assert_eq!(world.serving(), 3);
 }
 
-/// The default storage class of kind cannot expand volumes.
+/// The default storage class of kind (Kubernetes in Docker) cannot expand volumes.
 #[test]
 fn refused_growth_is_reported_and_blocks_nothing() {
     let mut world = cluster(3);

@@ -115,7 +115,8 @@ impl World {
         });
     }
 
-    /// Returns whether a restore keeps intact disks of all voters and their cluster has served.
+    /// Returns whether the cluster can return to kept disks: the restore keeps intact disks of all voters, and their cluster
+    /// has served.
     fn can_go_back(&self) -> bool {
         let stopping = self.stops_all();
         let members = match stopping {

@@ -29,7 +29,7 @@ fn of_members(seen: &mut Observed, change: impl Fn(&mut MemberSeen)) {
     list.members.iter_mut().for_each(change);
 }
 
-/// Records a compaction `seconds` ago. `disarmed` says whether the alarm was disarmed after it.
+/// Records a compaction that ran `seconds` ago. `disarmed` says whether the alarm was disarmed after it.
 fn compacted(world: &mut World, seconds: i64, disarmed: bool) {
     let at = jiff::Timestamp::from_second(world.now - seconds).expect("a time");
     world.status.compaction =

@@ -243,7 +243,7 @@ impl World {
             .is_none_or(|ordinal| self.runs(ordinal) && self.disk(ordinal) == Some(member.id))
     }
 
-    /// Returns whether a member's process runs on its own data and, if there is another voter, can be reached by it.
+    /// Returns whether a member's process runs on its own data and can be reached by the other voters, if there are any.
     pub(super) fn serves(&self, member: &FakeMember) -> bool {
         let Some(ordinal) = member.ordinal else {
             return true;
