@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use crate::{command::S3Flags, location::Location, testing::TestFolder};
 
-    /// The store cannot read the record, because its name would be longer than a file name can be.
+    /// The store cannot read the record, because the name of the record's file would be too long.
     #[tokio::test]
     async fn a_snapshot_without_a_record_is_listed_without_reading_one() {
         let folder = TestFolder::new("inventory");

@@ -59,7 +59,7 @@ pub(super) struct ClusterArchive {
     pub(super) last_revision: Option<LastRevision>,
     /// The Unix time in milliseconds up to which all changes are stored.
     pub(super) covered_ms: Option<i64>,
-    /// The Unix time in milliseconds in the last stored segment; 0 before the first segment of a generation.
+    /// The last time in the stored segments, as Unix time in milliseconds; 0 before the first segment of a generation.
     pub(super) noted_ms: i64,
 }
 

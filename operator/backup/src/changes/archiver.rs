@@ -180,7 +180,7 @@ impl<'a> Archiver<'a> {
         if let Err(error) = self.advance().await {
             return Err(self.close_watch(error));
         }
-        // Stored changes may already cover the new time.
+        // All changes up to the revision that was just read may already be stored.
         self.store_all().await?;
         self.report_success();
         Ok(())

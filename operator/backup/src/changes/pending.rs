@@ -113,7 +113,7 @@ impl Pending {
         leased.map(|pair| (pair.lease, pair.create_revision == pair.mod_revision))
     }
 
-    /// Returns whether the changes fill a segment, so that receiving must pause. The first revision is never split.
+    /// Returns whether the changes fill a segment, so that receiving must pause; `false` until the first revision is complete.
     pub(super) fn is_full(&self) -> bool {
         let first = self.groups.first().and_then(|group| group.events.first());
         let has_complete =
