@@ -356,7 +356,7 @@ fn every_seconds() -> u32 {
 pub struct BackupChangesStatus {
     /// Last revision that is known to be stored. Later revisions may also be stored.
     pub last_revision: Option<i64>,
-    /// Time until which all changes are stored. Updated every 15 seconds.
+    /// Time up to which all changes are stored. Updated every 15 seconds.
     pub last_time: Option<Time>,
     /// ID of the cluster, in hexadecimal.
     #[serde(rename = "clusterID")]

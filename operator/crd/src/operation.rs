@@ -71,7 +71,7 @@ pub struct EtcdOperationSpec {
     pub move_leader: Option<MoveLeader>,
     /// Replaces a member with a new member on a new disk.
     pub replace_member: Option<ReplaceMember>,
-    /// Restarts all members one at a time, the leader last.
+    /// Restarts all members, one at a time and the leader last.
     pub restart: Option<NoSettings>,
     /// Replaces all members, one at a time and the leader last, with members that have new PersistentVolumeClaims. The operator
     /// does the same automatically if a change of `spec.storage` cannot be applied to existing claims.

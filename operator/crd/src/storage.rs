@@ -20,7 +20,7 @@ const SIZE_DEFAULT: &str = "8Gi";
     validation = Rule::new("has(self.medium) == has(oldSelf.medium) && (!has(self.medium) || self.medium == oldSelf.medium)").message("storage.medium is immutable").reason(Reason::FieldValueForbidden)
 )]
 pub struct Storage {
-    /// Size of each disk. If the size increases, the claims are expanded if the StorageClass allows it. If the size decreases,
+    /// Size of each disk. If the size increases and the StorageClass allows it, the claims are expanded. If the size decreases,
     /// the operator replaces the members, one at a time, with members that have new claims.
     pub size: Option<ByteQuantity>,
     /// Name of the StorageClass of the claims. If not set, the default class is used. If the class changes, the operator replaces

@@ -48,7 +48,7 @@ fn each_definition_is_small() {
     }
 }
 
-/// While an upgrade installs the definitions first, release 0.1.0 of the operator still writes these fields.
+/// An upgrade installs the definitions first. Until it replaces the operator, release 0.1.0 still writes these fields.
 #[test]
 fn fields_that_the_first_release_writes_are_declared() {
     for (kind, field) in [

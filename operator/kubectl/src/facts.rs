@@ -21,7 +21,7 @@ pub(super) struct Facts {
     pub(super) backups: Vec<EtcdBackup>,
     #[serde(default)]
     pub(super) schedules: Vec<EtcdBackupSchedule>,
-    /// The reason why some of these objects could not be listed; empty if all were listed.
+    /// The reason for each of these lists that could not be read; empty if all were read.
     #[serde(default)]
     pub(super) unread: Vec<String>,
 }

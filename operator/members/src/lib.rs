@@ -24,7 +24,7 @@ const ROOT: &str = "root";
 /// The operator's client certificate and the CA certificates that it trusts.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientTls {
-    /// CA certificates that sign members' certificates (PEM).
+    /// CA certificates for verifying members (PEM).
     pub authorities: Vec<u8>,
     /// The operator's certificate (PEM).
     pub certificate: Vec<u8>,
