@@ -1,7 +1,8 @@
 //! Decides whether a member that does not answer (a silent member) is lost.
 //!
 //! A member that answers is alive, regardless of the state of its pod. A silent member is lost if its process reports an
-//! unusable disk. Elapsed time alone is evidence only if the spec sets `selfHealing.nodeLostAfter`.
+//! unusable disk. Elapsed time alone is evidence only if the spec sets `selfHealing.nodeLostAfter`, or if the member has no
+//! durable disk.
 
 use super::{
     objects::wait_for_secrets,
@@ -67,7 +68,7 @@ pub(super) fn proves_bad_disk(joined: &Joined<'_>, pod: &PodSeen) -> bool {
     })
 }
 
-/// Returns whether the silent member's pod was recreated within the last hour.
+/// Returns whether a member's pod was recreated within the last hour because the member was silent; `false` without a claim.
 pub(super) fn recreated_within_hour(joined: &Joined<'_>, ordinal: Ordinal) -> bool {
     let remade = joined.pass.claim(ordinal).and_then(|claim| claim.remade);
     remade.is_some_and(|at| joined.now().saturating_sub(at) < REMADE_SECONDS)

@@ -69,7 +69,7 @@ fn forced(joined: &Joined<'_>) -> Option<Step> {
     Some(soon(Why::Recovering(ordinal)))
 }
 
-/// Returns whether a learner has enough of the leader's log to be promoted.
+/// Returns whether a learner has started and has enough of the leader's log to be promoted.
 fn has_caught_up(joined: &Joined<'_>, member: &MemberSeen) -> bool {
     let needed = joined.leader.raft_index / 10 * READY_TENTHS;
     member.started && member.raft_index >= needed

@@ -16,7 +16,7 @@ use crate::model::{Rotation, Step};
 const BEFORE_END_SECONDS: i64 = 365 * 24 * 3600;
 
 /// Returns the step that starts or advances a CA rotation. Returns `None` until all pods have the secrets of the current stage,
-/// and clients have had the overlap to fetch them. Returns `None` if the operator manages no CA.
+/// and clients have had the overlap to fetch them. Also returns `None` if the operator manages no CA.
 pub(super) fn next(joined: &Joined<'_>) -> Option<Step> {
     let seen = joined.pass.seen;
     let certificate = seen.certificates.get(&CertificateRole::Authority)?;

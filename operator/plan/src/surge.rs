@@ -1,5 +1,5 @@
 //! Replaces a voter that answers: its replacement votes before the voter is removed, so the number of voters never falls below
-//! the spec. `repair` removes a silent voter before it adds a replacement, because the voter may never recover.
+//! `spec.replicas`. `repair` removes a silent voter before it adds a replacement, because the voter may never recover.
 
 use super::{
     objects::wait_for_secrets,

@@ -65,7 +65,7 @@ pub enum Step {
     },
     /// Removes a member from the cluster.
     RemoveMember { id: MemberId, reason: Removal },
-    /// Changes the peer URL of a member. The member's pod listens at the new URL only afterward.
+    /// Changes the peer URL of a member. The member's pod listens at the new URL only after a later step recreates it.
     UpdatePeerUrl {
         id: MemberId,
         ordinal: Ordinal,
