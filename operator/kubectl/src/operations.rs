@@ -160,7 +160,7 @@ fn serves(answers: &[Answer]) -> bool {
 }
 
 /// Returns the warning to show before a recovery. If `member` does not answer or is behind, the warning names the member with
-/// the highest Raft index, because a recovery from that member loses fewer writes.
+/// the highest Raft index. A recovery from that member loses fewer writes.
 fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
     let status = resource.status.clone().unwrap_or_default();
     let voters = status

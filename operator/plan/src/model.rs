@@ -87,8 +87,8 @@ pub struct Observed {
     /// The reason why the backup for the initial members cannot be used; `None` if the backup can be used, or if the spec names
     /// no backup.
     pub no_backup: Option<String>,
-    /// A value that only a later release of the operator knows, as `name=value`: a phase in the status, or an annotation of a
-    /// pod or claim. `None` if all values are known.
+    /// A value that only a later release of the operator knows, as `name=value`. It is a phase in the status, or an annotation
+    /// of a pod or claim. `None` if all values are known.
     pub later: Option<String>,
     /// The reason why no pods or claims can be built from the spec. Until the spec is corrected, the last valid spec applies,
     /// if it is known.
@@ -227,8 +227,8 @@ pub struct ClaimSeen {
     pub state: ObjectState,
     /// Whether the cluster must become the owner of the claim, or must stop being its owner.
     pub other_owner: bool,
-    /// Whether the member must move to a new claim: the spec requests a different or smaller claim, or an EtcdOperation
-    /// `migrateStorage` that is newer than the claim is running.
+    /// Whether the member must move to a new claim: the spec requests a different or smaller claim, or a `migrateStorage`
+    /// operation newer than the claim is running.
     pub must_migrate: bool,
 }
 

@@ -179,7 +179,7 @@ fn check_history(
 }
 
 /// Fails if the clock that stamped the changes was ahead, so that their times are uncertain. `found_ms` is the last time that
-/// was read from the segments, and `later` is the start of the next generation, both as Unix time in milliseconds.
+/// was read from the segments, and `later` is the start of the next generation (Unix time in milliseconds).
 fn check_clock(wanted: Timestamp, found_ms: i64, later: Option<i64>) -> Result<(), BackupError> {
     let now_ms = Timestamp::now().as_millisecond();
     let end_ms = later.map_or(now_ms, |later| later.min(now_ms));

@@ -227,8 +227,8 @@ impl World {
         }
     }
 
-    /// Asserts that the reason for the removal of a voter is true, and that a voter that answers is removed only for a reason
-    /// that allows it. A scale-in first gives a silent voter with an intact disk time to recover.
+    /// Asserts that the reason for the removal of a voter is true, and that the voter is silent unless the reason allows
+    /// otherwise. A scale-in first gives a silent voter with an intact disk time to recover.
     fn judge_evidence(&self, step: &Step, id: MemberId, reason: Removal, seen: &Observed) {
         let member = self.members.iter().find(|member| member.id == id);
         let Some(member) = member.filter(|member| !member.learner) else {

@@ -197,8 +197,8 @@ impl World {
         members.find(|member| member.ordinal == Some(ordinal))
     }
 
-    /// Returns the member whose data the claim holds, or the pod if the spec has no claims; `None` if there is no data or the
-    /// volume is lost.
+    /// Returns the member whose data the claim holds, or the pod if the spec has no claims. Returns `None` if there is no data
+    /// or the volume is lost.
     pub(super) fn disk(&self, ordinal: Ordinal) -> Option<MemberId> {
         if self.spec.is_durable() {
             self.claims.get(&ordinal).filter(|claim| !claim.lost)?.data
