@@ -20,6 +20,7 @@ use super::{
     RpcResult, authorize, header,
     kv::{ReadSize, needs_disk, pairs_bytes, range, run_large},
 };
+use crate::error::RpcError;
 
 /// Size in bytes of the pairs in one message; a single pair can exceed it.
 const PART_BYTES: usize = 1 << 20;
@@ -40,7 +41,7 @@ pub(super) async fn range_stream(
     ctx.count_key(KeyOperation::Read, &request.key);
     let view = range::view_for(ctx, &request).await?;
     // Authentication can be enabled before the stream ends.
-    let caller = authorize::authenticated_caller(ctx).ok().flatten();
+    let caller = authorize::authenticated_caller(ctx);
     let kv = &view.machine.kv;
     let header = header::at(&ctx.node, kv.revision());
     let parts = RangeReader::new(kv, range::operation(request), caller, header);
@@ -51,7 +52,12 @@ pub(super) async fn range_stream(
         let Some((mut parts, ctx)) = unfinished else {
             return Ok(None);
         };
-        let response = parts.next(&ctx).await?;
+        let response = parts.next(&ctx).await;
+        let response = response.map_err(|error| match parts.caller {
+            // The state knows no tokens and reports that there is no user.
+            Err(invalid_token) if error == RpcError::UserEmpty => invalid_token,
+            Ok(_) | Err(_) => error,
+        })?;
         let done = response.header.is_some();
         let message = RangeStreamResponse { range_response: Some(response) };
         Ok(Some((message, (!done).then_some((parts, ctx)))))
@@ -89,8 +95,8 @@ fn check(request: &RangeRequest) -> Result<(), Status> {
 struct RangeReader {
     /// The unread rest of the range, at a fixed revision.
     range: kv::Range,
-    /// The caller; `None` without valid credentials.
-    caller: Option<Caller>,
+    /// The caller; `None` without credentials. The error matters only if authentication is enabled during the stream.
+    caller: RpcResult<Option<Caller>>,
     /// Number of pairs left until the limit.
     left: usize,
     /// Number of pairs sent.
@@ -111,7 +117,7 @@ impl RangeReader {
     fn new(
         kv: &Kv,
         range: kv::Range,
-        caller: Option<Caller>,
+        caller: RpcResult<Option<Caller>>,
         header: Option<ResponseHeader>,
     ) -> Self {
         let limit = usize::try_from(range.limit).ok().filter(|limit| *limit > 0);
@@ -246,7 +252,7 @@ impl RangeReader {
     /// of the auth revision alone is not a failure.
     fn check_access(&self, machine: &StateMachine) -> Result<(), AuthError> {
         let revision = machine.auth.revision();
-        let caller = self.caller.as_ref();
+        let caller = self.caller.as_ref().ok().and_then(Option::as_ref);
         let caller = caller.map(|caller| Caller { user: caller.user.clone(), revision });
         let check = machine.check(caller.as_ref());
         check.read(&self.range.key, &self.range.range_end)
@@ -266,14 +272,11 @@ mod tests {
     use witan_node::testing::NodeOfStates;
 
     use super::*;
-    use crate::{
-        error::RpcError,
-        test_context::{all_keys, apply, context, put},
-    };
+    use crate::test_context::{all_keys, apply, context, put};
 
     fn reader(kv: &Kv, range: &kv::Range) -> RangeReader {
         let header = Some(ResponseHeader::default());
-        RangeReader::new(kv, range.clone(), None, header)
+        RangeReader::new(kv, range.clone(), Ok(None), header)
     }
 
     fn filled(keys: usize, value_bytes: usize) -> Kv {
@@ -402,35 +405,59 @@ mod tests {
         assert_eq!(all(&kv, &range).1.count, 8192);
     }
 
+    /// Starts a stream with these credentials and reads its first part. Returns the part that follows after authentication is
+    /// enabled.
+    async fn part_after_auth_enable(
+        credentials: Credentials,
+    ) -> Result<RangeStreamResponse, Status> {
+        let kv = filled(PART_KEYS + 1, 1);
+        let mut states = NodeOfStates::begin(&kv);
+        let ctx = context(states.node.clone()).of(credentials);
+        let request = RangeRequest { serializable: true, ..all_keys() };
+        let mut parts = Box::pin(range_stream(&ctx, request, false).await.unwrap());
+        assert!(parts.next().await.unwrap().is_ok());
+        states.withdraw();
+        assert!(parts.next().now_or_never().is_none());
+        let mut machine = StateMachine { kv, ..StateMachine::default() };
+        let name = || "root".to_owned();
+        for operation in [
+            AuthOperation::UserAdd(UserAdd {
+                name: name(),
+                no_password: true,
+                ..UserAdd::default()
+            }),
+            AuthOperation::UserGrant(UserGrant { user: name(), role: name() }),
+            AuthOperation::Enable(Enable {}),
+        ] {
+            machine.apply(&Entry::unstamped(operation.into(), None));
+        }
+        assert!(machine.auth.enabled());
+        states.answer_reads(machine);
+        parts.next().await.unwrap()
+    }
+
     #[test]
     fn a_stream_from_before_auth_keeps_the_user_of_its_certificate() {
         actix_rt::System::new().block_on(async {
-            let kv = filled(PART_KEYS + 1, 1);
-            let mut states = NodeOfStates::begin(&kv);
             let root = Credentials::of_call(&HeaderMap::new(), Some("root".to_owned()));
-            let ctx = context(states.node.clone()).of(root);
-            let request = RangeRequest { serializable: true, ..all_keys() };
-            let mut parts = Box::pin(range_stream(&ctx, request, false).await.unwrap());
-            assert!(parts.next().await.unwrap().is_ok());
-            states.withdraw();
-            assert!(parts.next().now_or_never().is_none());
-            let mut machine = StateMachine { kv, ..StateMachine::default() };
-            let name = || "root".to_owned();
-            for operation in [
-                AuthOperation::UserAdd(UserAdd {
-                    name: name(),
-                    no_password: true,
-                    ..UserAdd::default()
-                }),
-                AuthOperation::UserGrant(UserGrant { user: name(), role: name() }),
-                AuthOperation::Enable(Enable {}),
-            ] {
-                machine.apply(&Entry::unstamped(operation.into(), None));
-            }
-            assert!(machine.auth.enabled());
-            states.answer_reads(machine);
-            let last = parts.next().await.unwrap().unwrap();
+            let last = part_after_auth_enable(root).await.unwrap();
             assert_eq!(last.range_response.unwrap().kvs.len(), 1);
+        });
+    }
+
+    #[test]
+    fn enabling_auth_ends_a_stream_with_the_error_of_its_credentials() {
+        actix_rt::System::new().block_on(async {
+            for (credentials, expected) in [
+                (
+                    Credentials::of_token(Some("unknown.1")),
+                    RpcError::InvalidAuthToken,
+                ),
+                (Credentials::default(), RpcError::UserEmpty),
+            ] {
+                let refused = part_after_auth_enable(credentials).await.unwrap_err();
+                assert_eq!(refused.message(), expected.to_string());
+            }
         });
     }
 }
