@@ -7,7 +7,7 @@ use witan_machine::kv::{self, DeleteReply};
 use super::{
     Context, Header, LARGE_READ_KEYS, RpcResult, WHOLE_BYTES, WithPermit, authorize, estimate,
     fits, header, key_values, permit_if,
-    proposal::{charge_pairs, must_charge_pairs, propose_in},
+    proposal::{charge_if, propose_in},
 };
 use crate::error::RpcError;
 
@@ -28,13 +28,8 @@ pub(crate) async fn delete_range(
             || estimate::deletion_bytes(state, &delete) > WHOLE_BYTES
     };
     let permit = permit_if(ctx, delete.reads_span(), is_large).await?;
-    let charge = match delete.prev_kv && permit.is_none() && must_charge_pairs(ctx) {
-        true => {
-            let bytes = |state: &kv::Kv| estimate::deletion_bytes(state, &delete);
-            Box::pin(charge_pairs(ctx, bytes)).await?
-        }
-        false => None,
-    };
+    let bytes = |state: &kv::Kv| estimate::deletion_bytes(state, &delete);
+    let charge = charge_if(ctx, delete.prev_kv && permit.is_none(), bytes).await?;
     let (done, permit) = propose_in(ctx, delete, (permit, charge)).await?;
     let header = header::at(&ctx.node, done.revision);
     Ok(WithPermit::new(response(header, done.output), permit))

@@ -11,19 +11,25 @@ use witan_node::Applied;
 
 use crate::{RpcResult, authorize, error::RpcError};
 
-/// Returns whether some values may be only on disk, so that the returned pairs of a command without a permit must be charged.
-/// The compared size includes keys and metadata, so the result can be true although all values are in memory.
-pub(super) fn must_charge_pairs(ctx: &Context) -> bool {
-    ctx.node.size_bytes() > ctx.node.memory().cache().target()
-}
-
-/// Charges the pairs that a command returns until the returned charge is dropped. `bytes` computes their size from this
-/// member's latest state. Returns `None` for short pairs, which are not charged. Fails with `TooManyRequests` if the memory for
-/// unread responses is used up.
-pub(super) async fn charge_pairs(
+/// Charges the pairs of a command that has no permit and may return pairs (`may_return_pairs`), if some values may be only on
+/// disk. `bytes` returns the size of the pairs in the latest state. Fails with `TooManyRequests` if the memory for unread
+/// responses is used up.
+pub(super) async fn charge_if(
     ctx: &Context,
+    may_return_pairs: bool,
     bytes: impl FnOnce(&Kv) -> u64,
 ) -> RpcResult<Option<Charge>> {
+    // The size includes keys and metadata, so this charges some pairs although all values are in memory.
+    if may_return_pairs && ctx.node.size_bytes() > ctx.node.memory().cache().target() {
+        // The box keeps the usual future small.
+        Box::pin(charge_pairs(ctx, bytes)).await
+    } else {
+        Ok(None)
+    }
+}
+
+/// Charges the pairs that a command returns until the returned value is dropped. Charges nothing for short pairs.
+async fn charge_pairs(ctx: &Context, bytes: impl FnOnce(&Kv) -> u64) -> RpcResult<Option<Charge>> {
     let bytes = bytes(&ctx.node.view().await?.machine.kv);
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let charge = reply::charge(Some(ctx.account()), bytes);

@@ -3,11 +3,10 @@
 use witan_api::v3::etcdserverpb::{PutRequest, PutResponse};
 use witan_dialect::sampling::KeyOperation;
 use witan_machine::kv::{self, PutReply};
-use witan_node::Applied;
 
 use super::{
     Context, Header, RpcResult, authorize, estimate, fits, header, key_value,
-    proposal::{charge_pairs, must_charge_pairs, propose_in},
+    proposal::{charge_if, propose_in},
 };
 use crate::error::RpcError;
 
@@ -19,20 +18,17 @@ pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResp
     ctx.count_key(KeyOperation::Write, &request.key);
     let put = operation(request);
     let caller = authorize::before_proposal(ctx, |caller| caller.put(&put)).await?;
-    let done = match put.prev_kv && must_charge_pairs(ctx) {
-        // The box keeps the future of an uncharged put small.
-        true => Box::pin(propose_charged(ctx, put)).await?,
-        false => ctx.node.propose_for(put, caller).await?,
+    let charge = charge_if(ctx, put.prev_kv, |state| estimate::put_bytes(state, &put)).await?;
+    let done = match charge {
+        // The box keeps the usual future small.
+        Some(charge) => {
+            let held = (None, Some(charge));
+            Box::pin(propose_in(ctx, put, held)).await?.0
+        }
+        None => ctx.node.propose_for(put, caller).await?,
     };
     let header = header::at(&ctx.node, done.revision);
     Ok(response(header, done.output))
-}
-
-/// Proposes a put and charges the previous pair until the put is applied.
-async fn propose_charged(ctx: &Context, put: kv::Put) -> RpcResult<Applied<PutReply>> {
-    let charge = charge_pairs(ctx, |state| estimate::put_bytes(state, &put)).await?;
-    let (done, _) = propose_in(ctx, put, (None, charge)).await?;
-    Ok(done)
 }
 
 /// Fails if a put has no key, or contains a value or a lease and also asks to ignore it. Validates in etcd's order.

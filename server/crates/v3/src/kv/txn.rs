@@ -20,7 +20,7 @@ use super::{
     WHOLE_BYTES, WithPermit, authorize, delete_range, estimate, executed, fits, header,
     overlap::BranchWrites,
     permit_if,
-    proposal::{charge_pairs, must_charge_pairs, propose_in},
+    proposal::{charge_if, propose_in},
     put, range, read,
 };
 use crate::error::RpcError;
@@ -116,13 +116,8 @@ async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
                 || estimate::txn_bytes(state, &txn) > WHOLE_BYTES
         };
         let permit = permit_if(ctx, may_be_large, is_large).await?;
-        let charge = match single_bytes > 0 && permit.is_none() && must_charge_pairs(ctx) {
-            true => {
-                let bytes = |state: &Kv| estimate::txn_bytes(state, &txn);
-                Box::pin(charge_pairs(ctx, bytes)).await?
-            }
-            false => None,
-        };
+        let bytes = |state: &Kv| estimate::txn_bytes(state, &txn);
+        let charge = charge_if(ctx, single_bytes > 0 && permit.is_none(), bytes).await?;
         (txn, (permit, charge))
     };
     let (done, permit) = propose_in(ctx, txn, held).await?;
