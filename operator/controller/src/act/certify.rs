@@ -35,15 +35,11 @@ impl<M: Members> Actor<'_, M> {
             .await
     }
 
-    /// Builds the secret of a CA. If the secret of a certificate exists, the new CA succeeds the lost CA that signed the
-    /// certificate, so that members still trust it. Without such a secret, or if the lost CA has expired or is unreadable, the
-    /// new CA has no predecessor.
+    /// Builds the secret of a CA; see [`tls::next_authority`].
     fn next_authority(&self, now: SystemTime) -> Result<Secret, ResourceError> {
         let issued = self.observation.secrets.issued.iter();
-        let mut signed = issued.filter(|(role, _)| **role != CertificateRole::Authority);
-        let next = signed.next();
-        let next = next.and_then(|(_, signed)| tls::succeeding(self.cluster, signed, now).ok()?);
-        next.map_or_else(|| tls::authority(self.cluster, now), Ok)
+        let signed = issued.filter(|(role, _)| **role != CertificateRole::Authority);
+        tls::next_authority(self.cluster, signed.map(|(_, secret)| secret), now)
     }
 
     /// Advances the CA in its secret to the stage `to`. Fails if the secret does not exist.

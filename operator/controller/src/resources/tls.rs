@@ -23,7 +23,7 @@ use x509_cert::{
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-pub(crate) use rotation::{authority_seen, renewed, rotated, succeeding, trust};
+pub(crate) use rotation::{authority_seen, next_authority, renewed, rotated, trust};
 use witan_crd::{CertificateRole, secret_file};
 use witan_plan::model::{CertificateSeen, UnixSeconds};
 

@@ -53,13 +53,22 @@ pub(crate) fn rotated(
     Ok(secret)
 }
 
+/// Builds the secret of a CA. If one of the secrets `signed` contains a certificate and its CA, the new CA succeeds this lost
+/// CA, so that members still trust it. Without such a secret, or if each lost CA has expired or is unreadable, the new CA has no
+/// predecessor.
+pub(crate) fn next_authority<'s>(
+    cluster: &Cluster<'_>,
+    signed: impl IntoIterator<Item = &'s Secret>,
+    now: SystemTime,
+) -> BuildResult<Secret> {
+    let mut signed = signed.into_iter();
+    let next = signed.find_map(|signed| succeeding(cluster, signed, now).ok()?);
+    next.map_or_else(|| super::authority(cluster, now), Ok)
+}
+
 /// Returns the secret of the CA that succeeds a CA whose key is lost; `None` if the lost CA has expired or is unreadable. `of`
 /// is the secret of a certificate that the lost CA signed. The next CA is introduced, and existing certificates are kept.
-pub(crate) fn succeeding(
-    cluster: &Cluster<'_>,
-    of: &Secret,
-    now: SystemTime,
-) -> BuildResult<Option<Secret>> {
+fn succeeding(cluster: &Cluster<'_>, of: &Secret, now: SystemTime) -> BuildResult<Option<Secret>> {
     let trusted = text(of, "ca.crt")?;
     // The first CA in the file signs.
     let former = trusted.split_inclusive(PEM_END).next().unwrap_or_default();
