@@ -75,7 +75,7 @@ fn cannot_start(cluster: &Cluster<'_>, seen: &Observed, disks: &[String]) -> Opt
         return Some(format!("{text}: {missing}"));
     }
     let next = seen.ordinals.keys().next_back().map_or(0, |last| last + 1);
-    if disks.is_empty() && next + cluster.spec().members() > ORDINAL_MAX {
+    if disks.is_empty() && next + cluster.spec().members() > ORDINAL_MAX + 1 {
         let claim = cluster.claim(next - 1);
         let text = "is too high for further members; delete this claim";
         return Some(format!(

@@ -236,11 +236,15 @@ async fn a_restore_stops_no_member_while_a_name_is_taken() {
 async fn a_restore_stops_no_member_while_the_new_members_have_no_numbers() {
     let fake = served(&json!({}));
     let labels = json!({"labels": {"witan.dev/cluster": "orders"}});
-    fake.put(object("v1", CLAIM, "data-orders-999999", &labels));
     ask(&fake, "again", &early(), &restore());
-    let held = in_phase(next(&fake, "again").await, Pending);
-    says(held.message, "data-orders-999999");
-    fake.remove("/data-orders-999999");
+    for last in ["data-orders-999999", "data-orders-999997"] {
+        fake.put(object("v1", CLAIM, last, &labels));
+        let held = in_phase(next(&fake, "again").await, Pending);
+        says(held.message, last);
+        fake.remove(&format!("/{last}"));
+    }
+    // Three numbers are left for the three members.
+    fake.put(object("v1", CLAIM, "data-orders-999996", &labels));
     in_phase(next(&fake, "again").await, Running);
 }
 
