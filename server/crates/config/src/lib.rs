@@ -39,7 +39,7 @@ pub use follow::FollowSource;
 pub use peer_settings::PeerSettings;
 pub use security::{PeerTlsConfig, PortTls, ServerCertificate, TlsVersion};
 pub use source::environment;
-pub use url::{Address, Url, UrlError};
+pub use url::{Address, Url, UrlError, without_zone};
 pub use values::Environment;
 
 use values::FlagValues;

@@ -91,12 +91,11 @@ impl Url {
     }
 
     /// Returns the `Host` header of HTTP requests to this URL, which is `localhost` for a Unix socket. Omits the zone of an
-    /// address, which has no meaning on another host.
+    /// address.
     pub fn authority(&self) -> String {
         match &self.address {
             Address::Tcp(host, port) if host.contains(':') => {
-                let address = host.split('%').next().unwrap_or_default();
-                format!("[{address}]:{port}")
+                format!("[{}]:{port}", without_zone(host))
             }
             Address::Tcp(host, port) => format!("{host}:{port}"),
             Address::Unix(_) => "localhost".to_owned(),
@@ -163,6 +162,11 @@ impl FromStr for Url {
         };
         Ok(Self { text: owned(), address, tls })
     }
+}
+
+/// Returns a host without the zone of an IPv6 address, which has no meaning on another host.
+pub fn without_zone(host: &str) -> &str {
+    host.split('%').next().unwrap_or_default()
 }
 
 /// Parses `HOST:PORT`, with an IPv6 address in brackets, which may have a zone. The host may be empty. `url` is the entire URL,

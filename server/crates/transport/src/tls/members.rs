@@ -6,7 +6,7 @@ use std::{fmt, io, net::SocketAddr, sync::Arc};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use witan_base::sync::Mutex;
-use witan_config::{Config, ServerCertificate};
+use witan_config::{Config, ServerCertificate, without_zone};
 use witan_logging::shorten;
 
 use super::{
@@ -122,8 +122,7 @@ impl PeerTls {
 /// Returns the name that the certificate of `host` must contain. Omits the zone of an IPv6 address, which certificates cannot
 /// contain. Fails if the host is not a valid name.
 fn server_name(host: &str) -> io::Result<ServerName<'static>> {
-    let address = host.split('%').next().unwrap_or_default();
-    ServerName::try_from(address.to_owned()).map_err(io::Error::other)
+    ServerName::try_from(without_zone(host).to_owned()).map_err(io::Error::other)
 }
 
 impl fmt::Debug for PeerTls {
