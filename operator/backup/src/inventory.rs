@@ -77,8 +77,13 @@ pub(crate) async fn entries(store: &Store) -> Result<Vec<Entry>, BackupError> {
 
 /// Returns the records of all complete backups, newest first.
 pub(crate) async fn complete(store: &Store) -> Result<Vec<BackupRecord>, BackupError> {
-    let complete = entries(store).await?.into_iter().filter(Entry::is_complete);
-    Ok(complete.filter_map(|entry| entry.record).collect())
+    entries(store).await.map(complete_records)
+}
+
+/// Returns the records of the complete backups in `entries`, in the same order.
+pub(crate) fn complete_records(entries: Vec<Entry>) -> Vec<BackupRecord> {
+    let complete = entries.into_iter().filter(Entry::is_complete);
+    complete.filter_map(|entry| entry.record).collect()
 }
 
 #[cfg(test)]

@@ -103,13 +103,17 @@ pub(crate) async fn apply(
     if retention == Retention::default() {
         return Ok(());
     }
-    let complete = inventory::complete(store).await?;
+    let entries = inventory::entries(store).await?;
+    // If the pod's clock is ahead, too many backups would seem old. The store has just written a file at its own time.
+    let written_at = entries.iter().map(|entry| entry.written_at).max();
+    let now = Timestamp::now().min(written_at.unwrap_or(Timestamp::MIN));
+    let complete = inventory::complete_records(entries);
     let Some(saved) = complete.iter().find(|record| record.name == saved) else {
         return Ok(());
     };
     let segments = SegmentStore::of(store, &saved.cluster_id)?;
     let has_changes = !segments.ids().await?.is_empty();
-    for record in retention.excess(&complete, saved, Timestamp::now(), has_changes) {
+    for record in retention.excess(&complete, saved, now, has_changes) {
         let name = &record.name;
         remove(store, name).await?;
         tracing::info!(
@@ -142,8 +146,17 @@ async fn remove(store: &Store, name: &str) -> Result<(), BackupError> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs::{self, File},
+        time::SystemTime,
+    };
+
     use super::*;
-    use crate::testing::record;
+    use crate::{
+        command::S3Flags,
+        location::Location,
+        testing::{TestFolder, put_backup, record},
+    };
 
     /// Returns the names of the backups that a policy removes at second 60.
     fn removed(kept: Retention, all: &[BackupRecord], saved: &str, has_changes: bool) -> String {
@@ -349,6 +362,28 @@ mod tests {
     fn a_backup_from_the_future_is_young() {
         let all = [record("a", 100), record("b", 200)];
         assert_eq!(excess(&all, None, Some(5), "b"), "");
+    }
+
+    /// The times of the files show that the clock of the pod is ahead.
+    #[tokio::test]
+    async fn a_clock_that_is_ahead_ages_no_backup() {
+        let folder = TestFolder::new("retention");
+        let at = Location::Folder(folder.path().to_owned());
+        let store = Store::create(&at, &S3Flags::default()).unwrap();
+        for (name, second) in [("a", 10), ("b", 40), ("c", 50)] {
+            put_backup(&store, &record(name, second)).await;
+        }
+        let written_at = SystemTime::UNIX_EPOCH + Duration::from_secs(60);
+        for file in fs::read_dir(folder.path()).unwrap() {
+            let path = file.unwrap().path();
+            let file = File::options().write(true).open(path).unwrap();
+            file.set_modified(written_at).unwrap();
+        }
+        let within = Some(Duration::from_secs(30));
+        let kept = Retention { keep_last: None, keep_within: within };
+        let mut removed = Vec::new();
+        apply(&store, kept, "c", &mut removed).await.unwrap();
+        assert_eq!(removed, ["a"]);
     }
 
     /// An interrupted removal leaves only a small file.
