@@ -89,7 +89,7 @@ pub(crate) struct Retention {
     /// kept.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep_last: Option<u32>,
-    /// How long backups are kept, such as 30d, 12h or 1h30m.
+    /// Time for which backups are kept, such as 30d, 12h or 1h30m.
     #[arg(long, value_name = "TIME", value_parser = time_span)]
     pub(crate) keep_within: Option<Duration>,
 }
@@ -246,7 +246,7 @@ pub(crate) struct S3Flags {
     /// ID of the KMS key for aws:kms; by default the default key of the account.
     #[arg(long, value_name = "ID")]
     pub(crate) s3_kms_key_id: Option<String>,
-    /// How long to retry a request. If the store is down for longer, the command fails.
+    /// Time for which a request is retried. If the store is down for longer, the command fails.
     #[arg(long, value_name = "TIME", default_value = "3m", value_parser = time_span)]
     pub(crate) s3_retry_timeout: Duration,
 }

@@ -185,7 +185,7 @@ pub struct BackupRetention {
     /// Number of newest backups to keep.
     #[schemars(range(min = 1, max = 10000))]
     pub keep_last: Option<u32>,
-    /// How long a backup is kept.
+    /// Time for which a backup is kept.
     pub keep_within: Option<Span>,
 }
 

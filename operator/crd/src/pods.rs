@@ -112,11 +112,11 @@ pub enum UpdateKind {
 pub struct SelfHealing {
     /// Whether the operator replaces members. It recreates missing pods in any case.
     pub enabled: bool,
-    /// How long a member may fail to answer before the operator recreates its pod. If its disk is lost or not durable, the
-    /// operator replaces the member instead. Time before the operator started is ignored.
+    /// Time for which a member may fail to answer before the operator recreates its pod. If its disk is lost or not durable,
+    /// the operator replaces the member instead. Time before the operator started is ignored.
     pub unhealthy_after: Span,
-    /// How long a member that does not answer is kept while its node does not report or its pod is terminating. Then the
-    /// operator replaces the member, even though its disk may still exist. Time before the operator started is ignored. By
+    /// Time for which a member that does not answer is kept while its node does not report or its pod is terminating. Then
+    /// the operator replaces the member, even though its disk may still exist. Time before the operator started is ignored. By
     /// default, the operator waits until the node returns or you intervene.
     pub node_lost_after: Option<Span>,
     /// Whether the operator replaces a member whose data differs from the other members' data, or only reports it.

@@ -98,7 +98,7 @@ fn yes() -> bool {
 pub struct ManagedCertificate {
     /// Lifetime of the certificate.
     pub duration: Span,
-    /// How long before its expiry the certificate is renewed.
+    /// Time before the expiry at which the certificate is renewed.
     pub renew_before: Span,
 }
 
@@ -120,7 +120,7 @@ pub struct CertManagerCertificate {
     pub issuer_ref: IssuerRef,
     /// Lifetime of the certificate. If not set, cert-manager's default applies.
     pub duration: Option<Span>,
-    /// How long before its expiry the certificate is renewed. If not set, cert-manager's default applies.
+    /// Time before the expiry at which the certificate is renewed. If not set, cert-manager's default applies.
     pub renew_before: Option<Span>,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct EtcdutlArguments {
     /// Output format (fields, json, protobuf, simple, table).
     #[arg(short, long, global = true, default_value = "simple")]
     write_out: String,
-    /// How long to wait for a file lock that another process holds; 0 waits indefinitely. Only hashkv takes the lock.
+    /// Maximum time to wait for a file lock that another process holds; 0 waits indefinitely. Only hashkv takes the lock.
     #[arg(long, global = true, default_value = "10s", value_parser = duration)]
     timeout: Duration,
     #[command(subcommand)]

@@ -96,7 +96,7 @@ pub(super) const CLUSTER: &[Flag] = &[
     Flag::new("strict-reconfig-check", Bool, "true", "Refuses membership changes that would cause a loss of quorum.", Supported("additions_are_refused_while_a_member_has_not_started")),
     Flag::new("pre-vote", Bool, "true", "Runs a pre-vote before an election.", Supported("elections_and_warnings")),
     Flag::new("max-learners", Integer, "1", "Maximum number of learners in the cluster.", Supported("the_number_of_learners_is_bounded_by_a_flag")),
-    Flag::new("wait-cluster-ready-timeout", Duration, "5s", "How long a member waits at startup for the cluster to be ready before it serves clients; 0 disables the wait.", Supported("a_member_that_waits_for_the_others_ends_with_sigterm")),
+    Flag::new("wait-cluster-ready-timeout", Duration, "5s", "Maximum time for which a member waits at startup for the cluster to be ready before it serves clients; 0 disables the wait.", Supported("a_member_that_waits_for_the_others_ends_with_sigterm")),
     Flag::new("enable-v2", Bool, "true", "Serves the v2 API: keys, members, users and statistics. If false, the v1 API and the discovery service are not served either.", Supported("a_disabled_dialect_answers_like_an_unknown_path")),
     Flag::new("enable-v1", Bool, "true", "Serves the v1 API of etcd 0.1, a view of the v2 keys. Not a flag of etcd.", Supported("a_disabled_dialect_answers_like_an_unknown_path")),
     Flag::new("v2-deprecation", Text, "write-only", "Stage of the v2 API's removal from etcd.", Accepted("only --enable-v2 decides whether the v2 API is served")),
