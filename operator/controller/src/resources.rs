@@ -27,8 +27,9 @@ pub(crate) use budget::{budget, min_available};
 pub(crate) use changes::{CHANGES, STATUS_PORT, changes_pod};
 pub(crate) use claim::{applied_to, claim, grown, must_migrate, owners_of_claim};
 pub(crate) use names::{
-    BACKUP, BACKUP_OF, CLUSTER_ID, Cluster, INITIAL_STATE, MANAGER, OPERATION, PEER_TLS, REFUSED,
-    REQUESTED, RETIRED, ROLE, ROTATED_AT, ROTATION, SCHEDULE, SPEC, START, TEMPLATE, VERSION,
+    BACKUP, BACKUP_OF, CLUSTER_ID, Cluster, INITIAL_STATE, INITIAL_STATE_VARIABLE, MANAGER,
+    OPERATION, PEER_TLS, REFUSED, REQUESTED, RETIRED, ROLE, ROTATED_AT, ROTATION, SCHEDULE, SPEC,
+    START, TEMPLATE, VERSION,
 };
 pub(crate) use pod::{pod, template};
 pub(crate) use restore::{FETCH, RESTORE, check, check_name};

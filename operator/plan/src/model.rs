@@ -153,8 +153,8 @@ pub struct PodSeen {
     pub peer_tls: PeerTls,
     /// How the member started (annotation `witan.dev/start`).
     pub start: StartKind,
-    /// Whether the annotation `witan.dev/initial-cluster-state` is `new`. If so, the member would form a new cluster if its
-    /// container restarted on an empty disk.
+    /// Whether the annotation `witan.dev/initial-cluster-state` is `new`, or an initial member's pod has lost it. If so, the
+    /// member would form a new cluster if its container restarted on an empty disk.
     pub is_initial: bool,
     /// Value of the label `witan.dev/role`.
     pub role: Role,

@@ -412,16 +412,19 @@ async fn a_lost_pod_keeps_the_release_of_the_others_if_the_plan_refuses_the_defa
 #[tokio::test]
 async fn the_pod_of_an_initial_member_learns_that_its_cluster_exists() {
     let state = "witan.dev/initial-cluster-state";
+    let marked = json!({"metadata": {"annotations": {state: "new"}}});
+    // The pod has lost its annotations.
+    let variable = json!({"name": "ETCD_INITIAL_CLUSTER_STATE"});
+    let container = json!({"name": "etcd", "env": [variable]});
+    let unmarked = json!({"spec": {"containers": [container]}});
     for (before, after) in [
-        (json!({state: "new"}), json!("existing")),
+        (marked, json!("existing")),
+        (unmarked, json!("existing")),
         (json!({}), Value::Null),
     ] {
         let fake = FakeApi::with_cluster(&json!({}));
         outdated_pod(&fake, "orders-0");
-        fake.change(
-            "/pods/orders-0",
-            &json!({"metadata": {"annotations": before}}),
-        );
+        fake.change("/pods/orders-0", &before);
         let step = Step::LabelPod { ordinal: 0, role: Role::Voter };
         try_step(&fake, &step, || {}).await.expect("a label");
         let pod = fake.get("/pods/orders-0").expect("a pod");

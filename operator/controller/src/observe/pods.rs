@@ -20,8 +20,8 @@ use witan_plan::{
 
 use super::{objects::Objects, secrets::SecretsSeen};
 use crate::resources::{
-    self, CLUSTER_ID, Cluster, FETCH, INITIAL_STATE, Ownership, PEER_TLS, REFUSED, REQUESTED,
-    RESTORE, RETIRED, ROLE, START, TEMPLATE, VERSION, state,
+    self, CLUSTER_ID, Cluster, FETCH, INITIAL_STATE, INITIAL_STATE_VARIABLE, Ownership, PEER_TLS,
+    REFUSED, REQUESTED, RESTORE, RETIRED, ROLE, START, TEMPLATE, VERSION, state,
 };
 
 /// Annotation on a claim whose expansion was refused: bytes, `@`, Unix time in seconds, a colon, and the API server's message.
@@ -96,13 +96,26 @@ pub(crate) fn seen(cluster: &Cluster<'_>, pod: &Pod, now: UnixSeconds) -> PodSee
         refused: refused.map(|(_, said)| said.to_owned()),
         peer_tls,
         start: marked(annotations, START).unwrap_or(StartKind::Restart),
-        is_initial: annotations
-            .get(INITIAL_STATE)
-            .is_some_and(|state| state == "new"),
+        is_initial: match annotations.get(INITIAL_STATE) {
+            Some(state) => state == "new",
+            None => reads_initial_state(pod),
+        },
         role: marked(labels, ROLE).unwrap_or(Role::Voter),
         running: runs(pod),
         version: version.cloned(),
     }
+}
+
+/// Returns whether the member's container reads the annotation for the state of its cluster. Without the annotation, the
+/// variable is empty.
+fn reads_initial_state(pod: &Pod) -> bool {
+    let spec = pod.spec.iter();
+    let containers = spec.flat_map(|spec| &spec.containers);
+    let mut member = containers.filter(|container| container.name == CONTAINER);
+    member.any(|container| {
+        let mut variables = container.env.iter().flatten();
+        variables.any(|variable| variable.name == INITIAL_STATE_VARIABLE)
+    })
 }
 
 /// Reads the values for `plan` from a claim. While no claim can be built from the spec, the claim is considered current. A

@@ -40,8 +40,10 @@ pub(crate) const PEER_TLS: &str = "witan.dev/peer-tls";
 /// Annotation on a pod: how the member was started.
 pub(crate) const START: &str = "witan.dev/start";
 /// Annotation on a pod of an initial member: `new` until the member has started, then `existing`. The container reads it as
-/// `ETCD_INITIAL_CLUSTER_STATE` at each start, so that members on emptied disks do not form another cluster.
+/// [`INITIAL_STATE_VARIABLE`] at each start, so that members on emptied disks do not form another cluster.
 pub(crate) const INITIAL_STATE: &str = "witan.dev/initial-cluster-state";
+/// Variable of the container of an initial member. If it is empty, the member uses the default, `new`.
+pub(crate) const INITIAL_STATE_VARIABLE: &str = "ETCD_INITIAL_CLUSTER_STATE";
 /// Annotation on a claim whose member was removed. The claim is kept, either forever or until another member votes.
 pub(crate) const RETIRED: &str = "witan.dev/retired";
 /// Annotation on a claim: the id of the cluster that has served from it.

@@ -15,7 +15,10 @@ use witan_plan::model::{Bootstrap, PeerTls, PodPlan};
 use super::{
     BuildResult, fingerprint, flags,
     merge::{built, merged, typed},
-    names::{Cluster, INITIAL_STATE, PEER_TLS, RESTART, ROLE, START, TEMPLATE, TRUST},
+    names::{
+        Cluster, INITIAL_STATE, INITIAL_STATE_VARIABLE, PEER_TLS, RESTART, ROLE, START, TEMPLATE,
+        TRUST,
+    },
     pod_template, restore, store, word,
 };
 
@@ -70,6 +73,11 @@ fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> BuildResult<Pod> {
     let spec = pod.spec.get_or_insert_default();
     let wanted = own.spec.unwrap_or_default();
     (spec.hostname, spec.subdomain) = (wanted.hostname, wanted.subdomain);
+    // A template with `env: null` must not remove the operator's variable.
+    let is_member = |container: &&mut Container| container.name == CONTAINER;
+    for container in spec.containers.iter_mut().filter(is_member) {
+        container.env = container.env.take().or_else(|| variables(plan).map(built));
+    }
     Ok(pod)
 }
 
@@ -202,7 +210,7 @@ fn variables(plan: &PodPlan) -> Option<Value> {
     let field = format!("metadata.annotations['{INITIAL_STATE}']");
     plan.bootstrap.forms_cluster().then(|| {
         json!([{
-            "name": "ETCD_INITIAL_CLUSTER_STATE",
+            "name": INITIAL_STATE_VARIABLE,
             "valueFrom": {"fieldRef": {"fieldPath": field}},
         }])
     })

@@ -309,6 +309,18 @@ fn only_the_spec_changes_a_template() {
     assert_eq!(template(&scaled, PeerTls::Off).expect("a template"), print);
 }
 
+/// Without the variable, a member whose disk was emptied would form a new cluster.
+#[test]
+fn a_template_does_not_remove_the_variable_of_an_initial_member() {
+    let containers = json!([{"name": "etcd", "env": null}]);
+    let template = json!({"podTemplate": {"spec": {"containers": containers}}});
+    let cluster = cluster(resource(template));
+    let pod = pod(&cluster, &first(0, PeerTls::Off)).expect("a pod");
+    let spec = pod.spec.expect("a spec");
+    let variables = spec.containers[0].env.as_ref().expect("variables");
+    assert_eq!(variables[0].name, "ETCD_INITIAL_CLUSTER_STATE");
+}
+
 #[test]
 fn invalid_open_fields_are_refused_with_their_name() {
     for (field, spec) in [
