@@ -76,18 +76,25 @@ pub(super) async fn user_add(
 }
 
 /// Sets a user's password hash: the hash of the request's password or, if the password is empty, the base64 hash in the
-/// request. Fails with `NoPasswordUser` if the base64 is invalid.
+/// request. Fails with `NoPasswordUser` if the base64 is invalid. As in etcd, ignores an invalid hash for a user without a
+/// password.
 pub(super) async fn user_change_password(
     ctx: &Context,
     request: pb::AuthUserChangePasswordRequest,
 ) -> RpcResult<pb::AuthUserChangePasswordResponse> {
-    let password = if request.password.is_empty() {
-        let hashed = STANDARD.decode(request.hashed_password);
-        hashed.map_err(|_| RpcError::NoPasswordUser)?.into()
-    } else {
-        hash(ctx, request.password).await?
-    };
     let name = request.name;
+    let password = if !request.password.is_empty() {
+        hash(ctx, request.password).await?
+    } else if let Ok(hashed) = STANDARD.decode(request.hashed_password) {
+        hashed.into()
+    } else {
+        let view = ctx.node.read().await?;
+        let user = view.machine.auth.user(&name);
+        if !user.ok_or(RpcError::UserNotFound)?.no_password {
+            return Err(RpcError::NoPasswordUser);
+        }
+        Bytes::new()
+    };
     let header = authorize::propose_auth(ctx, UserPassword { name, password }).await?;
     Ok(pb::AuthUserChangePasswordResponse { header })
 }
@@ -254,5 +261,41 @@ fn message(permission: &Permission) -> authpb::Permission {
         perm_type: permission.kind,
         key: permission.key.clone(),
         range_end: permission.range_end.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use witan_machine::{StateMachine, auth::AuthOperation, command::Entry, kv::Kv};
+    use witan_node::testing::NodeOfStates;
+
+    use super::*;
+    use crate::test_context::context;
+
+    #[test]
+    fn an_invalid_hash_is_refused_after_an_unknown_user() {
+        actix_rt::System::new().block_on(async {
+            let mut states = NodeOfStates::begin(&Kv::default());
+            states.lag();
+            let ctx = context(states.node.clone());
+            let mut machine = StateMachine::default();
+            let add = UserAdd { name: "user".to_owned(), ..UserAdd::default() };
+            machine.apply(&Entry::unstamped(AuthOperation::UserAdd(add).into(), None));
+            for (name, expected) in [
+                ("nobody", RpcError::UserNotFound),
+                ("user", RpcError::NoPasswordUser),
+            ] {
+                let request = pb::AuthUserChangePasswordRequest {
+                    name: name.to_owned(),
+                    hashed_password: "no base64".to_owned(),
+                    ..pb::AuthUserChangePasswordRequest::default()
+                };
+                let mut change = Box::pin(user_change_password(&ctx, request));
+                assert!(change.as_mut().now_or_never().is_none());
+                states.answer_reads(machine.clone());
+                assert_eq!(change.await.unwrap_err(), expected, "{name}");
+            }
+        });
     }
 }

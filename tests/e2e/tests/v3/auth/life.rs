@@ -1,9 +1,12 @@
 //! Lifetime of credentials while they are not used, and passwords that never match.
 
 use tonic::{Code, transport::Channel};
-use witan_api::v3::etcdserverpb::{
-    AuthUserAddRequest, AuthUserChangePasswordRequest, AuthenticateRequest,
-    auth_client::AuthClient, kv_client::KvClient,
+use witan_api::v3::{
+    authpb::UserAddOptions,
+    etcdserverpb::{
+        AuthUserAddRequest, AuthUserChangePasswordRequest, AuthenticateRequest,
+        auth_client::AuthClient, kv_client::KvClient,
+    },
 };
 use witan_e2e::{Kind, Launch, Server, grpc, requests, wait};
 
@@ -74,19 +77,28 @@ fn empty_passwords_never_match() {
             let long = client.auth.user_add(add("long", &"x".repeat(73))).await;
             let long = long.unwrap_err();
             client.auth.user_add(add("user", "")).await.unwrap();
-            let request = AuthUserChangePasswordRequest {
-                name: "user".into(),
+            let certified = AuthUserAddRequest {
+                options: Some(UserAddOptions { no_password: true }),
+                ..add("certified", "")
+            };
+            client.auth.user_add(certified).await.unwrap();
+            let change = |name: &str| AuthUserChangePasswordRequest {
+                name: name.into(),
                 hashed_password: "no base64".into(),
                 ..AuthUserChangePasswordRequest::default()
             };
-            let hashed = client.auth.user_change_password(request).await;
+            let hashed = client.auth.user_change_password(change("user")).await;
             let hashed = hashed.unwrap_err();
+            let unknown = client.auth.user_change_password(change("nobody")).await;
+            let unknown = unknown.unwrap_err();
+            let certified = client.auth.user_change_password(change("certified"));
+            certified.await.unwrap();
             // While auth is disabled, no token is checked.
             let put = requests::with_token(Some("nonsense"), requests::put("k", ""));
             client.kv.put(put).await.unwrap();
             let login = AuthenticateRequest::default();
             let off = client.auth.authenticate(login).await.unwrap_err();
-            [long, hashed, off].map(|status| (status.code(), status.message().to_owned()))
+            [long, hashed, unknown, off].map(|status| (status.code(), status.message().to_owned()))
         })
     });
     assert_eq!(answers[0], answers[1]);
