@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use witan_gocompat::text::parse_uint;
+
 use super::{ConfigError, client_settings::ClientSettings, values::FlagValues};
 
 /// A way to find the initial members.
@@ -99,7 +101,7 @@ impl FlagValues {
                 let authority = authority.trim_end_matches('/');
                 let is_authority = authority
                     .rsplit_once(':')
-                    .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+                    .is_some_and(|(host, port)| !host.is_empty() && is_port(port));
                 if !is_authority {
                     return Err(self.bad("discovery-proxy", "must be HOST:PORT"));
                 }
@@ -130,6 +132,11 @@ impl FlagValues {
             client,
         })))
     }
+}
+
+/// Returns whether a string is a port number. As in etcd, a sign is not allowed.
+fn is_port(text: &str) -> bool {
+    parse_uint(text.as_bytes()).is_some_and(|port| u16::try_from(port).is_ok())
 }
 
 /// Returns whether a string is an HTTP or HTTPS URL with a host.
