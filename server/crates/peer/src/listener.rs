@@ -273,7 +273,9 @@ impl Listener {
             "accepted a stream from a peer"
         );
         let listener = self.clone();
-        let serving = tokio::spawn(async move {
+        // A stop ends local tasks before it waits for blocking threads. The thread that writes a received snapshot ends only
+        // after this task.
+        let serving = spawn_local(async move {
             let serving = async {
                 match hello.kind {
                     StreamKind::Control | StreamKind::Bulk => listener.serve(stream, &hello).await,
