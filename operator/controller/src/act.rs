@@ -16,7 +16,9 @@ use witan_crd::{
     CompactionStatus, EtcdClusterStatus, RecoveryPhase, RecoveryStatus, RestorePhase, RestorePoint,
 };
 use witan_members::{Address, CallError, Change, Login, Members};
-use witan_plan::model::{Holder, MemberId, Ordinal, Part, PeerTls, Removal, Role, Step, Stop};
+use witan_plan::model::{
+    Holder, MemberId, MemberSeen, Ordinal, Part, PeerTls, Removal, Role, Step, Stop,
+};
 
 use crate::{
     api_server::ApiFailure,
@@ -138,7 +140,7 @@ impl<M: Members> Actor<'_, M> {
                 if matches!(reason, Removal::Ephemeral | Removal::Migrated) {
                     self.check_replacement(id).await?;
                 }
-                self.change(Some(id), Change::Remove(id)).await?;
+                self.remove(id).await?;
             }
             Step::UpdatePeerUrl { id, ordinal, peer_tls } => {
                 let url = self.cluster.peer_url(ordinal, peer_tls);
@@ -165,6 +167,18 @@ impl<M: Members> Actor<'_, M> {
             Step::DisableAuth => self.change(None, Change::DisableAuth).await?,
         }
         Ok(())
+    }
+
+    /// Removes a member, and then disarms its CORRUPT alarm. If the member also has the NOSPACE alarm, a later pass would take
+    /// both alarms for the fence of a cut-over.
+    async fn remove(&self, id: MemberId) -> ActResult {
+        self.change(Some(id), Change::Remove(id)).await?;
+        let is_corrupt = |member: &MemberSeen| member.id == id && member.corrupt;
+        let was_corrupt = self.observation.seen.members().any(is_corrupt);
+        match was_corrupt {
+            true => self.change(Some(id), Change::DisarmCorrupt(id)).await,
+            false => Ok(()),
+        }
     }
 
     /// Records in the status that a new cluster is forced from a member.

@@ -1,5 +1,7 @@
 //! Whole passes against a fake API server: the effects of steps on the objects of the cluster and of other owners.
 
+mod removal;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 use witan_crd::{CLUSTER, EtcdCluster};
