@@ -291,7 +291,7 @@ impl<S: Service> Connection<S> {
             self.visit(slot, None);
         }
         if self.writer.send_queue.is_empty() {
-            self.writer.send_queue.shrink_to(TURN_CALLS);
+            shrink(&mut self.writer.send_queue);
         }
     }
 
@@ -315,6 +315,11 @@ impl<S: Service> Connection<S> {
             };
             self.streams.unlisted(slot);
             let response = self.poll_call(slot);
+            // A single call needs no batch, and thus no allocation.
+            if polled.is_empty() && self.woken.is_empty() {
+                self.visit(slot, response);
+                continue;
+            }
             unwritten += match &response {
                 None => 0,
                 Some(CallResponse::Message(message)) => message.len(),
@@ -329,7 +334,7 @@ impl<S: Service> Connection<S> {
         }
         self.write_responses(&mut polled);
         if self.woken.is_empty() {
-            self.woken.shrink_to(TURN_CALLS);
+            shrink(&mut self.woken);
         }
     }
 
@@ -445,5 +450,13 @@ impl<S: Service> Connection<S> {
             return Err(Reason::Calm);
         }
         Ok(())
+    }
+}
+
+/// Returns memory of an empty list that once had more than `TURN_CALLS` slots. Most lists never had: their capacity is compared
+/// here because [`VecDeque::shrink_to`] is slow even if it changes nothing.
+fn shrink(list: &mut VecDeque<usize>) {
+    if list.capacity() > TURN_CALLS {
+        list.shrink_to(TURN_CALLS);
     }
 }
