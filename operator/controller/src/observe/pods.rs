@@ -44,15 +44,17 @@ const REFUSAL_SECONDS: i64 = 3600;
 const SHOWN_BYTES: usize = 512;
 
 /// Waiting reasons of a container that starts only after user action: its image or configuration is missing.
-const CANNOT_START: [&str; 8] = [
+const CANNOT_START: [&str; 10] = [
     "ErrImagePull",
     "ImagePullBackOff",
     "InvalidImageName",
     "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
     "CreateContainerConfigError",
     "CreateContainerError",
     "RunContainerError",
-    "ErrImageInspect",
 ];
 
 /// Returns whether a pod still has the container that restores a backup, although its cluster has served. Such a pod needs the
@@ -342,11 +344,13 @@ mod tests {
             let state = json!({"state": {"waiting": {"reason": reason, "message": "no such tag"}}});
             pod(json!({"phase": "Pending", "containerStatuses": [container("m", state)]}))
         };
-        let said = "ImagePullBackOff: no such tag".to_owned();
-        assert_eq!(
-            obstacle(&waiting("ImagePullBackOff")),
-            Some((Obstacle::CannotStart, Some(said)))
-        );
+        for reason in ["ImagePullBackOff", "ImageInspectError"] {
+            let said = format!("{reason}: no such tag");
+            assert_eq!(
+                obstacle(&waiting(reason)),
+                Some((Obstacle::CannotStart, Some(said)))
+            );
+        }
         assert_eq!(obstacle(&waiting("CrashLoopBackOff")), None);
         assert_eq!(obstacle(&waiting("ContainerCreating")), None);
         let unschedulable = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]});
