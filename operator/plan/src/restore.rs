@@ -6,6 +6,8 @@
 //!
 //! A check that needs no step returns `None`.
 
+use std::collections::BTreeSet;
+
 use witan_crd::{RestorePhase, RestoreStatus, ordinal};
 
 use super::pass::{Pass, idle, soon};
@@ -56,10 +58,21 @@ fn set_aside(pass: &Pass<'_>, restore: &RestoreStatus) -> Option<Step> {
 /// Returns the first ordinal above all pods, claims and kept disks; 0 if none of these exists. A kept disk can be deleted
 /// before the new members start. If its name were reused, an undo would mistake the new disk for the old disk.
 fn next_ordinal(pass: &Pass<'_>, restore: &RestoreStatus) -> Ordinal {
-    let kept = restore.kept_disks.iter();
-    let kept = kept.filter_map(|name| ordinal(name));
-    let last = pass.seen.ordinals.keys().copied().chain(kept).max();
+    let ordinals = pass.seen.ordinals.keys().copied();
+    let last = ordinals.chain(kept(restore)).max();
     last.map_or(0, |last| last + 1)
+}
+
+/// Iterates over the ordinals of the disks that a restore kept, even if their claims were deleted.
+fn kept(restore: &RestoreStatus) -> impl Iterator<Item = Ordinal> {
+    let disks = restore.kept_disks.iter();
+    disks.filter_map(|name| ordinal(name))
+}
+
+/// Returns the ordinals that no new member gets. An undo of the last restore would take a new disk with the name of a kept disk
+/// for the kept disk.
+pub(super) fn reserved(pass: &Pass<'_>) -> BTreeSet<Ordinal> {
+    pass.status.restore.iter().flat_map(kept).collect()
 }
 
 /// Returns the lowest ordinal of the initial members: 0 unless a restore recorded a different ordinal.

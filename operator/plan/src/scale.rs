@@ -5,7 +5,7 @@
 
 use super::{
     pass::{Joined, soon},
-    surge,
+    restore, surge,
 };
 use crate::model::{Ordinal, Removal, Step, Stop, Why};
 
@@ -20,10 +20,13 @@ pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
 }
 
 /// Returns the step that adds a learner at the lowest free ordinal, or a wait while a pod or claim is being deleted. Skips an
-/// ordinal whose pod or claim is stuck in deletion, or whose claim is kept. `rolling` marks a step of a rolling update.
+/// ordinal whose pod or claim is stuck in deletion, or whose claim is kept. Also skips reserved ordinals. `rolling` marks a step
+/// of a rolling update.
 pub(super) fn grow(joined: &Joined<'_>, rolling: bool) -> Option<Step> {
     let pass = &joined.pass;
-    let mut free = (0..=Ordinal::MAX).filter(|ordinal| joined.list.of(*ordinal).is_none());
+    let reserved = restore::reserved(pass);
+    let is_free = |at: &Ordinal| joined.list.of(*at).is_none() && !reserved.contains(at);
+    let mut free = (0..=Ordinal::MAX).filter(is_free);
     free.find_map(|ordinal| match (pass.pod(ordinal), pass.claim(ordinal)) {
         (None, None) => {
             let peer_tls = pass.peer_tls_of_new();

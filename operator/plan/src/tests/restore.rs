@@ -201,6 +201,19 @@ fn no_new_disk_has_the_name_of_a_kept_disk() {
     assert_eq!(new, [3, 4, 5]);
 }
 
+/// A user deletes the kept disks after the restore, and members are added later.
+#[test]
+fn no_later_disk_has_the_name_of_a_kept_disk() {
+    let mut world = cluster(3);
+    world.restore();
+    world.settle();
+    world.claims.retain(|ordinal, _| *ordinal > 2);
+    world.taken.clear();
+    world.spec.replicas = 4;
+    world.settle();
+    assert_eq!(started(&world), [6]);
+}
+
 #[test]
 fn a_dead_cluster_is_restored() {
     let mut world = cluster(3);
