@@ -244,9 +244,18 @@ impl<M: Members> Operations<M> {
         self.watch(at.operation, progress).await
     }
 
-    /// Writes the record of a restore into the status of its cluster. After a conflict, the next pass writes it.
+    /// Writes the record of a restore into the status of its cluster. After a conflict, the next pass writes it. Does nothing if
+    /// the operation was deleted, which the watch may report later.
     async fn record(&self, at: &At<'_>, record: RestoreStatus) -> PassResult {
         let (client, cluster) = (&self.operator.client, at.cluster.resource);
+        let (name, uid) = (at.operation.name_any(), at.operation.uid());
+        let action = "read the EtcdOperation of a restore";
+        let live = get::<EtcdOperation>(client, &at.cluster.namespace, &name, action).await?;
+        let is_live = live
+            .is_some_and(|live| live.uid() == uid && live.metadata.deletion_timestamp.is_none());
+        if !is_live {
+            return Ok(Action::await_change());
+        }
         let mut after = cluster.status.clone().unwrap_or_default();
         after.restore = Some(record);
         let action = "record the restore in the EtcdCluster";

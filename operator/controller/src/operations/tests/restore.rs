@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use witan_crd::{
-    EtcdOperationStatus,
+    EtcdOperation, EtcdOperationStatus,
     OperationPhase::{Failed, Pending, Running},
     UndoRestore,
 };
@@ -167,6 +167,23 @@ async fn a_backup_that_cannot_be_restored_stops_no_member() {
     let failed = in_phase(next(&fake, "again").await, Failed);
     says(failed.message.clone(), "no member was stopped");
     says(failed.message, "the checksum differs");
+    assert_eq!(record(&fake), Value::Null);
+}
+
+/// The watch and the garbage collector can lag behind the deletion.
+#[tokio::test]
+async fn a_deleted_restore_stops_no_member() {
+    let fake = served(&json!({}));
+    ask(&fake, "again", &early(), &restore());
+    next(&fake, "again").await;
+    next(&fake, "again").await;
+    end_check(&fake, "again", "Complete");
+    let path = "/etcdoperations/again";
+    let known = fake.get(path).expect("the operation");
+    let known: EtcdOperation = serde_json::from_value(known).expect("an operation");
+    fake.remove(path);
+    let passed = started(&fake).reconcile(&known).await;
+    passed.expect("a pass");
     assert_eq!(record(&fake), Value::Null);
 }
 
