@@ -19,7 +19,7 @@ use crate::{
 
 /// Number of additional ordinals to look up while a required ordinal lacks a pod or claim, because a new member may get one of
 /// them.
-const SPARE_ORDINALS: Ordinal = 2;
+const SPARE_ORDINALS: usize = 2;
 
 /// Looks up the names of `parts`, except secrets and Certificates. Returns the parts whose names are taken, with their holders.
 pub(super) async fn find_taken_names(
@@ -58,16 +58,16 @@ pub(super) fn missing(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     let budget = objects.budget.is_none().then_some(Part::Budget);
     let wanted = wanted(cluster);
     let durable = cluster.spec().is_durable();
-    let lacks = |ordinal: Ordinal| {
-        !objects.pods.contains_key(&ordinal) || (durable && !objects.claims.contains_key(&ordinal))
+    let lacks = |ordinal: &Ordinal| {
+        !objects.pods.contains_key(ordinal) || (durable && !objects.claims.contains_key(ordinal))
     };
-    let last = match (0..wanted).any(lacks) {
-        true => wanted + SPARE_ORDINALS,
-        false => 0,
+    let needed = match wanted.iter().any(lacks) {
+        true => with_spare(objects, wanted),
+        false => BTreeSet::new(),
     };
     // Replaced members have higher ordinals.
     let known = known_ordinals(cluster);
-    let of_members = missing_members(cluster, objects, (0..last).chain(known).collect());
+    let of_members = missing_members(cluster, objects, known.chain(needed).collect());
     let others = services.map(|(part, _)| part).chain(budget);
     let others = others.filter(|part| !objects.taken.contains_key(part));
     others.chain(of_members).collect()
@@ -85,8 +85,8 @@ pub(super) fn known_ordinals(cluster: &Cluster<'_>) -> impl Iterator<Item = Ordi
 pub(super) fn missing_in_restore(cluster: &Cluster<'_>, objects: &Objects) -> Vec<Part> {
     let next = objects.ordinals().last().map_or(0, |last| last + 1);
     let new = next..next + cluster.spec().members();
-    let ordinals = (0..wanted(cluster) + SPARE_ORDINALS).chain(new);
-    missing_members(cluster, objects, ordinals.collect())
+    let needed = with_spare(objects, wanted(cluster));
+    missing_members(cluster, objects, new.chain(needed).collect())
 }
 
 /// Returns the pods and claims of these ordinals that were not found, except those whose names are known to be taken.
@@ -105,15 +105,32 @@ fn missing_members(
     unknown.collect()
 }
 
-/// Returns the first ordinal above all members that the spec or a bootstrap wants.
-fn wanted(cluster: &Cluster<'_>) -> Ordinal {
+/// Returns the lowest ordinals for the members in the spec, and the ordinals of the initial members and of the disks that the
+/// last restore names. A restored cluster can have high ordinals, so the ordinals in between are omitted.
+fn wanted(cluster: &Cluster<'_>) -> BTreeSet<Ordinal> {
     let status = cluster.resource.status.as_ref();
     let members = status.and_then(|status| status.bootstrap_members);
     let restore = status.and_then(|status| status.restore.as_ref());
     let first = restore.and_then(|restore| restore.first_ordinal);
     let ordinal = |number: Option<i32>| number.and_then(|number| Ordinal::try_from(number).ok());
-    let initial = ordinal(members).unwrap_or(0) + ordinal(first).unwrap_or(0);
-    cluster.spec().members().max(initial)
+    let (first, members) = (ordinal(first).unwrap_or(0), ordinal(members).unwrap_or(0));
+    let lowest = 0..cluster.spec().members();
+    let mut ordinals: BTreeSet<_> = lowest.chain(first..first + members).collect();
+    if let Some(last) = restore {
+        let disks = last.kept_disks.iter().chain(&last.disks);
+        ordinals.extend(disks.filter_map(|name| cluster.ordinal_of_claim(name)));
+    }
+    ordinals
+}
+
+/// Adds the next [`SPARE_ORDINALS`] ordinals without a pod or a claim.
+fn with_spare(objects: &Objects, mut ordinals: BTreeSet<Ordinal>) -> BTreeSet<Ordinal> {
+    let known = objects.ordinals();
+    let is_spare = |at: &Ordinal| !ordinals.contains(at) && !known.contains(at);
+    let spare = (0..Ordinal::MAX).filter(is_spare);
+    let spare: Vec<_> = spare.take(SPARE_ORDINALS).collect();
+    ordinals.extend(spare);
+    ordinals
 }
 
 #[cfg(test)]
@@ -132,6 +149,25 @@ mod tests {
         let named = named(&json!({"spec": {"replicas": 1}, "status": status}));
         let missing = missing(&named, &Objects::default());
         assert!(missing.contains(&Part::Claim(7)) && missing.contains(&Part::Pod(7)));
+    }
+
+    /// A request for each lower number would exhaust the operator's memory.
+    #[test]
+    fn few_names_are_looked_up_if_a_restore_has_high_numbers() {
+        let restore = json!({
+            "operation": "again", "operationUID": "u", "number": 1, "phase": "Done", "startedAt": "2026-01-02T03:04:05Z",
+            "firstOrdinal": 900_001, "keptDisks": ["data-orders-900000"],
+        });
+        let status = json!({"bootstrapMembers": 3, "restore": restore});
+        let named = named(&json!({"status": status}));
+        let objects = Objects::default();
+        for look_up in [missing, missing_in_restore] {
+            let parts = look_up(&named, &objects);
+            for ordinal in [0, 3, 4, 900_000, 900_003] {
+                assert!(parts.contains(&Part::Pod(ordinal)), "{ordinal}");
+            }
+            assert!(parts.len() < 30, "{}", parts.len());
+        }
     }
 
     /// While all members run, only a restore needs other names.
