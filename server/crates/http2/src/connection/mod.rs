@@ -291,7 +291,7 @@ impl<S: Service> Connection<S> {
             self.visit(slot, None);
         }
         if self.writer.send_queue.is_empty() {
-            shrink(&mut self.writer.send_queue);
+            self.writer.send_queue.shrink_to(TURN_CALLS);
         }
     }
 
@@ -334,7 +334,7 @@ impl<S: Service> Connection<S> {
         }
         self.write_responses(&mut polled);
         if self.woken.is_empty() {
-            shrink(&mut self.woken);
+            self.woken.shrink_to(TURN_CALLS);
         }
     }
 
@@ -450,13 +450,5 @@ impl<S: Service> Connection<S> {
             return Err(Reason::Calm);
         }
         Ok(())
-    }
-}
-
-/// Returns memory of an empty list that once had more than `TURN_CALLS` slots. Most lists never had: their capacity is compared
-/// here because [`VecDeque::shrink_to`] is slow even if it changes nothing.
-fn shrink(list: &mut VecDeque<usize>) {
-    if list.capacity() > TURN_CALLS {
-        list.shrink_to(TURN_CALLS);
     }
 }
