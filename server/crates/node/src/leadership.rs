@@ -1,6 +1,9 @@
 //! Transfers leadership, proposes the leader's decisions, asks the leader about leases, and explains timeouts.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::time::timeout;
 use witan_machine::{
@@ -96,10 +99,15 @@ impl Node {
         self.shared.election_timeout
     }
 
-    /// Explains a timeout of a request that started at `begun_ns`. Returns `LeaderFailed` if the current leader was first seen
-    /// within two election timeouts after the start. Returns `ConnectionLost` if another member leads and the connection to it
-    /// is missing or newer than the request. Returns any other error, and a timeout without such a cause, unchanged.
-    pub(super) fn explain_timeout(&self, error: NodeError, begun_ns: i64) -> NodeError {
+    /// Explains a timeout of a request that started at `begun`, in Unix nanoseconds `begun_ns`. Returns `LeaderFailed` if the
+    /// current leader was first seen within two election timeouts after the start. Returns `ConnectionLost` if another member
+    /// leads and the connection to it is missing or newer than the request. Returns any other error, and a timeout without such
+    /// a cause, unchanged.
+    pub(super) fn explain_timeout(
+        &self,
+        error: NodeError,
+        (begun, begun_ns): (Instant, i64),
+    ) -> NodeError {
         if error != NodeError::Timeout {
             return error;
         }
@@ -111,7 +119,7 @@ impl Node {
         }
         let leader = self.status().leader;
         let elsewhere = leader != MemberId::NONE && leader != self.identity().member_id;
-        let connection = self.shared.peer_links.connection(leader, begun_ns);
+        let connection = self.shared.peer_links.connection(leader, begun.elapsed());
         if elsewhere && connection != Connection::Settled {
             return NodeError::ConnectionLost;
         }

@@ -324,7 +324,7 @@ impl Node {
             Ok(answer) => answer.await,
             Err(refusal) => Err(refusal),
         };
-        let done = done.map_err(|error| self.explain_timeout(error, begun_ns));
+        let done = done.map_err(|error| self.explain_timeout(error, (begun, begun_ns)));
         if done.is_err() {
             self.shared.metrics.proposals_failed.inc();
         }

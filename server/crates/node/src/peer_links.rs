@@ -11,7 +11,7 @@ use witan_machine::member::MemberId;
 use witan_replica::replica::Role;
 
 use super::{
-    Node, ProposeError, now_ns,
+    Node, ProposeError,
     reconfiguration::{self, Connection, Reconfiguration, UnsafeReconfiguration},
 };
 
@@ -26,19 +26,29 @@ const RECENT_AGE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct PeerLinks {
-    /// Start of each connected member's connection, in Unix nanoseconds.
-    since: Mutex<BTreeMap<MemberId, i64>>,
+    /// Start of each connected member's connection. The clock is monotonic, because the wall clock can be set back.
+    since: Mutex<BTreeMap<MemberId, Instant>>,
     stats: Mutex<PeerStats>,
 }
 
 impl PeerLinks {
-    /// Returns the state of a member's connection. It is `Settled` if it has existed since `before_ns`, `Recent` if it is
+    /// Returns the state of a member's connection. It is `Settled` if it has existed for at least `age`, `Recent` if it is
     /// newer, and `Lost` if the member is not connected.
-    pub(super) fn connection(&self, member: MemberId, before_ns: i64) -> Connection {
+    pub(super) fn connection(&self, member: MemberId, age: Duration) -> Connection {
         match self.since.lock().get(&member) {
             None => Connection::Lost,
-            Some(since) if *since <= before_ns => Connection::Settled,
+            Some(since) if since.elapsed() >= age => Connection::Settled,
             Some(_) => Connection::Recent,
+        }
+    }
+
+    /// Records whether a member is connected. Keeps the time of the first report of a connection.
+    fn record(&self, member: MemberId, connected: bool) {
+        let mut since = self.since.lock();
+        if connected {
+            since.entry(member).or_insert_with(Instant::now);
+        } else {
+            since.remove(&member);
         }
     }
 }
@@ -162,12 +172,7 @@ impl Traffic {
 impl Node {
     /// Records that a member is now connected or no longer connected. Keeps the time of the first report of a connection.
     pub fn peer_link(&self, member: MemberId, connected: bool) {
-        let mut since = self.shared.peer_links.since.lock();
-        if connected {
-            since.entry(member).or_insert_with(now_ns);
-        } else {
-            since.remove(&member);
-        }
+        self.shared.peer_links.record(member, connected);
     }
 
     /// Fails with `Refused` if a membership change is not safe for the quorum, given this member's connections.
@@ -177,11 +182,9 @@ impl Node {
     ) -> Result<(), ProposeError<UnsafeReconfiguration>> {
         let view = self.view().await?;
         let own = self.identity().member_id;
-        let healthy = i64::try_from(HEALTHY_AFTER.as_nanos()).unwrap_or(i64::MAX);
-        let before_ns = now_ns().saturating_sub(healthy);
         let connection = |id| match id == own {
             true => Connection::Settled,
-            false => self.shared.peer_links.connection(id, before_ns),
+            false => self.shared.peer_links.connection(id, HEALTHY_AFTER),
         };
         reconfiguration::check(change, &view.machine.members, connection)
             .map_err(ProposeError::Refused)
@@ -239,6 +242,19 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The wall clock does not affect the age of a connection.
+    #[test]
+    fn a_connection_is_settled_once_it_has_existed_long_enough() {
+        let (links, member) = (PeerLinks::default(), MemberId(2));
+        let state = |age| links.connection(member, age);
+        assert_eq!(state(Duration::ZERO), Connection::Lost);
+        links.record(member, true);
+        assert_eq!(state(Duration::ZERO), Connection::Settled);
+        assert_eq!(state(Duration::MAX), Connection::Recent);
+        links.record(member, false);
+        assert_eq!(state(Duration::ZERO), Connection::Lost);
+    }
 
     #[test]
     fn rates_cover_the_last_batches_and_then_fall_to_zero() {
