@@ -21,7 +21,7 @@ use super::{
 
 /// Restores a snapshot and returns the output to print. If the data directory is not empty, fails or, with `--skip-existing`,
 /// restores nothing. With `--remove-snapshot`, removes the snapshot and its changes, even if `--skip-existing` prevents the
-/// restore. Fails if only one of `--bump-revision` and `--mark-compacted` is set.
+/// restore. Fails if the data directory cannot be read, or if only one of `--bump-revision` and `--mark-compacted` is set.
 pub(super) fn restore(
     arguments: &RestoreArguments,
     cache: &Arc<BlockCache>,
@@ -30,13 +30,17 @@ pub(super) fn restore(
         return Err(OfflineError::Bump);
     }
     let (identity, genesis, dir) = first_member_state(arguments)?;
-    if !storage::is_free(&dir) {
-        let dir = dir.display().to_string();
-        if !arguments.skip_existing {
-            return Err(OfflineError::DirectoryNotEmpty(dir));
+    match storage::is_free(&dir) {
+        Ok(true) => {}
+        Ok(false) if arguments.skip_existing => {
+            remove_snapshot(arguments)?;
+            let dir = dir.display();
+            return Ok(format!("{dir} is not empty; nothing was restored\n"));
         }
-        remove_snapshot(arguments)?;
-        return Ok(format!("{dir} is not empty; nothing was restored\n"));
+        // A directory that cannot be read may be empty, so a member must not start on it without the data.
+        Ok(false) | Err(_) => {
+            return Err(OfflineError::DirectoryNotEmpty(dir.display().to_string()));
+        }
     }
     let changes = arguments.changes.as_deref();
     let changes = changes.map(ChangesFolder::open).transpose()?;
@@ -276,6 +280,30 @@ mod tests {
             assert_eq!(error.exit_code(), 1);
         }
         assert!(!folder.target().exists());
+    }
+
+    /// Otherwise, an init container would succeed, and the member would start without the data.
+    #[test]
+    fn a_directory_that_cannot_be_read_is_not_skipped() {
+        let folder = Folder::new("unreadable");
+        let snapshot = folder.snapshot(levels::FIRST);
+        fs::write(folder.target(), "a file").unwrap();
+        let words: [OsString; 7] = [
+            "restore".into(),
+            snapshot.clone().into(),
+            "--skip-hash-check".into(),
+            "--skip-existing".into(),
+            "--remove-snapshot".into(),
+            "--data-dir".into(),
+            folder.target().into(),
+        ];
+        let ran = crate::run("snapshot", words.into_iter()).expect("a command");
+        let error = ran.unwrap_err();
+        assert!(
+            matches!(error, OfflineError::DirectoryNotEmpty(_)),
+            "{error}"
+        );
+        assert!(snapshot.exists(), "the restore can be repeated");
     }
 
     #[test]

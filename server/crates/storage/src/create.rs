@@ -44,16 +44,15 @@ pub struct NewDirectory {
 }
 
 /// Returns whether a data directory can be created at `dir`: it is missing, empty, or has only `lost+found` and files of an
-/// interrupted [`create`]. Returns `false` if the directory cannot be read.
-pub fn is_free(dir: &Path) -> bool {
-    let is_ignored = |entry: fs::DirEntry| {
-        let name = entry.file_name();
-        name == RESTORING || name == LOST_FOUND
-    };
-    match fs::read_dir(dir) {
-        Ok(mut entries) => entries.all(|entry| entry.is_ok_and(is_ignored)),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
+/// interrupted [`create`]. Fails if the directory cannot be read.
+pub fn is_free(dir: &Path) -> io::Result<bool> {
+    for entry in files::existing(fs::read_dir(dir))?.into_iter().flatten() {
+        let name = entry?.file_name();
+        if name != RESTORING && name != LOST_FOUND {
+            return Ok(false);
+        }
     }
+    Ok(true)
 }
 
 /// Starts to create the data directory of a member. `dir` must be free ([`is_free`]). [`NewDirectory::finish`] fills it
