@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use witan_etcd::{BackendMeta, ConfChangeKind, EntryPayload, EtcdDirectory, LogEntry};
 use witan_machine::{
     StateMachine,
-    command::Command,
+    command::{ChangeMembers, Command},
     kv::ReadResults,
     member::{Member, MemberId, MemberRegistry},
     view::{Position, View},
@@ -32,9 +32,20 @@ pub(super) fn committed(
     machine.members = MemberRegistry { raised_level, ..registry(backend) };
     // A leader may apply an entry before it writes the entry to its log.
     let last = etcd.hard_state.commit.max(backend.consistent_index);
+    let mut refused = BTreeSet::new();
     for log in etcd.entries.iter().filter(|log| log.index <= last) {
         let change = entry::of(log, etcd.cluster_id)?;
-        apply_v2(&mut v2, log, &change);
+        let command = match &change {
+            entry::Change::Entry(entry) => entry.command.as_ref(),
+            entry::Change::None | entry::Change::PathAuth => None,
+        };
+        if let Some(command @ (Command::Members(_) | Command::PeerUrls(_))) = command
+            && is_refused(command, log.index, backend, &current_members(backend, &v2)?)
+        {
+            refused.insert(log.index);
+        } else {
+            apply_v2(&mut v2, log, &change);
+        }
         if let entry::Change::Entry(entry) = change
             && log.index > backend.consistent_index
         {
@@ -53,7 +64,7 @@ pub(super) fn committed(
     machine.members.cluster_id = etcd.cluster_id;
     machine.tree = v2.keys();
     let shared_names = v2.import_auth(&mut machine.auth)?;
-    let position = position(etcd, last, &machine)?;
+    let position = position(etcd, last, &machine, &refused)?;
     Ok((View { machine, position }, shared_names))
 }
 
@@ -68,6 +79,39 @@ fn registry(backend: &BackendMeta) -> MemberRegistry {
         by_id: members.collect(),
         removed_ids: backend.removed.iter().copied().map(MemberId).collect(),
         ..MemberRegistry::default()
+    }
+}
+
+/// Returns the members from the store in which etcd keeps them: the v2 store up to etcd 3.5, the backend in later versions.
+fn current_members(backend: &BackendMeta, v2: &V2Store) -> Result<MemberRegistry, AdoptError> {
+    match backend.storage_version {
+        None => Ok(v2.members()?),
+        Some(_) => Ok(registry(backend)),
+    }
+}
+
+/// Returns whether etcd has refused the membership change in the entry `index`. etcd logs a change before it checks the peer
+/// URLs and the number of learners. `current` contains the members before the change. The backend contains the ids of all
+/// members that etcd has added.
+fn is_refused(
+    command: &Command,
+    index: u64,
+    backend: &BackendMeta,
+    current: &MemberRegistry,
+) -> bool {
+    let are_taken = |urls: &[String], id: u64| {
+        let mut others = current.by_id.values().filter(|member| member.id != id);
+        others.any(|other| other.peer_urls.iter().any(|url| urls.contains(url)))
+    };
+    if let Command::Members(ChangeMembers { add: Some(added), .. }) = command {
+        let known = backend.members.iter().map(|member| member.id);
+        let mut known = known.chain(backend.removed.iter().copied());
+        let is_surplus = added.learner && index <= backend.consistent_index;
+        !known.any(|id| id == added.id) && (is_surplus || are_taken(&added.peer_urls, added.id))
+    } else if let Command::PeerUrls(asked) = command {
+        are_taken(&asked.peer_urls, asked.id)
+    } else {
+        false
     }
 }
 
@@ -99,11 +143,13 @@ fn apply_v2(v2: &mut V2Store, log: &LogEntry, change: &entry::Change) {
 }
 
 /// Returns the position of the state in the log, including its voters and learners. Fails if raft's configuration differs from
-/// the member list, this member was removed, or the term at `index` is unknown.
+/// the member list, this member was removed, or the term at `index` is unknown. `refused` contains the indexes of the changes
+/// that etcd has refused.
 fn position(
     etcd: &EtcdDirectory,
     index: u64,
     machine: &StateMachine,
+    refused: &BTreeSet<u64>,
 ) -> Result<Position, AdoptError> {
     let member_id = MemberId(etcd.member_id);
     let members = &machine.members.by_id;
@@ -114,7 +160,7 @@ fn position(
         members.values().partition(|member| member.learner);
     let ids = |members: Vec<&Member>| members.iter().map(|member| member.id).collect();
     let registered = [ids(voters), ids(learners)];
-    let in_raft = configuration(etcd, index);
+    let in_raft = configuration(etcd, index, refused);
     if registered != in_raft {
         return Err(AdoptError::Members { registered, in_raft });
     }
@@ -128,14 +174,16 @@ fn position(
     })
 }
 
-/// Returns the voters and the learners of raft's configuration at entry `index`, each in ascending order.
-fn configuration(etcd: &EtcdDirectory, index: u64) -> [Vec<u64>; 2] {
+/// Returns the voters and the learners of raft's configuration at entry `index`, each in ascending order. Skips the changes at
+/// the indexes `refused`.
+fn configuration(etcd: &EtcdDirectory, index: u64, refused: &BTreeSet<u64>) -> [Vec<u64>; 2] {
     let [mut voters, mut learners] = [BTreeSet::new(), BTreeSet::new()];
     if let Some(snapshot) = &etcd.snapshot {
         voters.extend(&snapshot.conf_state.voters);
         learners.extend(&snapshot.conf_state.learners);
     }
-    for log in etcd.entries.iter().filter(|log| log.index <= index) {
+    let is_executed = |log: &&LogEntry| log.index <= index && !refused.contains(&log.index);
+    for log in etcd.entries.iter().filter(is_executed) {
         let EntryPayload::ConfChange(change) = &log.payload else {
             continue;
         };
@@ -175,4 +223,58 @@ fn term(etcd: &EtcdDirectory, index: u64) -> Result<u64, AdoptError> {
                 "it is in the backend, but not in the log; use another member's directory",
             )
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use witan_api::peer;
+    use witan_machine::command::UpdatePeerUrls;
+
+    use super::*;
+
+    /// Returns the addition of a member with this id and peer URL, and whether it is a learner.
+    fn add(id: u64, url: &str, learner: bool) -> Command {
+        let peer_urls = vec![url.to_owned()];
+        let added = Member { id, peer_urls, learner, ..Member::default() };
+        Command::Members(ChangeMembers { add: Some(added), ..ChangeMembers::default() })
+    }
+
+    fn update(id: u64, url: &str) -> Command {
+        Command::PeerUrls(UpdatePeerUrls { id, peer_urls: vec![url.to_owned()] })
+    }
+
+    #[test]
+    fn membership_changes_that_etcd_has_refused_are_found() {
+        let member = |id, url: &str| peer::Member {
+            id,
+            peer_urls: vec![url.to_owned()],
+            ..peer::Member::default()
+        };
+        let backend = BackendMeta {
+            consistent_index: 20,
+            members: vec![member(1, "http://a:1"), member(2, "http://b:1")],
+            removed: vec![3],
+            ..BackendMeta::default()
+        };
+        let current = registry(&backend);
+        let remove = ChangeMembers { remove: 9, ..ChangeMembers::default() };
+        for (command, index, refused) in [
+            (add(9, "http://a:1", false), 20, true),
+            (add(9, "http://a:1", false), 21, true),
+            (add(9, "http://c:1", false), 21, false),
+            // The backend contains each member that etcd has added.
+            (add(2, "http://b:1", false), 20, false),
+            (add(3, "http://b:1", false), 20, false),
+            // etcd limits the number of learners.
+            (add(9, "http://c:1", true), 20, true),
+            (add(9, "http://c:1", true), 21, false),
+            (add(2, "http://b:1", true), 20, false),
+            (update(1, "http://b:1"), 20, true),
+            (update(1, "http://a:1"), 20, false),
+            (Command::Members(remove), 20, false),
+        ] {
+            let found = is_refused(&command, index, &backend, &current);
+            assert_eq!(found, refused, "{command:?} {index}");
+        }
+    }
 }

@@ -85,6 +85,24 @@ fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write_and_user(
     });
 }
 
+/// etcd logs a membership change before it refuses the change. An adopted member must not count the refused members.
+#[test]
+fn refused_membership_changes_are_not_adopted() {
+    in_parallel(ETCDS, |kind| {
+        let mut etcd = Launch::new(kind).start();
+        let url = etcd.peer_url();
+        for role in [&[][..], &["--learner"]] {
+            let add = ["member", "add", "again", "--peer-urls", &url];
+            let refused = Tool::Etcdctl36.run(&etcd.url(), &[&add[..], role].concat());
+            assert_contains(&refused.all(), "Peer URLs already exists");
+        }
+        etcd.etcdctl(&["put", "a", "1"]);
+        etcd.terminate();
+        check_adopted(&mut etcd, &[0]);
+        assert_eq!(etcd.etcdctl(&["get", "a"]), "a\n1\n");
+    });
+}
+
 #[test]
 fn a_member_is_adopted_after_a_defragmentation_and_a_downgrade() {
     let mut etcd = Launch::new(Kind::Etcd37).start();
