@@ -160,7 +160,7 @@ fn serves(answers: &[Answer]) -> bool {
 }
 
 /// Returns the warning to show before a recovery. If `member` does not answer or is behind, the warning names the member with
-/// the highest Raft index. A recovery from that member loses fewer writes.
+/// the highest Raft index. A recovery from that member probably loses fewer writes, but only the members' logs are exact.
 fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
     let status = resource.status.clone().unwrap_or_default();
     let voters = status
@@ -187,7 +187,7 @@ fn warning(resource: &EtcdCluster, answers: &[Answer], member: &str) -> String {
             |own| format!("is at {own}"),
         );
         text.push_str(&format!(
-            "{name} is at Raft index {index}, and {member} {own}: a recovery from {name} loses fewer writes.\n"
+            "{name} is at Raft index {index}, and {member} {own}: a recovery from {name} probably loses fewer writes.\n"
         ));
     }
     text
