@@ -51,8 +51,8 @@ pub(crate) struct RefusedProposal {
     pub(crate) ticket: u64,
     #[prost(fixed32, tag = "2")]
     pub(crate) incarnation: u32,
-    /// The reason. `None` asks the sender to propose the entry again, because the leader is about to transfer leadership or
-    /// must first apply an earlier change.
+    /// The reason. `None` asks the sender to propose the entry again, because the leader is transferring leadership, lacks
+    /// space, or must first apply an earlier change.
     #[prost(enumeration = "ProposalRejected", optional, tag = "3")]
     pub(crate) reason: Option<i32>,
 }
@@ -100,7 +100,7 @@ pub(crate) struct ForwardedLeaseAnswer {
 /// The kind of a lease answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub(crate) enum LeaseResult {
-    /// The receiver does not lead or could not prove that it leads. The sender retries.
+    /// The receiver does not lead, could not prove that it leads, or cannot answer now. The sender retries.
     NotLeading = 0,
     Renewed = 1,
     RenewalUnknown = 2,
@@ -111,7 +111,7 @@ pub(crate) enum LeaseResult {
 }
 
 impl LeaseResult {
-    /// Returns the kind and the value that encode a lease answer. `None` means that this member does not lead.
+    /// Returns the kind and the value that encode a lease answer. `None` means that this member cannot answer.
     pub(crate) fn of(answer: Option<LeaseAnswer>) -> (Self, i64) {
         match answer {
             None => (Self::NotLeading, 0),

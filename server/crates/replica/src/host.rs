@@ -84,7 +84,7 @@ pub struct Envelope {
 pub struct Applied {
     /// Raft index of the entry.
     pub index: u64,
-    /// Ticket of the request that proposed the entry, if this process proposed it.
+    /// Ticket of the request that proposed the entry. `None` if another process proposed it or the request no longer waits.
     pub ticket: Option<Ticket>,
     /// The outcome of the command.
     pub outcome: Outcome,

@@ -59,7 +59,7 @@ pub enum Input {
     Turned {
         /// The monotonic clock after the turn, in nanoseconds.
         monotonic_ns: u64,
-        /// Duration in nanoseconds of the last sync of the log. A batch of proposals costs about this time.
+        /// Duration in nanoseconds of the last sync of the log. A batch of proposals costs about this much time.
         sync_ns: u64,
     },
     /// The leader's state must replace this member's state, which differs from it or is damaged on disk.

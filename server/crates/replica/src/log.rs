@@ -140,9 +140,10 @@ impl MemoryLog {
         &self.position
     }
 
-    /// Drops applied entries that no member needs. A cluster of one member needs no applied entries. Other clusters keep enough
-    /// entries for a member that was briefly unreachable. `receivers` is the lowest last index of the members that are
-    /// receiving a snapshot or entries, `None` if there are no such members. Entries after that index are kept up to a bound.
+    /// Drops applied entries that no member needs, once there are twice as many as are kept, or too many bytes. A cluster of
+    /// one member needs no applied entries. Other clusters keep enough entries for a member that was briefly unreachable.
+    /// `receivers` is the lowest last index of the members that are receiving a snapshot or entries, `None` if there are no
+    /// such members. Entries after that index are kept up to a bound.
     pub(crate) fn trim(&mut self, receivers: Option<u64>) {
         let applied = self.position.index;
         if self.position.members() == 1 {

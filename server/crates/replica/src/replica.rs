@@ -254,9 +254,9 @@ impl std::fmt::Debug for Replica {
 }
 
 impl Replica {
-    /// Advances raft's clock by one tick, unless this member neither leads nor may campaign now. Drops requests older than
-    /// `Config::request_ticks` and runs the leader's tasks. `now_ns` is the wall clock in Unix nanoseconds, for entries that
-    /// the leader stamps.
+    /// Advances raft's clock by one tick if this member leads or may campaign now. Drops requests older than
+    /// `Config::request_ticks`, retries what was deferred to a tick, and runs the leader's tasks. `now_ns` is the wall clock in
+    /// Unix nanoseconds, for entries that the leader stamps.
     pub(crate) fn tick(&mut self, now_ns: i64) {
         self.ticks += 1;
         self.send_appended();
@@ -314,7 +314,7 @@ impl Replica {
         timers.advance_clock(monotonic_ns, leases);
     }
 
-    /// Returns whether this member is the only voter. During a configuration change, the outgoing voters are included.
+    /// Returns whether this member is the only voter in the applied configuration, which must have no outgoing voters.
     pub fn is_sole_voter(&self) -> bool {
         let place = self.raft.store().position();
         place.voters == [self.config.id] && place.voters_outgoing.is_empty()
@@ -404,8 +404,8 @@ impl Replica {
             || ahead.is_some_and(|index| *index > applied)
     }
 
-    /// Checks a raft message and passes it to raft. `state` is the state that accompanies a snapshot message. Silently drops
-    /// messages that raft must not process now. Fails for a message that no correct member sends.
+    /// Checks a raft message and passes it to raft. `state` accompanies a snapshot message. Silently drops messages that raft
+    /// must not process now. Fails for a message that no correct member sends, or if the leader started from another state.
     fn step(&mut self, mut message: Message, state: Option<View>) -> Result<(), MessageFault> {
         self.send_appended();
         let metadata = message.get_snapshot().get_metadata();
@@ -491,7 +491,7 @@ impl Replica {
     }
 
     /// Records that a checkpoint up to `index` is durable. The log on disk no longer needs the entries up to the previous
-    /// checkpoint (I5). Ignores an index that is not higher than the last index.
+    /// checkpoint (I5). Ignores an index that is not higher than the index of the last checkpoint.
     pub(crate) fn checkpoint_durable(&mut self, index: u64) {
         if index > self.durable_checkpoints.1 {
             self.durable_checkpoints = (self.durable_checkpoints.1, index);

@@ -113,7 +113,8 @@ impl Arrivals {
         self.to_skip = self.to_skip.saturating_sub(1);
     }
 
-    /// Records that a batch took the held requests except `held` requests with `bytes` bytes in total.
+    /// Records that a batch took the held requests except `held` requests with `bytes` bytes in total. Expects as many requests
+    /// as were held or in flight before.
     fn record_remaining(&mut self, held: usize, bytes: usize) {
         self.expected = self.held + self.in_flight;
         self.in_flight = self.held - held;

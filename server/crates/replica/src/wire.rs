@@ -155,8 +155,8 @@ pub(crate) fn decode_raft_entry(
     decode_committed_entry(entry, |_| false)
 }
 
-/// Returns the registration in an entry, or `None` if there is none or the entry cannot be decoded. Fully decodes only
-/// registrations, because this function runs for each appended entry.
+/// Returns the registration in an entry. Returns `None` for any other entry, and for an entry that cannot be decoded. Fully
+/// decodes only registrations, because this function runs for each appended entry.
 pub(crate) fn registration(entry: &RaftEntry) -> Option<PublishAttributes> {
     let mut fields = entry.data.strip_prefix(&[COMMAND_V1])?;
     let (mut tag, _) = encoding::decode_key(&mut fields).ok()?;
@@ -327,7 +327,7 @@ impl PeerMessage {
         bytes.into()
     }
 
-    /// Decodes a message. Also fails for an unknown kind, which a later release may send.
+    /// Decodes a message. Fails for malformed bytes, and for an unknown kind, which a later release may send.
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, CorruptRecord> {
         let Some(kind) = bytes.first() else {
             return Err(CorruptRecord::new("empty message"));

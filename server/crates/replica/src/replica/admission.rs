@@ -43,8 +43,8 @@ pub(super) fn changes_version(command: &Command) -> bool {
 }
 
 impl Replica {
-    /// Checks an entry of `bytes` bytes that a client of this member proposes. Rejects the entry if it is too long or some
-    /// member does not support its command. Also rejects it if too many proposals wait, or if too many committed entries are
+    /// Checks an entry of `bytes` bytes that a client of this member proposes. Rejects an entry that is too long or that
+    /// [`Self::check_version`] rejects. Also rejects the entry if too many proposals wait, or if too many committed entries are
     /// unapplied.
     pub(super) fn admit(&self, entry: &Entry, bytes: usize) -> Result<(), ProposalRejected> {
         if self.proposals.is_full() {
@@ -55,9 +55,10 @@ impl Replica {
         self.check_version(entry)
     }
 
-    /// Checks an entry of `bytes` bytes that another member has forwarded and reserves disk space for it. Rejects an entry that
-    /// is too long, or any entry while too many committed entries are unapplied. Fails with `NotNow` if the disk lacks room or
-    /// `within_bound` is false. `within_bound` says whether the queued messages of that member are within their bound.
+    /// Checks an entry of `bytes` bytes that another member has forwarded and reserves disk space for it, unless members need
+    /// its command at startup. Rejects an entry that is too long, or any entry while too many committed entries are unapplied.
+    /// Fails with `NotNow` if there is not enough disk space or memory, or if `within_bound` is false. `within_bound` says
+    /// whether the queued messages of that member are within their bound.
     pub(super) fn admit_forwarded(
         &mut self,
         entry: &Entry,
@@ -71,8 +72,9 @@ impl Replica {
         }
     }
 
-    /// Checks an entry of `proposer` before it is appended. Fails with `NotNow` if this member does not lead or the entry must
-    /// wait. Rejects commands that some member does not support, and commands that change data copied from another cluster.
+    /// Checks an entry of `proposer` before it is appended. Fails with `NotNow` if this member does not lead or is transferring
+    /// leadership, if `proposer` is being removed, or if the entry must wait. Rejects entries that [`Self::check_version`]
+    /// rejects, and commands that change data copied from another cluster.
     pub(super) fn admit_to_log(&mut self, proposer: u64, entry: &Entry) -> Result<(), NotAppended> {
         let raft = &self.raft.raft;
         let leads = raft.state == StateRole::Leader && raft.lead_transferee.is_none();

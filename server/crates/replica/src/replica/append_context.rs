@@ -35,8 +35,8 @@ impl AppendContext {
         }
     }
 
-    /// Decodes the context of a message. Empty bytes have neither lineage nor checksum. Returns `None` if the bytes are not a
-    /// context.
+    /// Decodes the context of a message. An empty context has neither lineage nor checksum. Returns `None` if the bytes are not
+    /// a context.
     pub(super) fn of(message: &Message) -> Option<Self> {
         let Some((lineage, previous)) = message.context.split_first_chunk() else {
             return message.context.is_empty().then(Self::default);

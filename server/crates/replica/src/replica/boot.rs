@@ -49,10 +49,10 @@ pub fn genesis(cluster_id: u64, members: Vec<Member>) -> View {
 }
 
 impl Replica {
-    /// Creates a replica from recovered state; a new member's checkpoint is `genesis`. A sole voter campaigns immediately.
-    /// Fails if there is no checkpoint, or if its feature level is above this release. Also fails if the log ends before the
-    /// checkpoint or the stored commit index, or has a gap or a corrupt entry. Also fails if a later release wrote the hard
-    /// state or a record.
+    /// Creates a replica from recovered state. In a new cluster, the checkpoint is [`genesis`]. A sole voter campaigns
+    /// immediately. Fails if there is no checkpoint, or if the checkpoint has a feature level above this release. Also fails if
+    /// the log ends before the checkpoint or the stored commit index, or has a gap or a corrupt entry. Also fails if a later
+    /// release wrote the hard state or a record.
     pub fn new(config: Config, recovered: Recovered) -> Result<Self, CorruptRecord> {
         let checkpoint = recovered
             .checkpoint
@@ -164,9 +164,9 @@ fn raise(hard_state: &mut HardState, place: &Position) {
     }
 }
 
-/// Checks that a checkpoint, the log entries after it and the stored commit index are consistent. If the log contains entries
-/// of `--force-new-cluster`, returns the members that committed entries remove, with the indexes of these entries; otherwise an
-/// empty map.
+/// Checks that a checkpoint, the log entries after it and the stored commit index are consistent, and that no entry after the
+/// checkpoint is corrupt. If the log contains entries of `--force-new-cluster`, returns the members that committed entries
+/// remove, with the indexes of these entries; otherwise an empty map.
 fn check_log_and_find_forced_removals(
     place: &Position,
     entries: &[raft::eraftpb::Entry],
@@ -212,8 +212,8 @@ fn check_log_and_find_forced_removals(
                 // An entry without a stamp was not proposed by a member.
                 is_forced |= command.stamp.is_none();
             }
-            // An entry with unknown parts may never be committed. If it is committed, the member halts when it would apply the
-            // entry.
+            // An entry with unknown parts may never be committed. If it is committed, the member halts when it tries to apply
+            // the entry.
             Ok(_) | Err(EntryError::Unknown) => {}
             Err(EntryError::Corrupt(corrupt)) => return Err(corrupt),
         }
@@ -235,7 +235,7 @@ mod tests {
         replica::tests::{config, first_state},
     };
 
-    /// A later release may store data that restricts the member in these bytes, for example about its vote.
+    /// In these bytes, a later release may store data that restricts the member, for example in its votes.
     #[test]
     fn a_hard_state_and_a_log_record_of_a_later_release_are_refused() {
         let mut hard_state = wire::hard_state(3, 2, 1).to_vec();

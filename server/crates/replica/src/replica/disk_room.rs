@@ -114,8 +114,8 @@ impl Replica {
         message.entries.truncate(taken);
     }
 
-    /// Transfers leadership to another voter if the disk is full or the memory is used up. After a while, tries a different
-    /// voter. Keeps leading if no other voter is active or has room.
+    /// Transfers leadership to another voter if the disk is full or the memory is used up. After [`HANDOVER_TIMEOUTS`] election
+    /// timeouts, tries a different voter. Keeps leading if no other voter is active or has room.
     pub(super) fn hand_over_if_full(&mut self) {
         if self.raft.raft.state != StateRole::Leader {
             self.disk_room.handed_over = None;

@@ -1,5 +1,5 @@
-//! Makes a member the only member of its cluster when all other members are lost (`--force-new-cluster`, `witan export`). It
-//! appends entries that remove all other members, as if the cluster had accepted them.
+//! Makes a member the only member of its cluster when all other members are lost (`--force-new-cluster`, `witan export`). This
+//! module appends entries that remove all other members, as if the cluster had accepted them.
 //!
 //! Log entries that are not known to be committed are kept, because a quorum may have acknowledged them. If such an entry
 //! removes this member or cannot be decoded, that entry and all later entries are dropped.
@@ -28,7 +28,7 @@ use witan_machine::{
 pub struct ForcedCluster {
     /// The records that must be on disk before the member starts.
     pub batch: LogBatch,
-    /// Ids of the removed members.
+    /// Ids of the removed members, including members that uncommitted entries remove.
     pub removed: Vec<MemberId>,
     /// Peer URLs of all other members in the checkpoint and in the log after it. With them, the caller finds members that still
     /// run, which must not be removed.
@@ -49,10 +49,10 @@ pub enum ForceError {
 }
 
 impl Replica {
-    /// Appends entries to the recovered state that make `own` the only member and returns them for the disk. Returns `None` if
-    /// there is no checkpoint, or if `own` is already the only member or was removed. Fails with `NoState` if this member never
-    /// received the cluster's state. Also fails if a record or a committed entry cannot be decoded, or if the state or an entry
-    /// has a feature level above `level`.
+    /// Appends entries to the recovered state that make `own` the only member and returns them for the disk. Raises the term,
+    /// votes for `own`, and commits all entries that stay. Returns `None` if there is no checkpoint, or if `own` is already the
+    /// only member or was removed. Fails with `NoState` if this member never received the cluster's state. Also fails if a
+    /// record or a committed entry cannot be decoded, or if the state or an entry has a feature level above `level`.
     pub fn force_new_cluster(
         recovered: &mut Recovered,
         own: MemberId,

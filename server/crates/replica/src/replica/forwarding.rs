@@ -52,8 +52,8 @@ impl Replica {
         }
     }
 
-    /// Resends the messages with proposals that a leader may have missed, up to [`forward_again_bytes`]. Requests in further
-    /// messages time out. The leader accepts each message once, and only in the term that the message names.
+    /// Resends the messages with proposals that a leader may have missed, up to [`forward_again_bytes`]. The requests in the
+    /// remaining messages time out. The leader accepts each message once, and only in the term that the message names.
     pub(super) fn forward_again(&mut self, leader: u64) {
         let (mut bytes, bytes_max) = (0, forward_again_bytes(self.config.tuning.memory_bytes));
         for ((term, number), entries) in self.proposals.unanswered_messages(leader) {
@@ -148,8 +148,8 @@ impl Replica {
     }
 
     /// If the term or leader has changed since the last call, resubmits deferred proposals and lease requests. Also drops
-    /// unproven lease answers and deferred commit indexes. Restarts the count of handovers and tells the lessor if another
-    /// member leads.
+    /// unproven lease answers and deferred commit indexes. Restarts the count of handovers. If another member leads now, tells
+    /// the lessor.
     pub(super) fn notice_leader(&mut self) {
         let raft = &self.raft.raft;
         let now = (raft.term, raft.leader_id);

@@ -35,8 +35,8 @@ impl Replica {
         self.follow_batches();
     }
 
-    /// Holds a client's proposal with an entry of `bytes` bytes until it is due. If more than [`INBOX_MAX`] are held, rejects
-    /// proposals of the clients with the most bytes.
+    /// Holds a client's proposal with an entry of `bytes` bytes until it is due. If clients then have more than [`INBOX_MAX`]
+    /// held proposals, rejects about a quarter of their bytes, first from the clients with the most bytes.
     pub(super) fn hold_own(&mut self, connection: Connection, ticket: Ticket, bytes: usize) {
         let held = HeldProposal::Own(ticket);
         self.group.push(Source::Client(connection), held, bytes);

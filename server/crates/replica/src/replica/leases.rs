@@ -1,6 +1,6 @@
-//! Lease requests. Other members send them to the leader. The leader computes the answer from its lease timers and delivers it
-//! once a ReadIndex round has proved that no other leader tracks leases. If the leader's state was older than the round's
-//! index, the leader recomputes the answer after applying that index. The entries in between may grant or revoke the lease.
+//! Lease requests, which members send to the leader. The leader computes the answer from its lease timers and delivers it once
+//! a ReadIndex round has proved that no other leader tracks leases. If the leader's state was older than the round's index, the
+//! leader recomputes the answer after applying that index. The entries in between may grant or revoke the lease.
 
 use raft::StateRole;
 use witan_machine::{lease::LeaseId, member::MemberId};
@@ -54,7 +54,8 @@ impl Replica {
         self.post(leader, Lane::Control, &PeerMessage::LeaseRequests(message));
     }
 
-    /// Answers another member's lease requests. Tells the sender if this member cannot answer in that term.
+    /// Answers another member's lease requests. Sends an answer without a result if this member cannot answer a request in the
+    /// message's term.
     pub(super) fn take_lease_requests(&mut self, from: u64, message: &ForwardedLeaseRequests) {
         for request in &message.requests {
             let asker = LeaseRequester::Member {
@@ -153,7 +154,7 @@ impl Replica {
     }
 
     /// Delivers a lease answer to its requester: a request of this process or another member. `None` means that this member
-    /// does not lead; a request of this process then keeps waiting.
+    /// cannot answer; a request of this process then keeps waiting.
     fn deliver(&mut self, asker: LeaseRequester, answer: Option<LeaseAnswer>) {
         match asker {
             LeaseRequester::Own(ticket) => {

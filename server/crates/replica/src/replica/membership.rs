@@ -212,7 +212,7 @@ impl Replica {
 
     /// Requests that the leader's state replace this member's state, because the states differ or the checkpoint on disk is
     /// damaged. The request is repeated until a snapshot is installed. The member accepts no entries while a request is
-    /// pending. A leader must first transfer leadership.
+    /// pending. On a leader, nothing happens until another member leads.
     pub(crate) fn rebuild(&mut self) {
         self.rebuilds = true;
         self.request_snapshot();

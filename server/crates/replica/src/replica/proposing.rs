@@ -1,5 +1,5 @@
-//! Proposals on the leader: they are first held (`group_commit`), then appended, and sent with one message per member and turn.
-//! On any other member, `forwarding` sends them to the leader.
+//! Proposals on the leader: they are first held (`group_commit`), then appended, and usually sent in one message per member and
+//! turn. On any other member, `forwarding` sends them to the leader.
 
 use bytes::Bytes;
 use raft::{
@@ -81,8 +81,9 @@ impl Replica {
         TargetLog { term: self.raft.raft.term, leader: self.config.id, number: 0 }
     }
 
-    /// Appends an entry, which member `proposer` proposed, to this leader's log. [`Self::send_appended`] sends the entry. Fails
-    /// with `NotNow` if the proposer may retry, or else with the reason for the rejection.
+    /// Appends an entry, which member `proposer` proposed, to this leader's log. [`Self::send_appended`] sends the entry; a
+    /// membership change is sent immediately. Fails with `NotNow` if the proposer may retry, or else with the reason for the
+    /// rejection.
     pub(super) fn append_entry(
         &mut self,
         proposer: u64,
@@ -111,8 +112,8 @@ impl Replica {
     }
 
     /// Appends a membership change to the log and sends it. Fails with `NotNow` while another change is pending, because raft
-    /// silently drops a second change, or if leadership must be transferred first. Also fails if [`Self::check_change`] rejects
-    /// the change.
+    /// would silently drop a second change. Also fails with `NotNow` if this leader must first transfer leadership, and starts
+    /// the transfer. Also fails if [`Self::check_change`] rejects the change.
     fn append_change(&mut self, change: &ConfChange) -> Result<(), NotAppended> {
         self.send_appended();
         if self.raft.raft.has_pending_conf() || self.transfers_leadership_first(change) {

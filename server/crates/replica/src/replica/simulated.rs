@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Replica {
-    /// Returns the index of the first entry in the log in memory.
+    /// Returns the index of the first entry in the log in memory, or of the next entry if that log is empty.
     pub fn log_begins(&self) -> u64 {
         use raft::Storage as _;
         self.raft.store().first_index().unwrap_or_default()

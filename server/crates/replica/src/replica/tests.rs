@@ -333,7 +333,7 @@ fn a_copy_waits_for_a_leader_if_its_log_adds_voters() {
     }
 }
 
-/// Until then, a candidate of a later term may win with the vote of the copy's original.
+/// Before that, a candidate of a later term may still win with the vote of the copy's original.
 #[test]
 fn a_copy_asks_a_leader_after_three_election_timeouts() {
     let (mut replica, mut host) = (follower(), Noted::default());
@@ -374,7 +374,7 @@ fn a_copy_ignores_reports_of_the_first_three_election_timeouts() {
     }
 }
 
-/// The copy's original may have voted for another candidate in such a term.
+/// The copy's original may have voted for another candidate in the reported term.
 #[test]
 fn a_copy_votes_in_no_term_that_another_voter_has_reported() {
     for (term, votes) in [(8, false), (9, true)] {

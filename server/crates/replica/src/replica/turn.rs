@@ -226,8 +226,9 @@ fn persist_committed_change(replica: &mut Replica, host: &mut dyn Host) {
     }
 }
 
-/// Persists and syncs the commit index if no batch followed it for an election timeout. Without this sync, a member that
-/// restarts would not know that its last entries are committed. A leader of a forked history could then replace them.
+/// Persists and syncs the commit index if no later batch has persisted it within an election timeout. Without this sync, a
+/// member that restarts would not know that its last entries are committed. A leader of a forked history could then replace
+/// them.
 fn persist_idle_commit(replica: &mut Replica, host: &mut dyn Host) {
     let patience = replica.config.election_ticks as u64;
     let advanced = replica.commit_unpersisted;

@@ -16,7 +16,7 @@ pub enum RangeEnd {
     Never,
 }
 
-/// A watched key range. Ranges are ordered by first key.
+/// A watched key range. Ranges are ordered by first key, then by end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WatchRange {
     /// The first key.

@@ -24,7 +24,7 @@ impl Cluster {
         state
     }
 
-    /// Sends a write to a member and waits until all reachable members have applied the entry.
+    /// Sends a write to a member, waits for the answer, and ticks twice, so that all reachable members apply the entry.
     fn write(&mut self, at: u64, key: &str) {
         let ticket = self.propose(at, put(key));
         self.until(|cluster| cluster.answer(at, ticket).is_some());

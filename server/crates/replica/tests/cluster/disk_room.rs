@@ -46,7 +46,7 @@ fn a_leader_with_a_full_disk_transfers_leadership() {
     assert!(cluster.answer(leader, ticket).is_some());
 }
 
-/// If every disk is full, a leader does not transfer leadership, because each new leader would transfer it again.
+/// If every disk is full, no other member takes over, because each new leader would transfer leadership again.
 #[test]
 fn members_whose_disks_are_all_full_keep_their_leader() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

@@ -113,7 +113,7 @@ fn all_members_get_the_state_of_the_first_leader() {
     assert_eq!(installs, 2, "each other member installs one snapshot");
 }
 
-/// A member does not apply entries after the leader's first entry to a state that will be replaced.
+/// To a state that will be replaced, a member applies no entries after the leader's first entry.
 #[test]
 fn a_member_accepts_no_later_entries_before_it_has_the_leaders_state() {
     let mut cluster = adopted();
