@@ -50,9 +50,10 @@ fn exceeds_quota(node: &Node, command: &Command, bytes: u64) -> Result<bool, Nod
 
 impl Node {
     /// Checks a command that keeps `kept_bytes` bytes of stored values (`ignore_value`). Returns whether the command can
-    /// increase the size that is charged against the quota. Fails if a command for users or roles is too long, the member is a
-    /// learner, or the cluster follows another cluster. If the quota (`--quota-backend-bytes`) is exhausted, raises the NOSPACE
-    /// alarm and fails with `NoSpace`, so authorize the caller first.
+    /// increase the size that is charged against the quota. Fails if a command for users or roles is too long. Fails on a
+    /// learner, unless members need the command at startup. Fails for a change of copied data while the cluster follows another
+    /// cluster. If the quota (`--quota-backend-bytes`) is exhausted, raises the NOSPACE alarm and fails with `NoSpace`, so
+    /// authorize the caller first.
     pub(super) async fn admit(
         &self,
         command: &Command,

@@ -25,7 +25,7 @@ pub(super) struct Checkpoints {
     unsaved: UnsavedLog,
     /// The largest size in bytes of the v3 key space since the last checkpoint.
     kv_bytes: u64,
-    /// Whether a checkpoint is due regardless of the log's size.
+    /// Whether a checkpoint is due regardless of the log's size, because the feature level requires a newer format.
     due: bool,
 }
 
@@ -122,8 +122,8 @@ impl Checkpoints {
         self.checkpointer.rewrite_all_runs(view, hold);
     }
 
-    /// Offers a view to the checkpointer if a checkpoint is due: on request, after enough log, or after a large compaction.
-    /// Calls `view` only in this case. Only a new checkpoint frees the compacted data. If `space` is low, less log makes a
+    /// Offers a view to the checkpointer if a checkpoint is due: for a higher feature level, after enough log, or after a large
+    /// compaction, whose data only a new checkpoint frees. Calls `view` only in this case. If `space` is low, less log makes a
     /// checkpoint due. `kv_bytes` is the size of the v3 key space.
     pub(super) fn offer(&mut self, kv_bytes: u64, space: SpaceLevel, view: impl FnOnce() -> View) {
         let compacted = self.kv_bytes.saturating_sub(kv_bytes);

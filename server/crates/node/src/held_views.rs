@@ -112,7 +112,8 @@ impl HeldViews {
         HeldView { views: self.clone(), id, end: ViewEnd(ended) }
     }
 
-    /// Records the bytes that a turn has dropped. Tells the oldest readers to end while all readers together pin too much.
+    /// Records the bytes that a turn has dropped. Tells the oldest readers to end until the other readers pin few enough bytes
+    /// for the quota.
     pub(super) fn record_dropped(&self, machine: &StateMachine) {
         let mut held = self.0.lock();
         let of_machine = machine.dropped_bytes();
@@ -139,8 +140,8 @@ impl HeldViews {
         outdated.inspect(|reader| reader.end()).count()
     }
 
-    /// Tells the oldest readers to end until the other readers pin at most an eighth of `budget_bytes`. Returns the number
-    /// of readers that it tells.
+    /// Tells the oldest readers to end until the other readers pin at most an eighth of `budget_bytes`. Returns the number of
+    /// readers that were told.
     pub(super) fn end_beyond_budget(&self, budget_bytes: u64) -> usize {
         self.0.lock().end_beyond(budget_bytes / MEMORY_DIVISOR)
     }
@@ -175,7 +176,7 @@ impl Held {
     }
 
     /// Tells the oldest readers to end until the other readers pin at most `kept_max` bytes or must not end. Returns the number
-    /// of readers that it tells.
+    /// of readers that were told.
     fn end_beyond(&self, kept_max: u64) -> usize {
         let mut ended = 0;
         while self.kept_bytes() > kept_max

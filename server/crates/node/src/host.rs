@@ -185,13 +185,13 @@ impl Host for NodeHost {
         None
     }
 
-    /// Drops the state on the executor's thread, because dropping can take long.
+    /// Drops the state on the executor's thread, because dropping can take a long time.
     fn discard(&mut self, machine: StateMachine) {
         self.executor.free(machine);
     }
 
-    /// Publishes the state, then completes the requests of the entries, updates members, tokens and metrics, and wakes
-    /// watchers.
+    /// Publishes the state, queues states to hash, and updates members, tokens and metrics. Then completes the requests of the
+    /// entries and wakes watchers.
     fn applied(&mut self, applied: Vec<Applied>, view: &View) {
         let entries = u32::try_from(applied.len()).unwrap_or(u32::MAX).max(1);
         let executed = std::mem::take(&mut self.executed_took);

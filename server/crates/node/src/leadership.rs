@@ -22,7 +22,7 @@ use super::{
 };
 
 impl Node {
-    /// Transfers leadership to `member`. If `member` is `None`, transfers leadership to the member that lags least. Waits up to
+    /// Transfers leadership to `member`. If `member` is `None`, selects the recently active voter that lags least. Waits up to
     /// the election timeout for the new leader and returns its id. Fails with `Timeout` if that member does not lead by then.
     pub async fn transfer_leadership(
         &self,

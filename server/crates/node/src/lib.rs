@@ -9,8 +9,9 @@
 //! `leadership` transfers leadership and asks the leader about leases, and `reconfiguration` checks whether a membership change
 //! is safe for the quorum. The replica checks whether a learner has caught up
 //! (`server/crates/replica/src/replica/membership.rs`). `tokens` holds simple tokens, and `state_hashes` the hashes of states.
-//! `status` and `peer_links` describe this member and the others. `clock` reads the wall clock. `metrics`, `request_durations`,
-//! `counts` and `labeled_gauges` are metrics; `logged_state` writes log lines. `error` explains failed requests.
+//! `status` and `peer_links` describe this member and the other members. `clock` reads the wall clock. `metrics`,
+//! `request_durations`, `counts` and `labeled_gauges` are metrics; `logged_state` writes log lines. `error` explains failed
+//! requests.
 
 use witan_machine::revision::Revision;
 
@@ -96,7 +97,7 @@ pub use witan_replica::{
     },
 };
 
-/// Number of attempts to propose a command that keeps a stored value (`ignore_value`) while that value grows.
+/// Number of attempts to propose a command that keeps a stored value (`ignore_value`) if the value grows each time.
 const KEPT_VALUE_ATTEMPTS: usize = 4;
 
 /// A clonable handle to the running member.
@@ -281,7 +282,8 @@ impl Node {
     }
 
     /// Limits the length of the stored values that a command keeps and replicates the command. If a value has grown beyond its
-    /// limit when the command is applied, tries again, up to [`KEPT_VALUE_ATTEMPTS`] times in total.
+    /// limit when the command is applied, tries again, up to [`KEPT_VALUE_ATTEMPTS`] times in total, and then returns the last
+    /// reply.
     async fn replicate_kept(
         &self,
         command: &KvCommand,
@@ -304,8 +306,8 @@ impl Node {
     }
 
     /// Admits and replicates a command once and waits until it is applied on this member. While the memory budget is full, a
-    /// command that adds data waits first. Counts failures and records the duration. `kept_bytes` has the same meaning as in
-    /// [`Self::admit`].
+    /// command that adds data waits first. After the admission, counts a failure and records the duration. `kept_bytes` has the
+    /// same meaning as in [`Self::admit`].
     async fn replicate_once(
         &self,
         command: Command,
@@ -343,7 +345,8 @@ impl Node {
         }
     }
 
-    /// Returns a linearizable view after a ReadIndex round. Success proves that the replica's thread runs.
+    /// Returns a linearizable view after a ReadIndex round and counts a timeout or other failure. Success proves that the
+    /// replica's thread runs.
     pub async fn read_index(&self) -> Result<CurrentView, NodeError> {
         let (to, answer) = CompletionSender::new(self.shared.request_timeout);
         self.send(LoopRequest::Read { to })?;

@@ -13,7 +13,7 @@ use witan_replica::replica::MessageFault;
 
 use super::metrics::alarm_type;
 
-/// Minimum interval between two log lines, because a leader repeats an unacknowledged append.
+/// Minimum interval between two log lines about dropped messages, because a leader repeats an unacknowledged append.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The state at the last call of [`LoggedState::update`].

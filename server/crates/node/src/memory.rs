@@ -196,7 +196,7 @@ pub struct MemoryMonitor {
 struct Estimate {
     /// The estimate in bytes, or `None` before the first measurement.
     other_bytes: Option<u64>,
-    /// Minimum of the other memory in bytes at the last measurement.
+    /// Lower bound of the other memory in bytes at the last measurement.
     last_least: u64,
     /// Total size in bytes of the values evicted from the cache as of the last measurement.
     dropped_bytes: u64,

@@ -126,12 +126,12 @@ impl RoundTrips {
         self.squares += ms * ms;
     }
 
-    /// Returns the mean round-trip time in milliseconds.
+    /// Returns the mean round-trip time in milliseconds, or 0 if none was measured.
     pub fn mean(&self) -> f64 {
         self.sum / self.count.max(1) as f64
     }
 
-    /// Returns the standard deviation of the round-trip times in milliseconds.
+    /// Returns the standard deviation of the round-trip times in milliseconds, or 0 if none was measured.
     pub fn deviation(&self) -> f64 {
         let mean = self.mean();
         (self.squares / self.count.max(1) as f64 - mean * mean)

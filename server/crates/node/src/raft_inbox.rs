@@ -79,7 +79,7 @@ impl Node {
         self.put(|queued| queued.durable = queued.durable.max(Some(index)));
     }
 
-    /// Makes the replica's thread end after its current turn.
+    /// Makes the replica's thread end after one more turn, which takes no client requests.
     pub fn stop(&self) {
         self.put(|queued| queued.stop = true);
     }

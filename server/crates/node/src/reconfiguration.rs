@@ -41,7 +41,7 @@ pub(super) enum Connection {
 }
 
 /// Checks a change of `members`. `connection` returns each member's connection, and `Settled` for this member. Removing a
-/// learner or an unknown member is always safe.
+/// learner or an unknown member is always safe. A promotion does not depend on the connections.
 pub(super) fn check(
     change: Reconfiguration,
     members: &MemberRegistry,

@@ -84,7 +84,8 @@ pub struct NodeParts {
 }
 
 /// Starts the replica's thread. Returns the node and the thread's handle. `checkpointer` gets the node, to which it reports
-/// durable checkpoints. `post` gets the node and the receiver of snapshots and returns the transport.
+/// durable checkpoints. `post` gets the node and the receiver of snapshots and returns the transport. Fails if one of them
+/// fails or a thread cannot be started.
 pub fn start(
     parts: NodeParts,
     checkpointer: impl FnOnce(Node) -> std::io::Result<Checkpointer>,

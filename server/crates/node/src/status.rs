@@ -126,8 +126,8 @@ impl PublishedStatus {
     }
 }
 
-/// The published state after the last turn, and whether it is linearizable. Empty until a read requests the state, so that a
-/// write-only load does not copy data.
+/// The published state after the last turn, and whether it is linearizable. No state is published until a read requests it, so
+/// that a write-only load does not copy data.
 ///
 /// Only the replica's thread publishes a state, and it withdraws the state before any client can learn of a later state. A
 /// client that has received the answer to a write therefore never reads an older state. If this member is the only voter, the
@@ -217,7 +217,8 @@ impl Node {
         }
     }
 
-    /// Returns a view's alarms of one kind, or all for `None`. Adds this member's NOSPACE alarm during a [`Shortage`].
+    /// Returns a view's alarms of one kind (a number of [`AlarmType`]), or all alarms for `None`. Adds this member's NOSPACE
+    /// alarm during a [`Shortage`].
     pub fn alarms(&self, view: &View, kind: Option<i32>) -> impl Iterator<Item = Alarm> {
         let own = Alarm::new(self.identity().member_id, AlarmType::NoSpace);
         let wanted = kind.is_none_or(|kind| own.kind == kind);

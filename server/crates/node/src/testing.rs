@@ -9,7 +9,7 @@ use witan_replica::{limits::INBOX_MAX, replica::PeerEvent};
 use super::{completions::CompletionBatch, *};
 use witan_machine::{StateMachine, kv::Kv, values::BlockCache};
 
-/// Creates a node without a replica.
+/// Creates a node without a replica. Requests to the replica fail with `Stopped`.
 pub fn without_replica(member_id: MemberId, cluster_id: u64) -> Node {
     let (node, _) =
         stalled_as(ProcessIdentity { member_id, cluster_id, ..ProcessIdentity::default() });

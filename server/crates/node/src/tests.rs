@@ -249,7 +249,7 @@ fn a_hundred_thousand_waits() {
     assert_eq!(watchers.len(), 0);
 }
 
-/// Returns the time in seconds to remove a stream with this many unread watcher groups.
+/// Returns the time in seconds to unregister this many unread watcher groups of a stream.
 fn removal(groups: usize) -> f64 {
     let mut registry = WatcherGroups::default();
     let stream = registry.add_stream();

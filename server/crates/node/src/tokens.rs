@@ -139,8 +139,8 @@ impl Tokens {
         }
     }
 
-    /// Returns whether this member might not have applied the entry that assigns a token. A token ends with the index of its
-    /// entry. Returns `false` for text that does not end with an index.
+    /// Returns whether this member might not have applied the entry that assigns a token. The text of a token ends with the
+    /// index of its entry. Returns `false` for text that does not end with an index.
     pub fn is_ahead(&self, token: &str) -> bool {
         let index = token.rsplit_once('.').map(|(_, index)| index.parse());
         matches!(index, Some(Ok(index)) if self.assigned.load(Relaxed) < index)

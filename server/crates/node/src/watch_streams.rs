@@ -87,8 +87,9 @@ impl WatchStreams {
         self.0.lock().published = revision;
     }
 
-    /// Records all matching changes since the last call for each stream. Adds the wake-ups of these streams, and of streams
-    /// that wait for a higher revision, to `completions`, which the caller must flush.
+    /// Records all matching changes since the last call for each stream, and keeps the pre-compaction states of `kv`. Adds the
+    /// wake-ups of these streams, and of streams that wait for a higher revision, to `completions`, which the caller must
+    /// flush.
     pub(super) fn notify(&self, kv: &Kv, completions: &mut CompletionBatch) {
         let mut watch_state = self.0.lock();
         let watch_state = &mut *watch_state;
@@ -158,7 +159,7 @@ impl WatchStreams {
         }
     }
 
-    /// Drops pre-compaction states after [`OLDER_STATE_CHECKS`] calls. Call this periodically.
+    /// Drops all pre-compaction states at the [`OLDER_STATE_CHECKS`]th call after the newest was added. Call this periodically.
     pub(super) fn expire_old_states(&self) {
         let mut watch_state = self.0.lock();
         watch_state.older_checks += 1;

@@ -118,8 +118,8 @@ impl ReplicaLoop {
         }
     }
 
-    /// Proposes a command. Fails with [`NodeError::NoSpace`] if disk space or memory is short. A command that members need at
-    /// startup is proposed regardless.
+    /// Proposes a command. Fails with [`NodeError::NoSpace`] if disk space is short, or if memory is short and the command adds
+    /// data. A command that members need at startup is proposed regardless.
     fn propose(&mut self, proposal: Proposal) {
         let Proposal { entry, now_ns, grows, to, connection } = proposal;
         let has_memory = !grows || !self.shared.memory.refuses_growth();
@@ -162,7 +162,7 @@ impl ReplicaLoop {
     /// writes a second base before it calls `done`, because only the second base lets the previous checkpoint be removed.
     /// `is_second` means that this call is for the second base.
     fn rewrite(&mut self, mut done: OnDurable, is_second: bool) {
-        // Without a tick since startup, the space is unknown.
+        // The last measurement may be a tick old.
         self.update_room();
         if !is_second && self.space.level() != SpaceLevel::Enough {
             let shared = self.shared.clone();
