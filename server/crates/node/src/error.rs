@@ -52,7 +52,7 @@ pub enum NodeError {
     Internal,
 }
 
-/// The reason why an operation was not executed.
+/// The reason why an operation has no output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError<E> {
     /// The operation got no reply from the state machine.

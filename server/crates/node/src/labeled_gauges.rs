@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prometheus::IntGaugeVec;
 use witan_base::sync::Mutex;
 
-/// A gauge with labels, whose series are replaced at each scrape.
+/// A gauge with labels, whose set of series is updated at each scrape.
 #[derive(Debug)]
 pub(super) struct LabeledGauges {
     gauges: IntGaugeVec,

@@ -208,7 +208,7 @@ pub struct ProcessIdentity {
     pub member_id: MemberId,
     /// The cluster's id.
     pub cluster_id: u64,
-    /// The lineage of the data directory.
+    /// The store id of the data directory, and the store ids of its originals if it is a copy.
     pub store: StoreLineage,
     /// `--name`.
     pub name: String,

@@ -69,11 +69,11 @@ pub struct NodeParts {
     pub checkpoint_log_bytes: u64,
     /// Monitors the disk's free space.
     pub space: SpaceMonitor,
-    /// The state that all handles share.
+    /// Initial values of the state that all handles share.
     pub shared: SharedParts,
     /// Duration of a tick: one heartbeat interval.
     pub tick: Duration,
-    /// Duration above which a turn is logged as slow.
+    /// Duration above which a turn or a long command is logged as slow.
     pub slow_apply: Duration,
     /// Queue of states to be hashed.
     pub frozen: FrozenStates,

@@ -103,7 +103,7 @@ fn of_kv(operation: &KvOperation) -> Option<RequestType> {
     })
 }
 
-/// Returns the type of a lease operation. As in etcd, an expiration counts as a revocation.
+/// Returns the type of a lease operation. As in etcd, an expiration is measured as a revocation.
 fn of_lease(operation: &LeaseOperation) -> RequestType {
     match operation {
         LeaseOperation::Grant(_) => RequestType::LeaseGrant,

@@ -47,8 +47,8 @@ impl Node {
         &self.shared.state_hashes
     }
 
-    /// Replaces this member's state with the leader's state. Completes after the next installation of a snapshot. Fails with
-    /// `Timeout` if that takes longer than `REBUILD_TIMEOUT`.
+    /// Replaces this member's state with the leader's state. A leader must first transfer leadership. Completes after the next
+    /// installation of a snapshot. Fails with `Timeout` if that takes longer than `REBUILD_TIMEOUT`.
     pub async fn rebuild(&self) -> Result<(), NodeError> {
         let mut installs = self.shared.installs.subscribe();
         self.send(LoopRequest::Rebuild)?;

@@ -77,7 +77,7 @@ impl PublishedStatus {
 
     /// Publishes the state's sizes, revision, alarms and authentication, and whether this member is a learner or its cluster
     /// follows a source. Returns whether the auth revision or the use of v3 authentication differs from the published values.
-    /// The use of v2 authentication and changes to the path patterns of an existing role do not count.
+    /// Ignores the use of v2 authentication and changes to the path patterns of an existing role.
     pub(super) fn store_state(&self, machine: &StateMachine, member_id: MemberId) -> bool {
         self.size_bytes.store(machine.kv.size_bytes(), Relaxed);
         self.revision.store(machine.kv.revision().0, Relaxed);

@@ -184,7 +184,7 @@ fn a_read_of_the_published_state_does_not_involve_another_thread() {
     });
 }
 
-/// Number of waiting requests, more than a machine has sockets.
+/// Number of waiting requests: more than a process usually has sockets.
 const WAITS: usize = 100_000;
 
 /// Maximum size in bytes of one waiting request.

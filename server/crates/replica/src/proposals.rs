@@ -211,8 +211,8 @@ impl Proposals {
         messages
     }
 
-    /// Makes waiting entries that were submitted before `term` due again. The caller has applied an entry of `term`, so these
-    /// entries are in no log and cannot enter one.
+    /// Makes waiting entries that were submitted in terms before `term` due again. The caller has applied an entry of `term`,
+    /// so these entries are in no log and cannot enter one.
     pub(crate) fn term_begins(&mut self, term: u64) {
         let lost = self.waiting.select(|waiting| {
             let encoded = waiting.stage.encoded_mut();

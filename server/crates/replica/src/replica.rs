@@ -359,13 +359,13 @@ impl Replica {
     }
 
     /// Returns the deadlines of all leases in O(1), or `None` if this member does not track leases. Only a leader that has
-    /// applied all entries of earlier leaders tracks them, unless its cluster follows another cluster.
+    /// applied all entries of earlier leaders tracks leases, unless its cluster follows another cluster.
     pub fn deadlines(&self) -> Option<LeaseDeadlines> {
         self.leader_tasks.lessor.deadlines()
     }
 
-    /// Handles a message from another member. Silently drops messages from removed members. Drops messages that no correct
-    /// member sends and reports them to the host.
+    /// Handles a message from another member. Silently drops messages from removed members. Also drops faulty messages, which
+    /// the next turn reports to the host.
     pub(crate) fn receive(&mut self, envelope: Envelope) {
         let from = envelope.from;
         if !self.is_removed(from.0)
@@ -375,8 +375,8 @@ impl Replica {
         }
     }
 
-    /// Decodes a message and passes it to its handler. Fails for a message that no correct member sends, such as a raft message
-    /// with another sender's id.
+    /// Decodes a message and passes it to its handler. Fails if the message cannot be decoded, if a raft message names another
+    /// sender, or if [`Self::step`] fails.
     fn dispatch(&mut self, envelope: Envelope) -> Result<(), MessageFault> {
         let Envelope { from: MemberId(from), message, snapshot, .. } = envelope;
         match PeerMessage::decode(&message) {
@@ -542,8 +542,8 @@ impl Replica {
         }
     }
 
-    /// Reports snapshots without a result as failed, so that raft sends new snapshots. Then, unless the disk is full, proposes
-    /// the leader's own commands. Omits compactions and sweeps if this cluster follows another cluster.
+    /// Reports snapshots whose results are overdue as failed, so that raft sends new snapshots. Then, unless the disk is full,
+    /// proposes the leader's own commands. Omits compactions and sweeps if this cluster follows another cluster.
     fn run_leader_tasks(&mut self, now_ns: i64) {
         self.leader_tasks
             .fail_unreported_snapshots(&mut self.raft, self.ticks);

@@ -53,7 +53,7 @@ pub(crate) enum LoopRequest {
     Deadlines {
         to: CompletionSender<LeaseDeadlines>,
     },
-    /// Transfer leadership to `member`, or to the member that lags least.
+    /// Transfer leadership to `member`, or for `None` to the recently active voter that lags least.
     Transfer {
         member: Option<MemberId>,
         to: CompletionSender<Result<MemberId, TransferRefused>>,

@@ -124,8 +124,8 @@ impl Replica {
         replica.begin()
     }
 
-    /// Checks whether the recovered state removes this member, and whether a copied disk need not wait. Campaigns if this
-    /// member is the sole voter.
+    /// Handles a removal of this member in the recovered state, and ends the wait of a copied disk that need not wait.
+    /// Campaigns if this member is the sole voter.
     fn begin(mut self) -> Result<Self, CorruptRecord> {
         self.notice_own_removal();
         self.settle_copy();
@@ -155,8 +155,8 @@ pub(super) fn raft_config(config: &Config, applied: u64) -> RaftConfig {
     }
 }
 
-/// Raises the commit index to the applied index, because raft would otherwise panic. Raises the term to the checkpoint's term
-/// and then drops the vote, which is valid only in its own term.
+/// Raises the commit index to the applied index, because raft would otherwise panic. If the checkpoint has a higher term,
+/// raises the term and drops the vote, which is valid only in its own term.
 fn raise(hard_state: &mut HardState, place: &Position) {
     hard_state.commit = hard_state.commit.max(place.index);
     if place.term > hard_state.term {

@@ -163,7 +163,8 @@ impl Replica {
         true
     }
 
-    /// Confirms a leader if the message is its response to this member's ReadIndex request `number`. Returns whether it is.
+    /// Confirms a leader if the message is its response to this member's ReadIndex request `number`. Returns whether the leader
+    /// was confirmed.
     pub(super) fn confirm_leader_for_copy(&mut self, message: &Message, number: u64) -> bool {
         let Some(copied) = &mut self.copied else {
             return false;
@@ -266,7 +267,7 @@ impl Replica {
         self.ticks >= patience && others.all(|voter| voter == candidate || is_shorter(voter))
     }
 
-    /// Returns the voters of this member's configuration.
+    /// Returns the voters of this member's applied configuration, including outgoing voters.
     fn own_voters(&self) -> NamedVoters {
         let place = self.raft.store().position();
         let ids = place.voters.iter().chain(&place.voters_outgoing);

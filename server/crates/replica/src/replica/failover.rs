@@ -90,8 +90,8 @@ impl Replica {
         self.continue_failover();
     }
 
-    /// Accepts messages from `member` again if its process was believed to have ended. Its next message as a leader ends the
-    /// campaigns; they continue until then, because a restarted process does not lead.
+    /// Accepts messages from `member` again if its process was believed to have ended. The campaigns continue until its next
+    /// message as a leader, because a restarted process does not lead.
     pub(super) fn peer_process_returned(&mut self, member: u64) {
         let failover = self.failover.as_mut();
         if let Some(failover) = failover.filter(|failover| failover.ended.0 == member) {
@@ -99,9 +99,9 @@ impl Replica {
         }
     }
 
-    /// Returns whether the leader may have sent this message before its process ended. The message belongs to the leader's term
-    /// and arrives within an election timeout of the report. The caller drops such a message, because it would end the
-    /// campaigns.
+    /// Returns whether the leader may have sent this message before its process ended. This is the case if the message belongs
+    /// to that leader's term and arrives within an election timeout of the report. The caller drops such a message, because it
+    /// would end the campaigns.
     pub(super) fn is_late_from_ended_leader(&self, message: &Message) -> bool {
         let sent = (message.from, message.term);
         let is_late = |failover: Failover| {

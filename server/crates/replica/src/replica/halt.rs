@@ -62,7 +62,7 @@ pub enum Halt {
     Forked {
         /// Raft index of the entry.
         index: u64,
-        /// Term of the entry in this member's log. If the log no longer has the entry, term of the first known entry.
+        /// Term of the entry in this member's log. If the log no longer has the entry, the term of the first known entry.
         own_term: u64,
         /// Term of the entry in the leader's log.
         leader_term: u64,

@@ -29,7 +29,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Sends this process's lease requests to the leader, which may be this member. Does nothing while no leader is known.
+    /// Sends this process's unsent lease requests to the leader, which may be this member. Does nothing while no leader is
+    /// known.
     pub(super) fn hand_in_lease_requests(&mut self) {
         let raft = &self.raft.raft;
         if !self.lease_requests.has_unsent() || raft.leader_id == 0 {

@@ -132,7 +132,7 @@ impl Replica {
 
     /// Returns the fork if an entry has the same term here and in the message, but different data. Raft compares terms alone,
     /// but a term has two leaders if a voter has lost its vote with its disk. Compares the entry before the message's entries
-    /// by checksum, and the entries that this log already has.
+    /// by checksum, and each entry in the message that this log already has by its data.
     fn forked_in_term(&self, message: &Message) -> Option<LogClaim> {
         let (index, term) = (message.index, message.log_term);
         let forked = |index, term| LogClaim::Forked { index, own_term: term, leader_term: term };

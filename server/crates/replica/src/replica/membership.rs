@@ -202,7 +202,7 @@ impl Replica {
         removed.contains(&MemberId(self.config.id))
     }
 
-    /// Halts this removed member if the remaining voter has not rejected it for [`LEAVING_TICKS`] ticks.
+    /// Halts this removed member if the remaining voter has not rejected it within [`LEAVING_TICKS`] ticks.
     pub(super) fn continue_leaving(&mut self) {
         let since = self.own_removal.leaving_since;
         if since.is_some_and(|since| self.ticks >= since + LEAVING_TICKS) {

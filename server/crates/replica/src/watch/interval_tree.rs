@@ -1,5 +1,5 @@
 //! An interval tree, which finds the key ranges that contain a key. It is a treap ordered by first key, in which each node
-//! stores how far its subtree reaches. A lookup takes O(log n) time, and at most as much for each result.
+//! stores how far its subtree reaches. A lookup takes O(log n) time, plus at most O(log n) for each result.
 
 use std::cmp::Ordering;
 
