@@ -8,7 +8,7 @@ use witan_replica::{
 /// The reason why a request got no reply from the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
-    /// No leader is known.
+    /// No leader is known, or this member does not lead and only the leader can answer.
     #[error("no leader")]
     NoLeader,
     /// The request timed out. The command may or may not have been applied.

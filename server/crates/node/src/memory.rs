@@ -272,8 +272,8 @@ impl MemoryMonitor {
         }
     }
 
-    /// Adapts the size of the cache to a process of `process_bytes` bytes and decides whether commands are refused. Does nothing
-    /// for 0 bytes, which means that the measurement has failed.
+    /// Adapts the size of the cache to a process of `process_bytes` bytes and decides whether commands are refused. Does
+    /// nothing for 0 bytes, which means that the measurement has failed.
     fn measured(&mut self, process_bytes: u64) {
         if process_bytes == 0 {
             return;

@@ -12,8 +12,8 @@
 //! voters of that term have seen it. A copy neither votes nor campaigns in a term that a voter has reported, so each term has
 //! at most one leader.
 //!
-//! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait, because each election needs all voters. This does not
-//! apply to an old configuration that the member passes through while a confirmed leader brings it up to date.
+//! With fewer than [`CONFIRMING_VOTERS`] voters, the member does not wait, because each election needs all voters. This does
+//! not apply to an old configuration that the member passes through while a confirmed leader brings it up to date.
 //!
 //! A copy may be older than the last membership change. Each vote request therefore names the voters that its sender knows, and
 //! the applied index at which it knows them. A copy uses the newest list. If no member that knows an added voter requests a
@@ -131,8 +131,8 @@ impl Replica {
 
     /// Returns whether raft must not see a leader's message, because this member is a copy and the leader is not confirmed.
     /// Raft always sees messages of earlier terms. Asks the leader for confirmation, at most once per tick. Limits the commit
-    /// index in heartbeats from a confirmed leader that may still count acknowledgments from the original. Asks no leader in the
-    /// first `copy_patience` ticks, because a candidate of a later term may still win with the original's vote.
+    /// index in heartbeats from a confirmed leader that may still count acknowledgments from the original. Asks no leader in
+    /// the first `copy_patience` ticks, because a candidate of a later term may still win with the original's vote.
     pub(super) fn ask_unconfirmed_leader(&mut self, message: &mut Message) -> bool {
         let (kind, leader, term) = (message.get_msg_type(), message.from, message.term);
         let raft = &self.raft.raft;
@@ -250,8 +250,8 @@ impl Replica {
 
     /// Returns whether a log that ends at `last` (term and index) is at least as long as the log of every voter except
     /// `candidate`. Each voter must have reported its log recently, but not in the first `copy_patience` ticks, because such a
-    /// report may be older than the original's last vote. Returns `true` if this member is not a copy, because raft then compares
-    /// the logs.
+    /// report may be older than the original's last vote. Returns `true` if this member is not a copy, because raft then
+    /// compares the logs.
     fn is_longest_log(&self, candidate: u64, last: (u64, u64)) -> bool {
         let Some(copied) = &self.copied else {
             return true;

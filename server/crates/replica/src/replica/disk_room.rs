@@ -98,8 +98,8 @@ impl Replica {
     }
 
     /// Removes the entries that do not fit on the disk or in memory, and all later entries, from a leader's append message.
-    /// Reserves space for the other entries. Entries that elections or startup need always fit. Committed entries need no space,
-    /// because raft drops them.
+    /// Reserves space for the other entries. Entries that elections or startup need always fit. Committed entries need no
+    /// space, because raft drops them.
     pub(super) fn cut_to_room(&mut self, message: &mut Message) {
         if message.get_msg_type() != MessageType::MsgAppend {
             return;
