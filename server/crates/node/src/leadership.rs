@@ -23,7 +23,8 @@ use super::{
 
 impl Node {
     /// Transfers leadership to `member`. If `member` is `None`, selects the recently active voter that lags least. Waits up to
-    /// the election timeout for the new leader and returns its id. Fails with `Timeout` if that member does not lead by then.
+    /// the election timeout for the new leader and returns its id. Fails with `Timeout` if that member does not lead by then,
+    /// and with `Refused` if this member does not lead or there is no such voter.
     pub async fn transfer_leadership(
         &self,
         member: Option<MemberId>,

@@ -221,7 +221,7 @@ mod tests {
         let readers = HeldViews::new(None);
         frozen.offer(state(1), &Reply::Published, &readers);
         readers.checkpointed();
-        assert_eq!(readers.end_outdated(), 1, "it counts as a reader");
+        assert_eq!(readers.end_outdated(), 1, "the queued state is a reader");
         frozen.offer(state(2), &Reply::Published, &readers);
         let next = to_hash.next().await.expect("a state");
         assert_eq!(next.view.position.index, 2);

@@ -248,7 +248,8 @@ impl Replica {
         self.hand_over(to.map(|MemberId(id)| id)).map(MemberId)
     }
 
-    /// Starts a transfer like [`Self::transfer_leadership`] but does not append held proposals first.
+    /// Starts a transfer like [`Self::transfer_leadership`] but does not append held proposals first. A transfer to this leader
+    /// succeeds and only cancels a transfer in progress.
     pub(super) fn hand_over(&mut self, to: Option<u64>) -> Result<u64, TransferRefused> {
         self.send_appended();
         let raft = &self.raft.raft;
