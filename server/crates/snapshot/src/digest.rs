@@ -30,8 +30,8 @@ impl DigestError {
     }
 }
 
-/// Returns the length in bytes of the snapshot without its digest and whether the snapshot has a digest. `verb` names the
-/// failed operation in errors.
+/// Returns the length in bytes of the snapshot without its digest, and whether the file's length shows a digest. Does not read
+/// the content. `verb` names the failed operation in errors.
 pub fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), DigestError> {
     let length = std::fs::metadata(path)
         .map_err(DigestError::file(verb, path))?
@@ -42,7 +42,8 @@ pub fn length(verb: &'static str, path: &Path) -> Result<(u64, bool), DigestErro
     })
 }
 
-/// Checks the first `length` bytes against the digest after them. Calls `progress` with the number of bytes of each read.
+/// Checks the first `length` bytes against the digest after them. Fails if they differ or the file is too short. Calls
+/// `progress` with the number of bytes of each read.
 pub fn check(path: &Path, length: u64, progress: &mut dyn FnMut(usize)) -> Result<(), DigestError> {
     let mut file = File::open(path).map_err(DigestError::file("open", path))?;
     let mut digest = Sha256::new();

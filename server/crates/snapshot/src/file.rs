@@ -1,5 +1,5 @@
-//! A snapshot as a file for etcd's tools: all of etcd's buckets, and one for state that etcd does not have. The file is written
-//! page by page from a frozen view while the store accepts writes. `witan_v3` sends the file and its digest to clients.
+//! A snapshot as a file for etcd's tools: all of etcd's buckets, and one bucket for state that etcd does not have. The file is
+//! written page by page from a frozen view while the store accepts writes. `witan_v3` sends the file and its digest to clients.
 
 use std::io;
 
@@ -29,12 +29,12 @@ impl<'a> SnapshotFile<'a> {
         Ok(Self { view, layout })
     }
 
-    /// Returns the size of the file in bytes.
+    /// Returns the size of the file in bytes, without a digest.
     pub fn bytes(&self) -> u64 {
         self.layout.bytes()
     }
 
-    /// Writes the file from start to end.
+    /// Writes the file from start to end, without a digest.
     pub fn write(&self, out: &mut WriteBytes<'_>) -> io::Result<()> {
         self.layout.write(out, |writer| fill(self.view, writer))
     }

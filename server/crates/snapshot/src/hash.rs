@@ -41,7 +41,7 @@ pub struct SnapshotKeys {
 }
 
 impl SnapshotKeys {
-    /// Reads all keys in the first `length` bytes of a file.
+    /// Reads all keys in the first `length` bytes of a file. Fails if any part of the snapshot is invalid, not only a key.
     pub fn read(path: &Path, length: u64) -> Result<Self, BoltError> {
         let file = SnapshotBuckets::open(path, length)?;
         let all = Revision(i64::MAX);
@@ -78,8 +78,8 @@ pub struct StateChecksums {
     pub others: u32,
 }
 
-/// Computes the hashes of a state. They are equal on members that have applied the same entries. Returns `None` soon after
-/// `must_end` returns true.
+/// Computes the hashes of a state. The hashes are equal on members that have applied the same entries. Returns `None` soon
+/// after `must_end` returns true, but computes `others` first.
 pub fn of_state(view: &View, must_end: impl Fn() -> bool) -> Option<StateChecksums> {
     let machine = &view.machine;
     let mut others = 0;
@@ -116,7 +116,7 @@ impl BucketSink for StoreHasher {
         Ok(())
     }
 
-    /// Adds a record to the hash, except keys whose values differ between the members of a cluster.
+    /// Adds a record to the hash. Skips keys whose values differ between the members of a cluster.
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         let own = [CONSISTENT_INDEX, TERM, STORAGE_VERSION];
         if self.in_meta && own.iter().any(|name| name.as_bytes() == key) {

@@ -1,8 +1,8 @@
-//! The feature level of a snapshot above the first level, in the first record of Witan's own bucket.
+//! The feature level of a snapshot, in the first record of Witan's own bucket. A snapshot of the first level has no such
+//! record, so all releases read it.
 //!
-//! Only the key matters. It is in the section of users and roles, so releases without this module expect a user or a role. They
-//! refuse the key and print it, so the key is readable text. A snapshot of the first level has no such record, so all releases
-//! read it.
+//! Only the record's key matters. The key is in the section of users and roles, so releases without this module expect a user
+//! or a role. These releases refuse the key and print it, so the key is readable text.
 
 use witan_bolt::BoltError;
 use witan_machine::{
@@ -56,7 +56,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the record of a key as it is stored in the bucket.
+    /// Returns the record of a key without a value, as it is stored in the bucket.
     fn in_bucket(key: &[u8]) -> Vec<u8> {
         let length = u32::try_from(key.len()).unwrap();
         [&length.to_be_bytes(), key].concat()

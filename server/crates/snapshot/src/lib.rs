@@ -3,7 +3,7 @@
 //! Reading order: `record` (one version of a key), `schema` (all buckets), `hash`. `level` marks a snapshot with the feature
 //! level, `file` writes a snapshot, and `read`, `status` and `digest` read a snapshot. The call that sends a snapshot to a
 //! client appends the digest (`server/crates/v3/src/snapshot.rs`). `v2_store` is etcd's v2 store, which is in etcd's data
-//! directory and not in its snapshots.
+//! directory but not in the snapshots that etcdctl saves.
 
 pub mod digest;
 mod file;

@@ -40,7 +40,7 @@ pub struct ImportedSnapshot {
 pub type OnRecordBuilt<'a, E> = dyn FnMut(&StateMachine, usize) -> Result<(), E> + 'a;
 
 /// Reads a snapshot from the first `length` bytes of a file. Omits revisions after `up_to`. Fails if the snapshot was compacted
-/// after that revision. Fails with `Later` if this release does not know the cluster's feature level or one of Witan's own
+/// at a later revision. Fails with `Later` if this release does not know the cluster's feature level or one of Witan's own
 /// records. Returns the first error of `built`.
 pub fn read<E: From<BoltError>>(
     path: &Path,
@@ -59,7 +59,7 @@ pub fn read_auth(path: &Path, length: u64) -> Result<Auth, BoltError> {
     Ok(machine.auth)
 }
 
-/// Fails if a counter of the imported state is too close to the limit.
+/// Fails if a counter of the imported state is too close to its limit.
 fn check(machine: &StateMachine) -> Result<(), BoltError> {
     let checked = machine.check_import();
     checked.map_err(|error| BoltError::Invalid(error.to_string()))
@@ -72,8 +72,8 @@ pub(super) struct SnapshotBuckets {
 }
 
 impl SnapshotBuckets {
-    /// Reads the page of buckets of the snapshot in the first `length` bytes of a file. Fails if it is not a valid file of
-    /// bbolt.
+    /// Reads the list of buckets of the snapshot in the first `length` bytes of a file. Fails if these bytes are not a valid
+    /// bbolt file.
     pub(super) fn open(path: &Path, length: u64) -> Result<Self, BoltError> {
         let file = BoltFile::open(path, length)?;
         let buckets = file.buckets()?;
@@ -215,7 +215,8 @@ impl SnapshotBuckets {
         })
     }
 
-    /// Reads the v3 users and roles. Fails if a record cannot be decoded.
+    /// Reads the v3 users and roles, the auth revision (1 if it is missing), and whether authentication is enabled. Fails if a
+    /// record cannot be decoded.
     fn auth(&self) -> Result<Auth, BoltError> {
         let (mut enabled, mut revision) = (false, 1);
         self.records(AUTH, &mut |key, value| {
@@ -279,8 +280,8 @@ impl SnapshotBuckets {
         })
     }
 
-    /// Imports the feature level, the v2 tree, and all users and roles, from Witan's own bucket. Fails with `Later` if a later
-    /// release wrote a record, and with `Invalid` if a record is damaged.
+    /// Imports the feature level, the v2 tree, and all users and roles, from Witan's own bucket. Fails with `Later` if this
+    /// release does not know the level or a record, and with `Invalid` if a record is damaged.
     fn import_witan_records(&self, machine: &mut StateMachine) -> Result<(), BoltError> {
         self.records(WITAN_BUCKET, &mut |_, value| {
             if let Some(found) = level::read(value, levels::OWN)? {

@@ -5,7 +5,7 @@ use witan_api::v3::mvccpb;
 use witan_machine::kv::{KeyChange, KeyValue};
 use witan_machine::revision::Revision;
 
-/// Byte that follows the revision of a deletion.
+/// The byte after the revision in the key of a deletion.
 const TOMBSTONE: u8 = b't';
 
 const REVISION_BYTES: usize = 17;
@@ -19,7 +19,7 @@ pub(super) fn revision(main: Revision, sub: u64) -> [u8; REVISION_BYTES] {
 }
 
 /// Decodes a key. Returns its main revision, its sub revision, and whether it marks a deletion. A mark other than `t` is
-/// treated as no deletion. Returns `None` if the key is malformed.
+/// treated as no deletion. Returns `None` if the key is malformed or its main revision is negative.
 pub(super) fn parse_revision(key: &[u8]) -> Option<(Revision, u64, bool)> {
     let (revision, mark) = key.split_at_checked(REVISION_BYTES)?;
     let deletes = match mark {

@@ -73,7 +73,7 @@ fn set(view: &mut View, path: &str) {
     apply(view, witan_tree::TreeOperation::Set(set));
 }
 
-/// Builds a state with all kinds of data: small and large values, deletions, a compaction, a v2 tree, and users with v2 roles.
+/// Builds a state with all kinds of data: small and large values, deletions, a compaction, a v2 tree, and v2 users and roles.
 fn sample(keys: usize) -> View {
     let mut view = View::default();
     view.machine.members.cluster_version = "3.6.0".into();

@@ -50,7 +50,8 @@ struct StoredNode {
     created_index: u64,
 }
 
-/// Reads a store from JSON into a tree with all of its namespaces. Drops refreshes, and events outside the history.
+/// Reads a store from JSON into a tree with all of its namespaces. Drops refresh events, and events outside the last
+/// [`TREE_HISTORY_EVENTS`] indexes.
 pub(super) fn read(json: &[u8]) -> Result<Tree, V2StoreError> {
     let mut index = None;
     let (mut root, mut hub, mut counts) = (None, None, None);
@@ -116,7 +117,8 @@ fn read_inode(path: Vec<u8>, raw: &[u8]) -> Result<(ImportedNode, Option<&[u8]>)
     Ok((node, children))
 }
 
-/// Calls `visit` with the name and value of each field of an object. Fails if `raw` is not an object, or if `visit` fails.
+/// Calls `visit` with the name and value of each field of an object. Ignores bytes after the object. Fails if `raw` does not
+/// start with an object, or if `visit` fails.
 fn each_field<'a>(
     raw: &'a [u8],
     visit: &mut dyn FnMut(String, &'a [u8]) -> Result<(), V2StoreError>,
@@ -149,7 +151,7 @@ fn value<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Result<T, V2StoreError> {
     serde_json::from_slice(raw).map_err(|error| V2StoreError(error.to_string()))
 }
 
-/// Parses a time to Unix nanoseconds, or returns `None` for Go's zero time.
+/// Parses a time as Unix nanoseconds. Returns `None` for Go's zero time.
 fn time(text: &str) -> Result<Option<i64>, V2StoreError> {
     if text.starts_with("0001-") {
         return Ok(None);

@@ -63,7 +63,7 @@ fn raft_attributes(peer_urls: &[String], is_learner: bool) -> Vec<u8> {
 
 impl V2Store {
     /// Returns the members, the ids of removed members, and the cluster version. The cluster id stays 0, because the store does
-    /// not contain it. Fails if a file of a member is unknown or cannot be decoded.
+    /// not contain it. Fails if a member's id is invalid, or if a file of a member is unknown or cannot be decoded.
     pub fn members(&self) -> Result<MemberRegistry, V2StoreError> {
         let id_of = |text: &str| {
             let id = u64::from_str_radix(text, 16);
