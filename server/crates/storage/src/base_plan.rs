@@ -57,7 +57,7 @@ pub(super) struct BasePlan {
     kept_bytes: u64,
 }
 
-/// The runs that a base writes anew, in addition to runs that contain other records than blocks.
+/// The runs that a base writes anew, in addition to runs that contain records other than blocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RunsToRewrite {
     /// All runs with outdated bytes.

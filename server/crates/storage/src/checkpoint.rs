@@ -81,7 +81,7 @@ pub struct Checkpoint {
     pub(super) outdated_bytes: u64,
     /// Chain size in bytes above which the chain's outdated bytes are counted.
     pub(super) compact_threshold: u64,
-    /// Size in bytes of the records in the chain that are known to be outdated, as of the startup or the last base.
+    /// Size in bytes of the records in the chain that are known to be outdated, as of startup or the last base.
     outdated_in_chain: u64,
     /// The parts of a state that is being built. `manifest` lists their runs.
     parts: Parts,
@@ -132,10 +132,11 @@ impl Checkpoint {
         Ok((checkpoint, manifests))
     }
 
-    /// Reads the state from the first intact chain: the chain of each manifest, then its previous chain. Returns `None` if
-    /// there are no manifests, because no checkpoint was ever written. A directory that was copied while in use may lack runs
-    /// of the newest checkpoint. Fails with `LaterRelease` if a later release wrote the first intact chain. If no chain is
-    /// intact, fails with the first error. If the chain comes from an older manifest, publishes it again.
+    /// Reads the state from the first intact chain. Of each manifest, tries the chain, then the previous chain. Returns `None`
+    /// if there are no manifests, because no checkpoint was ever written. A directory that was copied while in use may lack
+    /// runs of the newest checkpoint. Fails with `LaterRelease` if a later release wrote the first intact chain. If no chain is
+    /// intact, fails with the first error. If the chain comes from an older manifest, publishes it again. After a damaged
+    /// chain, sets `fell_back` and requires a base.
     pub(super) fn restore(&mut self, manifests: Vec<Manifest>) -> Result<Option<View>, OpenError> {
         let mut refusal = None;
         for (number, manifest) in manifests.into_iter().enumerate() {
@@ -170,9 +171,10 @@ impl Checkpoint {
         refusal.map_or(Ok(None), Err)
     }
 
-    /// Reads the file `current`, or the newest copy if `current` is damaged or unreadable. In a copied directory, reads `current`
-    /// and all copies. Sets `fell_back` and `copy`. Returns the manifests, newest first, or an empty list if no checkpoint was
-    /// ever written. Fails with the first error if only damaged files exist.
+    /// Reads the file `current`, or the newest intact copy if `current` is missing or damaged. In a copied directory, reads
+    /// `current` and all copies. Sets `fell_back` and `copy`. Returns the manifests, newest first, or an empty list if no
+    /// checkpoint was ever written. Fails with the first error if only damaged files exist. Also fails if a file cannot be read
+    /// for a reason other than damage ([`is_damage`]).
     fn read_manifests(
         &mut self,
         copies: &[u64],
@@ -296,7 +298,8 @@ impl Checkpoint {
         Ok(blocks)
     }
 
-    /// Writes the planned base as a new chain with one link and publishes it. Returns the blocks of the new runs.
+    /// Writes the planned base as a new chain with one link and publishes it. Returns the blocks of the new runs. Fails with
+    /// `StorageFull` before any write if the base does not fit on the disk.
     fn store_base(&mut self, plan: BasePlan, view: &View) -> io::Result<Vec<RunBlocks>> {
         self.check_room(&plan, view)?;
         let mut link = LinkWriter::new(&self.folder, self.installs, self.run_bytes);
@@ -313,10 +316,9 @@ impl Checkpoint {
         Ok(blocks)
     }
 
-    /// Plans a base of `view`. Keeps runs of the published chain that have at least half of the maximum size and few outdated
-    /// bytes, or are not among the most outdated runs (`base_plan`). If a base is required, the kept runs have no outdated
-    /// bytes. Does not keep any run if `since` is missing, if startup has fallen back, or if the format of the chain differs
-    /// from the directory's.
+    /// Plans a base of `view`. Keeps runs of the published chain that have at least half of the maximum size, unless they are
+    /// among the most outdated runs (`base_plan`). If a base is required, the kept runs have no outdated bytes. Does not keep
+    /// any run if `since` is missing, if startup has fallen back, or if the format of the chain differs from the directory's.
     fn plan_base(&self, since: Option<&View>, view: &View) -> BasePlan {
         // A snapshot installed during this write may raise the directory's format. The snapshot then also replaces this base.
         let format = self.folder.identity.format();
@@ -339,7 +341,8 @@ impl Checkpoint {
 
     /// Plans a new base if the next write must be a base, for example because `since` is missing. Also plans a base if the
     /// chain is too long or has too many outdated bytes, and the base fits on the disk. Otherwise, and once after a base that
-    /// lacked space, returns `None`, so that the next write is a difference.
+    /// lacked space, returns `None`, so that the next write is a difference. Updates `compact_threshold` whenever it computes
+    /// the size of a base.
     fn due_base(&mut self, since: Option<&View>, view: &View) -> Option<BasePlan> {
         let chain = &self.manifest.chain;
         let (long, bytes) = (chain.links.len() >= LINKS_BEFORE_REWRITE, chain.bytes());
@@ -361,7 +364,7 @@ impl Checkpoint {
         ((long || outdated) && (fits || self.has_room(size.new))).then_some(plan)
     }
 
-    /// Fails with `StorageFull` if a base does not fit on the disk, because an unfinished base would take the log's space.
+    /// Fails with `StorageFull` if a base does not fit on the disk. An unfinished base would take the log's space.
     fn check_room(&self, plan: &BasePlan, view: &View) -> io::Result<()> {
         let bytes_max = 2 * (self.manifest.chain.bytes() + self.outdated_bytes);
         if self.has_room(bytes_max) || self.has_room(plan.size(view).new) {
@@ -372,8 +375,8 @@ impl Checkpoint {
     }
 
     /// Publishes a chain of this format atomically; the replaced chain then becomes outdated. It stays the previous chain in
-    /// the manifest unless parts were written, because startup must not use a part. While a part is written, changes only the
-    /// manifest in memory.
+    /// the manifest unless parts were written, because startup must not use a part. While a part is being written, changes only
+    /// the manifest in memory.
     pub(super) fn publish(&mut self, chain: Chain, format: &'static DataFormat) -> io::Result<()> {
         // Startup must never use a part as the previous checkpoint.
         let before = match self.parts.written.is_some() {

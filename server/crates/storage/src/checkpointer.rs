@@ -23,7 +23,7 @@ use super::{
     scrub::{self, Scrub},
 };
 
-/// Pause after the first failed write. Each further failure doubles the pause.
+/// Pause after the first failed write. Each further failure doubles the pause, up to [`RETRY_LONGEST`].
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
@@ -64,7 +64,7 @@ struct WriteOptions {
     whole: bool,
     /// Keeps the values of the view in memory if the disk cannot provide them.
     hold: Option<CacheHold>,
-    /// Whether to write a new base at low priority, so that the disk has no outdated records.
+    /// Whether to write a new base at low priority, so that the checkpoint has no outdated records.
     clean_base: bool,
     /// Callbacks to call when a clean base is durable. The limit on concurrent requests bounds their number.
     rewrites: Vec<OnDurable>,
@@ -147,7 +147,7 @@ impl Checkpointer {
         let superseded = slot.installed.replace(installed);
         drop(slot);
         self.shared.changed.notify_all();
-        // Drop these values after the unlock, because the drop takes the lock to wake the thread.
+        // Drop these values after the unlock, because dropping them takes the lock to wake the thread.
         drop((superseded, hold));
     }
 
@@ -157,7 +157,8 @@ impl Checkpointer {
     }
 
     /// Queues a frozen view to be written as a new base without outdated records. Calls `done` when this view, a newer one or
-    /// an installed snapshot is durable. If the base does not fit on the disk, drops `done` and writes a difference.
+    /// an installed snapshot is durable. If the base does not fit on the disk, drops `done` and writes a difference. Also drops
+    /// `done` if the thread stops first.
     pub fn rewrite(&self, view: View, done: OnDurable) {
         self.queue(view, |options| {
             options.clean_base = true;
@@ -271,8 +272,8 @@ impl CheckpointWriter {
         self.write_until_durable(view, options)
     }
 
-    /// Makes the installed snapshot the base of the next checkpoint and removes the files that it replaced. If the removal
-    /// fails, logs the error; the next checkpoint tries again.
+    /// Makes the installed snapshot the base of the next checkpoint and removes the files that it replaced. Clears a reported
+    /// write failure. If the removal fails, logs the error; the next checkpoint tries again.
     fn adopt(&mut self, installed: InstalledSnapshot) {
         let InstalledSnapshot { view, files, installs } = installed;
         let index = view.position.index;

@@ -120,7 +120,7 @@ impl Drop for Adoption {
 
 /// Starts to create Witan's files next to etcd's in the data directory `dir`. Keeps etcd's files, including etcd's log in the
 /// directory `wal`. Removes the files of an interrupted adoption. `cache` decides which values of the state stay in memory.
-/// Fails if the directory already contains Witan's files.
+/// Fails if another process uses the directory, or if it already contains Witan's files.
 pub fn adopt(
     dir: &Path,
     wal: &Path,
@@ -134,9 +134,9 @@ pub fn adopt(
         let found = found.identity;
         let path = identity_file::path(&member);
         return Err(OpenError::Conflict(format!(
-            "{} shows that this directory already contains Witan's data, of member {} of cluster {:x}. Start witan with \
-             this directory. To adopt etcd's data again, first move this file, log and checkpoint away; the member then \
-             lacks all writes since the first adoption",
+            "{} shows that this directory already contains Witan's data (member {} of cluster {:x}). Start witan with \
+             this directory. To adopt etcd's data again, first move this file and the folders log and checkpoint away; \
+             the member then lacks all writes since the first adoption",
             path.display(),
             found.member_id,
             found.cluster_id
@@ -242,7 +242,7 @@ impl StagedDirectory {
         cache: &Arc<BlockCache>,
     ) -> Result<Self, OpenError> {
         let mut staged = Self { path, storage: None, done: false };
-        // An offline command has no metrics page.
+        // An offline command serves no metrics.
         let metrics = StorageMetrics::register(&Register::default());
         let (storage, _) = open(&staged.path, identity, &Arc::default(), cache, &metrics)?;
         staged.storage = Some(storage);

@@ -117,7 +117,8 @@ impl OpenError {
         }
     }
 
-    /// Creates the error for a file system failure: full, not writable, or another failure.
+    /// Creates the error for a file system failure: full, not writable, or another failure. An exceeded quota or file size
+    /// limit is treated as full.
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if lacks_space(&source) || source.kind() == io::ErrorKind::FileTooLarge {
@@ -201,8 +202,8 @@ impl CheckpointReadError {
     }
 
     /// Converts the error to an [`OpenError`] that names the damaged file, or the checkpoint's directory `dir` if the file is
-    /// unknown. I/O errors stay I/O errors, and a record from a later release becomes [`OpenError::LaterRelease`]; any other
-    /// bad record or a missing file becomes [`OpenError::Checkpoint`].
+    /// unknown. A record from a later release becomes [`OpenError::LaterRelease`]; an invalid record or a missing file becomes
+    /// [`OpenError::Checkpoint`]. Other I/O errors stay I/O errors.
     pub(super) fn refusal(self, dir: &Path) -> OpenError {
         let (path, error) = match self {
             Self::At(path, error) => (path, *error),

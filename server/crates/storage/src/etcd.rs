@@ -18,7 +18,7 @@ pub(super) fn find(member: &Path) -> io::Result<Option<PathBuf>> {
     Ok((wal.try_exists()? && !segments(&wal)?.is_empty()).then_some(wal))
 }
 
-/// Returns the paths of the log's segments (`*.wal`) in the directory `wal`, in no particular order.
+/// Returns the paths of the segments of etcd's log (`*.wal`) in the directory `wal`, in no particular order.
 fn segments(wal: &Path) -> io::Result<Vec<PathBuf>> {
     let files = fs::read_dir(wal)?.map(|file| file.map(|file| file.path()));
     let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wal");

@@ -36,7 +36,7 @@ pub(super) fn private() -> OpenOptions {
     options
 }
 
-/// Creates or truncates a file that only the owner can read.
+/// Creates a file that only the owner can access, or truncates an existing file, which keeps its mode.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     inject_failure()?;
     private().create(true).truncate(true).open(path)
@@ -123,7 +123,7 @@ pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> 
     replace_with(dir, name, |_| content.to_vec())
 }
 
-/// Replaces a file like [`replace`], with content that may depend on the new file's metadata, such as its inode.
+/// Like [`replace`], but the content may depend on the new file's metadata, such as its inode.
 pub(super) fn replace_with(
     dir: &Path,
     name: &str,

@@ -5,8 +5,8 @@
 
 use witan_machine::levels::Level;
 
-/// The first version whose `identity` names the first release that reads it. Earlier releases show the named release in their
-/// error.
+/// The first version whose `identity` names the first release that reads the version. Earlier releases show the named release
+/// in their error.
 const FIRST_WITH_RELEASE: u32 = 5;
 
 /// A version of the data format.

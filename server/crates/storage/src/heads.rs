@@ -152,7 +152,7 @@ fn take_length(rest: &mut &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(*length))
 }
 
-/// Removes the first `length` bytes of `rest`. Returns `None` if `rest` is too short.
+/// Removes and returns the first `length` bytes of `rest`. Returns `None`, and removes nothing, if `rest` is too short.
 fn take<'a>(rest: &mut &'a [u8], length: u32) -> Option<&'a [u8]> {
     let (taken, after) = rest.split_at_checked(length as usize)?;
     *rest = after;

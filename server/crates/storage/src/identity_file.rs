@@ -62,7 +62,7 @@ pub(super) struct StoredIdentity {
     pub(super) inode: String,
 }
 
-/// Reads a directory's identity file. Returns `None` if the directory's setup was never completed.
+/// Reads a directory's identity file. Returns `None` if the file is missing, as it is until the directory's setup is complete.
 pub(super) fn stored(dir: &Path) -> Result<Option<StoredIdentity>, OpenError> {
     let path = path(dir);
     let text = read_text(&path)?;
@@ -80,8 +80,8 @@ pub(super) fn read_text(path: &Path) -> Result<Option<String>, OpenError> {
 
 const DAMAGED: &str = "was changed or truncated";
 
-/// Parses the file's text. Fails with `OtherFormat` if the text names an unknown format, and reports any other text as damaged.
-/// Errors contain `path` and the release that the text names.
+/// Parses the file's text. Fails with `OtherFormat` if the text names an unknown format, and reports any other invalid text as
+/// damaged. Errors contain `path` and the release that the text names.
 pub(super) fn parse(path: PathBuf, text: &str) -> Result<StoredIdentity, OpenError> {
     if let Some(found) = unseal(text).and_then(StoredIdentity::parse) {
         return Ok(found);

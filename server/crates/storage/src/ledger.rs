@@ -110,8 +110,8 @@ impl Ledger {
         }
     }
 
-    /// Creates the ballast with `bytes` allocated bytes. Returns `false` if the file system cannot allocate them. In this case,
-    /// logs the reason and removes the file.
+    /// Creates the ballast with `bytes` allocated bytes. After a failure, logs the reason, removes the file and returns
+    /// `false`.
     pub(super) fn make_ballast(&self, bytes: u64) -> bool {
         let made = files::create(&self.path).and_then(|file| {
             let flags = FallocateFlags::empty();
@@ -177,7 +177,7 @@ impl Ledger {
         left_beside_run(dir, bytes, kept_bytes).is_ok()
     }
 
-    /// Waits for the run being written and deletes the ballast, because a log write found no space. No run starts until the
+    /// Waits until no run is being written and deletes the ballast, because a log write found no space. No run starts until the
     /// guard is dropped, so retry the write before dropping the guard.
     pub(super) fn make_room(&self) -> impl Drop + '_ {
         let turn = self.turn.lock();
@@ -209,7 +209,7 @@ pub(super) fn ancestors(dir: &Path) -> impl Iterator<Item = &Path> {
     })
 }
 
-/// Measures the file system of `dir` or of its nearest existing ancestor. On failure, the free space is considered to be
+/// Measures the file system of `dir` or of its nearest existing ancestor. On failure, both sizes are considered to be
 /// unlimited.
 pub(super) fn measure(dir: &Path) -> Measured {
     match ancestors(dir).flat_map(statvfs).next() {

@@ -145,8 +145,8 @@ pub fn memory_bytes(dir: &Path) -> u64 {
     }
 }
 
-/// Reads a data directory's identity. Returns `None` if the directory's setup was never completed. Fails for an etcd data
-/// directory that was not adopted, or in which etcd has run since the adoption.
+/// Reads a data directory's identity. Returns `None` if the identity file is missing, as it is until the setup is complete.
+/// Fails for an etcd data directory that was not adopted, or in which etcd has run since the adoption.
 pub fn identity(dir: &Path) -> Result<Option<DataIdentity>, OpenError> {
     let member = member_dir(dir);
     let known = identity_file::stored(&member)?.map(|stored| stored.identity);
@@ -173,7 +173,7 @@ pub fn has_state(dir: &Path) -> Result<bool, OpenError> {
 /// Opens or creates a member's data directory and returns it with the recovered state. Later writes reserve their bytes in
 /// `ledger`. `cache` decides which values stay in memory, even during recovery. Fails if another process uses the directory, or
 /// if the directory is damaged or belongs to another member. Removes the access of other users to the directory's files. Gives
-/// a copied directory its own store id.
+/// a copied directory its own store id. A failure of these two steps is only logged.
 pub fn open(
     dir: &Path,
     identity: &DataIdentity,
@@ -340,7 +340,8 @@ fn member_dir(dir: &Path) -> PathBuf {
     dir.join("member")
 }
 
-/// Creates a directory durably if it does not exist.
+/// Creates a directory and its missing parents. Only the name of `dir` is durable on return. Does nothing if `dir` is already a
+/// directory.
 fn make_dir(dir: &Path) -> Result<(), OpenError> {
     if dir.is_dir() {
         return Ok(());

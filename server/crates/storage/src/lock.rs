@@ -47,8 +47,8 @@ pub struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Takes the lock and writes the process id into the lock file, which is created if it is missing. If another process holds
-    /// the lock, fails with [`OpenError::Locked`] and the holder's process id.
+    /// Takes the lock and writes the process id into the lock file, which is created if it is missing. Only logs a failure to
+    /// write the id. If another process holds the lock, fails with [`OpenError::Locked`] and the holder's process id.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
         let opened = files::private().read(true).create(true).open(&path);

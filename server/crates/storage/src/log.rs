@@ -91,7 +91,7 @@ pub struct RaftLog {
 /// The size and the number of log entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogSize {
-    /// Total size in bytes.
+    /// Total size of the entries in bytes.
     pub bytes: u64,
     /// Number of entries.
     pub entries: u64,
@@ -172,8 +172,9 @@ impl std::fmt::Debug for RaftLog {
 }
 
 impl RaftLog {
-    /// Opens the log and repairs a torn last write. Fails if files are missing, unless the directory is new. Also fails if the
-    /// engine's lock stays taken for a second. A copied directory may lack the oldest files, which were purged during the copy.
+    /// Opens the log and repairs a torn last write. Creates the log if the directory is new; otherwise, fails if files are
+    /// missing. Also fails if the engine's lock stays taken for a second. A copied directory may lack the oldest files, which
+    /// were purged during the copy.
     pub(super) fn open(
         dir: &Path,
         origin: Origin,
@@ -310,7 +311,7 @@ impl RaftLog {
         Ok(from)
     }
 
-    /// Returns the size of the entries after the checkpoint, which startup replays.
+    /// Returns the size of the entries after the checkpoint, which startup replays. Counts only the bytes of payloads.
     pub fn replayed(&self) -> LogSize {
         self.replayed
     }
@@ -380,8 +381,9 @@ impl RaftLog {
         self.fsync = false;
     }
 
-    /// Marks the entries below `below` as outdated. [`Self::drop_outdated`] drops them when their retention ends. Does nothing
-    /// if these entries are already outdated or the log has never had an entry. The mark becomes durable with the next write.
+    /// Marks the entries below `below` as outdated. Then calls [`Self::drop_outdated`], which drops them once their retention
+    /// has ended. Does nothing if these entries are already outdated or the log has never had an entry. The mark becomes
+    /// durable with the next write.
     pub fn cut(&mut self, below: u64) {
         let below = below.min(self.last + 1);
         if below <= self.log_start.needed || self.log_start.begin == 0 {

@@ -18,7 +18,7 @@ pub(super) const CURRENT: &str = "current";
 /// File-name prefix of copies of `current`. Each manifest has a copy, which is kept as long as its runs. Startup reads a copy
 /// if `current` is damaged, or if a copied directory lacks runs that `current` names.
 const COPY: &str = "current.";
-/// Number of stored bytes of a run's first key. These bytes only determine when a merge opens the run.
+/// Maximum number of stored bytes of a run's first key. These bytes only determine when a merge opens the run.
 const FIRST_KEY_BYTES: usize = 32;
 
 /// A run, as listed in the manifest.

@@ -91,8 +91,8 @@ impl MergedRecords {
         Self { next: next.collect(), sources, bytes: 0 }
     }
 
-    /// Returns the number of each run that contains only blocks, with the numbers of these blocks. Call this after the last
-    /// record.
+    /// Returns the number of each run that contains only blocks, with the numbers of these blocks, excluding deletions. Call
+    /// this after the last record.
     pub(super) fn into_blocks(self) -> impl Iterator<Item = (u64, Vec<u64>)> {
         let sources = self.sources.into_iter();
         sources.filter_map(|source| Some((source.run.number, source.blocks?)))
@@ -183,7 +183,7 @@ impl SourceReader {
         }
     }
 
-    /// Reads the next entry, or returns `None` at the end. Entries from the heads contain no records.
+    /// Reads the next entry, or returns `None` at the end. Entries from the heads contain heads instead of records.
     fn next(&mut self) -> Result<Option<RunEntry>, CheckpointReadError> {
         match self {
             Self::Records(reader) => {

@@ -1,6 +1,6 @@
 //! Reads a stopped member's data directory without writing to it. Startup repairs a torn last write and completes an
-//! interrupted installation. This module runs the startup in a temporary directory, with a copy of the log and links to the
-//! runs. The temporary directory stays while the state is used, because values that are not in memory are read through its
+//! interrupted installation. This module runs the startup code in a temporary directory, with a copy of the log and links to
+//! the runs. The temporary directory stays while the state is used, because values that are not in memory are read through its
 //! links.
 
 use std::{env, fs, io, os::unix::fs::symlink, path::Path, sync::Arc};
@@ -24,9 +24,9 @@ pub struct ReadHold {
     _lock: Option<DirectoryLock>,
 }
 
-/// Reads the identity and the state of a stopped member, or returns `None` if the directory's setup was never completed.
-/// `cache` decides which values of the state are in memory. Other values can be read while the [`ReadHold`] exists. Fails if a
-/// process uses the directory.
+/// Reads the identity and the state of a stopped member, or returns `None` if the identity file is missing. `cache` decides
+/// which values of the state are in memory. Other values can be read while the [`ReadHold`] exists. Fails if a process uses the
+/// directory.
 pub fn read(
     dir: &Path,
     cache: &Arc<BlockCache>,
@@ -67,7 +67,7 @@ fn copy_of(member: &Path) -> Result<files::ScratchDirectory, OpenError> {
 }
 
 /// Copies the `wanted` files of `folder` in `member` to the same folder in `copy`. Links runs instead, because they never
-/// change. A missing folder becomes an empty one.
+/// change. A missing folder becomes an empty one. A file that vanishes ends the copying without an error.
 fn fill(
     copy: &Path,
     member: &Path,

@@ -27,7 +27,8 @@ pub(super) struct OpenIdentity {
 }
 
 impl OpenIdentity {
-    /// Creates the identity of the directory with the member's directory `member`. Writes nothing.
+    /// Creates the identity of the data directory whose member's directory is `member`. `stored` is the content of its file,
+    /// which is not written.
     pub(super) fn new(member: &Path, stored: StoredIdentity) -> Self {
         Self {
             member: member.to_owned(),

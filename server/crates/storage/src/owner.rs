@@ -28,7 +28,7 @@ pub(super) struct LogLink {
 }
 
 impl LogLink {
-    /// Reads the link at `at` and records `path` as the link's final path. Returns `None` if `at` is not a link.
+    /// Reads the link at `at` and records `path` as the link's final path. Returns `None` if `at` is missing or is not a link.
     pub(super) fn read(at: &Path, path: &Path) -> Result<Option<Self>, OpenError> {
         let data =
             files::existing(fs::symlink_metadata(at)).map_err(|error| OpenError::io(at, error))?;

@@ -37,7 +37,7 @@ type Portion = Vec<Result<Record, CheckpointReadError>>;
 
 /// Restores the state from a chain. Also returns the size of the chain's records in bytes. Reports a record from a later
 /// release only if the whole chain is intact. Reads only the heads of the records if the chain exceeds the target size of the
-/// cache. If that fails, reads the entire records. Fails with `OutOfMemory` as soon as `fits` returns false.
+/// cache. If that fails, reads the complete records. Fails with `OutOfMemory` as soon as `fits` returns false.
 pub(super) fn read_chain(
     folder: &Arc<CheckpointFolder>,
     chain: &Chain,

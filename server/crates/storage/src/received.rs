@@ -1,5 +1,6 @@
 //! Receives snapshots from other members. A receiver writes the records as runs of the checkpoint and builds the state from the
-//! records as they arrive. The runs are not read until the replica's thread publishes them ([`super::install()`]).
+//! records as they arrive. The runs are not part of the checkpoint until the replica's thread publishes them
+//! ([`super::install()`]).
 //!
 //! At most one snapshot is received at a time. If its stream breaks, [`IncomingSnapshot::park`] keeps its runs, and the next
 //! stream of the same snapshot continues after them. The state is then read from the disk. Dropping a snapshot that is neither
@@ -147,7 +148,8 @@ struct RunInWriting {
 }
 
 impl IncomingSnapshot {
-    /// Returns the totals of the durable records and the last key among them. The sender continues after this key.
+    /// Returns the totals of the durable records and the last key among them (empty if there are none). The sender continues
+    /// after this key.
     pub fn durable(&self) -> (RecordTotals, &[u8]) {
         (self.durable.count.totals(), &self.durable.last_key)
     }
@@ -158,7 +160,8 @@ impl IncomingSnapshot {
     }
 
     /// Adds a record. Starts to write a run once enough records are collected, or if only one of this record and the previous
-    /// one is a block. A new run waits for the previous run. Fails if the record is invalid or a run cannot be written.
+    /// one is a block. A new run waits for the previous run. Fails if the record is invalid or a run cannot be written. If the
+    /// snapshot continues an earlier stream, only [`Self::finish`] checks the records.
     pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), SnapshotError> {
         let is_block = record::is_block(&key);
         if matches!(self.items.last(), Some((last, _)) if record::is_block(last) != is_block) {

@@ -30,7 +30,7 @@ pub(super) fn is_large(dir: &Path) -> bool {
     measure(dir).total >= LARGE_BYTES
 }
 
-/// Returns whether the file system of `dir` currently has enough free space to keep outdated parts.
+/// Returns whether the file system of `dir` is large and currently has enough free space to keep outdated parts.
 pub(super) fn has_room(dir: &Path) -> bool {
     let size = measure(dir);
     size.total >= LARGE_BYTES && size.free >= FREE_BYTES.min(size.total / FREE_DIVISOR)

@@ -5,7 +5,7 @@
 //!   the previous pass began. Each pass begins at a random run, because nothing on disk records its progress: even a process
 //!   that restarts often eventually reads all runs.
 //! - **A pass reads the disk**, not the kernel's cached pages, which can be intact even though the disk is damaged.
-//! - **Only damage in a published run counts.** The file of a run that a newer chain has replaced may be missing.
+//! - **Only damage in a published run is reported.** The file of a run that a newer chain has replaced may be missing.
 //! - **A run is damaged if two attempts fail**, with a pause between them. The disk can also report damage as `EIO`. Any other
 //!   error, for example a lack of file descriptors, is logged, and the next pass reads the run again.
 

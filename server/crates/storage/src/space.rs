@@ -1,8 +1,9 @@
-//! Monitors the free space for a data directory and sets the level at which commands are refused. With `--wal-dir`, the log and
-//! the checkpoint can be on different file systems; the smaller values are then used. Below the reserve, commands that add data
-//! are refused until the free space exceeds the reserve by a quarter and the ballast is restored. Below the floor, all commands
-//! are refused, because a failed log write ends the process. The ballast is deleted when the log's disk is full, so that
-//! startup and commands that free space can still write. `docs/internals/paths.md` names the fault that each limit prevents.
+//! Monitors the free space for a data directory and sets the level that determines which commands are refused. With
+//! `--wal-dir`, the log and the checkpoint can be on different file systems; the smaller values are then used. Below the
+//! reserve, commands that add data are refused until the free space exceeds the reserve by a quarter and the ballast is
+//! restored. Below the floor, all commands are refused, because a failed log write ends the process. The ballast is deleted
+//! when the log's disk is full, so that startup and commands that free space can still write. `docs/internals/paths.md` names
+//! the fault that each limit prevents.
 //!
 //! `witan_node` determines which commands add data and refuses these commands.
 
@@ -99,8 +100,9 @@ impl SpaceStatus {
         self.ballast_bytes.load(Relaxed)
     }
 
-    /// Returns the number of bytes that must become free so that a rewrite of the entire checkpoint leaves the reserve free.
-    /// When the feature level rises to one with a later data format, the member rewrites its checkpoint.
+    /// Returns the number of bytes that must become free so that a rewrite of the entire checkpoint leaves the reserve free; 0
+    /// if enough bytes are free. When the feature level rises to one with a later data format, the member rewrites its
+    /// checkpoint.
     pub fn rewrite_lacks_bytes(&self) -> u64 {
         self.rewrite_lacks_bytes.load(Relaxed)
     }
@@ -315,13 +317,13 @@ impl SpaceMonitor {
                 SpaceLevel::Enough => {
                     tracing::info!(
                         free_bytes,
-                        "the disk has free space again; accepting writes"
+                        "the disk has free space again; accepting all writes"
                     );
                 }
                 SpaceLevel::Low => tracing::warn!(
                     free_bytes,
                     reserve_bytes,
-                    "the disk is almost full; refusing writes until space is freed"
+                    "the disk is almost full; refusing writes that add data until space is freed"
                 ),
                 SpaceLevel::None => tracing::error!(
                     free_bytes,

@@ -26,10 +26,11 @@ pub(super) const LOG: &str = "log";
 /// Name of the link before the exchange with the log's directory, and of the old directory after the exchange.
 const EXCHANGED: &str = "log.exchanged";
 
-/// Places the raft log of the data directory `dir` in the directory `wal_dir`. Moves a log from the data directory, or prepares
-/// `wal_dir` for a new log. Takes over a log that is already linked. Does nothing if the log in the data directory is already
-/// in `wal_dir`. Fails if another process uses the data directory. Also fails if the linked log names another link that still
-/// exists, if `wal_dir` contains another log, or if the link points elsewhere.
+/// Places the raft log of the data directory `dir` in the directory `wal_dir`. Creates both directories if they are missing.
+/// Moves a log from the data directory, or prepares `wal_dir` for a new log. Takes over a log that is already linked. Does
+/// nothing if the log in the data directory is already in `wal_dir`. Fails if another process uses the data directory. Also
+/// fails if the linked log names another link that still exists, if `wal_dir` contains another log, or if the link points
+/// elsewhere.
 pub fn place_log(dir: &Path, wal_dir: &Path, identity: &DataIdentity) -> Result<(), OpenError> {
     let member = member_dir(dir);
     make_dir(dir)?;

@@ -198,7 +198,7 @@ fn a_member_that_voted_before_its_first_entry_can_restart() {
     assert_eq!(indexes(&reopen(&dir).1), [2]);
 }
 
-/// Reopens a member of two that has these entries and has applied them up to `applied`.
+/// Reopens a member of a cluster of two. The member has these entries and a checkpoint at the index `applied`.
 fn reopened_of_two(
     dir: &TempDir,
     entries: impl IntoIterator<Item = LogBatch>,
@@ -250,7 +250,7 @@ fn a_start_reads_a_limited_size_of_the_entries_that_other_members_may_need() {
     assert_eq!(indexes(&recovered), (4..=11).collect::<Vec<_>>());
 }
 
-/// Returns `dir` and the paths in it, as far as other users can access them.
+/// Returns the paths that other users can access: `dir` itself, and files and directories in it, recursively.
 fn open_to_others(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     if dir.metadata().unwrap().permissions().mode() & 0o077 != 0 {

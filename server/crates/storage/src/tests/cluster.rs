@@ -262,7 +262,7 @@ impl DataDirectory for MemberDirectory {
         content[chance.below(length)] ^= 1 << chance.below(8);
         fs::write(path, content).unwrap();
         self.disk.keep_all();
-        // Without reading values, startup does not find the bit, and a later read ends the process.
+        // Without reading values, startup does not find the flipped bit, and a later read ends the process.
         self.flipped = true;
         let recovered = self.open(&unlimited()).ok()?;
         Some(self.lose(InjectedFault::Flip, recovered))

@@ -22,8 +22,8 @@ enum Order {
 
 const ORDERS: [Order; 3] = [Order::LogFirst, Order::CheckpointFirst, Order::Backwards];
 
-/// Copies a directory as copy programs do: lists it, then copies the files one by one. Skips files that have been removed in
-/// the meantime. Calls `after_each` after each file.
+/// Copies a directory as copy programs do: lists it, then copies the files one by one. Skips locks and files that have been
+/// removed in the meantime. Calls `after_each` after each file.
 fn copy_slowly(from: &Path, to: &Path, order: Order, after_each: &mut dyn FnMut()) {
     std::fs::create_dir_all(to).unwrap();
     let listed = std::fs::read_dir(from);

@@ -120,7 +120,7 @@ fn a_start_by_heads_gives_the_same_state_after_any_writes() {
     }
 }
 
-/// Appends the checksum at the end of a file of heads.
+/// Appends the checksum that ends a file of heads.
 fn sealed(mut content: Vec<u8>) -> Vec<u8> {
     let crc = crc32fast::hash(&content);
     content.extend(crc.to_le_bytes());

@@ -155,7 +155,7 @@ fn the_identity_of_another_directory_is_refused() {
                 "{error}"
             );
         }
-        // The checkpoint contradicts the identity even if the log is the other directory's.
+        // The checkpoint contradicts the identity even if the log comes from the other directory.
         let log = dir.data().join("member/log");
         fs::remove_dir_all(&log).unwrap();
         copy(&of_other.data().join("member/log"), &log);

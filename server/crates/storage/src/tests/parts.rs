@@ -83,7 +83,7 @@ fn an_existing_directory_is_filled_and_not_replaced() {
     assert!(records(&recovered.checkpoint.unwrap()) == expected);
 }
 
-/// Two processes can restore into one directory at the same time.
+/// Two processes can try to restore into one directory at the same time.
 #[test]
 fn a_second_creation_fails_and_changes_nothing() {
     let (dir, cache) = (TempDir::new(), keeps_none());

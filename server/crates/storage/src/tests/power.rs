@@ -1,6 +1,6 @@
 //! Tests a power cut of an entire data directory, log and checkpoint together. One test uses a disk that drops unsynced pages
-//! (`disk`). The other uses a real file system. It writes a random part of the files to the device and copies the device while
-//! the writer is stopped. Without loop devices, it prints a message and passes.
+//! (`disk`). The other test uses a real file system. It writes a random part of the files to the device and copies the device
+//! while the writer is stopped. Without loop devices, it prints a message and passes.
 
 use std::{
     fs,

@@ -100,7 +100,7 @@ const LATER_FIELD: [u8; 3] = [0xc0, 0x3e, 1];
 /// Changes the key or the value of a record.
 type ChangeRecord<'a> = dyn Fn(&mut Vec<u8>, &mut Vec<u8>) + 'a;
 
-/// Adds a field to a record of this section.
+/// Returns a function that adds a field to the records of this section.
 fn add_field(section: u8) -> impl Fn(&mut Vec<u8>, &mut Vec<u8>) {
     move |key, value| {
         if key[0] == section {
@@ -167,7 +167,7 @@ fn a_checkpoint_of_a_later_release_is_refused_and_unchanged() {
     }
 }
 
-/// Only the release that wrote the previous checkpoint can restore the state without the damaged one.
+/// Only the release that wrote the previous checkpoint can restore the state without the damaged checkpoint.
 #[test]
 fn a_previous_checkpoint_of_a_later_release_is_refused_if_the_newest_is_damaged() {
     let dir = TempDir::new();
@@ -260,8 +260,8 @@ fn an_unwritable_directory_is_reported() {
 /// Environment variable that turns a test function into the child process.
 const CHILD: &str = "WITAN_TEST_FULL_DISK";
 
-/// Returns a command with a file size limit of `blocks` blocks. It ignores the limit's signal, so that writes fail as on a full
-/// disk.
+/// Returns a command with a file size limit of `blocks` blocks. The command ignores the limit's signal, so that writes fail as
+/// on a full disk.
 fn limited(command: &Command, blocks: u32) -> Command {
     let mut shell = Command::new("sh");
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");

@@ -27,7 +27,7 @@ fn with_runs(dir: &TempDir) -> (Storage, View) {
     (storage, view)
 }
 
-/// Returns a scrub that the test drives. It stops when the sender is dropped.
+/// Returns a scrub that the test drives. The scrub stops when the sender is dropped.
 fn scrub(storage: &Storage) -> (Scrub, SyncSender<()>) {
     let (stop, stopped) = sync_channel(0);
     let scrub = Scrub {

@@ -266,7 +266,7 @@ impl Expected {
         self.compare_cached(data, &unlimited())
     }
 
-    /// Compares like [`Self::compare`], with the values in `cache`.
+    /// Like [`Self::compare`], but with the values in `cache`.
     pub(super) fn compare_cached(
         &mut self,
         data: &Path,
