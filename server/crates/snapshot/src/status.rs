@@ -19,7 +19,7 @@ use super::{
 pub struct SnapshotStatus {
     /// CRC-32C of all buckets' names, keys and values.
     pub hash: u32,
-    /// The last revision; 0 if the snapshot has no keys.
+    /// The last revision; 0 if the snapshot has no version of a key.
     pub revision: i64,
     /// Number of live keys.
     #[serde(rename = "totalKey")]

@@ -2,8 +2,8 @@
 //! which contain all other records.
 //!
 //! The place of a block names the run that contains the block's record, even after a restart. A base can keep a run that
-//! contains only blocks, and does not read the blocks in kept runs. It keeps a run with few outdated bytes. In a large state, it
-//! rewrites only the most outdated of the other runs, because no other checkpoint can be written until the base is complete.
+//! contains only blocks, but does not read the blocks in kept runs. It keeps a run with few outdated bytes. In a large state,
+//! it rewrites only the most outdated of the other runs, because no other checkpoint can be written until the base is complete.
 //! Startup loads each key from the newest run that contains the key, so these rules must hold:
 //!
 //! - **No run that is newer than a block's place contains the block.** When a checkpoint writes a block, the new run is the

@@ -1,9 +1,9 @@
 //! The checkpoint on disk: a chain of links. The first link is the base, and each later link is a difference. Links consist of
 //! runs (`run`). `checkpointer` schedules checkpoints.
 //!
-//! - **Published runs are immutable.** Every write creates new files, which are not read until the file `current` names them.
-//!   Replacing `current` is the atomic step (I4): a crash leaves either the old chain or the new one complete.
-//! - **The previous chain stays** until the next chain is durable, and the log reaches back to the previous one (I5). If the
+//! - **Published runs are immutable.** Every write creates new files, which startup does not read until the file `current`
+//!   names them. Replacing `current` is the atomic step (I4): a crash leaves either the old chain or the new one complete.
+//! - **The previous chain stays** until the next chain is durable, and the log reaches back to the previous chain (I5). If the
 //!   newest link is damaged, startup uses the previous chain and the log. If a later release wrote a link, startup fails,
 //!   because this release would drop the parts that it does not know.
 //! - **Outdated chains stay on disk for a while** (`retention`), with copies of their manifests.
@@ -51,7 +51,7 @@ use super::{
     space::checkpoint_log_bytes,
 };
 
-/// Number of links above which a chain is rewritten as a base. Each link adds a few milliseconds to startup.
+/// Number of links in a chain at which the next write is a base. Each link adds a few milliseconds to startup.
 pub(super) const LINKS_BEFORE_REWRITE: usize = 48;
 
 /// Minimum size of the outdated records that a base removes, in checkpoint intervals. After a smaller base, the next checkpoint
@@ -77,7 +77,8 @@ pub struct Checkpoint {
     base_lacked_space: bool,
     /// Whether startup found the newest chain or its manifest damaged, and no base has been written or received since.
     pub(super) fell_back: bool,
-    /// Size in bytes of outdated records above which a chain is rewritten: the size of the log between two checkpoints.
+    /// Number of bytes by which the outdated records may exceed the state before a chain is rewritten: the size of the log
+    /// between two checkpoints.
     pub(super) outdated_bytes: u64,
     /// Chain size in bytes above which the chain's outdated bytes are counted.
     pub(super) compact_threshold: u64,

@@ -172,7 +172,7 @@ impl Checkpointer {
         self.queue(view, |options| {
             options.whole = true;
             options.hold = Some(hold);
-            // A base without outdated records is written at low priority.
+            // This option also gives the write a low priority.
             options.clean_base = true;
         });
     }
@@ -199,9 +199,9 @@ impl Checkpointer {
         !self.shared.failing.load(Ordering::Relaxed)
     }
 
-    /// Tells the scrub to stop and waits until the checkpoint thread has ended. The thread writes no further run of a checkpoint
-    /// in progress, because the log contains the changes. It ends a base after the current run, but first reads all records of
-    /// a difference. Queued views are not written.
+    /// Tells the scrub to stop and waits until the checkpoint thread has ended. The thread writes no further run of a
+    /// checkpoint in progress, because the log contains the changes. It abandons a base after the current run, but a difference
+    /// only after reading all of its records. Queued views are not written.
     pub fn stop(&mut self) {
         self.scrub = None;
         self.shared.slot.lock().stop = true;
@@ -311,7 +311,7 @@ impl CheckpointWriter {
                 tracing::error!(index, %error, "failed to write a checkpoint; retrying");
                 let is_full = lacks_space(&error);
                 self.free_space(is_full);
-                // The first failure may have freed enough space for the base.
+                // The cleanup after the first failure may have freed enough space for the base.
                 if pause > RETRY_FIRST && is_full {
                     self.give_up_base(&mut options);
                 }

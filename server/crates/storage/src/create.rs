@@ -68,7 +68,7 @@ pub fn create(
         false => staging(dir)?,
     };
     make_dir(&staged)?;
-    // The lock inside `member` protects neither its creation nor its rename.
+    // The lock inside `member` protects neither the creation nor the rename of `member`.
     let lock = DirectoryLock::take(&staged)?;
     // An earlier process may have left files.
     let left = member_dir(&staged);
@@ -88,8 +88,8 @@ impl NewDirectory {
     pub fn finish(mut self, view: View) -> Result<(), OpenError> {
         self.staged.fill(view, None)?;
         make_dir(&self.dir)?;
-        // `member` is the only entry of a data directory, so this rename is atomic. The rename does not replace another
-        // member's files.
+        // `member` is the only entry of a data directory, so this rename is atomic. The rename fails if another process has
+        // filled `member`.
         fs::rename(member_dir(&self.staged.path), member_dir(&self.dir))
             .and_then(|()| sync_dir(&self.dir))
             .and_then(|()| files::sync_parent(&self.dir))

@@ -73,9 +73,9 @@ pub(super) struct CheckpointFolder {
     state: Mutex<FolderState>,
     /// Whether the disk has lacked space. Later runs then get no heads, so that heads do not fill the disk again.
     lacked_space: AtomicBool,
-    /// Whether the scrub has found damage in the published chain since [`Self::take_damage`].
+    /// Whether the scrub has found damage in the published chain that [`Self::take_damage`] has not returned yet.
     damaged: AtomicBool,
-    /// Whether the member stops, so that the checkpoint in progress is not needed.
+    /// Whether the member is stopping, so that the checkpoint in progress is not needed.
     stopping: AtomicBool,
     /// Tells the checkpoint thread to remove discarded runs.
     garbage: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -105,9 +105,9 @@ pub(super) struct FolderState {
     pub(super) receiver: ReceiverState,
 }
 
-/// Error for a chain that was not published, because an installed snapshot has replaced its state or the member stops.
+/// Error for a chain that was not published, because an installed snapshot has replaced its state or the member is stopping.
 #[derive(Debug, thiserror::Error)]
-#[error("a received snapshot has replaced this state, or the member stops")]
+#[error("a received snapshot has replaced this state, or the member is stopping")]
 pub(super) struct Superseded;
 
 /// Returns whether an error is [`Superseded`], which is not a failure of the disk.
@@ -154,13 +154,14 @@ impl CheckpointFolder {
         }
     }
 
-    /// Ends the checkpoint in progress, which then fails with [`Superseded`].
+    /// Ends the checkpoint in progress: its next run fails with [`Superseded`]. A checkpoint whose runs are complete is still
+    /// published.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Relaxed);
     }
 
     /// Fails with [`Superseded`] if a chain of this process is no longer needed, because the process has published more than
-    /// `installs` snapshots or stops.
+    /// `installs` snapshots or is stopping.
     pub(super) fn check_needed(&self, installs: u64) -> io::Result<()> {
         match self.stopping.load(Relaxed) || self.state().installs != installs {
             true => Err(io::Error::other(Superseded)),

@@ -1,4 +1,4 @@
-//! The `identity` file of a data directory. It names the data's owner and format. `formats` lists the formats.
+//! The `identity` file of a data directory. It names the owner and the format of the data. `formats` lists the formats.
 //! `open_identity` changes the file of an open directory.
 
 use std::{

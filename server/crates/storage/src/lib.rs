@@ -12,12 +12,12 @@
 //! ```
 //!
 //! Reading order: `identity_file`, `formats` and `lock`, then `log`, which `log_writer` writes and `tail` repairs after a crash
-//! (with `range_crc`). A `checkpoint` consists of `run`s in the encoding of `record_stream`. `manifest` lists them
-//! (`manifest_file`: its bytes), and `merge` reads the runs, or their `heads` without the values, as one sequence of records.
-//! `read_ahead` reads records on another thread. `link` writes runs, and `base_plan` decides which runs a new base keeps.
-//! `run_file` reads single records: values that are not in memory. `checkpointer` is the thread that writes checkpoints, and
-//! `scrub` finds damage in them. Rewrites and scrubs run at `low_priority`. `received` takes snapshots from other members, and
-//! `install` makes one of them the checkpoint. `folder` is the state that `checkpointer`, `scrub`, `received` and `install`
+//! (with `range_crc`). A `checkpoint` consists of `run`s in the encoding of `record_stream`. `manifest` lists the runs,
+//! `manifest_file` encodes this list, and `merge` reads the runs, or their `heads` without the values, as one sequence of
+//! records. `read_ahead` reads records on another thread. `link` writes runs, and `base_plan` decides which runs a new base
+//! keeps. `run_file` reads single records: values that are not in memory. `checkpointer` is the thread that writes checkpoints,
+//! and `scrub` finds damage in them. Rewrites and scrubs run at `low_priority`. `received` takes snapshots from other members,
+//! and `install` makes one of them the checkpoint. `folder` is the state that `checkpointer`, `scrub`, `received` and `install`
 //! share. `open_identity` gives the directory a later format. `space` monitors the free space, and `ledger` allocates it to the
 //! threads and keeps the ballast. `wal_dir` moves the log to `--wal-dir`, and `owner` records which member a log belongs to.
 //! `retention` decides how long outdated files stay. `create` creates a directory with a state, `offline` reads the directory
@@ -182,12 +182,12 @@ pub fn open(
     metrics: &StorageMetrics,
 ) -> Result<(Storage, Recovered), OpenError> {
     let member = member_dir(dir);
-    // Refuse a foreign directory before any file is written.
+    // Refuse a directory of etcd before any file is written.
     self::identity(dir)?;
     make_dir(dir)?;
     if let Ok(Some(mode)) = files::open_to_others(dir) {
         let mode = format!("{mode:o}");
-        tracing::warn!(dir = %dir.display(), mode, "the data directory is readable by other users");
+        tracing::warn!(dir = %dir.display(), mode, "the data directory is accessible to other users");
     }
     make_dir(&member)?;
     let lock = DirectoryLock::take(&member)?;

@@ -36,8 +36,8 @@ pub(super) struct LinkWriter<'a> {
 }
 
 impl<'a> LinkWriter<'a> {
-    /// Starts a link whose runs end at `run_bytes` bytes. The link fails with [`Superseded`](super::folder::Superseded) as soon
-    /// as the process has published more than `installs` snapshots or stops.
+    /// Starts a link whose runs end at `run_bytes` bytes. The next run fails with [`Superseded`](super::folder::Superseded)
+    /// once the process has published more than `installs` snapshots or is stopping.
     pub(super) fn new(folder: &'a CheckpointFolder, installs: u64, run_bytes: u64) -> Self {
         Self {
             folder,

@@ -111,7 +111,8 @@ impl AddAssign for LogSize {
     }
 }
 
-/// The log-start record: the log's first indexes. Every cut writes it, so that missing entries at the front are detected.
+/// The log-start record: the log's first indexes. Every cut writes this record, so that missing entries at the front are
+/// detected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LogStart {
     /// Index of the first entry that this log ever contained; 0 before that entry, after a received snapshot, and in a copy

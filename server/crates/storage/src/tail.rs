@@ -41,7 +41,7 @@ pub(super) enum LogFileKind {
     /// Files with new records.
     Append,
     /// Files with old entries that the engine rewrites so that the original files can be deleted. The engine writes several
-    /// records before a sync and deletes the originals only afterward. Damage at the end is therefore always cut, except a
+    /// records before a sync and deletes the originals only afterward. Damage at the end is therefore always cut, except for a
     /// single flipped bit. If a crash did not cause the damage, the log-start record reveals the missing entries
     /// ([`super::log`]).
     Rewrite,

@@ -22,7 +22,7 @@ pub enum V2Change {
     Publish(PublishAttributes),
     /// Sets the cluster version.
     ClusterVersion(ClusterVersion),
-    /// Writes another node, such as a v2 user or role, which only [`super::V2Store::apply`] can do.
+    /// Writes another node, such as a v2 user or role. Only [`super::V2Store::apply`] can execute the request.
     Auth,
     /// A read, or a method that etcd does not support.
     Nothing,

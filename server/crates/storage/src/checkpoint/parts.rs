@@ -1,8 +1,9 @@
 //! Writes a state in parts while it is built, for example from a snapshot. The values of a part can leave memory, so the state
 //! can be larger than memory.
 //!
-//! A part contains the keys that were built so far and is written as a difference to the previous part. No part is published:
-//! after a crash, no checkpoint exists. The runs of the parts become runs of the checkpoint, so no value is written twice.
+//! A part contains the keys that were built so far and is written as the difference from the previous part. No part is
+//! published: after a crash, no checkpoint exists. The runs of the parts become runs of the checkpoint, so no value is written
+//! twice.
 
 use std::io;
 
