@@ -138,6 +138,7 @@ impl<W: Seek> Seek for Writer<W> {
 }
 
 impl<W: WriteExt> WriteExt for Writer<W> {
+    /// Cuts the file. No zeros are written until the engine reserves space again.
     fn truncate(&mut self, offset: usize) -> io::Result<()> {
         (self.at, self.zeroed, self.allocated) = (offset as u64, 0, 0);
         self.inner.truncate(offset)

@@ -207,7 +207,8 @@ impl IncomingSnapshot {
             return Ok(None);
         };
         let written = writing.thread.join().ok().flatten();
-        let written = written.unwrap_or_else(|| Err(io::Error::other("writing a run panicked")));
+        let written = written
+            .unwrap_or_else(|| Err(io::Error::other("a panic occurred while a run was written")));
         let (run, blocks) = written?;
         self.durable.runs.push(run);
         self.durable.count = writing.count;

@@ -243,6 +243,7 @@ fn torn(old: &[u8], new: Option<Vec<u8>>, chance: &mut dyn FnMut(u64) -> u64) ->
     out
 }
 
+/// Returns the present names in a directory, or nothing if the directory cannot be read.
 fn present(dir: &Path) -> BTreeMap<OsString, File> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries

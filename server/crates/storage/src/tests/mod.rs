@@ -107,6 +107,7 @@ impl TempDir {
     }
 }
 
+/// Returns the available memory in bytes; 0 if unknown.
 fn available_memory() -> u64 {
     let known = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = known.lines().find(|line| line.starts_with("MemAvailable:"));
@@ -206,6 +207,7 @@ fn start_checkpointer(
     (checkpointer.unwrap(), durable)
 }
 
+/// Flips the lowest bit of the byte at offset `at`.
 fn flip_bit(path: &Path, at: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     bytes[at] ^= 1;
@@ -267,6 +269,7 @@ fn view(index: u64, size: usize) -> View {
     view
 }
 
+/// Fails unless `found` has the position and the members of `expected`. Does not compare other parts of the state.
 fn same(found: Option<&View>, expected: &View) {
     let found = found.expect("a checkpoint exists");
     assert_eq!(found.position, expected.position);

@@ -38,6 +38,7 @@ pub(super) fn open_cached(dir: &TempDir, cache: &Arc<BlockCache>) -> (Storage, O
     (storage, recovered.checkpoint)
 }
 
+/// Returns all pairs. With `Memory`, fails with `NotResident` if a value is only on disk.
 fn pairs(view: &View, source: ValueSource) -> Result<Vec<KeyValue>, KvError> {
     let all = Bytes::from_static(b"\0");
     let range = Range { key: all.clone(), range_end: all, ..Range::default() };
@@ -57,6 +58,7 @@ fn compare(view: &View, twin: &View) {
     assert!(records(view) == records(twin), "other records");
 }
 
+/// Returns a state with `keys` keys, whose values have `size` bytes each.
 pub(super) fn filled(keys: u64, size: u64) -> View {
     let mut view = first();
     for name in 0..keys {
