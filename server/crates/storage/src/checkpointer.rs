@@ -123,9 +123,9 @@ impl Checkpointer {
         Ok(())
     }
 
-    /// Returns whether the scrub has found damage since the last call and since the last installed snapshot, which replaces all
-    /// runs. Returns `false` until another checkpoint fits on the disk. Without that space, a member would wait for a snapshot
-    /// and accept no entries, or a base would block all later checkpoints.
+    /// Returns whether the scrub has found damage since the last call that returned `true`. An installed snapshot clears the
+    /// damage, because it replaces all runs. Returns `false` until another checkpoint fits on the disk. Without that space, a
+    /// member would wait for a snapshot and accept no entries, or a base would block all later checkpoints.
     pub fn take_damage(&self) -> bool {
         self.folder.take_damage()
     }
@@ -151,7 +151,8 @@ impl Checkpointer {
         drop((superseded, hold));
     }
 
-    /// Queues a frozen view for the next checkpoint. Replaces a queued view whose write has not started.
+    /// Queues a frozen view for the next checkpoint. Replaces a queued view whose write has not started. A view with the index
+    /// of the checkpoint on disk is not written.
     pub fn offer(&self, view: View) {
         self.queue(view, |_| ());
     }
@@ -194,7 +195,8 @@ impl Checkpointer {
         self.folder.identity.is_behind(level)
     }
 
-    /// Returns whether the last write succeeded or, before the first write, the newest checkpoint was readable at startup.
+    /// Returns whether the last write succeeded or, before the first write, the newest checkpoint was readable at startup. Also
+    /// returns `true` after a snapshot has been installed.
     pub fn healthy(&self) -> bool {
         !self.shared.failing.load(Ordering::Relaxed)
     }

@@ -326,9 +326,9 @@ impl CheckpointFolder {
 
     /// Keeps the runs that are in `named` or that a receiver or the place of a block holds. Removes all other runs, and all
     /// heads without a kept run. Also removes the manifest copies that are not in `copies`. Keeps all copies if `copies` is
-    /// empty, or if more than `installs` snapshots were published, because `copies` then lacks the newest one. Records the size
-    /// of the runs that only places hold in the ledger. When the last place of such a run is dropped, [`Self::report_garbage`]
-    /// is called.
+    /// empty, or if more than `installs` snapshots were published, because `copies` then lacks the newest one. Records in the
+    /// ledger the size of the runs that only places hold. When the last place of such a run is dropped,
+    /// [`Self::report_garbage`] is called.
     pub(super) fn remove_others(
         &self,
         named: impl Iterator<Item = u64>,
