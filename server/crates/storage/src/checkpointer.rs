@@ -373,8 +373,8 @@ impl CheckpointWriter {
     }
 
     /// Lets the next attempt write a difference instead of a base. If each attempt wrote a base, a base that does not fit would
-    /// block all checkpoints. The log would grow until the disk is full. Damaged runs and an earlier format still require a
-    /// base. Drops the callbacks that wait for a rewrite.
+    /// block all checkpoints. The log would grow until the disk is full. An earlier format and runs that the scrub found
+    /// damaged still require a base. Drops the callbacks that wait for a rewrite.
     fn give_up_base(&mut self, options: &mut WriteOptions) {
         if options.hold.is_none() && (options.whole || options.clean_base) {
             tracing::warn!(

@@ -91,8 +91,8 @@ impl MergedRecords {
         Self { next: next.collect(), sources, bytes: 0 }
     }
 
-    /// Returns the number of each run that contains only blocks, with the numbers of these blocks, excluding deletions. Call
-    /// this after the last record.
+    /// Returns the number of each run that contains only blocks, with the numbers of these blocks. Omits deletions. Call this
+    /// after the last record.
     pub(super) fn into_blocks(self) -> impl Iterator<Item = (u64, Vec<u64>)> {
         let sources = self.sources.into_iter();
         sources.filter_map(|source| Some((source.run.number, source.blocks?)))

@@ -27,8 +27,8 @@ pub(super) struct OpenIdentity {
 }
 
 impl OpenIdentity {
-    /// Creates the identity of the data directory whose member's directory is `member`. `stored` is the content of its file,
-    /// which is not written.
+    /// Creates the identity of the data directory whose member's directory is `member`. `stored` is the content of the identity
+    /// file, which is not written.
     pub(super) fn new(member: &Path, stored: StoredIdentity) -> Self {
         Self {
             member: member.to_owned(),
