@@ -74,7 +74,7 @@ impl SnapshotKeys {
 pub struct StateChecksums {
     /// The hash of `HashKV` at the state's revision.
     pub keys: u32,
-    /// The hash of all checkpoint records except v3 keys.
+    /// The hash of all checkpoint records except v3 keys and the position.
     pub others: u32,
 }
 

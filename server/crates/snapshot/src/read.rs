@@ -280,8 +280,8 @@ impl SnapshotBuckets {
         })
     }
 
-    /// Imports the feature level, the v2 tree, and all users and roles, from Witan's own bucket. Fails with `Later` if this
-    /// release does not know the level or a record, and with `Invalid` if a record is damaged.
+    /// Imports the feature level, the v2 tree and v2 authentication from Witan's own bucket. Fails with `Later` if this release
+    /// does not know the level or a record, and with `Invalid` if a record is damaged.
     fn import_witan_records(&self, machine: &mut StateMachine) -> Result<(), BoltError> {
         self.records(WITAN_BUCKET, &mut |_, value| {
             if let Some(found) = level::read(value, levels::OWN)? {
@@ -333,7 +333,7 @@ fn refused(error: record::CorruptRecord) -> BoltError {
     }
 }
 
-/// Adds `by` to the revision and marks all earlier revisions as compacted. Like etcdutl, adds a version without a key at the
+/// Adds `by` to the revision and compacts the key space at the new revision. Like etcdutl, adds a version without a key at the
 /// new revision. Fails if the new revision is too high.
 pub fn bump_revision(kv: &mut Kv, by: u64) -> Result<(), BoltError> {
     let latest = kv.revision();

@@ -33,8 +33,8 @@ struct StoredPatterns {
 
 impl V2Store {
     /// Adds the v2 users and roles to `auth` and restores whether v2 authentication is enabled. A user or role that exists in
-    /// v2 and v3 is merged. Returns the merged names (see [`Auth::import_path_auth`]). If v2 authentication was never set up,
-    /// changes nothing. Fails, without a change, if a user or role cannot be decoded.
+    /// v2 and v3 is merged. Returns the merged names, roles first (see [`Auth::import_path_auth`]). If v2 authentication was
+    /// never set up, changes nothing. Fails, without a change, if a user or role cannot be decoded.
     pub fn import_auth(&self, auth: &mut Auth) -> Result<Vec<String>, V2StoreError> {
         let Some(enabled) = self.value("/2/enabled") else {
             return Ok(Vec::new());
