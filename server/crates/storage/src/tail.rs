@@ -2,9 +2,9 @@
 //!
 //! Every write is synced before the next one starts, and a file is synced and closed before the next one is created. A crash
 //! can therefore tear only the last record of the last file, or a newly created file. Damage elsewhere, or damage followed by
-//! complete records up to the end, cannot come from a crash. Complete records that end earlier may be part of a client's value
-//! inside the torn record. A crash also cannot cause a single wrong bit in a last record that has all its sectors. Such a
-//! record may have been acknowledged, so the bit is repaired.
+//! complete records up to the end, cannot come from a crash. Complete records that do not reach the end may be part of a
+//! client's value inside the torn record. A crash also cannot cause a single wrong bit in a last record that has all its
+//! sectors. Such a record may have been acknowledged, so the bit is repaired.
 
 use std::{
     collections::HashSet,
