@@ -20,7 +20,7 @@ impl StorageMetrics {
     /// Registers the storage's metrics.
     pub fn register(on: &Register) -> Self {
         Self {
-            wal_fsync: on.histogram("etcd_disk_wal_fsync_duration_seconds", "The latency distributions of fsync calls on the Raft log.", 0.001, 14),
+            wal_fsync: on.histogram("etcd_disk_wal_fsync_duration_seconds", "The latency distributions of synced writes to the Raft log.", 0.001, 14),
             wal_write_bytes: on.gauge("etcd_disk_wal_write_bytes_total", "Total number of bytes written to the Raft log."),
             backend_commit: on.histogram("etcd_disk_backend_commit_duration_seconds", "The latency distributions of writing durable checkpoints.", 0.001, 14),
             checkpoint_failures: on.counter("witan_checkpoint_failures_total", "Total number of failed checkpoints."),
