@@ -30,7 +30,8 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError
     bar.begin("reading", 0);
     let StoppedMember { hold: _hold, identity, view, last } = read(from, &value_cache())?;
     let new = new_directory(&identity, &view);
-    let file = SnapshotFile::of(&view).map_err(OfflineError::export(to))?;
+    let file = SnapshotFile::of(&view, &|| false);
+    let file = file.map_err(OfflineError::export(to))?;
     bar.begin("writing", file.bytes());
     let free = storage::free_bytes(witan_etcd::parent(to));
     let created = if free < file.bytes() {

@@ -229,7 +229,8 @@ mod tests {
 
         /// Writes a snapshot of a state.
         fn store(&self, name: &str, view: &View) -> PathBuf {
-            let (file, mut bytes) = (SnapshotFile::of(view).unwrap(), Vec::new());
+            let file = SnapshotFile::of(view, &|| false).unwrap();
+            let mut bytes = Vec::new();
             file.write(&mut |part| {
                 bytes.extend_from_slice(part);
                 Ok(())

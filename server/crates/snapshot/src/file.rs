@@ -23,9 +23,10 @@ pub struct SnapshotFile<'a> {
 }
 
 impl<'a> SnapshotFile<'a> {
-    /// Computes the layout of the file by reading the entire state once.
-    pub fn of(view: &'a View) -> io::Result<Self> {
-        let layout = Layout::of(|writer| fill(view, writer))?;
+    /// Computes the layout of the file by reading the entire state once. Fails with `BrokenPipe` soon after `must_end` returns
+    /// true.
+    pub fn of(view: &'a View, must_end: &dyn Fn() -> bool) -> io::Result<Self> {
+        let layout = Layout::of(|writer| fill(view, must_end, writer))?;
         Ok(Self { view, layout })
     }
 
@@ -34,21 +35,23 @@ impl<'a> SnapshotFile<'a> {
         self.layout.bytes()
     }
 
-    /// Writes the file from start to end, without a digest.
+    /// Writes the file from start to end, without a digest. Ends early only if `out` fails.
     pub fn write(&self, out: &mut WriteBytes<'_>) -> io::Result<()> {
-        self.layout.write(out, |writer| fill(self.view, writer))
+        self.layout
+            .write(out, |writer| fill(self.view, &|| false, writer))
     }
 }
 
-/// Writes etcd's buckets, with a cluster version that etcd accepts, and the bucket for state that etcd does not have.
-fn fill(view: &View, writer: &mut Writer<'_>) -> io::Result<()> {
+/// Writes etcd's buckets, with a cluster version that etcd accepts, and the bucket for state that etcd does not have. Fails with
+/// `BrokenPipe` soon after `must_end` returns true.
+fn fill(view: &View, must_end: &dyn Fn() -> bool, writer: &mut Writer<'_>) -> io::Result<()> {
     let known = &view.machine.members.cluster_version;
     // etcd refuses a cluster version that is newer than etcd itself, and upgrades an older cluster version.
     let version = match release(known) > release(version::SNAPSHOT) {
         true => version::SNAPSHOT,
         false => known,
     };
-    schema::walk(view, version, writer)?;
+    schema::walk(view, version, must_end, writer)?;
     writer.bucket(WITAN_BUCKET.as_bytes())?;
     let (mut number, mut value, mut outcome) = (0_u64, Vec::new(), Ok(()));
     let mut put = |key: &[u8], record: &[u8]| {

@@ -96,10 +96,11 @@ pub fn of_state(view: &View, must_end: impl Fn() -> bool) -> Option<StateChecksu
 }
 
 /// Computes the hash that `Maintenance.Hash` returns: a CRC-32C over etcd's buckets, excluding keys whose values differ between
-/// members.
-pub fn of_store(view: &View) -> io::Result<u32> {
+/// members. Fails soon after `must_end` returns true.
+pub fn of_store(view: &View, must_end: &dyn Fn() -> bool) -> io::Result<u32> {
     let mut crc = StoreHasher::default();
-    schema::walk(view, &view.machine.members.cluster_version, &mut crc)?;
+    let cluster_version = &view.machine.members.cluster_version;
+    schema::walk(view, cluster_version, must_end, &mut crc)?;
     Ok(crc.sum)
 }
 

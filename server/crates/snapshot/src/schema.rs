@@ -51,16 +51,18 @@ pub(super) trait BucketSink {
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
 }
 
-/// Passes etcd's buckets and records to `sink` in the order of their names and keys, with this cluster version.
+/// Passes etcd's buckets and records to `sink` in the order of their names and keys, with this cluster version. Fails with
+/// `BrokenPipe` soon after `must_end` returns true.
 pub(super) fn walk(
     view: &View,
     cluster_version: &str,
+    must_end: &dyn Fn() -> bool,
     sink: &mut dyn BucketSink,
 ) -> io::Result<()> {
     alarms(view, sink)?;
     auth(view, sink)?;
     cluster(cluster_version, sink)?;
-    keys(view, sink)?;
+    keys(view, must_end, sink)?;
     leases(view, sink)?;
     members(view, sink)?;
     meta(view, sink)
@@ -122,11 +124,15 @@ fn cluster(version: &str, sink: &mut dyn BucketSink) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes the bucket of keys, with all versions that etcd would still have.
-fn keys(view: &View, sink: &mut dyn BucketSink) -> io::Result<()> {
+/// Passes the bucket of keys, with all versions that etcd would still have. Fails with `BrokenPipe` once `must_end` returns
+/// true.
+fn keys(view: &View, must_end: &dyn Fn() -> bool, sink: &mut dyn BucketSink) -> io::Result<()> {
     sink.bucket(KEY)?;
     let mut record = KeyRecord::default();
     for written in view.machine.kv.retained_versions() {
+        if must_end() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         record.fill(&written);
         sink.record(&record.key, &record.value)?;
     }

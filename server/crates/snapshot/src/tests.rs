@@ -16,7 +16,8 @@ use witan_machine::{
 };
 
 use super::{
-    BoltError, SnapshotFile, SnapshotKeys, bump_revision, of_keys, read, read_auth, status,
+    BoltError, SnapshotFile, SnapshotKeys, bump_revision, of_keys, of_store, read, read_auth,
+    status,
 };
 
 struct Folder(PathBuf);
@@ -104,7 +105,7 @@ fn sample(keys: usize) -> View {
 
 /// Encodes a state as a snapshot file.
 fn bytes(view: &View) -> Vec<u8> {
-    let file = SnapshotFile::of(view).unwrap();
+    let file = SnapshotFile::of(view, &|| false).unwrap();
     let mut bytes = Vec::new();
     file.write(&mut |part| {
         bytes.extend_from_slice(part);
@@ -113,6 +114,19 @@ fn bytes(view: &View) -> Vec<u8> {
     .unwrap();
     assert_eq!(bytes.len() as u64, file.bytes());
     bytes
+}
+
+#[test]
+fn a_layout_and_a_hash_end_when_the_state_must_be_released() {
+    let view = sample(100);
+    let calls = Cell::new(0);
+    let must_end = || calls.replace(calls.get() + 1) == 3;
+    let ended = SnapshotFile::of(&view, &must_end).map(drop);
+    assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    assert_eq!(calls.replace(0), 4);
+    assert!(of_store(&view, &must_end).is_err());
+    assert_eq!(calls.get(), 4);
+    assert!(of_store(&view, &|| false).is_ok());
 }
 
 fn nothing(_: &StateMachine, _: usize) -> Result<(), BoltError> {

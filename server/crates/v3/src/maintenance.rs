@@ -120,7 +120,9 @@ pub(super) async fn hash(ctx: &Context, _request: HashRequest) -> RpcResult<Hash
     let job = ctx.scan().await?;
     authorize::check_admin_on(ctx, &job.machine)?;
     let header = header::at(&ctx.node, job.machine.kv.revision());
-    let (hash, _) = job.run(snapshot::of_store).await?;
+    let end = job.end_signal();
+    let hash = move |view: &View| snapshot::of_store(view, &|| end.is_told());
+    let (hash, _) = job.run(hash).await?;
     ctx.v3_metrics.hash.observe(begun.elapsed().as_secs_f64());
     let hash = hash.map_err(|_| RpcError::Corrupt)?;
     Ok(HashResponse { header, hash })

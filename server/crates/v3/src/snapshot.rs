@@ -155,9 +155,11 @@ impl Pace {
     }
 }
 
-/// Sends the file and its digest. Returns the file's size in bytes, without the digest.
+/// Sends the file and its digest. Returns the file's size in bytes, without the digest. Fails with `BrokenPipe` if the stream or
+/// the snapshot ends first.
 fn write(view: &View, mut writer: ChunkWriter) -> io::Result<u64> {
-    let file = SnapshotFile::of(view)?;
+    let must_end = || writer.end.is_told() || writer.send.is_closed();
+    let file = SnapshotFile::of(view, &must_end)?;
     let bytes = file.bytes();
     tracing::info!(bytes, "sending a snapshot");
     writer.left = bytes;
@@ -222,7 +224,39 @@ impl ChunkWriter {
 
 #[cfg(test)]
 mod tests {
+    use witan_machine::{kv::Kv, values::test_support::drop_kv_values};
+    use witan_node::testing::NodeOfStates;
+
     use super::*;
+    use crate::test_context::put;
+
+    #[test]
+    fn a_snapshot_ends_before_its_first_chunk_if_the_client_disconnects() {
+        let mut kv = Kv::default();
+        for at in 0..100 {
+            put(&mut kv, vec![b'k', at], vec![at; 10_000]);
+        }
+        let cache = drop_kv_values(&kv);
+        actix_rt::System::new().block_on(async {
+            let states = NodeOfStates::begin(&kv);
+            let job = states.node.job(()).await.expect("a state");
+            let (send, chunks) = mpsc::channel(CHUNKS_AHEAD);
+            drop(chunks);
+            let writer = ChunkWriter {
+                send,
+                end: job.end_signal(),
+                runtime: Handle::current(),
+                left: 0,
+                chunk: BytesMut::new(),
+                digest: Sha256::new(),
+            };
+            let written = job.run(move |view: &View| write(view, writer)).await;
+            let (written, ()) = written.expect("nothing else ends the job");
+            let error = written.expect_err("no client");
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+            assert!(cache.reads() <= 1, "{} reads", cache.reads());
+        });
+    }
 
     #[test]
     fn a_client_must_read_a_snapshot_at_the_minimum_rate() {
