@@ -83,6 +83,28 @@ impl ViewEnd {
     }
 }
 
+/// Tells a reader to release its state when this value is dropped, unless the reader has ended.
+#[derive(Debug)]
+pub(super) struct EndOnDrop {
+    views: HeldViews,
+    id: u64,
+}
+
+impl HeldView {
+    /// Returns a value whose drop tells this reader to release its state.
+    pub(super) fn end_on_drop(&self) -> EndOnDrop {
+        EndOnDrop { views: self.views.clone(), id: self.id }
+    }
+}
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        let held = self.views.0.lock();
+        let reader = held.readers.iter().find(|reader| reader.id == self.id);
+        reader.into_iter().for_each(Reader::end);
+    }
+}
+
 impl Drop for HeldView {
     fn drop(&mut self) {
         let mut held = self.views.0.lock();
@@ -206,6 +228,9 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use tokio::time::timeout;
     use witan_machine::view::View;
 
     use super::{super::testing::stalled_as, *};
@@ -318,6 +343,24 @@ mod tests {
         end.wait().await;
         drop(held);
         assert!(views.0.lock().readers.is_empty());
+    }
+
+    #[test]
+    fn a_job_is_told_to_stop_if_its_caller_stops_waiting() {
+        actix_rt::System::new().block_on(async {
+            let (node, _requests) = stalled_as(ProcessIdentity::default());
+            node.shared.latest.publish(Arc::new(View::default()), false);
+            let job = node.job(()).await.unwrap();
+            let end = job.end_signal();
+            let (_finish, finished) = mpsc::sync_channel::<()>(0);
+            let work = move |_: &View| finished.recv();
+            let stopped_waiting = timeout(Duration::ZERO, job.run(work)).await;
+            assert!(stopped_waiting.is_err() && end.is_told());
+            let job = node.job(()).await.unwrap();
+            let end = job.end_signal();
+            assert_eq!(job.run(|_| 7).await, Ok((7, ())));
+            assert!(!end.is_told());
+        });
     }
 
     #[test]

@@ -82,17 +82,18 @@ impl Node {
 }
 
 impl<P: Send + 'static> Job<P> {
-    /// Runs the job to its end on another thread, even if the caller stops waiting. Returns the result of [`Job::run_here`], or
-    /// `Stopped` if the runtime ends first.
+    /// Runs the job on another thread. If the caller stops waiting, tells the job to stop early (see [`Job::end_signal`]).
+    /// Returns the result of [`Job::run_here`], or `Stopped` if the runtime ends first.
     pub async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce(&View) -> T + Send + 'static,
     ) -> Result<(T, P), NodeError> {
+        let _end_on_drop = self.held.end_on_drop();
         let done = panics::run_blocking(move || self.run_here(work));
         done.await.map_err(|_| NodeError::Stopped)?
     }
 
-    /// Returns the signal that tells the job to stop early because it pins too much memory.
+    /// Returns the signal that tells the job to stop early, because it pins too much memory or its caller has stopped waiting.
     pub fn end_signal(&self) -> ViewEnd {
         self.held.end.clone()
     }
