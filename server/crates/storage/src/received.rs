@@ -86,7 +86,7 @@ impl SnapshotReceiver {
             }
             ReceiverState::Idle => DurableRecords::default(),
         };
-        let turn = Some(ReceiverTurn { folder: self.folder.clone() });
+        let turn = Some(ReceiverTurn { folder: self.folder.clone(), parked: None });
         let begins = durable.runs.is_empty();
         let incoming = IncomingSnapshot {
             id,
@@ -107,18 +107,21 @@ impl SnapshotReceiver {
     }
 }
 
-/// The right to receive a snapshot. One receiver holds it at a time.
+/// The right to receive a snapshot. One receiver holds it at a time. The state is `Busy` until this value is dropped.
 #[derive(Debug)]
 struct ReceiverTurn {
     folder: Arc<CheckpointFolder>,
+    /// The records to keep for the next stream of the same snapshot.
+    parked: Option<(SnapshotId, Box<DurableRecords>)>,
 }
 
 impl Drop for ReceiverTurn {
     fn drop(&mut self) {
-        let mut state = self.folder.state();
-        if matches!(state.receiver, ReceiverState::Busy) {
-            state.receiver = ReceiverState::Idle;
-        }
+        let next = match self.parked.take() {
+            Some((id, records)) => ReceiverState::Parked(id, records),
+            None => ReceiverState::Idle,
+        };
+        self.folder.state().receiver = next;
     }
 }
 
@@ -221,9 +224,11 @@ impl IncomingSnapshot {
     pub fn park(mut self) {
         // If the run fails, the next stream sends its records again.
         let _ = self.finish_run();
-        if !self.durable.runs.is_empty() {
-            let records = Box::new(mem::take(&mut self.durable));
-            self.folder.state().receiver = ReceiverState::Parked(self.id, records);
+        // The drop of the turn parks the records. The next stream can therefore begin only after the state is dropped.
+        if !self.durable.runs.is_empty()
+            && let Some(turn) = &mut self.turn
+        {
+            turn.parked = Some((self.id, Box::new(mem::take(&mut self.durable))));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Tests which parts of a broken snapshot are kept, which snapshots are refused, and that discarded snapshots leave no files.
 
-use std::io;
+use std::{io, iter, thread};
 
 use witan_machine::record::RecordChange;
 
@@ -142,6 +142,23 @@ fn one_snapshot_is_received_at_a_time() {
     let received = driven.receive(&view).unwrap();
     driven.install(received);
     assert!(!is_busy(&driven));
+}
+
+#[test]
+fn a_snapshot_that_is_parked_does_not_end_the_turn_of_the_next_stream() {
+    let dir = TempDir::new();
+    let driven = member(&dir);
+    let view = driven.ahead(50);
+    let incoming = fill(&driven, &view);
+    thread::scope(|scope| {
+        let parking = scope.spawn(move || incoming.park());
+        let mut streams = iter::repeat_with(|| driven.begin(&view));
+        let next = streams.find_map(Result::ok);
+        parking.join().unwrap();
+        let another = driven.begin(&view);
+        assert!(matches!(another, Err(SnapshotError::Busy)));
+        drop(next);
+    });
 }
 
 #[test]
