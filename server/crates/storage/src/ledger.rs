@@ -110,19 +110,17 @@ impl Ledger {
         }
     }
 
-    /// Creates the ballast with `bytes` allocated bytes. After a failure, logs the reason, removes the file and returns
-    /// `false`.
-    pub(super) fn make_ballast(&self, bytes: u64) -> bool {
+    /// Creates the ballast with `bytes` allocated bytes. Removes the file if the file system cannot allocate them.
+    pub(super) fn make_ballast(&self, bytes: u64) -> io::Result<()> {
         let made = files::create(&self.path).and_then(|file| {
             let flags = FallocateFlags::empty();
             fallocate(&file, flags, 0, bytes).map_err(io::Error::from)
         });
-        if let Err(error) = &made {
-            tracing::warn!(%error, "failed to create the ballast on this file system");
+        if made.is_err() {
             let _ = fs::remove_file(&self.path);
         }
         self.ballast_exists.store(made.is_ok(), Relaxed);
-        made.is_ok()
+        made
     }
 
     /// Announces a command of `bytes` bytes until [`Self::written`] accounts for it. Returns `false`, without announcing, if

@@ -19,6 +19,7 @@ use std::{
 use witan_config::SpaceConfig;
 
 use super::{
+    error::lacks_space,
     ledger::{Ledger, measure},
     lock::DirectoryLock,
     wal_dir,
@@ -211,8 +212,8 @@ impl SpaceMonitor {
     }
 
     /// Measures the free space, deletes or restores the ballast, then publishes and returns the new level. After a failed
-    /// measurement, the free space is considered to be unlimited. If the ballast cannot be created, the process continues
-    /// without it.
+    /// measurement, the free space is considered to be unlimited. If a quota leaves no space for the ballast, the level is `Low`.
+    /// If the ballast cannot be created for another reason, the process continues without it.
     pub fn update(&mut self) -> SpaceLevel {
         // The next update covers runs that start or end after this point.
         self.ledger.take_stale();
@@ -222,12 +223,18 @@ impl SpaceMonitor {
             self.measure();
         }
         // A log write that found no space may have deleted the ballast.
-        let deleted = self.status.ballast_bytes() > 0 && !self.ledger.holds_ballast();
+        let mut lost_ballast = self.status.ballast_bytes() > 0 && !self.ledger.holds_ballast();
         let recovered_bytes = self.reserve_bytes + self.reserve_bytes / 4;
         let wants_ballast = !self.ledger.holds_ballast() && self.ballast_bytes > 0;
         if wants_ballast && self.free >= recovered_bytes + self.ballast_bytes {
-            if !self.ledger.make_ballast(self.ballast_bytes) {
-                self.ballast_bytes = 0;
+            match self.ledger.make_ballast(self.ballast_bytes) {
+                Ok(()) => {}
+                // A quota can be used up although the file system has free space. The next update tries again.
+                Err(error) if lacks_space(&error) => lost_ballast = true,
+                Err(error) => {
+                    tracing::warn!(%error, "failed to create the ballast on this file system");
+                    self.ballast_bytes = 0;
+                }
             }
             self.measure();
         }
@@ -236,7 +243,7 @@ impl SpaceMonitor {
         let level = if self.free < self.ledger.floor_bytes {
             SpaceLevel::None
         } else if self.free < self.reserve_bytes
-            || ((deleted || self.level != SpaceLevel::Enough) && !recovers)
+            || ((lost_ballast || self.level != SpaceLevel::Enough) && !recovers)
         {
             SpaceLevel::Low
         } else {

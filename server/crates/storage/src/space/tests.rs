@@ -2,8 +2,13 @@
 
 use std::fs;
 
+use rustix::io::Errno;
+
 use super::*;
-use crate::{member_dir, tests::TempDir};
+use crate::{
+    member_dir,
+    tests::{TempDir, failing_calls::fail_next},
+};
 
 const BALLAST_BYTES: u64 = 200_000;
 
@@ -119,6 +124,26 @@ fn a_deleted_ballast_is_restored() {
     assert!(!space.ledger.holds_ballast());
     space.update();
     assert!(space.ledger.holds_ballast() && ballast.exists());
+}
+
+#[test]
+fn a_quota_without_space_for_the_ballast_refuses_commands_that_add_data() {
+    let dir = TempDir::new();
+    let mut space = checked(&dir);
+    for error in [Errno::DQUOT, Errno::NOSPC] {
+        // A log write that exceeds the quota also deletes the ballast.
+        space.ledger.release();
+        fail_next(error);
+        assert_eq!(space.update(), SpaceLevel::Low, "{error}");
+        assert!(!space.ledger.holds_ballast());
+        assert_eq!(space.update(), SpaceLevel::Enough, "{error}");
+        assert!(space.ledger.holds_ballast());
+    }
+    // Another file system may not be able to allocate space in advance.
+    space.ledger.release();
+    fail_next(Errno::OPNOTSUPP);
+    assert_eq!(space.update(), SpaceLevel::Enough);
+    assert!(!space.ledger.holds_ballast());
 }
 
 #[test]

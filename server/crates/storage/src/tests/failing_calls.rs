@@ -113,7 +113,7 @@ fn after_a_crash(data: &Path, acknowledged: u64, what: &str) -> u64 {
 }
 
 /// Makes the next call on this thread fail.
-pub(super) fn fail_next(error: Errno) {
+pub(in super::super) fn fail_next(error: Errno) {
     FAILS.set(Some((0, error)));
 }
 
