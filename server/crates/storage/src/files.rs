@@ -12,7 +12,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with, statfs};
+use rustix::fs::{Advice, CWD, OFlags, RenameFlags, fadvise, renameat_with, statfs};
 
 /// Mode of directories in the data directory, as in etcd. The files contain password hashes and all values.
 const DIR_MODE: u32 = 0o700;
@@ -168,6 +168,11 @@ pub(super) fn sync_file(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()?;
     watched(path);
     Ok(())
+}
+
+/// Drops the file's pages from the kernel's cache. The call is only advice to the kernel, so a failure does not matter.
+pub(super) fn drop_cached_pages(file: &File) {
+    let _ = fadvise(file, 0, None, Advice::DontNeed);
 }
 
 /// Makes a directory's entries durable: creations, renames and removals.

@@ -24,12 +24,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::{Advice, fadvise};
 use witan_base::panics;
 
 use super::{
-    StorageMetrics, error::is_damage, folder::CheckpointFolder, low_priority::lower_priority,
-    manifest::Run, run::run_path,
+    StorageMetrics, error::is_damage, files::drop_cached_pages, folder::CheckpointFolder,
+    low_priority::lower_priority, manifest::Run, run::run_path,
 };
 
 /// Time between the starts of two passes.
@@ -168,9 +167,4 @@ impl Scrub {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => ControlFlow::Break(()),
         }
     }
-}
-
-/// Drops the file's pages from the kernel's cache. The call is only advice to the kernel, so a failure does not matter.
-fn drop_cached_pages(file: &File) {
-    let _ = fadvise(file, 0, None, Advice::DontNeed);
 }

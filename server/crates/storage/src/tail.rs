@@ -1,14 +1,15 @@
 //! Checks the log's files before the engine opens them: keeps complete records, cuts a torn write, and refuses corruption.
 //!
 //! Every write is synced before the next one starts, and a file is synced and closed before the next one is created. A crash
-//! can therefore tear only the last record of the last file, or a newly created file. Damage elsewhere, or damage followed by
-//! complete records up to the end, cannot come from a crash. Complete records that do not reach the end may be part of a
-//! client's value inside the torn record. A crash also cannot cause a single wrong bit in a last record that has all its
-//! sectors. Such a record may have been acknowledged, so the bit is repaired.
+//! can therefore tear only the last record of the last file, or a newly created file. The last record may also be complete but
+//! not durable, so the last file is synced before it is checked. Damage elsewhere, or damage followed by complete records up to
+//! the end, cannot come from a crash. Complete records that do not reach the end may be part of a client's value inside the
+//! torn record. A crash also cannot cause a single wrong bit in a last record that has all its sectors. Such a record may have
+//! been acknowledged, so the bit is repaired.
 
 use std::{
     collections::HashSet,
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -16,7 +17,7 @@ use std::{
 
 use super::{
     OpenError,
-    files::{sync_dir, sync_file},
+    files::{drop_cached_pages, sync_dir, sync_file},
     identity_file::Origin,
     range_crc::{RangeCrc, find_flipped_bit},
 };
@@ -56,8 +57,9 @@ impl LogFileKind {
     }
 }
 
-/// Repairs the log's files: cuts a torn write and corrects a flipped bit in the last record. Fails on other damage and if a
-/// file with new records is missing. In a copied directory, removes the files before the last missing file instead.
+/// Repairs the log's files: cuts a torn write and corrects a flipped bit in the last record. All records are then durable. Fails
+/// on other damage and if a file with new records is missing. In a copied directory, removes the files before the last missing
+/// file instead.
 pub(crate) fn repair(dir: &Path, origin: Origin) -> Result<(), OpenError> {
     for kind in [LogFileKind::Append, LogFileKind::Rewrite] {
         let mut files = list(dir, kind).map_err(|e| OpenError::io(dir, e))?;
@@ -76,10 +78,23 @@ pub(crate) fn repair(dir: &Path, origin: Origin) -> Result<(), OpenError> {
         }
         let count = files.len();
         for (at, (seq, path)) in files.into_iter().enumerate() {
-            repair_file(dir, &path, seq, kind, at + 1 == count)?;
+            let is_last = at + 1 == count;
+            if is_last {
+                settle_last(dir, &path).map_err(|e| OpenError::io(&path, e))?;
+            }
+            repair_file(dir, &path, seq, kind, is_last)?;
         }
     }
     Ok(())
+}
+
+/// Makes the last file durable, with its name, and makes the next read return what is on the disk. A killed process may have
+/// left a record that it did not sync. After a failed sync, only the kernel's cache may have the record. A member confirms the
+/// entries that it reads at startup, so these entries must be durable.
+fn settle_last(dir: &Path, path: &Path) -> io::Result<()> {
+    sync_file(path)?;
+    drop_cached_pages(&File::open(path)?);
+    sync_dir(dir)
 }
 
 /// Lists the files of one kind with their sequence numbers, in ascending order.

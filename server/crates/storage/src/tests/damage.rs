@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink};
 
 use rustix::io::Errno;
 
-use super::*;
+use super::{disk::Disk, *};
 
 /// Writes a log with these batches. Returns the offset of the log's end before the first batch and after each batch.
 fn prepare(dir: &TempDir, batches: &[LogBatch]) -> Vec<usize> {
@@ -190,6 +190,33 @@ fn damage_in_a_closed_file_is_refused() {
     assert_refused("the first file is missing");
     fs::rename(dir.0.join("away"), &first).unwrap();
     reopen(&dir);
+}
+
+/// A killed process may have written a record without syncing it. After the startup, other members rely on this record.
+#[test]
+fn entries_that_a_start_has_read_survive_a_power_cut() {
+    let dir = TempDir::new();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(2..5, 1));
+    drop(storage);
+    let path = dir.log_files().pop().unwrap();
+    let synced = fs::read(&path).unwrap();
+    let (mut storage, _) = reopen(&dir);
+    storage.log.append(&batch(5..6, 1));
+    drop(storage);
+    let written = fs::read(&path).unwrap();
+    fs::write(&path, synced).unwrap();
+    let disk = Disk::watch(&dir.0, |_, _| {});
+    disk.keep_all();
+    fs::write(&path, written).unwrap();
+    let (storage, recovered) = reopen(&dir);
+    assert_eq!(indexes(&recovered), [2, 3, 4, 5]);
+    // The cut loses everything that was not synced.
+    let after = TempDir::new();
+    disk.cut(&after.0, &mut |_| 0);
+    disk.forget();
+    drop(storage);
+    assert_eq!(indexes(&reopen(&after).1), [2, 3, 4, 5]);
 }
 
 #[test]
