@@ -130,7 +130,11 @@ where
         from_byte,
         "receiving a snapshot"
     );
-    write(writing, &Part::Resume(resume)).await?;
+    if let Err(error) = write(writing, &Part::Resume(resume)).await {
+        // The next stream continues after the same records.
+        incoming.park();
+        return Err(error.into());
+    }
     let limit = ESTIMATE_FACTOR
         .saturating_mul(bytes)
         .saturating_add(ESTIMATE_SLACK_BYTES);

@@ -250,6 +250,15 @@ async fn a_stream_that_broke_is_resumed() {
     let kept = member.runs();
     assert!(kept > 0);
 
+    // The next stream breaks before the member can answer.
+    let (mut near, mut far_member) = duplex(PIPE_BYTES);
+    let announced = framed(&Part::Begin(begin()));
+    near.write_all(&announced).await.unwrap();
+    drop(near);
+    let error = member.receive(&mut far_member).await.unwrap_err();
+    assert!(matches!(error, ReceiveError::Stream(_)), "{error}");
+    assert_eq!(member.runs(), kept);
+
     let (near, far) = duplex(PIPE_BYTES);
     let sent = view.clone();
     let sending = tokio::spawn(async move { send(sent, near, &transfer()).await });
