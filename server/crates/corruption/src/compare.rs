@@ -12,8 +12,12 @@ use witan_peer::{PeerDialer, query};
 
 use super::agreement::{MemberHash, StateAgreement, decide};
 
-/// Timeout for hashing this member's own state.
+/// Timeout for hashing this member's own state, in addition to the time for its keys and values.
 const HASH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Minimum rate in bytes per second at which a member hashes keys and values. Values that are not in memory are read from a disk
+/// that also serves requests.
+const HASH_BYTES_PER_SECOND: u64 = 16 << 20;
 
 /// Maximum wait for other members after this member has hashed its state, in addition to twice its hashing time. A restarted
 /// member may never have a hash at this index.
@@ -83,7 +87,8 @@ pub(super) async fn at(
     enough: impl Fn(&[MemberHash]) -> bool,
 ) -> Result<Comparison, CompareError> {
     let begun = Instant::now();
-    let own = timeout(HASH_TIMEOUT, node.state_hashes().wait_for(index)).await;
+    let hashing = node.state_hashes().wait_for(index);
+    let own = timeout(hash_timeout(node.size_bytes()), hashing).await;
     let own = own.ok().flatten().ok_or(CompareError::NotHashed)?;
     let deadline = Instant::now() + OTHERS_TIMEOUT + 2 * begun.elapsed();
     let registry = node.view().await?.machine.members.clone();
@@ -119,6 +124,11 @@ pub(super) async fn at(
     }
 }
 
+/// Returns the timeout for hashing a state whose keys and values have `bytes` bytes.
+fn hash_timeout(bytes: u64) -> Duration {
+    HASH_TIMEOUT + Duration::from_secs(bytes / HASH_BYTES_PER_SECOND)
+}
+
 /// Queries a member for its hash, at one peer URL after another until one answers.
 async fn ask(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u64) -> Answer {
     let urls = member.peer_urls.iter().filter_map(|url| url.parse().ok());
@@ -134,4 +144,16 @@ async fn ask(cluster_id: u64, member: &Member, dialer: &PeerDialer, index: u64) 
         }
     }
     Answer::Unreachable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With more data than memory, hashing takes as long as reading all values from the disk.
+    #[test]
+    fn a_state_of_many_bytes_may_take_longer_to_hash() {
+        let seconds = |gib: u64| hash_timeout(gib << 30).as_secs();
+        assert_eq!([0, 1, 24].map(seconds), [30, 94, 1566]);
+    }
 }
