@@ -177,7 +177,7 @@ async fn attempt(
     let (revision_digest, no_changes) = stop.or(revision_digest(source, member, new)).await?;
     let hash = || async { Ok::<_, BackupError>(keys_hash(source, member, new).await) };
     let before = stop.or(hash()).await?;
-    let snapshot = stop.or(source.snapshot(&member.endpoint)).await?;
+    let snapshot = stop.or(source.snapshot(member)).await?;
     let total = size(snapshot.total);
     tracing::info!(
         endpoint = member.endpoint,
@@ -272,8 +272,7 @@ async fn keys_hash(
     if !new.hash_keys {
         return Ok(None);
     }
-    let hash = source.keys_hash(&member.endpoint, member.revision).await?;
-    Ok(Some(hash))
+    source.keys_hash(member).await.map(Some)
 }
 
 /// Reads the digest of a member's newest revision. The digest connects stored changes to the backup. Returns the digest, or

@@ -29,9 +29,13 @@ use crate::{
     source::{Report, Snapshot, Source},
 };
 
+/// Timeout for a hash, in addition to the time for reading the data.
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
-/// Maximum time for a member to prepare a snapshot and send the first piece.
+/// Maximum time for a member to prepare a snapshot and send the first piece, in addition to the time for reading the data.
 const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
+/// Minimum rate in bytes per second at which a member reads its data. A member reads all data before it answers, and values that
+/// do not fit in its memory come from the disk. The keep-alive of the connection detects a member that no longer runs.
+const READ_BYTES_PER_SECOND: u64 = 16 << 20;
 const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Source for Members {
@@ -48,16 +52,18 @@ impl Source for Members {
         reports.collect::<FuturesUnordered<_>>().collect().await
     }
 
-    async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError> {
+    async fn snapshot(&self, member: &Report) -> Result<Snapshot, BackupError> {
+        let endpoint = member.endpoint.as_str();
         let (channel, token) = self.session(endpoint).await?;
         let mut client = MaintenanceClient::new(channel);
         let refused = |status: Status| failed(endpoint, "get a snapshot of", &status);
         let call = client.snapshot(request(SnapshotRequest {}, token));
-        let mut stream = within(FIRST_PIECE_TIMEOUT, call)
+        let first_timeout = with_reading(FIRST_PIECE_TIMEOUT, member);
+        let mut stream = within(first_timeout, call)
             .await
             .map_err(refused)?
             .into_inner();
-        let first = within(FIRST_PIECE_TIMEOUT, stream.message())
+        let first = within(first_timeout, stream.message())
             .await
             .map_err(refused)?;
         let first = first.unwrap_or_default();
@@ -69,16 +75,22 @@ impl Source for Members {
         Ok(Snapshot { total, pieces })
     }
 
-    async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError> {
+    async fn keys_hash(&self, member: &Report) -> Result<KeysHash, BackupError> {
+        let Report { endpoint, revision, .. } = member;
         let (channel, token) = self.session(endpoint).await?;
         let mut client = MaintenanceClient::new(channel);
-        let call = client.hash_kv(request(HashKvRequest { revision }, token));
-        let answer = within(HASH_TIMEOUT, call).await;
+        let call = client.hash_kv(request(HashKvRequest { revision: *revision }, token));
+        let answer = within(with_reading(HASH_TIMEOUT, member), call).await;
         let answer =
             answer.map_err(|status| failed(endpoint, "get a hash of the key space of", &status))?;
         let answer = answer.into_inner();
         Ok(KeysHash { hash: answer.hash, compact_revision: answer.compact_revision })
     }
+}
+
+/// Returns a timeout that includes the time for reading the data of the member.
+fn with_reading(timeout: Duration, member: &Report) -> Duration {
+    timeout + Duration::from_secs(member.db_bytes / READ_BYTES_PER_SECOND)
 }
 
 /// Reads the next piece of a snapshot; `None` at the end. Fails with `SnapshotBroken` if the stream breaks or stalls.
@@ -128,6 +140,7 @@ async fn status(members: &Members, endpoint: &str) -> Result<Report, BackupError
         cluster_id: header.cluster_id,
         revision: header.revision,
         applied: status.raft_applied_index,
+        db_bytes: u64::try_from(status.db_size).unwrap_or_default(),
         version: status.version,
         running: running.ok().flatten().unwrap_or_default(),
         cut_off,
@@ -176,6 +189,17 @@ async fn running(mut channel: Channel) -> Option<RunningRelease> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::report;
+
+    /// With more data than memory, a member reads all values from its disk before it answers.
+    #[test]
+    fn a_member_with_much_data_may_take_longer() {
+        let seconds = |gib: u64| {
+            let member = Report { db_bytes: gib << 30, ..report("a") };
+            with_reading(HASH_TIMEOUT, &member).as_secs()
+        };
+        assert_eq!([0, 1, 24].map(seconds), [60, 124, 1596]);
+    }
 
     /// Witan and several releases of etcd send these messages.
     #[test]

@@ -20,11 +20,10 @@ pub(crate) trait Source {
     async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError>;
 
     /// Requests a snapshot of a member and waits for its first piece.
-    async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;
+    async fn snapshot(&self, member: &Report) -> Result<Snapshot, BackupError>;
 
-    /// Returns a member's hash of the key space at `revision`. Fails if the member has compacted that revision or has not
-    /// reached it.
-    async fn keys_hash(&self, endpoint: &str, revision: i64) -> Result<KeysHash, BackupError>;
+    /// Returns a member's hash of the key space at its reported revision. Fails if the member has compacted that revision.
+    async fn keys_hash(&self, member: &Report) -> Result<KeysHash, BackupError>;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +36,8 @@ pub(crate) struct Report {
     /// The revision of the member. A later snapshot has at least this revision.
     pub(crate) revision: i64,
     pub(crate) applied: u64,
+    /// Size of the member's data in bytes.
+    pub(crate) db_bytes: u64,
     pub(crate) version: String,
     pub(crate) running: RunningRelease,
     /// The reason why a snapshot of the member would be unconfirmed. Either a voter did not answer a linearizable read, so it
