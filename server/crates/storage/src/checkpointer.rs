@@ -294,7 +294,7 @@ impl CheckpointWriter {
     }
 
     /// Writes a view, unless the state on disk has the same index and no base is requested. After a failure, retries with the
-    /// newest view until a checkpoint is durable or superseded. After a success, reports the durable index and calls the
+    /// newest view until a checkpoint is durable or superseded. Retries early if runs can be removed. After a success, reports the durable index and calls the
     /// callbacks of rewrites. Returns `false` if the thread must stop.
     fn write_until_durable(&mut self, mut view: View, mut options: WriteOptions) -> bool {
         let mut pause = RETRY_FIRST;
@@ -320,10 +320,10 @@ impl CheckpointWriter {
             }
             let mut slot = self.shared.slot.lock();
             if !slot.stop && !superseded {
-                let wait = self
-                    .shared
-                    .changed
-                    .wait_timeout_while(slot, pause, |s| !s.stop && s.installed.is_none());
+                let waits = |s: &mut CheckpointRequest| {
+                    !s.stop && s.installed.is_none() && !s.clean
+                };
+                let wait = self.shared.changed.wait_timeout_while(slot, pause, waits);
                 slot = wait.unwrap_or_else(PoisonError::into_inner).0;
             }
             if slot.stop {
@@ -333,6 +333,12 @@ impl CheckpointWriter {
                 // The installed snapshot is the clean checkpoint that these requests wait for.
                 slot.options.rewrites.append(&mut options.rewrites);
                 return true;
+            }
+            if std::mem::take(&mut slot.clean) {
+                // The next attempt may need the space of runs whose last reader has ended.
+                drop(slot);
+                self.checkpoint.remove_others();
+                slot = self.shared.slot.lock();
             }
             if let Some(newer) = slot.view.take() {
                 let newest = std::mem::take(&mut slot.options);

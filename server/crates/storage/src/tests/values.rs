@@ -229,6 +229,40 @@ fn a_run_stays_while_a_view_holds_a_place_in_it() {
 }
 
 #[test]
+fn runs_that_no_view_needs_are_removed_before_a_checkpoint_is_repeated() {
+    let (dir, cache) = (TempDir::new(), keeps_none());
+    let (mut storage, _) = open_cached(&dir, &cache);
+    let old = filled(100, 2000);
+    storage.checkpoint.write(None, &old).unwrap();
+    let of_old = numbers(&dir);
+    let view = filled(10, 1000);
+    for _ in 0..2 {
+        storage.checkpoint.write(None, &view).unwrap();
+    }
+    let held = || dir.runs().intersection(&of_old).count();
+    assert!(held() > 0, "the runs of the old view are removed");
+    let ledger = storage.checkpoint.folder.ledger.clone();
+    let metrics = metrics();
+    let base = Some(view.clone());
+    let (checkpointer, _) = start_checkpointer(storage.checkpoint, base, &metrics);
+    // The log needs all space.
+    assert!(ledger.announce(u64::MAX / 2, u64::MAX));
+    let mut later = view;
+    later.position.index += 1;
+    checkpointer.offer(later);
+    wait_until("the checkpoint does not fail", || {
+        metrics.checkpoint_failures.get() > 0
+    });
+    // The thread pauses, and its next attempt must wait for this turn.
+    ledger.written(0, 0);
+    let turn = ledger.begin_run(&dir.data(), 1).unwrap();
+    drop(old);
+    wait_until("the runs of the old view stay", || held() == 0);
+    drop(turn);
+    drop(checkpointer);
+}
+
+#[test]
 fn a_failed_checkpoint_lets_no_value_leave_memory() {
     for error in ERRORS {
         let mut failures = 0;
