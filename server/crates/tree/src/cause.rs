@@ -14,9 +14,9 @@ pub enum Cause {
 /// The failed conditions, each with the expected and the actual value. The values share memory with the request and the tree.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    /// The expected and the actual value.
+    /// The expected and the actual value; `None` if the value is not a failed condition.
     pub value: Option<(Bytes, Bytes)>,
-    /// The expected and the actual modified index.
+    /// The expected and the actual modified index; `None` if the index is not a failed condition.
     pub index: Option<(u64, u64)>,
 }
 

@@ -10,7 +10,8 @@ use super::{
 };
 
 impl Tree {
-    /// Emits the records that changed since `since`, with `None` for a removed node. Emits all records if `since` is `None`.
+    /// Emits the records that changed since `since`, with `None` for a removed node or an evicted event. Emits all records if
+    /// `since` is `None`.
     pub fn changes(&self, since: Option<&Tree>, emit: &mut EmitRecord<'_>) {
         let nothing = Tree::default();
         let old = since.unwrap_or(&nothing);
@@ -27,7 +28,8 @@ impl Tree {
     }
 }
 
-/// Emits the changes below one directory. `old` or `new` is `None` if the path is not a directory in that state.
+/// Emits the changes below the directory at `path`. `old` or `new` is `None` if the path is not a directory in that state.
+/// Restores `path`.
 fn below(
     path: &mut Vec<u8>,
     old: Option<&Children>,

@@ -163,7 +163,7 @@ impl StoredEvent {
 }
 
 impl Tree {
-    /// Loads the next record in key order. Fails if the record is damaged or a later release wrote it.
+    /// Loads the next record in key order. Fails if the record is invalid or a later release wrote it.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptTree> {
         let Some((contents, check)) = value.split_last_chunk::<CRC_BYTES>() else {
             return Err(corrupt(key, "is too short"));
@@ -180,8 +180,8 @@ impl Tree {
         }
     }
 
-    /// Adds an event to the history. `index` is the encoded index in the record's key. Fails with `Later` for an unknown
-    /// action.
+    /// Adds an event to the history. `index` is the encoded index in the record's key. Fails with `Later` for an unknown action
+    /// or field, and with `Invalid` if the key's index has a wrong length or a node is incomplete.
     fn load_event(&mut self, key: &[u8], index: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredEvent = decode(key, contents)?;
         let index = index.try_into().map_err(|_| corrupt(key, "has no index"))?;
@@ -214,8 +214,8 @@ impl Tree {
     }
 
     /// Inserts a node and its expiration time at `path`. `contents` are the record's value without its checksum. Fails if they
-    /// have an unknown form, if the path is invalid or occurs twice, or if the parent directory was not loaded. `key` is for
-    /// the error.
+    /// cannot be decoded or have unknown fields, if the path is invalid or occurs twice, or if the parent directory was not
+    /// loaded. `key` is for the error.
     fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredNode = decode(key, contents)?;
         let body = stored
@@ -227,7 +227,8 @@ impl Tree {
             .map_err(|what| corrupt(key, what))
     }
 
-    /// Inserts a node and its expiration time at `path`. The error describes the invalid path or node.
+    /// Inserts a node and its expiration time at `path`. Fails if the path is not clean or occurs twice, or if the parent
+    /// directory is missing. The error describes the defect; a node that occurs twice has then replaced the earlier node.
     pub(super) fn insert_loaded(&mut self, path: &[u8], inode: Inode) -> Result<(), &'static str> {
         let (dir, name) = split(path);
         // Expirations are looked up by path, so the path must be clean.
@@ -271,7 +272,8 @@ impl Tree {
     }
 }
 
-/// Decodes a record's contents. Fails with `Later` if the contents have unknown fields. The error names the record.
+/// Decodes a record's contents. Fails with `Invalid` if the contents cannot be decoded, and with `Later` if they have unknown
+/// fields. The error names the record.
 fn decode<M: Message + Default>(key: &[u8], contents: &[u8]) -> Result<M, CorruptTree> {
     // Decoding copies the values, so they do not keep the entire record in memory.
     let message = M::decode(contents).map_err(|error| corrupt(key, &error.to_string()))?;

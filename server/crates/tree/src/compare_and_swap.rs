@@ -8,8 +8,8 @@ use super::{
 };
 
 impl Tree {
-    /// Sets the value and expiration of a file if the conditions of `swap` hold. A refresh keeps the value. Fails for a
-    /// directory, including the root, and for a missing node.
+    /// Sets the value and expiration of a file if the conditions of `swap` hold; otherwise fails. A refresh keeps the value.
+    /// Also fails for a directory, including the root, and for a missing node.
     pub(super) fn compare_and_swap(
         &mut self,
         swap: &CompareAndSwap,

@@ -28,7 +28,7 @@ impl Tree {
         Ok(self.remove_subtree(Action::Delete, &path, now_ns))
     }
 
-    /// Removes a file if the conditions hold. Fails for a directory and for a missing node.
+    /// Removes a file if the conditions hold; otherwise fails. Also fails for a directory and for a missing node.
     pub(super) fn compare_and_delete(
         &mut self,
         delete: &CompareAndDelete,
@@ -39,8 +39,8 @@ impl Tree {
         Ok(self.remove_subtree(Action::CompareAndDelete, &path, now_ns))
     }
 
-    /// Removes the existing node at `path` and all its descendants, with a single event. The history keeps a small removed
-    /// directory for watchers.
+    /// Removes the existing node at `path` and all its descendants, with a single event, which is added to the history. The
+    /// history keeps a small removed directory for watchers.
     pub(super) fn remove_subtree(&mut self, action: Action, path: &Bytes, now_ns: i64) -> Event {
         let index = self.take_index();
         let link = self.unlink(path);

@@ -1,4 +1,5 @@
-//! The hash of a tree. Trees that readers and watchers cannot distinguish have the same hash.
+//! The hash of a tree. Trees that readers and watchers cannot distinguish have the same hash. The hash excludes the write
+//! counters.
 
 use std::hash::{Hash, Hasher};
 

@@ -17,7 +17,8 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct HistoryEntry {
     pub(crate) event: Event,
-    /// The directory that the event removed, while the event is recent. Checkpoints do not contain it.
+    /// The directory that the event removed, if the directory is small and the event is recent. Checkpoints do not contain the
+    /// directory.
     pub(crate) removed: Option<NodeRef>,
 }
 
@@ -27,7 +28,7 @@ pub(crate) struct EventHistory {
     pub(crate) bytes: u64,
 }
 
-/// Returns the oldest index in the history of a store whose index is `index`.
+/// Returns the oldest index in the history of a store whose index is `index`; at least 1.
 pub(crate) fn oldest(index: u64) -> u64 {
     index.saturating_sub(TREE_HISTORY_EVENTS as u64) + 1
 }
@@ -93,8 +94,8 @@ impl Tree {
 }
 
 impl HistoryEntry {
-    /// Returns whether a watcher sees the event. A watcher sees events at its path and the removal of a directory above it. A
-    /// recursive watcher also sees events below its path, except at hidden paths.
+    /// Returns whether a watcher sees the event. A watcher sees events at its path and the removal of a directory above that
+    /// path. A recursive watcher also sees events below its path, except at hidden paths.
     fn matches(&self, watch: &Watch) -> bool {
         let path = &self.event.node.path;
         if *path == watch.path {
@@ -122,7 +123,7 @@ impl HistoryEntry {
 
     /// Returns whether a watcher on a path below a removed directory sees the removal. A watcher that was registered after the
     /// event always sees it. A watcher that was registered earlier sees it if its path existed in the directory, or if the
-    /// directory is no longer kept.
+    /// directory is not kept. Returns `false` for a watcher on any other path.
     fn is_removal_visible_to(&self, watch: &Watch) -> bool {
         let Some(rest) = below(&self.event.node.path, &watch.path) else {
             return false;

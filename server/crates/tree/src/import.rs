@@ -49,7 +49,7 @@ impl Tree {
         added.map_err(|what| CorruptTree::Invalid(format!("node {} {what}", path.escape_ascii())))
     }
 
-    /// Adds an event to the history. Events can be added in any order.
+    /// Adds an event to the history. Events can be added in any order; [`Self::finish_import`] checks their indexes.
     pub fn import_event(&mut self, event: Event) {
         self.history.push(event, None);
     }
@@ -66,7 +66,7 @@ impl Tree {
     }
 
     /// Returns all files below the directory at `path`, including hidden ones, as relative paths (`a/b`) and values. Returns an
-    /// empty list if the directory does not exist.
+    /// empty list if `path` is missing or a file.
     pub fn files_below(&self, path: &[u8]) -> Vec<(Bytes, Bytes)> {
         let mut files = Vec::new();
         if let Ok(dir) = find(&self.root, path) {
@@ -79,8 +79,8 @@ impl Tree {
         files
     }
 
-    /// Returns the directory at `path` as a tree with the same index and counters. If the directory does not exist, the tree
-    /// has no nodes. The history contains the events below the directory. In these events, each expiring node has a TTL of 1
+    /// Returns the directory at `path` as a tree with the same index and counters. If `path` is missing or a file, the tree has
+    /// no nodes. The history contains the events below the directory. In these events, each expiring node has a TTL of 1
     /// second. The real TTL depends on a member's clock, and members must not differ.
     pub fn subtree(&self, path: &[u8]) -> Self {
         let root = find(&self.root, path).ok().filter(|root| root.is_dir());
@@ -103,8 +103,8 @@ impl Tree {
     }
 }
 
-/// Returns the event with paths relative to a directory, or `None` if its node is outside the directory. Sets the TTL of a node
-/// to 1 if the node expires, otherwise to 0.
+/// Returns the event with paths relative to a directory, or `None` if its node is not below the directory. Sets the TTL of a
+/// node to 1 if the node expires, otherwise to 0.
 fn event_below(dir: &[u8], event: &Event) -> Option<Event> {
     let node_below = |node: &Node| {
         let path = [b"/", below(dir, &node.path)?].concat();

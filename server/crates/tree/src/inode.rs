@@ -71,7 +71,8 @@ pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         .filter(|(_, name)| !name.is_empty())
 }
 
-/// Returns a cleaned copy of a path, without empty components and without a trailing slash.
+/// Returns a cleaned copy of a path, without text before the first slash, empty components and a trailing slash. A path without
+/// components becomes `/`.
 pub(crate) fn clean(path: &[u8]) -> Bytes {
     let mut clean = Vec::with_capacity(path.len());
     for (_, name) in components(path) {
@@ -84,7 +85,7 @@ pub(crate) fn clean(path: &[u8]) -> Bytes {
     clean.into()
 }
 
-/// Splits a path into the parent's path and the last component. The parent of `/a` is the empty path.
+/// Splits a cleaned path into the parent's path and the last component. The parent of `/a` is the empty path.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let at = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
     (&path[..at], path.get(at + 1..).unwrap_or_default())

@@ -4,7 +4,7 @@
 //! `ttl` their expiration times, `history` the events, and `show` the responses. `request` has the operations, `cause` the
 //! causes of errors, and `insert` what `set` and `create` share. `checkpoint` and `changes` write records, and `identity_arc`
 //! finds shared parts. `import` builds a tree from another store. `size`, `work`, `counts`, `hash` and `limits` measure and
-//! limit. All data structures are persistent, so a clone takes O(1). The time of a command is an argument (I1, I9).
+//! limit the tree. All data structures are persistent, so a clone takes O(1). The time of a command is an argument (I1, I9).
 //!
 //! `witan_machine` applies commands to the tree. The log, JSON and HTTP are in other crates.
 
@@ -138,7 +138,7 @@ pub struct TreeError {
 pub enum TreeErrorKind {
     /// Error code 100. The cause is the first missing path.
     KeyNotFound,
-    /// Error code 101. The cause is `[expected != actual]`.
+    /// Error code 101. The cause is `[expected != actual]` for each failed condition.
     CompareFailed,
     /// Error code 102. The cause is the path.
     NotFile,

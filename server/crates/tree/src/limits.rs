@@ -4,8 +4,8 @@
 /// length.
 pub const TREE_HISTORY_EVENTS: usize = 1000;
 
-/// Number of later events for which a removed directory is kept, because its paths decide which watchers see the removal. etcd
-/// drops a watcher that lags further. Here, such a watcher sees the removal of every directory above its path.
+/// Number of later indexes for which a removed directory is kept, because its paths decide which watchers see the removal. etcd
+/// drops a watcher that lags further behind. Here, such a watcher sees the removal of every directory above its path.
 pub const TREE_REMOVED_EVENTS: u64 = 100;
 
 /// Maximum size of a kept directory in bytes. A larger directory is not kept, and every watcher below it is woken.

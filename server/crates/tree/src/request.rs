@@ -108,7 +108,7 @@ impl TreeOperation {
     }
 }
 
-/// Replaces or creates a node.
+/// Replaces a file or creates a node.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Set {
     #[prost(bytes = "bytes", tag = "1")]

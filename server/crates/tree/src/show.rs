@@ -108,7 +108,7 @@ fn listing_depth(recursive: bool) -> ListingDepth {
     }
 }
 
-/// Returns the node in response form at `now_ns`.
+/// Returns the node in response form, with `path` as its path and its remaining TTL at `now_ns`.
 pub(crate) fn show(inode: &Inode, path: Bytes, depth: ListingDepth, now_ns: i64) -> Node {
     let (value, nodes) = match &inode.body {
         NodeBody::File(value) => (Some(value.clone()), None),

@@ -17,19 +17,19 @@ impl Tree {
         self.nodes_bytes + self.history.bytes
     }
 
-    /// Returns the size in bytes of nodes dropped since the process loaded a state. Readers of older states may still hold
-    /// these nodes.
+    /// Returns the size in bytes of the nodes and values dropped since the process loaded a state. Readers of older states may
+    /// still hold this memory.
     pub fn dropped_bytes(&self) -> u64 {
         self.dropped_bytes
     }
 
-    /// Moves `bytes` bytes of removed or replaced nodes from the size of nodes to the dropped bytes.
+    /// Moves `bytes` bytes of removed or replaced nodes or values from the size of all nodes to the dropped bytes.
     pub(super) fn drop_nodes(&mut self, bytes: u64) {
         self.nodes_bytes -= bytes;
         self.dropped_bytes += bytes;
     }
 
-    /// Recomputes the size after loading a checkpoint.
+    /// Recomputes the size of all nodes and the history.
     pub(super) fn measure(&mut self) {
         // The root always exists and is not counted.
         self.nodes_bytes = of_subtree(&[], &self.root) - NODE_BYTES;
@@ -37,7 +37,7 @@ impl Tree {
         self.history.bytes = events.map(|kept| of_event(&kept.event)).sum();
     }
 
-    /// Returns the size in bytes of the missing directories on the way to the directory `path`, including that directory.
+    /// Returns the total size in bytes of the directory `path` and its parent directories, excluding directories that exist.
     pub(super) fn missing_dirs_bytes(&self, path: &[u8]) -> u64 {
         let mut at = Some(&self.root);
         let mut bytes = 0;

@@ -8,8 +8,8 @@ use super::{
 };
 
 impl Tree {
-    /// Sets the value and expiration of an existing node. A refresh keeps the value. Fails for the root, for a missing node,
-    /// and for a directory if the value is not empty.
+    /// Sets the value and expiration of an existing node. A refresh keeps the value. Without `expires_ns`, the node no longer
+    /// expires. Fails for the root, for a missing node, and for a directory if the value is not empty.
     pub(super) fn update(&mut self, update: &Update, now_ns: i64) -> Result<Event, TreeError> {
         let path = clean(&update.path);
         self.refuse_root(&path)?;
