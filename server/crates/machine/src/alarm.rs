@@ -69,7 +69,7 @@ pub enum AlarmType {
 /// A raised alarm. Alarms are ordered by kind and member, as in etcd's alarm list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Alarm {
-    /// An [`AlarmType`], or an unknown type from a restored snapshot, which blocks nothing.
+    /// An [`AlarmType`], or an unknown type from a client or a restored snapshot, which blocks nothing.
     pub kind: i32,
     /// The member that the alarm concerns.
     pub member: MemberId,
@@ -127,7 +127,8 @@ impl Alarms {
     }
 
     /// Raises or lowers the command's alarm and returns the alarm. Returns `None` if the alarm to lower is not raised or the
-    /// command concerns no alarm. Also returns `None` if the limit `alarms_max` of [`Pacing`] excludes the alarm to raise.
+    /// command neither raises nor lowers an alarm. Also returns `None` if the limit `alarms_max` of [`Pacing`] excludes the
+    /// alarm to raise.
     pub(crate) fn apply(
         &mut self,
         command: &AlarmCommand,

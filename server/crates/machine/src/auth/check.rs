@@ -10,7 +10,7 @@ use crate::{
     lease::{self, LeaseId, Leases},
 };
 
-/// The permission checks for one caller.
+/// The permission checks for one caller. All checks succeed while v3 authentication is disabled.
 #[derive(Clone, Copy)]
 pub struct AccessCheck<'a> {
     auth: &'a Auth,
@@ -116,18 +116,18 @@ impl<'a> AccessCheck<'a> {
         self.auth.check_admin(self.caller).is_ok()
     }
 
-    /// Fails unless the caller can read every key in the range.
+    /// Fails unless the caller can read every key in the range. Succeeds while v3 authentication is disabled.
     pub fn read(&self, key: &[u8], range_end: &[u8]) -> Result<(), AuthError> {
         self.check_range(&AccessKind::Read, key, range_end)
     }
 
-    /// Fails unless the caller can write every key in the range.
+    /// Fails unless the caller can write every key in the range. Succeeds while v3 authentication is disabled.
     pub fn write(&self, key: &[u8], range_end: &[u8]) -> Result<(), AuthError> {
         self.check_range(&AccessKind::Write, key, range_end)
     }
 
-    /// Fails unless the caller can write every key of a lease, because ending the lease deletes them. Succeeds for
-    /// `LeaseId::NONE`.
+    /// Fails unless the caller can write every key of a lease, because ending the lease deletes them. Succeeds for a lease
+    /// without keys and for `LeaseId::NONE`.
     pub fn end_lease(&self, lease: LeaseId) -> Result<(), AuthError> {
         if lease == LeaseId::NONE {
             return Ok(());
@@ -135,7 +135,7 @@ impl<'a> AccessCheck<'a> {
         self.check_lease_keys(&AccessKind::Write, lease)
     }
 
-    /// Fails unless the caller can read every key of a lease.
+    /// Fails unless the caller can read every key of a lease. Succeeds for a lease that has no keys or does not exist.
     pub fn list_lease(&self, lease: LeaseId) -> Result<(), AuthError> {
         self.check_lease_keys(&AccessKind::Read, lease)
     }

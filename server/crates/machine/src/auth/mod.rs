@@ -69,7 +69,7 @@ pub struct Role {
     pub permissions: Vec<Permission>,
 }
 
-/// The merged permissions of a user's roles, recomputed when one of the roles changes.
+/// The merged permissions of a user's roles, recomputed when one of the roles or the list of roles changes.
 #[derive(Clone, Debug, Default)]
 struct UnifiedPermissions {
     read: RangeSet,
@@ -93,7 +93,7 @@ pub enum AuthReply {
         /// The user's name.
         user: String,
     },
-    /// Authentication was disabled, so all tokens are revoked.
+    /// v3 authentication is disabled, even if it already was, so all tokens are revoked.
     Disabled,
     /// The result of a v2 command.
     Paths(path_permissions::PathAuthOutcome),
@@ -158,8 +158,8 @@ impl Auth {
     }
 
     /// Returns the auth revision, which starts at 1 and counts changes of users and roles. As in etcd, it also rises when v3
-    /// authentication is disabled, but not when v3 authentication is enabled. The use of v2 authentication and changes to the
-    /// path patterns of an existing role do not count.
+    /// authentication is disabled, but not when v3 authentication is enabled. Changes to the flag of v2 authentication and to
+    /// the path patterns of an existing role do not count.
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -260,14 +260,13 @@ impl Auth {
     }
 
     /// Enables v3 authentication. Requires the root user with the root role. Does nothing if v3 authentication is already
-    /// enabled. Does not advance the auth revision.
+    /// enabled. As in etcd, does not advance the auth revision.
     fn enable(&mut self) -> Result<(), AuthError> {
         if !self.enabled {
             let root = self.user(ROOT).ok_or(AuthError::RootUserMissing)?;
             if !root.has(ROOT) {
                 return Err(AuthError::RootRoleMissing);
             }
-            // As in etcd, only this change does not advance the auth revision.
             self.enabled = true;
         }
         Ok(())
@@ -281,7 +280,8 @@ impl Auth {
         }
     }
 
-    /// Fails unless v2 or v3 authentication is enabled and the user has a password, which the proposing member has checked.
+    /// Fails unless v2 or v3 authentication is enabled and the user exists and can have a password. The proposing member has
+    /// already checked the password.
     fn authenticate(&self, asked: &Authenticate) -> Result<(), AuthError> {
         if !self.enabled && !self.paths.enabled {
             return Err(AuthError::NotEnabled);
@@ -304,7 +304,7 @@ impl Auth {
         }
     }
 
-    /// Recomputes a user's merged permissions from its roles. Ignores roles that do not exist.
+    /// Recomputes a user's merged permissions from its roles. Ignores roles that do not exist and permissions of unknown types.
     fn refresh(&mut self, user: &User) {
         let permissions = |write: bool| {
             let roles = user.roles.iter().filter_map(|name| self.roles.get(name));

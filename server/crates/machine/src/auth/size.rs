@@ -168,7 +168,7 @@ impl AuthCommand {
     }
 }
 
-/// Returns the sizes that a v2 command would add.
+/// Returns the sizes that a v2 command would add. Ignores the password hash of a user's update.
 fn path_additions(command: &PathAuthCommand) -> Additions {
     match &command.operation {
         Some(PathAuthOperation::UserCreate(asked)) => {

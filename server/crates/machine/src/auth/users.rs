@@ -1,4 +1,4 @@
-//! The operations on users.
+//! The operations on users. Each change of a user advances the auth revision.
 
 use super::{
     Auth, AuthError, ROOT, User, UserAdd, UserDelete, UserGrant, UserPassword, UserRevoke,
@@ -33,8 +33,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Replaces a user's password hash, unless the user authenticates only by certificate. Advances the auth revision. Fails
-    /// for an unknown user.
+    /// Replaces a user's password hash, unless the user authenticates only by certificate. Advances the auth revision in either
+    /// case. Fails for an unknown user.
     pub(super) fn user_password(&mut self, asked: &UserPassword) -> Result<(), AuthError> {
         let mut user = self
             .user(&asked.name)
@@ -47,8 +47,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Grants a role to a user. Fails if the user or the role does not exist, except for the root role. Granting a role again
-    /// changes nothing, not even the auth revision.
+    /// Grants a role to a user. Fails if the user or the role does not exist; only the root role need not exist. Granting a
+    /// role again changes nothing, not even the auth revision.
     pub(super) fn user_grant(&mut self, asked: &UserGrant) -> Result<(), AuthError> {
         let mut user = self
             .user(&asked.user)

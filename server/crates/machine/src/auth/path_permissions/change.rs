@@ -11,7 +11,7 @@ type PathAuthResult<T = ()> = Result<T, PathAuthError>;
 
 impl Auth {
     /// Enables v2 authentication. Fails if v2 authentication is already enabled or there is no root user. If the guest role is
-    /// missing, creates it and adds 1 to `steps`, the number of steps of the v2 index.
+    /// missing, creates it and adds 1 to `steps`, the number by which the v2 index advances.
     pub(super) fn enable_path_auth(&mut self, steps: &mut u64) -> PathAuthResult {
         if self.paths.enabled {
             return Err(PathAuthError::Enabled);
@@ -56,10 +56,10 @@ impl Auth {
         Ok(())
     }
 
-    /// Atomically grants and revokes a user's roles and sets the user's password. Returns the user's roles. A new password
-    /// clears `no_password`. Granted roles need not exist. Fails if the user does not exist, already has a granted role or
-    /// lacks a revoked role, or if nothing changes. Also fails if root would lose the root role while v3 authentication is
-    /// enabled.
+    /// Atomically grants and revokes a user's roles and sets the user's password. Returns the user's new roles, sorted. A new
+    /// password clears `no_password`. Granted roles need not exist. Fails if the user does not exist, already has a granted
+    /// role or lacks a revoked role, or if nothing changes. Also fails if root would lose the root role while v3 authentication
+    /// is enabled.
     pub(super) fn path_user_update(&mut self, asked: &UserUpdate) -> PathAuthResult<Vec<String>> {
         let name = &asked.name;
         let old = self.user(name);
@@ -163,7 +163,7 @@ impl Auth {
 }
 
 /// Returns the patterns in `old` or `grant` but not in `revoke`, sorted. Fails with the first pattern of `grant` that is in
-/// `old` or a duplicate.
+/// `old` or occurs twice.
 fn merged_names(
     old: &[String],
     grant: &[String],
