@@ -318,8 +318,8 @@ impl Block {
         }
     }
 
-    /// Appends a version with its value. Returns its slot and its size in bytes, or `None` if the block is closed or would
-    /// exceed `block_bytes` bytes. A new block accepts any version.
+    /// Appends a version with its value. Returns its slot and its size in bytes, or `None` if the block is closed, has a sparse
+    /// directory, or would exceed `block_bytes` bytes. A new block accepts any version.
     pub(super) fn push(
         &mut self,
         version: &Version<'_>,
@@ -503,8 +503,8 @@ mod tests {
         block.without(dead).unwrap_or_else(|| Arc::new(block))
     }
 
-    /// Members close and compact a block in different orders, and some have its values only on disk. The records must still be
-    /// equal.
+    /// Members close and compact a block in different orders, and some members have the block's values only on disk. The
+    /// records must still be equal.
     #[test]
     fn a_closed_block_depends_only_on_its_versions() {
         for dead in [&[][..], &[4], &[0, 2], &[0, 1, 2], &[1, 2, 3, 4]] {

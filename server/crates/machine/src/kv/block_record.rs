@@ -136,7 +136,7 @@ impl<'a> Record<'a> {
     }
 
     /// Separates the versions of block `number` from their values. `has_values` is `false` for a head, which lacks the values.
-    /// Returns `None` if a version is damaged.
+    /// Returns `None` if a version is damaged, misplaced or linked to a later version, or if further bytes follow.
     fn parts(&self, number: u64, has_values: bool) -> Option<BlockParts<'a>> {
         let (mut meta, mut values, mut values_len) = (Vec::new(), Vec::new(), 0_usize);
         let mut entries: Vec<(u16, Offsets)> = Vec::with_capacity(self.entries.len());
@@ -205,7 +205,8 @@ pub(super) fn head(number: u64, record: &[u8]) -> Option<Vec<u8>> {
     Some([directory, &meta].concat())
 }
 
-/// Decodes a closed block from the head of its record, which has `record_len` bytes. Returns `None` if the head is invalid.
+/// Decodes a closed block from the head of its record, which has `record_len` bytes. Returns `None` if the head is invalid or
+/// does not match that length.
 pub(super) fn decode_head(number: u64, head: &[u8], record_len: u32) -> Option<Block> {
     let head = Record::parse(head)?;
     let BlockParts { slots, meta, values_len, .. } = head.parts(number, false)?;
@@ -242,7 +243,7 @@ pub(super) fn with_checksum(mut value: Vec<u8>) -> Vec<u8> {
     value
 }
 
-/// Returns a record's content without its CRC-32, or `None` if the CRC-32 does not match.
+/// Returns a record's content without its CRC-32, or `None` if the record is too short or the CRC-32 does not match.
 pub(super) fn verify_checksum(value: &[u8]) -> Option<&[u8]> {
     let (value, crc) = value.split_last_chunk::<CRC_BYTES>()?;
     (crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)

@@ -177,7 +177,8 @@ impl Kv {
     }
 
     /// Loads the next record in ascending key order. The first record, which contains the counters, replaces the state; call
-    /// [`Self::finish_load`] after the last record. Fails if the record is damaged or a later release wrote it.
+    /// [`Self::finish_load`] after the last record. Fails if the record is invalid or out of order, or a later release wrote
+    /// it.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let what = || format!("key space record {}", key.escape_ascii());
         let content = verify_checksum(value)
@@ -213,7 +214,7 @@ impl Kv {
     }
 
     /// Loads a closed block, like [`Self::load`], from the head of its record, which is durable at `place`. The values stay on
-    /// disk. Fails if the head is invalid or belongs to the open block.
+    /// disk. Fails if the head is invalid, out of order or of the open block.
     pub(crate) fn load_head(
         &mut self,
         key: &[u8],
@@ -234,7 +235,8 @@ impl Kv {
         Ok(())
     }
 
-    /// Returns whether `key` is the record key of the open block, which cannot be loaded from its head.
+    /// Returns whether `key` is the record key of the open block, which cannot be loaded from its head. Returns `false` unless
+    /// a load is in progress.
     pub(crate) fn is_open_block(&self, key: &[u8]) -> bool {
         let tail = self.loading.as_ref().map(|meta| meta.tail);
         tail.is_some() && tail == block_number(key)

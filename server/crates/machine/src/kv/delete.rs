@@ -7,8 +7,9 @@ use super::{
 };
 
 impl Kv {
-    /// Deletes the live keys in a range. Returns their number and, if `prev_kv` is set, their pairs. If the range has no live
-    /// keys, nothing changes, not even the revision. Fails before the first write if the deletion reads too much.
+    /// Deletes the live keys in a range. Returns their number and, if `prev_kv` is set and results are not discarded, their
+    /// pairs. If the range has no live keys, nothing changes, not even the revision. Fails before the first write if the
+    /// deletion reads too much.
     pub(super) fn delete(
         &mut self,
         batch: &mut WriteBatch,
@@ -18,8 +19,8 @@ impl Kv {
         let mut keys = Vec::new();
         let mut prev_kvs = Vec::new();
         let returns = delete.prev_kv && !batch.reads.discards_results();
-        // Charge only ranges. The deletion of a single key without `prev_kv` must not fail. A transaction does not keep a copy
-        // of the state for such a failure.
+        // Charge only ranges. The deletion of a single key without `prev_kv` must not fail, because a transaction with only
+        // such deletions keeps no copy of the state to restore.
         let charged = !delete.range_end.is_empty();
         let reads = &mut batch.reads;
         let mut outcome = if charged { reads.read_key() } else { Ok(()) };

@@ -116,8 +116,8 @@ impl Kv {
         Some(KeyChange { block, version, pattern: ReadPattern::Random })
     }
 
-    /// Iterates over the uncompacted changes at or after a revision. Starts at `location`, regardless of the revision, if it
-    /// belongs to this layout; otherwise, older changes may come first.
+    /// Iterates over the uncompacted changes at or after a revision. Starts at `location`, regardless of the revision, if the
+    /// location belongs to this layout; otherwise, older changes may come first.
     pub fn changes_from(
         &self,
         revision: Revision,
@@ -208,7 +208,7 @@ impl Kv {
         }
     }
 
-    /// Saves the current state for watchers, before a compaction changes it.
+    /// Saves the current state for watchers, before a compaction changes it. Drops the oldest saved state above the limit.
     pub(super) fn save_for_watchers(&mut self) {
         let mut states = std::mem::take(&mut self.states_before_compaction);
         states.push(self.clone());

@@ -1,4 +1,5 @@
-//! The hash of a key space. Key spaces that readers and watchers cannot distinguish have the same hash.
+//! The hash of a key space. Key spaces that readers and watchers cannot distinguish have the same hash. The hash excludes the
+//! TTLs of leases.
 
 use std::hash::{Hash, Hasher};
 

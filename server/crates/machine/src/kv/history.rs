@@ -175,7 +175,8 @@ impl History {
         Location { block: self.tail.number(), slot: self.tail.end() }
     }
 
-    /// Returns a location before all versions at or after `revision`: the start of the last block that starts below `revision`.
+    /// Returns a location before all versions at or after `revision`: the start of the last block that starts below `revision`,
+    /// or of block 0 if there is no such block.
     pub(super) fn seek(&self, revision: Revision) -> Location {
         let base = |number: u64| match self.blocks_from(number).next() {
             Some(block) if !block.has_no_slots() => block.base(),
@@ -301,7 +302,7 @@ mod tests {
         }
         // The links reach any version in at most three times log2 of the number of versions.
         assert!(most <= 3 * VERSIONS.ilog2(), "{most} steps");
-        // A search can be off by one at a block's base revision.
+        // Check the revisions around each block's base, where a search could be off by one.
         let bases: Vec<i64> = history.blocks_from(0).map(|block| block.base().0).collect();
         let around = bases.iter().flat_map(|base| [base - 1, *base, base + 1]);
         for revision in around {

@@ -118,9 +118,9 @@ impl Index {
         self.live += usize::from(!entry.tombstone);
     }
 
-    /// Splits the full page whose lowest key is `low`, and inserts the key `new`, whose position in it would be `at`. At either
-    /// end, the new key starts a new page, so that ascending and descending writes leave full pages. At any other position,
-    /// halves the page.
+    /// Splits the full page whose lowest key is `low`, and inserts the key `new`, whose position in that page would be `at`. At
+    /// either end, the new key starts a new page, so that ascending and descending writes leave full pages. At any other
+    /// position, halves the page.
     fn split_page(&mut self, low: Bytes, full: &Leaf, at: usize, new: (&[u8], IndexEntry)) {
         let (key, entry) = new;
         let mut alone = Leaf::default();
@@ -251,7 +251,7 @@ impl Index {
     }
 
     /// Counts the live keys and all keys (including deleted ones) in a range. Stops at the end of a page if either count has
-    /// reached the same count in `enough`, so the result may exceed `enough`.
+    /// reached the corresponding count in `enough`, so the result may exceed `enough`.
     pub(super) fn count(&self, span: &KeyRange<'_>, enough: Count) -> Count {
         let mut count = Count::default();
         if let KeyRange::One(key) = span {

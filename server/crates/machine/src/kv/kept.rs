@@ -35,7 +35,7 @@ impl Kv {
         }
     }
 
-    /// Like [`Self::limit_kept_values`], for a transaction. Returns the size for the larger branch.
+    /// Like [`Self::limit_kept_values`], but for a transaction. Returns the size for the larger branch.
     fn limit_kept_values_of_txn(&self, txn: &mut Txn) -> u64 {
         let branches = [&mut txn.success, &mut txn.failure];
         let bytes = branches.map(|branch| {

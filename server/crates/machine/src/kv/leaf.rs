@@ -105,7 +105,7 @@ impl Leaf {
         (self.garbage, self.live) = (0, 0);
     }
 
-    /// Returns whether a new key fits on the page. An empty page accepts any key.
+    /// Returns whether a new key fits on the page without repacking it. An empty page accepts any key.
     pub(super) fn has_room(&self, key: &[u8]) -> bool {
         self.offsets.is_empty() || self.data.len() + entry_bytes(key) <= LEAF_BYTES
     }

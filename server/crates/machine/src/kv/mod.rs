@@ -377,7 +377,7 @@ impl Kv {
         self.range_within(range, u64::MAX, source)
     }
 
-    /// Reads a range like [`Self::range`]. Fails with `ResponseTooLarge` once the pairs exceed `bytes` bytes.
+    /// Reads a range like [`Self::range`]. Fails with `ResponseTooLarge` once the pairs take more than `bytes` bytes of memory.
     pub fn range_within(
         &self,
         range: &Range,

@@ -53,6 +53,7 @@ pub enum NextPart {
 impl Kv {
     /// Reads the first pairs of a range in key order, within `bounds`. Ignores the range's order, limit and `count_only`; the
     /// range must not sort by value. To continue on the same state, the caller sets `key` to the key in [`RangePart::next`].
+    /// Fails for a compacted or future revision, or if `source` does not have a value.
     pub fn range_part(
         &self,
         range: &Range,
@@ -282,7 +283,8 @@ impl Kv {
         outcome
     }
 
-    /// Counts and charges the live keys in a range, at revision `at` or the newest revision. Fails if the budget is exhausted.
+    /// Counts the live keys in a range, at revision `at` or the newest revision (`None`). Charges the keys that it examines,
+    /// including deleted keys. Fails if the budget is exhausted.
     pub(super) fn count(
         &self,
         span: &KeyRange<'_>,

@@ -22,7 +22,7 @@ use crate::{
 /// Maximum length in bytes of a placeholder.
 const PLACEHOLDER_BYTES: usize = 2 << 20;
 
-/// Replaces values that are not read. The allocator maps the placeholder to the system's zero page.
+/// Replaces values that are not read. Nothing writes to its memory, so the system maps the memory to the zero page.
 static PLACEHOLDER: LazyLock<Bytes> = LazyLock::new(|| vec![0; PLACEHOLDER_BYTES].into());
 
 const _: () = assert!(size_of::<KeyValue>() as u64 <= Pacing::of(OWN).pair_bytes);
@@ -110,7 +110,7 @@ impl ReadBudget {
         }
     }
 
-    /// Returns the budget of a range outside a transaction.
+    /// Returns the budget of a range outside a transaction, which limits only the size of the response.
     pub(super) fn of_range(pacing: Pacing) -> Self {
         Self {
             work: u64::MAX,

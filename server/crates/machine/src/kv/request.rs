@@ -51,7 +51,8 @@ impl KvOperation {
         self.sum_puts(&|put| u64::from(wanted(put))) > 0
     }
 
-    /// Sums the results of `of` over all puts. For a transaction, this is the sum of the larger branch, executed or not.
+    /// Sums the results of `of` over all puts. For a transaction, returns the larger of the sums of both branches, executed or
+    /// not.
     pub(crate) fn sum_puts(&self, of: &dyn Fn(&Put) -> u64) -> u64 {
         match self {
             Self::Put(put) => of(put),
@@ -300,7 +301,7 @@ pub enum TxnOpKind {
     /// A read.
     #[prost(message, tag = "1")]
     Range(Range),
-    /// A write.
+    /// A put.
     #[prost(message, tag = "2")]
     Put(Put),
     /// A deletion.

@@ -14,7 +14,8 @@ impl Kv {
             .filter(|written| !self.sweeping || self.is_retained(&written.version))
     }
 
-    /// Returns the revision for a hash request; 0 means the current revision. Fails for a compacted or future revision.
+    /// Returns the revision for a hash request; 0 means the current revision. Returns a negative revision unchanged. Fails for
+    /// a compacted or future revision.
     pub fn hash_revision(&self, revision: Revision) -> Result<Revision, KvError> {
         if revision > Revision::NONE && revision < self.compacted {
             return Err(KvError::Compacted { compacted: self.compacted });
@@ -87,8 +88,8 @@ mod tests {
         versions.map(|written| written.revision().0).collect()
     }
 
-    /// Returns a store of three keys. `a` is put at 2 and 5. `b` is put at 3 and deleted at 4. `c` is put at 6 and deleted at
-    /// 7. Compacts unless `compact` is 0.
+    /// Returns a store of three keys. `a` is put at revisions 2 and 5. `b` is put at 3 and deleted at 4. `c` is put at 6 and
+    /// deleted at 7. Compacts unless `compact` is 0.
     fn sample(compact: i64) -> Kv {
         let mut kv = Kv::default();
         put(&mut kv, "a", 1);

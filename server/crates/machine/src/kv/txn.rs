@@ -49,7 +49,8 @@ impl Kv {
     }
 
     /// Executes a read-only transaction on a copy of this state. The transaction may compare and sort as many bytes as it may
-    /// return. Fails with [`KvError::ResponseTooLarge`] if the pairs of its ranges take more than `bytes` bytes of memory.
+    /// return. Fails with [`KvError::ResponseTooLarge`] if the pairs of its ranges take more than `bytes` bytes of memory, or
+    /// if it reads more keys or bytes than a read-only transaction may.
     pub fn read_txn(
         &self,
         txn: &Txn,
@@ -70,7 +71,8 @@ impl Kv {
         self.charge_txn_reads(txn, &mut reads).is_err()
     }
 
-    /// Returns whether both branches compare and sort more bytes than one command may. Costs as much as reading the keys.
+    /// Returns whether both branches together compare and sort more keys or bytes than one command may. Costs as much as
+    /// reading the keys.
     pub fn txn_compares_too_much(&self, txn: &Txn) -> bool {
         let mut reads = ReadBudget::of_command(self.pacing, true, ReadResults::Discard);
         self.charge_compared_values(txn, &mut reads).is_err()
@@ -136,7 +138,7 @@ impl Kv {
     }
 
     /// Evaluates the comparisons of a transaction and of nested transactions in the chosen branch. Returns the branches to
-    /// execute.
+    /// execute. Fails if the budget is exhausted.
     fn choose(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<TxnPath, KvError> {
         let mut succeeded = true;
         for compare in &txn.compare {

@@ -17,7 +17,7 @@ const VERSIONS_PER_BLOCK: u64 = 128;
 const SMALL_TXN_OPERATIONS: usize = 64;
 
 /// Number of keys that are charged for each value that a command may read, because values may be on disk. The charge must not
-/// depend on which values are in memory, because this differs between members and is not recorded.
+/// depend on which values are in memory, because these values differ between members and are not recorded.
 const KEYS_PER_VALUE: usize = 64;
 
 impl Kv {
