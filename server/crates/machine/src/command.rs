@@ -29,7 +29,7 @@ impl Entry {
         Box::new(Self { stamp: None, command: Some(command), caller })
     }
 
-    /// Returns whether applying the entry can change the member registry.
+    /// Returns whether applying the entry can change the member registry, apart from the attempts at a cut-over and the fence.
     pub fn changes_members(&self) -> bool {
         match &self.command {
             Some(
@@ -106,7 +106,7 @@ pub struct Stamp {
     /// The proposing member's id.
     #[prost(fixed64, tag = "2")]
     pub member: u64,
-    /// The proposal's ticket, which is unique within the proposing process (see `proposals`).
+    /// The proposal's ticket, which is unique within the proposing process.
     #[prost(uint64, tag = "3")]
     pub ticket: u64,
     /// Distinguishes the proposing process from the member's earlier processes, whose tickets can have the same numbers.
@@ -129,7 +129,7 @@ pub enum Command {
     /// Records the version or the feature level that all members support. The leader proposes this command.
     #[prost(message, tag = "5")]
     ClusterVersion(ClusterVersion),
-    /// Raises or lowers an alarm.
+    /// Raises or lowers an alarm, or makes every member hash its state.
     #[prost(message, tag = "6")]
     Alarm(alarm::AlarmCommand),
     /// Changes a member's peer URLs.

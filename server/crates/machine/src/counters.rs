@@ -1,7 +1,7 @@
 //! The counters of the state, which only increase, and their limits.
 //!
-//! A checkpoint with a counter above [`COUNT_MAX`] does not load. No state reaches that limit, because an imported counter is
-//! at most [`COUNT_IMPORT_MAX`] and each further step takes several bytes of the log.
+//! A checkpoint with a counter above [`COUNT_MAX`] cannot be loaded. No state reaches that limit, because an imported counter
+//! is at most [`COUNT_IMPORT_MAX`] and each further step takes several bytes of the log.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ impl StateMachine {
         ]
     }
 
-    /// Fails if a counter of this imported state is too close to the limit.
+    /// Fails if a counter of this imported state exceeds [`COUNT_IMPORT_MAX`]. Does not check the versions of keys.
     pub fn check_import(&self) -> Result<(), CountTooFar> {
         self.counters()
             .into_iter()

@@ -210,13 +210,13 @@ pub enum FollowError {
     /// The compaction was refused.
     #[error(transparent)]
     Compact(KvError),
-    /// The user records cannot be decoded.
+    /// The user records or their auth revision are invalid.
     #[error("cannot decode the records of users and roles")]
     Users,
 }
 
 impl FollowUsers {
-    /// Encodes users, roles and the flags that enable authentication as records.
+    /// Encodes users, roles, the auth revision and the flags that enable authentication as records.
     pub fn of(auth: &Auth) -> Self {
         let mut records = Vec::new();
         auth.changes(None, &mut |change| {

@@ -150,7 +150,7 @@ pub enum LeaseReply {
     Revoked,
     /// These leases and their keys were removed.
     Expired {
-        /// The ids that existed.
+        /// The ids of the leases that existed.
         ids: Vec<LeaseId>,
     },
     /// The remaining TTLs were recorded.

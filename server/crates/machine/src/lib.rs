@@ -74,9 +74,9 @@ pub enum Reply {
     Lease(Result<lease::LeaseReply, lease::LeaseError>),
     /// Result of a v2 command.
     Tree(Result<TreeReply, TreeError>),
-    /// A member's attributes were recorded.
+    /// A member's attributes were recorded, or ignored if the member is unknown or its data directory was replaced.
     Published,
-    /// The cluster version was recorded.
+    /// The cluster version, the feature level, or both were recorded.
     ClusterVersionSet,
     /// Result of adding, promoting or removing a member or of changing its peer URLs.
     MembershipChanged(Result<(), member::MembershipError>),
@@ -227,8 +227,8 @@ impl StateMachine {
         }
     }
 
-    /// Emits the same records as [`Self::changes`], except the v3 keys. Members with the same state emit the same records. If
-    /// `since` is `None`, emits all records.
+    /// Emits the same records as [`Self::changes`], except the blocks and counters of the v3 key space. Members with the same
+    /// state emit the same records. If `since` is `None`, emits all records.
     pub fn changes_except_keys(&self, since: Option<&StateMachine>, emit: &mut Emit<'_>) {
         self.kv.leases().changes(
             since.map(|m| m.kv.leases()),
@@ -265,7 +265,7 @@ impl StateMachine {
             .path_auth_changes(None, &mut in_section(record::AUTH, emit));
     }
 
-    /// Loads the next record of [`StateMachine::changes`] in ascending key order. Fails if the record is damaged or from a
+    /// Loads the next record of [`StateMachine::changes`] in ascending key order. Fails if the record is invalid or from a
     /// later release.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let Some((section, key)) = key.split_first() else {

@@ -416,7 +416,7 @@ impl MemberRegistry {
         members.sum::<u64>() + REMOVED_BYTES * self.removed_ids.len() as u64
     }
 
-    /// Emits the registry's single record, unless the registry equals `since`.
+    /// Emits the registry's single record, unless the registry equals `since`. Always emits the record if `since` is `None`.
     pub(crate) fn changes(&self, since: Option<&MemberRegistry>, emit: &mut Emit<'_>) {
         if since == Some(self) {
             return;

@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(Pacing::of(Level::MAX), Pacing::of(OWN));
     }
 
-    /// The offsets in a block have 16 bits, and the highest one marks a compacted slot.
+    /// The offsets in a block have 16 bits, and the highest offset marks a compacted slot.
     #[test]
     fn the_offsets_of_a_block_fit_into_its_directory() {
         let sizes = LEVELS.map(|pacing| pacing.block_bytes);
@@ -173,7 +173,8 @@ mod tests {
         })
     }
 
-    /// Returns a state with ten blocks of superseded versions.
+    /// Returns a state with ten blocks. The last block has the newest version of the only key, and the other blocks have
+    /// superseded versions.
     fn ten_blocks() -> StateMachine {
         let mut machine = StateMachine::default();
         for _ in 0..10 {

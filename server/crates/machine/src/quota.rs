@@ -48,6 +48,7 @@ impl Command {
 
 impl KvCommand {
     /// Estimates the growth in bytes (see [`Command::growth`]): the sum over all puts, or over a transaction's larger branch.
+    /// Excludes values that puts keep.
     pub(crate) fn growth(&self) -> u64 {
         let of_put = |put: &Put| PUT_BYTES + (put.key.len() + put.value.len()) as u64;
         let operation = self.operation.as_ref();

@@ -120,8 +120,8 @@ impl From<CorruptTree> for CorruptRecord {
     }
 }
 
-/// Decodes a record. `name` is the record's name in errors. Fails with `Later` if the record has unknown fields, which the next
-/// checkpoint would lack.
+/// Decodes a record. `name` is the record's name in errors. Fails with `Invalid` if the record cannot be decoded, and with
+/// `Later` if it has unknown fields, which the next checkpoint would lack.
 pub fn decode<M: Message + Default>(
     name: impl fmt::Display,
     bytes: &[u8],

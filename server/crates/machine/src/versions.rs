@@ -172,7 +172,7 @@ fn of_lease(operation: &LeaseOperation) -> Since {
     }
 }
 
-/// Like [`of_lease`], for an operation on the v2 tree.
+/// Like [`of_lease`], but for an operation on the v2 tree.
 fn of_tree(operation: &TreeOperation) -> Since {
     match operation {
         TreeOperation::Set(_)
@@ -185,7 +185,7 @@ fn of_tree(operation: &TreeOperation) -> Since {
     }
 }
 
-/// Like [`of_kv`], for an operation on users and roles.
+/// Like [`of_kv`], but for an operation on users and roles.
 fn of_auth(operation: &AuthOperation) -> Option<Since> {
     match operation {
         AuthOperation::RoleGrant(grant) => {
@@ -208,7 +208,7 @@ fn of_auth(operation: &AuthOperation) -> Option<Since> {
     }
 }
 
-/// Like [`of_lease`], for a v2 operation on users and roles.
+/// Like [`of_lease`], but for a v2 operation on users and roles.
 fn of_paths(operation: &PathAuthOperation) -> Since {
     match operation {
         PathAuthOperation::Enable(_)
@@ -222,7 +222,7 @@ fn of_paths(operation: &PathAuthOperation) -> Since {
     }
 }
 
-/// Like [`of_kv`], for an alarm command.
+/// Like [`of_kv`], but for an alarm command.
 fn of_alarm(command: &AlarmCommand) -> Option<Since> {
     AlarmType::try_from(command.kind).ok()?;
     Some(match AlarmAction::try_from(command.action).ok()? {
@@ -231,7 +231,7 @@ fn of_alarm(command: &AlarmCommand) -> Option<Since> {
     })
 }
 
-/// Like [`of_kv`], for an operation for following.
+/// Like [`of_kv`], but for an operation for following.
 fn of_follow(operation: &FollowOperation) -> Option<Since> {
     match operation {
         FollowOperation::Users(users) => users.is_known().then_some(FOLLOW),

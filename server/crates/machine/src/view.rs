@@ -119,7 +119,8 @@ impl View {
         fingerprint::of_parts(|take| self.full_encoding(take))
     }
 
-    /// Returns a smaller copy to pass to a later [`View::changes`]. The copy does not keep superseded data in memory.
+    /// Returns a smaller copy to pass to a later [`View::changes`], without the data that
+    /// [`Kv::diff_base`](super::kv::Kv::diff_base) leaves out.
     pub fn diff_base(&self) -> View {
         let mut view = self.clone();
         view.machine.kv = view.machine.kv.diff_base();

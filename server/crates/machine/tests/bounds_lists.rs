@@ -139,8 +139,8 @@ fn indexed(keys: impl Iterator<Item = Vec<u8>>) -> Duration {
     once().min(once())
 }
 
-/// Except for their last bytes, the short keys are prefixes of the long keys. If they were compared with the long keys to their
-/// ends, the order of the puts would determine the startup time.
+/// Except for their last bytes, the short keys are prefixes of the long keys. If long keys were compared to their ends, the
+/// order of the puts would determine the startup time.
 #[test]
 fn long_keys_are_not_read_again_for_each_short_one() {
     let short = (0..1500_usize).map(|n| [vec![b'x'; 7 * n], vec![b'w']].concat());

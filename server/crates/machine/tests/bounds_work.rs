@@ -170,7 +170,7 @@ fn a_worker_does_not_walk_over_many_deleted_keys_itself() {
     fill(&mut kv, 50_000, LeaseId::NONE);
     let page = Range { limit: 500, ..all() };
     assert!(!kv.reads_more_than(&page, INLINE_KEYS) && kv.reads_more_than(&all(), INLINE_KEYS));
-    // A few values can be as long as many keys, and a key can have many versions.
+    // Reading a few values can take as long as reading many keys, and a key can have many versions.
     let longer = |range: Range| kv.reads_longer_than(&range, 16 * INLINE_KEYS);
     let two = Range { range_end: "k000002".into(), ..all() };
     let by_value = Range { sort_target: SortTarget::Value as i32, ..two.clone() };

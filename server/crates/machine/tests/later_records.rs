@@ -141,7 +141,7 @@ fn an_unknown_v2_action_or_counter_is_from_a_later_release() {
 fn a_damaged_record_is_not_from_a_later_release() {
     let whole = records();
     for (key, value) in whole.iter().filter(|(key, _)| !record::is_block(key)) {
-        // This string is longer than the record.
+        // The length of the added string exceeds the rest of the record.
         let damaged = changed(key, value, |contents| contents.extend([0x0a, 0x7f]));
         let error = refused(whole.clone(), key, damaged);
         assert!(!error.is_later(), "{}: {error}", key.escape_ascii());

@@ -52,7 +52,8 @@ fn v2_scripts_hold() {
     folder("v2", &|| Box::new(tree::TreeScript::default()));
 }
 
-/// Runs every script of a directory and reports all differences.
+/// Runs every script of a directory. Panics with all differences, or writes the actual output to the files if
+/// `WITAN_UPDATE_SCRIPTS` is set.
 fn folder(name: &str, runner: &dyn Fn() -> Box<dyn ScriptRunner>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("testdata")
@@ -90,7 +91,7 @@ fn folder(name: &str, runner: &dyn Fn() -> Box<dyn ScriptRunner>) {
     );
 }
 
-/// Returns the script with the actual outputs.
+/// Runs a script and returns it with the actual outputs. Panics if the script is malformed.
 fn replay(text: &str, runner: &mut dyn ScriptRunner) -> String {
     let mut out = String::new();
     let mut lines = text.lines().peekable();

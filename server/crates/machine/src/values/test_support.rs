@@ -74,8 +74,8 @@ pub fn records(view: &View) -> BTreeMap<Vec<u8>, Vec<u8>> {
     records
 }
 
-/// Stores all records of a view in a file in memory and drops the values of its closed blocks. Calls `on_read` at each read of
-/// the file, on the reading thread. Returns the cache, whose target is 0.
+/// Stores all records of a view in a file in memory and drops the values of the view's closed blocks. Calls `on_read` at each
+/// read of the file, on the reading thread. Returns the cache, whose target is 0.
 pub fn drop_values(view: &View, on_read: fn()) -> Arc<BlockCache> {
     move_to_file(
         &|emit| view.changes(None, emit),

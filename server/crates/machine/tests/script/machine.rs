@@ -93,7 +93,8 @@ impl MachineScript {
         out
     }
 
-    /// Writes the changes since the last restart to the records, and replaces the state with one that is loaded from them.
+    /// Writes the changes since the last restart to the records, and replaces the state with a state that is loaded from the
+    /// records.
     fn restart(&mut self) -> String {
         let records = &mut self.records;
         self.machine

@@ -138,7 +138,7 @@ impl TreeScript {
         }
     }
 
-    /// Replaces the tree with a tree that is loaded from its records. Asserts that both have the same fingerprint.
+    /// Replaces the tree with a tree that is loaded from its records. Asserts that both trees have the same fingerprint.
     fn restart(&mut self) -> String {
         let mut records = BTreeMap::new();
         self.tree.changes(None, &mut |key, value| {
