@@ -316,7 +316,7 @@ impl StateMachine {
         }
     }
 
-    /// Starts the attempt with the number `attempt` if this is the last number plus one. Does nothing for the last number.
+    /// Starts the attempt with the number `attempt` if `attempt` is the last number plus one. Does nothing for the last number.
     /// Fails with `GivenUp` for any other number.
     fn begin_attempt(&mut self, attempt: u32) -> Result<(), FollowError> {
         let last = self.members.cut_over_attempt;

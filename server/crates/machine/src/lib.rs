@@ -142,7 +142,8 @@ impl StateMachine {
         self.kv.apply_lease(command)
     }
 
-    /// Executes a command on its part of the state and advances the v2 index if etcd would change its v2 store.
+    /// Executes a command on its part of the state and advances the v2 index if etcd would change its v2 store. Without a
+    /// stamp, the time of a v2 command is 0.
     fn execute(&mut self, command: &Command, entry: &Entry, answers: ReadResults) -> Reply {
         let caller = entry.caller.as_ref();
         match command {

@@ -318,7 +318,7 @@ impl MemberRegistry {
 
     /// Replaces a member's peer URLs. Fails if the member does not exist, or if another member has one of the URLs.
     pub(crate) fn set_peer_urls(&mut self, asked: &UpdatePeerUrls) -> Result<(), MembershipError> {
-        // Use a set, because the list can fill an entire request and every other member's URLs are searched in it.
+        // Use a set, because the list can fill an entire request, and all URLs of the other members are looked up.
         let wanted: BTreeSet<&String> = asked.peer_urls.iter().collect();
         let taken = |member: &Member| {
             let mut urls = member.peer_urls.iter();

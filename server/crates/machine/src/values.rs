@@ -112,8 +112,8 @@ struct Settled {
 }
 
 impl State {
-    /// If the cache counts the values (they are in memory and also on disk), returns the cache and their size in bytes.
-    /// Otherwise, returns `None`.
+    /// If the cache counts the values (they are in memory and also on disk), returns the cache and the size of the values in
+    /// bytes. Otherwise, returns `None`.
     fn counted(&self) -> Option<(&Arc<BlockCache>, usize)> {
         match (&self.bytes, &self.settled) {
             (Some(bytes), Some(settled)) => Some((settled.place.file.cache(), bytes.len())),
@@ -131,7 +131,7 @@ impl BlockValues {
         }
     }
 
-    // The lock is not held during disk I/O, and code that holds it cannot panic.
+    // The lock is not held during disk I/O, and code that holds the lock cannot panic.
     fn read_state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -244,8 +244,8 @@ impl BlockValues {
     }
 }
 
-/// Returns a part of a block's values. A part smaller than half of the values is a copy, so that it does not keep all values in
-/// memory.
+/// Returns a part of a block's values. A part smaller than half of the values is a copy, so that the part does not keep all
+/// values in memory.
 pub(crate) fn small_copy(bytes: &Bytes, part: Range<usize>) -> Bytes {
     if part.len() < bytes.len() / 2 {
         Bytes::copy_from_slice(&bytes[part])

@@ -41,7 +41,7 @@ struct Since {
 /// Commands that every cluster supports.
 const ALWAYS: Since = Since { version: FIRST, level: levels::FIRST };
 
-/// A put with `ignore_value` that limits the length of its kept value.
+/// A put with `ignore_value` that limits the length of the value that it keeps.
 const BOUNDED_PUTS: Since = Since { version: (3, 6), ..ALWAYS };
 
 /// The comparison of the members' states.

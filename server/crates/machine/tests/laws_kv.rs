@@ -36,6 +36,7 @@ enum Step {
     DropValues,
 }
 
+/// Generates mostly keys of one letter. Some keys are so long that a few fill a page of the index.
 fn key() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         8 => (b'a'..b'g').prop_map(|c| Bytes::from(vec![c])),
@@ -84,6 +85,7 @@ fn put() -> impl Strategy<Value = Put> {
         )
 }
 
+/// Generates deletions without read limits.
 fn delete() -> impl Strategy<Value = DeleteRange> {
     (key(), end(), any::<bool>()).prop_map(|(key, range_end, prev_kv)| DeleteRange {
         key,
@@ -93,6 +95,7 @@ fn delete() -> impl Strategy<Value = DeleteRange> {
     })
 }
 
+/// Generates ranges. Some read at a negative, compacted or future revision.
 fn range() -> impl Strategy<Value = Range> {
     let filters = prop_oneof![3 => Just([0; 4]), 1 => prop::array::uniform4(0..15_i64)];
     (

@@ -214,8 +214,8 @@ impl Tree {
     }
 
     /// Inserts a node and its expiration time at `path`. `contents` are the record's value without its checksum. Fails if they
-    /// cannot be decoded or have unknown fields, if the path is invalid or occurs twice, or if the parent directory was not
-    /// loaded. `key` is for the error.
+    /// cannot be decoded or have unknown fields. Also fails if the path is invalid or occurs twice, or if the parent directory
+    /// was not loaded. `key` is for the error.
     fn load_node(&mut self, key: &[u8], path: &[u8], contents: &[u8]) -> Result<(), CorruptTree> {
         let stored: StoredNode = decode(key, contents)?;
         let body = stored

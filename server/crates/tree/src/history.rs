@@ -43,8 +43,8 @@ impl EventHistory {
         );
     }
 
-    /// Makes room for `index`, which the store has reached with or without an event. Evicts the event that is
-    /// `TREE_HISTORY_EVENTS` older and drops the removed directory of the event that is `TREE_REMOVED_EVENTS` older.
+    /// Makes room for `index`, which the store has reached with or without an event. Evicts the event whose index is
+    /// `TREE_HISTORY_EVENTS` lower and drops the removed directory of the event whose index is `TREE_REMOVED_EVENTS` lower.
     pub(crate) fn advance(&mut self, index: u64) {
         let outdated = oldest(index) - 1;
         if self.events.contains_key(&outdated)
@@ -95,7 +95,7 @@ impl Tree {
 
 impl HistoryEntry {
     /// Returns whether a watcher sees the event. A watcher sees events at its path and the removal of a directory above that
-    /// path. A recursive watcher also sees events below its path, except at hidden paths.
+    /// path. A recursive watcher also sees events below its path, unless a component below its path is hidden.
     fn matches(&self, watch: &Watch) -> bool {
         let path = &self.event.node.path;
         if *path == watch.path {

@@ -218,8 +218,8 @@ impl Tree {
         done.map(|event| TreeReply::Event(Box::new(event)))
     }
 
-    /// Advances the index for a change to cluster data (members, version). As in etcd, this evicts the event, if any, that is
-    /// [`limits::TREE_HISTORY_EVENTS`] older.
+    /// Advances the index for a change to cluster data (members, version). As in etcd, evicts the event whose index is then
+    /// [`limits::TREE_HISTORY_EVENTS`] lower, if there is such an event.
     pub fn advance_index(&mut self) {
         self.take_index();
     }
@@ -245,7 +245,7 @@ impl Tree {
         Self { counts: WriteCounts::default(), ..self.clone() }
     }
 
-    /// Advances the index and evicts the event that it displaces from the history. Returns the index.
+    /// Advances the index and evicts the event, if any, that the new index displaces from the history. Returns the new index.
     fn take_index(&mut self) -> u64 {
         self.index += 1;
         self.history.advance(self.index);

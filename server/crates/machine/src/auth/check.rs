@@ -49,8 +49,8 @@ impl Auth {
         }
     }
 
-    /// Returns the caller's user. The error is `UserEmpty` if there is no caller or the auth revision is 0. It is `OldRevision`
-    /// if the revision is outdated, and `PermissionDenied` for an unknown user.
+    /// Returns the caller's user. Fails with `UserEmpty` if there is no caller or the auth revision is 0. Fails with
+    /// `OldRevision` if the revision is outdated, and with `PermissionDenied` for an unknown user.
     fn authenticated_user(&self, caller: Option<&Caller>) -> Result<&User, AuthError> {
         let caller = caller.filter(|caller| caller.revision > 0);
         let caller = caller.ok_or(AuthError::UserEmpty)?;

@@ -157,9 +157,9 @@ impl Auth {
         self.enabled
     }
 
-    /// Returns the auth revision, which starts at 1 and counts changes of users and roles. As in etcd, it also rises when v3
-    /// authentication is disabled, but not when v3 authentication is enabled. Changes to the flag of v2 authentication and to
-    /// the path patterns of an existing role do not count.
+    /// Returns the auth revision, which starts at 1 and counts changes of users and roles. As in etcd, the revision also rises
+    /// when v3 authentication is disabled, but not when v3 authentication is enabled. Changes to the flag of v2 authentication
+    /// and to the path patterns of an existing role do not count.
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -244,8 +244,9 @@ impl Auth {
         done.map(|()| AuthReply::Done)
     }
 
-    /// Checks the caller of an entry without `by_either`, which an earlier release wrote. If only v2 authentication is enabled,
-    /// fails unless `verb` enables or disables v3 authentication.
+    /// Checks the caller of an entry without `by_either`, which an earlier release wrote. Requires an administrator only while
+    /// v3 authentication is enabled. If only v2 authentication is enabled, fails unless `verb` enables or disables v3
+    /// authentication.
     fn check_admin_v3_only(
         &self,
         verb: &AuthOperation,

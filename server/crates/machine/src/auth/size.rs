@@ -208,12 +208,12 @@ fn added_user(name: &str, password: &[u8], roles: &[String]) -> Additions {
     }
 }
 
-/// Returns the length of the longest read or write pattern in bytes, or 0 if there is none.
+/// Returns the length of the longest read or write pattern in bytes, or 0 if there are no patterns.
 fn longest_pattern(patterns: &PathPatterns) -> usize {
     longest(&patterns.read).max(longest(&patterns.write))
 }
 
-/// Returns the length of the longest text in bytes, or 0 if there is none.
+/// Returns the length of the longest string in bytes, or 0 for an empty list.
 fn longest(texts: &[String]) -> usize {
     texts.iter().map(String::len).max().unwrap_or_default()
 }

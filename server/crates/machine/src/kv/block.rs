@@ -28,7 +28,7 @@ const CAPACITY_BYTES: usize = Pacing::of(OWN).block_bytes;
 /// Spare capacity in bytes for the versions in the copy of an open block.
 const SPARE_META_BYTES: usize = 1024;
 
-/// Overhead of a block in bytes. The maximum size of a block includes it in addition to the versions and the directory.
+/// Overhead of a block in bytes. The maximum size of a block includes this overhead, the versions and the directory.
 const HEADER_BYTES: usize = 64;
 
 #[derive(Debug)]

@@ -20,7 +20,7 @@ impl Kv {
         let mut prev_kvs = Vec::new();
         let returns = delete.prev_kv && !batch.reads.discards_results();
         // Charge only ranges. The deletion of a single key without `prev_kv` must not fail, because a transaction with only
-        // such deletions keeps no copy of the state to restore.
+        // such deletions saves no state to restore.
         let charged = !delete.range_end.is_empty();
         let reads = &mut batch.reads;
         let mut outcome = if charged { reads.read_key() } else { Ok(()) };

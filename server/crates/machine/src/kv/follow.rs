@@ -74,8 +74,8 @@ impl Kv {
         self.compact(compact)
     }
 
-    /// Adds the granted leases that do not exist, with a TTL of at least 1 second and at most [`TTL_MAX_S`]. Removes the leases
-    /// that have ended and have no keys.
+    /// Adds the granted leases that do not exist, with a TTL of at least 1 second and at most [`TTL_MAX_S`]. Ignores the id
+    /// [`LeaseId::NONE`]. Removes the leases that have ended and have no keys.
     pub(crate) fn follow_leases(&mut self, leases: &FollowLeases) {
         for grant in &leases.granted {
             let id = grant.lease_id();

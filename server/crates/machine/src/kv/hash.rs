@@ -7,6 +7,7 @@ use super::Kv;
 use crate::values::ReadPattern;
 
 impl Hash for Kv {
+    /// Waits until values that are only on disk have been read.
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.revision, self.compacted, self.len()).hash(state);
         for block in self.history.blocks_from(0) {

@@ -175,8 +175,8 @@ impl History {
         Location { block: self.tail.number(), slot: self.tail.end() }
     }
 
-    /// Returns a location before all versions at or after `revision`: the start of the last block that starts below `revision`,
-    /// or of block 0 if there is no such block.
+    /// Returns a location before all versions at or after `revision`: the start of the last block that starts below `revision`.
+    /// If there is no such block, returns the start of block 0.
     pub(super) fn seek(&self, revision: Revision) -> Location {
         let base = |number: u64| match self.blocks_from(number).next() {
             Some(block) if !block.has_no_slots() => block.base(),

@@ -255,7 +255,7 @@ mod tests {
         kv.finish_import(Revision::NONE, Revision::NONE).unwrap();
         assert_eq!(kv.leases().get(LeaseId(7)), Some(&lease));
         assert_eq!(kv.leases().keys(LeaseId(7)).count(), 1);
-        // The lease is unknown, but its key is kept.
+        // The lease is unknown, but the key is kept.
         let missing = kv.leases().get(LeaseId(9)).map(|lease| lease.ttl_s);
         assert_eq!(missing, Some(TTL_MAX_S));
         let unsound = Lease { ttl_s: i64::MAX, ..lease };

@@ -150,7 +150,7 @@ impl Index {
             self.leaves.insert(low.clone(), Arc::new(left));
             self.leaves.insert(first.clone(), Arc::new(right));
             if !fits {
-                // With long keys, a half may still be full, but it has fewer keys than the page had.
+                // With long keys, the half may still be full, but it has fewer keys than the page had.
                 let low = if key < &first[..] { low } else { first };
                 let full = self
                     .leaves

@@ -1,7 +1,7 @@
 //! Values that puts keep (`ignore_value`). A put that keeps a value stores it again, so the size of the value is counted as if
-//! the client had sent it. The proposer adds a maximum length, based on the current length, to the put. Without a maximum, many
-//! small puts could store a value again after another put has made the value large. If the value is longer when the put is
-//! applied, the put changes nothing and is proposed again.
+//! the client had sent the value. The proposer adds a maximum length, based on the current length, to the put. Without a
+//! maximum, many small puts could store a value again after another put has made the value large. If the value is longer when
+//! the put is applied, the put changes nothing and is proposed again.
 
 use super::{Kv, KvCommand, KvError, KvOperation, Put, Txn, TxnOpKind};
 

@@ -37,7 +37,7 @@ impl Kv {
         }
     }
 
-    /// Executes a checked put. The API refuses transactions that delete a key and then keep its value or lease; such a put
+    /// Executes a checked put. The API refuses transactions that delete a key and then keep its value or lease. Such a put
     /// would have an empty value or no lease. Fails without a write if the previous pair exceeds the read budget.
     pub(super) fn put(&mut self, batch: &mut WriteBatch, put: &Put) -> Result<PutReply, KvError> {
         let looks = put.prev_kv || put.ignore_value || put.ignore_lease;

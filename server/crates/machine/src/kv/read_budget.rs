@@ -2,8 +2,8 @@
 //!
 //! The limits are part of the state machine: a command that exceeds them is refused on every member, at the same operation,
 //! without any change. The charges must therefore be the same on all members. They depend only on the keys in a range, the
-//! lengths of their pairs, and which keys are deleted. All of this follows from the log. The layout of index pages differs
-//! between members, because startup repacks them. A walk over pages is therefore never charged.
+//! lengths of their pairs, and which keys are deleted. All of these facts follow from the log. The layout of index pages
+//! differs between members, because startup repacks them. A walk over pages is therefore never charged.
 
 use std::sync::LazyLock;
 

@@ -31,8 +31,8 @@ impl Kv {
     }
 
     /// Iterates over the versions that etcd's hash at `revision` covers, in order. At or below the compacted revision, the hash
-    /// covers the newest versions at `revision`, or all versions if no key exists at `revision`. It never covers deletions at
-    /// the compacted revision itself.
+    /// covers the newest versions at `revision`, or all versions if no key exists at `revision`. The hash never covers
+    /// deletions at the compacted revision itself.
     pub fn hashed_versions(&self, revision: Revision) -> impl Iterator<Item = KeyChange<'_>> {
         let one_is_alive = self.is_any_key_alive_at(revision);
         self.retained_versions()

@@ -18,7 +18,7 @@ use crate::{lease::LeaseId, revision::Revision};
 struct TxnPath {
     /// Whether all comparisons hold, so that the transaction takes its success branch.
     succeeded: bool,
-    /// The paths of the nested transactions in the taken branch, in order.
+    /// The paths of the nested transactions in the branch that is taken, in order.
     nested: Vec<TxnPath>,
 }
 
@@ -49,8 +49,8 @@ impl Kv {
     }
 
     /// Executes a read-only transaction on a copy of this state. The transaction may compare and sort as many bytes as it may
-    /// return. Fails with [`KvError::ResponseTooLarge`] if the pairs of its ranges take more than `bytes` bytes of memory, or
-    /// if it reads more keys or bytes than a read-only transaction may.
+    /// return. Fails with [`KvError::ResponseTooLarge`] if the pairs of its ranges take more than `bytes` bytes of memory. Also
+    /// fails with this error if the transaction exceeds the budget of a read-only transaction.
     pub fn read_txn(
         &self,
         txn: &Txn,

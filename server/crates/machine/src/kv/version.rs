@@ -166,8 +166,8 @@ impl<'a> Version<'a> {
     }
 }
 
-/// Returns the number of versions by which the jump of a version at `depth` leads back. This is the weight of the lowest digit
-/// of `depth` in the skew-binary system, with weights 1, 3, 7, 15 and so on. Returns 0 for the first version.
+/// Returns the number of versions by which the jump of a version at `depth` leads back. The number is the weight of the lowest
+/// digit of `depth` in the skew-binary system, with weights 1, 3, 7, 15 and so on. Returns 0 for the first version.
 pub(super) fn reach(depth: u64) -> u64 {
     let mut rest = depth;
     let mut weight = 0;

@@ -43,6 +43,7 @@ impl MemoryFile {
 }
 
 impl RecordFile for MemoryFile {
+    /// Calls `on_read`, even if the read then fails.
     fn read(&self, offset: u64, len: u32) -> io::Result<Vec<u8>> {
         (self.on_read)();
         let failing = self.failures.load(Relaxed);

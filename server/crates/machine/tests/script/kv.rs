@@ -66,6 +66,7 @@ fn verb(command: &str) -> KvOperation {
     }
 }
 
+/// Prints a reply and the revision, or only the error.
 fn shown_reply(reply: &Result<KvReply, KvError>, revision: Revision) -> String {
     match reply {
         Ok(reply) => {
@@ -166,6 +167,7 @@ fn shown_bytes(bytes: &[u8]) -> String {
     }
 }
 
+/// Decodes the escapes in a word. `''` is the empty string. Panics for an unknown escape.
 fn bytes(word: &str) -> Bytes {
     if word == "''" {
         return Bytes::new();
@@ -192,7 +194,7 @@ fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
 }
 
-/// Parses the positional words after the operation, then `name=value` words and flags.
+/// Splits the words after the first into positional words and options: flags and `name=value` words whose name is in `flags`.
 fn parts<'a>(words: &[&'a str], flags: &[&str]) -> (Vec<&'a str>, Vec<(&'a str, &'a str)>) {
     let mut positional = Vec::new();
     let mut options = Vec::new();
@@ -206,6 +208,7 @@ fn parts<'a>(words: &[&'a str], flags: &[&str]) -> (Vec<&'a str>, Vec<(&'a str, 
     (positional, options)
 }
 
+/// Parses the words of a `get`. Panics for a third positional word.
 fn range(words: &[&str]) -> Range {
     let names = [
         "rev",
@@ -282,6 +285,7 @@ fn op(lines: &[&str]) -> TxnOp {
     TxnOp { kind: Some(kind) }
 }
 
+/// Parses the words of a `put`. Without a value, the value is empty.
 fn put(words: &[&str]) -> Put {
     let (positional, options) = parts(words, &["lease", "prev", "ignore_value", "ignore_lease"]);
     let mut put = Put { key: bytes(positional[0]), ..Put::default() };

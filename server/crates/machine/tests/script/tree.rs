@@ -92,6 +92,7 @@ impl TreeScript {
         }
     }
 
+    /// Removes expired nodes. Prints the number of events and the events in the history.
     fn expire(&mut self) -> String {
         let before = self.tree.index();
         let verb = Some(TreeOperation::Expire(ExpireNodes {}));
@@ -190,6 +191,7 @@ impl Parameters {
         (!value.is_empty()).then(|| value.parse().unwrap())
     }
 
+    /// Chooses the operation for a request. Clamps an expiration beyond the largest time. Panics for an unknown method.
     fn verb(&self, method: &str, path: Bytes, now_ns: i64) -> TreeOperation {
         let value = self.get("value").unwrap_or_default();
         let expires_ns = self.number("ttl").map(|ttl| {

@@ -1,6 +1,6 @@
 //! The v2 operations on users and roles. In etcd, users and roles are nodes in the v2 store, and the first write creates their
-//! directories even if the write fails. `written` records whether this has happened. A change to a user and the creation or
-//! deletion of a role advance the auth revision.
+//! directories even if the write fails. `written` records whether the first write has happened. A change to a user and the
+//! creation or deletion of a role advance the auth revision.
 
 use std::collections::BTreeSet;
 
