@@ -352,7 +352,7 @@ impl Block {
         Some((slot, size))
     }
 
-    /// Returns whether the versions exceed `block_bytes`, as a single large version may.
+    /// Returns whether the versions exceed `block_bytes` bytes, as a single large version may.
     pub(super) fn is_oversized(&self, block_bytes: usize) -> bool {
         self.len() > block_bytes
     }
@@ -368,7 +368,7 @@ impl Block {
 
     /// Returns a copy of the block without the versions in the slots `dead` (ascending). Returns `None` if these slots are
     /// already empty. An open block with a full directory stays open; any other copy is closed. Values that are only on disk
-    /// stay there.
+    /// stay on disk.
     pub(super) fn without(&self, dead: &[u16]) -> Option<Arc<Block>> {
         let entries = self.entries();
         let left = |(slot, _): &&(u16, [Range<usize>; 2])| dead.binary_search(slot).is_err();

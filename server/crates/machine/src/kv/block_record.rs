@@ -101,7 +101,7 @@ struct BlockParts<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Parses a record without its checksum, or a head, except the versions. Returns `None` if the header or the directory is
+    /// Parses a record without its checksum, or a head, up to the versions. Returns `None` if the header or the directory is
     /// damaged.
     fn parse(content: &'a [u8]) -> Option<Self> {
         let mut input = ByteReader { rest: content };
@@ -127,7 +127,7 @@ impl<'a> Record<'a> {
     }
 
     /// Decodes the version of block `number` that begins at offset `at` of the body. Returns the version, its encoded fields
-    /// and key, and the bytes after them. Returns `None` if the version is damaged.
+    /// and key, and the remaining bytes of the body. Returns `None` if the version is damaged.
     fn version(&self, number: u64, at: usize) -> Option<(Version<'a>, &'a [u8], &'a [u8])> {
         let bytes = self.body.get(at..)?;
         let version = Version::decode(bytes, number, self.base)?;

@@ -177,8 +177,7 @@ impl Kv {
     }
 
     /// Loads the next record in ascending key order. The first record, which contains the counters, replaces the state; call
-    /// [`Self::finish_load`] after the last record. Fails if the record is invalid or out of order, or a later release wrote
-    /// it.
+    /// [`Self::finish_load`] after the last record. Fails if the record is invalid, out of order or from a later release.
     pub fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         let what = || format!("key space record {}", key.escape_ascii());
         let content = verify_checksum(value)
@@ -214,7 +213,7 @@ impl Kv {
     }
 
     /// Loads a closed block, like [`Self::load`], from the head of its record, which is durable at `place`. The values stay on
-    /// disk. Fails if the head is invalid, out of order or of the open block.
+    /// disk. Fails if the head is invalid or out of order, or belongs to the open block.
     pub(crate) fn load_head(
         &mut self,
         key: &[u8],
@@ -288,7 +287,7 @@ impl Kv {
         }
     }
 
-    /// Loads a lease's record. Fails if the record is damaged or a later release wrote it.
+    /// Loads a lease's record. Fails if the record is invalid or from a later release.
     pub(crate) fn load_lease(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
         self.leases.load(key, value)
     }

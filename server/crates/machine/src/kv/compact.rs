@@ -1,4 +1,5 @@
-//! Compaction drops versions that a later version at or below the compacted revision supersedes.
+//! Compaction drops versions that a later version at or below the compacted revision supersedes, and deletions below that
+//! revision.
 //!
 //! A compaction examines only the versions after the previous compaction, because each version supersedes the previous version
 //! of its key. The work is therefore proportional to the number of compacted revisions, not to the size of the store. The

@@ -33,7 +33,7 @@ impl Kv {
     }
 
     /// Fails unless each write creates the same version of its key as in the source, and the lease of each write exists. One
-    /// transaction can write a key more than once, for example delete a range and put a key in the range.
+    /// transaction can write a key more than once, for example, delete a range and then put a key in the range.
     fn check_followed(
         &self,
         revision: Revision,
@@ -66,7 +66,7 @@ impl Kv {
     }
 
     /// Repeats a compaction of the source. Does nothing if this key space is already compacted to that revision. Fails for a
-    /// revision above the current one.
+    /// revision above the current revision.
     pub(crate) fn follow_compaction(&mut self, compact: &Compact) -> Result<(), KvError> {
         if Revision(compact.revision) <= self.compacted {
             return Ok(());

@@ -87,7 +87,7 @@ impl Kv {
     /// Completes an import after the last [`Kv::import_version`]. Adopts the other store's compacted revision, which may raise
     /// the current revision. Completely executes that store's scheduled compaction `asked` (0 for no compaction), and attaches
     /// keys to leases. A missing lease of a key is created with the maximum TTL. Fails if `asked` is above the current
-    /// revision, or if either revision is too large.
+    /// revision, or if `compacted` or `asked` is too large.
     pub fn finish_import(
         &mut self,
         compacted: Revision,

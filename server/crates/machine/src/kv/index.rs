@@ -90,7 +90,7 @@ impl Index {
         leaf.search(key).ok().map(|at| leaf.entry(at))
     }
 
-    /// Returns the lowest key of a page, and the page itself: the page that contains `key` or would contain it.
+    /// Returns the page that contains or would contain `key`, preceded by the lowest key of that page.
     fn leaf(&self, key: &[u8]) -> (&Bytes, &Arc<Leaf>) {
         self.leaves
             .get_prev(key)
@@ -217,8 +217,8 @@ impl Index {
         }
     }
 
-    /// Calls `visit` with live keys and numbers of deleted keys, in key order, until `visit` returns false. Skips pages without
-    /// a live key. The numbers depend on the layout of pages, but their sum before a live key does not.
+    /// Calls `visit` with live keys and numbers of deleted keys, in key order, until `visit` returns false. A page without live
+    /// keys is passed as one number. The numbers depend on the layout of pages, but their sum before a live key does not.
     pub(super) fn visit_live<'a>(
         &'a self,
         span: &KeyRange<'_>,

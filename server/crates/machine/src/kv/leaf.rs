@@ -4,8 +4,8 @@
 
 use super::version::{ByteReader, Location, write};
 
-/// Maximum size of a page in bytes, enough for about 140 keys of 16 bytes. This maximum is a size class of the allocator, and
-/// small enough to copy when a frozen view shares the page.
+/// Maximum size of a page in bytes, enough for about 140 keys of 16 bytes. This maximum is a size class of the allocator. A
+/// page of this size is small enough to be copied when a frozen view shares the page.
 pub(super) const LEAF_BYTES: usize = 3584;
 
 /// Number of bytes by which a page's buffer grows.

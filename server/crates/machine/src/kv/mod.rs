@@ -309,7 +309,7 @@ impl Kv {
         self.pacing = pacing;
     }
 
-    /// Prepares the writes of a command. They create the next revision. `reads` is the command's read budget.
+    /// Prepares the writes of a command, which create the next revision. `reads` is the command's read budget.
     fn begin_write(&self, reads: ReadBudget) -> WriteBatch {
         WriteBatch { main: self.revision.next(), written: 0, reads }
     }

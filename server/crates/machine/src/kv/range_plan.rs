@@ -1,7 +1,7 @@
 //! Ranges whose responses are too large to be in memory as a whole. A plan measures a response without reading its values,
 //! except to sort by them. The caller then reads the pairs in parts from the same state.
 //!
-//! In key order, a plan contains only the key at which the next part begins. In any other order, it contains all keys.
+//! In key order, a plan contains only the key at which the next part begins. In any other order, the plan contains all keys.
 
 use std::sync::Arc;
 
@@ -46,7 +46,8 @@ pub type MeasurePair<'a> = dyn FnMut(KeyValue, usize) + 'a;
 
 impl Kv {
     /// Plans the response of [`Kv::range`], with the same errors. Passes each pair to `measure`. Reads values, possibly from
-    /// disk, only to sort by them. Fails with `ResponseTooLarge` once the pairs to sort exceed `sorted_bytes` bytes.
+    /// disk, only to sort by them. Fails with `ResponseTooLarge` once the pairs to sort take more than `sorted_bytes` bytes of
+    /// memory.
     pub fn plan_range(
         &self,
         range: &Range,

@@ -3,7 +3,7 @@
 //! The limits are part of the state machine: a command that exceeds them is refused on every member, at the same operation,
 //! without any change. The charges must therefore be the same on all members. They depend only on the keys in a range, the
 //! lengths of their pairs, and which keys are deleted. All of these facts follow from the log. The layout of index pages
-//! differs between members, because startup repacks them. A walk over pages is therefore never charged.
+//! differs between members, because startup repacks the pages. A walk over pages is therefore never charged.
 
 use std::sync::LazyLock;
 
@@ -22,7 +22,7 @@ use crate::{
 /// Maximum length in bytes of a placeholder.
 const PLACEHOLDER_BYTES: usize = 2 << 20;
 
-/// Replaces values that are not read. Nothing writes to its memory, so the system maps the memory to the zero page.
+/// Replaces values that are not read. Nothing writes to the placeholder, so the system maps its memory to the zero page.
 static PLACEHOLDER: LazyLock<Bytes> = LazyLock::new(|| vec![0; PLACEHOLDER_BYTES].into());
 
 const _: () = assert!(size_of::<KeyValue>() as u64 <= Pacing::of(OWN).pair_bytes);

@@ -378,7 +378,7 @@ pub enum TargetValue {
     Lease(i64),
 }
 
-/// Drops every version that a later version at or below `revision` supersedes.
+/// Drops every version that a later version at or below `revision` supersedes, and every deletion below `revision`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Compact {
     /// The revision.

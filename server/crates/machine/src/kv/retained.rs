@@ -30,9 +30,9 @@ impl Kv {
         })
     }
 
-    /// Iterates over the versions that etcd's hash at `revision` covers, in order. At or below the compacted revision, the hash
-    /// covers the newest versions at `revision`, or all versions if no key exists at `revision`. The hash never covers
-    /// deletions at the compacted revision itself.
+    /// Iterates over the versions that etcd's hash at `revision` covers, in order. Of the versions at or below the compacted
+    /// revision, the hash covers each key's newest version at `revision`. If no key exists at `revision`, the hash covers all
+    /// of these versions. The hash never covers deletions at the compacted revision itself.
     pub fn hashed_versions(&self, revision: Revision) -> impl Iterator<Item = KeyChange<'_>> {
         let one_is_alive = self.is_any_key_alive_at(revision);
         self.retained_versions()
@@ -50,7 +50,7 @@ impl Kv {
     }
 
     /// Returns whether compaction keeps a version. Compaction keeps all versions above the compacted revision. At or below that
-    /// revision, it keeps each key's newest version, but a deletion only at the compacted revision itself.
+    /// revision, compaction keeps each key's newest version, but keeps a deletion only at the compacted revision itself.
     fn is_retained(&self, version: &Version<'_>) -> bool {
         version.main > self.compacted
             || (self.is_newest(version, self.compacted)

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::{lease::LeaseId, revision::Revision};
 
-/// Location of a version. It never changes and is never reused. Two members with the same keys can store them at different
+/// Location of a version. A location never changes and is never reused. Two members can store the same version at different
 /// locations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {
@@ -54,7 +54,7 @@ pub(super) struct Version<'a> {
 }
 
 const TOMBSTONE: u8 = 1;
-/// Flag of a version that creates its key. Its create revision and version number are not encoded.
+/// Flag of a version that creates its key. The create revision and the version number are then not encoded.
 const FRESH: u8 = 2;
 const SUB: u8 = 4;
 const LEASE: u8 = 8;

@@ -13,7 +13,7 @@ use crate::{
 /// Number of versions that a sweep processes in a typical block.
 const VERSIONS_PER_BLOCK: u64 = 128;
 
-/// Maximum number of operations for which a transaction is not charged.
+/// Maximum number of a transaction's operations that are not charged. For a transaction with more operations, all are charged.
 const SMALL_TXN_OPERATIONS: usize = 64;
 
 /// Number of keys that are charged for each value that a command may read, because values may be on disk. The charge must not
