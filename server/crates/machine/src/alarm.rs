@@ -1,4 +1,4 @@
-//! The alarms that members have raised. An alarm blocks v3 commands that would worsen the problem.
+//! The raised alarms. An alarm blocks v3 commands that would worsen the problem.
 //!
 //! Each member checks its quota and proposes an alarm if the quota is exhausted. The state machine applies the alarm on all
 //! members.
@@ -121,7 +121,7 @@ impl Alarms {
         self.raised.contains(&alarm)
     }
 
-    /// Returns whether any member has raised an alarm of this kind.
+    /// Returns whether an alarm of this type is raised for any member.
     pub fn any(&self, kind: AlarmType) -> bool {
         self.list(Some(kind as i32)).next().is_some()
     }

@@ -12,7 +12,7 @@ pub enum AuthError {
     /// A user with this name exists.
     #[error("user already exists")]
     UserExists,
-    /// The request has no authenticated caller, or the name of its user is empty.
+    /// The request has no authenticated caller, or the name of the user is empty.
     #[error("user name is empty")]
     UserEmpty,
     /// The user does not exist.

@@ -165,7 +165,7 @@ pub struct CutOver {
     pub attempt: u32,
 }
 
-/// Creates a new fence after the cut-over. Its id is new, because a delayed request may still lower an older fence.
+/// Creates a new fence after the cut-over. The fence has a new id, because a delayed request may still lower an older fence.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct FenceAgain {
     /// The number of the last attempt plus one.
@@ -344,8 +344,8 @@ impl StateMachine {
 }
 
 impl MemberRegistry {
-    /// Returns the member id that an attempt's fence uses in the source's alarms. Its upper half comes from this cluster's id,
-    /// which contains a nonce, so no other cluster raises or lowers these alarms.
+    /// Returns the member id that an attempt's fence uses in the source's alarms. The upper half of the member id comes from
+    /// this cluster's id, which contains a nonce, so no other cluster raises or lowers these alarms.
     pub fn fence_id(&self, attempt: u32) -> u64 {
         (self.cluster_id & !u64::from(u32::MAX)) | u64::from(attempt)
     }

@@ -33,7 +33,7 @@ pub struct ReleaseRow {
 }
 
 /// All releases up to this release, in ascending order. A patch release has the level and format of its minor release, so
-/// members can skip it.
+/// members can skip patch releases.
 pub const RELEASES: &[ReleaseRow] = &[
     ReleaseRow {
         release: "0.1.0",

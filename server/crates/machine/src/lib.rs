@@ -107,7 +107,7 @@ impl StateMachine {
         self.apply_with(entry, ReadResults::Return)
     }
 
-    /// Executes a committed command (I2). `answers` says whether the reply contains results of reads; the state is the same.
+    /// Executes a committed command (I2). `answers` decides only whether the reply contains the results of reads.
     pub fn apply_with(&mut self, entry: &Entry, answers: ReadResults) -> Outcome {
         self.kv.set_pacing(Pacing::of(self.members.level()));
         let reply = match &entry.command {
@@ -117,8 +117,8 @@ impl StateMachine {
         Outcome { reply, revision: self.kv.revision() }
     }
 
-    /// Executes a command of the v3 key space, unless an alarm or the caller's permissions forbid the command. No `caller`
-    /// means an unauthenticated one. The state does not depend on `answers`.
+    /// Executes a command of the v3 key space, unless an alarm or the caller's permissions forbid the command. `None` is an
+    /// unauthenticated caller. The state does not depend on `answers`.
     fn execute_kv(
         &mut self,
         command: &kv::KvCommand,
@@ -130,8 +130,8 @@ impl StateMachine {
         self.kv.apply_with(command, answers)
     }
 
-    /// Executes a lease command, unless an alarm or the caller's permissions forbid the command. No `caller` means an
-    /// unauthenticated one.
+    /// Executes a lease command, unless an alarm or the caller's permissions forbid the command. `None` is an unauthenticated
+    /// caller.
     fn execute_lease(
         &mut self,
         command: &lease::LeaseCommand,

@@ -1,4 +1,5 @@
-//! The limits of the state machine (I10) that do not affect the result of `apply`. `pacing` defines the limits that do.
+//! The limits of the state machine (I10) that do not affect the result of `apply`. `pacing` defines the limits that affect the
+//! result.
 
 /// Maximum size in bytes of the name of a user or role, and of a password hash; longer values are refused. etcd accepts any
 /// value that fits into a request.

@@ -36,7 +36,7 @@ pub struct StoreLineage {
 }
 
 impl StoreLineage {
-    /// Returns whether a member with the store id `registered` can run with this directory. This is the case if no id is
+    /// Returns whether a member with the store id `registered` can run with this directory. The member can do so if no id is
     /// registered (0), the ids are equal, or this directory is a copy of the registered directory.
     pub fn continues(&self, registered: u64) -> bool {
         registered == 0 || self.id == registered || self.ancestors.contains(&registered)
@@ -148,13 +148,13 @@ pub struct Downgrade {
 pub struct MemberRegistry {
     /// The cluster id, computed once from the initial members' ids.
     pub cluster_id: u64,
-    /// The cluster version `MAJOR.MINOR.0`; empty until the leader has decided it.
+    /// The cluster version `MAJOR.MINOR.0`; empty until the leader has decided the version.
     pub cluster_version: String,
     /// The downgrade target `MAJOR.MINOR.0`; empty if no downgrade is in progress.
     pub downgrade_target: String,
     /// Whether the cluster follows another cluster and refuses client writes.
     pub follows: bool,
-    /// The last attempt at a cut-over; only this attempt can succeed. After the cut-over, its number identifies the source's
+    /// The last attempt at a cut-over; only this attempt can succeed. After the cut-over, this number identifies the source's
     /// last fence.
     pub cut_over_attempt: u32,
     /// The last copied revision of the source, after which the source must refuse writes. The revision is 0 before the
@@ -162,18 +162,18 @@ pub struct MemberRegistry {
     pub fenced_at: i64,
     /// The id of the followed cluster; 0 if no cluster was followed or the id is unknown.
     pub source_cluster_id: u64,
-    /// The feature level, or 0 while the level is the first one. See [`Self::level`].
+    /// The feature level, or 0 while the level is the first level. See [`Self::level`].
     pub raised_level: Level,
     /// The current members by id, in the numeric order in which etcd lists them.
     pub by_id: OrdMap<MemberId, Member>,
-    /// Ids of removed members. They are never reused.
+    /// Ids of removed members, which are never reused.
     pub removed_ids: OrdSet<MemberId>,
 }
 
 /// The reason why the member registry was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MembershipError {
-    /// The member does not exist, or the member to add was removed before.
+    /// The member does not exist, or the member to add has been removed.
     #[error("member not found")]
     NotFound,
     /// Another member has one of the URLs.
@@ -236,7 +236,7 @@ impl Member {
     }
 
     /// Records the store id of the member's data directory. Returns `false` if another directory is registered and this
-    /// directory is not a copy of it. The store id 0 changes nothing and returns `true`.
+    /// directory is not a copy of that directory. For the store id 0, changes nothing and returns `true`.
     fn register_store(&mut self, publish: &PublishAttributes) -> bool {
         let store = publish.store();
         if store.id == 0 {
@@ -251,7 +251,8 @@ impl Member {
 }
 
 impl ChangeMembers {
-    /// Returns the number of bytes that the change may add to `MemberRegistry::size_bytes`. A removal adds nothing.
+    /// Returns the number of bytes that the change may add to `MemberRegistry::size_bytes`. Removals and promotions add
+    /// nothing.
     pub fn growth(&self) -> u64 {
         self.add.as_ref().map_or(0, of_member)
     }
@@ -335,7 +336,8 @@ impl MemberRegistry {
         Ok(())
     }
 
-    /// Adds, removes or promotes a member, with checks in etcd's order.
+    /// Adds, promotes or removes a member, with checks in etcd's order. An addition takes precedence over a promotion, and a
+    /// promotion over a removal.
     pub(crate) fn change(&mut self, asked: &ChangeMembers) -> Result<(), MembershipError> {
         match &asked.add {
             Some(member) => self.add(member, asked),

@@ -10,7 +10,7 @@
 //! | encoding of a version, slot directory | the data format: the sizes in records must match the loaded blocks |
 //! | when a block is full, apart from its size; v2 index steps of a command | the code; a change needs a new number here |
 //! | `LEASE_BYTES`, `EMPTY_BYTES`, `PAGE_BYTES`, sizes in `quota` | nothing: only the proposer decides by these sizes |
-//! | `READ_TXN_KEYS_MAX`, `RANGE_ANSWER_BYTES_MAX` | nothing: only the member that answers reads them |
+//! | `READ_TXN_KEYS_MAX`, `RANGE_ANSWER_BYTES_MAX` | nothing: only the member that answers uses these numbers |
 //! | `AUTH_NAME_BYTES_MAX`, `LONG_TEXT_BYTES_MAX` | nothing: the proposer checks them |
 //! | `LEAF_BYTES`, `PLACEHOLDER_BYTES`, `STATES_BEFORE_COMPACTION_MAX`, `TREE_REMOVED_*` | nothing: memory of one member |
 
@@ -94,7 +94,7 @@ const LEVELS: [Pacing; OWN as usize] = [
 ];
 
 impl Pacing {
-    /// Returns the constants of a level. Level 0 has the first level's constants, and an unknown level has this release's.
+    /// Returns the constants of a level: of the first level for level 0, and of this release for an unknown level.
     pub const fn of(level: Level) -> Self {
         let row = level.saturating_sub(FIRST) as usize;
         if row < LEVELS.len() {

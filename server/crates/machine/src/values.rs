@@ -213,7 +213,7 @@ impl BlockValues {
             .replace(Settled { place, holder: holder.clone() });
         let bytes = state.bytes.as_ref().map(Bytes::len);
         drop(state);
-        // Dropping the last place of a file removes the file, so drop it after the unlock.
+        // Dropping the last place of a file removes the file, so drop the place after the unlock.
         drop(earlier);
         if let Some(bytes) = bytes.filter(|_| !known) {
             cache.add(holder, bytes, ReadPattern::Random);
@@ -226,7 +226,7 @@ impl BlockValues {
         let Some((cache, bytes)) = state.counted() else {
             return true;
         };
-        // Check this under the lock, because values that a thread finds in memory after `BlockCache::hold` must stay there.
+        // Check this under the lock, because values that a thread finds in memory after `BlockCache::hold` must stay in memory.
         if cache.is_held() {
             return false;
         }

@@ -110,8 +110,8 @@ impl Command {
     }
 
     /// Returns whether this release knows every enum value and every record in the command. A later release may propose other
-    /// values, which this release would apply with another effect. The decoder keeps an unknown enum value but not an unknown
-    /// field, so re-encoding does not reveal the value.
+    /// values, which this release would apply with a different effect. The decoder keeps an unknown enum value but not an
+    /// unknown field, so re-encoding does not reveal the value.
     pub fn is_known(&self) -> bool {
         self.added().is_some()
     }

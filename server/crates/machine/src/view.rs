@@ -30,8 +30,8 @@ pub struct Position {
     /// Whether Raft leaves the joint configuration automatically.
     #[prost(bool, tag = "7")]
     pub auto_leave: bool,
-    /// The lineage of the state: a hash of the state that was adopted from etcd or of the restored state with [`RESTORED`],
-    /// otherwise 0. Members with the same lineage have the same records after the same entry.
+    /// The lineage of the state: the hash of a state adopted from etcd, the hash of a restored state with [`RESTORED`], or 0.
+    /// Members with the same lineage have the same records after the same entry.
     #[prost(fixed64, tag = "8")]
     pub lineage: u64,
 }
@@ -70,8 +70,8 @@ pub struct View {
 }
 
 impl View {
-    /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`, and finally the position, even if it
-    /// has not changed. The caller must write the records atomically (I4).
+    /// Emits the records that turn a checkpoint of `since` into a checkpoint of `self`, and finally the position, even if the
+    /// position has not changed. The caller must write the records atomically (I4).
     pub fn changes(&self, since: Option<&View>, emit: &mut Emit<'_>) {
         self.machine.changes(since.map(|v| &v.machine), emit);
         self.emit_position(emit);
@@ -174,8 +174,8 @@ impl ViewBuilder {
         self.view.machine.kv.load_head(key, head, place)
     }
 
-    /// Returns whether `key` is the record key of the open block, which cannot be loaded from its head because its values must
-    /// be in memory. The record of the counters, which sorts before all blocks, must already be loaded.
+    /// Returns whether `key` is the record key of the open block, which cannot be loaded from its head. The values of the open
+    /// block must be in memory. The record of the counters, which sorts before all blocks, must already be loaded.
     pub fn is_open_block(&self, key: &[u8]) -> bool {
         let key = key.strip_prefix(&[record::KV]);
         key.is_some_and(|key| self.view.machine.kv.is_open_block(key))

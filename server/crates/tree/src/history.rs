@@ -13,7 +13,7 @@ use super::{
     size::of_event,
 };
 
-/// An event and the data that decides which watchers match it.
+/// An event and the data that decides which watchers match the event.
 #[derive(Debug)]
 pub(crate) struct HistoryEntry {
     pub(crate) event: Event,
@@ -79,7 +79,7 @@ impl Tree {
     }
 
     /// Iterates over the events after index `after` that may wake watchers. Returns `None` if the history no longer contains
-    /// all of them; the caller must then wake all watchers.
+    /// all of these events; the caller must then wake all watchers.
     pub fn events_since(&self, after: u64) -> Option<impl Iterator<Item = &Event>> {
         if after + 1 < oldest(self.index) {
             return None;
@@ -122,8 +122,8 @@ impl HistoryEntry {
     }
 
     /// Returns whether a watcher on a path below a removed directory sees the removal. A watcher that was registered after the
-    /// event always sees it. A watcher that was registered earlier sees it if its path existed in the directory, or if the
-    /// directory is not kept. Returns `false` for a watcher on any other path.
+    /// event always sees it. A watcher that was registered earlier sees the removal if the watcher's path existed in the
+    /// directory, or if the directory is not kept. Returns `false` for a watcher on any other path.
     fn is_removal_visible_to(&self, watch: &Watch) -> bool {
         let Some(rest) = below(&self.event.node.path, &watch.path) else {
             return false;

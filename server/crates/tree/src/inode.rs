@@ -71,8 +71,8 @@ pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         .filter(|(_, name)| !name.is_empty())
 }
 
-/// Returns a cleaned copy of a path, without text before the first slash, empty components and a trailing slash. A path without
-/// components becomes `/`.
+/// Returns a cleaned copy of a path, without text before the first slash, without empty components and without a trailing
+/// slash. A path without components becomes `/`.
 pub(crate) fn clean(path: &[u8]) -> Bytes {
     let mut clean = Vec::with_capacity(path.len());
     for (_, name) in components(path) {

@@ -12,8 +12,8 @@ use super::{
 
 impl Tree {
     /// Inserts a node at a cleaned path with a new index and creates missing directories. If `replace` is set, the node may
-    /// replace a file. Returns the new node in response form. Fails for the root, an existing directory, a file as parent, and
-    /// a path that is too deep.
+    /// replace a file. Returns the new node in response form. Fails for the root, an existing node that must not be replaced, a
+    /// file as parent, and a path that is too deep.
     pub(super) fn insert_node(
         &mut self,
         new: Create,

@@ -106,7 +106,7 @@ pub struct Event {
     pub node: Node,
     /// The node before the change, if it existed.
     pub prev: Option<Node>,
-    /// The event's index (`X-Etcd-Index` of the response).
+    /// The event's index (`X-Etcd-Index` of the response); for a read, the store's index.
     pub index: u64,
     /// Whether the change is a refresh, which watchers do not see.
     pub refresh: bool,

@@ -73,8 +73,9 @@ pub enum WriteMethod {
 }
 
 impl TreeOperation {
-    /// Chooses the operation for a request as etcd does. `prev_exist` is the request's `prevExist`. The tuple contains its
-    /// `dir` and `recursive`. `asked` contains all values in the request, including values that the operation ignores.
+    /// Chooses the operation for a request as etcd does. `prev_exist` is the request's `prevExist`. The tuple contains the
+    /// request's `dir` and `recursive`. `asked` contains all values in the request, including values that the operation
+    /// ignores.
     pub fn choose(
         method: WriteMethod,
         prev_exist: Option<bool>,

@@ -84,7 +84,7 @@ impl Auth {
         changed_entries(PATTERNS, patterns, emit, PathPatterns::encode_to_vec);
     }
 
-    /// Emits all records of users, roles and v2 authentication that differ from `since`. `None` means an empty state.
+    /// Emits all records of users, roles and authentication that differ from `since`. `None` means an empty state.
     pub(crate) fn changes(&self, since: Option<&Auth>, emit: &mut Emit<'_>) {
         let empty = Auth::default();
         let since = since.unwrap_or(&empty);

@@ -99,7 +99,8 @@ impl BlockCache {
         self.holds.load(SeqCst) > 0
     }
 
-    /// Sets the maximum size in bytes of the values that can be evicted. When it is exceeded, [`Self::trim`] evicts values.
+    /// Sets the maximum size in bytes of the values that can be evicted. When this size is exceeded, [`Self::trim`] evicts
+    /// values.
     pub fn set_target(&self, bytes: u64) {
         self.target_bytes.store(bytes, Relaxed);
     }
