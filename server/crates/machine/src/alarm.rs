@@ -126,9 +126,9 @@ impl Alarms {
         self.list(Some(kind as i32)).next().is_some()
     }
 
-    /// Raises or lowers the command's alarm and returns the alarm. Returns `None` if the alarm to lower is not raised or the
-    /// command neither raises nor lowers an alarm. Also returns `None` if the limit `alarms_max` of [`Pacing`] excludes the
-    /// alarm to raise.
+    /// Raises or lowers the command's alarm and returns the alarm, even if the alarm to raise is already raised. Returns `None`
+    /// if the alarm to lower is not raised or the command neither raises nor lowers an alarm. Also returns `None` if the limit
+    /// `alarms_max` of [`Pacing`] excludes the alarm to raise.
     pub(crate) fn apply(
         &mut self,
         command: &AlarmCommand,

@@ -82,7 +82,7 @@ pub enum Reply {
     MembershipChanged(Result<(), member::MembershipError>),
     /// The downgrade target was recorded or cleared.
     DowngradeSet,
-    /// The alarm that was raised or lowered; `None` if the command changed no alarm.
+    /// The alarm that is now raised or was lowered; `None` if the command neither raised nor lowered an alarm.
     Alarm(Option<Alarm>),
     /// Result of a command on users and roles.
     Auth(Result<auth::AuthReply, auth::AuthError>),

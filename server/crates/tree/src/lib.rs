@@ -140,7 +140,7 @@ pub enum TreeErrorKind {
     KeyNotFound,
     /// Error code 101. The cause is `[expected != actual]` for each failed condition.
     CompareFailed,
-    /// Error code 102. The cause is the path.
+    /// Error code 102. The cause is the path; empty for the root.
     NotFile,
     /// Error code 104. The cause is the path of the file that should be a directory, or the limit on components that the path
     /// exceeds.

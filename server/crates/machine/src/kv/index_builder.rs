@@ -70,7 +70,7 @@ impl<'a> IndexBuilder<'a> {
         }
     }
 
-    /// Adds a version. All newer versions must already have been added.
+    /// Adds a version, after merging the chunk if it is full. All newer versions must already have been added.
     pub(super) fn add(&mut self, row: IndexRow<'a>) {
         let page_bytes = self.pages.len() * LEAF_BYTES;
         if self.rows.len() * ROW_BYTES >= self.chunk_bytes.max(page_bytes / CHUNK_DIVISOR) {

@@ -37,7 +37,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Adds a user with roles, which need not exist. The root user also gets the root role. Fails if the user exists.
+    /// Adds a user with roles, which need not exist. The root user also gets the root role. Fails if the user exists. Sets
+    /// `written` in either case.
     pub(super) fn path_user_create(&mut self, asked: &UserCreate) -> PathAuthResult {
         self.paths.written = true;
         if self.user(&asked.name).is_some() {
@@ -96,7 +97,8 @@ impl Auth {
         Ok(roles)
     }
 
-    /// Deletes a user. Fails if the user does not exist or is root while v2 or v3 authentication is enabled.
+    /// Deletes a user. Fails if the user does not exist or is root while v2 or v3 authentication is enabled. Sets `written`
+    /// even if the user does not exist.
     pub(super) fn path_user_delete(&mut self, asked: &UserDelete) -> PathAuthResult {
         if (self.paths.enabled || self.enabled) && asked.name == ROOT {
             return Err(PathAuthError::RootProtected);
@@ -110,7 +112,7 @@ impl Auth {
         Ok(())
     }
 
-    /// Adds a role with patterns. Fails for the root role, and if the role exists.
+    /// Adds a role with patterns. Fails for the root role, and if the role exists. Sets `written` even if the role exists.
     pub(super) fn path_role_create(&mut self, asked: &RoleCreate) -> PathAuthResult {
         if asked.name == ROOT {
             return Err(PathAuthError::RootRole(asked.name.clone()));
@@ -145,7 +147,8 @@ impl Auth {
         Ok(new)
     }
 
-    /// Deletes a role and its patterns. Fails for the root role or a missing role. As in etcd, users keep the role's name.
+    /// Deletes a role and its patterns. Fails for the root role or a missing role. Sets `written` even if the role does not
+    /// exist. As in etcd, users keep the role's name.
     pub(super) fn path_role_delete(&mut self, asked: &RoleDelete) -> PathAuthResult {
         let name = &asked.name;
         if name == ROOT {
