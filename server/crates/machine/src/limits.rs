@@ -13,8 +13,8 @@ pub const LONG_TEXT_BYTES_MAX: usize = 64 << 10;
 /// every key once. Other commands do not wait for the transaction; the limit bounds the memory of its response.
 pub const READ_TXN_KEYS_MAX: u64 = 1 << 19;
 
-/// Maximum size in bytes of the pairs that a range returns; when it is exceeded, the range is refused. etcd's gRPC messages have
-/// the same limit.
+/// Maximum size in bytes of the pairs that a range returns; when it is exceeded, the range is refused. etcd's gRPC messages
+/// have the same limit.
 pub const RANGE_ANSWER_BYTES_MAX: u64 = i32::MAX as u64;
 
 /// Maximum number of states that are saved before compactions until watchers are notified; when it is exceeded, watchers that
