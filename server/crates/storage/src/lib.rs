@@ -340,14 +340,15 @@ fn member_dir(dir: &Path) -> PathBuf {
     dir.join("member")
 }
 
-/// Creates a directory and its missing parents. Only the name of `dir` is durable on return. Does nothing if `dir` is already a
-/// directory.
+/// Creates a directory and its missing parents durably. Does nothing if `dir` is already a directory.
 fn make_dir(dir: &Path) -> Result<(), OpenError> {
-    if dir.is_dir() {
+    let ancestors = dir.ancestors();
+    let missing: Vec<&Path> = ancestors.take_while(|path| !path.is_dir()).collect();
+    if missing.is_empty() {
         return Ok(());
     }
     files::create_dirs(dir)
-        .and_then(|()| files::sync_parent(dir))
+        .and_then(|()| missing.iter().try_for_each(|path| files::sync_parent(path)))
         .map_err(|e| OpenError::io(dir, e))
 }
 

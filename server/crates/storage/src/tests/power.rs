@@ -20,6 +20,7 @@ use super::{
     workload::{Driven, Expected, chances, run_steps_until_killed},
     *,
 };
+use crate::make_dir;
 
 /// Environment variable that turns the test function into the writer.
 const CHILD: &str = "WITAN_TEST_POWER";
@@ -284,4 +285,15 @@ fn real_disk(round: u64, volume: &Volume) {
     writer.kill().unwrap();
     writer.wait().unwrap();
     reader.join().unwrap();
+}
+
+#[test]
+fn created_directories_and_their_parents_survive_a_power_cut() {
+    let (dir, after) = (TempDir::new(), TempDir::new());
+    let disk = Disk::watch(&dir.0, |_, _| {});
+    disk.keep_all();
+    make_dir(&dir.0.join("a/b/c")).unwrap();
+    disk.cut(&after.0, &mut |_| 0);
+    disk.forget();
+    assert!(after.0.join("a/b/c").is_dir());
 }
