@@ -1,5 +1,6 @@
 //! The JSON output of `witan-operator backup`: a backup's record, a fetched backup, and the status of stored changes. The
-//! operator reads the output from its jobs and pods. The operator and `backup` remove old backups by the rule in this file.
+//! operator reads the output from its jobs and pods. The operator and this command remove old backups according to
+//! [`apply_retention`].
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ pub struct BackupRecord {
     pub sha256: String,
     /// Id of the cluster in hex.
     pub cluster_id: String,
-    /// Version of etcd that the member reported.
+    /// The etcd version that the member reported.
     pub version: String,
     /// Witan release of the member; `None` for etcd, or if the member did not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,8 +78,8 @@ impl BackupRecord {
         self.revision_digest.is_some() || self.revision <= 1
     }
 
-    /// Returns whether changes with this digest at the record's revision belong to the same history. Up to revision 1, always
-    /// returns true.
+    /// Returns whether changes with this digest (in hex) at the record's revision belong to the same history. Returns false if
+    /// the record has no digest. Up to revision 1, always returns true.
     pub fn has_digest(&self, digest: &str) -> bool {
         self.revision <= 1 || self.revision_digest.as_deref() == Some(digest)
     }
@@ -146,7 +147,8 @@ pub struct RetentionFacts<T> {
 /// is sorted from the newest to the oldest. The newest confirmed backup is always kept.
 ///
 /// Unconfirmed backups can lack acknowledged writes or have wrong keys. These backups are counted separately, so they never
-/// displace a confirmed backup. An unconfirmed backup is also removed once it is older than all kept confirmed backups.
+/// displace a confirmed backup. An unconfirmed backup that is not [`kept`](RetentionFacts::kept) is also removed once it is
+/// older than all kept confirmed backups.
 pub fn apply_retention<T>(newest: Vec<RetentionFacts<T>>, keep_last: usize) -> (Vec<T>, Vec<T>) {
     let (unconfirmed, confirmed): (Vec<_>, Vec<_>) =
         newest.into_iter().partition(|one| one.unconfirmed);

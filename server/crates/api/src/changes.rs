@@ -4,8 +4,8 @@
 //! revisions were compacted before they were stored, or if the cluster returned to an earlier revision.
 //!
 //! A segment is a file `GENERATION-FIRST-NUMBER.events`: magic bytes, the version, one message, and the SHA-256 digest of all
-//! these bytes. The previous segment determines the name, so each name is one position in the log. A segment also contains the
-//! digest of the previous segment.
+//! these bytes. The previous segment determines the name, so each name identifies one position in the log. A segment also
+//! contains the digest of the previous segment.
 //!
 //! Not here: writing segments (`operator/backup`) and applying them (the server's `offline`).
 
@@ -151,7 +151,7 @@ pub fn generation_at(ids: &[SegmentId], time_ms: i64) -> Option<i64> {
 /// The reason why a file cannot be decoded as a segment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// The segment has this other format version.
+    /// The segment has this format version, which this release does not know.
     #[error("its format version is {0:?}; read it with the release that wrote it")]
     Foreign(char),
     /// The segment has a field or a kind of change that a later release added.
@@ -208,12 +208,12 @@ impl LogReader {
     }
 }
 
-/// Returns the digest at the end of an encoded segment, without checking it. Returns all bytes if there are fewer.
+/// Returns the digest at the end of an encoded segment, without checking it. Returns all bytes if there are fewer than 32.
 pub fn digest(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(&bytes[bytes.len().saturating_sub(DIGEST_BYTES)..])
 }
 
-/// Encodes a segment: the magic number and the version, the message, and the SHA-256 digest of all these bytes.
+/// Encodes a segment: the magic bytes, the version, the message, and the SHA-256 digest of all these bytes.
 pub fn encode(segment: &Segment) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(MAGIC.len() + 1 + segment.encoded_len() + DIGEST_BYTES);
     bytes.extend_from_slice(MAGIC);
@@ -226,7 +226,8 @@ pub fn encode(segment: &Segment) -> Vec<u8> {
     bytes
 }
 
-/// Decodes a segment. Its revisions must be consecutive and begin with `id.first`.
+/// Decodes a segment. Its revisions, if any, must be consecutive and begin with `id.first`. Does not check the digest of the
+/// previous segment.
 ///
 /// # Errors
 /// `Foreign` for another format version, `Later` if the content has an unknown part, and `Broken` if the content is invalid.
@@ -266,7 +267,7 @@ pub fn decode(id: SegmentId, bytes: &[u8]) -> Result<Segment, Unreadable> {
 }
 
 /// Returns whether the revisions of all groups follow `last` consecutively, no group is empty, and no revision spans two
-/// groups.
+/// groups. Several changes in a group can have the same revision.
 fn are_consecutive(mut last: i64, groups: &[ChangeGroup]) -> bool {
     groups.iter().all(|group| {
         let begins = group.events.first();

@@ -7,7 +7,7 @@ pub const REGISTRY: &str = "/_etcd/registry";
 pub const SIZE: &str = "_config/size";
 /// Path that creates a token.
 pub const NEW: &str = "/new";
-/// Number of hexadecimal digits in a token (128 random bits).
+/// Number of lower-case hexadecimal digits in a token (128 random bits).
 pub const TOKEN_DIGITS: usize = 32;
 
 /// Splits a cleaned path into its token and the remaining path, which is empty or starts with `/`. Returns `None` if the path

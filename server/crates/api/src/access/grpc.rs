@@ -23,11 +23,11 @@ pub struct GrpcRoute {
     pub call_type: CallType,
     /// The access that the method requires.
     pub access: Access,
-    /// Gateway paths of the method, without the prefix `/v3`, `/v3beta` or `/v3alpha`.
+    /// Gateway paths of the method, without the prefix `/v3/`, `/v3beta/` or `/v3alpha/`.
     pub paths: &'static [&'static str],
 }
 
-/// Passes the rows of the table to the macro `$apply`, grouped by service with its package and client:
+/// Passes the rows of the table to the macro `$apply`. The rows are grouped by service, each with its package and client:
 /// `"/METHOD" MODULE::VERB(REQUEST) -> RESPONSE, ACCESS, [GATEWAY PATHS];`
 ///
 /// `hot` calls are the most frequent unary calls. `large` calls are unary calls that can read a lot of data, so they hold a
@@ -178,19 +178,20 @@ impl GrpcRoute {
         GRPC.iter().find(|route| route.method == method)
     }
 
-    /// Returns the row of a gateway path without its version prefix, such as `kv/put`, or `None` if the path is unknown.
+    /// Returns the row of a gateway path, given without its version prefix, such as `kv/put`. Returns `None` if the path is
+    /// unknown.
     pub fn of_path(path: &str) -> Option<&'static Self> {
         GRPC.iter().find(|route| route.paths.contains(&path))
     }
 
-    /// Returns the full name of the service and the name of the method.
+    /// Returns the full name of the service, such as `etcdserverpb.KV`, and the name of the method.
     pub fn names(&self) -> (&'static str, &'static str) {
         let full = self.method.trim_start_matches('/');
         full.split_once('/').unwrap_or((full, ""))
     }
 }
 
-/// Iterates over all gateway paths, without their version prefixes, and the row of each path.
+/// Iterates over all gateway paths without their version prefixes, each with its row.
 pub fn gateway_paths() -> impl Iterator<Item = (&'static str, &'static GrpcRoute)> {
     let of = |route: &'static GrpcRoute| route.paths.iter().map(move |path| (*path, route));
     GRPC.iter().flat_map(of)

@@ -7,7 +7,7 @@ use crate::{discovery, top};
 /// The resource at a path. It selects the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
-    /// Keys, watches, members and counters of v1.
+    /// Keys, watches, members and statistics of v1.
     V1,
     /// A resource of v2.
     V2(V2Resource),
@@ -42,7 +42,7 @@ pub enum V2Resource {
     Auth,
     /// Client URLs of all members as text.
     Machines,
-    /// Counters of this member.
+    /// Statistics of this member.
     StatsSelf,
     /// The leader's statistics about its followers.
     StatsLeader,
@@ -149,8 +149,9 @@ impl HttpRoute {
         listed.map_or(Root, |(_, access)| *access)
     }
 
-    /// Returns whether a request with this method can change members, users, the feature level, following or the registry. The
-    /// caller's access is not checked again when such a change is applied. Every method of `/new` makes such a change.
+    /// Returns whether a request with this method can change members, users, roles, the feature level or following, or create a
+    /// discovery token. GET and HEAD change nothing, except that every method of `/new` creates a token. The caller's access is
+    /// not checked again when such a change is applied.
     pub fn changes_cluster(&self, method: &str) -> bool {
         let of_cluster = matches!(
             self.resource,

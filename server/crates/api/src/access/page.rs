@@ -10,7 +10,7 @@ const HEAD: &str = "\
 Each API applies the same permissions to a resource. `AuthEnable` enables authentication for v3 keys, leases, watches, locks and
 elections. `/v2/auth/enable` enables it for v2 and v1 keys. Users and roles belong to both key spaces. If either authentication is
 enabled, managing users, roles and members requires the role `root`. The same applies to snapshots, hashes, defragmentation,
-alarms and changes of the log level.
+raising or clearing alarms, and changing the log level.
 
 Each protocol accepts different credentials. `Authenticate` returns tokens while either authentication is enabled.
 

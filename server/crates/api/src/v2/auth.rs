@@ -30,7 +30,7 @@ pub const ROLES_AND_GRANT: &str = "User JSON contains both roles and grant/revok
 pub const PERMISSIONS_AND_GRANT: &str = "Role JSON contains both permissions and grant/revoke";
 
 /// Implements `Deserialize` for the types in request bodies. As in Go, the case of names does not matter, the last of several
-/// fields with the same name wins, and `null` sets nothing. Other fields are skipped without a copy in memory.
+/// fields with the same name wins, and `null` sets nothing. Other fields are skipped without being copied.
 macro_rules! read_fields {
     ($($type:ident { $($field:ident),+ })+) => {$(
         impl<'de> Deserialize<'de> for $type {

@@ -10,7 +10,7 @@ pub const NOT_FOUND: &str = "Not found";
 pub const PEER_URL_EXISTS: &str = "membership: peerURL exists";
 /// Error 409: another member has the ID.
 pub const ID_EXISTS: &str = "membership: ID exists";
-/// Error 500: the request failed for a reason in the log.
+/// Error 500: the request failed, and the log contains the reason.
 pub const INTERNAL: &str = "Internal Server Error";
 /// Error 404: the beginning of the message, which the ID follows.
 pub const NO_SUCH_MEMBER: &str = "No such member: ";

@@ -93,7 +93,7 @@ macro_rules! clients {
                     Self(Grpc::with_origin(connection, origin))
                 }
 
-                /// Limits the bytes of received messages; the default is 4 MiB.
+                /// Limits the size in bytes of each received message; the default is 4 MiB.
                 #[must_use]
                 pub fn max_decoding_message_size(self, bytes: usize) -> Self {
                     Self(self.0.max_decoding_message_size(bytes))

@@ -62,11 +62,11 @@ struct Value<'a> {
 struct WireValue<'a> {
     /// The value of an integer, a bool or an enum. For all other kinds, the length of `bytes`.
     integer: u64,
-    /// The content of a string, bytes, a message or a list of integers; otherwise empty.
+    /// The content of a string, a `bytes` field, a message or a list of integers; otherwise empty.
     bytes: &'a [u8],
 }
 
-/// Returns the values of the field with this number in an encoded message.
+/// Returns the values of the field with this number in an encoded message, up to the first bytes that cannot be decoded.
 fn values(mut rest: &[u8], number: u32) -> impl Iterator<Item = WireValue<'_>> {
     let fields = iter::from_fn(move || next_field(&mut rest));
     fields.filter_map(move |(found, wire)| (found == number).then_some(wire))
