@@ -51,7 +51,8 @@ pub fn first_values_bytes(budget_bytes: u64) -> u64 {
     budget_bytes / 2
 }
 
-/// Returns the lowest memory limit of this process's cgroup (v1 or v2) and its ancestors, or `None` if no limit can be read.
+/// Returns the lowest memory limit of this process's cgroup (v1 or v2) and its ancestors. Returns `None` if there is no limit
+/// or none can be read.
 fn cgroup_bytes(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mounts = root.join("sys/fs/cgroup");

@@ -45,7 +45,8 @@ impl MetricsPage {
         }
     }
 
-    /// Updates the series of the process and returns all series in the Prometheus text format. Then counts the scrape.
+    /// Updates the series of the process and returns all series in the Prometheus text format. Counts the scrape afterward, so
+    /// the text contains only earlier scrapes.
     pub fn render(&self) -> String {
         self.scrapes_now.set(1);
         self.process.update();

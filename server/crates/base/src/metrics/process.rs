@@ -93,7 +93,7 @@ fn status() -> String {
 }
 
 /// Returns the fields of `/proc/self/stat`, starting with the third field, with 0 for non-numeric fields. The second field is
-/// in parentheses and can contain any text. Returns `None` if the file cannot be read.
+/// in parentheses and can contain any text. Returns `None` if the file cannot be read or contains no parenthesis.
 fn stat() -> Option<Vec<f64>> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn swapped_memory_counts() {
+    fn anonymous_memory_includes_swapped_memory() {
         let status = "VmRSS:\t  900 kB\nRssAnon:\t  500 kB\nVmSwap:\t  70 kB\n";
         assert_eq!(anonymous_kib(status), 570);
         assert_eq!(anonymous_kib("VmRSS:\t  900 kB\n"), 900);

@@ -1,4 +1,4 @@
-//! Creates and registers series. Names are constants, so an error is a bug in the declaring module and panics.
+//! Creates and registers series. Names are constants, so an error is a bug in the declaring module and causes a panic.
 
 use prometheus::{
     Counter, Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,

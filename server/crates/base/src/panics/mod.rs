@@ -1,8 +1,9 @@
 //! Containment of panics: a panic in the work of a request ends only this request. Any other panic ends the process.
 //!
 //! A panic is contained only where the request's state is dropped after the panic. [`contain`] contains the panics of a future,
-//! [`catch`] of one step, and [`run_blocking`] of work on another thread. Elsewhere (the replica, the log, the checkpoint, the
-//! workers' own tasks), a panic can leave a partial change, so the process exits with [`EXIT_PANICKED`].
+//! and [`catch`] the panics of one step. [`run_blocking`] moves a panic from a blocking thread to the task that waits for the
+//! work. Elsewhere (the replica, the log, the checkpoint, the workers' own tasks), a panic can leave a partial change, so the
+//! process exits with [`EXIT_PANICKED`].
 
 #[cfg(feature = "planted-panics")]
 mod planted;
@@ -144,7 +145,7 @@ pub fn catch<T>(handler: PanicSource, work: impl FnOnce() -> T) -> Result<T, Cau
     })
 }
 
-/// Polls a request's work once, like [`catch`].
+/// Polls a request's work once. Logs a panic and returns it as the error, like [`catch`].
 pub fn catch_poll<T>(
     handler: PanicSource,
     poll: impl FnOnce() -> Poll<T>,
@@ -222,7 +223,8 @@ impl<F: Future> Future for Contain<'_, F> {
     }
 }
 
-/// Runs a request's work on a blocking thread. A panic resumes in the awaiting task. Fails if the runtime ends first.
+/// Runs a request's work on a blocking thread, to its end even if the caller is dropped. A panic resumes in the awaiting task.
+/// Fails if the runtime ends first.
 pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {

@@ -29,7 +29,8 @@ struct PlantedPanic {
 }
 
 impl PlantedPanic {
-    /// Parses the boundary, the moment and the number in the file. Returns `None` if one is missing or invalid.
+    /// Parses the boundary, the moment and the number in the file. Returns `None` if one is missing or the number is invalid,
+    /// for example because a newline follows it.
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ').map(str::to_owned);
         let (boundary, moment) = (words.next()?, words.next()?);
