@@ -61,7 +61,8 @@ pub struct Downgrade {
 }
 
 impl BackendMeta {
-    /// Reads the metadata of the backend at `path`. Fails if the file is missing or damaged.
+    /// Reads the metadata of the backend at `path`. A missing record leaves its field empty or 0. Fails if the file is missing
+    /// or damaged.
     pub(crate) fn read(path: PathBuf) -> Result<Self, EtcdError> {
         let length = fs::metadata(&path)
             .map_err(|error| EtcdError::io(&path, error))?

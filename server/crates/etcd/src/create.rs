@@ -40,8 +40,8 @@ pub struct NewDirectory {
     pub term: u64,
 }
 
-/// Creates etcd's data directory `dir`, which must not exist. `backend` writes `member/snap/db`. The directory is durable on
-/// return. The directory is built next to `dir`, and removed after an error if possible.
+/// Creates etcd's data directory `dir`. Fails if `dir` exists, unless it is an empty directory. `backend` writes
+/// `member/snap/db`. The directory is durable on return. It is built next to `dir`, and removed after an error if possible.
 pub fn create(
     dir: &Path,
     new: &NewDirectory,
@@ -61,7 +61,7 @@ pub fn create(
         sync(parent(dir))
     });
     if made.is_err() {
-        // Ignore failures, because the original error matters more and the leftover's name shows its origin.
+        // Ignore a failure, because the original error matters more and the name of the remaining directory shows its origin.
         let _ = fs::remove_dir_all(&staged);
     }
     made

@@ -82,7 +82,7 @@ pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
 
 /// Decodes the data of a normal entry: an `InternalRaftRequest` or a v2 `Request`. A `Request` can never be decoded as an
 /// `InternalRaftRequest`: its mandatory field 5 is a boolean, and field 5 of an `InternalRaftRequest` is a message. Fails if
-/// the data is not one of these types, contains no request, or has an unknown field, which protobuf would ignore.
+/// the data has neither type, contains no request, or has an unknown field, which protobuf would ignore.
 fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     let Ok(mut request) = InternalRaftRequest::decode(data.clone()) else {
         let request = RequestV2::decode(data)

@@ -66,8 +66,8 @@ pub struct RaftSnapshot {
     pub data: Bytes,
 }
 
-/// Reads the data directory `dir`; `wal_dir` is the value of etcd's `--wal-dir`. The result keeps etcd locked out of the
-/// directory, so that [`BackendMeta::path`] can be read. Fails if etcd is running, there is no backend, a file is damaged, or
+/// Reads the data directory `dir`; `wal_dir` is the value of etcd's `--wal-dir`. Until the result is dropped, etcd cannot start
+/// on the directory, so [`BackendMeta::path`] can be read. Fails if etcd is running, there is no backend, a file is damaged, or
 /// the log is incomplete.
 pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<EtcdDirectory, EtcdError> {
     let member = dir.join("member");

@@ -11,7 +11,8 @@ use super::{
 };
 
 /// Returns the newest intact snapshot in `known`, the snapshots that the log refers to; `None` if none is intact. Like etcd,
-/// skips missing and damaged files, because the log also contains all entries after older snapshots.
+/// skips missing and damaged files, because the log also contains all entries after older snapshots. Fails if an existing file
+/// cannot be read.
 pub(crate) fn newest(dir: &Path, known: &[WalSnapshot]) -> Result<Option<RaftSnapshot>, EtcdError> {
     let mut newest_first: Vec<_> = known.iter().filter(|known| known.index > 0).collect();
     newest_first.sort_by_key(|known| std::cmp::Reverse((known.term, known.index)));

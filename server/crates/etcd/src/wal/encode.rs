@@ -47,7 +47,7 @@ impl SegmentEncoder {
         self.record(RecordKind::Entry, entry.encode_to_vec());
     }
 
-    /// Adds raft's durable state.
+    /// Adds Raft's durable state.
     pub fn state(&mut self, state: &HardState) {
         self.record(RecordKind::State, state.encode_to_vec());
     }

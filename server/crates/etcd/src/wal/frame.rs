@@ -17,9 +17,9 @@ pub(super) struct Frame {
     pub(super) end: usize,
 }
 
-/// Reads the frame at an offset. Its first 64-bit word contains the record's length in the lower 56 bits. If the highest bit is
-/// set, bits 56 to 58 contain the number of padding bytes after the record. Returns `None` if this word is 0, as in
-/// preallocated zeros, or if the frame exceeds the segment.
+/// Reads the frame at an offset. The first 64-bit word of a frame contains the record's length in the lower 56 bits. If the
+/// highest bit is set, bits 56 to 58 contain the number of padding bytes after the record. Returns `None` if this word is 0, as
+/// in preallocated zeros, or if the frame exceeds the segment.
 pub(super) fn read_frame(segment: &Bytes, offset: usize) -> Option<Frame> {
     let word = u64::from_le_bytes(*segment.get(offset..)?.first_chunk()?);
     let padding = if word >> 63 == 1 { (word >> 56) & 7 } else { 0 };

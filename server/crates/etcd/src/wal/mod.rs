@@ -107,7 +107,7 @@ pub(crate) fn summarize(dir: &Path, segments: &[Segment]) -> Result<Summary, Etc
 
 /// Returns the entries after the index `after`, including uncommitted ones, but not overwritten ones. Requests for v3 keys up
 /// to the index `applied` have no data, because the log can be larger than the memory. `segments` must be sorted and not empty.
-/// Fails if the segments start later, or if an entry is missing, damaged or of an unknown type.
+/// Fails if the first segment starts after entry `after` + 1, or if an entry is missing, damaged or of an unknown type.
 pub(crate) fn entries(
     dir: &Path,
     segments: &[Segment],

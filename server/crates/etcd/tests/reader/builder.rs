@@ -114,6 +114,7 @@ impl Directory {
     }
 }
 
+/// Returns the index and the term of each entry.
 pub(crate) fn positions(read: &EtcdDirectory) -> Vec<(u64, u64)> {
     read.entries
         .iter()
