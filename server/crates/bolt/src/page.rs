@@ -84,7 +84,7 @@ impl PageHeader {
 pub struct MetaPage {
     /// Page number of the root of the bucket that contains all other buckets.
     pub root: u64,
-    /// Page number of the freelist.
+    /// Page number of the freelist; `u64::MAX` if the file has none.
     pub free: u64,
     /// Number of pages in the file.
     pub end: u64,

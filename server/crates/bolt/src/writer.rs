@@ -159,7 +159,7 @@ impl<'a> Writer<'a> {
         Ok(root)
     }
 
-    /// Writes any remaining pages of the current bucket and records the bucket's root.
+    /// Ends the current bucket, if there is one: writes its remaining pages and records its root.
     fn end_bucket(&mut self) -> io::Result<()> {
         let Some(name) = self.name.take() else {
             return Ok(());

@@ -85,7 +85,7 @@ fn check_host(host: &str) -> Result<(), String> {
     check_host_bytes(host.as_bytes())
 }
 
-/// Checks a host like Go's `net/url`. Only non-ASCII bytes, and `%` in an IPv6 zone (`%25`), can be escaped.
+/// Checks a host like Go's `net/url`. Only non-ASCII bytes and `%` (`%25`, for the zone of an IPv6 address) can be escaped.
 fn check_host_bytes(host: &[u8]) -> Result<(), String> {
     let mut at = 0;
     while let Some(&byte) = host.get(at) {

@@ -115,7 +115,7 @@ impl Formatter for GoJson {
     }
 }
 
-/// Formats a float like Go's JSON encoder: with the shortest digits, and without an exponent between 1e-6 and 1e21.
+/// Formats a finite float like Go's JSON encoder: with the shortest digits, and without an exponent between 1e-6 and 1e21.
 pub fn float(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 || (1e-6..1e21).contains(&size) {
