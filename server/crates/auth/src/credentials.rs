@@ -13,10 +13,11 @@ use super::jwt::{Jwt, VerifiedClaims};
 /// Metadata keys that can contain a token, in order of precedence.
 const TOKEN_HEADERS: [&str; 2] = ["token", "authorization"];
 
-/// Metadata key of a call that a grpc-gateway forwards. Such a call presents the gateway's certificate, not its client's.
+/// Metadata key of a call that a grpc-gateway forwards. Such a call presents the certificate of the gateway, not of the
+/// gateway's client.
 const GATEWAY_HEADER: &str = "grpcgateway-accept";
 
-/// Prefix of the token that some clients add.
+/// Prefix that some clients add to the token.
 const BEARER: &str = "Bearer ";
 
 /// The token and the certificate's common name that a request presents, if any. Clones share both, and `Debug` prints neither.
@@ -48,8 +49,8 @@ impl Credentials {
         Self::new(token, certificate)
     }
 
-    /// Returns the credentials of a JSON call: a token, or none. It cannot use a certificate, because any web page can make a
-    /// browser present one.
+    /// Returns the credentials of a JSON call: a token, or none. Such a call cannot use a certificate, because any web page can
+    /// make a browser present one.
     pub fn of_token(token: Option<&str>) -> Self {
         Self::new(token, None)
     }

@@ -13,7 +13,7 @@ use witan_base::{
 
 use super::{password, verified::VerifiedPasswords};
 
-/// Maximum time for which a password waits for a thread. Clients time out earlier.
+/// Maximum time for which a password waits for a permit. Clients time out earlier.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The default bcrypt cost, which also replaces an invalid cost, as in etcd.

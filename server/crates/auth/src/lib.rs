@@ -80,7 +80,7 @@ impl Authenticator {
     }
 
     /// Returns whether a password matches the stored hash `hashed` of the user `name`. If `hashed` is `None`, because there is
-    /// no such user, returns `false` after the same time. Logs a wrong name or password, unless too many such lines were
+    /// no such user, returns `false` after the same time. After a mismatch, logs the user name, unless too many such lines were
     /// logged. An unknown name that is longer than `AUTH_NAME_BYTES_MAX` is neither checked nor logged.
     pub async fn check_password(
         &self,
@@ -130,12 +130,12 @@ impl Authenticator {
         Ok(Some(Caller { user, revision }))
     }
 
-    /// If this member might not have applied the entry that issued a simple token, waits until it has applied all earlier
-    /// commits. Does nothing for other credentials.
+    /// If this member might not have applied the entry that issued a simple token, waits until it has applied all entries
+    /// committed so far, or until that fails. Does nothing for other credentials.
     pub async fn await_token(&self, node: &Node, credentials: &Credentials) {
         let token = credentials.token().filter(|_| self.jwt.is_none());
         if token.is_some_and(|token| node.tokens().is_ahead(token)) {
-            // If the read fails, the token stays unknown. The box keeps the futures of calls small.
+            // If waiting fails, the token stays unknown. The box keeps the futures of calls small.
             let _ = Box::pin(node.read_index()).await;
         }
     }

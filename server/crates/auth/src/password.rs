@@ -70,7 +70,8 @@ fn key(password: &str) -> Vec<u8> {
     key
 }
 
-/// Parses cost, salt and hash. Accepts `$2` with any letter or none. Returns `None` if the format or the cost is invalid.
+/// Parses cost, salt and hash. Accepts `$2` followed by any single character or none. Returns `None` if the format or the cost
+/// is invalid.
 fn parse(hashed: &[u8]) -> Option<(u32, [u8; 16], [u8; HASH_BYTES])> {
     let text = std::str::from_utf8(hashed).ok()?;
     let mut parts = text.strip_prefix("$2")?.splitn(3, '$');

@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_that_is_empty_is_refused() {
+    fn an_empty_secret_is_refused_but_a_short_one_is_not() {
         for method in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
             let refused = read(method, None, Some(b"")).map(drop).unwrap_err();
             assert!(refused.contains("the file is empty"), "{refused}");
