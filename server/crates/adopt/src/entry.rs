@@ -211,7 +211,7 @@ fn leases(request: &InternalRaftRequest) -> Option<Command> {
 }
 
 /// Converts a request that changes alarms, the cluster version, a downgrade or a member's attributes. Returns `None` for other
-/// requests.
+/// requests and for alarms of an unknown type.
 fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     if let Some(alarm) = &request.alarm {
         return alarm_command(alarm).map(Command::Alarm);
@@ -238,8 +238,8 @@ fn cluster(request: &InternalRaftRequest) -> Option<Command> {
     }))
 }
 
-/// Converts an alarm request. Returns `None` for a list request and for an unknown type of alarm. Such an alarm does not block
-/// requests.
+/// Converts an alarm request. Returns `None` for a list request and for an alarm of an unknown type, which does not block
+/// requests in etcd.
 fn alarm_command(request: &AlarmRequest) -> Option<AlarmCommand> {
     use witan_api::v3::etcdserverpb::alarm_request::AlarmAction as Asked;
     let action = match request.action() {

@@ -102,7 +102,7 @@ pub struct Adopted {
 
 /// Reads etcd's data directory `dir` and writes Witan's files next to etcd's. `wal_dir` is etcd's `--wal-dir`, if it was set.
 /// `cache` decides which values stay in memory. `progress` receives each step, and the size of each record in the longest step.
-/// Fails if less disk space is free than etcd's backend takes.
+/// Fails if etcd is running, or if less disk space is free than etcd's backend takes.
 pub fn adopt(
     dir: &Path,
     wal_dir: Option<&Path>,

@@ -51,7 +51,7 @@ enum Standing {
     Unconfirmed,
     /// Most voters have a different state, and replacing this member's state failed.
     Corrupt,
-    /// Members differ, and there is no majority, or its state differs from this member's and the leader is not part of it.
+    /// Members differ, and there is no majority, or the majority differs from this member and does not include the leader.
     Unknown(Comparison),
 }
 
@@ -71,7 +71,7 @@ pub struct CorruptionChecker {
 impl CorruptionChecker {
     /// If the settings require it, compares the states before the member serves clients. Replaces this member's state if it
     /// differs from the majority's. Returns whether the state differed. Fails if no majority with the leader agrees or the
-    /// replacement fails. As in etcd, ignores unreachable members, and only logs a comparison that is impossible.
+    /// replacement fails. As in etcd, ignores unreachable members, and only logs a failed comparison.
     pub async fn check_at_start(&self) -> Result<bool, InconsistentState> {
         let mut differed = false;
         if !self.checks.initial || self.is_alone().await {
@@ -295,8 +295,8 @@ impl CorruptionChecker {
     }
 
     /// Counts the comparison by its outcome. Raises the CORRUPT alarm for the members that differ from the majority. Without a
-    /// majority, raises the alarm for the whole cluster. Raises no alarm if the node has no state; the next comparison tries
-    /// again.
+    /// majority, raises the alarm for the whole cluster. Skips alarms that are already raised. Raises no alarm if the node has
+    /// no state; the next comparison tries again.
     async fn raise_alarms(&self, comparison: &Comparison) {
         self.metrics.compared(&comparison.agreement);
         let (index, hashes) = (comparison.index, comparison.hashes());
@@ -352,7 +352,7 @@ impl CorruptionChecker {
     }
 }
 
-/// Returns whether most voters have this member's state.
+/// Returns whether most voters, and this member, have reported the same state.
 fn is_confirmed(members: &[MemberHash], own: MemberId) -> bool {
     let found = members.iter().filter(|member| member.found.is_some());
     let agreed = match decide(members) {

@@ -63,7 +63,7 @@ enum Answer {
     Hash(StateHash),
     /// The member has no hash at this index yet.
     NotYet,
-    /// The query failed at every peer URL of the member.
+    /// The query failed at every peer URL of the member, or the member has no valid URL.
     Unreachable,
 }
 
