@@ -44,7 +44,7 @@ pub struct Http2 {
 }
 
 impl Http2 {
-    /// Starts HTTP/2 over a stream and a task that drives the connection until the last clone is dropped.
+    /// Starts HTTP/2 over a stream, and a task that drives the connection until the last clone is dropped.
     async fn open(stream: Box<dyn PeerStream>, settings: &ClientSettings) -> hyper::Result<Self> {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new());
@@ -55,7 +55,6 @@ impl Http2 {
         }
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         let (end, ended) = watch::channel(None);
-        // The task ends when the last clone of the session is dropped.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 end.send_replace(Some(reason(&error)));

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_deleted_is_created_again_when_it_is_full() {
+    fn a_deleted_file_is_created_again_at_the_next_rotation() {
         let folder = folder("deleted");
         let path = folder.join("witan.log");
         let rotation = Rotation { max_size_mib: 1, ..Rotation::default() };

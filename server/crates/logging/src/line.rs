@@ -108,7 +108,8 @@ struct EventFields {
     rest: String,
 }
 
-/// Returns whether a field with this character is quoted. A terminal executes control characters, which a client can send.
+/// Returns whether a console field with this character is quoted. A terminal executes control characters, which clients can
+/// send.
 fn needs_quotes(c: char) -> bool {
     matches!(c, ' ' | '"') || c.is_control()
 }

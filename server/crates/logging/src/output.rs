@@ -87,8 +87,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Renames the file (`witan-2026-…Z.log`), creates a new one, and deletes surplus and old rotated files. A maximum number
-    /// or age of 0 means no limit.
+    /// Renames the file, if it still exists, to a name like `witan-2026-…Z.log`. Creates a new file, and deletes surplus and
+    /// old rotated files. A maximum number or age of 0 means no limit.
     fn rotate(&mut self, rotation: Rotation) -> io::Result<()> {
         let (stem, extension) = self.name();
         let time = timestamp(SystemTime::now()).replace(':', "-");
