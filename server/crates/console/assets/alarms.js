@@ -52,7 +52,7 @@ export async function show({ root, signal }) {
 function calm(status) {
   const quota = Number(status.dbSizeQuota ?? 0);
   return [h("div", { class: "card good" }, h("p", {}, h("strong", {}, "No alarm.")),
-    h("p", { class: "quiet" }, `The store takes ${size(status.dbSize)}${quota > 0 ? ` of its quota of ${size(quota)}` : ""}. `,
+    h("p", { class: "quiet" }, `The store uses ${size(status.dbSize)}${quota > 0 ? ` of its quota of ${size(quota)}` : ""}. `,
       "NOSPACE is raised when the quota is used up or the disk or the memory is full. CORRUPT is raised when the members' states differ."))];
 }
 

@@ -47,7 +47,7 @@ async function send(path, options, signal) {
     if (signal?.aborted) throw error;
     const late = error.name === "TimeoutError";
     throw new Refusal("The member does not answer", late ? "It sent nothing for 15 seconds." : "The connection failed.",
-      "The member may be stopped or starting. This page tries again. Another member may also have a console.", "network");
+      "The member may be stopped or starting. This page tries again. The console of another member may work.", "network");
   }
 }
 
@@ -145,7 +145,7 @@ export async function v2(path, options = {}) {
   throw new Refusal(titles[body.errorCode] ?? "The member refused the request", text, undefined, `v2:${body.errorCode}`);
 }
 
-/** Requests a page. Resolves to its text. */
+/** Requests a page. Resolves to its text. Throws a `Refusal` if the request fails. */
 export async function text(path, options = {}) {
   const response = await withToken(() => send(path, { headers: headers(), ...options }));
   return response.text();
@@ -180,7 +180,7 @@ export function readKv(kv) {
   };
 }
 
-/** Reads a key at a revision, by default the latest. Resolves to null if the key does not exist. */
+/** Reads a key at a revision, by default the current one. Resolves to null if the key does not exist. */
 export async function getKey(key, revision) {
   const answer = await v3("kv/range", { key: toBase64(key), ...(revision && { revision: String(revision) }) });
   return answer.kvs ? readKv(answer.kvs[0]) : null;

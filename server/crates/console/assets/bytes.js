@@ -67,7 +67,7 @@ export function prefixRange(prefix) {
 
 const two = (byte) => byte.toString(16).padStart(2, "0");
 
-// Characters that are invisible or change the text direction: controls, zero-width spaces and direction marks.
+// Characters that are invisible or change the text direction: controls, special spaces and direction marks.
 const UNSEEN = /[\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb]/u;
 
 function spell(character) {
@@ -103,7 +103,7 @@ export function keyText(bytes) {
   return text;
 }
 
-/** Parses the text of a key. Throws an error for an unknown escape. */
+/** Parses the text of a key to bytes. Throws an error for an unknown escape. */
 export function keyOf(text) {
   const parts = [];
   const pattern = /\\(\\|x[0-9a-fA-F]{2}|u\{[0-9a-fA-F]{1,6}\})|\\|[^\\]+/gu;

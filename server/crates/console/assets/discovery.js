@@ -30,7 +30,7 @@ export async function show({ root, signal }) {
   }
 }
 
-/** Reads the tokens from the v2 registry. */
+/** Reads up to `TOKENS_MAX` tokens from the v2 registry. Returns an empty list if there is no registry. */
 async function oldTokens() {
   let registry;
   try {

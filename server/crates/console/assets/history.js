@@ -35,7 +35,7 @@ class Walk {
     return found;
   }
 
-  /** Finds the version before `version`. Sets `end` if that version is compacted. */
+  /** Reads the version before `version` into `next`. Sets `end` if that version is compacted. */
   async step(version) {
     try {
       this.next = await getKey(this.key, BigInt(version.modified) - 1n);
@@ -46,7 +46,8 @@ class Walk {
   }
 }
 
-/** Reads the versions and deletions before a revision with a watch, newest first. Without a revision, reads all of them. */
+/** Reads the last `OLDER_MAX` versions and deletions before `revision` with a watch. Returns them newest first. Without
+ *  `revision`, includes the newest version. Fails if compactions interrupt three attempts. */
 async function before(key, revision, signal) {
   let start = "1";
   for (let tries = 0; tries < 3; tries += 1) {

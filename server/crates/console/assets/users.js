@@ -7,7 +7,7 @@ import { h, name, table, trouble } from "./dom.js";
 export const title = "Users";
 export const heading = "Users and roles";
 
-/** Maximum number of users, and of roles, to request. Each of them needs a separate request. */
+/** Maximum number of users, and of roles, to request. Each user and each role needs a separate request. */
 const ASKED_MAX = 100;
 
 /** Shows all users and roles, or only the logged-in user if the lists are refused. */

@@ -11,7 +11,7 @@ const LIMIT = 100;
 const RANGES_MAX = 60;
 const ZERO = new Uint8Array(1);
 
-/** Reads the entries `{ folder, key, kv }` directly below a prefix page by page. */
+/** Reads the entries `{ folder, key, kv }` directly below a prefix, page by page. A folder has no `kv`. */
 export class Listing {
   constructor(prefix) {
     this.prefix = prefix;
@@ -23,7 +23,7 @@ export class Listing {
     this.folder = null;
   }
 
-  /** Returns about `wanted` entries, or fewer at the end or after `RANGES_MAX` ranges. */
+  /** Returns `wanted` or up to `LIMIT` more entries, or fewer at the end or after `RANGES_MAX` ranges. */
   async page(wanted) {
     const entries = [];
     for (let ranges = 0; ranges < RANGES_MAX && entries.length < wanted && !this.done; ranges += 1) {

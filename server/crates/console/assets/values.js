@@ -81,7 +81,7 @@ export function diffView(before, after) {
     rest > 0 && h("div", { class: "skipped" }, `${rest} more lines`));
 }
 
-/** Shows a form that edits a value in `place`. Passes the new bytes to `save`, and shows its error if it fails. */
+/** Shows a form that edits a value in `place`. Passes the new bytes to `save`, and shows the error if `save` fails. */
 export function editValue(place, bytes, note, cancel, save) {
   const text = utf8(bytes);
   // A text field normalizes line ends to `\n`, so values with other line ends are edited as hexadecimal.
