@@ -1,5 +1,5 @@
-//! Adopts the data directory of a member of etcd 3.4 to 3.7. The state at the last committed entry becomes the checkpoint,
-//! and later entries become the log. etcd's files stay unchanged.
+//! Adopts the data directory of a member of etcd 3.4 to 3.7. The state at the last entry that is known to be committed becomes
+//! the checkpoint, and later entries become the log. etcd's files stay unchanged.
 //!
 //! A quorum may have committed later entries without this member's knowledge. These entries keep their index and term, and an
 //! election commits or discards them, as in etcd.
@@ -67,7 +67,7 @@ pub enum AdoptError {
         in_raft: [Vec<u64>; 2],
     },
     #[error(
-        "{free} bytes are free, and the data needs up to {needed}; free some space. Nothing was changed"
+        "{free} bytes are free, but the data needs up to {needed}; free some space. Nothing was changed"
     )]
     NoSpace { free: u64, needed: u64 },
 }
@@ -153,7 +153,7 @@ pub enum Progress {
     Bytes(usize),
 }
 
-/// Converts the entries after the checkpoint and raft's hard state. Raises the term and the commit index to the term and the
+/// Converts raft's hard state and the entries after the checkpoint. Raises the term and the commit index to the term and the
 /// commit index of the checkpoint, and drops a vote from an earlier term. Fails if an entry is invalid or changes v2 users or
 /// roles, or if the term or the last index is too large for Witan.
 fn undecided(etcd: &EtcdDirectory, view: &View) -> Result<LogBatch, AdoptError> {

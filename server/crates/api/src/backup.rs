@@ -101,11 +101,11 @@ pub struct FetchedBackup {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangesStatus {
-    /// ID of the cluster in hex; empty until a member answers.
+    /// Id of the cluster in hex; empty until a member answers.
     pub cluster_id: String,
     /// The last stored revision.
     pub revision: i64,
-    /// All changes made before this time are stored.
+    /// All changes made before this time are stored; `None` while the time is unknown.
     pub time: Option<Timestamp>,
     /// Number of gaps since this process started. A gap occurs if revisions are compacted before they are stored, or if the
     /// cluster returns to an earlier revision.

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_does_not_depend_on_the_order_of_its_members() {
+    fn a_cluster_id_does_not_depend_on_the_order_of_the_members() {
         let a = cluster_id(&[0x45b967575ff25cb2, 0x3c828782a67e0043, 0xb26f1b9a6c735437]);
         let b = cluster_id(&[0xb26f1b9a6c735437, 0x45b967575ff25cb2, 0x3c828782a67e0043]);
         assert_eq!((hex(a).as_str(), a), ("34b660d543ad1445", b));

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_are_letters_and_differ() {
+    fn token_prefixes_are_letters_and_differ() {
         let guard = Authenticator::new(&Config::default().settings.auth).unwrap();
         let (one, other) = (guard.token_prefix().unwrap(), guard.token_prefix().unwrap());
         assert_ne!(one, other);

@@ -176,9 +176,9 @@ impl Totals {
 /// The charges of one connection or of the member's own requests. Clones share the charges.
 ///
 /// A charge is granted if it raises the account's charges to at most the amount that was free before. A single connection
-/// therefore gets half of a limit, and two connections get a third each. A connection with few charges is served even while the
-/// connection with the most charges is refused. A charge is also granted if nothing else is charged against the limit, because
-/// other limits bound the size of a request.
+/// therefore gets half of a limit, and two connections that grow together get a third each. A connection with few charges is
+/// served even while the connection with the most charges is refused. A charge is also granted if nothing else is charged
+/// against the limit, because other limits bound the size of a request.
 ///
 /// A job waits for a [`Permit`] first within its connection, then among all connections in order of arrival. Many jobs of one
 /// connection therefore delay another connection by at most one round of concurrent jobs.
@@ -268,7 +268,7 @@ impl Account {
 }
 
 async fn acquire(from: &Semaphore) -> SemaphorePermit<'_> {
-    from.acquire().await.expect("an open semaphore")
+    from.acquire().await.expect("the semaphore is never closed")
 }
 
 /// A granted charge, released on drop.

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_with_both_versions_uses_the_one_with_a_limit() {
+    fn a_host_with_both_versions_uses_the_version_with_a_limit() {
         let root = Root::new("hybrid", "4:memory:/a\n0::/\n").file(
             "sys/fs/cgroup/memory/a/memory.limit_in_bytes",
             "1000000000\n",

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_meta_page_equals_bbolts() {
+    fn a_meta_page_equals_the_one_of_bbolt() {
         // These values are copied from a real file.
         let meta = MetaPage {
             root: 3,

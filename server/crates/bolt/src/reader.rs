@@ -198,8 +198,8 @@ struct TreeWalk<'a, 'e> {
 }
 
 impl TreeWalk<'_, '_> {
-    /// Visits the records on a page and on all pages below it, at any depth. Fails if more page numbers are queued than pages
-    /// are left.
+    /// Visits the records on a page and on all pages below it, at any depth. Fails if more pages are visited or queued than the
+    /// file has.
     fn tree(&mut self, root: u64) -> Result<(), BoltError> {
         let mut waiting = vec![root];
         while let Some(page) = waiting.pop() {

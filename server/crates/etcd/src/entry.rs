@@ -38,8 +38,8 @@ pub enum EntryPayload {
     ConfChangeV2,
 }
 
-/// Returns an entry that the backend has applied, without the data of a v3 request for keys: the backend contains its effect.
-/// Copies all other data, because a slice would keep the segment in memory.
+/// Removes the data of a v3 request for keys from an entry that the backend has applied, because the backend contains the
+/// effect. Copies all other data, because a slice would keep the segment in memory.
 pub(crate) fn without_keys(entry: RaftEntry) -> RaftEntry {
     let is_normal = entry.kind == RaftEntryKind::Normal as i32;
     let request = is_normal.then(|| InternalRaftRequest::decode(entry.data.clone()).ok());
@@ -81,8 +81,8 @@ pub(crate) fn decode(entry: RaftEntry) -> Result<LogEntry, EtcdError> {
 }
 
 /// Decodes the data of a normal entry: an `InternalRaftRequest` or a v2 `Request`. A `Request` can never be decoded as an
-/// `InternalRaftRequest`: its mandatory field 5 is a boolean, and field 5 of an `InternalRaftRequest` is a message. Fails if
-/// the data has neither type, contains no request, or has an unknown field, which protobuf would ignore.
+/// `InternalRaftRequest`: its field 5, which is always encoded, is a boolean, and field 5 of an `InternalRaftRequest` is a
+/// message. Fails if the data has neither type, contains no request, or has an unknown field, which protobuf would ignore.
 fn decode_request(data: Bytes) -> Result<EntryPayload, String> {
     let Ok(mut request) = InternalRaftRequest::decode(data.clone()) else {
         let request = RequestV2::decode(data)

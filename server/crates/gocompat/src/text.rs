@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_are_printed_as_in_go() {
+    fn quoted_strings_are_printed_as_in_go() {
         assert_eq!(quote(b"%zz"), r#""%zz""#);
         assert_eq!(quote("a\"\\\n\u{7f}é".as_bytes()), r#""a\"\\\n\x7fé""#);
         assert_eq!(quote(b"%\xff"), r#""%\xff""#);

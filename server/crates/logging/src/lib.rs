@@ -26,7 +26,7 @@ use output::Outputs;
 
 /// Target of Witan's own lines.
 const OWN_TARGET: &str = "witan";
-/// Target of actix's lines about HTTP/1 clients. A client that does not speak HTTP causes a line for each request and could
+/// Target of actix's lines about HTTP/1 clients. A client that sends anything other than HTTP causes a line each time and could
 /// fill the disk.
 const CLIENTS_TARGET: &str = "actix_http::h1";
 

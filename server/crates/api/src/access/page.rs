@@ -103,7 +103,7 @@ fn description(access: Access) -> &'static str {
 
 /// After changing a table, run `UPDATE=1 cargo test -p witan-api access_page`.
 #[test]
-fn the_access_page_is_fresh() {
+fn the_access_page_is_up_to_date() {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../../docs/reference/access.md"

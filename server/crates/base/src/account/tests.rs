@@ -27,7 +27,7 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
 }
 
 #[test]
-fn charges_are_released_and_a_single_charge_is_granted() {
+fn charges_are_released_and_an_only_charge_can_exceed_the_limit() {
     let totals = totals();
     let account = totals.open();
     let vast = account.hold(WHAT, 10 * LIMIT).expect("no other charge");

@@ -81,7 +81,8 @@ fn anonymous_kib(status: &str) -> u64 {
     resident.unwrap_or(0) + field(status, "VmSwap:").unwrap_or(0)
 }
 
-/// Returns the number of open file descriptors and their soft limit. A value is 0 if the system does not report it.
+/// Returns the number of open file descriptors, including the one that lists them, and their soft limit. Returns 0 for a number
+/// that the system does not report.
 pub fn file_descriptors() -> (u64, u64) {
     let used = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     (used, rlimit::Resource::NOFILE.get_soft().unwrap_or(0))

@@ -56,7 +56,7 @@ impl Register {
         self.put(StripedVec::new(stripe))
     }
 
-    /// Registers a counter with fractional values.
+    /// Registers a counter with fractional values, such as seconds.
     pub fn seconds(&self, name: &str, help: &str) -> Counter {
         self.put(Counter::new(name, help))
     }

@@ -1,4 +1,5 @@
-//! Containment of panics: a panic in the work of a request ends only this request. Any other panic ends the process.
+//! Containment of panics: a panic in the work of a request ends only this request. Any other panic ends the process, unless it
+//! happens in a storage library.
 //!
 //! A panic is contained only where the request's state is dropped after the panic. [`contain`] contains the panics of a future,
 //! and [`catch`] the panics of one step. [`run_blocking`] moves a panic from a blocking thread to the task that waits for the

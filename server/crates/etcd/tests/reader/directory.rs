@@ -247,7 +247,7 @@ fn entries_are_decoded_as_in_etcd() {
 
 /// etcd 3.4 encodes all fields of a v2 request, even default values.
 #[test]
-fn v2_requests_are_distinguished() {
+fn v2_requests_are_distinguished_from_v3_requests() {
     let golden = b"\x08\x07\x12\x04POST\x1a\x04/1/x\x22\x01v\x28\x00\x32\x00\x38\x00\x48\x00\x50\x00\x58\x00\x60\x00\x68\x00\x70\x00\x78\x00\x80\x01\x00\x88\x01\x01";
     let expected = RequestV2 {
         id: 7,
