@@ -66,6 +66,7 @@ const UNDECIDED = {
   ],
 };
 
+/** Draws an alarm with its advice. An alarm of an unknown kind has only general advice. */
 function card({ memberID = "0", alarm }, members, status) {
   const nobody = memberID === "0" && alarm === "CORRUPT";
   const advice = nobody ? UNDECIDED : ADVICE[alarm] ?? { means: "This page has no advice for this alarm.", steps: [["Read the log of the member."]] };

@@ -29,6 +29,7 @@ export function fromText(text) {
   return encoder.encode(text);
 }
 
+/** Joins byte arrays. */
 export function concat(...parts) {
   const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;

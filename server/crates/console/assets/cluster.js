@@ -107,6 +107,7 @@ function describe(seen, member) {
   };
 }
 
+/** Draws the data in `seen`. Members are sorted by name. */
 function render(parts, seen) {
   const members = seen.list.members.map((member) => describe(seen, member));
   members.sort((a, b) => a.name.localeCompare(b.name));
@@ -136,6 +137,7 @@ function consoles(member) {
   return links.length > 0 ? h("span", {}, links) : "–";
 }
 
+/** Returns the tiles with rates and sizes. An unknown number is shown as a dash. */
 function tiles(seen) {
   const quota = Number(seen.status.dbSizeQuota ?? 0);
   const page = seen.metrics?.page ?? new Map();

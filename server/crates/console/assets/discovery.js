@@ -13,6 +13,7 @@ const TOKENS_MAX = 50;
 /** Maximum number of keys to read from the v3 registries. */
 const KEYS_MAX = "1000";
 
+/** Shows the tokens of both registries. An error in one registry does not hide the other registry. */
 export async function show({ root, signal }) {
   root.append(h("p", { class: "lead" }, "The initial members of a new cluster find each other with a token. The token is needed until all members have registered."),
     h("div", { class: "row" }, button("New token", newToken, { class: "main" })));
@@ -66,6 +67,7 @@ async function newTokens() {
   return [...tokens.values()];
 }
 
+/** Draws a token with its registered members and up to 32 missing ones. `left` is its remaining time in seconds, if any. */
 function card({ token, size, left, members }) {
   const missing = Math.max(0, size - members.length);
   const state = size === 0 ? "without a size" : missing > 0 ? `${missing} of ${size} missing` : `all ${size} registered`;

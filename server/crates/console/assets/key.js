@@ -30,6 +30,7 @@ function heading(key) {
   return h("h2", { class: "key-name" }, name(text.length > 400 ? `${text.slice(0, 400)}… (${size(key.length)})` : text));
 }
 
+/** Returns the elements for an existing key. A value above `EDITED_BYTES_MAX` cannot be edited. */
 function present(kv, again, signal) {
   const work = h("div", {});
   const large = kv.value.length > EDITED_BYTES_MAX;
@@ -54,6 +55,7 @@ function lease(id) {
   return h("span", {}, name(hex(id)), " ", left);
 }
 
+/** Returns the elements for a key that does not exist. */
 function absent(key, again, signal) {
   const work = h("div", {});
   return [

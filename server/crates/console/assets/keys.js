@@ -65,6 +65,7 @@ function mark(list, key) {
   }
 }
 
+/** Creates the form for a prefix. Shows an error below the form if the prefix contains an unknown escape. */
 function search(prefix) {
   const input = h("input", {
     type: "search", value: keyText(prefix), autocomplete: "off", autocapitalize: "none", spellcheck: "false", dir: "auto",
@@ -90,6 +91,7 @@ async function showList(list, prefix) {
   const listing = new Listing(prefix);
   let shown = 0;
   const more = button("More", () => page(), { hidden: true });
+  /** Appends a page of entries. Focuses its first entry, except on the first page. Shows an error in place of the count. */
   async function page() {
     more.disabled = true;
     try {
@@ -117,6 +119,7 @@ function advice(error) {
   return `${error.advice} A user can list only keys that its roles cover: enter a prefix of such keys above.`;
 }
 
+/** Creates links to the folders above a prefix, and to the prefix itself. */
 function crumbs(prefix) {
   const steps = [[new Uint8Array(), "All keys"]];
   let before = 0;
@@ -128,6 +131,7 @@ function crumbs(prefix) {
     h("li", {}, h("a", { href: address(folder), "aria-current": at === steps.length - 1 && "location" }, name(text))))));
 }
 
+/** Creates an entry of the list. A folder opens its own list, and a key opens next to this list. */
 function row({ folder, key, kv }, prefix) {
   const text = keyText(key.subarray(prefix.lastIndexOf(SLASH) + 1)) || "(the prefix itself)";
   const at = keyText(key);

@@ -21,6 +21,7 @@ export async function timeToLive(id, keys = false) {
   };
 }
 
+/** Shows a page of leases. Requests it every `ASK_MS` milliseconds and counts the remaining time down in between. */
 export async function show({ root, signal }) {
   const state = h("p", { class: "quiet" }, "Reading…");
   const place = h("div", {});
@@ -63,6 +64,7 @@ function turn(pages, seen, read) {
     seen.first + PAGE < seen.ids.length ? button("Next", step(PAGE)) : "");
 }
 
+/** Creates the cells of a lease, and `tick`, which updates its remaining time. */
 function row(id, known, open) {
   const text = h("span", {});
   const meter = h("meter", { min: 0, max: 1, low: 0.2, optimum: 1, "aria-label": "Share of the time that is left" });

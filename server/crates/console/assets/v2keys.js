@@ -13,6 +13,7 @@ const at = (path) => `v2/keys${path.split("/").map(encodeURIComponent).join("/")
 const address = (path) => `#keys?${new URLSearchParams({ api: "2", p: path })}`;
 const redraw = () => dispatchEvent(new Event("hashchange"));
 
+/** Shows a v2 directory or key. Throws a `Refusal` if it does not exist. */
 export async function showV2({ root, params, signal }) {
   const path = params.get("p") || "/";
   const input = h("input", { type: "search", value: path, autocomplete: "off", autocapitalize: "none", spellcheck: "false", dir: "auto" });
@@ -58,6 +59,7 @@ function row(node) {
     h("span", { class: "quiet small" }, node.ttl !== undefined ? `${span(node.ttl)} left` : `index ${node.modifiedIndex}`));
 }
 
+/** Returns the elements for a v2 key. */
 function key(node) {
   const work = h("div", {});
   const bytes = fromText(node.value ?? "");

@@ -14,6 +14,7 @@ const SHOWN = 160;
 /** Minimum interval in milliseconds between two announcements to screen readers. */
 const SAID_MS = 2000;
 
+/** Shows the form and the changes. Watches nothing until the user starts the watch. Leaving the view ends the watch. */
 export async function show({ root, params, signal }) {
   const input = h("input", { type: "search", value: params.get("p") ?? "", autocomplete: "off", autocapitalize: "none", spellcheck: "false", dir: "auto" });
   const toggle = h("button", { class: "main" }, "Start");
@@ -75,6 +76,7 @@ class Log {
     }
   }
 
+  /** Draws the waiting changes, newest first. Announces the newest at most every `SAID_MS` milliseconds. */
   draw() {
     this.drawing = false;
     const events = this.waiting.splice(0).reverse();
@@ -90,6 +92,7 @@ class Log {
   }
 }
 
+/** Creates the line of a change, with the time at which it is drawn. */
 function line({ type, kv }) {
   const { key, value, modified, version } = readKv(kv);
   const gone = type === "DELETE";

@@ -160,8 +160,8 @@ impl Visit for EventFields {
         self.plain(field, &value);
     }
 
+    /// Adds the number. JSON has no infinity and no NaN, so these are added as text.
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON has no infinity and no NaN.
         if value.is_finite() {
             self.plain(field, &value)
         } else {

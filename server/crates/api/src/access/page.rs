@@ -84,6 +84,7 @@ fn row(out: &mut String, cells: &[&str]) {
     writeln!(out, "| {} |", cells.join(" | ")).expect("writing to a String cannot fail");
 }
 
+/// Returns the meaning of an access, for the table of the page.
 fn description(access: Access) -> &'static str {
     match access {
         Access::Public => "anyone, without credentials",

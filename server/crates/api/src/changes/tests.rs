@@ -7,6 +7,7 @@ fn id(first: i64, number: u32) -> SegmentId {
     SegmentId { generation: 1_000, first, number }
 }
 
+/// Returns a segment of cluster 7 with a change of the key `k` at each revision. Each list of revisions is a group.
 fn segment(groups: &[&[i64]]) -> Segment {
     let event = |mod_revision: &i64| Event {
         kv: Some(KeyValue {

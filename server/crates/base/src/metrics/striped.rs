@@ -69,6 +69,7 @@ impl<T: MetricVecBuilder> Collector for StripedVec<MetricVec<T>> {
         self.0[0].desc()
     }
 
+    /// Returns one family, in which the stripes of each series are added up.
     fn collect(&self) -> Vec<MetricFamily> {
         let mut families = self.0[0].collect();
         for mut other in self.0[1..].iter().flat_map(Collector::collect) {

@@ -209,6 +209,7 @@ pin_project! {
 impl<F: Future> Future for Contain<'_, F> {
     type Output = Result<F::Output, CaughtPanic>;
 
+    /// Polls the work. The future must not be polled again after a panic.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let handler = *this.handler;
