@@ -98,8 +98,8 @@ pub fn duration(nanos: i64) -> String {
     text
 }
 
-/// Quotes a string like Go's `%q`. Bytes outside valid UTF-8 become `\xNN`. Escapes only control characters, while Go also
-/// escapes other characters that cannot be printed.
+/// Quotes a string like Go's `%q`. Bytes outside valid UTF-8 become `\xNN`. Of the valid characters, escapes only quotes,
+/// backslashes and control characters, while Go also escapes other characters that cannot be printed.
 pub fn quote(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
     for chunk in bytes.utf8_chunks() {

@@ -9,7 +9,7 @@ pub mod error;
 pub const KEYS: &str = "/v1/keys";
 /// Prefix of the paths of watches.
 pub const WATCH: &str = "/v1/watch";
-/// Read-only directory in the key space, with a file per member name.
+/// Read-only directory in the key space, with one file for each member name.
 pub const MACHINE_RECORDS: &str = "/_etcd/machines";
 /// First segments of read-only keys.
 pub const KEYWORDS: [&str; 2] = ["_etcd", "ephemeralNodes"];

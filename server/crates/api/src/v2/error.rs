@@ -35,8 +35,8 @@ error_table! {
     RefreshTtlRequired = 212, 400, "A TTL must be provided on refresh";
     /// The cluster did not answer in time. A write may or may not have been executed.
     RaftInternal = 300, 500, "Raft Internal Error";
-    /// The quota is used up or the disk is full; etcd has no such limit for v2. With status 500, etcd's client would report
-    /// that there is no leader.
+    /// The quota, the disk space or the memory budget is exhausted, or a discovery token is full. etcd has no such limits for
+    /// v2. With status 500, etcd's client would report that there is no leader.
     NoSpace = 302, 507, "Insufficient storage";
     /// The watch begins before the oldest event in the history.
     HistoryCleared = 401, 400, "The event in requested index is outdated and cleared";

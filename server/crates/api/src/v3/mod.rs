@@ -40,8 +40,8 @@ pub mod v3lockpb {
     pub use super::{client::lock_client, generated::v3lockpb::*};
 }
 
-/// Maximum size in bytes of a message that our clients receive; if a message is longer, the call fails. etcd's flags allow its
-/// members to send events of any size.
+/// Maximum size in bytes of a message that Witan's clients receive; if a message is longer, the call fails. etcd's flags allow
+/// its members to send events of any size.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
 /// All services with their messages as an encoded `FileDescriptorSet`, for server reflection.
