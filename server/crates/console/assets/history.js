@@ -55,7 +55,7 @@ async function before(key, revision, signal) {
     if (read.compacted === null) return read.events.reverse();
     start = read.compacted;
   }
-  throw new Error("The history was compacted again and again while it was read.");
+  throw new Error("The history was compacted repeatedly while it was being read.");
 }
 
 /** Reads the changes of a key from `start` on, before `revision` if given. Resolves to the last `OLDER_MAX` events, oldest
