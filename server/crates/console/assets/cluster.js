@@ -129,7 +129,7 @@ function keepFocus(part, drawn) {
   if (at >= 0) links()[at]?.focus({ preventScroll: true });
 }
 
-/** Returns links to a member's console, one for each HTTP client URL, or a text if there is nothing to link. */
+/** Returns links to a member's console, one for each HTTP client URL, or words if there is nothing to link. */
 function consoles(member) {
   if (member.self) return "this page";
   const links = member.urls.filter((url) => /^https?:/.test(url)).map((url) =>

@@ -71,7 +71,7 @@ function cut(text, length) {
   return text.length > length ? `${text.slice(0, length - 1)}…` : text;
 }
 
-/** Draws a member at a position. Long texts are cut. */
+/** Draws a member at a position. Cuts long names and facts. */
 function card(member, { x, y }) {
   const state = member.connected === false || !member.started ? "away" : "";
   const kind = `card ${member.role.toLowerCase()} ${state} ${member.self ? "self" : ""}`;

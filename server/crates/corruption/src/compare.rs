@@ -78,8 +78,8 @@ pub(super) async fn now(
 }
 
 /// Compares the members' state hashes after entry `index`. The caller must have requested hashes at this index. Completes when
-/// all reachable members have answered, `enough` returns true for the hashes so far, or the time is up. Fails if this member
-/// does not hash its state in time.
+/// all reachable members have answered, `enough` returns true for the hashes received so far, or the time is up. Fails if this
+/// member does not hash its state in time.
 pub(super) async fn at(
     node: &Node,
     dialer: &PeerDialer,

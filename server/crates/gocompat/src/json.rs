@@ -25,7 +25,7 @@ pub fn check(text: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Returns whether a text is empty or contains only white space.
+/// Returns whether `text` is empty or contains only white space.
 pub fn is_space(text: &[u8]) -> bool {
     text.iter().all(|byte| is_white(*byte))
 }
@@ -51,7 +51,7 @@ pub struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Creates a scanner at the start of a text.
+    /// Creates a scanner at the start of `text`.
     pub fn new(text: &'a [u8]) -> Self {
         Self { text, at: 0 }
     }

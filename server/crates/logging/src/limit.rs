@@ -14,7 +14,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Size in bytes of a client's text in a line; the rest of a longer text is not logged.
 const SHOWN_BYTES: usize = 256;
 
-/// Returns the start of a text that a client has chosen, for a log line: at most 256 bytes, cut between two characters.
+/// Returns the beginning of a client's text, for a log line: at most 256 bytes, cut between two characters.
 pub fn shorten(text: &str) -> &str {
     &text[..text.floor_char_boundary(SHOWN_BYTES)]
 }

@@ -55,7 +55,7 @@ impl<T: MetricVecBuilder> StripedVec<MetricVec<T>> {
     }
 }
 
-/// Returns the index of this thread's stripe. Threads get stripes in turn.
+/// Returns the index of this thread's stripe. Stripes are assigned to threads in rotation.
 fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {

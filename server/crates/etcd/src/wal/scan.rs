@@ -60,7 +60,8 @@ pub(super) fn scan(segments: &[Segment], visit: &mut VisitRecord<'_>) -> Result<
 }
 
 /// Visits the records of a segment. Returns the offset after the last record, where a torn write can follow. Fails if a record
-/// is damaged and a torn write cannot be the cause. `crc` is the checksum of all data so far, `None` before the first record.
+/// is damaged and a torn write cannot be the cause. Updates `crc`, the checksum of all data read so far, which is `None` before
+/// the first record.
 fn scan_segment(
     path: &Path,
     bytes: &Bytes,
