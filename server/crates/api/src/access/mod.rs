@@ -28,7 +28,8 @@ pub enum Access {
     V3Root,
     /// A role with a pattern that covers the key, while v2 authentication is enabled. v1 uses the same keys.
     V2Keys,
-    /// The root role, or the user that the request concerns, while v2 or v3 authentication is enabled.
+    /// The root role, the user that the request names, or a user with the role that the request names, while v2 or v3
+    /// authentication is enabled.
     OwnUser,
     /// The root role, while v2 or v3 authentication is enabled.
     Root,
