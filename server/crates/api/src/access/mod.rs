@@ -56,7 +56,8 @@ impl Access {
         Self::Root,
     ];
 
-    /// Returns whether callers must authenticate while the kinds of authentication in `on` are enabled.
+    /// Returns whether the access is restricted while the kinds of authentication in `on` are enabled. Callers must then
+    /// authenticate, except for v2 keys that the guest role covers.
     pub fn needs_authentication(self, on: AuthSwitches) -> bool {
         match self {
             Self::Public => false,

@@ -95,8 +95,8 @@ fn description(access: Access) -> &'static str {
             "a user or guest with a pattern that covers the key, if v2 authentication is enabled"
         }
         Access::OwnUser => {
-            "the user that the request names, a user with the role that it names, or a user with the \
-             role `root`, if either authentication is enabled"
+            "the user that the request names, a user with the role that it names, or a user with \
+             the role `root`, if either authentication is enabled"
         }
         Access::Root => "a user with the role `root`, if either authentication is enabled",
     }
