@@ -53,14 +53,14 @@ pub struct BackupRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_digest: Option<String>,
     /// Whether no quorum confirmed that the member was up to date, or the CORRUPT alarm was raised. The backup can then lack
-    /// acknowledged writes or have wrong keys. The retention policy does not count such a backup.
+    /// acknowledged writes or have wrong keys. The retention policy counts such backups separately.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unconfirmed: bool,
     /// Whether the backup started a new generation of changes. `keep_last` does not count such a backup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub begins_changes: bool,
-    /// Whether the backup must be verified and its verification has not succeeded. The retention policy does not count such a
-    /// backup, and it is fetched only by its name. Records of earlier releases lack the field.
+    /// Whether the backup must be verified and its verification has not succeeded. The retention policy counts such backups
+    /// separately, and `fetch` requires their name. Records of earlier releases lack the field.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unverified: bool,
     /// Names of the backups that the retention policy removed afterward, as many as fit into the result of the job.
