@@ -16,7 +16,7 @@ pub const ROLES: &str = "/v2/auth/roles";
 
 /// Error 401: the caller is not authenticated or lacks a permission.
 pub const INSUFFICIENT: &str = "Insufficient credentials";
-/// Error 400: the name contains a slash.
+/// Error 400: there is no resource at this path, for example because the name contains a slash.
 pub const INVALID_PATH: &str = "Invalid path";
 /// Error 400: the body is not valid JSON of the expected type.
 pub const INVALID_JSON: &str = "Invalid JSON in request body.";

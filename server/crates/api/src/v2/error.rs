@@ -25,15 +25,16 @@ error_table! {
     TtlNotNumber = 202, 400, "The given TTL in POST form is not a number";
     /// `prevIndex` or `waitIndex` is not a number.
     IndexNotNumber = 203, 400, "The given index in POST form is not a number";
-    /// A parameter has an invalid value.
+    /// A parameter has an invalid value, or the method does not permit the parameter.
     InvalidField = 209, 400, "Invalid field";
-    /// The query or the form cannot be decoded.
+    /// The media type is invalid, or the query or the form cannot be decoded.
     InvalidForm = 210, 400, "Invalid POST form";
     /// The refresh has a value.
     RefreshValue = 211, 400, "Value provided on refresh";
     /// The refresh has no TTL.
     RefreshTtlRequired = 212, 400, "A TTL must be provided on refresh";
-    /// The cluster did not answer in time. A write may or may not have been executed.
+    /// The cluster did not answer in time, or the request failed for the reason in the field `cause`. A write may or may not
+    /// have been executed.
     RaftInternal = 300, 500, "Raft Internal Error";
     /// The quota, the disk space or the memory budget is exhausted, or a discovery token is full. etcd has no such limits for
     /// v2. With status 500, etcd's client would report that there is no leader.
