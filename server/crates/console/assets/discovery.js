@@ -8,9 +8,9 @@ import { ask, button, field, h, name, notify, span, trouble } from "./dom.js";
 export const title = "Discovery";
 
 const REGISTRY = "/_etcd/registry/";
-/** Maximum number of tokens to show. Each token needs a request for its size. */
+/** Maximum number of v2 tokens to show; later tokens are omitted. Each token needs a request for its size. */
 const TOKENS_MAX = 50;
-/** Maximum number of keys to read from the v3 registries. */
+/** Maximum number of keys to read from the v3 registry; later tokens are incomplete or omitted. */
 const KEYS_MAX = "1000";
 
 /** Shows the tokens of both registries. An error in one registry does not hide the other registry. */

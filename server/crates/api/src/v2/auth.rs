@@ -18,7 +18,7 @@ pub const ROLES: &str = "/v2/auth/roles";
 pub const INSUFFICIENT: &str = "Insufficient credentials";
 /// Error 400: there is no resource at this path, for example because the name contains a slash.
 pub const INVALID_PATH: &str = "Invalid path";
-/// Error 400: the body is not valid JSON of the expected type.
+/// Error 400: the body is incomplete, too large, or not valid JSON of the expected type.
 pub const INVALID_JSON: &str = "Invalid JSON in request body.";
 /// Error 400: the body and the path name different users.
 pub const OTHER_USER: &str = "User JSON name does not match the name in the URL";
