@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// The path of the page.
 pub const PATH: &str = "/debug/top";
-/// Permitted durations of the count in seconds. A shorter count produces random results, and a longer count blocks other
-/// requests for the page.
+/// Permitted durations of the count in seconds. A shorter count produces random results. During a longer count, the member
+/// would refuse other requests for the page for too long.
 pub const SECONDS: RangeInclusive<u64> = 1..=30;
 /// Number of seconds for which requests are counted if the request specifies none.
 pub const SECONDS_DEFAULT: u64 = 5;

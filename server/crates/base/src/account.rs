@@ -183,7 +183,8 @@ impl Totals {
 /// A job waits for a [`Permit`] first within its connection, then among all connections in order of arrival. Many jobs of one
 /// connection therefore delay another connection by at most one round of concurrent jobs.
 ///
-/// A client with many connections has many accounts. Limit the connections per address in the network, such as with a firewall.
+/// A client with many connections has many accounts. Limit the connections per address in the network, for example with a
+/// firewall.
 #[derive(Clone, Debug)]
 pub struct Account(Arc<AccountState>);
 

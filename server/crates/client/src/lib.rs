@@ -112,8 +112,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects to an endpoint and logs in if `settings` name a user. Fails with `Unavailable` if the endpoint is unreachable
-    /// or does not speak HTTP/2, and with `InvalidArgument` if `endpoint` is not a URL. Also fails if the login fails.
+    /// Connects to an endpoint, without a proxy, and logs in if `settings` name a user. Fails with `Unavailable` if the
+    /// endpoint is unreachable or does not speak HTTP/2, and with `InvalidArgument` if `endpoint` is not a URL. Also fails if
+    /// the login fails.
     pub async fn open(
         endpoint: &str,
         settings: &ClientSettings,

@@ -241,9 +241,9 @@ pub fn spawn<T: Send + 'static>(
     spawn_blocking(move || catch(PanicSource::Job, work))
 }
 
-/// Runs `work` in a separate task, which is aborted when the caller is dropped. A call must wait for a permit in such a task.
-/// While its connection has unsent output, the call is not polled and would hold an unused permit. A panic of `work` resumes in
-/// the caller. Fails if the runtime ends first.
+/// Runs `work` in a separate task, which is aborted when the caller is dropped. A call must wait for a permit in such a task:
+/// while the call's connection has unsent output, the call is not polled, and a permit that it had received would stay unused.
+/// A panic of `work` resumes in the caller. Fails if the runtime ends first.
 pub async fn in_task<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, JoinError> {
