@@ -77,7 +77,7 @@ export async function createKey(prefix) {
   }
 }
 
-/** Restores an old value, unless the key already has it. Reads the key first, and shows the conflict if the key then changes. */
+/** Restores an old value, unless the key already has it. Reads the key first. If the key then changes, shows the conflict. */
 export async function bringBack(place, key, old, again) {
   const now = await getKey(key);
   if (now && equal(now.value, old.value)) {
