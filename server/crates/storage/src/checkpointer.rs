@@ -320,9 +320,8 @@ impl CheckpointWriter {
             }
             let mut slot = self.shared.slot.lock();
             if !slot.stop && !superseded {
-                let waits = |s: &mut CheckpointRequest| {
-                    !s.stop && s.installed.is_none() && !s.clean
-                };
+                let waits =
+                    |s: &mut CheckpointRequest| !s.stop && s.installed.is_none() && !s.clean;
                 let wait = self.shared.changed.wait_timeout_while(slot, pause, waits);
                 slot = wait.unwrap_or_else(PoisonError::into_inner).0;
             }
