@@ -32,9 +32,9 @@ const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 const WATCH_PROGRESS_INTERVAL_FLOOR: Duration = Duration::from_millis(100);
 /// Minimum value of `--memory-budget-bytes`; with a smaller budget, startup fails.
 const MEMORY_BUDGET_BYTES_MIN: u64 = 64 << 20;
-/// Value of `--max-request-bytes` above which etcd logs a warning.
+/// Value of `--max-request-bytes` above which a warning is logged, as in etcd.
 const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
-/// Value of `--quota-backend-bytes` above which etcd logs a warning.
+/// Value of `--quota-backend-bytes` above which a warning is logged, as in etcd.
 const QUOTA_BYTES_RECOMMENDED: u64 = 8 << 30;
 
 /// Warns about large limits, the default name and disabled fsync.
@@ -322,7 +322,8 @@ impl FlagValues {
         }
     }
 
-    /// Parses the settings that request handlers read. A quota or a progress interval of 0 means the default.
+    /// Parses the settings that request handlers read. A quota or a progress interval of 0 means the default. Raises a progress
+    /// interval to [`WATCH_PROGRESS_INTERVAL_FLOOR`], and disables v1 if v2 is disabled.
     fn settings(&self) -> Result<Settings, ConfigError> {
         Ok(Settings {
             max_request_bytes: self.number("max-request-bytes")?,
@@ -486,8 +487,8 @@ impl FlagValues {
         Ok(LogConfig { level, format, rotation: self.rotation(&outputs)?, outputs })
     }
 
-    /// Returns the settings of log rotation, or `None` if rotation is disabled. Fails if not exactly one output is a file, or
-    /// if the settings request compression.
+    /// Returns the settings of log rotation, or `None` if rotation is disabled. Fails unless exactly one output is a file. Also
+    /// fails if the settings request compression.
     fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
         if !self.boolean("enable-log-rotation")? {
             return Ok(None);

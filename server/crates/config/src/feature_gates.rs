@@ -25,7 +25,7 @@ const NOT_PRIORITIZED: Fixed = (false, "Witan does not prioritize requests");
 const ALWAYS_SERVING: Fixed = (false, "a member serves clients during a defragmentation");
 const NO_BBOLT: Fixed = (true, "Witan does not use bbolt");
 
-/// The gates of etcd 3.7. A gate without a fixed value enables or disables its features. `AllBeta` has none in Witan.
+/// The gates of etcd 3.7. A gate without a fixed value enables or disables its features. In Witan, `AllBeta` has no features.
 const GATES: [(&str, Option<Fixed>); 11] = [
     (INITIAL_CORRUPT_CHECK, None),
     (COMPACT_HASH_CHECK, None),
@@ -45,7 +45,8 @@ const GATES: [(&str, Option<Fixed>); 11] = [
 pub(super) struct FeatureGates(Vec<(&'static str, bool)>);
 
 impl FeatureGates {
-    /// Returns whether an alpha feature is enabled: by its own gate, or else by `AllAlpha`.
+    /// Returns whether an alpha feature is enabled. The feature's gate takes precedence over `AllAlpha`. Without either, the
+    /// feature is disabled.
     pub(super) fn has(&self, name: &str) -> bool {
         let given = |name: &str| {
             let mut given = self.0.iter().rev();

@@ -21,6 +21,7 @@ pub(super) fn read(path: &Path, values: &mut FlagValues) -> Result<(), ConfigErr
 }
 
 /// Adds the values of a YAML document to `values`. The error says why the document is invalid; an empty document is valid.
+/// After an error, `values` may contain some of the document's values.
 pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
     let document: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
     if document == Value::Null {
@@ -43,7 +44,7 @@ fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String>
         values.client_common_names = names.collect();
         return Ok(());
     }
-    // Release 0.1.0 read all settings of v3 discovery directly from `discovery-config`.
+    // Release 0.1.0 read all settings of v3 discovery directly from the section `discovery-config`.
     let earlier = key.replacen("discovery-config.", "discovery-", 1);
     // A key that names no flag may name a section.
     let found = flags::all()

@@ -57,7 +57,7 @@ pub(super) fn text() -> String {
     out
 }
 
-/// Returns the default to display. The default of `data-dir` depends on the name.
+/// Returns the default to display. For `data-dir`, whose default depends on the name, returns a pattern.
 fn default(flag: &Flag) -> &str {
     if flag.name == "data-dir" {
         "${name}.etcd"
@@ -85,7 +85,7 @@ mod tests {
     fn markdown() -> String {
         let mut out = String::from(
             "# Flags\n\n\
-             All flags of a member: those of etcd 3.4 to 3.7 and Witan's own, with their status in Witan. This \
+             All flags of a member: the flags of etcd 3.4 to 3.7 and Witan's own flags, with their status in Witan. This \
              page is generated from the table in `server/crates/config/src/flags`. `witan --help` prints the \
              same flags, and `witan COMMAND --help` prints the flags of other commands.\n\n\
              Set a flag as `--name=value`, `--name value` or `-name value`, as an environment \

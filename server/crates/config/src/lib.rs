@@ -123,9 +123,9 @@ pub enum Invocation {
 
 impl Config {
     /// Returns this member's URLs in the initial cluster. Fails if the initial cluster lacks this member or contains a URL
-    /// twice. In a new cluster, these URLs must be the advertised peer URLs. With SRV discovery, only checks that the initial
-    /// cluster contains this member. As in etcd, the `--initial-` flags apply only to an empty data directory; do not call this
-    /// for any other directory.
+    /// twice. For a new cluster, also fails if these URLs differ from the advertised peer URLs. With SRV discovery, only checks
+    /// that the initial cluster contains this member. As in etcd, the `--initial-` flags apply only to an empty data directory;
+    /// do not call this for any other directory.
     pub fn bootstrap(&self) -> Result<&[Url], ConfigError> {
         let Some((_, urls)) = self
             .initial_cluster

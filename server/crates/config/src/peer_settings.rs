@@ -1,4 +1,4 @@
-//! Settings for the other members: timeouts and addresses of connections, and when the feature level rises.
+//! Settings that concern other members: timeouts and addresses of connections, and when the feature level rises.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -27,7 +27,7 @@ pub struct PeerSettings {
     /// with `None`, only a command raises it.
     pub level_hold: Option<Duration>,
     /// `--wait-cluster-ready-timeout`: how long a starting member waits until its name and client URLs are published, which
-    /// needs a quorum. Then it serves clients anyway, because some requests need no quorum.
+    /// needs a quorum. After this time, it serves clients anyway, because some requests need no quorum.
     pub ready_timeout: Duration,
     /// `--feature-gates SetMemberLocalAddr`: source address of connections; `None` leaves the choice to the system.
     pub local_address: Option<IpAddr>,

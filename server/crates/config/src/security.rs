@@ -41,11 +41,13 @@ const GO_CIPHER_SUITES: &[&str] = &[
 pub struct PortTls {
     /// The server certificate; `None` if no URL uses TLS.
     pub certificate: Option<ServerCertificate>,
-    /// `--trusted-ca-file`: CAs that verify client certificates.
+    /// `--trusted-ca-file` or `--peer-trusted-ca-file`: file of CAs that verify the required client certificates; `None`
+    /// requires none.
     pub client_ca: Option<PathBuf>,
-    /// `--client-crl-file`: file of revoked certificates.
+    /// `--client-crl-file` or `--peer-crl-file`: file of revoked certificates.
     pub crl: Option<PathBuf>,
-    /// `--client-cert-auth`: whether the common name of a client certificate authenticates its user.
+    /// `--client-cert-auth` or `--peer-client-cert-auth`. Both require a CA file, which alone makes the port require
+    /// certificates.
     pub client_cert_auth: bool,
     /// `--client-cert-allowed-hostname` or `--peer-cert-allowed-hostname`: certificates must contain one of these host names.
     pub allowed_hostnames: Vec<String>,
@@ -78,7 +80,7 @@ pub enum ServerCertificate {
     Files {
         /// File of the certificate and its intermediates.
         cert: PathBuf,
-        /// File of its key.
+        /// File of the certificate's key.
         key: PathBuf,
     },
     /// `--auto-tls`.
@@ -249,7 +251,7 @@ impl FlagValues {
     }
 
     /// Returns the minimum and the maximum TLS version, and checks the cipher suites. Fails for an unknown name, and if the
-    /// minimum exceeds the maximum. Also fails for cipher suites if only TLS 1.3, which does not use them, is enabled.
+    /// minimum exceeds the maximum. Also fails for cipher suites if only TLS 1.3, whose suites are fixed, is enabled.
     fn checked_versions(&self) -> Result<(TlsVersion, TlsVersion), ConfigError> {
         let suites = self.list("cipher-suites");
         let unknown = |name: &&String| !GO_CIPHER_SUITES.contains(&name.as_str());

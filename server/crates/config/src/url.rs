@@ -54,7 +54,8 @@ impl Url {
         self.tls
     }
 
-    /// Parses a comma-separated list and keeps its order. Ignores empty parts and repeated URLs. Fails if there is no URL.
+    /// Parses a comma-separated list and keeps its order. Ignores empty parts and repeated URLs. Fails if the list contains no
+    /// URL or an invalid one.
     pub fn list(text: &str) -> Result<Vec<Url>, UrlError> {
         let mut urls = Vec::new();
         for part in text.split(',').map(str::trim) {
@@ -102,7 +103,8 @@ impl Url {
         }
     }
 
-    /// Returns whether both lists name the same endpoints, in any order. `localhost` equals `127.0.0.1`.
+    /// Returns whether both lists name the same endpoints, in any order. `localhost` equals `127.0.0.1`. Endpoints differ if
+    /// only one of them uses TLS.
     pub fn same_endpoints(one: &[Url], other: &[Url]) -> bool {
         let all_in = |of: &[Url], others: &[Url]| {
             of.iter()

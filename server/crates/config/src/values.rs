@@ -67,8 +67,8 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Moves the values of old names to the current flags. Fails if flags conflict or a flag is refused. Warns about flags
-    /// without an effect. Does not parse values.
+    /// Moves the values of old names to the current flags. Fails if flags conflict, or if a refused flag differs from its
+    /// default. Warns about flags without an effect that differ from their defaults. Does not check other values.
     pub(super) fn check_flags(&mut self) -> Result<(), ConfigError> {
         self.resolve_aliases()?;
         let given = BOOTSTRAP.iter().filter_map(|flag| self.given(flag));
@@ -96,8 +96,8 @@ impl FlagValues {
         Ok(())
     }
 
-    /// Moves the values of old names to the current flags, unless the current flags are also given. Warns about each old name.
-    /// As in etcd, fails if [`UNARY_WARNING`] is given under both names.
+    /// Moves the values of old names to the current flags; drops a value whose current flag is also given. Warns about each old
+    /// name. As in etcd, fails if [`UNARY_WARNING`] is given under both names.
     fn resolve_aliases(&mut self) -> Result<(), ConfigError> {
         for flag in flags::all() {
             let FlagStatus::Alias(of) = flag.status else {

@@ -53,7 +53,7 @@ pub(super) const MEMBER: &[Flag] = &[
     Flag::new("backend-bbolt-freelist-type", Text, "map", "Type of bbolt's free list.", Accepted(NO_BBOLT)),
     Flag::new("backend-batch-interval", Duration, "0s", "Maximum time before bbolt commits a batch of writes.", Accepted(NO_BBOLT)),
     Flag::new("backend-batch-limit", Integer, "0", "Maximum number of writes in a bbolt batch.", Accepted(NO_BBOLT)),
-    Flag::new("from", Text, "", "Client URLs of an etcd 3.4 to 3.7 cluster. A new cluster copies and follows that cluster and refuses client writes before the cut-over. Use this flag as witan follow --from.", Supported("three_members_replace_three_while_members_are_killed")),
+    Flag::new("from", Text, "", "Client URLs of an etcd 3.4 to 3.7 cluster. A new cluster copies and follows that cluster and refuses client writes before the cut-over. To set this flag, run witan follow --from.", Supported("three_members_replace_three_while_members_are_killed")),
     Flag::new("from-cacert", Text, "", "CA certificate file for verifying the cluster of --from; by default the CA certificates of the system.", Supported("a_source_with_tls_and_users_is_followed")),
     Flag::new("from-cert", Text, "", "Client certificate file for the cluster of --from.", Supported("a_source_with_tls_and_users_is_followed")),
     Flag::new("from-key", Text, "", "Key file of --from-cert.", Supported("a_source_with_tls_and_users_is_followed")),
