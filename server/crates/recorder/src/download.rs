@@ -1,5 +1,5 @@
 //! A stream with the files of a ring, for a client that downloads them while they are written. The stream contains each file up
-//! to its last complete frame, in the order in which [`crate::replay()`] reads them. It omits files with values in clear.
+//! to its last complete frame, in the order in which [`crate::replay()`] reads them. It omits files with plaintext values.
 
 use std::{
     fs::File,
@@ -28,7 +28,7 @@ pub struct Download {
 }
 
 impl Download {
-    /// Lists the files of a directory. Each file is opened when the stream reaches it.
+    /// Lists the ring's files in a directory. Each file is opened when the stream reaches it.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let numbers = files::numbers(folder)?.into_iter();
         let paths: Vec<PathBuf> = numbers.map(|number| files::path(folder, number)).collect();
@@ -65,7 +65,8 @@ impl Download {
     }
 }
 
-/// Returns a file with the length of its complete frames; `None` if the file is not a recording or has values in clear.
+/// Opens a file. Returns it with the length in bytes up to its last complete frame. Returns `None` if the file has plaintext
+/// values, is not a recording, or has an unreadable head.
 fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     let file = File::open(path)?;
     let head = frame::take_head(&mut BufReader::new(&file));
@@ -78,7 +79,8 @@ fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
     Ok(Some((file, whole)))
 }
 
-/// Returns the length in bytes of a file up to its last complete frame, according to the lengths in the frames' headers.
+/// Returns the length in bytes of a file up to its last complete frame, according to the lengths in the frames' headers. Moves
+/// the file's read position.
 fn whole_bytes(mut file: &File) -> io::Result<u64> {
     let all = file.metadata()?.len();
     file.seek(SeekFrom::Start(MAGIC.len() as u64))?;

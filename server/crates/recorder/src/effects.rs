@@ -54,8 +54,8 @@ fn reply_kind(reply: &Reply) -> u32 {
     }
 }
 
-/// Runs a turn and passes its effects to `record`. Stores the new status in `before` and passes it on if the role, term or
-/// leader has changed. Also passes on the reason if the member must stop.
+/// Runs a turn and passes its effects to `record`. Stores the new status in `before`, and passes the status on if `before` was
+/// `None` or if the role, term or leader has changed. Also passes on the reason if the member must stop.
 pub(crate) fn turn(
     replica: &mut Replica,
     host: &mut dyn Host,

@@ -20,13 +20,14 @@ use crate::{
 };
 
 impl Head {
-    /// Appends the start of a file.
+    /// Appends the beginning of a file: [`MAGIC`] and the head.
     pub fn begin(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(MAGIC);
         frame::put(into, Part::Head(self.clone()));
     }
 
-    /// Appends the settings and the state with which a replica starts. Omits them if they are too large for a frame.
+    /// Appends the settings and the state with which a replica starts. If they are too large for a frame, appends nothing and
+    /// logs a warning.
     pub fn start(&self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) {
         let log_bytes: usize = recovered.records.iter().map(|it| it.payload.len()).sum();
         let fits = log_bytes <= FRAME_BYTES_MAX && self.put_start(config, recovered, into);
@@ -38,7 +39,7 @@ impl Head {
         }
     }
 
-    /// Appends the start to `into`. Appends nothing and returns `false` if it does not fit in a frame.
+    /// Appends the settings and the state. Appends nothing and returns `false` if they do not fit in a frame.
     fn put_start(&self, config: &Config, recovered: &Recovered, into: &mut Vec<u8>) -> bool {
         let redaction = Redaction { values_in_clear: self.values_in_clear };
         let log = recovered.records.iter().map(|record| LogEntry {
@@ -57,7 +58,7 @@ impl Head {
 }
 
 impl Turn {
-    /// Appends the turn, or only its size if it is too large.
+    /// Appends the turn. If the turn is too large for a frame, appends only its number, time and size.
     pub fn append(self, into: &mut Vec<u8>) {
         let Self { number, at_ns, .. } = self;
         let bytes = self.encoded_len() as u64;
@@ -66,7 +67,8 @@ impl Turn {
         }
     }
 
-    /// Returns the replacement of a turn that is too large for a frame. The replacement contains only the turn's size in bytes.
+    /// Returns the replacement of a turn that is too large for a frame. The replacement contains only the turn's number, time and
+    /// size in bytes.
     pub(crate) fn omitted(number: u64, at_ns: i64, bytes: u64) -> Self {
         let kind = Some(InputKind::Omitted(bytes));
         Self {

@@ -11,7 +11,7 @@ use crate::{format::Head, frame, ring::now_ns};
 
 const SEGMENTS: u64 = 8;
 
-/// Number of bytes that a smaller file is counted as, so that many restarts do not leave many files.
+/// Minimum size in bytes at which a file is counted, so that many restarts do not leave many files.
 const FILE_COST_BYTES: u64 = 64 << 10;
 
 /// Extension of the files, which have numbers as names.
@@ -34,7 +34,7 @@ pub(crate) struct Files {
 
 impl Files {
     /// Creates the directory if necessary, starts a new file after the existing files, and removes the oldest files as needed.
-    /// `bytes` is the maximum size of all files together.
+    /// `bytes` is the maximum size of all files together. The head gets the current time as `began_ns`.
     pub(crate) fn open(folder: PathBuf, bytes: u64, head: Head) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
         let number = numbers(&folder)?.last().copied().unwrap_or(0);
@@ -52,7 +52,7 @@ impl Files {
         Ok(files)
     }
 
-    /// Writes frames and starts new files as needed.
+    /// Writes frames, each entirely to one file. Starts new files and removes the oldest ones as needed.
     pub(crate) fn write(&mut self, mut frames: &[u8]) -> io::Result<()> {
         while !frames.is_empty() {
             let mut bytes = frame::fitting_frames_bytes(frames, self.room());
@@ -82,7 +82,7 @@ impl Files {
     }
 
     /// Removes the oldest files, so that the current file can grow to `bytes` bytes. Counts a small file as
-    /// [`FILE_COST_BYTES`].
+    /// [`FILE_COST_BYTES`] or, if that is less, as a full file.
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut room = self.bytes.saturating_sub(bytes);
         let least = FILE_COST_BYTES.min(self.segment_bytes);
@@ -117,7 +117,7 @@ impl Files {
     /// Creates the file with the next free number, readable only by its owner.
     fn create_next(&mut self) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        // The file contains keys in clear.
+        // The file contains keys in plaintext.
         let options = options.write(true).create_new(true).mode(0o600);
         loop {
             let next = self.number.checked_add(1);

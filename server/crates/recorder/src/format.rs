@@ -228,12 +228,12 @@ pub struct Place {
 /// Entries and a hard state that were written to disk.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Persisted {
-    /// Index of the first entry.
+    /// Index of the first entry, or 0 without entries.
     #[prost(uint64, tag = "1")]
     pub first: u64,
     #[prost(uint64, tag = "2")]
     pub entries: u64,
-    /// The term of the last entry.
+    /// The term of the last entry, or 0 without entries.
     #[prost(uint64, tag = "3")]
     pub term: u64,
     #[prost(uint64, tag = "4")]
@@ -372,7 +372,7 @@ pub enum InputKind {
     Read(u64),
     #[prost(message, tag = "14")]
     Lease(LeaseRequest),
-    /// Size in bytes of a turn's inputs, which were too large to record.
+    /// Size in bytes of a turn that was too large to record, or of its inputs.
     #[prost(uint64, tag = "15")]
     Omitted(u64),
     #[prost(bool, tag = "16")]
@@ -469,7 +469,7 @@ pub struct LeaseRequest {
     pub renews: bool,
 }
 
-/// A series of turns that were not recorded because the writing thread was too slow.
+/// A series of turns that were not recorded because the writing thread was too slow or the disk was almost full.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct Gap {
     #[prost(uint64, tag = "1")]

@@ -37,7 +37,7 @@ pub(crate) fn first_frame_bytes(frames: &[u8]) -> usize {
     length.min(frames.len())
 }
 
-/// Returns the total length in bytes of the first frames that fit into `bytes` bytes.
+/// Returns the total length in bytes of the leading frames that together fit into `bytes` bytes.
 pub(crate) fn fitting_frames_bytes(frames: &[u8], bytes: u64) -> usize {
     if frames.len() as u64 <= bytes {
         return frames.len();

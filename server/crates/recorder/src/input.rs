@@ -67,7 +67,7 @@ pub(crate) fn record(input: &Input, redaction: Redaction) -> InputKind {
     }
 }
 
-/// Returns the size in bytes of the command or message in an input; 0 for an input that is always small.
+/// Returns the size in bytes of a message or of a client's command; 0 for any other input, which is usually small.
 pub(crate) fn bytes(input: &Input) -> usize {
     if let Input::Message(envelope) = input {
         envelope.message.len()

@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum ReadError {
-    #[error("read {path}: {source}")]
+    #[error("cannot read {path}: {source}")]
     Io { path: String, source: io::Error },
     #[error("{0}: the directory contains no recording files (00000001.rec, …)")]
     Empty(String),

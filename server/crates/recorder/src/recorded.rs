@@ -36,7 +36,7 @@ struct Recording {
 }
 
 impl Recording {
-    /// Adds an input to the current turn, unless the turn is too large for a frame.
+    /// Adds an input to the current turn. If the turn is now too large for a frame, adds neither this input nor later inputs.
     fn record_input(&mut self, input: &Input) {
         self.bytes += input::bytes(input);
         if self.bytes <= FRAME_BYTES_MAX {
@@ -78,7 +78,8 @@ impl Deref for RecordedReplica {
 }
 
 impl RecordedReplica {
-    /// Creates a replica from the recovered state and records it if there is a sink.
+    /// Creates a replica from the recovered state and, if there is a sink, starts to record it. Fails for a corrupt record,
+    /// before anything is recorded.
     pub fn new(
         config: Config,
         recovered: Recovered,

@@ -1,5 +1,5 @@
 //! Redacts commands for a recording: replaces values with zeros of the same length, so that entries and messages keep their
-//! sizes. Always replaces passwords and users' tokens. Keeps values and discovery tokens if values are recorded in clear.
+//! sizes. Always replaces passwords and users' tokens. Keeps values and discovery tokens if values are recorded in plaintext.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
@@ -15,7 +15,7 @@ use witan_tree::TreeOperation;
 /// Zeros that replace any value up to this length.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// Each byte of the entry that replaces a command unknown to this release.
+/// The value of each byte in the replacement of a command that this release does not know.
 const UNKNOWN_COMMAND: u8 = 0xfe;
 
 /// Directory of the discovery service in the v2 tree. The next path element is a token with which anyone can register.
@@ -27,15 +27,15 @@ pub(crate) struct Redaction {
 }
 
 impl Redaction {
-    /// Encodes and redacts a command that has no stamp yet.
+    /// Redacts and encodes a command that has no stamp yet.
     pub(crate) fn encode(self, entry: &Entry) -> Bytes {
         let mut entry = entry.clone();
         self.redact(&mut entry);
         entry.encode_to_vec().into()
     }
 
-    /// Redacts an encoded command from the log or from a message. If it cannot be decoded, or contains fields from a later
-    /// release, replaces it with bytes of the same length that no release can decode.
+    /// Redacts an encoded command from the log or from a message. If the command cannot be decoded, or contains fields from a
+    /// later release, replaces it with bytes of the same length that no release can decode.
     pub(crate) fn redact_encoded(self, data: &Bytes) -> Bytes {
         let known = data.first() == Some(&COMMAND_V1);
         let decoded = known.then(|| Entry::decode(data.slice(1..)).ok()).flatten();
@@ -51,7 +51,8 @@ impl Redaction {
         redacted.freeze()
     }
 
-    /// Replaces users' passwords and tokens. Unless values are recorded in clear, also replaces values and discovery tokens.
+    /// Replaces users' passwords and tokens. Unless values are recorded in plaintext, also replaces values and discovery
+    /// tokens.
     fn redact(self, entry: &mut Entry) {
         let replaces_values = !self.values_in_clear;
         match &mut entry.command {
@@ -195,7 +196,7 @@ fn redact_tree(operation: &mut TreeOperation) {
     let Some(rest) = path.strip_prefix(REGISTRY) else {
         return;
     };
-    // The length stays the same, so a replay executes the same command.
+    // The token keeps its length, so that entries and messages keep their sizes.
     let token = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
     let below = &rest[token.len()..];
     *path = [REGISTRY, "0".repeat(token.len()).as_bytes(), below]

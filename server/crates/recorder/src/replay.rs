@@ -67,7 +67,7 @@ pub struct Replayed {
     pub equal: u64,
     /// The result of the replay.
     pub verdict: Verdict,
-    /// Files that could not be read to the end.
+    /// A message for each file that could not be read to the end.
     pub faults: Vec<String>,
     /// A message if the last file ends within a frame: the process was killed, or was writing while the file was copied;
     /// otherwise `None`.
@@ -99,7 +99,7 @@ pub fn replay(
             (Ok(Part::Gap(Gap { from, to })), Some(run)) => {
                 run.last = to;
                 run.only_show(format!(
-                    "turns {from} to {to} were left out, because the recorder was behind"
+                    "turns {from} to {to} were left out: the recorder was behind, or the disk was almost full"
                 ));
             }
             (Err((file, fault)), Some(run)) => run.fault(file, fault),

@@ -53,8 +53,8 @@ pub struct Ring {
 
 impl Ring {
     /// Creates the directory and its first file and starts the writing thread. `bytes` is the maximum total size of all files,
-    /// unless a single turn is larger. `is_low` returns whether the recorder must leave the free disk space to the log. Fails
-    /// with `StorageFull` if it returns true.
+    /// unless a single turn is larger. `is_low` returns whether the recorder must leave the free disk space to the log. If it
+    /// returns true, this function fails with `StorageFull`, and later turns are omitted.
     pub fn open(
         folder: PathBuf,
         bytes: u64,
@@ -121,7 +121,7 @@ pub(crate) fn now_ns() -> i64 {
     })
 }
 
-/// Writes queued frames until the ring is closed or writing fails, which is logged.
+/// Writes queued frames until the ring is closed. If writing fails, logs the error and returns, and later turns are omitted.
 fn run(queue: &Queue, mut files: Files) {
     loop {
         let queued = queue.lock();

@@ -37,7 +37,7 @@ use crate::{
     state,
 };
 
-/// A value that must not be readable in a file.
+/// A value that must not be readable in a redacted file.
 const SECRET: &str = "a-secret-value-that-is-long";
 /// A password hash, which must not be readable.
 const PASSWORD: &str = "$2a$10$hash-of-a-password";

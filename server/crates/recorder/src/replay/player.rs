@@ -1,4 +1,4 @@
-//! Executes the inputs of a recording with a replica, whose host ignores all effects.
+//! Executes the inputs of a recording with a replica. Its host executes long commands and ignores all other effects.
 
 use std::{
     any::Any,
@@ -146,8 +146,8 @@ fn sort_messages(mut effects: Vec<Effect>) -> Vec<Effect> {
     effects
 }
 
-/// Runs a step. The inner error is the message of the step's error. The outer error is the message of a panic, because a file
-/// may contain inputs that contradict raft's invariants.
+/// Runs a step. The inner error is the message of the step's error. The outer error is the message of a panic, which inputs
+/// that contradict raft's invariants can cause.
 fn catch_panic<T, E: ToString>(
     run: impl FnOnce() -> Result<T, E>,
 ) -> Result<Result<T, String>, String> {
