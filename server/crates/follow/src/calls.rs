@@ -28,7 +28,7 @@ pub(super) struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    /// Opens a session with the source's next endpoint. On failure, the error names all endpoints.
+    /// Opens a session with the source's next endpoint. The error of a failure names all endpoints.
     pub(super) async fn open(
         node: &'a Node,
         source: &'a Source,
@@ -53,8 +53,8 @@ impl<'a> Calls<'a> {
     }
 
     /// Proposes an operation until this cluster has applied it; applying it again has no effect. Fails if the operation is
-    /// refused or too large, or if this node was stopped or removed. Retries after any other error, which it logs and shows in
-    /// the status.
+    /// refused or too large, or if this node was stopped or removed. Retries after any other error. Logs the first such error
+    /// and shows it in the status until the proposal is applied.
     pub(super) async fn propose(&self, operation: FollowOperation) -> Result<(), CopyError> {
         let mut warned = false;
         loop {

@@ -76,7 +76,7 @@ pub enum FollowCommandError {
     Refused(String),
 }
 
-/// Runs one of [`VERBS`] and returns the output to print.
+/// Runs one of [`VERBS`], which is the first of `arguments`, and returns the output to print.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<String, FollowCommandError> {
     let program = std::iter::once(OsString::from(FOLLOW));
     let line = FollowArguments::try_parse_from(program.chain(arguments))?;

@@ -14,7 +14,7 @@ const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
 const COMPARE_SHARE: u32 = 20;
 
 impl Copier<'_> {
-    /// Compares the keys unless the last comparison was recent.
+    /// Compares the keys like [`Self::compare`], unless the last comparison was recent.
     pub(super) async fn compare_if_due(&mut self) -> Result<(), CopyError> {
         if Instant::now() < self.compare_at {
             return Ok(());
@@ -28,7 +28,7 @@ impl Copier<'_> {
 
     /// Copies revisions up to the source's revision, compacts this cluster to the source's compacted revision, and compares the
     /// hashes. Returns whether the hashes are equal, or `None` if the source was compacted further before the comparison.
-    /// Records the result in the status.
+    /// Records the result in the status, unless the result is `None`.
     pub(super) async fn compare(&mut self) -> Result<Option<bool>, CopyError> {
         let there = self.source_hash().await?;
         self.copy_to(there.revision).await?;
@@ -69,8 +69,8 @@ impl Copier<'_> {
         }
     }
 
-    /// Compares the keys with the source's hash at its revision. Returns whether the keys are equal, or `None` if the compacted
-    /// revisions differ. Records the result in the status, unless the result is `None`.
+    /// Hashes this cluster's keys at the revision of the source's hash. Returns whether the hashes are equal, or `None` if the
+    /// compacted revisions differ. Records the result in the status, unless the result is `None`.
     async fn compare_with(&self, there: SourceHash) -> Result<Option<bool>, CopyError> {
         self.calls.node.read().await?;
         let job = self.calls.node.job(()).await?;

@@ -54,7 +54,7 @@ impl<'a> Copier<'a> {
         let calls = Calls::open(node, source, handle, source_cluster_id).await?;
         let session = &calls.session;
         let watch = session.watch(revision + 1).await?;
-        tracing::info!(endpoint = session.endpoint, revision, "follows the source");
+        tracing::info!(endpoint = session.endpoint, revision, "following the source");
         handle.update(|status| {
             status.endpoint = Some(session.endpoint.to_owned());
             status.revision = revision;
@@ -96,8 +96,8 @@ impl<'a> Copier<'a> {
         Ok(self.received.take())
     }
 
-    /// Adds the revisions of a watch message. Fails if the watch has ended, the source has compacted missing revisions, another
-    /// cluster has answered, or a revision is too large.
+    /// Adds the revisions of a watch message and shows the source's revision in the status. Fails if the watch has ended, the
+    /// source has compacted missing revisions, another cluster has answered, or a revision is too large.
     fn take(&mut self, answer: Result<Option<WatchResponse>, Status>) -> Result<(), CopyError> {
         let failed = |status| self.calls.session.error(status);
         let answer = answer.map_err(failed)?;
@@ -179,7 +179,7 @@ impl<'a> Copier<'a> {
     }
 }
 
-/// Returns the error for an entry that is too large, with its largest revision.
+/// Returns the error for an entry that is too large. The error names the entry's largest revision.
 fn too_large(operation: &FollowOperation) -> CopyError {
     let FollowOperation::Revisions(FollowRevisions { revisions }) = operation else {
         return CopyError::Node(NodeError::TooLarge);

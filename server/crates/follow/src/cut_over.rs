@@ -23,9 +23,9 @@ const CUT_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Copier<'_> {
-    /// Runs the cut-over and sends its result to the requester. Returns whether it succeeded. If the requester has
-    /// disconnected, makes no attempt and returns `false`. After an error, the source may refuse writes until the next session
-    /// abandons the cut-over.
+    /// Runs the cut-over and sends its result to the requester. Returns whether the cut-over succeeded; after a success, first
+    /// compares the keys again. If the requester has disconnected, makes no attempt and returns `false`. After an error, the
+    /// source may refuse writes until the next session abandons the cut-over.
     pub(super) async fn answer_cut_over(
         &mut self,
         request: CutOverRequest,
@@ -87,7 +87,7 @@ impl Copier<'_> {
         }
         let recorded = fence::begin(&self.calls).await?;
         if request.is_closed() {
-            // Without a quorum, the proposal can outlast its requester.
+            // Without a quorum, the requester can disconnect before the proposal is applied.
             return Ok(Err(CutOverRefused::Failed(
                 "the requester has disconnected".to_owned(),
             )));
@@ -117,8 +117,8 @@ impl Copier<'_> {
         Ok(Ok(CutOverReport { revision, pause_ms }))
     }
 
-    /// Makes the source refuse writes, copies its last writes and leases, and makes this cluster accept writes. Fails with
-    /// `UsersChanged` if users or roles have changed since they were copied.
+    /// Makes the source refuse writes, copies its last writes and leases, and makes this cluster accept writes. Sets `fenced`
+    /// in the status. Fails with `UsersChanged` if users or roles have changed since they were copied.
     async fn take_over(&mut self, recorded: &MemberRegistry) -> Result<(), CopyError> {
         self.calls.handle.update(|status| status.fenced = true);
         let calls = self.calls.clone();

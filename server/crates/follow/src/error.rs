@@ -28,8 +28,8 @@ pub(super) enum CopyError {
     #[error(transparent)]
     Refused(#[from] FollowError),
     #[error(
-        "revision {revision} of the source has {writes} writes, too many for one log entry; stop this cluster's members, remove \
-         their data directories and start over after that revision"
+        "revision {revision} of the source, with {writes} writes, is too large for one log entry; stop this cluster's members, \
+         remove their data directories, and start over after that revision"
     )]
     TooLarge { revision: i64, writes: usize },
     #[error(transparent)]

@@ -50,7 +50,7 @@ pub(super) trait FenceCalls {
     async fn record(&self, operation: FollowOperation) -> Result<(), Self::Error>;
     /// Raises or disarms an alarm at the source.
     async fn alarm(&self, action: AlarmAction, alarm: AlarmMember) -> Result<(), Self::Error>;
-    /// Returns the source's alarms, without the NOSPACE alarms of its members.
+    /// Returns the source's alarms, without the NOSPACE alarms of its members. `recorded` contains this cluster's attempts.
     async fn fences(&self, recorded: &MemberRegistry) -> Result<Fences, Self::Error>;
     /// Returns whether the source would accept a deletion. Does not change the source.
     async fn takes_writes(&self) -> Result<bool, Self::Error>;
@@ -173,9 +173,9 @@ async fn ensure_in_force<C: FenceCalls>(
     Ok(fences)
 }
 
-/// Makes the source refuse writes, copies its writes up to its last revision, and makes this cluster accept writes. Returns
-/// that revision. Fails if the fence has no effect, another cluster has raised a fence, or a member has the CORRUPT alarm.
-/// After an error, the caller must call [`abandon`], because the cut-over may still take effect.
+/// Makes the source refuse writes, calls `copy` with its last revision to copy the writes up to it, and makes this cluster
+/// accept writes. Returns that revision. Fails if the fence has no effect, another cluster has raised a fence, or a member has
+/// the CORRUPT alarm. After an error, the caller must call [`abandon`], because the cut-over may still take effect.
 pub(super) async fn take_over<C: FenceCalls>(
     calls: &C,
     recorded: &MemberRegistry,
@@ -192,8 +192,8 @@ pub(super) async fn take_over<C: FenceCalls>(
     Ok(revision)
 }
 
-/// Abandons all attempts at a cut-over and then disarms their alarms. Later log entries of these attempts have no effect.
-/// Fails if a cut-over has succeeded; the source then stays fenced.
+/// Records a new attempt, which abandons all earlier attempts at a cut-over, and then disarms the alarms of the earlier ones.
+/// Later log entries of these attempts have no effect. Fails if a cut-over has succeeded; the source then stays fenced.
 pub(super) async fn abandon<C: FenceCalls>(calls: &C) -> Result<(), C::Error> {
     let recorded = begin(calls).await?;
     let mut fences = calls.fences(&recorded).await?;

@@ -52,7 +52,7 @@ use metrics::FollowMetrics;
 use seed::SnapshotFolder;
 use status::CutOverRequest;
 
-/// First delay before the next endpoint is tried. The delay doubles after each session.
+/// First delay before the next endpoint is tried. The delay doubles after each session that lasts at most [`LAST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 
 /// The delay at which the doubling stops.

@@ -44,7 +44,7 @@ pub enum SeedError {
     )]
     NoRoom { bytes: u64, path: String },
     #[error(
-        "--from: the source sent more than the {announced} bytes of a snapshot that it announced"
+        "--from: the source sent more than the {announced} bytes that it announced for the snapshot"
     )]
     Longer { announced: u64 },
     #[error("--from: {0}")]
@@ -131,7 +131,8 @@ pub(super) async fn download_auth(
     .await
 }
 
-/// Runs `work`, which reads a snapshot in `folder`, on a blocking thread.
+/// Runs `work`, which reads a snapshot in `folder`, on a blocking thread. If `work` panics, fails with an error that names the
+/// folder.
 async fn run_blocking<T: Send + 'static>(
     folder: &SnapshotFolder,
     work: impl FnOnce() -> Result<T, SeedError> + Send + 'static,
@@ -219,7 +220,7 @@ impl Seed {
 
 impl Drop for Seed {
     fn drop(&mut self) {
-        // If this fails, the next snapshot overwrites the file.
+        // If this fails, the next snapshot replaces the file.
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -178,7 +178,7 @@ impl SourceSession<'_> {
     }
 
     /// Returns the TTL in seconds with which a lease was granted, or `None` if the lease has ended. An overdue lease has not
-    /// ended, because a new leader renews it.
+    /// ended, because a new leader may renew it.
     pub(super) async fn granted_s(&self, lease: LeaseId) -> Result<Option<i64>, SourceError> {
         let mut client = self.session.client(LeaseClient::with_origin);
         let asked = LeaseTimeToLiveRequest { id: lease.0, keys: false };

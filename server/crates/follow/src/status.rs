@@ -16,7 +16,7 @@ pub struct FollowStatus {
     pub following: bool,
     /// The client URLs of the source's members.
     pub source: Vec<String>,
-    /// The endpoint that is being read, or `None` while the source is unreachable.
+    /// The endpoint of the current session, or `None` while the source is unreachable.
     pub endpoint: Option<String>,
     /// The last copied revision.
     pub revision: i64,
@@ -102,7 +102,7 @@ impl FollowHandle {
         folder: SnapshotFolder,
         metrics: FollowMetrics,
     ) -> (Self, mpsc::Receiver<CutOverRequest>) {
-        // Only one cut-over runs at a time. The channel holds one request that waits for its end.
+        // Only one cut-over runs at a time. The channel holds one request that waits until the running cut-over ends.
         let (requests, taken) = mpsc::channel(1);
         let status = FollowStatus {
             following: true,
@@ -161,8 +161,8 @@ impl FollowHandle {
         });
     }
 
-    /// Requests the cut-over and waits for its result, after a running cut-over if there is one. Fails immediately if following
-    /// is interrupted or another request is waiting.
+    /// Requests the cut-over and waits for its result, after a running cut-over if there is one. Fails immediately if this
+    /// cluster no longer follows, following is interrupted, or another request is waiting.
     pub async fn cut_over(&self) -> Result<CutOverReport, CutOverRefused> {
         let gone = || CutOverRefused::Failed("this cluster follows no source".to_owned());
         let status = self.status();

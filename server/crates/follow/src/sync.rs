@@ -91,7 +91,7 @@ impl Copier<'_> {
     }
 
     /// Copies users and roles from a snapshot if their revision has changed. During a cut-over (`in_cut_over`), ignores the
-    /// limit on snapshots, and also copies them if the source does not report their revision.
+    /// limit on snapshots, and also copies users and roles if the source does not report their revision.
     pub(super) async fn sync_users(&mut self, in_cut_over: bool) -> Result<(), CopyError> {
         let told = self.users_changed().await?;
         let is_due = in_cut_over || Instant::now() >= self.users_at;

@@ -154,7 +154,8 @@ impl World {
         }
     }
 
-    /// Applies an operation to a cluster's state. Panics if a cut-over loses a write, or if it is the second one.
+    /// Applies an operation to a cluster's state. Panics if a cut-over loses a write or is the second one, unless an operator
+    /// has disarmed the alarms.
     fn record(&mut self, cluster: usize, operation: FollowOperation) -> Result<Answer, Failure> {
         let machine = &mut self.clusters[cluster];
         let followed = machine.members.follows;
@@ -186,7 +187,8 @@ impl World {
         cluster
     }
 
-    /// Writes to the source as a client. Panics if the source accepts the write after a cut-over.
+    /// Writes to the source as a client, or deletes a key if `deletes` is set. Panics if the source accepts the write after a
+    /// cut-over, unless an operator has disarmed the alarms.
     fn write(&mut self, deletes: bool) {
         let taken = match self.source.accepts {
             Accepts::All => true,
@@ -293,7 +295,7 @@ impl FenceCalls for Calls {
 }
 
 /// Runs one round like `run` and `sync`: attempts a cut-over, or checks the fence after one. `seen` is the revision of the
-/// last check. Returns `seen` for the next round.
+/// last check, if the fence held. Returns `seen` for the next round.
 async fn round(calls: &Calls, seen: Option<i64>) -> Result<Option<i64>, Failure> {
     let recorded = calls.recorded().await?;
     if !recorded.follows {
