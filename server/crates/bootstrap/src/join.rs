@@ -311,7 +311,7 @@ mod tests {
         RemoteCluster { id: 0xC1, members: urls.iter().map(member).collect() }
     }
 
-    /// The disk of a member that an operator restarts can be replaced by an empty one.
+    /// An operator can restart a member whose disk was replaced by an empty one.
     #[tokio::test]
     async fn a_member_without_data_does_not_join_alone() {
         let mut alone = config(ClusterState::Existing);

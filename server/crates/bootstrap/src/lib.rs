@@ -26,7 +26,7 @@ pub use etcd::EtcdMember;
 /// The identity and the first state of a member without data.
 pub type FirstState = (DataIdentity, Box<View>);
 
-/// Returns the first state of a member that starts a new cluster.
+/// Returns the identity and the first state of a member that starts a new cluster.
 pub fn new_cluster(config: &Config) -> FirstState {
     let members = first_members(config);
     let ids: Vec<u64> = members.iter().map(|m| m.id).collect();
@@ -36,8 +36,8 @@ pub fn new_cluster(config: &Config) -> FirstState {
 }
 
 /// Returns a random id for a cluster that follows another cluster, so that other members refuse an initial member that lost its
-/// data. If the first startup was interrupted and the directory already has an identity (`found`) of this member, returns its
-/// cluster id.
+/// data. `begun` is the identity that the flags give. If the first startup was interrupted and the directory already has an
+/// identity (`found`) of the same member, returns the cluster id in `found`.
 pub fn followed_cluster_id(begun: DataIdentity, found: Option<DataIdentity>) -> u64 {
     if let Some(found) = found.filter(|found| found.member_id == begun.member_id) {
         return found.cluster_id;

@@ -71,7 +71,7 @@ pub(super) struct RestoreArguments {
     /// restored key space must have the same hash.
     #[arg(long, value_name = "FILE")]
     pub(super) compare: Option<PathBuf>,
-    /// Removes FILE and the directory of changes when the data directory is complete.
+    /// Removes FILE and the directory of changes after the restore, or if --skip-existing prevents the restore.
     #[arg(long)]
     pub(super) remove_snapshot: bool,
 }

@@ -63,8 +63,8 @@ impl<'a> ChangesFolder<'a> {
     }
 
     /// Applies the changes after the state's revision up to the target revision. Fails if the changes start later or end
-    /// earlier, or if a file cannot be read or does not fit the state. Calls `after_file` after each file. After an error,
-    /// `machine` is incomplete and must not be used.
+    /// earlier, or if a file cannot be read or does not fit the state. Ignores files that are not segments. Calls `after_file`
+    /// after each segment. After an error, `machine` is incomplete and must not be used.
     pub(super) fn apply<E: From<ChangesError>>(
         &self,
         machine: &mut StateMachine,
@@ -135,8 +135,8 @@ fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
     move |source| ChangesError::Read { path, source }
 }
 
-/// Applies a revision. First ends the leases of keys that the revision creates, then grants missing leases. `leases` contains
-/// the TTLs in seconds by lease id; any other lease gets the maximum TTL.
+/// Applies a revision. First ends the leases of keys that the revision creates, if `leases` contains the lease and the lease has
+/// no keys. Then grants missing leases. `leases` contains the TTLs in seconds by lease id; any other lease gets the maximum TTL.
 fn apply_revision(
     machine: &mut StateMachine,
     revision: FollowedRevision,
@@ -243,7 +243,7 @@ mod tests {
             self.put_with(first, events, 60);
         }
 
-        /// Writes a segment in which the lease has this TTL.
+        /// Writes a segment in which the lease 9 has this TTL.
         fn put_with(&self, first: i64, events: Vec<Event>, ttl_s: i64) {
             let before = fs::read(self.segment(2)).ok().filter(|_| first > 2);
             let segment = Segment {

@@ -35,7 +35,7 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError
     bar.begin("writing", file.bytes());
     let free = storage::free_bytes(witan_etcd::parent(to));
     let created = if free < file.bytes() {
-        let text = format!("{free} bytes are free, and the data needs {}", file.bytes());
+        let text = format!("{free} bytes are free, but the data needs {}", file.bytes());
         Err(io::Error::new(io::ErrorKind::StorageFull, text))
     } else {
         witan_etcd::create(to, &new, |out| write(&file, out, &mut bar))
@@ -60,7 +60,7 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<String, OfflineError
     ))
 }
 
-/// Fails if `to` exists or is inside the member's data directory `from`.
+/// Fails if `to` exists or is inside the member's data directory `from`, or if the parent directory of `to` does not exist.
 fn check_target(from: &Path, to: &Path) -> io::Result<()> {
     let refusal = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     if fs::symlink_metadata(to).is_ok() {

@@ -89,7 +89,8 @@ fn json_line(turn: &ShownTurn<'_>) -> String {
     format!("{line}\n")
 }
 
-/// Formats the result of a replay in one line. Further lines list the effects that differ and the faults of the recording.
+/// Formats the result of a replay in one line. Further lines list all effects of a turn that differs, and the faults of the
+/// recording.
 fn result(replayed: &Replayed) -> String {
     let Replayed { head, read, equal, .. } = replayed;
     let (member, began) = (MemberId(head.member), head.began_ns / 1_000_000_000);

@@ -161,7 +161,8 @@ fn remove_snapshot(arguments: &RestoreArguments) -> Result<(), OfflineError> {
     removed(&arguments.file, fs::remove_file(&arguments.file))
 }
 
-/// Returns the identity, the cluster's first state, and the data directory of a member with these flags.
+/// Returns the identity, the cluster's first state, and the data directory of a member with these flags. Fails if
+/// `--initial-cluster` does not contain this member with its advertised URLs.
 fn first_member_state(
     arguments: &RestoreArguments,
 ) -> Result<(DataIdentity, Box<View>, PathBuf), OfflineError> {

@@ -14,7 +14,7 @@ use super::error::OfflineError;
 
 const NEVER_COMPACTED: i64 = -1;
 
-/// Interval at which a locked file is tried again, as in bbolt.
+/// Interval between attempts to lock a file, as in bbolt.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// A value in the output: its title and text in a table, and its name and text in the output format `fields`.

@@ -67,8 +67,7 @@ impl Turn {
         }
     }
 
-    /// Returns the replacement of a turn that is too large for a frame. The replacement contains only the turn's number, time and
-    /// size in bytes.
+    /// Returns the replacement of a turn that is too large for a frame, with only the turn's number, time and size in bytes.
     pub(crate) fn omitted(number: u64, at_ns: i64, bytes: u64) -> Self {
         let kind = Some(InputKind::Omitted(bytes));
         Self {

@@ -86,7 +86,7 @@ pub async fn lookup_srv(
     Err(DnsError::NoAnswer { name, reason })
 }
 
-/// Reads the addresses of the system's name servers from [`RESOLV_CONF`].
+/// Reads the addresses of the system's name servers from [`RESOLV_CONF`]. Drops the zones of IPv6 addresses.
 fn name_servers() -> Result<Vec<SocketAddr>, DnsError> {
     let text = fs::read(RESOLV_CONF).map_err(|error| DnsError::ResolvConf(error.to_string()))?;
     let read = Config::parse(text).map_err(|error| DnsError::ResolvConf(error.to_string()))?;

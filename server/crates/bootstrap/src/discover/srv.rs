@@ -12,7 +12,7 @@ use super::{dns, error::DiscoverError};
 const SERVICES: [(&str, &str); 2] = [("_etcd-server-ssl", "https"), ("_etcd-server", "http")];
 
 /// Looks up a domain's members and returns them sorted by name. Logs a warning for a record without a valid host, and ignores
-/// the record. Fails if no record is left, or if no record belongs to this member.
+/// the record. Fails if a lookup fails, no record is left, or no record belongs to this member.
 pub(super) async fn members(
     asked: &SrvDiscovery,
     config: &Config,

@@ -57,7 +57,7 @@ struct Node {
 }
 
 /// Parses a response and its index, which is 0 if the header is missing. The request can be retried after a server error or
-/// status 429; an unreadable response is a final failure.
+/// status 429; an unreadable response is a final failure. The caller must pass an error of the v2 API to [`Answer::check`].
 fn read(response: &Response<Bytes>, target: &str) -> Result<(Answer, u64), Failure> {
     let status = response.status();
     let shown = || {
