@@ -138,7 +138,7 @@ fn corruption_checker(
 }
 
 /// Returns the TLS settings with which `--force-new-cluster` queries the other members. Without certificate files, opens the
-/// self-signed certificates, which exist if the member has run before. Without the flag, returns `from_files`. `None` means
+/// self-signed certificates, and creates them if the member has not run before. Without the flag, returns `from_files`. `None` means
 /// that peers use plaintext.
 fn dialing_tls(
     config: &Config,
@@ -206,8 +206,8 @@ async fn cluster_ready(
     Ok(())
 }
 
-/// Waits until the member is published, then logs that it is ready and notifies systemd. Warns if another member must check
-/// the source's fence.
+/// Waits until the member is published, then logs that it is ready and notifies systemd. Without `--from`, warns if another
+/// member must check the source's fence.
 async fn report_ready(node: Node, config: Config, mut published: watch::Receiver<bool>) {
     if published.wait_for(|published| *published).await.is_err() {
         return;

@@ -12,7 +12,7 @@ use super::{answer, refusal};
 
 /// Answers an authorized GET of the status or an authorized POST of another path. A POST must have the content type JSON, so
 /// that browsers send a preflight request for pages of another origin. If `handle` is `None`, this member was not started with
-/// `--from`, and only `/follow/source-gone` succeeds. A refused or failed cut-over gets 409 or 503.
+/// `--from`, and any path except `/follow/source-gone` gets 404. A refused or failed cut-over gets 409 or 503.
 pub(crate) async fn handle(
     ctx: &Context,
     handle: Option<&FollowHandle>,

@@ -89,7 +89,7 @@ async fn alarm(ctx: &Context, query: &Query) -> Option<&'static str> {
     alarms.find(|alarm| !excluded(alarm)).map(alarm_name)
 }
 
-/// Returns an alarm's name in reasons and in `?exclude=`, which is `UNKNOWN` for any other type.
+/// Returns an alarm's name in reasons and in `?exclude=`: `NOSPACE`, `CORRUPT` or, for any other type, `UNKNOWN`.
 fn alarm_name(alarm: Alarm) -> &'static str {
     if alarm.is(AlarmType::NoSpace) {
         NO_SPACE

@@ -19,8 +19,8 @@ pub(crate) fn serves_on_metrics(path: &[u8]) -> bool {
     path == b"/metrics" || std::str::from_utf8(path).is_ok_and(health::serves)
 }
 
-/// Answers an authorized request: other paths with 404, and other methods than GET with 405, except for `/metrics`. `tls`
-/// contains the certificates that the metrics describe.
+/// Answers an authorized request for a path of this module; any other path gets 404. Any method except GET gets 405, unless the
+/// path is `/metrics`. `tls` contains the certificates that the metrics describe.
 pub(crate) async fn handle(
     ctx: &Context,
     tls: &[ServerTls],

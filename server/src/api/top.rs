@@ -16,7 +16,8 @@ const TAKEN: &str = "this member is already counting requests for another caller
 const STOPPING: &str = "this member is stopping";
 
 /// Answers an authorized GET with the page after the requested number of seconds, and an invalid number with 400. Serves one
-/// caller at a time; other callers get 429. Answers 503 if the member stops first or the watchers cannot be counted.
+/// caller at a time; other callers get 429. Answers 503 if the member stops or the client disconnects first, or if the watchers
+/// cannot be counted.
 pub(super) async fn handle(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let Some(seconds) = seconds(request.query_string()) else {
         let (least, most) = (SECONDS.start(), SECONDS.end());

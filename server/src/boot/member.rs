@@ -84,7 +84,7 @@ impl RunningMember {
         }
     }
 
-    /// Drains in-flight requests, then stops the replica's thread and the peer streams.
+    /// Ends long responses by setting `stop`, drains in-flight requests, and stops the replica's thread and the peer streams.
     async fn stop(self, port: Option<RunningServer>, stop: &watch::Sender<bool>) {
         stop.send_replace(true);
         if let Some(port) = port {
@@ -182,7 +182,7 @@ fn start_checkpointer(
     Ok(checkpointer)
 }
 
-/// Collects what the node's handles share. Opens this member's memory account in `totals`.
+/// Collects the data that the handles of the node share. Opens this member's memory account in `totals`.
 fn shared_parts(
     config: &Config,
     (identity, storage): (&DataIdentity, &storage::Storage),
