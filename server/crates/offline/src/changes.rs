@@ -135,8 +135,9 @@ fn unread(path: &Path) -> impl FnOnce(io::Error) -> ChangesError {
     move |source| ChangesError::Read { path, source }
 }
 
-/// Applies a revision. First ends the leases of keys that the revision creates, if `leases` contains the lease and the lease has
-/// no keys. Then grants missing leases. `leases` contains the TTLs in seconds by lease id; any other lease gets the maximum TTL.
+/// Applies a revision. First ends the leases of keys that the revision creates, except leases that have keys or are not in
+/// `leases`. Then grants missing leases. `leases` contains the TTLs in seconds by lease id; any other lease gets the maximum
+/// TTL.
 fn apply_revision(
     machine: &mut StateMachine,
     revision: FollowedRevision,
