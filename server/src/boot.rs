@@ -44,7 +44,7 @@ use crate::{api::http::HttpFrontend, systemd};
 /// Delay before a failed publication is retried.
 const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 
-/// Interval at which a new member checks whether the cluster has a version.
+/// Interval at which a starting member checks whether the cluster has a version.
 const VERSION_POLL: Duration = Duration::from_millis(20);
 
 /// Runs a member until a signal stops it or it must end, for example because it was removed. Requires an actix system.
@@ -138,8 +138,8 @@ fn corruption_checker(
 }
 
 /// Returns the TLS settings with which `--force-new-cluster` queries the other members. Without certificate files, opens the
-/// self-signed certificates, and creates them if the member has not run before. Without the flag, returns `from_files`. `None` means
-/// that peers use plaintext.
+/// self-signed certificates, and creates missing ones. Without the flag, returns `from_files`. `None` means that peers use
+/// plaintext.
 fn dialing_tls(
     config: &Config,
     from_files: Option<&PeerTls>,

@@ -62,7 +62,8 @@ enum Route {
 }
 
 impl HttpFrontend {
-    /// Answers a request that arrived at a listener of the kind `surface`.
+    /// Answers a request that arrived at a listener of the kind `surface`. Except on a metrics listener, adds CORS headers to
+    /// the response, unless the request's target or host is refused.
     pub async fn answer(
         &self,
         surface: Surface,

@@ -70,7 +70,7 @@ pub enum MembersError {
 }
 
 /// Parses a comma-separated list of `NAME=URL`. Returns each member once, with all its URLs, in the given order. Ignores empty
-/// parts. Fails if a part has no `=` or an invalid URL.
+/// parts, and accepts empty names and repeated URLs. Fails if a part has no `=` or an invalid URL.
 pub fn members(text: &str) -> Result<Vec<(String, Vec<Url>)>, MembersError> {
     let mut members: Vec<(String, Vec<Url>)> = Vec::new();
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
@@ -322,8 +322,8 @@ impl FlagValues {
         }
     }
 
-    /// Parses the settings that request handlers read. A quota or a progress interval of 0 means the default. Raises a progress
-    /// interval to [`WATCH_PROGRESS_INTERVAL_FLOOR`], and disables v1 if v2 is disabled.
+    /// Parses the settings that request handlers read. A quota or a progress interval of 0 means the default. Raises a shorter
+    /// progress interval to [`WATCH_PROGRESS_INTERVAL_FLOOR`], and disables v1 if v2 is disabled.
     fn settings(&self) -> Result<Settings, ConfigError> {
         Ok(Settings {
             max_request_bytes: self.number("max-request-bytes")?,
@@ -358,8 +358,8 @@ impl FlagValues {
         })
     }
 
-    /// Returns the URL of the discovery service without trailing slashes, or `None` if the URL is empty. Fails if the URL has a
-    /// query or a scheme other than http and https.
+    /// Returns the URL of the discovery service without trailing slashes, or `None` if the URL is empty. The URL may have a
+    /// path. Fails if the URL has a query or a scheme other than http and https.
     fn discovery_service_url(&self) -> Result<Option<String>, ConfigError> {
         let flag = "discovery-service-url";
         let text = self.text(flag).trim_end_matches('/');

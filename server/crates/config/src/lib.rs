@@ -82,7 +82,7 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     pub election_timeout: Duration,
     pub pre_vote: bool,
-    /// Settings of connections to other members.
+    /// Settings that concern other members: connections, the downgrade check and the feature level.
     pub peers: PeerSettings,
     pub unsafe_no_fsync: bool,
     /// `--disk-reserve-bytes` and `--disk-ballast-bytes`.
@@ -96,7 +96,7 @@ pub struct Config {
     pub connections: ConnectionSettings,
     /// `--metrics=extensive`: whether to measure the duration of calls.
     pub extensive_metrics: bool,
-    /// TLS of `https` and `unixs` URLs.
+    /// TLS of `https` and `unixs` URLs for clients and metrics.
     pub tls: PortTls,
     /// TLS between members.
     pub peer_tls: PeerTlsConfig,

@@ -13,7 +13,7 @@ use super::{
 /// Minimum of `--raft-read-timeout` and `--raft-write-timeout`, because a member may send data as rarely as once a second.
 const RAFT_TIMEOUT_FLOOR: Duration = Duration::from_secs(3);
 
-/// Settings of connections to other members.
+/// Settings that concern other members.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerSettings {
     /// `--raft-read-timeout`: a stream on which no data arrives is closed after this time.
@@ -34,9 +34,8 @@ pub struct PeerSettings {
 }
 
 impl FlagValues {
-    /// Returns the settings of connections to other members. Raises the read and write timeouts to at least
-    /// [`RAFT_TIMEOUT_FLOOR`]. If a local address is requested, takes it from the `advertised` URLs, and warns if none is
-    /// suitable.
+    /// Returns the settings that concern other members. Raises the read and write timeouts to at least [`RAFT_TIMEOUT_FLOOR`].
+    /// If a local address is requested, takes it from the `advertised` URLs, and warns if none is suitable.
     pub(super) fn peer_settings(
         &self,
         (gates, advertised): (&FeatureGates, &[Url]),

@@ -39,7 +39,7 @@ const GO_CIPHER_SUITES: &[&str] = &[
 /// TLS settings of a port. The default is no TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortTls {
-    /// The server certificate; `None` if no URL uses TLS.
+    /// The server certificate, if one is configured. On the client port, also `None` if no URL uses TLS.
     pub certificate: Option<ServerCertificate>,
     /// `--trusted-ca-file` or `--peer-trusted-ca-file`: file of CAs that verify the required client certificates; `None`
     /// requires none.
@@ -76,14 +76,14 @@ pub struct PeerTlsConfig {
 /// Source of a port's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerCertificate {
-    /// `--cert-file` and `--key-file`.
+    /// `--cert-file` and `--key-file`, or `--peer-cert-file` and `--peer-key-file`.
     Files {
         /// File of the certificate and its intermediates.
         cert: PathBuf,
         /// File of the certificate's key.
         key: PathBuf,
     },
-    /// `--auto-tls`.
+    /// `--auto-tls` or `--peer-auto-tls`.
     SelfSigned {
         /// `--self-signed-cert-validity`.
         years: u32,

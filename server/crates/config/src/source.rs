@@ -127,7 +127,7 @@ fn normalize_dashes(
         });
         let follows = match flags::find(name) {
             Some(flag) => flag.kind != FlagKind::Bool,
-            // Clap reports the unknown flag.
+            // The argument is `NAME=VALUE`, or clap reports the unknown flag.
             None => arguments
                 .peek()
                 .is_some_and(|next| !next.as_encoded_bytes().starts_with(b"-")),

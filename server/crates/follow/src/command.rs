@@ -138,8 +138,8 @@ fn status_lines(status: &Value) -> String {
 
 impl MemberArguments {
     /// Sends a request without a body and returns the JSON in the response, or `null` if the body is not JSON. If the member
-    /// refuses the request, fails with the message in the response. The request has no time limit, because the member limits
-    /// the time of a cut-over.
+    /// refuses the request, fails with the message in the response or, without a message, with the status. The request has no
+    /// time limit, because the member limits the time of a cut-over.
     async fn request(&self, method: Method, path: &str) -> Result<Value, FollowCommandError> {
         let unreached = |reason: String| FollowCommandError::Unreached {
             endpoint: self.endpoint.clone(),

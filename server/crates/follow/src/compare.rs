@@ -1,4 +1,4 @@
-//! Compares this cluster's keys with the source's by HashKV, the hash that etcd's members compare with each other.
+//! Compares this cluster's keys with the source's keys by HashKV, the hash that etcd's members compare with each other.
 
 use std::time::{Duration, Instant};
 

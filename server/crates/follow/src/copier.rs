@@ -36,8 +36,8 @@ pub(super) struct Copier<'a> {
 }
 
 impl<'a> Copier<'a> {
-    /// Opens a session and a watch of all revisions that this cluster does not have. Fails with `NotFollowing` if this cluster
-    /// no longer follows a source.
+    /// Opens a session and a watch of all revisions that this cluster does not have. Updates the endpoint and the revision in
+    /// the status. Fails with `NotFollowing` if this cluster no longer follows a source.
     pub(super) async fn begin(
         node: &'a Node,
         source: &'a Source,
@@ -78,7 +78,8 @@ impl<'a> Copier<'a> {
         self.revisions_from(answer).await
     }
 
-    /// Takes a watch message, and further messages that are available or that complete its last revision.
+    /// Takes a watch message, and further messages that are available or that complete its last revision. Returns the complete
+    /// revisions.
     async fn revisions_from(
         &mut self,
         first: Result<Option<WatchResponse>, Status>,

@@ -216,8 +216,8 @@ pub(super) enum Guarded {
     Ended,
 }
 
-/// Checks the source after the cut-over and raises a new fence if the last one has no effect. Returns the result and the
-/// source's revision, or `Ended` and 0. `seen` is the last revision at which the source refused writes.
+/// Checks the source after the cut-over and raises a new fence if the last one is incomplete or has no effect. Returns the
+/// result and the source's revision, or `Ended` and 0. `seen` is the last revision at which the source refused writes.
 pub(super) async fn guard<C: FenceCalls>(
     calls: &C,
     seen: Option<i64>,

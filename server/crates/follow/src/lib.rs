@@ -77,8 +77,8 @@ pub fn start(
     Some(handle)
 }
 
-/// Copies the source until the cut-over, then checks its fence until the source is declared gone. Returns early only if this
-/// member stops or was removed.
+/// Copies the source until the cut-over, then checks its fence until the source is declared gone. Rejects waiting requests for
+/// a cut-over when a session ends. Returns early only if this member stops or was removed.
 async fn run(
     node: Node,
     source: Source,

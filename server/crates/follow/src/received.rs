@@ -1,5 +1,5 @@
-//! Collects the source's revisions from watch messages. A large revision arrives in parts. A revision that does not fit into
-//! a log entry is refused before the entire revision is in memory.
+//! Collects the source's revisions from watch messages. A large revision arrives in parts. A revision that does not fit into a
+//! log entry is refused before the entire revision is in memory.
 
 use witan_api::v3::mvccpb::{Event, KeyValue, event::EventType};
 use witan_machine::follow::{FollowedRevision, FollowedWrite};

@@ -89,7 +89,7 @@ pub async fn seed(source: &Source, config: &Config) -> Result<Seed, SeedError> {
     for _ in source.endpoints() {
         let downloaded = async {
             let session = source.open().await?;
-            // A fence shows that another cluster has replaced the source or is about to.
+            // A fence shows that another cluster has replaced the source or is about to replace it.
             session.fences(&MemberRegistry::default()).await?.check()?;
             download(&session, &folder).await
         };

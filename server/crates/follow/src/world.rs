@@ -38,7 +38,7 @@ enum Accepts {
 
 #[derive(Debug, Default)]
 struct Source {
-    /// Whether alarms behave as before etcd 3.6: the last effective change of an alarm decides.
+    /// Whether alarms behave as before etcd 3.6: their last effective change decides which requests the source accepts.
     old: bool,
     alarms: BTreeSet<(u64, i32)>,
     accepts: Accepts,
@@ -294,8 +294,8 @@ impl FenceCalls for Calls {
     }
 }
 
-/// Runs one round like `run` and `sync`: attempts a cut-over, or checks the fence after one. `seen` is the revision of the
-/// last check, if the fence held. Returns `seen` for the next round.
+/// Runs one round like `run` and `sync`: attempts a cut-over, or checks the fence after one. `seen` is the revision of the last
+/// check, if the fence held. Returns `seen` for the next round.
 async fn round(calls: &Calls, seen: Option<i64>) -> Result<Option<i64>, Failure> {
     let recorded = calls.recorded().await?;
     if !recorded.follows {

@@ -68,7 +68,7 @@ pub(super) struct RestoreArguments {
     #[arg(long, value_name = "FOLDER")]
     pub(super) changes: Option<PathBuf>,
     /// Record of the backup, written by `witan-operator backup fetch --record`. If the record has a hash of the key space, the
-    /// restored key space must have the same hash.
+    /// key space of the snapshot, without later changes, must have the same hash.
     #[arg(long, value_name = "FILE")]
     pub(super) compare: Option<PathBuf>,
     /// Removes FILE and the directory of changes after the restore, or if --skip-existing prevents the restore.

@@ -1,4 +1,4 @@
-//! Compares the hash of the restored keys with the hash in the backup's record, which is the hash of the member's keys at the
+//! Compares the hash of the snapshot's keys with the hash in the backup's record, which is the hash of the member's keys at the
 //! time of the backup.
 
 use std::{fs, path::Path};

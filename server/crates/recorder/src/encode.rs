@@ -84,7 +84,7 @@ pub(crate) fn redact_payload(payload: &Bytes, redaction: Redaction) -> Bytes {
     wire::map_record(payload, &mut |data| redaction.redact_encoded(&data))
 }
 
-/// Converts settings to their recorded form, in which 0 is the first feature level or unlimited memory.
+/// Converts settings to their recorded form. A recorded level of 0 is the first feature level; 0 bytes are unlimited memory.
 pub(crate) fn store_settings(config: &Config) -> Settings {
     Settings {
         id: config.id,

@@ -76,13 +76,13 @@ impl Files {
         Ok(())
     }
 
-    /// Returns the number of bytes that the current file still takes before the next file begins.
+    /// Returns the number of bytes that still fit into the current file.
     fn room(&self) -> u64 {
         self.segment_bytes.saturating_sub(self.written)
     }
 
-    /// Removes the oldest files, so that the current file can grow to `bytes` bytes. Counts a small file as
-    /// [`FILE_COST_BYTES`] or, if that is less, as a full file.
+    /// Removes the oldest files, so that the current file can grow to `bytes` bytes. Counts a small file as [`FILE_COST_BYTES`]
+    /// or, if that is less, as a full file.
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut room = self.bytes.saturating_sub(bytes);
         let least = FILE_COST_BYTES.min(self.segment_bytes);

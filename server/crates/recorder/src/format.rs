@@ -58,7 +58,7 @@ pub struct Head {
 pub struct Start {
     #[prost(message, optional, tag = "1")]
     pub settings: Option<Settings>,
-    /// The checkpoint, without keys.
+    /// The checkpoint, without keys and nodes.
     #[prost(message, optional, tag = "2")]
     pub state: Option<State>,
     /// Raft's hard state, encoded as on disk.
@@ -202,7 +202,7 @@ pub enum EffectKind {
     Readable(ReleasedRead),
     #[prost(message, tag = "8")]
     Answer(AnswerText),
-    /// The new role, term and leader, if any of them has changed.
+    /// The status after the first turn, and after each turn that changes the role, term or leader.
     #[prost(message, tag = "9")]
     Now(Now),
     /// The reason why the member must stop.

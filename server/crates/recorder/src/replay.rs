@@ -133,7 +133,7 @@ impl Run {
         Self { player: None, last: 0, level, result }
     }
 
-    /// Stops executing turns. Keeps the first verdict.
+    /// Stops executing turns. Keeps an earlier verdict other than `Reproduced`.
     fn end(&mut self, verdict: Verdict) {
         self.player = None;
         if self.result.verdict == Verdict::Reproduced {

@@ -52,9 +52,9 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Creates the directory and its first file and starts the writing thread. `bytes` is the maximum total size of all files,
-    /// unless a single turn is larger. `is_low` returns whether the recorder must leave the free disk space to the log. If it
-    /// returns true, this function fails with `StorageFull`, and later turns are omitted.
+    /// Creates a missing directory and the next file, and starts the writing thread. `bytes` is the maximum total size of all
+    /// files, unless a single turn is larger. `is_low` returns whether the recorder must leave the free disk space to the log.
+    /// If it returns true, this function fails with `StorageFull`, and later turns are omitted.
     pub fn open(
         folder: PathBuf,
         bytes: u64,

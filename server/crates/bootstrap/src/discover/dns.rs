@@ -61,8 +61,8 @@ pub fn srv_name(service: &str, suffix: Option<&str>, domain: &str) -> String {
     }
 }
 
-/// Returns the SRV records of a name, or an empty list if the name does not exist. If `server` is `None`, queries the name
-/// servers of the system. Fails for an invalid name, and if no server answers in `ROUNDS` rounds.
+/// Returns the SRV records of a name, or an empty list if the name does not exist or has no SRV records. If `server` is `None`,
+/// queries the name servers of the system. Fails for an invalid name, and if no server answers in `ROUNDS` rounds.
 pub async fn lookup_srv(
     server: Option<SocketAddr>,
     name: &str,

@@ -67,8 +67,8 @@ impl From<DiscoverError> for Failure {
     }
 }
 
-/// Registers a member and waits until the cluster is complete. Returns the values of the initial members in order of
-/// registration. Fails if the cluster is full without this member, or after a final failure of the registry.
+/// Registers a member and waits, without a limit, until the cluster is complete. Returns the values of the initial members in
+/// order of registration. Fails if the cluster is full without this member, or after a final failure of the registry.
 pub(super) async fn join(
     registry: &mut impl Registry,
     own: &Registration,

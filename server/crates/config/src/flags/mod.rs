@@ -27,7 +27,7 @@ pub enum FlagStatus {
     Accepted(&'static str),
     /// Every value except the default is refused, for this reason.
     Refused(&'static str),
-    /// The flag is an old name of the flag with this name.
+    /// The flag is an old name of another flag, which the string names.
     Alias(&'static str),
 }
 

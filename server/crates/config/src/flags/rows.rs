@@ -163,7 +163,7 @@ pub(super) const LOGGING: &[Flag] = &[
     Flag::new("distributed-tracing-sampling-rate", Integer, "0", "Number of sampled spans per million.", Accepted(TRACES)),
 ];
 
-/// Flags that tune etcd's v3 key space and its checks.
+/// Flags of the v3 API, of compactions, and of checks at intervals.
 #[rustfmt::skip]
 pub(super) const TUNING: &[Flag] = &[
     Flag::new("enable-grpc-gateway", Bool, "true", "Also serves the v3 API as JSON over HTTP.", Supported("the_gateway_can_be_turned_off")),
