@@ -371,7 +371,7 @@ impl FlagValues {
         });
         match url {
             Some(_) => Ok(Some(text.to_owned())),
-            None => Err(self.bad(flag, "must be a URL such as https://discovery.example.org")),
+            None => Err(self.bad(flag, "must be an http or https URL without a query")),
         }
     }
 

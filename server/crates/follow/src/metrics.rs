@@ -26,7 +26,7 @@ impl FollowMetrics {
             fenced: on.gauge("witan_follow_source_fenced", "Whether the followed cluster is fenced, so that it refuses writes. 1 is yes, 0 is no."),
             guarding: on.gauge("witan_follow_guarding", "Whether this member checks that the followed cluster stays fenced. 1 from the cut-over until an operator declares that the cluster is gone."),
             raised_again: on.counter("witan_follow_fence_raised_again_total", "Total number of times that the followed cluster was found without its fence after the cut-over and was fenced again."),
-            comparisons: on.counters("witan_follow_comparisons_total", "Total number of comparisons of the key space hash with the followed cluster's, by outcome.", &["outcome"]),
+            comparisons: on.counters("witan_follow_comparisons_total", "Total number of comparisons of the key space hash with the hash of the followed cluster, by outcome.", &["outcome"]),
         }
     }
 

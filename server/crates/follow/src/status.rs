@@ -67,7 +67,8 @@ pub struct CutOverReport {
 #[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum CutOverRefused {
     #[error(
-        "the keys differ from the source's at revision {0}; stop the members, remove their data directories and start over"
+        "the keys differ from the source's at revision {0}; stop this cluster's members, remove their data directories, and \
+         start over"
     )]
     Differs(i64),
     #[error("the source was compacted while the keys were being compared; try again")]

@@ -22,7 +22,7 @@ pub enum ChangesError {
     #[error("{path}: {why}")]
     Unreadable { path: String, why: Unreadable },
     #[error(
-        "{folder}: the changes begin with revision {first}, but the snapshot has revision {last}; fetch them again"
+        "{folder}: the changes begin with revision {first}, but the snapshot has revision {last}; fetch the changes again"
     )]
     Later {
         folder: String,
@@ -30,7 +30,7 @@ pub enum ChangesError {
         last: i64,
     },
     #[error(
-        "{folder}: the changes end at revision {last}, before the target revision {target}; fetch them again"
+        "{folder}: the changes end at revision {last}, before the target revision {target}; fetch the changes again"
     )]
     Short {
         folder: String,

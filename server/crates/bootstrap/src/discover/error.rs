@@ -19,18 +19,18 @@ pub enum DiscoverError {
     BadSize(String),
     #[error(
         "discovery: cluster is full: {size} members have registered before this one. Create a token for a \
-         larger cluster, or add this member to the running one and start it with \
+         larger cluster, or add this member to the running cluster and start it with \
          --initial-cluster-state=existing"
     )]
     Full { size: u64 },
     #[error(
-        "discovery: found duplicate id: {:016x} has registered already. A restarted member needs its \
+        "discovery: found duplicate id: {:016x} is already registered. A restarted member needs its \
          data directory; otherwise delete this registration, or use a new token", .0.0
     )]
     Duplicate(MemberId),
     #[error("discovery: bad discovery endpoint: {0}")]
     Endpoint(String),
-    #[error("discovery: the registrations {registered:?} do not name members: {source}")]
+    #[error("discovery: the registration {registered:?} does not name a member: {source}")]
     Registrations {
         registered: String,
         source: MembersError,
