@@ -69,7 +69,7 @@ async fn metrics(ctx: &Context, tls: &[ServerTls]) -> HttpResponse {
         .body(ctx.metrics_page.render())
 }
 
-/// Answers `/debug/vars` like Go's expvar: one variable per line, in alphabetical order.
+/// Answers `/debug/vars` like Go's expvar: one variable per line, in alphabetical order. Hides passwords in the command line.
 fn vars(ctx: &Context, request: &HttpRequest) -> HttpResponse {
     let (_, descriptors) = metrics::file_descriptors();
     let resident = metrics::resident_bytes();

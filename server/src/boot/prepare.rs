@@ -25,8 +25,9 @@ pub(super) struct Prepared {
 
 /// Adopts etcd's data if `--adopt-etcd` is set, and discovers the initial members of the cluster. A member without a state then
 /// queries the initial members to find out whether it joins them. A member that follows a source downloads the source's
-/// snapshot instead, and must be the only initial member. `tls` is the TLS from certificate files. If it is `None`, the queries
-/// use self-signed certificates or no TLS, as configured.
+/// snapshot instead, and must be the only initial member. Without a state, fails if `--initial-cluster` does not match this
+/// member. `tls` is the TLS from certificate files. If `tls` is `None`, the queries use self-signed certificates or no TLS, as
+/// configured.
 pub(super) async fn prepare(
     config: Config,
     tls: Option<&PeerTls>,

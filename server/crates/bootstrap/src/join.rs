@@ -108,7 +108,7 @@ pub async fn query_members(
 }
 
 /// Queries the members at these URLs for up to [`JOIN_PATIENCE`] until one answers. Returns all responses of that round, or the
-/// error of each member in the last round.
+/// error of each member in the last round. Logs a warning before the first retry.
 async fn fetch_clusters_with_retry(
     urls: &[&Url],
     dialer: &PeerDialer,

@@ -39,7 +39,8 @@ pub(super) fn parse(text: &str, values: &mut FlagValues) -> Result<(), String> {
 /// about an unknown key. Fails for a value that its flag cannot have.
 fn entry(key: &str, value: Value, values: &mut FlagValues) -> Result<(), String> {
     if key == CLIENT_COMMON_NAMES {
-        let names = texts_of(&value).ok_or_else(|| format!("{key}: the value is not a list of names"))?;
+        let names =
+            texts_of(&value).ok_or_else(|| format!("{key}: the value is not a list of names"))?;
         let names = names.into_iter().filter(|name| !name.is_empty());
         values.client_common_names = names.collect();
         return Ok(());
