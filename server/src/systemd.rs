@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-/// The member is ready to serve clients.
+/// The member or the gateway is ready to serve clients.
 pub const READY: &str = "READY=1";
 /// The member is stopping.
 pub const STOPPING: &str = "STOPPING=1";

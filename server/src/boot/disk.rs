@@ -46,7 +46,7 @@ fn following(first: Box<View>, cluster_id: u64, seeded: StateMachine) -> Box<Vie
 /// Opens the data directory. If it has no state, initializes it for a new cluster, for the running cluster in `joined`, or from
 /// the source's snapshot `seed`. With `--force-new-cluster`, removes all other members from the state. Places the log in
 /// `--wal-dir` first. Without a state, fails if the log contains data or the identity differs from the one that the flags give.
-/// With a state, only logs a warning about such an identity.
+/// With a state, such an identity causes only a warning, if the flags determine the ids.
 pub(super) async fn open(
     (config, dialer): (&Config, &PeerDialer),
     (joined, seed): (Option<FirstState>, Option<Seed>),

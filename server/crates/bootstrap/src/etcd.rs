@@ -1,5 +1,5 @@
-//! Refuses to bootstrap or join a cluster that has etcd members. Their peer protocol and log differ: this member would wait
-//! forever, and the etcd members would count it toward the quorum.
+//! Refuses to bootstrap or join a cluster that has etcd members. etcd has another peer protocol and another log: this member
+//! would wait forever, and the etcd members would count it toward the quorum.
 
 use futures_util::future::join_all;
 use witan_config::Url;

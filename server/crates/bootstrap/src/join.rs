@@ -1,5 +1,5 @@
-//! Joins a running cluster (`--initial-cluster-state=existing`) and refuses to start a member that has lost its data. For both,
-//! queries the members in `--initial-cluster`.
+//! Joins a running cluster (`--initial-cluster-state=existing`) and refuses to start a member that has lost its data. In both
+//! cases, queries the members in `--initial-cluster`.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -31,7 +31,7 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
 const JOIN_RETRY: Duration = Duration::from_millis(250);
 
-/// The reason why a member did not join. The messages begin like etcd's.
+/// The reason why a member did not join. The messages begin like etcd's messages.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum JoinError {

@@ -66,8 +66,7 @@ fn default(flag: &Flag) -> &str {
     }
 }
 
-/// Returns the sentence about a flag's status for the help text, with a space before it, or an empty string for a supported
-/// flag.
+/// Returns a space and a sentence about a flag's status, for the help text. Returns an empty string for a supported flag.
 fn note(flag: &Flag) -> String {
     match flag.status {
         FlagStatus::Supported(_) => String::new(),

@@ -280,7 +280,7 @@ pub struct Settings {
     pub max_txn_ops: usize,
     pub strict_reconfig_check: bool,
     pub max_learners: u32,
-    /// `--discovery-service-url`, without a final slash.
+    /// `--discovery-service-url`, without trailing slashes.
     pub discovery_service_url: Option<String>,
     /// `--cors`: allowed origins; `*` allows all.
     pub cors: Vec<String>,

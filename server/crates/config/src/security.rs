@@ -111,7 +111,7 @@ impl TlsVersion {
     }
 }
 
-/// Fails if both common names and host names of certificates are limited. `settings` are the names of both settings for the
+/// Fails if both common names and host names of certificates are limited. `settings` are the names of the two settings, for the
 /// error.
 pub(super) fn check_allowed_names(
     settings: [&'static str; 2],

@@ -52,7 +52,8 @@ fn collect_values(
 
 impl Config {
     /// Loads the configuration from arguments (without the program's name), environment and, if given, a file. `--help` takes
-    /// precedence over `--version`, and both over other flags. An invalid argument is an error even with `--help`.
+    /// precedence over `--version`, and both take precedence over other flags. An invalid argument is an error even with
+    /// `--help`.
     pub fn load(
         arguments: impl Iterator<Item = OsString>,
         environment: &Environment,

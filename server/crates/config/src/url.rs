@@ -83,7 +83,7 @@ impl Url {
         }
     }
 
-    /// Fails if the host is empty, as in `http://:2380`. Does not check whether others can reach the host: `0.0.0.0` passes.
+    /// Fails if the host is empty, as in `http://:2380`. Does not check whether the host is reachable: `0.0.0.0` passes.
     pub fn advertisable(&self) -> Result<(), UrlError> {
         match &self.address {
             Address::Tcp(host, _) if host.is_empty() => Err(UrlError::Host(self.text.clone())),

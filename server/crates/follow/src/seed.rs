@@ -161,8 +161,7 @@ impl Seed {
     }
 
     /// Receives a snapshot into the file, which it replaces. Fails if the snapshot is larger than announced or leaves too
-    /// little disk space. Only the owner can read the file, because it contains password hashes. Logs the
-    /// progress.
+    /// little disk space. Only the owner can read the file, because it contains password hashes. Logs the progress.
     async fn receive(
         &self,
         session: &SourceSession<'_>,

@@ -184,7 +184,7 @@ impl FollowHandle {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Records what a check after the cut-over found and the source's revision. `cut_over` is the revision of the cut-over.
+    /// Records the result of a check after the cut-over and the source's revision. `cut_over` is the revision of the cut-over.
     /// Logs an error if the source has accepted writes that were not reported yet.
     pub(super) fn guarded(&self, cut_over: i64, (found, revision): (Guarded, i64)) {
         let before = self.status();

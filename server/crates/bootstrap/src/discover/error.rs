@@ -6,7 +6,7 @@ use witan_machine::member::MemberId;
 
 use super::dns::DnsError;
 
-/// The reason why the initial members were not found. The messages begin like etcd's.
+/// The reason why the initial members were not found. The messages begin like etcd's messages.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum DiscoverError {
