@@ -282,6 +282,7 @@ mod tests {
 
     use super::*;
 
+    /// Returns the configuration of the member `b` in a cluster of `a` and `b`.
     fn config(state: ClusterState) -> Config {
         let url = |text: &str| vec![text.parse().expect("a URL")];
         Config {

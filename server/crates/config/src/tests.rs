@@ -11,6 +11,7 @@ fn environment(pairs: &[(&str, &str)]) -> Environment {
         .collect()
 }
 
+/// Loads the configuration from a command line, split at spaces, and an environment. Panics if the line requests help.
 fn load(line: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let arguments = line.split_whitespace().map(OsString::from);
     match Config::load(arguments, &environment(env))? {
@@ -19,6 +20,7 @@ fn load(line: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
     }
 }
 
+/// Returns the error for an invalid command line. Panics if the line is valid.
 fn refusal(line: &str) -> String {
     load(line, &[]).expect_err(line).to_string()
 }

@@ -68,7 +68,7 @@ impl FlagValues {
     }
 
     /// Moves the values of old names to the current flags. Fails if flags conflict, or if a refused flag differs from its
-    /// default. Warns about flags without an effect that differ from their defaults. Does not check other values.
+    /// default. Warns about flags without an effect that differ from their defaults. Does not check the format of values.
     pub(super) fn check_flags(&mut self) -> Result<(), ConfigError> {
         self.resolve_aliases()?;
         let given = BOOTSTRAP.iter().filter_map(|flag| self.given(flag));

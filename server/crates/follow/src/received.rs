@@ -116,6 +116,7 @@ pub fn add_event(revisions: &mut Vec<FollowedRevision>, event: Event) {
 mod tests {
     use super::*;
 
+    /// Returns puts of one key in this revision: one for each value size in bytes.
     fn events(revision: i64, values: &[usize]) -> Vec<Event> {
         let event = |bytes: &usize| Event {
             kv: Some(KeyValue {

@@ -61,8 +61,8 @@ pub struct CutOverReport {
     pub pause_ms: u64,
 }
 
-/// The reason why a cut-over did not take place. This cluster still follows the source. The source accepts writes unless the
-/// status reports that it is fenced.
+/// The reason why a cut-over did not take place. A cluster that followed the source still follows it, unless an attempt with an
+/// unknown result takes effect. The source accepts writes unless the status reports that it is fenced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum CutOverRefused {

@@ -141,6 +141,7 @@ struct World {
 }
 
 impl World {
+    /// Executes a request that has reached the source or a cluster.
     fn apply(&mut self, request: Request) -> Result<Answer, Failure> {
         match request {
             Request::Alarm(action, alarm) => {
@@ -365,6 +366,7 @@ async fn process(world: Rc<RefCell<World>>, cluster: Option<usize>) {
 struct Random(u64);
 
 impl Random {
+    /// Returns a number below `bound`, which must not be 0.
     fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -210,6 +210,7 @@ mod tests {
         Event { r#type: kind as i32, kv: Some(kv), ..Event::default() }
     }
 
+    /// Returns the newest version of a key. Panics if the key does not exist.
     fn newest(kv: &Kv, key: &'static [u8]) -> witan_machine::kv::KeyValue {
         let range = Range { key: key.into(), ..Range::default() };
         kv.range(&range, witan_machine::kv::ValueSource::Memory)

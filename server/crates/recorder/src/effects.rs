@@ -126,6 +126,7 @@ impl Host for RecordingHost<'_> {
         self.host.send(envelopes);
     }
 
+    /// Passes the command on, and then records whether the replica's thread or another thread executes it.
     fn execute(&mut self, command: Box<LongCommand>) -> Option<Box<ExecutedCommand>> {
         let index = command.index();
         let executed = self.host.execute(command);

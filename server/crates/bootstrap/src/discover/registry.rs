@@ -201,6 +201,7 @@ mod tests {
             Ok(self.state.clone())
         }
 
+        /// Returns the next scripted result. Registers the member after success, or once after a failure if `arrives` is set.
         async fn register(&mut self, own: &Registration) -> Result<(), Failure> {
             let failure = self.tries.pop();
             if failure.is_none() || self.arrives {
