@@ -20,8 +20,8 @@ const NOTHING: &str = "there is no recording to serve: nothing is recorded yet, 
     DATA_DIR/recorder)";
 
 /// Answers an authorized GET with the recorded files as one stream. Answers 404 if nothing is recorded or the files have
-/// plaintext values, 429 while too many snapshots or recordings are being sent, 500 if the files cannot be read, and 503 if
-/// this member is stopping.
+/// plaintext values, and 429 while too many snapshots or recordings are being sent. Answers 500 if the files cannot be read,
+/// and 503 if this member is stopping.
 pub(super) async fn handle(
     ctx: &Context,
     folder: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! Refuses to bootstrap or join a cluster that has etcd members. etcd has another peer protocol and another log: this member
+//! Refuses to bootstrap or join a cluster that has etcd members. The peer protocol and the log of etcd differ: this member
 //! would wait forever, and the etcd members would count it toward the quorum.
 
 use futures_util::future::join_all;

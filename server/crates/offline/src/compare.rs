@@ -1,5 +1,5 @@
-//! Compares the hash of the snapshot's keys with the hash in the backup's record, which is the hash of the member's keys at the
-//! time of the backup.
+//! Compares the hash of the snapshot's keys with the hash in the backup's record. The record has the hash of the member's keys
+//! at the time of the backup.
 
 use std::{fs, path::Path};
 

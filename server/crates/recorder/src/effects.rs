@@ -176,8 +176,8 @@ impl Host for RecordingHost<'_> {
     }
 }
 
-/// Describes a sent message: its head, or a description if it is not a valid raft message, and the position of its snapshot if
-/// it has one.
+/// Describes a sent message: its head, and the position of its snapshot if it has one. A message without a valid head gets a
+/// description instead.
 fn record_sent(envelope: &Envelope) -> Sent {
     let Envelope { to: MemberId(to), message, snapshot, .. } = envelope;
     let head = MessageHead::of(message);

@@ -35,7 +35,7 @@ impl Redaction {
     }
 
     /// Redacts an encoded command from the log or from a message. If the command cannot be decoded, or contains fields from a
-    /// later release, replaces it with bytes of the same length that no release can decode.
+    /// later release, replaces it with undecodable bytes of the same length.
     pub(crate) fn redact_encoded(self, data: &Bytes) -> Bytes {
         let known = data.first() == Some(&COMMAND_V1);
         let decoded = known.then(|| Entry::decode(data.slice(1..)).ok()).flatten();
