@@ -67,8 +67,8 @@ pub struct CutOverReport {
 #[expect(missing_docs, reason = "the Display texts describe the variants")]
 pub enum CutOverRefused {
     #[error(
-        "the keys differ from the source's at revision {0}; stop this cluster's members, remove their data directories, and \
-         start over"
+        "the keys differ from the source's keys at revision {0}; stop this cluster's members, remove their data directories, \
+         and start over"
     )]
     Differs(i64),
     #[error("the source was compacted while the keys were being compared; try again")]
@@ -131,12 +131,12 @@ impl FollowHandle {
         self.0.metrics.show(&status);
     }
 
-    /// Records, counts and logs whether the keys were equal to the source's at `revision`.
+    /// Records, counts and logs whether the keys were equal to the source's keys at `revision`.
     pub(super) fn compared(&self, revision: i64, equal: bool) {
         if equal {
-            tracing::debug!(revision, "the keys are equal to the source's");
+            tracing::debug!(revision, "the keys are equal to the source's keys");
         } else {
-            tracing::error!(revision, "the keys differ from the source's");
+            tracing::error!(revision, "the keys differ from the source's keys");
         }
         self.update(|status| {
             if equal {
@@ -196,7 +196,7 @@ impl FollowHandle {
             tracing::error!(
                 cut_over,
                 revision,
-                "the source has accepted writes after the cut-over; this cluster lacks them"
+                "the source has accepted writes after the cut-over; this cluster lacks these writes"
             );
         }
         self.update(|status| {
