@@ -20,7 +20,6 @@ fn load(line: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
     }
 }
 
-/// Returns the error for an invalid command line. Panics if the line is valid.
 fn refusal(line: &str) -> String {
     load(line, &[]).expect_err(line).to_string()
 }
