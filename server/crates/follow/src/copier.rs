@@ -54,7 +54,11 @@ impl<'a> Copier<'a> {
         let calls = Calls::open(node, source, handle, source_cluster_id).await?;
         let session = &calls.session;
         let watch = session.watch(revision + 1).await?;
-        tracing::info!(endpoint = session.endpoint, revision, "following the source");
+        tracing::info!(
+            endpoint = session.endpoint,
+            revision,
+            "following the source"
+        );
         handle.update(|status| {
             status.endpoint = Some(session.endpoint.to_owned());
             status.revision = revision;
