@@ -94,7 +94,7 @@ fn refused_membership_changes_are_not_adopted() {
         for role in [&[][..], &["--learner"]] {
             let add = ["member", "add", "again", "--peer-urls", &url];
             let refused = Tool::Etcdctl36.run(&etcd.url(), &[&add[..], role].concat());
-            assert_contains(&refused.all(), "Peer URLs already exists");
+            assert_contains(refused.all(), "Peer URLs already exists");
         }
         etcd.etcdctl(&["put", "a", "1"]);
         etcd.terminate();
