@@ -312,7 +312,8 @@ impl RaftLog {
         Ok(from)
     }
 
-    /// Returns the size of the entries after the checkpoint, which startup replays. Counts only the bytes of payloads.
+    /// Returns the size of the entries after the checkpoint, which startup replays. Opening the directory determines the size.
+    /// Later appends and checkpoints do not change it. Counts only the bytes of payloads.
     pub fn replayed(&self) -> LogSize {
         self.replayed
     }
