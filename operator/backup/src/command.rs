@@ -260,7 +260,7 @@ fn time_at_least_a_second(text: &str) -> Result<Duration, String> {
     Ok(span)
 }
 
-/// Parses a duration such as `1h30m`; zero is valid. Fails with a message for the user.
+/// Parses a duration in the syntax of `humantime`, such as `30d` or `1h30m`; zero is valid. Fails with a message for the user.
 fn time_span(text: &str) -> Result<Duration, String> {
     let wrong = |error| format!("{text:?} is not a duration such as 30d, 12h or 1h30m: {error}");
     humantime::parse_duration(text).map_err(wrong)
