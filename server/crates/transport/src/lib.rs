@@ -74,7 +74,8 @@ pub type Outgoing = witan_http2::CallResponse<Body>;
 
 /// Answers gRPC calls.
 pub trait CallHandler: Clone + Send + 'static {
-    /// Creates a copy for one worker, which shares no reference counts with other workers.
+    /// Creates a copy for one worker. By default, clones the handler. Override this if clones share reference counts that
+    /// each call changes, because the workers would contend for them.
     fn clone_for_worker(&self) -> Self {
         self.clone()
     }
