@@ -28,7 +28,8 @@ pub(super) struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    /// Opens a session with the source's next endpoint. The error of a failure names all endpoints.
+    /// Opens a session with the source's next endpoint. The error of a failure names all endpoints. Does not compare the
+    /// source's cluster id with `source_cluster_id` (0 if unknown): use [`Calls::check_cluster`] for each response.
     pub(super) async fn open(
         node: &'a Node,
         source: &'a Source,
