@@ -33,8 +33,7 @@ impl TrustedPool {
         Ok(Self { roots: Arc::new(roots), certificates })
     }
 
-    /// Creates a pool from the system's CAs, or from the CAs in the file `SSL_CERT_FILE`. Never fails: skips unreadable
-    /// certificates, so the pool may be empty.
+    /// Creates a pool from [`system_roots`]. Never fails, but the pool may be empty.
     pub(super) fn of_system() -> Self {
         let roots = Arc::new(system_roots());
         Self { roots, certificates: HashSet::new() }
@@ -78,7 +77,8 @@ pub(super) fn serves(certificate: &TbsCertificate, purpose: ObjectIdentifier) ->
     Some(listed.0.iter().any(|id| wanted.contains(id)))
 }
 
-/// Returns the system's CAs, or the CAs in the file `SSL_CERT_FILE`. Skips unreadable certificates.
+/// Returns the system's CAs. If `SSL_CERT_FILE` (a file) or `SSL_CERT_DIR` (directories separated by colons) is set, returns
+/// only the CAs at these paths. Skips unreadable certificates, so the result may be empty.
 pub fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
