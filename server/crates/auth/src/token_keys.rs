@@ -142,7 +142,7 @@ fn check_secret(method: Algorithm, secret: &[u8]) -> Result<(), String> {
         tracing::warn!(
             key_bytes,
             hash_bytes,
-            "the key that signs tokens is shorter than its hash and therefore weak"
+            "the key that signs tokens is weak, because it is shorter than the hash"
         );
     }
     Ok(())

@@ -128,7 +128,7 @@ fn a_short_secret_is_warned_about() {
         let token = format!("--auth-token=jwt,sign-method=HS256,priv-key={path}");
         let server = Launch::witan().arg(token).start();
         let log = server.log().join("\n");
-        let seen = log.contains("shorter than its hash");
+        let seen = log.contains("shorter than the hash");
         assert_eq!(seen, warned, "{bytes}: {log}");
     }
 }
