@@ -146,7 +146,7 @@ async fn ask_all(urls: &[&Url], dialer: &PeerDialer) -> (Vec<RemoteCluster>, Vec
 }
 
 /// Fails if this release does not support the cluster's feature level, because the other members would refuse its streams. Uses
-/// the highest of `levels`, because a member that is still applying its log may report an earlier level.
+/// the highest of `levels`, because a member that is still applying its log may report a lower level.
 fn check_level(levels: &[Level]) -> Result<(), JoinError> {
     match levels.iter().max() {
         Some(level) if *level > levels::OWN => Err(JoinError::Level(*level)),

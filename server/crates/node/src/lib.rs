@@ -148,7 +148,7 @@ pub struct SharedParts {
     pub request_timeout: Duration,
     /// Time after which an unused simple token expires.
     pub token_ttl: Duration,
-    /// Becomes true when the process starts to stop.
+    /// Becomes true when the process begins to shut down.
     pub stopping: watch::Receiver<bool>,
     /// The node's metrics.
     pub metrics: NodeMetrics,
@@ -430,7 +430,7 @@ impl Node {
         self.shared.watchers.visit(visit);
     }
 
-    /// Completes when the process starts to stop, so that long responses such as watches and snapshots can end.
+    /// Completes when the process begins to shut down, so that long responses such as watches and snapshots can end.
     pub async fn stopping(&self) {
         let mut stopping = self.shared.stopping.clone();
         // An error means that the sender was dropped, because the process stops.
