@@ -25,7 +25,8 @@ use crate::{
 /// Maximum duration of a long command. It exceeds an election timeout.
 const LONG_COMMAND_TICKS_MAX: u64 = 15;
 
-/// Percentage of commands executed by the host that take this long. The other commands take no time.
+/// Probability in percent that a command takes up to [`LONG_COMMAND_TICKS_MAX`] ticks, if the host does not execute it
+/// immediately. The other commands take one unit.
 const LONG_COMMANDS_PERCENT: u64 = 5;
 
 /// Percentage of commands that the host executes immediately.

@@ -180,8 +180,8 @@ pub(super) fn action(request: &Request) -> &'static str {
     }
 }
 
-/// Returns v2's error code in an answer, or the status if there is none. Returns `201!` for the error code 201 of an action
-/// that also has the status 201.
+/// Returns v2's error code in an answer, or the status if there is none. Returns `201!` for the error code 201 if the action can
+/// also succeed with status 201.
 pub(super) fn code(action: &str, answer: &Answer) -> String {
     let Some(code) = answer.error_code() else {
         return answer.status.to_string();

@@ -46,7 +46,7 @@ pub(crate) struct Draw<'a> {
     keeps: bool,
 }
 
-/// A request and its verb.
+/// A random request.
 #[derive(Clone, Debug)]
 pub(crate) enum Drawn {
     Put(PutRequest),

@@ -75,7 +75,7 @@ fn sizes_are_bounded() {
     assert_eq!(tokens["node"]["nodes"].as_array().map(Vec::len), Some(1));
 }
 
-/// The transcripts come from a page about etcd 2.3 and the public service of its time.
+/// The registrations and the expected fields come from a page about etcd 2.3 and the public discovery service at that time.
 #[test]
 fn lists_look_like_the_lists_of_the_public_service() {
     let server = Launch::witan().start();

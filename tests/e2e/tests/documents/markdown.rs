@@ -29,7 +29,7 @@ pub(crate) struct Block {
     pub(crate) text: String,
 }
 
-/// Returns the blocks with commands or output. Fails for indented code, an unclosed fence, an unknown language or mark.
+/// Returns the blocks with commands or output. Fails for indented code, an unclosed fence, or an unknown language or mark.
 pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
     let mut found = Vec::new();
     let mut before = "";

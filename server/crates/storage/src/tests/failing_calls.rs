@@ -1,5 +1,5 @@
-//! Makes each call during a checkpoint fail once, as on a full or broken disk. The checkpoint then exists completely or not at
-//! all. A crash at that moment loses no acknowledged entry, and neither does the next checkpoint.
+//! Makes each file-system call of a checkpoint fail once, as on a full or broken disk. The checkpoint then exists completely or
+//! not at all. A crash at that moment loses no acknowledged entry, and neither does the next checkpoint.
 
 use std::{cell::Cell, io, path::Path};
 
