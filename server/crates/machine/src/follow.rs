@@ -154,7 +154,7 @@ pub struct BeginCutOver {
     pub attempt: u32,
 }
 
-/// Ends following.
+/// Stops following the source.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct CutOver {
     /// The last revision of the source, which must be the current revision of the key space.
@@ -327,7 +327,7 @@ impl StateMachine {
         Ok(())
     }
 
-    /// Ends following, records the revision at which the source was fenced, and gives leases their full TTL. Fails with
+    /// Stops following, records the revision at which the source was fenced, and gives leases their full TTL. Fails with
     /// `GivenUp` for any attempt but the last, and with `Gap` unless the source's last revision is the current revision.
     fn cut_over(&mut self, asked: &CutOver) -> Result<(), FollowError> {
         if self.members.cut_over_attempt != asked.attempt {

@@ -1,5 +1,5 @@
-//! The cluster version and the feature level: a command that some members do not support is not proposed. A member stops before
-//! a level that it does not know.
+//! The cluster version and the feature level: a command that some members do not support is not proposed. A member halts
+//! before it applies a level that its release does not support.
 
 use witan_machine::{
     alarm::AlarmCommand,
