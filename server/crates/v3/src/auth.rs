@@ -106,10 +106,10 @@ async fn hash(ctx: &Context, password: String) -> RpcResult<Bytes> {
     Ok(hashing.hash(ctx.account(), password).await?)
 }
 
-/// Checks a password in a linearizable state and issues a token. Starts over if users change in the meantime. Takes as long for
-/// an unknown user as for a wrong password, so that clients cannot find out which users exist. Fails with `AuthNotEnabled`
-/// while neither v2 nor v3 authentication is enabled. Fails with `AuthFailed` for wrong credentials, and with `NoPasswordUser`
-/// for a user without a password.
+/// Checks a password against a linearizable state and issues a token. Starts over if users change in the meantime. Takes as
+/// long for an unknown user as for a wrong password, so that clients cannot find out which users exist. Fails with
+/// `AuthNotEnabled` while neither v2 nor v3 authentication is enabled. Fails with `AuthFailed` for wrong credentials, and with
+/// `NoPasswordUser` for a user without a password.
 pub(super) async fn authenticate(
     ctx: &Context,
     request: pb::AuthenticateRequest,
@@ -149,8 +149,8 @@ pub(super) async fn authenticate(
     }
 }
 
-/// Returns the auth revision in a linearizable state, and whether v3 authentication is enabled. As in etcd, does not require
-/// authentication.
+/// Reads a linearizable state and returns its auth revision and whether v3 authentication is enabled. As in etcd, does not
+/// require authentication.
 pub(super) async fn auth_status(
     ctx: &Context,
     _request: pb::AuthStatusRequest,
@@ -164,8 +164,8 @@ pub(super) async fn auth_status(
     })
 }
 
-/// Returns a user's roles in a linearizable state, or fails with `UserNotFound`. Users can read their own roles without the
-/// root role.
+/// Reads a linearizable state and returns a user's roles, or fails with `UserNotFound`. Users can read their own roles without
+/// the root role.
 pub(super) async fn user_get(
     ctx: &Context,
     request: pb::AuthUserGetRequest,
@@ -185,7 +185,7 @@ pub(super) async fn user_get(
     })
 }
 
-/// Returns the names of all users in a linearizable state. While authentication is enabled, requires the root role.
+/// Reads a linearizable state and returns the names of all users. While authentication is enabled, requires the root role.
 pub(super) async fn user_list(
     ctx: &Context,
     _request: pb::AuthUserListRequest,
@@ -199,8 +199,8 @@ pub(super) async fn user_list(
     })
 }
 
-/// Returns a role's permissions in a linearizable state, or fails with `RoleNotFound`. The role root has a permission for all
-/// keys. Users can read their own roles without the root role.
+/// Reads a linearizable state and returns a role's permissions, or fails with `RoleNotFound`. The role root has a permission
+/// for all keys. Users can read their own roles without the root role.
 pub(super) async fn role_get(
     ctx: &Context,
     request: pb::AuthRoleGetRequest,
@@ -233,7 +233,7 @@ pub(super) async fn role_get(
     })
 }
 
-/// Returns the names of all roles in a linearizable state. While authentication is enabled, requires the root role.
+/// Reads a linearizable state and returns the names of all roles. While authentication is enabled, requires the root role.
 pub(super) async fn role_list(
     ctx: &Context,
     _request: pb::AuthRoleListRequest,

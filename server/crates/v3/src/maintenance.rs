@@ -260,8 +260,8 @@ fn target(version: &str) -> RpcResult<Release> {
         .ok_or(RpcError::WrongDowngradeVersionFormat)
 }
 
-/// Lists all alarms, or all alarms of one kind, in a linearizable state. Adds this member's NOSPACE alarm during a shortage. As
-/// in etcd, ignores the member in the request.
+/// Reads a linearizable state and lists all alarms, or all alarms of one kind. Adds this member's NOSPACE alarm during a
+/// shortage. As in etcd, ignores the member in the request.
 async fn list(ctx: &Context, kind: i32) -> RpcResult<AlarmResponse> {
     let view = ctx.node.read().await?;
     let kind = (kind != AlarmType::None as i32).then_some(kind);
