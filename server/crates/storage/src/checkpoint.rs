@@ -10,10 +10,11 @@
 //! - **A new base** is written when most of the chain is outdated or the chain is long. It keeps runs of blocks with few
 //!   outdated bytes (`base_plan`). In a large state, it rewrites only as many other runs as the limit on outdated bytes
 //!   requires.
-//! - **Blocks get a place** in the new runs when their chain is published: their values can then leave memory (`run_file`). A
-//!   block in a kept run keeps its place. An outdated run stays while a place refers to it, for example in an older view.
-//! - **A state that is being built is written in parts** (`parts`), which are not published. The values of a part can leave
-//!   memory, so the state can be larger than memory.
+//! - **Blocks get a place** in the new runs when their chain is published: their values can then be evicted from memory
+//!   (`run_file`). A block in a kept run keeps its place. An outdated run stays while a place refers to it, for example in an
+//!   older view.
+//! - **A state that is being built is written in parts** (`parts`), which are not published. The values of a part can be
+//!   evicted from memory, so the state can be larger than memory.
 //! - **All runs of a chain have one format.** When the feature level rises, the directory's identity gets the later format
 //!   (`open_identity`). The next checkpoint is then a base without kept runs. If there is not enough space for it, the previous
 //!   chain is dropped first.

@@ -2,8 +2,8 @@
 //! cores are used.
 //!
 //! If the cache cannot keep all values in memory, the state is restored from the heads of the runs (`heads`). The values stay
-//! on disk. A run without heads is read completely. A block can leave memory as soon as it is restored, so startup needs no
-//! more memory for values than the cache's target.
+//! on disk. A run without heads is read completely. The values of a block can be evicted from memory as soon as it is restored,
+//! so startup needs no more memory for values than the cache's target.
 
 use std::{
     io, mem,

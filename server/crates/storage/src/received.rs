@@ -5,7 +5,7 @@
 //! At most one snapshot is received at a time. If its stream breaks, [`IncomingSnapshot::park`] keeps its runs, and the next
 //! stream of the same snapshot continues after them. The state is then read from the disk. Dropping a snapshot that is neither
 //! parked nor finished removes its runs. Memory holds at most two runs and the new state, in addition to the current state.
-//! Values of the new state that are durable in a run can leave memory.
+//! Values of the new state that are durable in a run can be evicted from memory.
 
 use std::{
     io, mem,

@@ -1,5 +1,5 @@
-//! Writes a state in parts while it is built, for example from a snapshot. The values of a part can leave memory, so the state
-//! can be larger than memory.
+//! Writes a state in parts while it is built, for example from a snapshot. The values of a part can be evicted from memory, so
+//! the state can be larger than memory.
 //!
 //! A part contains the keys that were built so far and is written as the difference from the previous part. No part is
 //! published: after a crash, no checkpoint exists. The runs of the parts become runs of the checkpoint, so no value is written
@@ -39,8 +39,8 @@ pub(super) struct Parts {
 
 impl Checkpoint {
     /// If many values have been added since the last part, writes the keys of the incomplete state `machine`. Their values can
-    /// then leave memory. If there are few values, does nothing, so this function can be called after each change. No part is
-    /// published. Once the state is complete, the caller publishes it with [`Checkpoint::write`] and `None`.
+    /// then be evicted from memory. If there are few values, does nothing, so this function can be called after each change. No
+    /// part is published. Once the state is complete, the caller publishes it with [`Checkpoint::write`] and `None`.
     ///
     /// The directory must not have a published checkpoint.
     pub fn write_part(&mut self, machine: &StateMachine) -> io::Result<()> {

@@ -31,7 +31,7 @@ fn a_directory_that_is_created_in_parts_has_the_same_state() {
         let view = build(seed, &mut |view| new.write_part(&view.machine).unwrap());
         let expected = records(&build(seed, &mut |_| ()));
         let dropped = cache.dropped_bytes();
-        assert!(dropped > 1 << 20, "only {dropped} bytes have left memory");
+        assert!(dropped > 1 << 20, "only {dropped} bytes were evicted");
         assert!(records(&view) == expected, "another state is built");
         new.finish(view).unwrap();
         assert_eq!(files(&dir.0, ""), [dir.data()]);

@@ -53,7 +53,7 @@ fn a_base_of_the_values_in_memory_replaces_a_damaged_run() {
     storage.checkpoint.write(None, &view).unwrap();
     let hold = cache.hold();
     assert!(view.machine.kv.values_are_in_memory());
-    // Without the hold, the values would leave memory, and the damaged run could not be replaced.
+    // Without the hold, the values would be evicted from memory, and the damaged run could not be replaced.
     cache.set_target(0);
     cache.trim();
     let before = numbers(&dir);

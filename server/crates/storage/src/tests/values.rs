@@ -1,5 +1,5 @@
-//! Tests values that leave memory. A member whose cache keeps no value has the same data as a member without a limit. A run
-//! stays while a place refers to it.
+//! Tests values that are evicted from memory. A member whose cache keeps no value has the same data as a member without a
+//! limit. A run stays while a place refers to it.
 
 use std::{io, sync::atomic::Ordering::Relaxed};
 
