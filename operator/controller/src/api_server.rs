@@ -48,15 +48,15 @@ pub(crate) fn untyped<K: Object>(client: &Client, namespace: &str) -> Api<Dynami
     Api::namespaced_with(client.clone(), namespace, &kind_of::<K>())
 }
 
-/// Converts an object to its type. Fails if this release cannot parse the object.
+/// Converts an untyped object to the type `K`. Fails if this release cannot parse the object.
 pub(crate) fn typed<K: Object>(object: &DynamicObject) -> Result<K, kube::Error> {
     let json = serde_json::to_value(object);
     json.and_then(serde_json::from_value)
         .map_err(kube::Error::SerdeError)
 }
 
-/// Converts an object to its type. If this release cannot parse the object, logs an error and returns `None`. One cause is a
-/// value that a later release wrote before a rollback. The operator leaves such resources unchanged.
+/// Converts an untyped object to the type `K`. If this release cannot parse the object, logs an error and returns `None`. One
+/// cause is a value that a later release wrote before a rollback. The operator leaves such resources unchanged.
 pub(crate) fn readable<K: Object>(object: &DynamicObject) -> Option<K> {
     let read = typed(object).inspect_err(|error| {
         let (name, namespace) = (object.name_any(), object.namespace());
@@ -150,8 +150,8 @@ pub(crate) async fn delete<K: Object>(
     }
 }
 
-/// Applies the status to a resource in exactly the version that was read. Returns `false` if the resource has changed, was
-/// deleted or was recreated, because the observation may be outdated.
+/// Applies the status to a resource only if the resource still has the version that was read. Returns `false` if the resource
+/// has changed, was deleted or was recreated, because the observation may be outdated.
 pub(crate) async fn write_status<K: Object>(
     client: &Client,
     resource: &K,
