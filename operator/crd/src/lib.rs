@@ -210,7 +210,7 @@ pub struct EtcdClusterSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.discovery) != has(self.restore)").message("bootstrap needs exactly one of discovery or restore (leave bootstrap out for a plain new cluster)"),
+    validation = Rule::new("has(self.discovery) != has(self.restore)").message("bootstrap needs exactly one of discovery or restore (omit bootstrap to create an empty cluster)"),
     validation = Rule::new("self == oldSelf").message("spec.bootstrap is immutable").reason(Reason::FieldValueForbidden)
 )]
 pub struct BootstrapSource {
