@@ -7,8 +7,8 @@ use witan_http2::escaped_target;
 use super::header::{self, HeaderMeaning};
 
 /// Maximum size in bytes of a line that is classified only when it is complete; a request with a longer line is refused. The
-/// limit applies to a relevant header and to all upgrade lines together. In a chunked body, it applies to the line before a
-/// chunk and to each trailer line, as in Go.
+/// limit applies to each relevant header, and to the total size of the upgrade lines. In a chunked body, it applies to the line
+/// before a chunk and to each trailer line, as in Go.
 const LINE_BYTES_MAX: usize = 4096;
 
 /// The start of a request line that may open a tunnel.

@@ -54,7 +54,7 @@ pub(super) fn choice(tls: &PortTls) -> Result<SuiteChoice, TlsError> {
     Ok(SuiteChoice { provider, versions })
 }
 
-/// Returns rustls's name of a suite. For TLS 1.2, Go uses the same name.
+/// Returns rustls's name for a suite. For TLS 1.2, Go uses the same name.
 fn name(suite: &SupportedCipherSuite) -> String {
     format!("{:?}", suite.suite())
 }
