@@ -30,7 +30,7 @@ pub fn message(contents: &[u8]) -> Vec<u8> {
     frame::encode(frame::FrameKind::Message, contents)
 }
 
-/// Decodes a handshake. Returns the handshake encoded again and whether a member would accept the stream, or `None` if the
+/// Decodes a handshake. Returns the re-encoded handshake and whether a member would accept the stream, or `None` if the
 /// handshake is invalid.
 pub fn handshake(contents: &[u8]) -> Option<(Vec<u8>, bool)> {
     let hello = Handshake::decode(contents)?;

@@ -132,8 +132,8 @@ fn estimate(view: &View) -> u64 {
     sizes.into_iter().sum()
 }
 
-/// Writes `parts` to the receiver up to the last part and logs progress; `bytes` is the estimated size of all records. Fails if
-/// the parts end early. Fails with [`SendError::Restarted`] if the receiver has records of another state.
+/// Writes all `parts` to the receiver and logs progress; `bytes` is the estimated size of all records. Fails if the parts end
+/// early. Fails with [`SendError::Restarted`] if the receiver has records of another state.
 async fn send_parts(
     writing: &mut (impl AsyncWrite + Unpin),
     mut parts: mpsc::Receiver<Part>,
