@@ -344,7 +344,7 @@ fn turns_after_a_gap_are_only_shown() {
     assert_eq!((replayed.read, replayed.equal), (29, 10));
 }
 
-/// This release would execute the inputs by the rules of an earlier level and report false differences.
+/// This release would execute the inputs by the rules of a lower level and report false differences.
 #[test]
 fn a_recording_of_a_later_level_is_only_shown() {
     for (level, equal) in [(levels::OWN, 30), (levels::OWN + 1, 0)] {
