@@ -429,7 +429,7 @@ impl Run {
         }
     }
 
-    /// Disarms all raised alarms, like an operator.
+    /// Disarms all raised alarms, as an operator would.
     fn disarm(&self) {
         let mut world = self.world.borrow_mut();
         world.disarmed = true;

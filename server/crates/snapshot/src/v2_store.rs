@@ -59,7 +59,7 @@ impl V2Store {
     }
 
     /// Executes a request from the log in its namespace. Only requests that remove expired nodes have a time. In other
-    /// requests, the missing time affects only the remaining TTLs in events. A read, and a request that fails in etcd, changes
+    /// requests, the missing time affects only the remaining TTLs in events. Reads, and requests that fail in etcd, change
     /// nothing.
     pub fn apply(&mut self, request: &RequestV2) {
         let path = path::clean(&request.path);
