@@ -1,4 +1,4 @@
-//! Random paths of few names, so that requests affect the same nodes. Some paths are hard to encode.
+//! Generates random paths from a few names, so that requests often affect the same nodes. Some paths are hard to encode.
 
 use crate::rng::Rng;
 

@@ -101,7 +101,7 @@ pub(crate) fn every(
     all
 }
 
-/// The kinds of alterations of `altered`.
+/// The alterations that `altered` can make.
 const CUT: usize = 0;
 const DOUBLED: usize = 1;
 const DOUBLED_BY_BOTH: usize = 2;

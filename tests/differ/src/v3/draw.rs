@@ -31,7 +31,7 @@ const KEYS: &[&[u8]] = &[
 const MANY: usize = 300;
 /// Maximum number of operations in a list of a transaction.
 pub(crate) const OPS_MAX: usize = 128;
-/// Revisions are drawn near this number, which is written as a reference.
+/// Revisions are drawn near this number. [`refer`] replaces them with references relative to it, such as `@+1`.
 pub(crate) const REVISION: i64 = 7_000_000_000_000_000;
 pub(crate) const COMPACTED: i64 = 8_000_000_000_000_000;
 const NEAR: i64 = 1000;

@@ -221,7 +221,7 @@ impl Side {
     }
 }
 
-/// Encodes a request of this verb.
+/// Converts a request of the kind `verb` from JSON to protobuf.
 pub(crate) fn message(verb: &str, json: &str) -> Result<Bytes, String> {
     match verb {
         "range" => encoded::<RangeRequest>(json),

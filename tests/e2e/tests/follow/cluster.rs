@@ -15,8 +15,8 @@ const WRITES: u64 = 6000;
 
 const WRITERS: usize = 32;
 
-/// Sends large transactions, deletions, expiring leases and compactions until `stop`. Ignores refusals, which killed members
-/// cause.
+/// Sends large transactions, deletions, expiring leases and compactions until `stop`. Ignores failed commands, because members
+/// are killed in the meantime.
 fn disturb(source: &[Server], stop: &AtomicBool) {
     let mut round = 0;
     while !stop.load(Relaxed) {
