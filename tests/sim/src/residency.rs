@@ -1,8 +1,8 @@
 //! Residency of values: which values a member has in memory, and which only on its disk.
 //!
 //! A member evicts all values that are on its disk before it runs a turn, answers, shows its state to watchers or writes a
-//! checkpoint. Some members always do so, some at random, and some never. The percentages of members differ, so a result that
-//! depends on residency also differs between members.
+//! checkpoint. Some members always do so, some at random, and some never. The members of a cluster evict with different
+//! chances, so a result that depends on residency also differs between members.
 //!
 //! In some seeds, records of blocks are damaged while a member runs. A read of a damaged record must end the process. The next
 //! startup falls back to the older checkpoint if that has no damaged run. If both checkpoints contain the damaged run, startup
@@ -45,7 +45,7 @@ impl Residency {
     }
 }
 
-/// Runs one scenario with a trace. All members drop their values with a chance of `percent`, in place of the scenario's chances.
+/// Runs one scenario with a trace. All members drop values with a chance of `percent`, in place of the scenario's chances.
 pub fn run_with_percent(scenario: Scenario, percent: u64) -> Verdict {
     sweep::judge(scenario, || {
         let mut world = World::new(scenario, true);

@@ -51,7 +51,7 @@ const VALUES_SEEDS: u64 = 11;
 /// One in this many seeds has records of blocks that become damaged.
 const DAMAGE_SEEDS: u64 = 13;
 
-/// The percentages with which members evict values.
+/// The chances, in percent, that members evict values.
 const COLD_PERCENTS: [u64; 3] = [0, 50, 100];
 
 /// Percentage of seeds in which the cluster permanently loses most of its members.
@@ -97,8 +97,8 @@ impl Scenario {
         self.seed % DAMAGE_SEEDS == 11
     }
 
-    /// Returns the percentage with which a member evicts the values that are on its disk before it uses its state. Members of
-    /// a cluster have different percentages, so that their results are compared.
+    /// Returns the chance, in percent, that a member evicts the values that are on its disk before it uses its state. Members
+    /// of a cluster have different chances, so that their results are compared.
     pub(crate) fn cold_percent(&self, place: usize) -> u64 {
         // The remainder of the seed itself chooses the number of members.
         COLD_PERCENTS[(self.seed / 3 + place as u64) as usize % COLD_PERCENTS.len()]
