@@ -88,8 +88,8 @@ impl View {
         emit(RecordChange::Put { key: vec![record::VIEW], value });
     }
 
-    /// Sets the place of the durable record of a closed block, so that the block's values can leave memory. Ignores other
-    /// records.
+    /// Sets the place of the durable record of a closed block, so that the block's values can be evicted from memory. Ignores
+    /// other records.
     pub fn settle(&self, key: &[u8], place: Place) {
         self.machine.settle(key, place);
     }

@@ -265,7 +265,7 @@ impl Replica {
             self.term_max = self.raft.raft.term + TERM_RISE_MAX;
         }
         let leads = self.raft.raft.state == StateRole::Leader;
-        // Raft never campaigns as a learner. A copy may be a voter in a configuration that it has not applied, so it reports
+        // In Raft, a learner never campaigns. A copy may be a voter in a configuration that it has not applied, so it reports
         // its log itself.
         let reports = self.copied.is_some() && !self.raft.raft.promotable();
         if leads || (self.may_campaign() && !reports) {

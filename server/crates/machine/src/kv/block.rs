@@ -214,8 +214,8 @@ impl Block {
         place.filter(|place| place.len as usize == block_record::len(self))
     }
 
-    /// Sets the place of the block's durable record, so that the block's values can leave memory. Does nothing for an open
-    /// block.
+    /// Sets the place of the block's durable record, so that the block's values can be evicted from memory. Does nothing for an
+    /// open block.
     pub(super) fn settle(self: &Arc<Self>, place: Place) {
         let block: Arc<dyn Holder> = self.clone();
         match &self.body {

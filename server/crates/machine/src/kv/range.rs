@@ -408,7 +408,8 @@ pub(super) fn sorts(range: &Range) -> bool {
     range.sort_target() != SortTarget::Key || range.sort_order() == SortOrder::Descend
 }
 
-/// Compares two pairs in the requested order. Equal pairs are in ascending key order in either direction.
+/// Compares two pairs in the requested order. Pairs that compare equal are in ascending key order, also if the order is
+/// descending.
 fn order(range: &Range, a: &KeyValue, b: &KeyValue) -> Ordering {
     let ascending = match range.sort_target() {
         SortTarget::Key => a.key.cmp(&b.key),

@@ -89,7 +89,8 @@ pub(super) struct ReadBudget {
     answers: ReadResults,
     source: ValueSource,
     pattern: ReadPattern,
-    /// The remaining size in bytes of the pairs that ranges may collect. Each pair adds [`Pacing::pair_bytes`].
+    /// The remaining size in bytes of the pairs that ranges may collect. Each pair counts [`Pacing::pair_bytes`] in addition to
+    /// its own size.
     collected: u64,
     pacing: Pacing,
 }
@@ -150,7 +151,7 @@ impl ReadBudget {
         Self { source, ..self }
     }
 
-    /// Returns this budget for a read in [`ReadPattern::Scan`]: the values that it reads from disk leave memory first.
+    /// Returns this budget for a read in [`ReadPattern::Scan`]: the values that it reads from disk are evicted first.
     pub(super) fn scanning(self) -> Self {
         Self { pattern: ReadPattern::Scan, ..self }
     }

@@ -177,7 +177,7 @@ fn a_snapshot_that_skips_entries_leaves_a_write_without_an_answer() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let asked = cluster.follower();
     let leader = cluster.leader().expect("a leader");
-    // The other members apply the member's forwarded write, but their messages do not reach the member.
+    // The other members apply the follower's forwarded write, but their messages do not reach the follower.
     for other in [1, 2, 3] {
         cluster.cut.insert((other, asked));
     }
