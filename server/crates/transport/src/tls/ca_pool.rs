@@ -23,7 +23,8 @@ pub(super) struct TrustedPool {
 }
 
 impl TrustedPool {
-    /// Creates a pool from the certificates in a file. Fails if one of them cannot be a CA.
+    /// Creates a pool from the certificates in a file. Fails if one of them cannot be parsed. Does not check that they are CAs,
+    /// and webpki does not check this either. Therefore, each certificate in the file can sign other certificates.
     pub(super) fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {
