@@ -314,7 +314,8 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Stores all complete revisions and updates the status.
+    /// Stores the complete revisions that were received (see [`ClusterArchive::store_all`]) and updates the status. Does
+    /// nothing while there is no archive.
     pub(super) async fn store_all(&mut self) -> Result<(), BackupError> {
         let Some(archive) = &mut self.archive else {
             return Ok(());
