@@ -63,6 +63,7 @@ impl Message for WatchAnswer {
         self.head.encoded_len() + events.sum::<usize>()
     }
 
+    /// Decodes every field into `head`, including events. The server only encodes this type; [`Message`] requires the method.
     fn merge_field(
         &mut self,
         tag: u32,
