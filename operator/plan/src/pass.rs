@@ -112,8 +112,10 @@ impl<'a> Pass<'a> {
         pod.exit.is_some() || self.is_stuck(pod)
     }
 
-    /// Returns the peer TLS mode that a member's pod must have. If no member is known at the pod's own address, returns the
-    /// mode that the claim records, or `Off` without a claim. For a new member, use [`Self::peer_tls_of_new`].
+    /// Returns the peer TLS mode that a member's pod must have. The mode is `On` if the member's peer URLs use TLS. Otherwise,
+    /// it is `Ready` if the EtcdCluster requests TLS or any member uses it, and `Off` if not. If no member is known at the
+    /// pod's own address, returns the mode that the claim records, or `Off` without a claim. For a new member, use
+    /// [`Self::peer_tls_of_new`].
     pub(super) fn peer_tls_of(&self, ordinal: Ordinal) -> PeerTls {
         let member = self.seen.member(ordinal);
         let Some(member) = member.filter(|member| !member.foreign_address) else {
