@@ -28,7 +28,7 @@ pub struct RecordCounter {
 }
 
 impl RecordCounter {
-    /// Counts a record.
+    /// Adds the next record of the stream to the totals. The checksum depends on the order of the records.
     pub fn add(&mut self, key: &[u8], value: &[u8]) {
         self.records += 1;
         for part in [&lengths(key, value)[..], key, value] {
