@@ -487,8 +487,8 @@ impl FlagValues {
         Ok(LogConfig { level, format, rotation: self.rotation(&outputs)?, outputs })
     }
 
-    /// Returns the settings of log rotation, or `None` if rotation is disabled. Fails unless exactly one output is a file. Also
-    /// fails if the settings request compression.
+    /// Returns the settings of log rotation, or `None` if rotation is disabled. If it is enabled, fails unless exactly one
+    /// output is a file. Also fails if the settings are invalid or request compression.
     fn rotation(&self, outputs: &[LogOutput]) -> Result<Option<Rotation>, ConfigError> {
         if !self.boolean("enable-log-rotation")? {
             return Ok(None);
