@@ -9,6 +9,7 @@ use witan_machine::{record::RecordChange, versions::release, view::View};
 
 use super::{
     level,
+    record::Values,
     schema::{self, BucketSink},
 };
 
@@ -23,10 +24,10 @@ pub struct SnapshotFile<'a> {
 }
 
 impl<'a> SnapshotFile<'a> {
-    /// Computes the layout of the file by reading the entire state once. Fails with `BrokenPipe` soon after `must_end` returns
-    /// true.
+    /// Computes the layout of the file by reading the entire state once, except values on disk, whose lengths suffice. Fails
+    /// with `BrokenPipe` soon after `must_end` returns true.
     pub fn of(view: &'a View, must_end: &dyn Fn() -> bool) -> io::Result<Self> {
-        let layout = Layout::of(|writer| fill(view, must_end, writer))?;
+        let layout = Layout::of(|writer| fill(view, Values::Lengths, must_end, writer))?;
         Ok(Self { view, layout })
     }
 
@@ -37,21 +38,27 @@ impl<'a> SnapshotFile<'a> {
 
     /// Writes the file from start to end, without a digest. Ends early only if `out` fails.
     pub fn write(&self, out: &mut WriteBytes<'_>) -> io::Result<()> {
-        self.layout
-            .write(out, |writer| fill(self.view, &|| false, writer))
+        self.layout.write(out, |writer| {
+            fill(self.view, Values::Contents, &|| false, writer)
+        })
     }
 }
 
 /// Writes etcd's buckets, with a cluster version that etcd accepts, and the bucket for state that etcd does not have. Fails with
 /// `BrokenPipe` soon after `must_end` returns true.
-fn fill(view: &View, must_end: &dyn Fn() -> bool, writer: &mut Writer<'_>) -> io::Result<()> {
+fn fill(
+    view: &View,
+    values: Values,
+    must_end: &dyn Fn() -> bool,
+    writer: &mut Writer<'_>,
+) -> io::Result<()> {
     let known = &view.machine.members.cluster_version;
     // etcd refuses a cluster version that is newer than etcd itself, and upgrades an older cluster version.
     let version = match release(known) > release(version::SNAPSHOT) {
         true => version::SNAPSHOT,
         false => known,
     };
-    schema::walk(view, version, must_end, writer)?;
+    schema::walk(view, version, values, must_end, writer)?;
     writer.bucket(WITAN_BUCKET.as_bytes())?;
     let (mut number, mut value, mut outcome) = (0_u64, Vec::new(), Ok(()));
     let mut put = |key: &[u8], record: &[u8]| {

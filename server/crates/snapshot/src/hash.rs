@@ -12,7 +12,7 @@ use witan_machine::{
 
 use super::{
     read::SnapshotBuckets,
-    record::{KeyRecord, parse_revision},
+    record::{KeyRecord, Values, parse_revision},
     schema::{self, BucketSink, CONSISTENT_INDEX, KEY, META, STORAGE_VERSION, TERM},
 };
 
@@ -26,7 +26,7 @@ pub fn of_versions<'a>(versions: impl Iterator<Item = KeyChange<'a>>) -> u32 {
     let mut crc = crc32c::crc32c(KEY.as_bytes());
     let mut record = KeyRecord::default();
     for written in versions {
-        record.fill(&written);
+        record.fill(&written, Values::Contents);
         crc = crc32c::crc32c_append(crc, &record.key);
         crc = crc32c::crc32c_append(crc, &record.value);
     }
@@ -100,7 +100,7 @@ pub fn of_state(view: &View, must_end: impl Fn() -> bool) -> Option<StateChecksu
 pub fn of_store(view: &View, must_end: &dyn Fn() -> bool) -> io::Result<u32> {
     let mut crc = StoreHasher::default();
     let cluster_version = &view.machine.members.cluster_version;
-    schema::walk(view, cluster_version, must_end, &mut crc)?;
+    schema::walk(view, cluster_version, Values::Contents, must_end, &mut crc)?;
     Ok(crc.sum)
 }
 

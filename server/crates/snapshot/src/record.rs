@@ -34,6 +34,14 @@ pub(super) fn parse_revision(key: &[u8]) -> Option<(Revision, u64, bool)> {
     (*separator == b'_' && main >= Revision::NONE).then(|| (main, u64::from_be_bytes(sub), deletes))
 }
 
+/// What a pass over all versions needs of their values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Values {
+    Contents,
+    /// Only their lengths, so that values on disk are not read. Records contain zeros instead.
+    Lengths,
+}
+
 /// A record's key and value, in reusable buffers.
 #[derive(Debug, Default)]
 pub(super) struct KeyRecord {
@@ -44,7 +52,7 @@ pub(super) struct KeyRecord {
 impl KeyRecord {
     /// Replaces the contents with the record of a version. A deletion contains only its key, and the value of a version without
     /// a key is empty.
-    pub(super) fn fill(&mut self, written: &KeyChange<'_>) {
+    pub(super) fn fill(&mut self, written: &KeyChange<'_>, values: Values) {
         self.key.clear();
         self.key
             .extend_from_slice(&revision(written.revision(), written.sub()));
@@ -53,7 +61,10 @@ impl KeyRecord {
             self.key.push(TOMBSTONE);
             KeyValue { key: written.pair().key, ..KeyValue::default() }
         } else {
-            written.pair()
+            match values {
+                Values::Contents => written.pair(),
+                Values::Lengths => written.pair_of_equal_size(),
+            }
         };
         // Only etcdutl's `--bump-revision` creates a version without a key, and its value is empty.
         if pair.key.is_empty() {

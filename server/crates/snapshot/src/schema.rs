@@ -20,7 +20,7 @@ use witan_machine::{
     view::View,
 };
 
-use super::record::{KeyRecord, revision};
+use super::record::{KeyRecord, Values, revision};
 
 // Names of buckets.
 pub(super) const KEY: &str = "key";
@@ -51,18 +51,19 @@ pub(super) trait BucketSink {
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
 }
 
-/// Passes etcd's buckets and records to `sink` in the order of their names and keys, with this cluster version. Fails with
-/// `BrokenPipe` soon after `must_end` returns true.
+/// Passes etcd's buckets and records to `sink` in the order of their names and keys, with this cluster version. `values` says
+/// what the records contain for the values of keys. Fails with `BrokenPipe` soon after `must_end` returns true.
 pub(super) fn walk(
     view: &View,
     cluster_version: &str,
+    values: Values,
     must_end: &dyn Fn() -> bool,
     sink: &mut dyn BucketSink,
 ) -> io::Result<()> {
     alarms(view, sink)?;
     auth(view, sink)?;
     cluster(cluster_version, sink)?;
-    keys(view, must_end, sink)?;
+    keys(view, values, must_end, sink)?;
     leases(view, sink)?;
     members(view, sink)?;
     meta(view, sink)
@@ -126,14 +127,19 @@ fn cluster(version: &str, sink: &mut dyn BucketSink) -> io::Result<()> {
 
 /// Passes the bucket of keys, with all versions that etcd would still have. Fails with `BrokenPipe` once `must_end` returns
 /// true.
-fn keys(view: &View, must_end: &dyn Fn() -> bool, sink: &mut dyn BucketSink) -> io::Result<()> {
+fn keys(
+    view: &View,
+    values: Values,
+    must_end: &dyn Fn() -> bool,
+    sink: &mut dyn BucketSink,
+) -> io::Result<()> {
     sink.bucket(KEY)?;
     let mut record = KeyRecord::default();
     for written in view.machine.kv.retained_versions() {
         if must_end() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        record.fill(&written);
+        record.fill(&written, values);
         sink.record(&record.key, &record.value)?;
     }
     Ok(())

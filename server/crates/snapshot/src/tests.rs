@@ -1,6 +1,11 @@
 //! Writes files and reads them back, and reads damaged files.
 
-use std::{cell::Cell, fs, io, path::PathBuf};
+use std::{
+    cell::Cell,
+    fs, io,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use witan_bolt::{BoltFile as Opened, Layout, Writer};
 use witan_machine::{
@@ -12,6 +17,7 @@ use witan_machine::{
     lease::{Lease, LeaseCheckpoint, LeaseGrant, LeaseId, LeaseOperation, RemainingTtl},
     levels,
     revision::Revision,
+    values::test_support::drop_values,
     view::View,
 };
 
@@ -329,6 +335,24 @@ fn file_of(fill: &dyn Fn(&mut Writer<'_>) -> io::Result<()>) -> Vec<u8> {
         )
         .unwrap();
     bytes
+}
+
+#[test]
+fn a_layout_reads_no_value_from_disk() {
+    static READS: AtomicUsize = AtomicUsize::new(0);
+    let mut view = sample(100);
+    for number in 0..100 {
+        put(&mut view, format!("long-{number}"), 2000);
+    }
+    let expected = bytes(&view);
+    let _cache = drop_values(&view, || {
+        READS.fetch_add(1, Relaxed);
+    });
+    let file = SnapshotFile::of(&view, &|| false).unwrap();
+    assert_eq!(file.bytes(), expected.len() as u64);
+    assert_eq!(READS.load(Relaxed), 0);
+    assert_eq!(bytes(&view), expected);
+    assert!(READS.load(Relaxed) > 0);
 }
 
 #[test]

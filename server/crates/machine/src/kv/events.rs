@@ -10,6 +10,7 @@ use super::{
     KeyValue, Kv,
     block::Block,
     history::BlockVersion,
+    read_budget::{PLACEHOLDER, PLACEHOLDER_BYTES},
     version::{Location, Version},
 };
 use crate::{limits::STATES_BEFORE_COMPACTION_MAX, revision::Revision, values::ReadPattern};
@@ -66,6 +67,17 @@ impl<'a> KeyChange<'a> {
             mod_revision: pair.mod_revision,
             ..KeyValue::default()
         }
+    }
+
+    /// Returns the pair after the change, like [`Self::pair`], but with zeros in place of the value, so that a value on disk is
+    /// not read. The zeros have the length of the value. A value longer than [`PLACEHOLDER_BYTES`] is read.
+    pub fn pair_of_equal_size(&self) -> KeyValue {
+        let value_len = self.version.value_len;
+        if self.version.tombstone || value_len > PLACEHOLDER_BYTES {
+            return self.pair();
+        }
+        let value = PLACEHOLDER.slice(..value_len);
+        KeyValue { value, ..self.block.without_value(&self.version) }
     }
 }
 

@@ -20,10 +20,11 @@ use crate::{
 };
 
 /// Maximum length in bytes of a placeholder.
-const PLACEHOLDER_BYTES: usize = 2 << 20;
+pub(super) const PLACEHOLDER_BYTES: usize = 2 << 20;
 
 /// Replaces values that are not read. Nothing writes to the placeholder, so the system maps its memory to the zero page.
-static PLACEHOLDER: LazyLock<Bytes> = LazyLock::new(|| vec![0; PLACEHOLDER_BYTES].into());
+pub(super) static PLACEHOLDER: LazyLock<Bytes> =
+    LazyLock::new(|| vec![0; PLACEHOLDER_BYTES].into());
 
 const _: () = assert!(size_of::<KeyValue>() as u64 <= Pacing::of(OWN).pair_bytes);
 
