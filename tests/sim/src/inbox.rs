@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use witan_machine::{
     command::{Command, UnstampedEntry},
+    kv::ValueSource,
     lease::LeaseId,
     member::MemberId,
 };
@@ -211,6 +212,10 @@ impl World {
         let full = self.members[place].full_until > self.now;
         let bytes = if full { 0 } else { u64::MAX };
         replica.take(Input::LogRoom { bytes });
+        if self.scenario.counts_values(place) {
+            let source = ValueSource::Disk;
+            replica.take(Input::Values { source });
+        }
         let now_ns = self.now_ns(place);
         for _ in 0..due.min(TICKS_MADE_UP + 1) {
             replica.take(Input::Tick { now_ns });

@@ -104,6 +104,12 @@ impl Scenario {
         COLD_PERCENTS[(self.seed / 3 + place as u64) as usize % COLD_PERCENTS.len()]
     }
 
+    /// Returns whether a member's commands count the values that they may read from disk. This does not depend on
+    /// [`Self::cold_percent`], so that runs of a seed with other chances are the same.
+    pub(crate) fn counts_values(&self, place: usize) -> bool {
+        (self.seed / 3 + place as u64).is_multiple_of(2)
+    }
+
     /// Returns whether members run two releases and the leader decides the cluster version. Of the features below, such runs
     /// can have only held proposals.
     pub(crate) fn has_releases(&self) -> bool {

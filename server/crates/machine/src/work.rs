@@ -1,17 +1,20 @@
 //! Estimates the number of keys that a command touches, without executing it. Long commands do not run on the replica's thread.
-//! Operations on single keys are not counted. For a command that may read values, the estimate exceeds the number of keys.
+//! Operations on single keys are not counted. For a command that may read values from disk, the estimate exceeds the number
+//! of keys.
 
 use super::{
     StateMachine,
     auth::{AuthCommand, AuthOperation},
     command::{Command, Entry},
+    kv::ValueSource,
 };
 
 impl StateMachine {
     /// Estimates how many keys, nodes and users an entry touches, at most `max`, at a fraction of the cost of executing it.
-    pub fn work(&self, entry: &Entry, max: u64) -> u64 {
+    /// `source` says where the entry may find values.
+    pub fn work(&self, entry: &Entry, max: u64, source: ValueSource) -> u64 {
         let work = match &entry.command {
-            Some(Command::Kv(command)) => self.kv.work(command, max),
+            Some(Command::Kv(command)) => self.kv.work(command, max, source),
             Some(Command::Lease(command)) => self.kv.lease_work(command, max),
             Some(Command::Tree(command)) => {
                 let now_ns = entry.stamp.unwrap_or_default().now_ns;
@@ -105,12 +108,12 @@ mod tests {
     #[test]
     fn work_is_estimated_before_the_command_runs() {
         let machine = filled();
-        let work = |entry: &Entry| machine.work(entry, MAX);
+        let work = |entry: &Entry| machine.work(entry, MAX, ValueSource::Disk);
         let delete = |key, end| entry(KvOperation::Delete(deletion(key, end)));
         assert_eq!(work(&delete(b"k001", b"")), 0);
         assert_eq!(work(&delete(b"k100", b"k200")), 100);
         assert_eq!(work(&delete(b"k", b"l")), 500);
-        assert_eq!(machine.work(&delete(b"k", b"l"), 50), 50);
+        assert_eq!(machine.work(&delete(b"k", b"l"), 50, ValueSource::Disk), 50);
         let of = |key, end| TxnOpKind::Delete(deletion(key, end));
         assert_eq!(work(&txn(vec![of(b"k001", b"")])), 0);
         assert_eq!(work(&txn(vec![of(b"k", b"l"), of(b"k1", b"k2")])), 600);
@@ -139,7 +142,7 @@ mod tests {
     #[test]
     fn a_command_that_reads_values_is_more_work_than_one_that_reads_keys() {
         let machine = filled();
-        let work = |ops| machine.work(&txn(ops), 5000);
+        let work = |ops| machine.work(&txn(ops), 5000, ValueSource::Disk);
         let range = |key, range_end| kv::Range {
             key: Bytes::from_static(key),
             range_end: Bytes::from_static(range_end),
@@ -149,11 +152,19 @@ mod tests {
         let keys = kv::Range { keys_only: true, ..range(b"k10", b"k15") };
         assert_eq!(work(vec![TxnOpKind::Range(keys)]), 50);
         let values = TxnOpKind::Range(range(b"k10", b"k15"));
-        assert_eq!(work(vec![values]), 50 + 50 * 64);
+        assert_eq!(work(vec![values.clone()]), 50 + 50 * 64);
+        let in_memory = machine.work(&txn(vec![values]), 5000, ValueSource::Memory);
+        assert_eq!(in_memory, 50);
         let delete = kv::DeleteRange { prev_kv: true, ..deletion(b"k10", b"k15") };
         assert_eq!(work(vec![TxnOpKind::Delete(delete)]), 50 + 50 * 64);
+        let sorted = kv::Range {
+            keys_only: true,
+            sort_target: kv::SortTarget::Value as i32,
+            ..range(b"k001", b"")
+        };
         for single in [
             TxnOpKind::Range(range(b"k001", b"")),
+            TxnOpKind::Range(sorted),
             TxnOpKind::Put(kv::Put { prev_kv: true, ..put.clone() }),
             TxnOpKind::Put(kv::Put { ignore_value: true, ..put.clone() }),
         ] {
@@ -169,7 +180,7 @@ mod tests {
         let swaps = |times| {
             let compare = vec![compare.clone(); times];
             let txn = kv::Txn { compare, ..kv::Txn::default() };
-            machine.work(&entry(KvOperation::Txn(txn)), 5000)
+            machine.work(&entry(KvOperation::Txn(txn)), 5000, ValueSource::Disk)
         };
         assert_eq!((swaps(0), swaps(1), swaps(17)), (0, 64, 17 * 64));
         for (put, expected) in [
@@ -177,7 +188,12 @@ mod tests {
             (kv::Put { prev_kv: true, ..put.clone() }, 64),
             (kv::Put { ignore_value: true, ..put }, 64),
         ] {
-            assert_eq!(machine.work(&entry(KvOperation::Put(put)), 5000), expected);
+            let put = entry(KvOperation::Put(put));
+            let work = |source| machine.work(&put, 5000, source);
+            assert_eq!(
+                (work(ValueSource::Memory), work(ValueSource::Disk)),
+                (0, expected)
+            );
         }
     }
 
@@ -193,8 +209,8 @@ mod tests {
         machine.apply(&entry(KvOperation::Delete(deletion(b"m", b"n"))));
         let revision = machine.kv.revision().0;
         let compact = entry(KvOperation::Compact(kv::Compact { revision }));
-        assert_eq!(machine.work(&compact, MAX), MAX);
+        assert_eq!(machine.work(&compact, MAX, ValueSource::Memory), MAX);
         let small = entry(KvOperation::Put(kv::Put::default()));
-        assert_eq!(machine.work(&small, MAX), 0);
+        assert_eq!(machine.work(&small, MAX, ValueSource::Memory), 0);
     }
 }

@@ -47,7 +47,7 @@ mod waker;
 mod watch_streams;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -198,6 +198,12 @@ impl Shared {
     /// Returns the nanoseconds since startup, measured by a monotonic clock.
     fn monotonic_ns(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns whether some values do not fit in memory. The compared size includes keys and metadata, so the result can be true
+    /// although all values are in memory.
+    fn may_read_values_from_disk(&self) -> bool {
+        self.status.size_bytes.load(Relaxed) > self.memory.cache().target()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::mpsc::{Receiver, channel};
 use witan_base::panics;
-use witan_machine::{member::MemberId, view::View};
+use witan_machine::{kv::ValueSource, member::MemberId, view::View};
 use witan_recorder::RecordedReplica;
 use witan_replica::{
     host::Envelope,
@@ -149,6 +149,7 @@ pub fn start(
         tick: parts.tick,
         slow_apply: parts.slow_apply,
         memory_exhausted: false,
+        value_source: ValueSource::Memory,
     };
     let thread = panics::start_thread("replica", move || replica_loop.run(requests))?;
     Ok((node, thread))
@@ -174,6 +175,8 @@ struct ReplicaLoop {
     slow_apply: Duration,
     /// Whether the last report to the replica was that the memory is used up.
     memory_exhausted: bool,
+    /// The last source of values that was reported to the replica.
+    value_source: ValueSource,
 }
 
 impl ReplicaLoop {
@@ -390,8 +393,9 @@ impl ReplicaLoop {
         }
     }
 
-    /// Reports to the replica how many bytes the log can still grow and whether the memory budget is used up. A sole voter
-    /// never reports used-up memory, because it gets no entries from other members and refuses its clients' writes earlier.
+    /// Reports to the replica how many bytes the log can still grow, whether the memory budget is used up, and whether some
+    /// values do not fit in memory. A sole voter never reports used-up memory, because it gets no entries from other members
+    /// and refuses its clients' writes earlier.
     fn report_room(&mut self) {
         let bytes = self.space.log_room();
         self.replica.take(Input::LogRoom { bytes });
@@ -399,6 +403,14 @@ impl ReplicaLoop {
         if exhausted != self.memory_exhausted {
             self.memory_exhausted = exhausted;
             self.replica.take(Input::Memory { exhausted });
+        }
+        let source = match self.shared.may_read_values_from_disk() {
+            true => ValueSource::Disk,
+            false => ValueSource::Memory,
+        };
+        if source != self.value_source {
+            self.value_source = source;
+            self.replica.take(Input::Values { source });
         }
     }
 

@@ -183,6 +183,11 @@ impl Node {
         self.shared.status.size_bytes.load(Relaxed)
     }
 
+    /// Returns whether a command or a read may have to read values from disk.
+    pub fn may_read_values_from_disk(&self) -> bool {
+        self.shared.may_read_values_from_disk()
+    }
+
     /// Returns the size in bytes that is charged against the quota: v3 keys, the v2 tree, users, roles and members.
     pub fn quota_used_bytes(&self) -> u64 {
         let status = &self.shared.status;

@@ -333,7 +333,7 @@ pub struct Now {
 pub struct Input {
     #[prost(
         oneof = "InputKind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17"
     )]
     pub kind: Option<InputKind>,
 }
@@ -377,6 +377,8 @@ pub enum InputKind {
     Omitted(u64),
     #[prost(bool, tag = "16")]
     MemoryExhausted(bool),
+    #[prost(bool, tag = "17")]
+    ValuesOnDisk(bool),
 }
 
 /// A message from another member.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use witan_machine::{
     command::{Command, Entry},
+    kv::ValueSource,
     lease::LeaseId,
     member::{MemberId, MemberRegistry},
     view::View,
@@ -38,6 +39,7 @@ pub(crate) fn record(input: &Input, redaction: Redaction) -> InputKind {
         Input::Executed(command) => InputKind::Executed(command.index()),
         Input::LogRoom { bytes } => InputKind::LogRoom(*bytes),
         Input::Memory { exhausted } => InputKind::MemoryExhausted(*exhausted),
+        Input::Values { source } => InputKind::ValuesOnDisk(*source == ValueSource::Disk),
         Input::Turned { monotonic_ns, sync_ns } => {
             InputKind::Turned(Turned { monotonic_ns: *monotonic_ns, sync_ns: *sync_ns })
         }
@@ -113,6 +115,8 @@ pub(crate) fn restore(kind: &InputKind) -> Result<Input, String> {
         InputKind::Durable(index) => Input::Durable { index: *index },
         InputKind::LogRoom(bytes) => Input::LogRoom { bytes: *bytes },
         InputKind::MemoryExhausted(exhausted) => Input::Memory { exhausted: *exhausted },
+        InputKind::ValuesOnDisk(true) => Input::Values { source: ValueSource::Disk },
+        InputKind::ValuesOnDisk(false) => Input::Values { source: ValueSource::Memory },
         InputKind::Turned(Turned { monotonic_ns, sync_ns }) => {
             Input::Turned { monotonic_ns: *monotonic_ns, sync_ns: *sync_ns }
         }
@@ -202,6 +206,8 @@ pub(crate) fn show(input: &InputKind) -> String {
         InputKind::LogRoom(bytes) => format!("room for {bytes} bytes of log"),
         InputKind::MemoryExhausted(true) => "the memory is used up".into(),
         InputKind::MemoryExhausted(false) => "memory is free again".into(),
+        InputKind::ValuesOnDisk(true) => "some values do not fit in memory".into(),
+        InputKind::ValuesOnDisk(false) => "all values fit in memory".into(),
         InputKind::Turned(turned) => format!("last sync took {} us", turned.sync_ns / 1000),
         InputKind::Rebuild(_) => "replace the state with the leader's".into(),
         InputKind::Transfer(TransferRequest { ticket, to }) => match MemberId(*to) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use witan_machine::{
     command::{Command, UnstampedEntry},
+    kv::ValueSource,
     lease::LeaseId,
     member::{MemberId, MemberRegistry},
 };
@@ -54,6 +55,11 @@ pub enum Input {
     Memory {
         /// Whether the memory is used up. If so, the member accepts no entries that add data.
         exhausted: bool,
+    },
+    /// Some values no longer fit in memory, or all values fit again.
+    Values {
+        /// Where commands find the values that they read.
+        source: ValueSource,
     },
     /// A turn has ended.
     Turned {
@@ -122,6 +128,7 @@ impl Replica {
             Input::Executed(command) => self.take_executed(command),
             Input::LogRoom { bytes } => self.set_log_room(bytes),
             Input::Memory { exhausted } => self.set_lacks_memory(exhausted),
+            Input::Values { source } => self.set_value_source(source),
             Input::Turned { monotonic_ns, sync_ns } => self.turned(monotonic_ns, sync_ns),
             Input::Rebuild => self.rebuild(),
             Input::Transfer { ticket, to } => {

@@ -10,8 +10,8 @@ pub const COMMAND_BYTES_MAX: usize = 11 << 20;
 pub const APPLY_GAP_MAX: u64 = 5000;
 
 /// Number of keys that range commands may touch in one turn. Touching them takes milliseconds. From this number on, the host
-/// executes the commands, so that heartbeats are not delayed. Each value that a command may read is counted as several keys
-/// (`machine/kv/work.rs`).
+/// executes the commands, so that heartbeats are not delayed. Each value that a command may read from disk is counted as
+/// several keys (`machine/kv/work.rs`).
 pub const LONG_COMMAND_KEYS: u64 = 4096;
 
 /// Maximum number of waiting requests of each kind; further requests are refused. Proposals wait for their entry to be applied

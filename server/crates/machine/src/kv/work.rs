@@ -2,7 +2,7 @@
 
 use super::{
     CompareTarget, DeleteRange, KeyRange, Kv, KvCommand, KvError, KvOperation, Put, Range,
-    ReadBudget, Txn, TxnOpKind, range::fetch_limit,
+    ReadBudget, Txn, TxnOpKind, ValueSource, ValueUse, range::fetch_limit,
 };
 use crate::{
     follow::{FollowCommand, FollowOperation},
@@ -16,26 +16,32 @@ const VERSIONS_PER_BLOCK: u64 = 128;
 /// Maximum number of a transaction's operations that are not charged. For a transaction with more operations, all are charged.
 const SMALL_TXN_OPERATIONS: usize = 64;
 
-/// Number of keys that are charged for each value that a command may read, because values may be on disk. The charge must not
-/// depend on which values are in memory, because these values differ between members and are not recorded.
+/// Number of keys that are charged for each value that a command may read from disk. The charge must not depend on which values
+/// are in memory at the moment, because these values are not recorded.
 const KEYS_PER_VALUE: usize = 64;
 
 impl Kv {
     /// Estimates how many keys a command and its part of a sweep touch. Single keys are not counted. Counts the command's own
-    /// keys up to `max` and assumes `max` if the command compares the values of a range. Each value that the command may read
-    /// is counted as [`KEYS_PER_VALUE`] additional keys.
-    pub(crate) fn work(&self, command: &KvCommand, max: u64) -> u64 {
+    /// keys up to `max` and assumes `max` if the command compares the values of a range. If `source` is the disk, each
+    /// value that the command may read is counted as [`KEYS_PER_VALUE`] additional keys.
+    pub(crate) fn work(&self, command: &KvCommand, max: u64, source: ValueSource) -> u64 {
+        let keys_per_value = match source {
+            ValueSource::Memory => 0,
+            ValueSource::Disk => KEYS_PER_VALUE,
+        };
         let of_verb = match &command.operation {
-            Some(KvOperation::Put(put)) => self.charged(max, |reads| {
-                charge_values(usize::from(reads_value(put)), reads)
-            }),
+            Some(KvOperation::Put(put)) if reads_value(put) => keys_per_value as u64,
+            Some(KvOperation::Put(_)) => 0,
             Some(KvOperation::Delete(delete)) => self.charged(max, |reads| {
                 let values = self.charge_deletion(delete, reads)?;
-                charge_values(values, reads)
+                reads.keys(values.saturating_mul(keys_per_value))
             }),
             // A few keys may have values of many megabytes.
             Some(KvOperation::Txn(txn)) if txn.compares_values() => max,
-            Some(KvOperation::Txn(txn)) => self.charged(max, |reads| self.charge_txn(txn, reads)),
+            Some(KvOperation::Txn(txn)) => self.charged(max, |reads| {
+                let values = self.charge_txn(txn, reads)?;
+                reads.keys(values.saturating_mul(keys_per_value))
+            }),
             Some(KvOperation::Compact(compact)) => {
                 self.sweep_work(Revision(compact.revision), self.pacing.sweep_blocks_first)
             }
@@ -111,9 +117,9 @@ impl Kv {
         swept.saturating_mul(VERSIONS_PER_BLOCK)
     }
 
-    /// Charges the keys in the ranges of a transaction's comparisons and branches, and the values that both branches read. Also
-    /// charges the number of operations if this number exceeds `SMALL_TXN_OPERATIONS`.
-    fn charge_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<(), KvError> {
+    /// Charges the keys in the ranges of a transaction's comparisons and branches. Also charges the number of operations if this
+    /// number exceeds `SMALL_TXN_OPERATIONS`. Returns the maximum number of values that the comparisons and both branches read.
+    fn charge_txn(&self, txn: &Txn, reads: &mut ReadBudget) -> Result<usize, KvError> {
         let mut values = 0;
         for compare in txn.comparisons() {
             if compare.range_end.is_empty() {
@@ -135,7 +141,7 @@ impl Kv {
                 TxnOpKind::Txn(_) => 0,
             };
         }
-        charge_values(values, reads)
+        Ok(values)
     }
 
     /// Charges the keys in a range to read. A single key costs nothing. Returns the maximum number of values that the range
@@ -148,10 +154,12 @@ impl Kv {
             self.charge_read(range, reads)?;
             before - reads.keys_left()
         };
-        Ok(match range.keys_only || range.count_only {
-            true => 0,
-            false => keys.min(fetch_limit(range)),
-        })
+        Ok(
+            match range.count_only || ValueUse::of(range) == ValueUse::Nothing {
+                true => 0,
+                false => keys.min(fetch_limit(range)),
+            },
+        )
     }
 
     /// Charges the keys in a range to delete. A single key costs nothing. Returns the maximum number of values that the
@@ -189,9 +197,4 @@ impl Kv {
 /// Returns whether the put needs the previous value, which may be on disk.
 fn reads_value(put: &Put) -> bool {
     put.prev_kv || put.ignore_value
-}
-
-/// Charges [`KEYS_PER_VALUE`] keys for each value, in addition to its key.
-fn charge_values(values: usize, reads: &mut ReadBudget) -> Result<(), KvError> {
-    reads.keys(values.saturating_mul(KEYS_PER_VALUE))
 }

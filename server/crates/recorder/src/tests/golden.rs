@@ -241,6 +241,7 @@ fn inputs_are_restored() {
         InputKind::Propose(proposal),
         InputKind::Decide(decision),
         InputKind::MemoryExhausted(true),
+        InputKind::ValuesOnDisk(true),
     ];
     for kind in whole.chain(parts) {
         let restored = crate::input::restore(&kind).unwrap();

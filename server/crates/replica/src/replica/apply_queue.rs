@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use raft::eraftpb::{ConfChange, Entry as RaftEntry};
 
 use crate::long_command::ExecutedCommand;
-use witan_machine::{StateMachine, command::Entry};
+use witan_machine::{StateMachine, command::Entry, kv::ValueSource};
 
 /// Committed but unapplied entries. The queue is empty between turns unless the host executes a command.
 #[derive(Debug, Default)]
@@ -60,8 +60,9 @@ impl ApplyQueue {
         machine: &StateMachine,
         command: &Entry,
         keys_max: u64,
+        source: ValueSource,
     ) -> bool {
-        let keys = machine.work(command, keys_max);
+        let keys = machine.work(command, keys_max, source);
         self.turn_keys = self.turn_keys.saturating_add(keys);
         self.turn_keys >= keys_max && (keys > 0 || keys_max == 0)
     }

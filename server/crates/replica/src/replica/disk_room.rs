@@ -16,7 +16,7 @@ use raft::{
 
 use super::Replica;
 use crate::wire;
-use witan_machine::command::Command;
+use witan_machine::{command::Command, kv::ValueSource};
 
 /// Number of election timeouts between two attempts to transfer leadership. Raft drops proposals during a transfer.
 const HANDOVER_TIMEOUTS: u64 = 3;
@@ -31,6 +31,8 @@ pub(super) struct Room {
     full: bool,
     /// Whether the memory is used up.
     lacks_memory: bool,
+    /// Where commands find the values that they read.
+    pub(super) values: ValueSource,
     /// Tick and target of this leader's last transfer because of a full disk or used-up memory.
     handed_over: Option<(u64, u64)>,
 }
@@ -41,6 +43,7 @@ impl Default for Room {
             left_bytes: u64::MAX,
             full: false,
             lacks_memory: false,
+            values: ValueSource::Memory,
             handed_over: None,
         }
     }
@@ -77,6 +80,11 @@ impl Replica {
     /// Records whether commands that add data must be rejected for lack of memory.
     pub(crate) fn set_lacks_memory(&mut self, lacks_memory: bool) {
         self.disk_room.lacks_memory = lacks_memory;
+    }
+
+    /// Records where commands find the values that they read.
+    pub(crate) fn set_value_source(&mut self, values: ValueSource) {
+        self.disk_room.values = values;
     }
 
     /// Returns whether the disk has no space for another entry.

@@ -308,9 +308,12 @@ fn apply_one(
     };
     let place = ExecutingCommand { index, term: entry.term, change };
     let keys_max = replica.config.tuning.long_command_keys;
-    let is_long = replica
-        .apply_queue
-        .charge(&replica.machine, &command, keys_max);
+    let is_long = replica.apply_queue.charge(
+        &replica.machine,
+        &command,
+        keys_max,
+        replica.disk_room.values,
+    );
     if !is_long {
         let outcome = replica.machine.apply_with(&command, results);
         return Ok(Some(conclude(replica, place, &command, outcome)));

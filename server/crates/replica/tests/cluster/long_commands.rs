@@ -95,7 +95,7 @@ fn watchers_get_all_states_before_compactions_if_the_host_executes_at_once() {
     assert_eq!(records(&at_once), records(&in_turns));
 }
 
-/// Each value may be on disk, so many commands that read one value each must not occupy one turn.
+/// Commands that read values from disk must not occupy a turn for long.
 #[test]
 fn a_turn_reads_a_bounded_number_of_values() {
     let mut cluster = Cluster::begun_with(first_state(&[1]), &[1], Tuning::default());
@@ -105,6 +105,8 @@ fn a_turn_reads_a_bounded_number_of_values() {
         .expect("running")
         .1
         .executes_later = true;
+    let source = kv::ValueSource::Disk;
+    cluster.replica(1).take(Input::Values { source });
     cluster.propose(1, put("k"));
     cluster.settle();
     let read = kv::KvOperation::Put(kv::Put {

@@ -19,8 +19,7 @@ pub(super) async fn charge_if(
     may_return_pairs: bool,
     bytes: impl FnOnce(&Kv) -> u64,
 ) -> RpcResult<Option<Charge>> {
-    // The size includes keys and metadata, so this charges some pairs although all values are in memory.
-    if may_return_pairs && ctx.node.size_bytes() > ctx.node.memory().cache().target() {
+    if may_return_pairs && ctx.node.may_read_values_from_disk() {
         // The box keeps the usual future small.
         Box::pin(charge_pairs(ctx, bytes)).await
     } else {
