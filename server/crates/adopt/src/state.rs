@@ -91,8 +91,8 @@ fn current_members(backend: &BackendMeta, v2: &V2Store) -> Result<MemberRegistry
 }
 
 /// Returns whether etcd has refused the membership change in the entry `index`. etcd logs a change before it checks the peer
-/// URLs and the number of learners. `current` contains the members before the change. The backend contains the ids of all
-/// members that etcd has added.
+/// URLs and the number of learners. `current` contains the members before the change, or the later members that the backend
+/// contains. The backend contains the ids of all members that etcd has added.
 fn is_refused(
     command: &Command,
     index: u64,
@@ -106,8 +106,10 @@ fn is_refused(
     if let Command::Members(ChangeMembers { add: Some(added), .. }) = command {
         let known = backend.members.iter().map(|member| member.id);
         let mut known = known.chain(backend.removed.iter().copied());
-        let is_surplus = added.learner && index <= backend.consistent_index;
-        !known.any(|id| id == added.id) && (is_surplus || are_taken(&added.peer_urls, added.id))
+        // After `etcdctl snapshot restore`, the backend of etcd up to 3.5 can lack the voters of the new cluster.
+        let is_complete = backend.storage_version.is_some() || added.learner;
+        let is_missing = is_complete && index <= backend.consistent_index;
+        !known.any(|id| id == added.id) && (is_missing || are_taken(&added.peer_urls, added.id))
     } else if let Command::PeerUrls(asked) = command {
         are_taken(&asked.peer_urls, asked.id)
     } else {
@@ -256,24 +258,29 @@ mod tests {
             removed: vec![3],
             ..BackendMeta::default()
         };
+        let storage_version = Some("3.6.0".to_owned());
+        let later = BackendMeta { storage_version, ..backend.clone() };
         let current = registry(&backend);
         let remove = ChangeMembers { remove: 9, ..ChangeMembers::default() };
         for (command, index, refused) in [
-            (add(9, "http://a:1", false), 20, true),
-            (add(9, "http://a:1", false), 21, true),
-            (add(9, "http://c:1", false), 21, false),
+            (add(9, "http://a:1", false), 20, [true; 2]),
+            (add(9, "http://a:1", false), 21, [true; 2]),
+            // The member with this peer URL may have been removed since.
+            (add(9, "http://c:1", false), 20, [false, true]),
+            (add(9, "http://c:1", false), 21, [false; 2]),
             // The backend contains each member that etcd has added.
-            (add(2, "http://b:1", false), 20, false),
-            (add(3, "http://b:1", false), 20, false),
+            (add(2, "http://b:1", false), 20, [false; 2]),
+            (add(3, "http://b:1", false), 20, [false; 2]),
             // etcd limits the number of learners.
-            (add(9, "http://c:1", true), 20, true),
-            (add(9, "http://c:1", true), 21, false),
-            (add(2, "http://b:1", true), 20, false),
-            (update(1, "http://b:1"), 20, true),
-            (update(1, "http://a:1"), 20, false),
-            (Command::Members(remove), 20, false),
+            (add(9, "http://c:1", true), 20, [true; 2]),
+            (add(9, "http://c:1", true), 21, [false; 2]),
+            (add(2, "http://b:1", true), 20, [false; 2]),
+            (update(1, "http://b:1"), 20, [true; 2]),
+            (update(1, "http://a:1"), 20, [false; 2]),
+            (Command::Members(remove), 20, [false; 2]),
         ] {
-            let found = is_refused(&command, index, &backend, &current);
+            let is_refused = |backend| is_refused(&command, index, backend, &current);
+            let found = [&backend, &later].map(is_refused);
             assert_eq!(found, refused, "{command:?} {index}");
         }
     }

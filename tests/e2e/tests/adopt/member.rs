@@ -85,6 +85,16 @@ fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write_and_user(
     });
 }
 
+/// Adds a learner that never starts. `url` is the flag with its peer URL. Returns its id.
+fn add_learner(etcd: &Server, url: &str) -> String {
+    let added = etcd.etcdctl(&["member", "add", "learner", "--learner", url]);
+    added
+        .split_whitespace()
+        .nth(1)
+        .expect("Member ID added")
+        .to_owned()
+}
+
 /// etcd logs a membership change before it refuses the change. An adopted member must not count the refused members.
 #[test]
 fn refused_membership_changes_are_not_adopted() {
@@ -96,6 +106,12 @@ fn refused_membership_changes_are_not_adopted() {
             let refused = Tool::Etcdctl36.run(&etcd.url(), &[&add[..], role].concat());
             assert_contains(refused.all(), "Peer URLs already exists");
         }
+        // Nothing listens on this port.
+        let url = "--peer-urls=http://127.0.0.1:2";
+        let learner = add_learner(&etcd, url);
+        let refused = Tool::Etcdctl36.run(&etcd.url(), &["member", "add", "again", url]);
+        assert_contains(&refused.all(), "Peer URLs already exists");
+        etcd.etcdctl(&["member", "remove", &learner]);
         etcd.etcdctl(&["put", "a", "1"]);
         etcd.terminate();
         check_adopted(&mut etcd, &[0]);
