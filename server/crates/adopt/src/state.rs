@@ -40,7 +40,12 @@ pub(super) fn committed(
             entry::Change::None | entry::Change::PathAuth => None,
         };
         if let Some(command @ (Command::Members(_) | Command::PeerUrls(_))) = command
-            && is_refused(command, log.index, backend, &current_members(backend, &v2)?)
+            && is_refused(
+                command,
+                log.index,
+                backend,
+                &current_members(backend, &v2, &machine.members)?,
+            )
         {
             refused.insert(log.index);
         } else {
@@ -83,10 +88,15 @@ fn registry(backend: &BackendMeta) -> MemberRegistry {
 }
 
 /// Returns the members from the store in which etcd keeps them: the v2 store up to etcd 3.5, the backend in later versions.
-fn current_members(backend: &BackendMeta, v2: &V2Store) -> Result<MemberRegistry, AdoptError> {
+/// `in_backend` contains the backend's members after the entries that were applied.
+fn current_members(
+    backend: &BackendMeta,
+    v2: &V2Store,
+    in_backend: &MemberRegistry,
+) -> Result<MemberRegistry, AdoptError> {
     match backend.storage_version {
         None => Ok(v2.members()?),
-        Some(_) => Ok(registry(backend)),
+        Some(_) => Ok(in_backend.clone()),
     }
 }
 
