@@ -102,7 +102,7 @@ fn current_members(
 
 /// Returns whether etcd has refused the membership change in the entry `index`. etcd logs a change before it checks the peer
 /// URLs and the number of learners. `current` contains the members before the change, or the later members that the backend
-/// contains. The backend contains the ids of all members that etcd has added.
+/// contains. From etcd 3.6, the backend contains the ids of all members that etcd has added up to its index.
 fn is_refused(
     command: &Command,
     index: u64,
@@ -116,10 +116,13 @@ fn is_refused(
     if let Command::Members(ChangeMembers { add: Some(added), .. }) = command {
         let known = backend.members.iter().map(|member| member.id);
         let mut known = known.chain(backend.removed.iter().copied());
-        // After `etcdctl snapshot restore`, the backend of etcd up to 3.5 can lack the voters of the new cluster.
-        let is_complete = backend.storage_version.is_some() || added.learner;
-        let is_missing = is_complete && index <= backend.consistent_index;
-        !known.any(|id| id == added.id) && (is_missing || are_taken(&added.peer_urls, added.id))
+        let is_known = known.any(|id| id == added.id);
+        match backend.storage_version {
+            Some(_) if index <= backend.consistent_index => !is_known,
+            // Up to etcd 3.5, a cluster has at most one learner.
+            None if added.learner && current.by_id.values().any(|one| one.learner) => !is_known,
+            None | Some(_) => are_taken(&added.peer_urls, added.id),
+        }
     } else if let Command::PeerUrls(asked) = command {
         are_taken(&asked.peer_urls, asked.id)
     } else {
@@ -244,7 +247,6 @@ mod tests {
 
     use super::*;
 
-    /// Returns the addition of a member with this id and peer URL, and whether it is a learner.
     fn add(id: u64, url: &str, learner: bool) -> Command {
         let peer_urls = vec![url.to_owned()];
         let added = Member { id, peer_urls, learner, ..Member::default() };
@@ -262,15 +264,16 @@ mod tests {
             peer_urls: vec![url.to_owned()],
             ..peer::Member::default()
         };
+        let learner = peer::Member { is_learner: true, ..member(4, "http://d:1") };
         let backend = BackendMeta {
             consistent_index: 20,
-            members: vec![member(1, "http://a:1"), member(2, "http://b:1")],
+            members: vec![member(1, "http://a:1"), member(2, "http://b:1"), learner],
             removed: vec![3],
             ..BackendMeta::default()
         };
         let storage_version = Some("3.6.0".to_owned());
         let later = BackendMeta { storage_version, ..backend.clone() };
-        let current = registry(&backend);
+        let mut current = registry(&backend);
         let remove = ChangeMembers { remove: 9, ..ChangeMembers::default() };
         for (command, index, refused) in [
             (add(9, "http://a:1", false), 20, [true; 2]),
@@ -278,13 +281,10 @@ mod tests {
             // The member with this peer URL may have been removed since.
             (add(9, "http://c:1", false), 20, [false, true]),
             (add(9, "http://c:1", false), 21, [false; 2]),
-            // The backend contains each member that etcd has added.
             (add(2, "http://b:1", false), 20, [false; 2]),
-            (add(3, "http://b:1", false), 20, [false; 2]),
-            // etcd limits the number of learners.
+            (add(3, "http://b:1", false), 20, [true, false]),
             (add(9, "http://c:1", true), 20, [true; 2]),
-            (add(9, "http://c:1", true), 21, [false; 2]),
-            (add(2, "http://b:1", true), 20, [false; 2]),
+            (add(9, "http://c:1", true), 21, [true, false]),
             (update(1, "http://b:1"), 20, [true; 2]),
             (update(1, "http://a:1"), 20, [false; 2]),
             (Command::Members(remove), 20, [false; 2]),
@@ -293,5 +293,8 @@ mod tests {
             let found = [&backend, &later].map(is_refused);
             assert_eq!(found, refused, "{command:?} {index}");
         }
+        current.by_id.remove(&MemberId(4));
+        let first_learner = add(9, "http://c:1", true);
+        assert!(!is_refused(&first_learner, 20, &backend, &current));
     }
 }
