@@ -194,6 +194,17 @@ fn cannot_return(cluster: &Cluster<'_>, seen: &Observed, last: &RestoreStatus) -
         return Some(NOTHING_KEPT.to_owned());
     }
     let kept = &last.kept_disks;
+    let is_used = |name: &&String| {
+        let ordinal = cluster.ordinal_of_claim(name);
+        ordinal.is_some_and(|at| seen.pod(at).is_some() || seen.member(at).is_some())
+    };
+    // Release 0.1.0 could give the number of a deleted disk to a later member.
+    let mut names = kept.iter().filter(|_| last.phase == RestorePhase::Done);
+    if let Some(name) = names.find(is_used) {
+        return Some(format!(
+            "a member of the current cluster has the PVC {name}, so the kept PVC of this name no longer exists"
+        ));
+    }
     let usable = kept.iter().filter(|name| is_usable(cluster, seen, name));
     let (found, all, names) = (usable.count(), kept.len(), kept.join(", "));
     (found < quorum(all)).then(|| {

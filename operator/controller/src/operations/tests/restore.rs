@@ -6,7 +6,7 @@ use witan_crd::{
     OperationPhase::{Failed, Pending, Running},
     UndoRestore,
 };
-use witan_plan::model::{ClaimSeen, Observed, OrdinalSeen};
+use witan_plan::model::{ClaimSeen, MemberSeen, Membership, Observed, OrdinalSeen};
 
 use super::{
     super::{decide::Start, restore::may_return},
@@ -321,6 +321,27 @@ fn an_undo_waits_while_the_spec_makes_no_pods() {
     assert_eq!(start(&seen), Start::Begin(None));
     seen.rejected = Some("spec.tolerations is not valid".to_owned());
     assert!(matches!(start(&seen), Start::Hold(_)), "{:?}", start(&seen));
+}
+
+/// Release 0.1.0 has given the number of a deleted disk to a later member.
+#[test]
+fn an_undo_does_not_use_the_disk_of_a_later_member() {
+    let cluster = named(&json!({"status": {"clusterID": "c1", "restore": kept("Done")}}));
+    let disk = |ordinal| {
+        let claim = Some(ClaimSeen::default());
+        (ordinal, OrdinalSeen { claim, ..OrdinalSeen::default() })
+    };
+    let later = MemberSeen { ordinal: Some(1), ..MemberSeen::default() };
+    let membership = Membership { members: vec![later], ..Membership::default() };
+    let seen = Observed {
+        ordinals: [0, 1, 2].map(disk).into(),
+        membership: Some(membership),
+        ..Observed::default()
+    };
+    let Start::End(Err(why)) = may_return(&cluster, &seen, &UndoRestore::default()) else {
+        panic!("the undo is refused");
+    };
+    says(Some(why), "data-orders-1");
 }
 
 #[tokio::test]
