@@ -73,6 +73,8 @@ fn unmarked(cluster: &Cluster<'_>, plan: &PodPlan) -> BuildResult<Pod> {
     let spec = pod.spec.get_or_insert_default();
     let wanted = own.spec.unwrap_or_default();
     (spec.hostname, spec.subdomain) = (wanted.hostname, wanted.subdomain);
+    // A template with `initContainers: null` must not remove the containers that restore the backup.
+    spec.init_containers = spec.init_containers.take().or(wanted.init_containers);
     // A template with `env: null` must not remove the operator's variable.
     let is_member = |container: &&mut Container| container.name == CONTAINER;
     for container in spec.containers.iter_mut().filter(is_member) {

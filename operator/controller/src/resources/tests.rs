@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
-use witan_crd::{CertificateRole, EtcdCluster};
+use witan_crd::{CertificateRole, EtcdCluster, RestorePoint};
 use witan_plan::model::{Bootstrap, JoinMember, PeerTls, PodPlan, Role, Rotation};
 
 use super::{
@@ -319,6 +319,18 @@ fn a_template_does_not_remove_the_variable_of_an_initial_member() {
     let spec = pod.spec.expect("a spec");
     let variables = spec.containers[0].env.as_ref().expect("variables");
     assert_eq!(variables[0].name, "ETCD_INITIAL_CLUSTER_STATE");
+}
+
+/// Without these containers, the cluster would start without the data of its backup.
+#[test]
+fn a_template_does_not_remove_the_containers_that_restore_a_backup() {
+    let spec = json!({"podTemplate": {"spec": {"initContainers": null}}});
+    let mut cluster = cluster(resource(spec));
+    cluster.restore = Some(RestorePoint::default());
+    let pod = pod(&cluster, &first(0, PeerTls::Off)).expect("a pod");
+    let init = pod.spec.expect("a spec").init_containers;
+    let names: Vec<_> = init.iter().flatten().map(|one| &one.name).collect();
+    assert_eq!(names, ["fetch", "restore"]);
 }
 
 #[test]
