@@ -110,10 +110,16 @@ fn refused_membership_changes_are_not_adopted() {
         let url = "--peer-urls=http://127.0.0.1:2";
         let learner = add_learner(&etcd, url);
         let refused = Tool::Etcdctl36.run(&etcd.url(), &["member", "add", "again", url]);
-        assert_contains(&refused.all(), "Peer URLs already exists");
-        let other = ["member", "add", "again", "--learner", "--peer-urls=http://127.0.0.1:3"];
+        assert_contains(refused.all(), "Peer URLs already exists");
+        let other = [
+            "member",
+            "add",
+            "again",
+            "--learner",
+            "--peer-urls=http://127.0.0.1:3",
+        ];
         let refused = Tool::Etcdctl36.run(&etcd.url(), &other);
-        assert_contains(&refused.all(), "too many learner members in cluster");
+        assert_contains(refused.all(), "too many learner members in cluster");
         etcd.etcdctl(&["member", "remove", &learner]);
         etcd.etcdctl(&["put", "a", "1"]);
         etcd.terminate();
