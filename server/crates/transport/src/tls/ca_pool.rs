@@ -4,13 +4,13 @@
 use std::{collections::HashSet, sync::Arc};
 
 use rustls::{
-    CertificateError, Error, RootCertStore,
+    CertificateError, DistinguishedName, Error, RootCertStore,
     pki_types::{CertificateDer, UnixTime},
 };
 use x509_cert::{
-    TbsCertificate,
+    TbsCertificate, Version,
     der::oid::{ObjectIdentifier, db::rfc5280::ANY_EXTENDED_KEY_USAGE},
-    ext::pkix::ExtendedKeyUsage,
+    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage},
 };
 
 use super::client_certificate::parse_certificate;
@@ -18,26 +18,34 @@ use super::client_certificate::parse_certificate;
 /// Trusted CAs, from a file or from the system.
 #[derive(Debug)]
 pub(super) struct TrustedPool {
+    /// The certificates that may sign others.
     pub(super) roots: Arc<RootCertStore>,
+    /// The subjects of all certificates in the file.
+    pub(super) subjects: Vec<DistinguishedName>,
     certificates: HashSet<CertificateDer<'static>>,
 }
 
 impl TrustedPool {
-    /// Creates a pool from the certificates in a file. Fails if one of them cannot be parsed. Does not check that they are CAs,
-    /// and webpki does not check this either. Therefore, each certificate in the file can sign other certificates.
+    /// Creates a pool from the certificates in a file. Fails if one of them cannot be parsed. As in Go, only CAs among them can
+    /// sign other certificates. webpki does not check this for a trusted certificate.
     pub(super) fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
+        let mut all = RootCertStore::empty();
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {
-            roots.add(certificate.clone())?;
+            all.add(certificate.clone())?;
+            if signs(certificate).ok_or(CertificateError::BadEncoding)? {
+                roots.add(certificate.clone())?;
+            }
         }
+        let (roots, subjects) = (Arc::new(roots), all.subjects());
         let certificates = certificates.into_iter().collect();
-        Ok(Self { roots: Arc::new(roots), certificates })
+        Ok(Self { roots, subjects, certificates })
     }
 
     /// Creates a pool from [`system_roots`]. Never fails, but the pool may be empty.
     pub(super) fn of_system() -> Self {
         let roots = Arc::new(system_roots());
-        Self { roots, certificates: HashSet::new() }
+        Self { roots, subjects: Vec::new(), certificates: HashSet::new() }
     }
 
     /// Returns whether a certificate is in the file; always `false` for the system's CAs. Fails if such a certificate is not
@@ -78,6 +86,18 @@ pub(super) fn serves(certificate: &TbsCertificate, purpose: ObjectIdentifier) ->
     Some(listed.0.iter().any(|id| wanted.contains(id)))
 }
 
+/// Returns whether a certificate may sign others. It must be a CA, and its key usage, if present, must include this use. A
+/// certificate of version 1 has no such fields and may sign. Returns `None` if the certificate cannot be parsed.
+fn signs(certificate: &CertificateDer<'_>) -> Option<bool> {
+    let parsed = parse_certificate(certificate)?.tbs_certificate;
+    let is_ca = match parsed.get::<BasicConstraints>().ok()? {
+        Some((_, constraints)) => constraints.ca,
+        None => parsed.version != Version::V3,
+    };
+    let usage = parsed.get::<KeyUsage>().ok()?;
+    Some(is_ca && usage.is_none_or(|(_, usage)| usage.key_cert_sign()))
+}
+
 /// Returns the system's CAs. If `SSL_CERT_FILE` (a file) or `SSL_CERT_DIR` (directories separated by colons) is set, returns
 /// only the CAs at these paths. Skips unreadable certificates, so the result may be empty.
 pub fn system_roots() -> RootCertStore {
@@ -93,7 +113,10 @@ mod tests {
     use rcgen::{
         BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
     };
-    use x509_cert::der::oid::db::rfc5912::{ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH};
+    use x509_cert::der::{
+        Encode as _,
+        oid::db::rfc5912::{ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH},
+    };
 
     use super::*;
 
@@ -139,5 +162,27 @@ mod tests {
             let got = pool.holds(certificate, year(when), purpose);
             assert_eq!(got, expect, "{when} {purpose:?}");
         }
+    }
+
+    /// A server sends the subjects of all certificates, because some clients choose their certificate by them.
+    #[test]
+    fn a_certificate_that_cannot_sign_stays_in_the_pool() {
+        let authority = own_authority(&[]);
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::default().self_signed(&key).unwrap();
+        let leaf = leaf.der().clone();
+        let mut first_version = parse_certificate(&leaf).unwrap();
+        first_version.tbs_certificate.version = Version::V1;
+        let first_version = CertificateDer::from(first_version.to_der().unwrap());
+        for (certificates, subjects, roots) in [
+            (vec![authority.clone(), leaf.clone()], 2, 1),
+            (vec![leaf.clone()], 1, 0),
+            (vec![first_version], 1, 1),
+        ] {
+            let pool = TrustedPool::new(certificates).unwrap();
+            assert_eq!((pool.subjects.len(), pool.roots.len()), (subjects, roots));
+        }
+        let torn = CertificateDer::from(leaf[..leaf.len() - 1].to_vec());
+        assert!(TrustedPool::new(vec![authority, torn]).is_err());
     }
 }

@@ -182,7 +182,7 @@ impl Files {
     ) -> Result<ServerConfig, TlsError> {
         let builder = ServerConfig::builder_with_provider(self.choice.provider.clone())
             .with_protocol_versions(&self.choice.versions)?;
-        let clients = self.clients(parts, revoked)?;
+        let clients = self.clients(parts, revoked);
         let authenticates = clients.is_some();
         let builder = match clients {
             Some(clients) => builder.with_client_cert_verifier(Arc::new(clients)),
@@ -304,26 +304,16 @@ impl Files {
         Ok(Some(Arc::new(pool)))
     }
 
-    /// Builds the verifier of client certificates, or returns `None` if there are no CAs.
-    fn clients(
-        &self,
-        parts: &TlsParts,
-        revoked: Revoked,
-    ) -> Result<Option<ClientVerifier>, TlsError> {
-        let (Some(ca), Some(authorities)) = (&self.ca, &parts.authorities) else {
-            return Ok(None);
-        };
-        let provider = self.choice.provider.clone();
-        let roots = authorities.roots.clone();
-        let chain = WebPkiClientVerifier::builder_with_provider(roots, provider)
-            .build()
-            .map_err(|error| content_error(self.flags.ca, ca, error.to_string()))?;
-        Ok(Some(ClientVerifier {
-            chain,
-            trusted: authorities.clone(),
-            revoked,
-            names: self.names.clone(),
-        }))
+    /// Builds the verifier of client certificates, or returns `None` if no CA file is configured.
+    fn clients(&self, parts: &TlsParts, revoked: Revoked) -> Option<ClientVerifier> {
+        let trusted = parts.authorities.clone()?;
+        let (roots, provider) = (trusted.roots.clone(), self.choice.provider.clone());
+        let algorithms = provider.signature_verification_algorithms;
+        let builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
+        // Building fails only if there is no CA.
+        let chain = builder.build().ok();
+        let names = self.names.clone();
+        Some(ClientVerifier { trusted, chain, revoked, names, algorithms })
     }
 }
 

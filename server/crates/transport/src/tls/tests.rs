@@ -1,4 +1,4 @@
-//! Tests a TLS connection: the client's identity, stalls, and revocation lists.
+//! Tests a TLS connection: the client's identity, CAs, stalls, and revocation lists.
 
 use std::{future::poll_fn, path::PathBuf, pin::Pin, task::Poll};
 
@@ -10,7 +10,7 @@ use rcgen::{
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
-    pki_types::{PrivateKeyDer, ServerName},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
 };
 use tokio::{
     io::{AsyncWriteExt as _, DuplexStream, duplex},
@@ -42,11 +42,16 @@ struct Authority {
 impl Authority {
     /// Creates a CA and a temporary directory that is named after the test.
     fn new(test: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("witan-tls-{}-{test}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self::with_params(test, params)
+    }
+
+    /// Creates a CA whose self-signed certificate has these parameters, even if it is then no CA certificate.
+    fn with_params(test: &str, params: CertificateParams) -> Self {
+        let dir = std::env::temp_dir().join(format!("witan-tls-{}-{test}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         Self { ca, folder: Folder(dir) }
     }
@@ -180,6 +185,61 @@ async fn the_name_of_a_client_is_in_its_certificate() {
         let certificate = certificate.unwrap();
         assert_eq!(certificate.common_name(), name);
         assert_eq!(certificate.chain().len(), 1);
+    }
+}
+
+/// Returns whether a server accepts a client with this certificate.
+async fn accepts(server: &ServerTls, certificate: &CertificateDer<'static>, key: &KeyPair) -> bool {
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(any_server())
+        .with_client_auth_cert(
+            vec![certificate.clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    let connector = TlsConnector::from(Arc::new(client));
+    let (near, far) = duplex(4096);
+    let dial = async {
+        let name = ServerName::try_from("localhost").unwrap();
+        drop(connector.connect(name, near).await);
+    };
+    let accept = secure(Some(server), false, (far, Surface::All), None);
+    let ((), accepted) = tokio::join!(dial, accept);
+    accepted.is_some()
+}
+
+/// Otherwise, the owner of a client certificate in the CA file could create certificates of other users.
+#[tokio::test]
+async fn a_certificate_in_the_ca_file_signs_others_only_if_it_is_a_ca() {
+    let ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let other = Authority::new("other-signer");
+    for (is_ca, key_usages, signs) in [
+        (IsCa::NoCa, vec![], false),
+        (IsCa::ExplicitNoCa, vec![], false),
+        (ca, vec![KeyUsagePurpose::DigitalSignature], false),
+        (ca, vec![], true),
+    ] {
+        let case = format!("{is_ca:?} {key_usages:?}");
+        let mut params = CertificateParams::default();
+        params.is_ca = is_ca;
+        params.key_usages = key_usages;
+        let pinned = Authority::with_params("signer", params);
+        let config = Config { tls: pinned.port(1), ..Config::default() };
+        let (signed, signed_key) = pinned.issue(2, &["root"]);
+        let own = text("CERTIFICATE", pinned.ca.der());
+        let with_other = own.clone() + &text("CERTIFICATE", other.ca.der());
+        for file in [own, with_other] {
+            pinned.write("ca", file);
+            let metrics = TransportMetrics::register(&Register::default(), false);
+            let server = ServerTls::open(&config, &metrics).unwrap().unwrap();
+            let (itself, key) = (pinned.ca.der(), pinned.ca.key());
+            assert!(accepts(&server, itself, key).await, "{case}");
+            let accepted = accepts(&server, signed.der(), &signed_key).await;
+            assert_eq!(accepted, signs, "{case}");
+        }
     }
 }
 

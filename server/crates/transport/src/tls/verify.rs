@@ -53,10 +53,12 @@ pub(super) struct AllowedNames {
 /// Verifies client certificates: signatures, revocation and allowed names.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
-    pub(super) chain: Arc<dyn ClientCertVerifier>,
     pub(super) trusted: Arc<TrustedPool>,
+    /// The verifier of chains, or `None` if the pool has no CA.
+    pub(super) chain: Option<Arc<dyn ClientCertVerifier>>,
     pub(super) revoked: Revoked,
     pub(super) names: AllowedNames,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Revoked {
@@ -151,7 +153,7 @@ impl AllowedNames {
 
 impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
+        &self.trusted.subjects
     }
 
     /// Accepts a certificate that is in the CA file or whose chain leads to a trusted CA. Fails if a certificate of the chain
@@ -163,8 +165,8 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         if !self.trusted.holds(end_entity, now, ID_KP_CLIENT_AUTH)? {
-            self.chain
-                .verify_client_cert(end_entity, intermediates, now)?;
+            let chain = self.chain.as_ref().ok_or(CertificateError::UnknownIssuer)?;
+            chain.verify_client_cert(end_entity, intermediates, now)?;
         }
         self.revoked.check_all(end_entity, intermediates)?;
         self.names.check(end_entity)?;
@@ -177,7 +179,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -186,11 +188,11 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
