@@ -169,6 +169,11 @@ impl Ledger {
         Ok(Claim { ledger: self, _turn: turn })
     }
 
+    /// Returns whether a run is being written.
+    pub(super) fn is_writing_run(&self) -> bool {
+        self.claims.lock().left_by_run.is_some()
+    }
+
     /// Returns whether runs of `bytes` bytes below `dir` currently fit on the disk in addition to the log.
     pub(super) fn has_room(&self, dir: &Path, bytes: u64) -> bool {
         let kept_bytes = self.floor_bytes + self.claims.lock().announced;

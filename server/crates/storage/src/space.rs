@@ -130,6 +130,8 @@ pub struct SpaceMonitor {
     ballast_bytes: u64,
     checkpoint_log_bytes: u64,
     level: SpaceLevel,
+    /// Whether the last attempt to create the ballast found no space, although the file system has free space.
+    exceeds_quota: bool,
     /// The smaller of `free_for_log` and `free_for_checkpoint`.
     free: u64,
     /// Number of free bytes on the file system with the log and the ballast.
@@ -163,6 +165,7 @@ impl SpaceMonitor {
             ballast_bytes,
             checkpoint_log_bytes: checkpoint_log_bytes(&member),
             level: SpaceLevel::Enough,
+            exceeds_quota: false,
             free: 0,
             free_for_log: 0,
             free_for_checkpoint: 0,
@@ -212,9 +215,15 @@ impl SpaceMonitor {
     }
 
     /// Measures the free space, deletes or restores the ballast, then publishes and returns the new level. After a failed
-    /// measurement, the free space is considered to be unlimited. If a quota leaves no space for the ballast, the level is `Low`.
-    /// If the ballast cannot be created for another reason, the process continues without it.
+    /// measurement, the free space is considered to be unlimited. If a quota leaves no space for the ballast, the level is
+    /// `Low`. If the ballast cannot be created for another reason, the process continues without it. Call this at every tick.
     pub fn update(&mut self) -> SpaceLevel {
+        // A failed attempt to create the ballast uses up the quota for a moment, in which a run could not be written.
+        self.refresh(!self.ledger.is_writing_run())
+    }
+
+    /// Does the work of [`Self::update`]. After a quota has left no space for the ballast, tries again only if `repeats`.
+    fn refresh(&mut self, repeats: bool) -> SpaceLevel {
         // The next update covers runs that start or end after this point.
         self.ledger.take_stale();
         self.measure();
@@ -223,34 +232,42 @@ impl SpaceMonitor {
             self.measure();
         }
         // A log write that found no space may have deleted the ballast.
-        let mut lost_ballast = self.status.ballast_bytes() > 0 && !self.ledger.holds_ballast();
+        let lost_ballast = self.status.ballast_bytes() > 0 && !self.ledger.holds_ballast();
         let recovered_bytes = self.reserve_bytes + self.reserve_bytes / 4;
-        let wants_ballast = !self.ledger.holds_ballast() && self.ballast_bytes > 0;
+        let wants_ballast = !self.ledger.holds_ballast()
+            && self.ballast_bytes > 0
+            && (repeats || !self.exceeds_quota);
         if wants_ballast && self.free >= recovered_bytes + self.ballast_bytes {
-            match self.ledger.make_ballast(self.ballast_bytes) {
-                Ok(()) => {}
-                // A quota can be used up although the file system has free space. The next update tries again.
-                Err(error) if lacks_space(&error) => lost_ballast = true,
-                Err(error) => {
-                    tracing::warn!(%error, "failed to create the ballast on this file system");
-                    self.ballast_bytes = 0;
-                }
-            }
+            self.make_ballast();
             self.measure();
         }
         let recovers = self.free >= recovered_bytes
             && (self.ledger.holds_ballast() || self.ballast_bytes == 0);
+        let stays_low = lost_ballast || self.exceeds_quota || self.level != SpaceLevel::Enough;
         let level = if self.free < self.ledger.floor_bytes {
             SpaceLevel::None
-        } else if self.free < self.reserve_bytes
-            || ((lost_ballast || self.level != SpaceLevel::Enough) && !recovers)
-        {
+        } else if self.free < self.reserve_bytes || (stays_low && !recovers) {
             SpaceLevel::Low
         } else {
             SpaceLevel::Enough
         };
         self.publish(level);
         level
+    }
+
+    /// Creates the ballast. Records whether it exceeds a quota. After any other failure, no ballast is wanted.
+    fn make_ballast(&mut self) {
+        let made = self.ledger.make_ballast(self.ballast_bytes);
+        let exceeds_quota = made.as_ref().is_err_and(lacks_space);
+        if let Err(error) = made {
+            if !self.exceeds_quota {
+                tracing::warn!(%error, "failed to create the ballast on this file system");
+            }
+            if !exceeds_quota {
+                self.ballast_bytes = 0;
+            }
+        }
+        self.exceeds_quota = exceeds_quota;
     }
 
     /// Reserves `bytes` bytes of log for a command. Returns whether the command is accepted, which is always true if monitoring
@@ -260,7 +277,7 @@ impl SpaceMonitor {
             return true;
         }
         if self.ledger.take_stale() {
-            self.update();
+            self.refresh(false);
         }
         let kept_bytes = match (self.level, grows) {
             (SpaceLevel::Enough, true) => self.reserve_bytes / 2,
@@ -281,7 +298,7 @@ impl SpaceMonitor {
             SpaceLevel::Low | SpaceLevel::None => 0,
         };
         if self.appended_since_check > due || self.ledger.take_stale() {
-            self.update();
+            self.refresh(false);
         }
     }
 

@@ -146,6 +146,26 @@ fn a_quota_without_space_for_the_ballast_refuses_commands_that_add_data() {
     assert!(!space.ledger.holds_ballast());
 }
 
+/// A failed attempt uses up the quota for a moment, in which a run could not be written.
+#[test]
+fn a_ballast_beyond_a_quota_is_created_at_an_update_without_a_run() {
+    let dir = TempDir::new();
+    let mut space = checked(&dir);
+    let ledger = space.ledger().clone();
+    ledger.release();
+    fail_next(Errno::DQUOT);
+    assert_eq!(space.update(), SpaceLevel::Low);
+    // The turn measures the free space again.
+    space.written(1, 0);
+    assert_eq!(space.level(), SpaceLevel::Low);
+    let run = ledger.begin_run(&dir.data(), 1).unwrap();
+    assert_eq!(space.update(), SpaceLevel::Low);
+    drop(run);
+    assert!(!ledger.holds_ballast());
+    assert_eq!(space.update(), SpaceLevel::Enough);
+    assert!(ledger.holds_ballast());
+}
+
 #[test]
 fn a_rewrite_of_the_checkpoint_leaves_the_reserve_to_the_log() {
     let dir = TempDir::new();
