@@ -14,6 +14,7 @@ use witan_machine::view::View;
 use super::{
     Checkpoint, Checkpointer, EXIT_DISK_FAILED, OpenError, RaftLog,
     checkpointer::InstalledSnapshot,
+    files::sync_dir,
     folder::CheckpointFolder,
     manifest::{Install, Manifest},
     received::{NotifyInstalled, ReceivedSnapshot},
@@ -87,6 +88,10 @@ pub(super) fn finish(
             );
             return Err(OpenError::log(&member.join("log"), 0, what));
         }
+        // A killed process may have published the manifest without making it durable. Until it is durable, the previous
+        // checkpoint may return and needs these entries.
+        let dir = &checkpoint.folder.dir;
+        sync_dir(dir).map_err(|error| OpenError::io(dir, error))?;
         log.restart(index);
         tracing::info!(index, "finished the installation of a received snapshot");
     }

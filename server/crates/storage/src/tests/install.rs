@@ -1,10 +1,13 @@
 //! Installs received snapshots. Tests the state after a crash at each step, and that the replica's thread and the checkpoint
 //! thread do not wait for each other.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
-    mpsc,
+use std::{
+    fs,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
 };
 
 use super::{
@@ -16,7 +19,7 @@ use crate::{
     Checkpointer, DirectoryLock, RaftLog, ReceivedSnapshot,
     folder::copies,
     install,
-    manifest::{Install, Manifest, copy_name},
+    manifest::{CURRENT, Install, Manifest, copy_name},
 };
 
 /// Number of random power cuts at each sync.
@@ -100,7 +103,7 @@ fn wait_until_adopted(dir: &TempDir) {
     let read = || {
         let newest = folder.join(copy_name(*copies(&folder).ok()?.first()?));
         let path = aside.0.join("current");
-        std::fs::copy(newest, &path).ok()?;
+        fs::copy(newest, &path).ok()?;
         Manifest::read(&path).ok().flatten()
     };
     wait_until("the snapshot is not adopted", || {
@@ -239,8 +242,9 @@ fn the_log_may_have_reached_further_than_the_snapshot() {
     assert_eq!(recovered.hard_state, batch(101..103, 2).hard_state);
 }
 
-/// Publishes a snapshot at index 100 without restarting the log, which ends at `log_last`.
-fn publish_without_the_log(dir: &TempDir, log_last: u64) {
+/// Publishes a snapshot at index 100 without restarting the log, which ends at `log_last`. Returns the content of the replaced
+/// manifest.
+fn publish_without_the_log(dir: &TempDir, log_last: u64) -> Vec<u8> {
     let (inbox, _durable) = mpsc::sync_channel(64);
     let member = Member::start(dir, &Arc::default(), inbox);
     let received = member.receive(&view(100, 10));
@@ -249,9 +253,11 @@ fn publish_without_the_log(dir: &TempDir, log_last: u64) {
         install: Some(Install { index: 100, log_last }),
         ..Manifest::new(folder.identity.format(), received.files.chain())
     };
+    let replaced = fs::read(dir.checkpoint().join(CURRENT)).unwrap();
     folder.install(&manifest).unwrap();
     drop(member);
     drop(received);
+    replaced
 }
 
 #[test]
@@ -267,6 +273,33 @@ fn a_start_finishes_an_installation() {
             (100, 0)
         );
     }
+}
+
+/// A process may be killed after it has replaced the manifest and before the new manifest is durable.
+#[test]
+fn an_installation_that_a_start_finishes_survives_a_power_cut() {
+    let (dir, after) = (TempDir::new(), TempDir::new());
+    let replaced = publish_without_the_log(&dir, 9);
+    let folder = dir.checkpoint();
+    let (current, staged) = (folder.join(CURRENT), folder.join("staged"));
+    for number in copies(&folder).unwrap() {
+        fs::remove_file(folder.join(copy_name(number))).unwrap();
+    }
+    fs::copy(&current, &staged).unwrap();
+    fs::write(&current, replaced).unwrap();
+    let left = after.0.clone();
+    let disk = Disk::watch(&dir.0, move |path, kept| {
+        // The log has restarted, and the manifest is being published again.
+        if path.ends_with("current.tmp") {
+            kept.cut(&left, &mut |_| 0);
+        }
+    });
+    disk.keep_all();
+    fs::rename(&staged, &current).unwrap();
+    drop(reopen(&dir));
+    disk.forget();
+    let (_, recovered) = reopen(&after);
+    same(recovered.checkpoint.as_ref(), &view(100, 10));
 }
 
 #[test]
