@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
-use super::*;
+use super::{disk::Disk, *};
 use crate::offline;
 
 /// Creates a directory with three entries and a checkpoint.
@@ -54,6 +54,22 @@ fn everything(dir: &Path) -> Vec<(PathBuf, i64, Vec<u8>)> {
     }
     found.sort();
     found
+}
+
+/// A process may be killed after it has written the file and before the file's name is durable.
+#[test]
+fn an_identity_that_a_start_has_read_survives_a_power_cut() {
+    let (dir, after) = (with_data(&ME), TempDir::new());
+    let (path, staged) = (identity_of(&dir), dir.data().join("member/staged"));
+    fs::rename(&path, &staged).unwrap();
+    let disk = Disk::watch(&dir.0, |_, _| {});
+    disk.keep_all();
+    fs::rename(&staged, &path).unwrap();
+    let opened = reopen(&dir);
+    disk.cut(&after.0, &mut |_| 0);
+    disk.forget();
+    drop(opened);
+    reopen(&after);
 }
 
 /// The operator replaces a member that has lost its state.
