@@ -176,7 +176,10 @@ impl<'a> Cluster<'a> {
         let additional = self.spec().additional_metadata.as_ref();
         let labels = additional.map(|more| more.labels.clone());
         let mut labels = labels.unwrap_or_default();
-        let version = self.image.rsplit_once(':').map_or("latest", |(_, tag)| tag);
+        let tag = self.image.rsplit_once(':').map(|(_, tag)| tag);
+        // Without a tag, the last colon can precede the port of the registry.
+        let tag = tag.filter(|tag| !tag.contains('/'));
+        let version = tag.unwrap_or("latest");
         let own = [
             ("app.kubernetes.io/name", "etcd"),
             ("app.kubernetes.io/component", "etcd"),

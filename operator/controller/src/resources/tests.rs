@@ -11,8 +11,8 @@ use witan_crd::{CertificateRole, EtcdCluster, RestorePoint};
 use witan_plan::model::{Bootstrap, JoinMember, PeerTls, PodPlan, Role, Rotation};
 
 use super::{
-    Cluster, budget, claim, client_service, is_current, names::MEMBER, peer_service, pod, template,
-    tls,
+    Cluster, VERSION, budget, claim, client_service, is_current, names::MEMBER, peer_service, pod,
+    template, tls,
 };
 
 use crate::testing::environment;
@@ -183,6 +183,19 @@ fn images_come_from_the_operator_the_version_or_the_spec() {
     let refused = image(json!({"version": "2.0.0"}), ":1");
     let refused = refused.expect_err("no repository").to_string();
     assert!(refused.contains("--member-image"), "{refused}");
+}
+
+#[test]
+fn the_version_label_is_the_tag_of_the_image() {
+    for (image, version) in [
+        ("registry:5000/witan:2.0.0", "2.0.0"),
+        ("registry:5000/witan", "latest"),
+        ("witan", "latest"),
+    ] {
+        let labels = cluster(resource(json!({ "image": image }))).labels();
+        let found = labels.get(VERSION).map(String::as_str);
+        assert_eq!(found, Some(version), "{image}");
+    }
 }
 
 #[test]
