@@ -203,9 +203,9 @@ impl FrameWriter {
         }
     }
 
-    /// Writes the end of a response: its trailers, or an empty DATA frame if it has no trailers.
+    /// Writes the end of a response: its trailers, or an empty DATA frame if it has no trailers or they have no fields.
     pub(crate) fn end(&mut self, id: u32, trailers: Option<&HeaderMap>) {
-        let Some(trailers) = trailers else {
+        let Some(trailers) = trailers.filter(|trailers| !trailers.is_empty()) else {
             return frame::head(&mut self.output, 0, frame::DATA, END_STREAM, id);
         };
         let mut block = Vec::new();
@@ -213,8 +213,8 @@ impl FrameWriter {
         self.block(id, &block, true);
     }
 
-    /// Writes a header block as HEADERS and, if it is long, CONTINUATION frames. `end` sets END_STREAM. Writes nothing, not
-    /// even the end, for an empty block.
+    /// Writes a header block as HEADERS and, if it is long, CONTINUATION frames. `end` sets END_STREAM. The block must not be
+    /// empty.
     fn block(&mut self, id: u32, block: &[u8], end: bool) {
         self.answered = true;
         let mut flags = if end { END_STREAM } else { 0 };

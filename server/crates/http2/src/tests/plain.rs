@@ -48,6 +48,17 @@ fn content_larger_than_the_windows_is_delivered() {
 }
 
 #[test]
+fn a_response_ends_although_its_trailers_have_no_fields() {
+    let mut client = Client::plain();
+    let block = head("/bare", "content-type", "text/plain");
+    client.send(frame::HEADERS, END_HEADERS | END_STREAM, 1, &block);
+    assert_eq!(client.answer().kind, frame::HEADERS);
+    let got = client.answer();
+    assert!(got.is_end() && got.kind == frame::DATA, "{got:?}");
+    assert_eq!(client.connection.audit().streams, 0);
+}
+
+#[test]
 fn a_client_that_expects_status_100_gets_it() {
     let mut client = Client::plain();
     let block = head("/content", "expect", "100-continue");

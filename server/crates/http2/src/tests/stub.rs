@@ -47,8 +47,8 @@ const MADE_BYTES: usize = 64 << 10;
 
 /// `/echo` returns its message. `/large` returns as many KiB as its message has bytes with its prefix, and `/made` does the
 /// same, but produces the bytes while they are sent. `/parts` returns each message of a stream. `/never` never responds, and
-/// `/deaf` does not read. For requests that are not gRPC, `/content` echoes the content, and the response body of `/broken`
-/// fails.
+/// `/deaf` does not read. For requests that are not gRPC, `/content` echoes the content, the response of `/bare` ends with
+/// trailers without fields, and the response body of `/broken` fails.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stub(pub(super) Rc<Ledger>);
 
@@ -72,6 +72,8 @@ pub(crate) enum StubBody {
     Made(usize),
     /// Echoes the content of a request that is not gRPC.
     Content(crate::RequestStream),
+    /// Returns trailers without fields.
+    Bare,
     /// Fails when it is polled.
     Broken,
 }
@@ -91,6 +93,10 @@ impl http_body::Body for StubBody {
                 let polled = std::task::ready!(Pin::new(content).poll_frame(cx));
                 let aborted = |_| Status::new(1, "aborted");
                 return Poll::Ready(polled.map(|frame| frame.map_err(aborted)));
+            }
+            Self::Bare => {
+                let trailers = HeaderMap::new();
+                return Poll::Ready(Some(Ok(http_body::Frame::trailers(trailers))));
             }
             Self::Broken => return Poll::Ready(Some(Err(Status::new(2, "broken")))),
             Self::Made(0) => {
@@ -116,7 +122,9 @@ impl http_body::Body for StubBody {
 
     fn size_hint(&self) -> http_body::SizeHint {
         match self {
-            Self::Echo(_) | Self::Content(_) | Self::Broken => http_body::SizeHint::default(),
+            Self::Echo(_) | Self::Content(_) | Self::Bare | Self::Broken => {
+                http_body::SizeHint::default()
+            }
             Self::Made(left) => http_body::SizeHint::with_exact(*left as u64),
         }
     }
@@ -166,6 +174,7 @@ impl Service for Stub {
         let body = match (head.path(), content) {
             ("/content", Some(content)) => StubBody::Content(content),
             ("/content", None) => StubBody::Echo(None),
+            ("/bare", _) => StubBody::Bare,
             _ => StubBody::Broken,
         };
         let response = CallResponse::Response(http::Response::new(body));
