@@ -193,18 +193,28 @@ fn replace_warning(
     )
 }
 
-/// Returns the warning to show before an undo. Fails if there are no disks to which the cluster can return, or if it has
-/// already returned to them.
+/// Returns the warning to show before an undo, or before the continuation of an unfinished undo. Fails if there are no disks to
+/// which the cluster can return, or if it has already returned to them.
 fn undo_warning(cluster: &EtcdCluster) -> Result<String, String> {
     let name = cluster.name_any();
     let last = last_restore(cluster);
+    if let Some(last) = last.filter(|last| last.source.is_none())
+        && last.phase != RestorePhase::Done
+    {
+        let (claims, operation) = (last.disks.join(", "), &last.operation);
+        return Ok(format!(
+            "This operation continues the undo of EtcdOperation {operation}, which returns {name} to the PVCs {claims}.\n\
+             The cluster is unavailable until the members on these PVCs serve.\nWrites since the restore are lost, but the \
+             current PVCs are kept.\n"
+        ));
+    }
     let Some(last) = last.filter(|last| last.kept_cluster_id.is_some()) else {
         return Err(format!(
             "there is nothing to undo: no restore of {name} has kept the disks of a cluster that served"
         ));
     };
     let (claims, operation) = (last.kept_disks.join(", "), &last.operation);
-    if last.source.is_none() && last.phase == RestorePhase::Done {
+    if last.source.is_none() {
         return Err(format!(
             "EtcdOperation {operation} has already returned {name} to its previous PVCs; the PVCs of the restore are kept: {claims}"
         ));

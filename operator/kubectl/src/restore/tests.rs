@@ -126,3 +126,16 @@ fn undo_returns_only_to_disks_that_served() {
         assert!(why.starts_with("there is nothing to undo"), "{why}");
     }
 }
+
+/// The record of an undo names no kept cluster if the restore never served.
+#[test]
+fn an_unfinished_undo_can_be_continued() {
+    let mut cluster = restored_in_place(None);
+    let status = cluster.status.as_mut();
+    let restore = status.and_then(|status| status.restore.as_mut());
+    let restore = restore.expect("a restore");
+    (restore.source, restore.phase) = (None, RestorePhase::Stopping);
+    restore.disks = vec!["data-orders-7".to_owned()];
+    let warning = undo_warning(&cluster).unwrap();
+    assert!(warning.contains("data-orders-7"), "{warning}");
+}
