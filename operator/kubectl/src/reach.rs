@@ -133,12 +133,15 @@ fn authority(endpoint: &str) -> String {
     rest.trim_end_matches('/').to_owned()
 }
 
-/// Returns the host of an authority without its port and without the brackets of an IPv6 address, which must have a port.
+/// Returns the host of an authority without its port and without the brackets of an IPv6 address.
 fn host(authority: &str) -> &str {
-    let host = authority
+    let bracketed = authority.strip_prefix('[');
+    if let Some((host, _)) = bracketed.and_then(|rest| rest.split_once(']')) {
+        return host;
+    }
+    authority
         .rsplit_once(':')
-        .map_or(authority, |(host, _)| host);
-    host.trim_matches(['[', ']'])
+        .map_or(authority, |(host, _)| host)
 }
 
 /// Returns the name of the member at an endpoint and the host name in its certificate. Both come from the pod with that
@@ -216,6 +219,7 @@ mod tests {
         for (endpoint, expected) in [
             ("http://db-0.example:2379/", "db-0.example"),
             ("[::1]:2379", "::1"),
+            ("https://[::1]", "::1"),
         ] {
             assert_eq!(host(&authority(endpoint)), expected);
         }
