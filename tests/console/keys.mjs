@@ -139,6 +139,23 @@ export const cases = {
     await page.end();
   },
 
+  async the_history_continues_after_an_error() {
+    for (let version = 1; version <= 25; version += 1) await put("/slow/versions", String(version));
+    const page = await open(keyView("/slow/", "/slow/versions"), { expected: ["status of 400"] });
+    await button(page, "History").click();
+    const history = page.getByRole("region", { name: "History" });
+    await until(async () => assert.equal(await history.getByRole("listitem").count(), 20));
+    await page.route("**/v3/kv/range", (route) => route.fulfill({ status: 400, json: { message: "no leader" } }));
+    await button(page, "Older versions").click();
+    await history.getByText("no leader").waitFor();
+    await page.unrouteAll();
+    await button(page, "Older versions").click();
+    await until(async () => assert.equal(await history.getByRole("listitem").count(), 25));
+    assert.equal(await history.getByText("no leader").count(), 0);
+    await v3("kv/deleterange", { key: b64("/slow/versions") });
+    await page.end();
+  },
+
   async the_history_waits_for_a_slow_member() {
     await put("/slow/key", "one");
     await v3("kv/deleterange", { key: b64("/slow/key") });

@@ -22,26 +22,31 @@ class Walk {
     this.end = null;
   }
 
-  /** Returns up to `PAGE` versions, newest first. The next call continues with older versions. */
+  /** Returns up to `PAGE` versions, newest first. The next call continues with older versions. After an error, the next call
+   *  reads the same versions again. */
   async page() {
     const found = [];
-    while (this.next && found.length < PAGE) {
-      const version = this.next;
-      found.push(version);
-      this.next = null;
-      if (version.version === "1") this.end = "created";
-      else await this.step(version);
+    let next = this.next;
+    while (next && found.length < PAGE) {
+      found.push(next);
+      next = await this.step(next);
     }
+    this.next = next;
     return found;
   }
 
-  /** Reads the version before `version` into `next`. Sets `end` if that version is compacted. */
+  /** Returns the version before `version`. Returns null and sets `end` if there is none or it is compacted. */
   async step(version) {
+    if (version.version === "1") {
+      this.end = "created";
+      return null;
+    }
     try {
-      this.next = await getKey(this.key, BigInt(version.modified) - 1n);
+      return await getKey(this.key, BigInt(version.modified) - 1n);
     } catch (error) {
       if (!/compacted/.test(error.message)) throw error;
       this.end = "compacted";
+      return null;
     }
   }
 }
@@ -129,7 +134,7 @@ export async function showHistory(place, key, newest, again, signal) {
     try {
       await work();
     } catch (error) {
-      if (!signal.aborted) state.replaceWith(trouble(error));
+      if (!signal.aborted) state.replaceChildren(trouble(error));
     }
   }
   await run(newest ? page : earlier);
