@@ -80,6 +80,21 @@ export const cases = {
     await page.end();
   },
 
+  async leases_show_why_the_page_does_not_turn() {
+    const granted = [];
+    for (let lease = 0; lease < 26; lease += 1) granted.push((await v3("lease/grant", { TTL: 600 })).ID);
+    const page = await open("leases", { expected: ["status of 400"] });
+    await button(page, "Next").waitFor();
+    await page.route("**/v3/lease/leases", (route) => route.fulfill({ status: 400, json: { message: "no leader" } }));
+    await button(page, "Next").click();
+    await page.getByText("no leader").waitFor();
+    await page.unrouteAll();
+    await button(page, "Previous").waitFor();
+    assert.equal(await page.getByText("no leader").count(), 0);
+    await page.end();
+    for (const ID of granted) await v3("lease/revoke", { ID });
+  },
+
   async discovery_says_who_is_missing() {
     const base = `http://127.0.0.1:${ports[0]}`;
     const token = (await (await fetch(`${base}/new?size=3`, { method: "POST" })).text()).split("/").pop();

@@ -30,6 +30,7 @@ export async function show({ root, signal }) {
   root.append(h("p", { class: "lead" }, "The keys of a lease exist while a client renews the lease. When no time is left, the keys are deleted."),
     state, place, pages, open);
   const seen = { first: 0, ids: [], rows: [] };
+  const failed = (error) => state.replaceChildren(trouble(error));
   const read = async () => {
     const { leases } = await v3("lease/leases");
     seen.ids = (leases ?? []).map((lease) => lease.ID);
@@ -43,25 +44,26 @@ export async function show({ root, signal }) {
     const focused = place.contains(document.activeElement) ? document.activeElement.dataset.lease : undefined;
     place.replaceChildren(shown.length > 0 ? table("Leases", ["Lease", "Time left", "", "Granted", "Keys"], seen.rows.map((one) => one.cells)) : "");
     if (focused) place.querySelector(`[data-lease="${focused}"]`)?.focus({ preventScroll: true });
-    turn(pages, seen, read);
+    turn(pages, seen, () => read().catch(failed));
   };
   const tick = setInterval(() => seen.rows.forEach((one) => one.tick()), 1000);
   signal.addEventListener("abort", () => clearInterval(tick));
-  await repeat(signal, ASK_MS, read, (error) => state.replaceChildren(trouble(error)));
+  await repeat(signal, ASK_MS, read, failed);
 }
 
 /** Draws the buttons that turn the page, unless nothing has changed. */
 function turn(pages, seen, read) {
-  const step = (by) => () => {
-    seen.first += by;
+  // A button that is clicked twice before the page turns has the same effect as one click.
+  const step = (first) => () => {
+    seen.first = first;
     read();
   };
   const wanted = `${seen.first} ${seen.ids.length}`;
   if (pages.dataset.shown === wanted) return;
   pages.dataset.shown = wanted;
   pages.replaceChildren(
-    seen.first > 0 ? button("Previous", step(-PAGE)) : "",
-    seen.first + PAGE < seen.ids.length ? button("Next", step(PAGE)) : "");
+    seen.first > 0 ? button("Previous", step(seen.first - PAGE)) : "",
+    seen.first + PAGE < seen.ids.length ? button("Next", step(seen.first + PAGE)) : "");
 }
 
 /** Creates the cells of a lease, and `tick`, which updates its remaining time. */
