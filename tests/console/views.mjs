@@ -113,6 +113,17 @@ export const cases = {
     await page.end();
   },
 
+  async discovery_says_that_there_are_more_tokens() {
+    const kvs = ["a-token", "b-token"].map((token) => ({ key: b64(`/_etcd/registry/${token}/_config/size`), value: b64("3") }));
+    const page = await open("cluster");
+    await page.route("**/v3/kv/range", (route) => route.fulfill({ json: { kvs, more: true } }));
+    await go(page, "discovery");
+    await page.getByRole("region", { name: "Token a-token" }).waitFor();
+    await page.getByText("Further tokens are not shown.").waitFor();
+    assert.equal(await page.getByRole("region", { name: "Token b-token" }).count(), 0);
+    await page.end();
+  },
+
   async an_alarm_says_what_to_do() {
     const { leader } = await v3("maintenance/status");
     const page = await open("alarms");

@@ -10,7 +10,7 @@ export const title = "Discovery";
 const REGISTRY = "/_etcd/registry/";
 /** Maximum number of v2 tokens to show; later tokens are omitted. Each token needs a request for its size. */
 const TOKENS_MAX = 50;
-/** Maximum number of keys to read from the v3 registry; later tokens are incomplete or omitted. */
+/** Maximum number of keys to read from the v3 registry; tokens with later keys are omitted. */
 const KEYS_MAX = "1000";
 
 /** Shows the tokens of both registries. An error in one registry does not hide the other registry. */
@@ -22,26 +22,28 @@ export async function show({ root, signal }) {
     const place = h("div", {}, h("p", { class: "quiet" }, "Reading…"));
     root.append(h("h2", {}, heading), place);
     try {
-      const tokens = await read();
+      const { tokens, more } = await read();
       if (signal.aborted) return;
-      place.replaceChildren(...(tokens.length > 0 ? tokens.map(card) : [h("p", { class: "quiet" }, "There are no tokens.")]));
+      const hint = more ? "Further tokens are not shown." : tokens.length === 0 ? "There are no tokens." : null;
+      place.replaceChildren(...tokens.map(card), ...(hint ? [h("p", { class: "quiet" }, hint)] : []));
     } catch (error) {
       place.replaceChildren(trouble(error));
     }
   }
 }
 
-/** Reads up to `TOKENS_MAX` tokens from the v2 registry. Returns an empty list if there is no registry. */
+/** Reads up to `TOKENS_MAX` tokens from the v2 registry, and whether there are more. Returns no tokens if there is no
+ *  registry. */
 async function oldTokens() {
   let registry;
   try {
     registry = await v2("v2/keys/_etcd/registry?recursive=true&sorted=true");
   } catch (error) {
-    if (error.code === "v2:100") return [];
+    if (error.code === "v2:100") return { tokens: [], more: false };
     throw error;
   }
   const nodes = (registry.node.nodes ?? []).filter((node) => node.dir);
-  return Promise.all(nodes.slice(0, TOKENS_MAX).map(async (node) => {
+  const tokens = await Promise.all(nodes.slice(0, TOKENS_MAX).map(async (node) => {
     const token = node.key.split("/").pop();
     const size = await v2(`v2/keys/_etcd/registry/${encodeURIComponent(token)}/_config/size`).catch(() => null);
     return {
@@ -49,9 +51,11 @@ async function oldTokens() {
       members: (node.nodes ?? []).filter((one) => !one.dir).map((one) => [one.key.split("/").pop(), one.value]),
     };
   }));
+  return { tokens, more: nodes.length > TOKENS_MAX };
 }
 
-/** Reads the tokens from the v3 registry, whose keys are `TOKEN/_config/size` and `TOKEN/members/ID`. */
+/** Reads the tokens from the v3 registry, whose keys are `TOKEN/_config/size` and `TOKEN/members/ID`, and whether there are
+ *  more. */
 async function newTokens() {
   const answer = await v3("kv/range", { ...prefixRange(fromText(REGISTRY)), limit: KEYS_MAX });
   const tokens = new Map();
@@ -64,7 +68,10 @@ async function newTokens() {
     if (what === "_config" && id === "size") known.size = Number(value);
     if (what === "members") known.members.push([id, value]);
   }
-  return [...tokens.values()];
+  const shown = [...tokens.values()];
+  // The members of the last token may be among the keys that were not read.
+  if (answer.more) shown.pop();
+  return { tokens: shown, more: answer.more };
 }
 
 /** Draws a token with its registered members and up to 32 missing ones. `left` is its remaining time in seconds, if any. */
