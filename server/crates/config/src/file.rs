@@ -185,6 +185,13 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_value_is_the_default_even_of_a_flag_without_an_effect() {
+        let mut values = parsed("memory-mlock: ''\nbackend-batch-interval: ''\nlogger: ''\n");
+        assert!(values.check_flags().is_ok());
+        assert!(values.warnings.is_empty(), "{:?}", values.warnings);
+    }
+
+    #[test]
     fn common_names_of_clients_are_limited() {
         for (names, expected) in [
             ("[admin, 'Doe, Jane']", "admin|Doe, Jane"),

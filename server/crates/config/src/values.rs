@@ -116,12 +116,12 @@ impl FlagValues {
     }
 }
 
-/// Returns whether a string is equivalent to the flag's default. An empty string is equivalent to the default of a text or an
-/// integer.
+/// Returns whether a string is equivalent to the flag's default. An empty string is equivalent to the default of any flag.
 fn is_default(flag: &Flag, text: &str) -> bool {
-    match flag.kind {
-        FlagKind::Bool => parse_bool(text) == parse_bool(flag.default),
-        FlagKind::Duration => parse_duration(text) == parse_duration(flag.default),
-        FlagKind::Integer | FlagKind::Text => text.is_empty() || text == flag.default,
-    }
+    text.is_empty()
+        || match flag.kind {
+            FlagKind::Bool => parse_bool(text) == parse_bool(flag.default),
+            FlagKind::Duration => parse_duration(text) == parse_duration(flag.default),
+            FlagKind::Integer | FlagKind::Text => text == flag.default,
+        }
 }
