@@ -99,9 +99,10 @@ impl FlagValues {
             Some(text) => {
                 let authority = text.strip_prefix("http://").unwrap_or(text);
                 let authority = authority.trim_end_matches('/');
+                let is_host = |host: &str| !host.is_empty() && !host.contains('/');
                 let is_authority = authority
                     .rsplit_once(':')
-                    .is_some_and(|(host, port)| !host.is_empty() && is_port(port));
+                    .is_some_and(|(host, port)| is_host(host) && is_port(port));
                 if !is_authority {
                     return Err(self.bad("discovery-proxy", "must be HOST:PORT"));
                 }
@@ -146,4 +147,28 @@ pub(super) fn is_http(url: &str) -> bool {
         matches!(url.scheme_str(), Some("http" | "https"))
             && url.host().is_some_and(|host| !host.is_empty())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_a_host_and_a_port() {
+        for (text, expected) in [
+            ("a:1", Some("a:1")),
+            ("http://[::1]:1/", Some("[::1]:1")),
+            ("http://a", None),
+            ("http://a/path:1", None),
+        ] {
+            let mut values = FlagValues::default();
+            values.given.insert("discovery-proxy", text.to_owned());
+            let found = values.v2_discovery("http://b/c").ok();
+            let proxy = found.and_then(|found| match found {
+                Discovery::V2(found) => found.proxy,
+                Discovery::V3(_) | Discovery::Srv(_) => None,
+            });
+            assert_eq!(proxy.as_deref(), expected, "{text}");
+        }
+    }
 }
