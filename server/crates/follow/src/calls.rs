@@ -53,33 +53,42 @@ impl<'a> Calls<'a> {
         Err(CopyError::OtherCluster { endpoint, found, expected })
     }
 
-    /// Proposes an operation until this cluster has applied it; applying it again has no effect. Fails if the operation is
-    /// refused or too large, or if this node was stopped or removed. Retries after any other error. Logs the first such error
-    /// and shows it in the status until the proposal is applied.
+    /// Like [`propose`], at this cluster.
     pub(super) async fn propose(&self, operation: FollowOperation) -> Result<(), CopyError> {
-        let mut warned = false;
-        loop {
-            match self.node.propose(operation.clone()).await {
-                Ok(_) => break,
-                Err(ProposeError::Refused(error)) => return Err(error.into()),
-                Err(ProposeError::Fault(
-                    fault @ (NodeError::Stopped | NodeError::Removed | NodeError::TooLarge),
-                )) => return Err(CopyError::Node(fault)),
-                Err(ProposeError::Fault(fault)) => {
-                    if !std::mem::replace(&mut warned, true) {
-                        tracing::warn!(%fault, "failed to propose copied data to this cluster; retrying");
-                        let error = CopyError::Node(fault).to_string();
-                        self.handle.update(|status| status.error = Some(error));
-                    }
+        propose(self.node, self.handle, operation).await
+    }
+}
+
+/// Proposes an operation until the cluster has applied it; applying it again has no effect. Fails if the operation is refused
+/// or too large, or if this node was stopped or removed. Retries after any other error. Logs the first such error and shows it
+/// in the status until the proposal is applied. The status then shows the earlier error again.
+async fn propose(
+    node: &Node,
+    handle: &FollowHandle,
+    operation: FollowOperation,
+) -> Result<(), CopyError> {
+    let mut before = None;
+    loop {
+        match node.propose(operation.clone()).await {
+            Ok(_) => break,
+            Err(ProposeError::Refused(error)) => return Err(error.into()),
+            Err(ProposeError::Fault(
+                fault @ (NodeError::Stopped | NodeError::Removed | NodeError::TooLarge),
+            )) => return Err(CopyError::Node(fault)),
+            Err(ProposeError::Fault(fault)) => {
+                if before.is_none() {
+                    tracing::warn!(%fault, "failed to propose copied data to this cluster; retrying");
+                    let error = CopyError::Node(fault).to_string();
+                    handle.update(|status| before = Some(status.error.replace(error)));
                 }
             }
-            sleep(PROPOSE_RETRY).await;
         }
-        if warned {
-            self.handle.update(|status| status.error = None);
-        }
-        Ok(())
+        sleep(PROPOSE_RETRY).await;
     }
+    if let Some(error) = before {
+        handle.update(|status| status.error = error);
+    }
+    Ok(())
 }
 
 impl FenceCalls for Calls<'_> {
@@ -110,5 +119,53 @@ impl FenceCalls for Calls<'_> {
         let there = self.session.read().await?;
         self.check_cluster(there.cluster_id)?;
         Ok(there.revision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+    use tokio::task::yield_now;
+    use witan_base::metrics::Register;
+    use witan_config::Config;
+    use witan_machine::{follow::SourceGone, kv::Kv};
+    use witan_node::testing::NodeOfStates;
+
+    use super::{
+        super::{metrics::FollowMetrics, seed::SnapshotFolder},
+        *,
+    };
+
+    #[test]
+    fn a_repeated_proposal_leaves_an_earlier_error_in_the_status() {
+        actix_rt::System::new().block_on(async {
+            let mut kv = Kv::default();
+            let mut states = NodeOfStates::begin(&kv);
+            let node = states.node.clone();
+            states.withdraw();
+            // Fill the queue of the member, whose replica's thread is not running.
+            while node.view().now_or_never().is_none() {}
+            let folder = SnapshotFolder::of(&Config::default());
+            let metrics = FollowMetrics::register(&Register::default());
+            let (handle, _requests) = FollowHandle::new(&[], folder, metrics);
+            handle.update(|status| status.error = Some("another fence".to_owned()));
+            let operation = FollowOperation::SourceGone(SourceGone {});
+            let mut proposal = pin!(propose(&node, &handle, operation));
+            assert!(proposal.as_mut().now_or_never().is_none());
+            let error = handle.status().error;
+            assert_eq!(error.as_deref(), Some("this cluster: too many requests"));
+            let proposed = loop {
+                states.apply(&mut kv);
+                match proposal.as_mut().now_or_never() {
+                    Some(proposed) => break proposed,
+                    None => yield_now().await,
+                }
+            };
+            assert!(proposed.is_ok());
+            let error = handle.status().error;
+            assert_eq!(error.as_deref(), Some("another fence"));
+        });
     }
 }
