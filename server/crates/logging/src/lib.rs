@@ -248,6 +248,23 @@ mod tests {
     }
 
     #[test]
+    fn a_rotated_file_that_cannot_be_deleted_does_not_protect_others() {
+        let folder = folder("undeletable");
+        let aside = |year: u32| folder.join(format!("witan-{year}-01-01T00-00-00.000000Z.log"));
+        fs::create_dir(aside(2000)).unwrap();
+        fs::write(aside(2001), "old").unwrap();
+        let rotation = Rotation { max_size_mib: 1, max_backups: 1, ..Rotation::default() };
+        let log = LogOutput::File(folder.join("witan.log"));
+        let outputs = Outputs::open(&[log], Some(rotation)).unwrap();
+        let line = "x".repeat(600 << 10);
+        outputs.write(&line);
+        outputs.write(&line);
+        assert!(aside(2000).exists());
+        assert!(!aside(2001).exists());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
     fn a_file_that_cannot_be_opened_is_named() {
         let path = folder("missing").join("none").join("witan.log");
         let opened = Outputs::open(&[LogOutput::File(path.clone())], None);

@@ -115,7 +115,8 @@ impl LogFile {
         };
         for (at, path) in aside.iter().enumerate() {
             if at < surplus || is_old(path) {
-                fs::remove_file(path)?;
+                // Another program may have deleted the file. If it still exists, the next rotation tries again.
+                let _failed = fs::remove_file(path);
             }
         }
         Ok(())
