@@ -113,19 +113,9 @@ impl Election {
     /// Releases the lease if this process holds it, so that another replica can take the lease before it expires. Only logs a
     /// failure.
     pub(crate) async fn release(&self) {
-        let released = async {
-            let mut lease = self.leases.get(&self.name).await?;
-            if holder(&lease) == Some(&self.identity)
-                && let Some(spec) = &mut lease.spec
-            {
-                spec.holder_identity = Some(String::new());
-                let params = PostParams::default();
-                self.leases.replace(&self.name, &params, &lease).await?;
-            }
-            Ok::<(), kube::Error>(())
-        };
-        match tokio::time::timeout(RETRY_PERIOD, released).await {
-            Ok(Ok(())) => tracing::info!(lease = self.name, "released the lease"),
+        match tokio::time::timeout(RETRY_PERIOD, self.try_release()).await {
+            Ok(Ok(true)) => tracing::info!(lease = self.name, "released the lease"),
+            Ok(Ok(false)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(lease = self.name, %error, "failed to release the lease; it will expire")
             }
@@ -134,6 +124,19 @@ impl Election {
                 "timed out releasing the lease; it will expire"
             ),
         }
+    }
+
+    /// Releases the lease. Returns `false` and writes nothing if this process does not hold it.
+    async fn try_release(&self) -> Result<bool, kube::Error> {
+        let mut lease = self.leases.get(&self.name).await?;
+        if holder(&lease) != Some(&self.identity) {
+            return Ok(false);
+        }
+        let spec = lease.spec.get_or_insert_default();
+        spec.holder_identity = Some(String::new());
+        let params = PostParams::default();
+        self.leases.replace(&self.name, &params, &lease).await?;
+        Ok(true)
     }
 
     /// Tries once to create, take or renew the lease. Returns whether this process then holds the lease; `false` if another
@@ -232,6 +235,22 @@ mod tests {
         assert!(!free("other", 15));
         assert!(free("other", 16));
         assert!(free("me", 0), "a restarted holder does not wait");
+    }
+
+    #[tokio::test]
+    async fn only_the_holder_releases_the_lease() {
+        for (held_by, released, holder) in [("me", true, ""), ("other", false, "other")] {
+            let fake = crate::testing::api::FakeApi::default();
+            fake.put(serde_json::json!({
+                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"namespace": "ns", "name": "lease"},
+                "spec": {"holderIdentity": held_by},
+            }));
+            let election = Election::new(fake.client(), "ns", "lease", "me");
+            assert_eq!(election.try_release().await.unwrap(), released);
+            let lease = fake.get("/leases/lease").unwrap();
+            assert_eq!(lease["spec"]["holderIdentity"], holder);
+        }
     }
 
     /// The lease was written long before the API server answered, so another process may already have taken it.
