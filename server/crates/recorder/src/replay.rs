@@ -186,13 +186,18 @@ impl Run {
         })
     }
 
-    /// Executes a turn, if there is still a player, and passes the turn to `show`. If turns before this turn are missing,
-    /// executes neither this turn nor later turns. Stops executing turns after the first difference.
+    /// Executes a turn, if there is still a player, and passes the turn to `show`. If turns before this turn are missing, or its
+    /// number is not above the last one, executes neither this turn nor later turns. Stops executing turns after the first
+    /// difference.
     fn turn(&mut self, turn: &Turn, show: &mut dyn FnMut(&ShownTurn<'_>)) {
         match self.last {
             last if turn.number == last.saturating_add(1) => {}
             0 => self.only_show(format!(
                 "the recording begins at turn {} and does not contain the start of the process",
+                turn.number
+            )),
+            last if turn.number <= last => self.only_show(format!(
+                "turn {} follows turn {last}: the recording is not in order",
                 turn.number
             )),
             last => self.only_show(format!(

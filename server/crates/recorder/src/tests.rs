@@ -344,6 +344,29 @@ fn turns_after_a_gap_are_only_shown() {
     assert_eq!((replayed.read, replayed.equal), (29, 10));
 }
 
+#[test]
+fn turns_out_of_order_are_only_shown() {
+    for number in [4, 10] {
+        let folder = Folder::new(&format!("order-{number}"));
+        run(folder.ring(8 << 20, false), 30);
+        alter(&folder.files()[0], |mut part| {
+            if let Part::Turn(turn) = &mut part
+                && turn.number == 11
+            {
+                turn.number = number;
+            }
+            part
+        });
+        let replayed = quietly(&folder.0);
+        let why = why(&replayed);
+        assert!(
+            why.contains(&format!("turn {number} follows turn 10")),
+            "{why}"
+        );
+        assert_eq!((replayed.read, replayed.equal), (30, 10));
+    }
+}
+
 /// This release would execute the inputs by the rules of a lower level and report false differences.
 #[test]
 fn a_recording_of_a_later_level_is_only_shown() {
