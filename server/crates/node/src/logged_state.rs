@@ -1,6 +1,6 @@
-//! Logs changes of members, alarms and authentication when this member applies them, so that each member's log shows when the
-//! changes happened. Names of users and roles are not logged. Also logs some of the messages that the replica drops because no
-//! correct member sends them.
+//! Logs changes of members, versions, alarms and authentication when this member applies them, so that each member's log shows
+//! when the changes happened. Names of users and roles are not logged. Also logs some of the messages that the replica drops
+//! because no correct member sends them.
 
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,9 @@ impl LoggedState {
                     peer_urls = ?member.peer_urls,
                     "{change}"
                 );
+            }
+            for change in version_changes(&self.members, &machine.members) {
+                tracing::info!("{change}");
             }
             self.members = machine.members.clone();
         }
@@ -117,6 +120,23 @@ fn member_changes<'a>(
             }
             Some(_) => {}
         }
+    }
+    changes
+}
+
+/// Returns the messages about changes of the cluster version and the feature level, and about the end of a downgrade.
+fn version_changes(before: &MemberRegistry, after: &MemberRegistry) -> Vec<String> {
+    let mut changes = Vec::new();
+    let (version, level) = (&after.cluster_version, after.level());
+    if before.cluster_version != *version {
+        changes.push(format!("set the cluster version to {version}"));
+    }
+    if before.level() != level {
+        changes.push(format!("raised the cluster's feature level to {level}"));
+    }
+    let target = &before.downgrade_target;
+    if !target.is_empty() && after.downgrade_target != *target {
+        changes.push(format!("ended the downgrade to {target}"));
     }
     changes
 }
@@ -214,6 +234,28 @@ mod tests {
             ]
         );
         assert!(member_changes(&after, &after).is_empty());
+    }
+
+    #[test]
+    fn changes_of_versions_are_named() {
+        let before = MemberRegistry {
+            cluster_version: "3.6.0".to_owned(),
+            downgrade_target: "3.6.0".to_owned(),
+            ..MemberRegistry::default()
+        };
+        let level = before.level() + 1;
+        let after = MemberRegistry {
+            cluster_version: "3.7.0".to_owned(),
+            raised_level: level,
+            ..MemberRegistry::default()
+        };
+        let changes = [
+            "set the cluster version to 3.7.0".to_owned(),
+            format!("raised the cluster's feature level to {level}"),
+            "ended the downgrade to 3.6.0".to_owned(),
+        ];
+        assert_eq!(version_changes(&before, &after), changes);
+        assert!(version_changes(&after, &after).is_empty());
     }
 
     #[test]

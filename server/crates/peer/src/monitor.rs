@@ -303,7 +303,7 @@ impl Monitor {
         match self.shared.node.decide(command, members.clone()).await {
             Ok(true) => {
                 let (from, from_level) = (&members.cluster_version, members.level());
-                tracing::info!(from, from_level, "{what}");
+                tracing::info!(from, from_level, "proposed {what}");
                 self.decided = Some((members, Instant::now()));
             }
             Ok(false) => {
@@ -315,7 +315,7 @@ impl Monitor {
         }
     }
 
-    /// Returns the command that this leader must propose and the message to log afterward, or `None` if nothing must change.
+    /// Returns the command that this leader must propose and its description for the log, or `None` if nothing must change.
     /// `checks_downgrade` says whether to check that a downgrade is complete.
     fn decision(
         &self,
@@ -334,17 +334,17 @@ impl Monitor {
         if checks_downgrade && has_returned(members, running) {
             let ends = Command::Downgrade(Downgrade { target: String::new() });
             let target = &members.downgrade_target;
-            return Some((ends, format!("completed the downgrade to {target}")));
+            return Some((ends, format!("the end of the downgrade to {target}")));
         }
         let version = versions::next_cluster_version(members, &apis, waits);
         let version =
             version.map_or_else(String::new, |(major, minor)| format!("{major}.{minor}.0"));
         let what = match (version.as_str(), level) {
             ("", None) => return None,
-            ("", Some(level)) => format!("raised the feature level of the cluster to {level}"),
-            (version, None) => format!("set the cluster version to {version}"),
+            ("", Some(level)) => format!("feature level {level}"),
+            (version, None) => format!("cluster version {version}"),
             (version, Some(level)) => {
-                format!("set the cluster version to {version} and the feature level to {level}")
+                format!("cluster version {version} and feature level {level}")
             }
         };
         let decided = ClusterVersion { version, level: level.unwrap_or_default() };
@@ -375,7 +375,7 @@ impl Monitor {
         if !self.shared.node.decide(command, members).await? {
             return Err(RaiseError::Changing);
         }
-        tracing::info!("raised the feature level of the cluster to {level}, as requested");
+        tracing::info!("proposed feature level {level}, as requested");
         let applied = async {
             while self.shared.members().level() < level {
                 sleep(UNDECIDED_INTERVAL).await;
