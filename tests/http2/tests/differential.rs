@@ -63,7 +63,7 @@ const PERMITTED: [&str; 14] = [
     "10.5.1: each server has its own limits on a header block",
     "8.1.1: h2 accepts pseudo-headers in trailers, and content lengths that are not numbers",
     "4.3: a server may detect an invalid block only when the block is complete",
-    "8.3.1: this server does not read the authority, so it accepts any value",
+    "8.3.1: this server does not parse the authority, so it accepts any value",
     "5.1: a server may drop frames after an early answer and its RST_STREAM",
     "6.5.3: a server may ignore an unexpected acknowledgment of SETTINGS",
     "6.5.3: h2 applies only the last of several values of a setting",

@@ -361,6 +361,29 @@ mod tests {
         }
     }
 
+    /// `--host-whitelist` reads the `host` header.
+    #[test]
+    fn the_authority_replaces_the_host_unless_the_request_is_grpc() {
+        for (content_type, host) in [
+            ("text/plain", "authority.example"),
+            ("application/grpc", "host.example"),
+        ] {
+            let block = block(&[
+                (":method", "POST"),
+                (":scheme", "http"),
+                (":path", "/a"),
+                (":authority", "authority.example"),
+                ("host", "host.example"),
+                ("content-type", content_type),
+            ]);
+            let HeaderBlock::Request(head) = read(&mut HeadCache::new(), &block) else {
+                panic!("{content_type} is refused");
+            };
+            let hosts: Vec<_> = head.parts.headers.get_all(header::HOST).iter().collect();
+            assert_eq!(hosts, [host], "{content_type}");
+        }
+    }
+
     /// Malformed heads that h2spec and `tests/http2/tests/rfc9113` do not cover.
     #[test]
     fn invalid_requests_are_malformed() {
