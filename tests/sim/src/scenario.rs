@@ -104,10 +104,10 @@ impl Scenario {
         COLD_PERCENTS[(self.seed / 3 + place as u64) as usize % COLD_PERCENTS.len()]
     }
 
-    /// Returns whether a member's commands count the values that they may read from disk. This does not depend on
-    /// [`Self::cold_percent`], so that runs of a seed with other chances are the same.
+    /// Returns whether a member counts the values that commands may read from disk. This does not depend on
+    /// [`Self::cold_percent`], so that a run with other chances is the same.
     pub(crate) fn counts_values(&self, place: usize) -> bool {
-        (self.seed / 3 + place as u64).is_multiple_of(2)
+        self.has_values() && (self.seed / 3 + place as u64).is_multiple_of(2)
     }
 
     /// Returns whether members run two releases and the leader decides the cluster version. Of the features below, such runs
