@@ -70,7 +70,7 @@ impl<'a> KeyChange<'a> {
     }
 
     /// Returns the pair after the change, like [`Self::pair`], but with zeros in place of the value, so that a value on disk is
-    /// not read. The zeros have the length of the value. A value longer than [`PLACEHOLDER_BYTES`] is read.
+    /// not read. The zeros have the length of the value. A value longer than `PLACEHOLDER_BYTES` is read.
     pub fn pair_of_equal_size(&self) -> KeyValue {
         let value_len = self.version.value_len;
         if self.version.tombstone || value_len > PLACEHOLDER_BYTES {
