@@ -297,4 +297,15 @@ mod tests {
         let first_learner = add(9, "http://c:1", true);
         assert!(!is_refused(&first_learner, 20, &backend, &current));
     }
+
+    /// An entry before may have freed the peer URL of an addition.
+    #[test]
+    fn entries_after_the_backend_change_the_current_members() {
+        let storage_version = Some("3.6.0".to_owned());
+        let backend = BackendMeta { storage_version, ..BackendMeta::default() };
+        let mut applied = registry(&backend);
+        applied.by_id.insert(MemberId(9), Member::default());
+        let current = current_members(&backend, &V2Store::default(), &applied).unwrap();
+        assert!(current.by_id.contains_key(&MemberId(9)));
+    }
 }
