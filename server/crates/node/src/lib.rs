@@ -4,7 +4,8 @@
 //! inputs, and `host` carries out its effects. `checkpoints` decides when the state is written, and `executor` runs long
 //! commands. `completions` returns answers to waiting tasks. `jobs` and `held_views` give states to readers. `tree_watchers`
 //! and `watch_streams` are the watches of v2 and v3. `admission` checks commands before they are proposed. `memory` keeps the
-//! process within its memory budget and decides whether a received snapshot fits.
+//! process within its memory budget and decides whether a received snapshot fits. `value_source` determines whether commands may
+//! have to read values from disk.
 //!
 //! `leadership` transfers leadership and asks the leader about leases, and `reconfiguration` checks whether a membership change
 //! is safe for the quorum. The replica checks whether a learner has caught up
@@ -43,11 +44,12 @@ pub mod testing;
 mod tests;
 mod tokens;
 mod tree_watchers;
+mod value_source;
 mod waker;
 mod watch_streams;
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -198,12 +200,6 @@ impl Shared {
     /// Returns the nanoseconds since startup, measured by a monotonic clock.
     fn monotonic_ns(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// Returns whether some values do not fit in memory. The compared size includes keys and metadata, so the result can be true
-    /// although all values are in memory.
-    fn may_read_values_from_disk(&self) -> bool {
-        self.status.size_bytes.load(Relaxed) > self.memory.cache().target()
     }
 }
 

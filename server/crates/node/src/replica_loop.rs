@@ -33,6 +33,7 @@ use super::{
     now_ns,
     raft_inbox::{RaftBatch, ReceivedState},
     request_durations::ApplyTally,
+    value_source::ValueSearch,
 };
 
 pub(super) use requests::{LoopRequest, Proposal};
@@ -149,6 +150,7 @@ pub fn start(
         tick: parts.tick,
         slow_apply: parts.slow_apply,
         memory_exhausted: false,
+        values: ValueSearch::default(),
         value_source: ValueSource::Memory,
     };
     let thread = panics::start_thread("replica", move || replica_loop.run(requests))?;
@@ -175,6 +177,7 @@ struct ReplicaLoop {
     slow_apply: Duration,
     /// Whether the last report to the replica was that the memory is used up.
     memory_exhausted: bool,
+    values: ValueSearch,
     /// The last source of values that was reported to the replica.
     value_source: ValueSource,
 }
@@ -183,6 +186,7 @@ impl ReplicaLoop {
     /// Takes inputs and runs turns until the node stops or this member is removed, then closes the checkpointer and the log.
     fn run(mut self, mut requests: Receiver<LoopRequest>) {
         let mut next_tick = Instant::now() + self.tick;
+        self.search_values();
         self.update_room();
         let mut removed = self.turn();
         let mut messages = Vec::new();
@@ -300,6 +304,7 @@ impl ReplicaLoop {
         if self.ticks.is_multiple_of(CLEAN_UP_TICKS) {
             self.shared.watch_streams.expire_old_states();
             self.host.log.drop_outdated();
+            self.search_values();
         }
         due.max(Instant::now().checked_sub(self.tick).unwrap_or(due)) + self.tick
     }
@@ -393,9 +398,16 @@ impl ReplicaLoop {
         }
     }
 
-    /// Reports to the replica how many bytes the log can still grow, whether the memory budget is used up, and whether some
-    /// values do not fit in memory. A sole voter never reports used-up memory, because it gets no entries from other members
-    /// and refuses its clients' writes earlier.
+    /// Searches the state for values that are only on disk.
+    fn search_values(&mut self) {
+        let view = self.replica.view();
+        let cache = self.shared.memory.cache();
+        self.values.search(cache, &view.machine.kv);
+    }
+
+    /// Reports to the replica how many bytes the log can still grow, whether the memory budget is used up, and whether commands
+    /// may have to read values from disk. A sole voter never reports used-up memory, because it gets no entries from other
+    /// members and refuses its clients' writes earlier.
     fn report_room(&mut self) {
         let bytes = self.space.log_room();
         self.replica.take(Input::LogRoom { bytes });
@@ -404,10 +416,7 @@ impl ReplicaLoop {
             self.memory_exhausted = exhausted;
             self.replica.take(Input::Memory { exhausted });
         }
-        let source = match self.shared.may_read_values_from_disk() {
-            true => ValueSource::Disk,
-            false => ValueSource::Memory,
-        };
+        let source = self.values.source(self.shared.memory.cache());
         if source != self.value_source {
             self.value_source = source;
             self.replica.take(Input::Values { source });
@@ -435,6 +444,9 @@ impl ReplicaLoop {
         if std::mem::take(&mut self.proposed) {
             // If the state were still published, a write would copy it.
             self.shared.latest.clear();
+        }
+        if self.host.incoming.is_some() {
+            self.values.state_may_be_replaced();
         }
         let halted = self.replica.turn(&mut self.host).err();
         // The replica has installed or dropped the snapshot.

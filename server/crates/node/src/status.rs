@@ -183,9 +183,10 @@ impl Node {
         self.shared.status.size_bytes.load(Relaxed)
     }
 
-    /// Returns whether a command or a read may have to read values from disk.
-    pub fn may_read_values_from_disk(&self) -> bool {
-        self.shared.may_read_values_from_disk()
+    /// Returns whether some values may not fit in memory. The compared size includes keys and metadata, so the result can be true
+    /// although all values are in memory.
+    pub fn may_lack_memory_for_values(&self) -> bool {
+        self.size_bytes() > self.shared.memory.cache().target()
     }
 
     /// Returns the size in bytes that is charged against the quota: v3 keys, the v2 tree, users, roles and members.

@@ -206,8 +206,8 @@ pub(crate) fn show(input: &InputKind) -> String {
         InputKind::LogRoom(bytes) => format!("room for {bytes} bytes of log"),
         InputKind::MemoryExhausted(true) => "the memory is used up".into(),
         InputKind::MemoryExhausted(false) => "memory is free again".into(),
-        InputKind::ValuesOnDisk(true) => "some values do not fit in memory".into(),
-        InputKind::ValuesOnDisk(false) => "all values fit in memory".into(),
+        InputKind::ValuesOnDisk(true) => "some values may be only on disk".into(),
+        InputKind::ValuesOnDisk(false) => "all values are in memory".into(),
         InputKind::Turned(turned) => format!("last sync took {} us", turned.sync_ns / 1000),
         InputKind::Rebuild(_) => "replace the state with the leader's".into(),
         InputKind::Transfer(TransferRequest { ticket, to }) => match MemberId(*to) {

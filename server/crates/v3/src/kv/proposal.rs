@@ -19,7 +19,7 @@ pub(super) async fn charge_if(
     may_return_pairs: bool,
     bytes: impl FnOnce(&Kv) -> u64,
 ) -> RpcResult<Option<Charge>> {
-    if may_return_pairs && ctx.node.may_read_values_from_disk() {
+    if may_return_pairs && ctx.node.may_lack_memory_for_values() {
         // The box keeps the usual future small.
         Box::pin(charge_pairs(ctx, bytes)).await
     } else {
