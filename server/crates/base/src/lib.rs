@@ -10,7 +10,7 @@ pub mod version;
 
 /// A mutex that stays usable after a panic.
 pub mod sync {
-    use std::sync::{self, MutexGuard, PoisonError};
+    use std::sync::{self, MutexGuard, PoisonError, TryLockError};
 
     /// A mutex without poisoning. After a contained panic, the data is consistent, because code that changes the data cannot
     /// panic.
@@ -26,6 +26,15 @@ pub mod sync {
         /// Locks the mutex. Blocks until the mutex is free.
         pub fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// Locks the mutex. Returns `None` if the mutex is not free.
+        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            match self.0.try_lock() {
+                Ok(guard) => Some(guard),
+                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            }
         }
     }
 }

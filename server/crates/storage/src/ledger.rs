@@ -37,8 +37,8 @@ pub struct Ledger {
     /// Size in bytes of the runs that only older states refer to.
     pub(super) held_bytes: AtomicU64,
     claims: Mutex<Claims>,
-    /// The lock that is held while a run is written, and while a log write is retried. A retry therefore starts after a failed
-    /// run has been removed.
+    /// The lock that is held while a run is written, while a log write is retried, and while the ballast may be created again. A
+    /// retry therefore starts after a failed run has been removed.
     turn: Mutex<()>,
 }
 
@@ -169,9 +169,9 @@ impl Ledger {
         Ok(Claim { ledger: self, _turn: turn })
     }
 
-    /// Returns whether a run is being written.
-    pub(super) fn is_writing_run(&self) -> bool {
-        self.claims.lock().left_by_run.is_some()
+    /// Returns `None` if a run is being written. Otherwise, no run starts until the returned guard is dropped.
+    pub(super) fn defer_runs(&self) -> Option<impl Drop + '_> {
+        self.turn.try_lock()
     }
 
     /// Returns whether runs of `bytes` bytes below `dir` currently fit on the disk in addition to the log.

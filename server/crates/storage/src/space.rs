@@ -218,8 +218,10 @@ impl SpaceMonitor {
     /// measurement, the free space is considered to be unlimited. If a quota leaves no space for the ballast, the level is
     /// `Low`. If the ballast cannot be created for another reason, the process continues without it. Call this at every tick.
     pub fn update(&mut self) -> SpaceLevel {
-        // A failed attempt to create the ballast uses up the quota for a moment, in which a run could not be written.
-        self.refresh(!self.ledger.is_writing_run())
+        // A failed attempt to create the ballast uses up the quota for a moment, in which no run can be written.
+        let ledger = self.ledger.clone();
+        let deferred = ledger.defer_runs();
+        self.refresh(deferred.is_some())
     }
 
     /// Does the work of [`Self::update`]. After a quota has left no space for the ballast, tries again only if `repeats`.

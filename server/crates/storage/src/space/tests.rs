@@ -1,6 +1,6 @@
 //! Tests the levels, the ballast, and the allocation of free bytes.
 
-use std::fs;
+use std::{fs, thread};
 
 use rustix::io::Errno;
 
@@ -162,6 +162,16 @@ fn a_ballast_beyond_a_quota_is_created_at_an_update_without_a_run() {
     assert_eq!(space.update(), SpaceLevel::Low);
     drop(run);
     assert!(!ledger.holds_ballast());
+    // No run starts during an attempt.
+    let deferred = ledger.defer_runs();
+    thread::scope(|scope| {
+        let run = scope.spawn(|| ledger.begin_run(&dir.data(), 1).map(drop));
+        let update = space.update();
+        assert!(!run.is_finished());
+        assert_eq!((update, ledger.holds_ballast()), (SpaceLevel::Low, false));
+        drop(deferred);
+        run.join().unwrap().unwrap();
+    });
     assert_eq!(space.update(), SpaceLevel::Enough);
     assert!(ledger.holds_ballast());
 }
