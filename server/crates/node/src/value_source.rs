@@ -61,11 +61,7 @@ mod tests {
             kv.apply(&KvCommand { operation }).expect("a valid command");
         }
         let read_all = || {
-            let all = Range {
-                key: "\0".into(),
-                range_end: "\0".into(),
-                ..Range::default()
-            };
+            let all = Range { key: "\0".into(), range_end: "\0".into(), ..Range::default() };
             kv.range(&all, ValueSource::Disk).expect("all pairs");
         };
         let cache = drop_kv_values(&kv);
