@@ -109,6 +109,7 @@ export async function showHistory(place, key, newest, again, signal) {
   panel.focus();
   const walk = new Walk(key, newest);
   let last = null;
+  let running = false;
   const add = (versions) => {
     for (const version of versions) {
       // A version is compared with the version before it, which is the next one shown.
@@ -131,11 +132,15 @@ export async function showHistory(place, key, newest, again, signal) {
     if (versions.length === OLDER_MAX) state.textContent = `Only the last ${OLDER_MAX} of the older versions are shown.`;
   }
   async function run(work) {
+    // Two quick clicks would read and show the same versions twice.
+    if (running) return;
+    running = true;
     try {
       await work();
     } catch (error) {
       if (!signal.aborted) state.replaceChildren(trouble(error));
     }
+    running = false;
   }
   await run(newest ? page : earlier);
 }
