@@ -153,6 +153,12 @@ export const cases = {
     await button(page, "Older versions").evaluate((more) => { more.click(); more.click(); });
     await until(async () => assert.equal(await history.getByRole("listitem").count(), 25));
     assert.equal(await history.getByText("no leader").count(), 0);
+    await page.route("**/v3/watch", (route) => route.fulfill({ status: 400, json: { message: "no leader" } }));
+    await button(page, "Before it was created").click();
+    await history.getByText("no leader").waitFor();
+    await page.unrouteAll();
+    await button(page, "Before it was created").click();
+    await page.getByText("No older versions are kept.").waitFor();
     await v3("kv/deleterange", { key: b64("/slow/versions") });
     await page.end();
   },

@@ -125,8 +125,8 @@ export async function showHistory(place, key, newest, again, signal) {
     state.textContent = walk.end === "compacted" ? "Older versions are compacted." : "";
   }
   async function earlier() {
-    older.hidden = true;
     const versions = await before(key, newest?.created, signal);
+    older.hidden = true;
     add(versions);
     state.textContent = versions.length === 0 ? "No older versions are kept." : "All versions that are not compacted are shown.";
     if (versions.length === OLDER_MAX) state.textContent = `Only the last ${OLDER_MAX} of the older versions are shown.`;
