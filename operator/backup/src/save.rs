@@ -177,7 +177,7 @@ async fn attempt(
     let (revision_digest, no_changes) = stop.or(revision_digest(source, member, new)).await?;
     let hash = || async { Ok::<_, BackupError>(keys_hash(source, member, new).await) };
     let before = stop.or(hash()).await?;
-    let snapshot = stop.or(source.snapshot(member)).await?;
+    let snapshot = stop.or(source.snapshot(&member.endpoint)).await?;
     let total = size(snapshot.total);
     tracing::info!(
         endpoint = member.endpoint,

@@ -29,13 +29,13 @@ use crate::{
     source::{Report, Snapshot, Source},
 };
 
-/// Timeout for a hash, in addition to the time for reading the data.
+/// Timeout for a hash, in addition to the time for the keys and values.
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
-/// Maximum time for a member to prepare a snapshot and send the first piece, in addition to the time for reading the data.
+/// Maximum time for a member to prepare a snapshot and send the first piece.
 const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
-/// Minimum rate in bytes per second at which a member reads its data. A member reads all data before it answers, and values that
-/// do not fit in its memory come from the disk. The keep-alive of the connection detects a member that no longer runs.
-const READ_BYTES_PER_SECOND: u64 = 16 << 20;
+/// Minimum rate in bytes per second at which a member hashes its data. Values that do not fit in its memory come from the disk.
+/// The keep-alive of the connection detects a member that no longer runs.
+const HASH_BYTES_PER_SECOND: u64 = 16 << 20;
 const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Source for Members {
@@ -52,18 +52,16 @@ impl Source for Members {
         reports.collect::<FuturesUnordered<_>>().collect().await
     }
 
-    async fn snapshot(&self, member: &Report) -> Result<Snapshot, BackupError> {
-        let endpoint = member.endpoint.as_str();
+    async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError> {
         let (channel, token) = self.session(endpoint).await?;
         let mut client = MaintenanceClient::new(channel);
         let refused = |status: Status| failed(endpoint, "get a snapshot of", &status);
         let call = client.snapshot(request(SnapshotRequest {}, token));
-        let first_timeout = with_reading(FIRST_PIECE_TIMEOUT, member);
-        let mut stream = within(first_timeout, call)
+        let mut stream = within(FIRST_PIECE_TIMEOUT, call)
             .await
             .map_err(refused)?
             .into_inner();
-        let first = within(first_timeout, stream.message())
+        let first = within(FIRST_PIECE_TIMEOUT, stream.message())
             .await
             .map_err(refused)?;
         let first = first.unwrap_or_default();
@@ -80,7 +78,7 @@ impl Source for Members {
         let (channel, token) = self.session(endpoint).await?;
         let mut client = MaintenanceClient::new(channel);
         let call = client.hash_kv(request(HashKvRequest { revision: *revision }, token));
-        let answer = within(with_reading(HASH_TIMEOUT, member), call).await;
+        let answer = within(hash_timeout(member), call).await;
         let answer =
             answer.map_err(|status| failed(endpoint, "get a hash of the key space of", &status))?;
         let answer = answer.into_inner();
@@ -88,9 +86,9 @@ impl Source for Members {
     }
 }
 
-/// Returns a timeout that includes the time for reading the data of the member.
-fn with_reading(timeout: Duration, member: &Report) -> Duration {
-    timeout + Duration::from_secs(member.db_bytes / READ_BYTES_PER_SECOND)
+/// Returns the timeout for hashing the keys and values of the member.
+fn hash_timeout(member: &Report) -> Duration {
+    HASH_TIMEOUT + Duration::from_secs(member.db_bytes / HASH_BYTES_PER_SECOND)
 }
 
 /// Reads the next piece of a snapshot; `None` at the end. Fails with `SnapshotBroken` if the stream breaks or stalls.
@@ -196,7 +194,7 @@ mod tests {
     fn a_member_with_much_data_may_take_longer() {
         let seconds = |gib: u64| {
             let member = Report { db_bytes: gib << 30, ..report("a") };
-            with_reading(HASH_TIMEOUT, &member).as_secs()
+            hash_timeout(&member).as_secs()
         };
         assert_eq!([0, 1, 24].map(seconds), [60, 124, 1596]);
     }

@@ -20,7 +20,7 @@ pub(crate) trait Source {
     async fn revision_digest(&self, member: &Report) -> Result<Option<String>, BackupError>;
 
     /// Requests a snapshot of a member and waits for its first piece.
-    async fn snapshot(&self, member: &Report) -> Result<Snapshot, BackupError>;
+    async fn snapshot(&self, endpoint: &str) -> Result<Snapshot, BackupError>;
 
     /// Returns a member's hash of the key space at its reported revision. Fails if the member has compacted that revision.
     async fn keys_hash(&self, member: &Report) -> Result<KeysHash, BackupError>;

@@ -165,7 +165,7 @@ impl Source for TestSource {
         self.revision_digest.clone()
     }
 
-    async fn snapshot(&self, _member: &Report) -> Result<Snapshot, BackupError> {
+    async fn snapshot(&self, _endpoint: &str) -> Result<Snapshot, BackupError> {
         let Sent { total, pieces, stays_open } = self.sent.lock().unwrap().pop_front().unwrap();
         let pieces = stream::iter(pieces);
         let pieces = if stays_open {

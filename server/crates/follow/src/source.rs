@@ -29,9 +29,9 @@ const PART_BYTES_MAX: usize = 4 * COMMAND_BYTES_MAX;
 /// Maximum time for which a stream may deliver nothing even though the source has more.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Minimum rate in bytes per second at which a member of the source reads its data. A member of Witan reads all data before it
-/// sends the first part of a snapshot, and values that do not fit in its memory come from the disk.
-const READ_BYTES_PER_SECOND: u64 = 16 << 20;
+/// Minimum rate in bytes per second at which a member of the source prepares a snapshot. A member of Witan computes the sizes of
+/// all records before it sends the first part.
+const PREPARED_BYTES_PER_SECOND: u64 = 16 << 20;
 
 /// All keys, as the key and range end of a request.
 const ALL_KEYS: &[u8] = b"\0";
@@ -204,11 +204,11 @@ impl SourceSession<'_> {
     ) -> Result<(Option<SnapshotResponse>, Streaming<SnapshotResponse>), SourceError> {
         let client = self.session.client(MaintenanceClient::with_origin);
         let mut client = client.max_decoding_message_size(PART_BYTES_MAX);
-        let asked = client.status(self.session.request(StatusRequest {}));
-        let db_size = self.in_time(asked).await?.db_size;
+        let status = client.status(self.session.request(StatusRequest {}));
+        let db_size = self.in_time(status).await?.db_size;
         let call = async {
-            let asked = client.snapshot(self.session.request(SnapshotRequest {}));
-            let mut parts = asked.await?.into_inner();
+            let request = self.session.request(SnapshotRequest {});
+            let mut parts = client.snapshot(request).await?.into_inner();
             let first = parts.message().await?;
             Ok::<_, Status>((first, parts))
         };
@@ -279,7 +279,7 @@ pub(super) struct SourceHash {
 
 /// Returns the maximum time until a member with `db_size` bytes of data sends the first part of a snapshot.
 fn first_part_timeout(db_size: i64) -> Duration {
-    STALL_TIMEOUT + Duration::from_secs(db_size.unsigned_abs() / READ_BYTES_PER_SECOND)
+    STALL_TIMEOUT + Duration::from_secs(db_size.unsigned_abs() / PREPARED_BYTES_PER_SECOND)
 }
 
 #[cfg(test)]
