@@ -183,12 +183,6 @@ impl Node {
         self.shared.status.size_bytes.load(Relaxed)
     }
 
-    /// Returns whether some values may not fit in memory. The compared size includes keys and metadata, so the result can be true
-    /// although all values are in memory.
-    pub fn may_lack_memory_for_values(&self) -> bool {
-        self.size_bytes() > self.shared.memory.cache().target()
-    }
-
     /// Returns the size in bytes that is charged against the quota: v3 keys, the v2 tree, users, roles and members.
     pub fn quota_used_bytes(&self) -> u64 {
         let status = &self.shared.status;

@@ -13,7 +13,7 @@ use crate::error::RpcError;
 
 /// Validates, authorizes and proposes a deletion. If a sample is running, counts the key before the authorization. If the
 /// deletion returns many or long pairs, waits for a large-read permit and keeps it until the response is encoded. If other
-/// returned pairs may be only on disk, charges them until the deletion is applied.
+/// returned pairs may not fit in memory, charges them until the deletion is applied.
 pub(crate) async fn delete_range(
     ctx: &Context,
     request: DeleteRangeRequest,

@@ -11,15 +11,16 @@ use witan_node::Applied;
 
 use crate::{RpcResult, authorize, error::RpcError};
 
-/// Charges the pairs of a command that has no permit and may return pairs (`may_return_pairs`), if some values may be only on
-/// disk. `bytes` returns the size of the pairs in the latest state. Fails with `TooManyRequests` if the memory for unread
+/// Charges the pairs of a command that has no permit and may return pairs (`may_return_pairs`), if some values may not fit in
+/// memory. `bytes` returns the size of the pairs in the latest state. Fails with `TooManyRequests` if the memory for unread
 /// responses is used up.
 pub(super) async fn charge_if(
     ctx: &Context,
     may_return_pairs: bool,
     bytes: impl FnOnce(&Kv) -> u64,
 ) -> RpcResult<Option<Charge>> {
-    if may_return_pairs && ctx.node.may_lack_memory_for_values() {
+    // The size includes keys and metadata, so pairs can be charged although all values are in memory.
+    if may_return_pairs && ctx.node.size_bytes() > ctx.node.memory().cache().target() {
         // The box keeps the usual future small.
         Box::pin(charge_pairs(ctx, bytes)).await
     } else {

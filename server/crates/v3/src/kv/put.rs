@@ -11,7 +11,7 @@ use super::{
 use crate::error::RpcError;
 
 /// Validates, authorizes and proposes a put. If a sample is running, counts the key before the authorization. If the previous
-/// pair is requested and may be only on disk, charges it until the put is applied.
+/// pair is requested and may not fit in memory, charges it until the put is applied.
 pub(crate) async fn put(ctx: &Context, request: PutRequest) -> RpcResult<PutResponse> {
     check(&request)?;
     fits(ctx, &request)?;

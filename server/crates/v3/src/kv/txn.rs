@@ -98,7 +98,7 @@ struct TxnDone {
 }
 
 /// Authorizes and proposes a transaction. Returns a permit if the transaction compares values, can read more than
-/// `LARGE_READ_KEYS` keys, or can return more than `WHOLE_BYTES` bytes. If other returned pairs may be only on disk, charges
+/// `LARGE_READ_KEYS` keys, or can return more than `WHOLE_BYTES` bytes. If other returned pairs may not fit in memory, charges
 /// them until the transaction is applied. Fails with `ResponseTooLarge` if the transaction compares or sorts too many bytes of
 /// the latest state.
 async fn write_txn(ctx: &Context, request: TxnRequest) -> RpcResult<TxnDone> {
