@@ -159,6 +159,7 @@ mod tests {
             ("a:1", Some("a:1")),
             ("http://[::1]:1/", Some("[::1]:1")),
             ("http://a", None),
+            ("a:+1", None),
             ("http://a/path:1", None),
         ] {
             let mut values = FlagValues::default();
