@@ -10,10 +10,11 @@
 //! Not here: reading etcd's files (`witan_etcd`) and its stores (`witan_snapshot`).
 //!
 //! Reading order: this file ([`adopt`]) → `state` (backend and committed entries) → `entry` (converts one log entry) →
-//! `lineage`.
+//! `refused` (membership changes that etcd has refused) → `lineage`.
 
 mod entry;
 pub mod lineage;
+mod refused;
 mod state;
 
 use std::{path::Path, sync::Arc};
