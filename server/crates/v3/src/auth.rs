@@ -274,7 +274,7 @@ mod tests {
     use crate::test_context::context;
 
     #[test]
-    fn an_invalid_hash_is_refused_after_an_unknown_user() {
+    fn an_unknown_user_is_refused_before_an_invalid_hash() {
         actix_rt::System::new().block_on(async {
             let mut states = NodeOfStates::begin(&Kv::default());
             states.lag();
