@@ -294,8 +294,8 @@ impl CheckpointWriter {
     }
 
     /// Writes a view, unless the state on disk has the same index and no base is requested. After a failure, retries with the
-    /// newest view until a checkpoint is durable or superseded. Retries early if runs can be removed. After a success, reports the durable index and calls the
-    /// callbacks of rewrites. Returns `false` if the thread must stop.
+    /// newest view until a checkpoint is durable or superseded. If runs are no longer needed, removes them and retries early.
+    /// After a success, reports the durable index and calls the callbacks of rewrites. Returns `false` if the thread must stop.
     fn write_until_durable(&mut self, mut view: View, mut options: WriteOptions) -> bool {
         let mut pause = RETRY_FIRST;
         let known = self.base.as_ref().map(|base| base.position.index);
