@@ -56,9 +56,9 @@ pub enum Input {
         /// Whether the memory is used up. If so, the member accepts no entries that add data.
         exhausted: bool,
     },
-    /// Some values no longer fit in memory, or all values fit again.
+    /// Some values may now be only on disk, or all values are in memory again.
     Values {
-        /// Where commands find the values that they read.
+        /// Where commands may find the values that they read. Initially, all values are in memory.
         source: ValueSource,
     },
     /// A turn has ended.

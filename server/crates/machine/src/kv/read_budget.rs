@@ -37,7 +37,7 @@ pub enum ReadResults {
     Discard,
 }
 
-/// The sources of values that a read outside the log may use.
+/// Where a read outside the log may find values, and where [`StateMachine::work`](crate::StateMachine::work) assumes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueSource {
     /// Only in memory, so that the read never waits. Fails with [`KvError::NotResident`] if a value is only on disk.
