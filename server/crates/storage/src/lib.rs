@@ -192,9 +192,9 @@ pub fn open(
     make_dir(&member)?;
     let lock = DirectoryLock::take(&member)?;
     // A killed process may have created files in these directories without making their names durable.
-    files::sync_dir(&member)
-        .and_then(|()| files::sync_dir(dir))
-        .map_err(|e| OpenError::io(&member, e))?;
+    for path in [member.as_path(), dir] {
+        files::sync_dir(path).map_err(|e| OpenError::io(path, e))?;
+    }
     let (origin, stored) = read_identity_of(&member, identity)?;
     let fresh = origin == Origin::New;
     let owner = check_log(&member, identity, fresh)?;
