@@ -6,8 +6,6 @@
 //!
 //! A check that needs no step returns `None`.
 
-use std::collections::BTreeSet;
-
 use witan_crd::{RestorePhase, RestoreStatus, ordinal};
 
 use super::pass::{Pass, idle, soon};
@@ -69,10 +67,11 @@ fn kept(restore: &RestoreStatus) -> impl Iterator<Item = Ordinal> {
     disks.filter_map(|name| ordinal(name))
 }
 
-/// Returns the ordinals that no new member gets. An undo of the last restore would take a new disk with the name of a kept disk
-/// for the kept disk.
-pub(super) fn reserved(pass: &Pass<'_>) -> BTreeSet<Ordinal> {
-    pass.status.restore.iter().flat_map(kept).collect()
+/// Returns whether the last restore kept a disk with this ordinal. No new member gets this ordinal, because an undo would
+/// mistake the new disk for the kept disk.
+pub(super) fn is_reserved(pass: &Pass<'_>, ordinal: Ordinal) -> bool {
+    let mut kept = pass.status.restore.iter().flat_map(kept);
+    kept.any(|at| at == ordinal)
 }
 
 /// Returns the lowest ordinal of the initial members: 0 unless a restore recorded a different ordinal.

@@ -24,8 +24,7 @@ pub(super) fn step(joined: &Joined<'_>) -> Option<Step> {
 /// of a rolling update.
 pub(super) fn grow(joined: &Joined<'_>, rolling: bool) -> Option<Step> {
     let pass = &joined.pass;
-    let reserved = restore::reserved(pass);
-    let is_free = |at: &Ordinal| joined.list.of(*at).is_none() && !reserved.contains(at);
+    let is_free = |at: &Ordinal| joined.list.of(*at).is_none() && !restore::is_reserved(pass, *at);
     let mut free = (0..=Ordinal::MAX).filter(is_free);
     free.find_map(|ordinal| match (pass.pod(ordinal), pass.claim(ordinal)) {
         (None, None) => {
