@@ -199,8 +199,9 @@ fn cannot_return(cluster: &Cluster<'_>, seen: &Observed, last: &RestoreStatus) -
         ordinal.is_some_and(|at| seen.pod(at).is_some() || seen.member(at).is_some())
     };
     // Release 0.1.0 could give the number of a deleted disk to a later member.
-    let mut names = kept.iter().filter(|_| last.phase == RestorePhase::Done);
-    if let Some(name) = names.find(is_used) {
+    if last.phase == RestorePhase::Done
+        && let Some(name) = kept.iter().find(is_used)
+    {
         return Some(format!(
             "a member of the current cluster has the PVC {name}, so the kept PVC of this name no longer exists"
         ));
