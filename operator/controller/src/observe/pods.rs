@@ -43,7 +43,7 @@ const REFUSAL_SECONDS: i64 = 3600;
 /// The maximum length in bytes of a message about an obstacle.
 const SHOWN_BYTES: usize = 512;
 
-/// Waiting reasons of a container that starts only after user action: its image or configuration is missing.
+/// Waiting reasons of a container that cannot start, because its image or configuration cannot be used.
 const CANNOT_START: [&str; 10] = [
     "ErrImagePull",
     "ImagePullBackOff",

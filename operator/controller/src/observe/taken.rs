@@ -17,8 +17,7 @@ use crate::{
     resources::{Cluster, Ownership, holder_of, ownership},
 };
 
-/// Number of additional ordinals to look up while a required ordinal lacks a pod or claim, because a new member may get one of
-/// them.
+/// Number of additional ordinals to look up, because a new member may get one of them.
 const SPARE_ORDINALS: usize = 2;
 
 /// Looks up the names of `parts`, except secrets and Certificates. Returns the parts whose names are taken, with their holders.
@@ -123,7 +122,7 @@ fn wanted(cluster: &Cluster<'_>) -> BTreeSet<Ordinal> {
     ordinals
 }
 
-/// Adds the next [`SPARE_ORDINALS`] ordinals without a pod or a claim.
+/// Adds the lowest [`SPARE_ORDINALS`] other ordinals that have neither a pod nor a claim.
 fn with_spare(objects: &Objects, mut ordinals: BTreeSet<Ordinal>) -> BTreeSet<Ordinal> {
     let known = objects.ordinals();
     let is_spare = |at: &Ordinal| !ordinals.contains(at) && !known.contains(at);

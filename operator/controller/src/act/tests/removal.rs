@@ -14,7 +14,7 @@ use crate::{
     testing::{NoMembers, api::FakeApi, named},
 };
 
-/// Members that accept each change.
+/// Members that accept and record each change.
 #[derive(Default)]
 struct AcceptingMembers(Mutex<Vec<Change>>);
 

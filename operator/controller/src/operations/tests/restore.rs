@@ -248,7 +248,7 @@ async fn a_restore_stops_no_member_while_a_name_is_taken() {
     }
 }
 
-/// A user has added a member with the highest possible ordinal in its peer URL.
+/// A user has added a member with a very high ordinal in its peer URL.
 #[tokio::test]
 async fn a_restore_stops_no_member_while_the_new_members_have_no_numbers() {
     let fake = served(&json!({}));
