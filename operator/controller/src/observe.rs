@@ -143,7 +143,7 @@ fn budget_seen(cluster: &Cluster<'_>, budget: &PodDisruptionBudget) -> BudgetSee
 
 /// Returns the image tag of the members. Returns `None` if the spec sets the image, or if the tag is not a version.
 fn wanted_version(cluster: &Cluster<'_>) -> Option<String> {
-    let (_, tag) = cluster.image.rsplit_once(':')?;
+    let tag = cluster.tag()?;
     let composed = cluster.spec().image.is_none() && ReleaseVersion::parse(tag).is_some();
     composed.then(|| tag.to_owned())
 }

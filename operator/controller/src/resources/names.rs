@@ -171,15 +171,19 @@ impl<'a> Cluster<'a> {
         BTreeMap::from([(CLUSTER.to_owned(), self.name.clone())])
     }
 
+    /// Returns the tag or the digest of the member image; `None` if the image has neither.
+    pub(crate) fn tag(&self) -> Option<&str> {
+        let (_, tag) = self.image.rsplit_once(':')?;
+        // Without a tag, the last colon can precede the port of the registry.
+        (!tag.contains('/')).then_some(tag)
+    }
+
     /// Returns the labels of every object. The operator's labels take precedence over the labels in the spec.
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
         let additional = self.spec().additional_metadata.as_ref();
         let labels = additional.map(|more| more.labels.clone());
         let mut labels = labels.unwrap_or_default();
-        let tag = self.image.rsplit_once(':').map(|(_, tag)| tag);
-        // Without a tag, the last colon can precede the port of the registry.
-        let tag = tag.filter(|tag| !tag.contains('/'));
-        let version = tag.unwrap_or("latest");
+        let version = self.tag().unwrap_or("latest");
         let own = [
             ("app.kubernetes.io/name", "etcd"),
             ("app.kubernetes.io/component", "etcd"),
