@@ -62,29 +62,29 @@ pub(crate) fn next_authority<'s>(
     now: SystemTime,
 ) -> BuildResult<Secret> {
     let mut signed = signed.into_iter();
-    let next = signed.find_map(|signed| succeeding(cluster, signed, now).ok()?);
+    let next = signed.find_map(|signed| succeeding(cluster, signed, now));
     next.map_or_else(|| super::authority(cluster, now), Ok)
 }
 
 /// Returns the secret of the CA that succeeds a CA whose key is lost; `None` if the lost CA has expired or is unreadable. `of`
 /// is the secret of a certificate that the lost CA signed. The next CA is introduced, and existing certificates are kept.
-fn succeeding(cluster: &Cluster<'_>, of: &Secret, now: SystemTime) -> BuildResult<Option<Secret>> {
-    let trusted = text(of, "ca.crt")?;
+fn succeeding(cluster: &Cluster<'_>, of: &Secret, now: SystemTime) -> Option<Secret> {
+    let trusted = text(of, "ca.crt").ok()?;
     // The first CA in the file signs.
     let former = trusted.split_inclusive(PEM_END).next().unwrap_or_default();
     let ends = super::not_after(former.as_bytes()).unwrap_or(0);
-    let at = Timestamp::try_from(now).map_err(super::failed)?;
+    let at = Timestamp::try_from(now).ok()?;
     if ends <= at.as_second() {
-        return Ok(None);
+        return None;
     }
-    let next = new_authority(cluster, now)?;
+    let next = new_authority(cluster, now).ok()?;
     let trusted = format!("{former}{}", next[0]);
     let files = [former.to_owned(), String::new(), trusted];
     let request = cluster.resource.requests().rotate_certificates;
     let mut made = of_authority(cluster, files, Some(next), request);
     let at = at.to_string();
     made.annotations_mut().insert(ROTATED_AT.to_owned(), at);
-    Ok(Some(made))
+    Some(made)
 }
 
 /// Reissues the certificate of a role, whose current secret is `present`, if it exists. While the CA's key is lost, keeps a
