@@ -174,11 +174,10 @@ impl<M: Members> Actor<'_, M> {
     async fn remove(&self, id: MemberId) -> ActResult {
         self.change(Some(id), Change::Remove(id)).await?;
         let is_corrupt = |member: &MemberSeen| member.id == id && member.corrupt;
-        let was_corrupt = self.observation.seen.members().any(is_corrupt);
-        match was_corrupt {
-            true => self.change(Some(id), Change::DisarmCorrupt(id)).await,
-            false => Ok(()),
+        if self.observation.seen.members().any(is_corrupt) {
+            self.change(Some(id), Change::DisarmCorrupt(id)).await?;
         }
+        Ok(())
     }
 
     /// Records in the status that a new cluster is forced from a member.
