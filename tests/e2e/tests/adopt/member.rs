@@ -85,44 +85,29 @@ fn a_member_killed_under_load_is_adopted_with_every_acknowledged_write_and_user(
     });
 }
 
-/// Adds a learner that never starts. `url` is the flag with its peer URL. Returns its id.
-fn add_learner(etcd: &Server, url: &str) -> String {
-    let added = etcd.etcdctl(&["member", "add", "learner", "--learner", url]);
-    added
-        .split_whitespace()
-        .nth(1)
-        .expect("Member ID added")
-        .to_owned()
-}
-
 /// etcd logs a membership change before it refuses the change. An adopted member must not count the refused members.
 #[test]
 fn refused_membership_changes_are_not_adopted() {
     in_parallel(ETCDS, |kind| {
         let mut etcd = Launch::new(kind).start();
-        let url = etcd.peer_url();
-        for role in [&[][..], &["--learner"]] {
-            let add = ["member", "add", "again", "--peer-urls", &url];
-            let refused = Tool::Etcdctl36.run(&etcd.url(), &[&add[..], role].concat());
-            assert_contains(refused.all(), "Peer URLs already exists");
-        }
+        let refuses = |arguments: &[&str], message: &str| {
+            let add = ["member", "add", "again"];
+            let refused = Tool::Etcdctl36.run(&etcd.url(), &[&add[..], arguments].concat());
+            assert_contains(refused.all(), message);
+        };
+        let exists = "Peer URLs already exists";
+        let own = format!("--peer-urls={}", etcd.peer_url());
+        refuses(&[&own], exists);
+        refuses(&[&own, "--learner"], exists);
         // Nothing listens on these ports.
-        let url = "--peer-urls=http://127.0.0.1:2";
-        let learner = add_learner(&etcd, url);
+        let urls = "--peer-urls=http://127.0.0.1:2";
+        let added = etcd.etcdctl(&["member", "add", "learner", "--learner", urls]);
+        let learner = added.split_whitespace().nth(1).expect("Member ID added");
         // The id of a member depends on its URLs.
-        let urls = format!("{url},http://127.0.0.1:4");
-        let refused = Tool::Etcdctl36.run(&etcd.url(), &["member", "add", "again", &urls]);
-        assert_contains(refused.all(), "Peer URLs already exists");
-        let other = [
-            "member",
-            "add",
-            "again",
-            "--learner",
-            "--peer-urls=http://127.0.0.1:3",
-        ];
-        let refused = Tool::Etcdctl36.run(&etcd.url(), &other);
-        assert_contains(refused.all(), "too many learner members in cluster");
-        etcd.etcdctl(&["member", "remove", &learner]);
+        refuses(&[&format!("{urls},http://127.0.0.1:4")], exists);
+        let another = ["--learner", "--peer-urls=http://127.0.0.1:3"];
+        refuses(&another, "too many learner members in cluster");
+        etcd.etcdctl(&["member", "remove", learner]);
         etcd.etcdctl(&["put", "a", "1"]);
         etcd.terminate();
         check_adopted(&mut etcd, &[0]);
