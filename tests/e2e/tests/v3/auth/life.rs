@@ -62,9 +62,9 @@ fn auth_settings() {
     });
 }
 
-/// These error messages come from a library that etcd uses.
+/// The message about the long password comes from a library that etcd uses.
 #[test]
-fn empty_passwords_never_match() {
+fn invalid_passwords_and_hashes_fail_as_in_etcd() {
     let answers = [Kind::Witan, Kind::Etcd37].map(|kind| {
         let server = start(kind);
         grpc::runtime().block_on(async {
