@@ -329,7 +329,8 @@ fn without_service(
     }
 }
 
-/// Returns the step that disarms the CORRUPT alarm of a removed member. Without this step, the alarm would stay raised.
+/// Returns the step that disarms the CORRUPT alarm of a removed member. The operator also disarms the alarm when it removes the
+/// member, but this can fail, and users can remove members.
 pub(super) fn disarm(joined: &Joined<'_>) -> Option<Step> {
     let id = *joined.list.stale_corrupt.first()?;
     Some(Step::DisarmCorrupt(id))
