@@ -31,11 +31,11 @@ use crate::{
 
 /// Timeout for a hash, in addition to the time for the keys and values.
 const HASH_TIMEOUT: Duration = Duration::from_secs(60);
-/// Maximum time for a member to prepare a snapshot and send the first piece.
-const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
 /// Minimum rate in bytes per second at which a member hashes its data. Values that do not fit in its memory come from the disk.
 /// The keep-alive of the connection detects a member that no longer runs.
 const HASH_BYTES_PER_SECOND: u64 = 16 << 20;
+/// Maximum time for a member to prepare a snapshot and send the first piece.
+const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(180);
 const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Source for Members {
