@@ -179,12 +179,12 @@ impl Seed {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let mut file = options.open(&self.path).map_err(failed)?;
-        let (mut next, mut parts) = session.snapshot().await?;
+        let mut parts = session.snapshot().await?;
         let mut received = 0;
         let mut shown = 0;
         let mut announced = None;
         let broken = |status| session.error(status);
-        while let Some(part) = next {
+        while let Some(part) = session.more(parts.message()).await?.map_err(broken)? {
             received += part.blob.len() as u64;
             let total = received.saturating_add(part.remaining_bytes);
             let announced = match announced {
@@ -201,7 +201,6 @@ impl Seed {
                 shown = tenth;
                 tracing::info!(received, total, "receiving the snapshot of the source");
             }
-            next = session.more(parts.message()).await?.map_err(broken)?;
         }
         Ok(())
     }

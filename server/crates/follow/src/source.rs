@@ -10,7 +10,7 @@ use tonic::{Code, Status, Streaming};
 use witan_api::v3::etcdserverpb::{
     AlarmMember, AlarmRequest, AuthStatusRequest, CompactionRequest, HashKvRequest, HashKvResponse,
     LeaseLeasesRequest, LeaseTimeToLiveRequest, MemberListRequest, RangeRequest, ResponseHeader,
-    SnapshotRequest, SnapshotResponse, StatusRequest, WatchCreateRequest, WatchResponse,
+    SnapshotRequest, SnapshotResponse, WatchCreateRequest, WatchResponse,
     alarm_request::AlarmAction, auth_client::AuthClient, cluster_client::ClusterClient,
     kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient,
     watch_client::WatchClient,
@@ -29,9 +29,9 @@ const PART_BYTES_MAX: usize = 4 * COMMAND_BYTES_MAX;
 /// Maximum time for which a stream may deliver nothing even though the source has more.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Minimum rate in bytes per second at which a member of the source prepares a snapshot. A member of Witan computes the sizes of
-/// all records before it sends the first part.
-const PREPARED_BYTES_PER_SECOND: u64 = 16 << 20;
+/// Maximum time until a member of the source sends the first part of a snapshot. A member of Witan first computes the sizes of
+/// all records.
+const FIRST_PART_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// All keys, as the key and range end of a request.
 const ALL_KEYS: &[u8] = b"\0";
@@ -198,22 +198,14 @@ impl SourceSession<'_> {
         }
     }
 
-    /// Requests a snapshot. Returns its first part, if there is one, and the stream of its other parts.
-    pub(super) async fn snapshot(
-        &self,
-    ) -> Result<(Option<SnapshotResponse>, Streaming<SnapshotResponse>), SourceError> {
+    /// Requests a snapshot and returns the stream of its parts. A member responds when it has the first part.
+    pub(super) async fn snapshot(&self) -> Result<Streaming<SnapshotResponse>, SourceError> {
         let client = self.session.client(MaintenanceClient::with_origin);
         let mut client = client.max_decoding_message_size(PART_BYTES_MAX);
-        let status = client.status(self.session.request(StatusRequest {}));
-        let db_size = self.in_time(status).await?.db_size;
-        let call = async {
-            let request = self.session.request(SnapshotRequest {});
-            let mut parts = client.snapshot(request).await?.into_inner();
-            let first = parts.message().await?;
-            Ok::<_, Status>((first, parts))
-        };
-        let begun = self.more_within(first_part_timeout(db_size), call).await?;
-        begun.map_err(|status| self.error(status))
+        let call = client.snapshot(self.session.request(SnapshotRequest {}));
+        let response = self.more_within(FIRST_PART_TIMEOUT, call).await?;
+        let response = response.map_err(|status| self.error(status))?;
+        Ok(response.into_inner())
     }
 
     /// Raises, disarms or lists alarms. Returns the alarms in the response, which the member sends after it has applied the
@@ -275,20 +267,4 @@ pub(super) struct SourceHash {
     /// The compacted revision, or -1 if there is none.
     pub(super) compacted: i64,
     pub(super) hash: u32,
-}
-
-/// Returns the maximum time until a member with `db_size` bytes of data sends the first part of a snapshot.
-fn first_part_timeout(db_size: i64) -> Duration {
-    STALL_TIMEOUT + Duration::from_secs(db_size.unsigned_abs() / PREPARED_BYTES_PER_SECOND)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_part_of_a_large_snapshot_may_take_longer() {
-        let seconds = |gib: i64| first_part_timeout(gib << 30).as_secs();
-        assert_eq!([0, 1, 24].map(seconds), [10, 74, 1546]);
-    }
 }
