@@ -147,9 +147,9 @@ fn recording_is_off_by_default() {
     let refused = server.http("GET", PAGE, "");
     assert_eq!(refused.status, 404);
     assert_contains(refused.text(), "--flight-recorder-megabytes");
-    let said = replay(&folder(&server), &[]);
-    let error = said.stderr;
-    assert_eq!(said.code, Some(1));
-    assert!(error.starts_with("Error: read "), "{error}");
+    let replayed = replay(&folder(&server), &[]);
+    let error = replayed.stderr;
+    assert_eq!(replayed.code, Some(1));
+    assert!(error.starts_with("Error: cannot read "), "{error}");
     assert_contains(&error, "recorder");
 }
