@@ -34,7 +34,7 @@ pub(super) fn parse_revision(key: &[u8]) -> Option<(Revision, u64, bool)> {
     (*separator == b'_' && main >= Revision::NONE).then(|| (main, u64::from_be_bytes(sub), deletes))
 }
 
-/// What a pass over all versions needs of their values.
+/// The part of the values that a pass over all versions reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Values {
     Contents,

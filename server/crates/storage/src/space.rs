@@ -224,8 +224,8 @@ impl SpaceMonitor {
         self.refresh(deferred.is_some())
     }
 
-    /// Does the work of [`Self::update`]. After a quota has left no space for the ballast, tries again only if `repeats`.
-    fn refresh(&mut self, repeats: bool) -> SpaceLevel {
+    /// Does the work of [`Self::update`]. After a quota has left no space for the ballast, tries again only if `retries_ballast`.
+    fn refresh(&mut self, retries_ballast: bool) -> SpaceLevel {
         // The next update covers runs that start or end after this point.
         self.ledger.take_stale();
         self.measure();
@@ -238,7 +238,7 @@ impl SpaceMonitor {
         let recovered_bytes = self.reserve_bytes + self.reserve_bytes / 4;
         let wants_ballast = !self.ledger.holds_ballast()
             && self.ballast_bytes > 0
-            && (repeats || !self.exceeds_quota);
+            && (retries_ballast || !self.exceeds_quota);
         if wants_ballast && self.free >= recovered_bytes + self.ballast_bytes {
             self.make_ballast();
             self.measure();
